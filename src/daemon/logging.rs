@@ -17,10 +17,10 @@ use super::predecessors::Predecessors;
 use base::config::{Config, DebugRegion, LogLevel};
 use runtime::control::{self, LogControl as _};
 use store::logs::rotation::plan::Scheme;
-use store::logs::rotation::{LogFile, Rotation, schedule};
+use store::logs::rotation::{LogFile, Rotation};
 use store::logs::{
     AccessLog, AccessLogSettings, OptionalLog, ReplacedFile, ServerLog, ServerLogSettings, ServiceLog, Sink,
-    SinkError,
+    SinkError, rotation,
 };
 
 /// All logs of the process; cloning shares them, so that a reload reaches every clone.
@@ -223,7 +223,7 @@ pub(super) async fn rotate(logs: Logs) {
             Err(error) => return tracing::error!("log rotation stopped: {error}"),
         };
         tokio::select! {
-            () = tokio::time::sleep(schedule::time_until_check(&Zoned::now())) => {}
+            () = tokio::time::sleep(rotation::time_until_check(&Zoned::now())) => {}
             () = logs.wait_change() => {}
         }
     }

@@ -3,22 +3,21 @@
 use std::process::Command;
 
 use rstudio_pm::backup::digest::DigestKey;
-use rstudio_pm::backup::dump::Head;
-use rstudio_pm::backup::dump::error::DumpError;
 use rstudio_pm::backup::dump::reader::{DumpReader, Item};
 use rstudio_pm::backup::dump::writer::DumpWriter;
+use rstudio_pm::backup::dump::{DumpError, Head};
 use rstudio_pm::backup::migrate::dump;
 use rstudio_pm::config::Provider;
 use rstudio_pm::db::schema::Schema;
 use rstudio_pm::db::transfer::row::{Field, RowBlock};
-use rstudio_pm::db::transfer::source::Source;
+use rstudio_pm::db::transfer::source::TransferSource;
 use rstudio_pm::db::transfer::tables::{ColumnKind, tables_at};
 
 use super::installation::{Installation, other};
 
 fn dump_of(installation: &Installation, provider: Provider) -> Vec<u8> {
     let config = installation.config(provider);
-    let mut source = Source::open(&config, provider, other(provider)).expect("it opens");
+    let mut source = TransferSource::open(&config, provider, other(provider)).expect("it opens");
     let key = DigestKey::of(source.conn().expect("packages")).expect("an identity");
     let head = Head { key, levels: source.schema_versions().to_vec() };
     let mut bytes = Vec::new();

@@ -163,7 +163,7 @@ fn a_migration_and_a_server_exclude_each_other() {
         };
         assert!(error.contains(expected), "{error}");
         server.close();
-        let source = rstudio_pm::db::transfer::source::Source::open(&config, first, other(first));
+        let source = rstudio_pm::db::transfer::source::TransferSource::open(&config, first, other(first));
         let source = source.unwrap_or_else(|e| panic!("{e}"));
         let error = Db::open(&config).err().expect("it is being copied");
         assert!(matches!(error, DbError::Locked { .. } | DbError::Copying { .. }), "{error}");

@@ -7,7 +7,7 @@ use rstudio_pm::config::Provider;
 use rstudio_pm::db::schema::Schema;
 use rstudio_pm::db::transfer::row::{Field, Fields, RowBlock};
 use rstudio_pm::db::transfer::tables::{TABLES, Table};
-use rstudio_pm::db::transfer::{reading::RowSink, source::Source};
+use rstudio_pm::db::transfer::{reading::RowSink, source::TransferSource};
 use rstudio_pm::db::{Conn, Db, DbError};
 use serde_json::Value;
 
@@ -156,7 +156,7 @@ fn difficult_values_are_copied_exactly() {
     let detail = TABLES.iter().find(|table| table.name == "detail").expect("a table");
     for provider in [Provider::Sqlite, Provider::Postgres] {
         let config = installation.config(provider);
-        let mut source = Source::open(&config, provider, other(provider)).expect("it opens");
+        let mut source = TransferSource::open(&config, provider, other(provider)).expect("it opens");
         let mut leases = Rows::default();
         source.read(lease, &mut leases).expect("rows");
         let keys: Vec<&str> = leases.0.iter().map(|row| row.split(", ").next().expect("a key")).collect();

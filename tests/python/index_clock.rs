@@ -1,7 +1,7 @@
 //! The source `pypi` after syncs while the clock was ahead: `rspm repair clock` resets its state, later syncs are visible
 //! at once, and days that were served before do not change.
 
-use rstudio_pm::db::{Conn, DbError, clock_repair, index_repair, invariants, tree};
+use rstudio_pm::db::{Conn, DbError, clock_repair, invariants, tree};
 use rstudio_pm::model::ids::{Seq, SourceId};
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::model::time::Timestamp;
@@ -193,9 +193,9 @@ async fn rows_stay_disjoint(engine: db::Engine) {
             "UPDATE tree SET head = CAST($1 AS BIGINT) WHERE id = $2",
             &[(now.0 + 40).into(), tree.into()],
         )?;
-        let future = index_repair::future_trees(c, now)?;
+        let future = clock_repair::future_trees(c, now)?;
         assert_eq!(future.len(), 1);
-        index_repair::reset(c, future[0], now)?;
+        clock_repair::reset(c, future[0], now)?;
         let rows = c.query(
             "SELECT from_seq, to_seq FROM life WHERE tree_id = $1 ORDER BY from_seq",
             &[tree.into()],

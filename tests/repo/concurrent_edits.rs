@@ -4,7 +4,7 @@
 use rstudio_pm::db::block_rule as rows;
 use rstudio_pm::edit::block_rule;
 use rstudio_pm::edit::name_guard::{self, NameGuardChanges, NewNameGuard};
-use rstudio_pm::edit::promotion::{self, Request};
+use rstudio_pm::edit::promotion::{self, PromotionRequest};
 use rstudio_pm::edit::{self, OnExisting};
 use rstudio_pm::model::repository::{ChangePolicy, RepoKind};
 use rstudio_pm::model::rule_effect::RuleEffect;
@@ -169,7 +169,7 @@ async fn a_second_server_states_the_changes_of_the_first_one() {
     edit::repo::create(&first.state, new, OnExisting::Fail, &actor()).await.expect("a repository");
     first.add("other", "gamma", "1.0").await;
     create_rule(&first, &rule("alpha")).await;
-    let request = || Request {
+    let request = || PromotionRequest {
         from: "dev".to_owned(),
         to: "prod".to_owned(),
         snapshot: "latest".parse().expect("a snapshot"),
@@ -180,7 +180,7 @@ async fn a_second_server_states_the_changes_of_the_first_one() {
         .await
         .expect("accepted");
     let requested = requested.expect("a promotion");
-    let names = |plan: &promotion::plan::Plan| {
+    let names = |plan: &promotion::plan::PromotedChanges| {
         plan.packages.iter().map(|change| change.name.clone()).collect::<Vec<_>>()
     };
     let plan = promotion::plan(&second.repositories, &second.state, &request()).await.expect("a plan");

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rstudio_pm::advisory::{AdvisoryFeed, Batch, Format, Index};
 use rstudio_pm::db::audit::{self, AuditRow, Filter};
-use rstudio_pm::db::withheld_alarm;
-use rstudio_pm::edit::promotion::{self, Opening, Request};
+use rstudio_pm::db::promotion;
+use rstudio_pm::edit::promotion::{self, Opening, PromotionRequest};
 use rstudio_pm::edit::{self, OnExisting, RepoEdit, block_rule};
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::repository::{ChangePolicy, RepoKind};
@@ -105,7 +105,8 @@ impl Server {
         let before = self.old(to, "latest").await;
         let (snapshot, comment) = ("latest".parse().expect("a snapshot"), String::new());
         let opening = Opening::Permitted;
-        let request = Request { from: from.to_owned(), to: to.to_owned(), snapshot, comment, opening };
+        let request =
+            PromotionRequest { from: from.to_owned(), to: to.to_owned(), snapshot, comment, opening };
         let Backend { repositories, state, .. } = &self.backend;
         let ann = person("ann (uid 1)");
         let (requested, ()) = tokio::join!(promotion::request(repositories, state, request, &ann), change);
@@ -348,7 +349,7 @@ async fn what_rules_start_and_cease_to_withhold_is_recorded(server: Server) {
     recorded.record(state).await.expect("recorded");
     assert_eq!(details("withhold").await.len(), 2, "each change once");
     let now = (state.clock)();
-    let alarms = state.db.read(move |c| withheld_alarm::list(c, now)).await.expect("rows");
+    let alarms = state.db.read(move |c| promotion::alarms(c, now)).await.expect("rows");
     let prod = state.catalog.get().repo("prod").expect("prod").id;
     assert_eq!(
         alarms.iter().map(|alarm| alarm.repo).collect::<Vec<_>>(),

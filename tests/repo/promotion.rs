@@ -2,7 +2,7 @@
 
 use rstudio_pm::db::audit::{self, AuditRow, Filter};
 use rstudio_pm::db::promotion::{Promotion, PromotionState};
-use rstudio_pm::edit::promotion::{self, Opening, Person, Request};
+use rstudio_pm::edit::promotion::{self, Opening, Person, PromotionRequest};
 use rstudio_pm::edit::{self, OnExisting, RemoveScope, RepoEdit};
 use rstudio_pm::model::repository::{ChangePolicy, RepoKind};
 use rstudio_pm::serve::RepoError;
@@ -57,10 +57,10 @@ async fn create(backend: &Backend, name: &str, changes: ChangePolicy) {
     edit::repo::create(&backend.state, new, OnExisting::Fail, &actor()).await.expect("a repository");
 }
 
-fn request(from: &str, to: &str, snapshot: &str) -> Request {
+fn request(from: &str, to: &str, snapshot: &str) -> PromotionRequest {
     let snapshot = snapshot.parse().expect("a snapshot");
     let (from, to, comment) = (from.to_owned(), to.to_owned(), "release 7".to_owned());
-    Request { from, to, snapshot, comment, opening: Opening::Permitted }
+    PromotionRequest { from, to, snapshot, comment, opening: Opening::Permitted }
 }
 
 async fn promote_as(backend: &Backend, to: &str, who: &str) -> Promotion {
@@ -412,7 +412,7 @@ async fn a_plan_is_what_the_promotion_changes(backend: Backend) {
     edit::remove::remove(&backend.state, "team", "beta", RemoveScope::All, "", &actor())
         .await
         .expect("removed");
-    let texts = |plan: &promotion::plan::Plan| -> (Vec<String>, Vec<String>) {
+    let texts = |plan: &promotion::plan::PromotedChanges| -> (Vec<String>, Vec<String>) {
         let package = |change: &rstudio_pm::serve::difference::Change| {
             let version = |listed: &Option<rstudio_pm::serve::difference::ListedPackage>| {
                 listed.as_ref().map_or("-".to_owned(), |listed| listed.version.clone())
@@ -426,7 +426,7 @@ async fn a_plan_is_what_the_promotion_changes(backend: Backend) {
             )
         };
         let source = |change: &promotion::plan::SourceChange| {
-            let state = |state: Option<promotion::plan::SourceState>| {
+            let state = |state: Option<promotion::plan::SubscribedState>| {
                 state.map_or("-".to_owned(), |s| format!("{}@{}", s.position, s.transaction.expect("a step")))
             };
             format!("{} {} {}", change.subscription.source, state(change.before), state(change.after))

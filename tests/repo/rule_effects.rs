@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use rstudio_pm::edit::block_rule;
 use rstudio_pm::edit::name_guard::{self, NameGuardChanges, NewNameGuard};
-use rstudio_pm::edit::promotion::plan::Plan;
-use rstudio_pm::edit::promotion::{self, Opening, Request};
+use rstudio_pm::edit::promotion::plan::PromotedChanges;
+use rstudio_pm::edit::promotion::{self, Opening, PromotionRequest};
 use rstudio_pm::edit::{self, OnExisting};
 use rstudio_pm::model::repository::{ChangePolicy, RepoKind};
 use rstudio_pm::model::rule_effect::RuleEffect;
@@ -125,7 +125,7 @@ impl Server {
         package_versions(&self.backend, repo, "latest").await
     }
 
-    async fn plan(&self) -> Plan {
+    async fn plan(&self) -> PromotedChanges {
         let Backend { repositories, state, .. } = &self.backend;
         promotion::plan(repositories, state, &request()).await.expect("a plan")
     }
@@ -163,7 +163,7 @@ impl Server {
     }
 
     /// Each package of a plan with its source.
-    fn plan_text(&self, plan: &Plan) -> Vec<String> {
+    fn plan_text(&self, plan: &PromotedChanges) -> Vec<String> {
         let text = |change: &rstudio_pm::serve::difference::Change| {
             let listed = change.to.as_ref().or(change.from.as_ref()).expect("a version");
             format!("{} {} {}", change.name, change.kind.as_str(), self.source_name(listed.source))
@@ -172,10 +172,10 @@ impl Server {
     }
 }
 
-fn request() -> Request {
+fn request() -> PromotionRequest {
     let snapshot = "latest".parse().expect("a snapshot");
     let (from, to, opening) = ("dev".to_owned(), "prod".to_owned(), Opening::Permitted);
-    Request { from, to, snapshot, comment: String::new(), opening }
+    PromotionRequest { from, to, snapshot, comment: String::new(), opening }
 }
 
 /// The names whose versions differ, with both versions.
@@ -186,7 +186,7 @@ fn changes(before: &Listing, after: &Listing) -> Vec<(String, Option<String>, Op
 }
 
 /// The changes of a plan, in the form of [`changes`].
-fn planned(plan: &Plan) -> Vec<(String, Option<String>, Option<String>)> {
+fn planned(plan: &PromotedChanges) -> Vec<(String, Option<String>, Option<String>)> {
     let version = |listed: &Option<ListedPackage>| listed.as_ref().map(|listed| listed.version.clone());
     let change = |change: &rstudio_pm::serve::difference::Change| {
         (change.name.clone(), version(&change.from), version(&change.to))

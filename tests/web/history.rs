@@ -55,7 +55,7 @@ async fn environment(engine: db::Engine) -> Backend {
             assert_eq!(added.expect("a package"), [edit::AddStatus::New]);
         }
         if [5, 7].contains(&number) {
-            let request = promotion::Request {
+            let request = promotion::PromotionRequest {
                 from: "prod".to_owned(),
                 to: "live".to_owned(),
                 snapshot: Snapshot::Latest,
@@ -93,7 +93,7 @@ async fn listings(backend: &Backend, repo: &str, snapshot: &str) -> (Listings, L
 
 /// The version that listings have at the end of a day.
 fn at_end_of(listings: &Listings, day: Day) -> Option<&str> {
-    let is_listed = |row: &&serve::history::ListedVersion| {
+    let is_listed = |row: &&serve::history::ListingPeriod| {
         row.from.day() <= day && row.until.is_none_or(|until| day < until.day())
     };
     let mut found = listings.listed.iter().filter(is_listed);

@@ -3,8 +3,8 @@
 use std::io::Read;
 
 use rstudio_pm::backup::digest::DigestKey;
+use rstudio_pm::backup::dump::DumpError;
 use rstudio_pm::backup::dump::Head;
-use rstudio_pm::backup::dump::error::DumpError;
 use rstudio_pm::backup::dump::reader::{DumpReader, Item};
 use rstudio_pm::backup::dump::writer::DumpWriter;
 use rstudio_pm::db::migrate::newest_migration;

@@ -18,13 +18,11 @@ use base::model::time::Timestamp;
 use report::{Report, Verdict};
 use tasks::backup::destination::refuse_data;
 use tasks::backup::error::BackupError;
-use tasks::backup::folder::Folder;
-use tasks::backup::lock_wait::LockWait;
+use tasks::backup::folder::{Folder, LockWait};
 use tasks::backup::manifest::{BackupTime, Manifest};
 use tasks::backup::migrate::Progress;
 use tasks::backup::prune::{PruneOptions, Retention, prune};
-use tasks::backup::restore::{RestoreOptions, restore};
-use tasks::backup::trial_restore::trial_restore;
+use tasks::backup::restore::{RestoreOptions, restore, trial_restore};
 use tasks::backup::verify::{Depth, verify, verify_chain};
 
 /// Exit code for a backup that lacks files because storage lacked them; `rspm backup create` has the same code.

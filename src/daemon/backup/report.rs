@@ -12,9 +12,8 @@ use tasks::backup::error::BackupError;
 use tasks::backup::folder::Folder;
 use tasks::backup::manifest::Manifest;
 use tasks::backup::prune::PruneResult;
-use tasks::backup::restore::RestoreResult;
+use tasks::backup::restore::{RestoreResult, TrialResult};
 use tasks::backup::revocations::{LaterRevocations, Revocation};
-use tasks::backup::trial_restore::TrialResult;
 use tasks::backup::verify::Verification;
 
 /// The result of a command.

@@ -22,7 +22,7 @@ use runtime::auth::federation::{self, Exchange, ExchangeKind};
 use runtime::auth::provider::VerifyError;
 use runtime::auth::{self, Invalid, NewSignedToken, Purpose, SignInKind};
 use store::db::author::{Author, AuthorKind};
-use store::db::{audit, used_proof};
+use store::db::{audit, token};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
@@ -51,7 +51,7 @@ pub(super) async fn exchange(
         return Ok(error("invalid_request", &format!("subject_token_type must be {ID_TOKEN}")));
     }
     let subject_token = form.get("subject_token").unwrap_or_default();
-    let Some(issuer) = auth::unverified_issuer(subject_token) else {
+    let Some(issuer) = runtime::auth::jwt::unverified_issuer(subject_token) else {
         login::count_refused_proof(app, head)?;
         return Ok(error("invalid_grant", "subject_token is not a JSON Web Token with an issuer"));
     };
@@ -115,7 +115,7 @@ async fn exchange_device_token(
     };
     let expires_at = verified.expires_at.unwrap_or(now);
     let (digest, end) = (auth::digest(subject_token), Timestamp(expires_at.0.saturating_add(USE_RETENTION)));
-    if !app.state.db.write(move |c| used_proof::record(c, &digest, end, now)).await? {
+    if !app.state.db.write(move |c| token::record_proof(c, &digest, end, now)).await? {
         return refuse(app, &VerifyError::Invalid(Invalid::Expired), head);
     }
     // SECURITY: the new token gets the newest revision of the user's access, so the check that this access was not

@@ -66,7 +66,7 @@ async fn answer_document(
     }
     let rendered = match form {
         TransferForm::Plain => serve::index::document(&app.repositories, document).await?,
-        TransferForm::Gzip => serve::compressed::document(&app.repositories, document).await?,
+        TransferForm::Gzip => serve::index::compressed_document(&app.repositories, document).await?,
     };
     let representation = resolved.representation(form, rendered.content);
     if is_conditional && let Some(response) = response::check_preconditions(representation, modified, parts) {

@@ -124,8 +124,7 @@ pub(super) async fn of_project(
     let parameter = |name: &str| context.query.get(name).filter(|value| !value.is_empty());
     let version = parameter("version");
     let detail = project::python_detail(&context, project, version).await?;
-    let distributions =
-        python::distributions::of_release(repositories, context.point, &detail.release).await?;
+    let distributions = python::detail::of_release(repositories, context.point, &detail.release).await?;
     let selected = match parameter("distribution") {
         Some(name) => {
             let distribution = distributions.iter().find(|distribution| distribution.name == name);
@@ -148,7 +147,7 @@ pub(super) async fn of_project(
         distribution: selected.as_ref().map(|(name, _)| name.clone()),
     };
     let PackagePage::File(path) = requested else {
-        let row = |distribution: &python::distributions::Distribution| Distribution {
+        let row = |distribution: &python::detail::Distribution| Distribution {
             name: distribution.name.clone(),
             size: distribution.size,
             is_stored: distribution.archive.is_some(),

@@ -7,7 +7,7 @@ use base::model::ids::SourceId;
 use base::model::repository::RepoKind;
 use base::model::time::Timestamp;
 use content::serve;
-use content::serve::history::{ListedVersion, Subscriptions};
+use content::serve::history::{ListingPeriod, Subscriptions};
 use content::serve::info::Release;
 use content::serve::python::detail::ProjectRelease;
 use formats::python::facts::FileFacts;
@@ -66,7 +66,7 @@ pub(super) async fn history(context: Context<'_>, package: &str) -> Result<Strin
     }
     let source = |id: SourceId| context.principal.source_name(context.catalog, id);
     // The page of a day does not have a version that was listed only within the day.
-    let transaction = |row: &ListedVersion| {
+    let transaction = |row: &ListingPeriod| {
         let is_within_day = row.until.map(Timestamp::day) == Some(row.from.day());
         let transaction = is_within_day.then(|| context.catalog.transaction_at(row.from)).flatten();
         transaction.map(|transaction| transaction.0)

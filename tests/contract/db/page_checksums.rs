@@ -7,7 +7,7 @@ use rstudio_pm::db::detail::{self, Detail};
 use rstudio_pm::db::invariants::{self, Examination};
 use rstudio_pm::db::transfer::reading::RowSink;
 use rstudio_pm::db::transfer::row::RowBlock;
-use rstudio_pm::db::transfer::source::Source;
+use rstudio_pm::db::transfer::source::TransferSource;
 use rstudio_pm::db::transfer::tables::Table;
 use rstudio_pm::db::{Conn, Db, DbError, clock};
 use rstudio_pm::model::change::LifeState;
@@ -137,7 +137,7 @@ impl RowSink for Discard {
 }
 
 fn read_all(db: &TestDb) -> Result<(), DbError> {
-    let mut source = Source::open_shared(&db.config)?;
+    let mut source = TransferSource::open_shared(&db.config)?;
     let tables: Vec<_> = source.tables().collect();
     tables.into_iter().try_for_each(|table| source.read(table, &mut Discard))
 }

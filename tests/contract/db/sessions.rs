@@ -1,6 +1,6 @@
 //! Sessions and sign-ins: a sign-in is used once, both expire, and a revocation ends all sessions of a user.
 
-use rstudio_pm::db::restored;
+use rstudio_pm::db::identity;
 use rstudio_pm::db::session::{self, DeviceLogin, DeviceState, Session};
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::identity::Identity;
@@ -66,7 +66,7 @@ fn a_session_ends_by_time_by_inactivity_and_by_revocation(db: &mut TestDb) {
 fn a_restored_database_has_no_sessions_and_sign_ins(db: &mut TestDb) {
     create(db, 1, "ann", 1_000);
     db.write(|c| session::begin_login(c, Sha256([2; 32]), "/a", at(0), at(600), 1));
-    db.write(restored::remove_servers);
+    db.write(identity::remove_servers);
     assert_eq!(find(db, 1), None);
     assert_eq!(db.write(|c| session::end_login(c, Sha256([2; 32]), at(1))), None);
 }

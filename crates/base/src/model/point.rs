@@ -24,8 +24,8 @@ pub struct PointRules {
     /// A number that this process assigned to the rules. It changes with the rules, and with the advisories on which
     /// they depend.
     pub number: u64,
-    /// The instant at which the age of releases is measured; the epoch if no rule depends on the age.
-    pub at: Timestamp,
+    /// The instant at which the age of releases is measured; `None` if no rule depends on the age.
+    pub aged_at: Option<Timestamp>,
     /// Whether the snapshot is dated, so that some rules do not apply. False if all rules apply to dated snapshots.
     pub is_dated: bool,
     /// The promotion whose state the point has; `None` for a state of the sources.

@@ -1,6 +1,7 @@
 //! Instants in microseconds since the epoch, and UTC days, which are names of snapshots.
 
 use std::fmt;
+use std::ops::{Add, Sub};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,16 @@ impl Timestamp {
         Some(Timestamp(whole_seconds as i64 * SECOND))
     }
 
+    /// Returns the time since an earlier instant; zero if that instant is later.
+    pub fn since(self, earlier: Timestamp) -> Duration {
+        Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// Returns the time between two instants, in any order.
+    pub fn abs_diff(self, other: Timestamp) -> Duration {
+        Duration::from_micros(self.0.abs_diff(other.0))
+    }
+
     /// Returns whole seconds since the epoch, rounded down.
     pub fn seconds(self) -> i64 {
         self.0.div_euclid(SECOND)
@@ -50,6 +61,24 @@ impl Timestamp {
             .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
             .to_zoned(jiff::tz::TimeZone::UTC)
             .datetime()
+    }
+}
+
+impl Add<Duration> for Timestamp {
+    type Output = Timestamp;
+
+    /// Returns a later instant, at most the last one that can be represented.
+    fn add(self, duration: Duration) -> Timestamp {
+        Timestamp(self.0.saturating_add(microseconds(duration)))
+    }
+}
+
+impl Sub<Duration> for Timestamp {
+    type Output = Timestamp;
+
+    /// Returns an earlier instant, at least the first one that can be represented.
+    fn sub(self, duration: Duration) -> Timestamp {
+        Timestamp(self.0.saturating_sub(microseconds(duration)))
     }
 }
 
@@ -198,6 +227,21 @@ mod tests {
         }
         assert_eq!(Timestamp(-62_198_755_200 * SECOND).to_string(), "-001-01-01T00:00:00Z");
         assert!("yesterday".parse::<Timestamp>().is_err() && "2026-11-20".parse::<Timestamp>().is_err());
+    }
+
+    #[test]
+    fn arithmetic_with_durations_does_not_overflow() {
+        let (instant, second) = (Timestamp(5 * SECOND), Duration::from_secs(1));
+        assert_eq!([instant + second, instant - second], [Timestamp(6 * SECOND), Timestamp(4 * SECOND)]);
+        assert_eq!(
+            [instant + Duration::MAX, Timestamp(-2) - Duration::MAX].map(|at| at.0),
+            [i64::MAX, i64::MIN]
+        );
+        assert_eq!(
+            [(instant + second).since(instant), instant.since(instant + second)],
+            [second, Duration::ZERO]
+        );
+        assert_eq!([instant.abs_diff(instant + second), instant.abs_diff(instant - second)], [second; 2]);
     }
 
     #[test]

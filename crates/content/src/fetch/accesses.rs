@@ -21,7 +21,6 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// Number of rows per transaction.
 const CHUNK: usize = 1000;
 
-/// The accesses of this process.
 pub struct Accesses {
     shards: [Mutex<Shard>; SHARDS],
     /// Number of transfers in progress of each object.
@@ -125,7 +124,6 @@ pub(super) async fn write_periodically(accesses: Weak<Accesses>, db: Db) {
     }
 }
 
-/// A transfer of an object to a client.
 pub struct Transfer {
     accesses: Arc<Accesses>,
     key: Key,

@@ -5,7 +5,6 @@ use formats::r::platform::Platform;
 use store::db::life::ReleaseFile;
 use upstream::{Mirror, Upstream, UpstreamError};
 
-/// The address of a file on a mirror.
 #[derive(Clone)]
 pub struct MirrorPath {
     pub mirror: Mirror,
@@ -13,8 +12,7 @@ pub struct MirrorPath {
     pub path: String,
 }
 
-/// Returns the candidates for a source package on a CRAN-like mirror: the path in the index, then the archive, then the
-/// current packages.
+/// Returns the candidates for a source package: the path in the index, then the archive, then current packages.
 pub fn source_candidates(mirror: &Mirror, file: &ReleaseFile, package: &str) -> Vec<MirrorPath> {
     let mut paths = vec![format!("src/contrib/{}", file.locator)];
     for path in [format!("src/contrib/Archive/{package}/{}", file.name), format!("src/contrib/{}", file.name)]

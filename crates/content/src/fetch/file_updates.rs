@@ -12,7 +12,6 @@ use store::db::{Db, DbError};
 
 /// Time for which a group collects updates.
 const GROUP_WINDOW: Duration = Duration::from_millis(50);
-/// Maximum number of updates in a group.
 const MAX_GROUP: usize = 500;
 
 struct FileUpdate {

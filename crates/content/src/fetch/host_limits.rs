@@ -16,7 +16,6 @@ const MAX_REQUESTS: usize = 16;
 /// Number of files that must fail in a row, without an answer for any file in between, to open the breaker. One file
 /// counts once for any number of attempts: the file itself may be the cause.
 const FAILURE_LIMIT: usize = 5;
-/// Time for which the breaker is open.
 const OPEN_TIME: Duration = Duration::from_secs(30);
 
 /// The state of each host; clones share it.

@@ -16,8 +16,7 @@ use sha2::Digest;
 use base::model::digest::Sha256;
 use store::storage::{Key, ObjectDigest, Storage, StorageError};
 
-/// Maximum number of cached results of digest checks, about 100 bytes each: more than the number of CRAN files that
-/// clients request.
+/// Maximum number of cached results, about 100 bytes each: more than the CRAN files that clients request.
 const CACHE_ENTRIES: usize = 200_000;
 
 /// The pause before a damaged object is read again, as a multiple of the time that reading it took: requests for it cause a
@@ -26,7 +25,6 @@ const PAUSE_FACTOR: u32 = 10;
 /// The shortest and the longest pause.
 const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)];
 
-/// The result of a digest check.
 #[derive(Clone, Debug)]
 pub enum IntegrityCheck {
     /// The bytes have the digest that is the name of the object.
@@ -43,14 +41,11 @@ pub struct DamagedObject {
     recheck_at: Instant,
 }
 
-/// The error of an integrity check.
 #[derive(Debug, thiserror::Error)]
 pub enum IntegrityError {
-    /// The digest of the object differs from its name. The object may have been moved to the directory `damaged`
-    /// before.
+    /// The digest of the object differs from its name. It may have been moved to the directory `damaged` before.
     #[error("{0}")]
     Damaged(String),
-    /// The object could not be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -62,7 +57,6 @@ pub struct IntegrityChecks {
 }
 
 impl IntegrityChecks {
-    /// Creates a cache without results.
     pub(super) fn new(storage: Storage) -> IntegrityChecks {
         IntegrityChecks { storage, results: quick_cache::sync::Cache::new(CACHE_ENTRIES) }
     }
@@ -111,8 +105,7 @@ impl IntegrityChecks {
         matches!(self.results.get(key), Some(IntegrityCheck::Damaged(_)))
     }
 
-    /// Reads a small object, and checks its digest; `None` if it is missing or damaged; a damaged object is moved to the
-    /// directory `damaged`.
+    /// Reads a small object and checks its digest; `None` if missing or damaged (then moved to the directory `damaged`).
     pub async fn read_verified(&self, key: &Key) -> Result<Option<Bytes>, StorageError> {
         for _ in 0..2 {
             match self.storage.read(key).await {
@@ -175,8 +168,7 @@ impl IntegrityChecks {
         Ok(IntegrityCheck::Damaged(Arc::new(DamagedObject { sha256, recheck_at })))
     }
 
-    /// Moves a damaged object to the directory `damaged`. Objects of another database are not moved, and not served
-    /// either.
+    /// Moves a damaged object to the directory `damaged`. Objects of another database are neither moved nor served.
     async fn move_damaged(&self, key: &Key, sha256: Sha256) -> Result<(), StorageError> {
         let is_moved = self.storage.is_own(key.class()) && self.storage.move_to_damaged(key).await?;
         tracing::error!(object = %key, %sha256, moved_to_damaged = is_moved, "a stored object is damaged: the digest of its bytes is not the one in its name");
@@ -190,7 +182,6 @@ impl IntegrityChecks {
         Ok(())
     }
 
-    /// Records the result of a check.
     pub fn insert(&self, key: Key, check: IntegrityCheck) {
         self.results.insert(key, check);
     }

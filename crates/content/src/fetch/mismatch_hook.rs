@@ -15,8 +15,7 @@ const MIN_INTERVAL: Duration = Duration::from_secs(60);
 /// Minimum time between two calls for one project of an index: a file that stays wrong must not cause a request for the
 /// page with each attempt to fetch it.
 const MIN_PROJECT_INTERVAL: Duration = Duration::from_secs(3600);
-/// Records of calls that no longer delay another one are removed whenever the number of records reaches a multiple of this
-/// number.
+/// Records that no longer delay a call are removed whenever their number reaches a multiple of this number.
 const PURGE_EVERY: usize = 256;
 
 type Callback = Box<dyn Fn(PointTree, &str) + Send + Sync>;

@@ -11,7 +11,6 @@ mod host_limits;
 pub mod integrity;
 mod mismatch_hook;
 mod overflow;
-mod progress;
 mod reader;
 mod registry;
 mod spool;
@@ -30,8 +29,7 @@ use tokio::sync::{Notify, watch};
 use ::store::storage::Key;
 use upstream::UpstreamError;
 
-pub use progress::{FetchOutcome, Progress};
-pub use reader::{is_near, read};
+pub use reader::{FetchOutcome, Progress, is_near, read};
 pub use registry::{FetchRequest, Fetches};
 pub use verify::PackageForm;
 
@@ -43,8 +41,7 @@ const MAX_DECLARED_SIZE: u64 = 4 << 30;
 /// Limits of fetches, in one struct so that tests can set short ones.
 #[derive(Clone, Debug)]
 pub struct FetchLimits {
-    /// Time for which a fetch continues without a waiting client, when the file is neither small nor more than half
-    /// received.
+    /// Time for which a fetch goes on without a waiting client, if the file is neither small nor half received.
     pub unsubscribed_timeout: Duration,
     /// Files of at most this many bytes are always fetched completely.
     pub small_file_bytes: u64,
@@ -87,13 +84,11 @@ pub struct Fetch {
     /// Bytes after the end of the spool, in memory because they cannot be stored.
     overflow: overflow::Overflow,
     overflow_budget: overflow::OverflowBudget,
-    /// The number of waiting clients.
     subscribers: AtomicUsize,
     /// Notified when a client subscribes or disconnects.
     subscribers_changed: Notify,
 }
 
-/// The error of a failed fetch.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum FetchError {
     /// Upstream has the file neither among the current packages nor in its archive.

@@ -31,7 +31,6 @@ const MAX_REQUESTS: usize = 64;
 /// Expired failures are removed whenever the number of recorded failures reaches a multiple of this number.
 const PURGE_EVERY: usize = 256;
 
-/// A request to fetch a file.
 pub struct FetchRequest {
     /// The row of the file.
     pub(super) file: FileId,
@@ -75,8 +74,7 @@ impl FetchRequest {
     }
 }
 
-/// The fetches in progress, the recent failures, and the state that fetches share with the code that reads and removes
-/// stored files.
+/// The fetches in progress, recent failures, and the state shared with code that reads and removes stored files.
 pub struct Fetches {
     pub(super) state: Arc<State>,
     table: Mutex<HashMap<FileId, Arc<Fetch>>>,
@@ -95,8 +93,7 @@ pub struct Fetches {
 }
 
 impl Fetches {
-    /// Creates an empty registry. Must be called inside the runtime: it starts the task that records the results of
-    /// fetches.
+    /// Creates an empty registry. Must be called inside the runtime: it starts the task that records results.
     pub fn new(state: Arc<State>) -> Arc<Fetches> {
         Fetches::with_limits(state, FetchLimits::default())
     }
@@ -121,7 +118,6 @@ impl Fetches {
         })
     }
 
-    /// Returns the number of fetches in progress.
     pub fn count(&self) -> usize {
         self.table.lock().len()
     }

@@ -72,7 +72,6 @@ impl Writer {
         Ok(Writer { spool, file, spooled_bytes: 0, sha256, md5, written_bytes: 0, memory_limit })
     }
 
-    /// The spool, opened for reading.
     pub(super) fn file(&self) -> Option<Arc<File>> {
         self.file.clone()
     }

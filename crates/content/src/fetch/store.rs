@@ -19,8 +19,7 @@ use store::storage::{Key, StorageError};
 /// Maximum size of a binary that is checked in memory when it cannot be stored, in bytes.
 const MAX_BYTES_IN_MEMORY: u64 = 64 << 20;
 
-/// Returns true, after notifying the readers, if storage has the file: it was stored between the lookup of a client and the
-/// start of this fetch.
+/// Returns true, after notifying the readers, if the file was stored between the lookup and the start of this fetch.
 pub(super) async fn complete_from_storage(task: &FetchTask) -> bool {
     if task.request.is_unusable {
         return false;

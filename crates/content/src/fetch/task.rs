@@ -47,14 +47,12 @@ struct TransferLimits {
     must_leave_space: bool,
 }
 
-/// The state of a running fetch.
 pub(super) struct FetchTask {
     pub(super) fetches: Arc<Fetches>,
     pub(super) fetch: Arc<Fetch>,
     pub(super) progress: Arc<watch::Sender<Progress>>,
     pub(super) request: FetchRequest,
-    /// Time at which upstream last sent data, moved forward by the time that this fetch waited for something else, such
-    /// as a permit.
+    /// Time at which upstream last sent data, moved forward by the time this fetch waited for something else.
     last_data: Mutex<Instant>,
 }
 

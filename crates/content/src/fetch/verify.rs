@@ -33,14 +33,11 @@ pub(super) struct ExpectedFile {
     pub(super) sha256: Option<Sha256>,
 }
 
-/// Size and digests of a received file.
 #[derive(Clone, Debug)]
 pub(super) struct ReceivedFile {
     /// Size in bytes.
     pub(super) size: u64,
-    /// MD5 of the bytes.
     pub(super) md5: Md5,
-    /// SHA-256 of the bytes.
     pub(super) sha256: Sha256,
 }
 
@@ -55,8 +52,7 @@ impl ExpectedFile {
         }
     }
 
-    /// Checks size and digests, without reading the file again. Returns true if they suffice, so that the archive need
-    /// not be read.
+    /// Checks size and digests, without reading the file. Returns true if they suffice, so that the archive is not read.
     pub(super) fn check_digests(&self, received: &ReceivedFile) -> Result<bool, FetchError> {
         self.check_size(Some(received.size))?;
         if let Some(md5) = self.md5.filter(|md5| *md5 != received.md5) {

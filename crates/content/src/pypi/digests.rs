@@ -18,7 +18,7 @@ use base::model::ids::SourceId;
 use formats::python::facts::FileFacts;
 use formats::python::simple::page::PageFile;
 use runtime::state::State;
-use store::db::index_file::{self, KnownFile, Target};
+use store::db::index_file::{self, IndexTarget, KnownIndexFile};
 use store::db::pypi::KnownProject;
 use store::db::{Conn, DbError, tree};
 use upstream::{ByteSink, Upstream, UpstreamError};
@@ -30,10 +30,8 @@ const TIME: Duration = Duration::from_secs(60);
 /// Maximum size of a file whose digest is computed, in bytes.
 const MAX_FILE: u64 = 4 << 30;
 
-/// The computed digest of a file, and its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ComputedDigest {
-    /// The digest of its bytes.
     pub sha256: Sha256,
     /// The number of bytes; `None` for a file whose digest was computed by an earlier reading.
     pub size: Option<i64>,
@@ -105,18 +103,18 @@ pub(super) async fn complete(
     Ok(digests)
 }
 
-async fn earlier_files(state: &State, known: &KnownProject) -> Result<Vec<KnownFile>, DbError> {
+async fn earlier_files(state: &State, known: &KnownProject) -> Result<Vec<KnownIndexFile>, DbError> {
     let Some(package) = known.package else { return Ok(Vec::new()) };
     let read = move |c: &mut dyn Conn| {
         let tree = tree::built_in(c, SourceId::PYPI)?.id;
-        index_file::of_project(c, Target { source: SourceId::PYPI, tree, package })
+        index_file::of_project(c, IndexTarget { source: SourceId::PYPI, tree, package })
     };
     state.db.read(read).await
 }
 
 /// Returns the digest that an earlier reading computed for a file: the digest of the newest file with this name, if the
 /// page still states the same address and the same other digest.
-fn earlier_digest(earlier: &[KnownFile], file: &PageFile, locator: &str) -> Option<Sha256> {
+fn earlier_digest(earlier: &[KnownIndexFile], file: &PageFile, locator: &str) -> Option<Sha256> {
     let same_name = earlier.iter().filter(|known| known.name == file.name.as_str());
     let newest = same_name.max_by_key(|known| known.revision)?;
     let is_same = newest.locator == locator
@@ -221,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_digest_is_reused_while_the_page_states_the_same() {
-        let known = |revision: i64, md5: &str, sha256: u8| KnownFile {
+        let known = |revision: i64, md5: &str, sha256: u8| KnownIndexFile {
             release: ReleaseId(1),
             file: FileId(revision),
             revision,

@@ -13,15 +13,12 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// Time without requests for a project after the index did not answer the request for its page; it doubles with each
 /// further failure. Also the time without requests for any page while the index does not answer.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
-/// Number of projects whose pages fail within [`FIRST_PAUSE`], without a success between, after which no page is
-/// requested for some time.
+/// Number of projects whose pages fail within [`FIRST_PAUSE`], after which no page is requested for some time.
 const FAILED_PROJECTS: usize = 3;
-/// Maximum number of projects whose failures are stored.
 const MAX_PROJECTS: usize = 10_000;
 /// Expired failures are removed whenever this many were recorded.
 const PURGE_EVERY: usize = 256;
 
-/// The recent failures of an index.
 #[derive(Default)]
 pub(super) struct Failures {
     projects: HashMap<NormalName, ProjectFailure>,
@@ -80,7 +77,6 @@ impl Failures {
         (is_paused && !is_outdated).then(|| failure.error.clone())
     }
 
-    /// Records that the page of a project was read.
     pub(super) fn record_success(&mut self, project: &NormalName) {
         self.projects.remove(project);
         self.in_a_row.clear();

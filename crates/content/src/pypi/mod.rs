@@ -46,26 +46,21 @@ pub const MARGIN: i64 = 900 * SECOND;
 /// Pauses before further requests for a page that is older than the list of projects, because a cache of the index has
 /// not been updated yet.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
-/// Minimum interval between two requests for a page, in microseconds. It applies only without serials; until it ends,
+/// Minimum interval between two requests for a page. It applies only without serials; until it ends,
 /// the last reading is used even for later points.
-const MIN_INTERVAL: i64 = 60 * SECOND;
+const MIN_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Time for which a page must lack most of the files of its project before they are removed, in microseconds. It applies
+/// Time for which a page must lack most of the files of its project before they are removed. It applies
 /// only without a newer serial: some indexes send empty pages while a part of them fails.
-const SHRINK_CONFIRMATION: i64 = 900 * SECOND;
+const SHRINK_CONFIRMATION: Duration = Duration::from_secs(900);
 
-/// The error of reading a page.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum PageError {
     #[error("{0}")]
     Missing(String),
     /// The index does not have the page of a project that it lists. Clients do not get the address.
     #[error("the index lists the project '{project}', but has no page of it: {url}")]
-    NoPage {
-        project: NormalName,
-        /// The address of the page.
-        url: String,
-    },
+    NoPage { project: NormalName, url: String },
     /// The index has no page of a project that is not on its list.
     #[error("the index has no project '{0}'")]
     Unlisted(NormalName),
@@ -148,10 +143,7 @@ impl PageReads {
         }
         let now = (self.state.clock)();
         let is_recent = |known: &KnownProject| {
-            known
-                .reading
-                .as_ref()
-                .is_some_and(|reading| now.0.saturating_sub(reading.fetched_at.0) < MIN_INTERVAL)
+            known.reading.as_ref().is_some_and(|reading| now.since(reading.fetched_at) < MIN_INTERVAL)
         };
         // With serials, a newer page is requested immediately.
         let has_serials = |known: &KnownProject| {
@@ -269,7 +261,6 @@ impl PageReads {
         trees.map(|tree| tree.newest().map_or(0, |seq| seq.0)).max().unwrap_or(0)
     }
 
-    /// Requests the page of a project and stores its content.
     async fn read_page(&self, project: &NormalName) -> ReadResult {
         let mut permit = self.permits.page().await?;
         let found = self.find(project).await?;
@@ -335,7 +326,7 @@ impl PageReads {
         let page = ShrunkPage { since: read.requested_at, reading };
         let first = self.shrunk.lock().get(project).copied().filter(|first| first.reading == reading);
         let first = first.unwrap_or(page);
-        let may_shrink = page.since.0 - first.since.0 >= SHRINK_CONFIRMATION;
+        let may_shrink = page.since.since(first.since) >= SHRINK_CONFIRMATION;
         match store::store(&self.state, project, read, may_shrink).await? {
             Stored::Written { .. } => {
                 self.shrunk.lock().remove(project);
@@ -345,7 +336,7 @@ impl PageReads {
                 self.shrunk.lock().insert(project.clone(), first);
                 let reason = format!(
                     "lists {left} of {listed} files; the others stay listed until this is so for {} minutes",
-                    SHRINK_CONFIRMATION / SECOND / 60
+                    SHRINK_CONFIRMATION.as_secs() / 60
                 );
                 Err(UpstreamError::Refused { url: index.page_address(Some(project.as_str())), reason }.into())
             }
@@ -355,8 +346,7 @@ impl PageReads {
 
 /// Reads a page, records a failure, and sends the result to all waiting clients.
 async fn run(reads: Arc<PageReads>, project: NormalName, sender: watch::Sender<Option<ReadResult>>) {
-    /// Removes the project from the running readings when dropped, even after a panic, so that the next request starts
-    /// a new reading.
+    /// Removes the project from the running readings when dropped, even after a panic, so that another can start.
     struct Entry<'a>(&'a PageReads, &'a NormalName);
     impl Drop for Entry<'_> {
         fn drop(&mut self) {

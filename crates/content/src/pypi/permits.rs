@@ -10,17 +10,14 @@ use super::PageError;
 /// Maximum time that a reading waits for a permit.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
-/// The priority of a reading of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Priority {
     /// A request of a client, which gets an error if it waits too long.
     Client,
-    /// A sync, a prefetch or a plan, which waits until clients leave it a permit. All of them together use at most half of the
-    /// permits.
+    /// A sync, a prefetch or a plan: waits for clients. All of them together use at most half of the permits.
     Background,
 }
 
-/// The permits of an index.
 pub(super) struct Permits {
     pages: Semaphore,
     downloads: Semaphore,

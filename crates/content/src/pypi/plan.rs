@@ -15,7 +15,7 @@ use base::model::digest::Sha256;
 use formats::python::facts::FileFacts;
 use formats::python::simple::page::ProjectPage;
 use formats::python::version::Version;
-use store::db::index_file::{FileRowChange, KnownFile, NewFile};
+use store::db::index_file::{FileRowChange, KnownIndexFile, NewFile};
 
 /// A file of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +48,7 @@ pub struct Instants {
     pub head: i64,
     /// Whether files are listed although they are more recent than the head: see `[PyPI] DelayExcept`.
     pub lists_recent_files: bool,
-    /// Whether yanks found by the first reading take effect at that reading, not at the upload: see `[PyPI]
-    /// EarlierYanks`.
+    /// Whether yanks found by the first reading take effect then, not at the upload: `[PyPI] EarlierYanks`.
     pub begins_yanks_at_reading: bool,
 }
 
@@ -123,9 +122,9 @@ pub fn rows(
 }
 
 /// Returns the changes after which the project has the files of a page.
-pub fn plan(known: Vec<KnownFile>, page: Vec<PageRow>, instants: Instants) -> Plan {
+pub fn plan(known: Vec<KnownIndexFile>, page: Vec<PageRow>, instants: Instants) -> Plan {
     let mut plan = Plan::default();
-    let mut by_name: HashMap<String, Vec<KnownFile>> = HashMap::new();
+    let mut by_name: HashMap<String, Vec<KnownIndexFile>> = HashMap::new();
     for file in known {
         by_name.entry(file.name.clone()).or_default().push(file);
     }
@@ -141,21 +140,21 @@ pub fn plan(known: Vec<KnownFile>, page: Vec<PageRow>, instants: Instants) -> Pl
             None => new_file(&mut plan, &files, row, instants),
         }
     }
-    let mut rest: Vec<&KnownFile> = by_name.values().flatten().collect();
+    let mut rest: Vec<&KnownIndexFile> = by_name.values().flatten().collect();
     rest.sort_unstable_by_key(|file| file.file);
     plan.changes.extend(rest.into_iter().filter_map(|file| end(file, instants)));
     plan
 }
 
 /// Ends the life of a file that is no longer listed.
-fn end(file: &KnownFile, instants: Instants) -> Option<FileRowChange> {
+fn end(file: &KnownIndexFile, instants: Instants) -> Option<FileRowChange> {
     let life = file.life.as_ref()?;
     // A file that is not visible yet may begin after the change.
     let at = instants.change().max(life.from);
     Some(FileRowChange::End { release: file.release, file: file.file, from: life.from, at })
 }
 
-fn new_file(plan: &mut Plan, others: &[KnownFile], row: PageRow, instants: Instants) {
+fn new_file(plan: &mut Plan, others: &[KnownIndexFile], row: PageRow, instants: Instants) {
     let from = match others.iter().map(|file| file.revision).max() {
         None => instants.begin(&row.facts),
         // The name referred to a file with different bytes until now.
@@ -185,12 +184,18 @@ fn new_file(plan: &mut Plan, others: &[KnownFile], row: PageRow, instants: Insta
     });
 }
 
-fn begin_of_life(file: &KnownFile) -> Option<i64> {
+fn begin_of_life(file: &KnownIndexFile) -> Option<i64> {
     file.life.as_ref().map(|life| life.from)
 }
 
 /// Adds the changes of a known file; `others` are the files with different bytes that have or had the name.
-fn known_file(plan: &mut Plan, file: &KnownFile, others: &[KnownFile], row: PageRow, instants: Instants) {
+fn known_file(
+    plan: &mut Plan,
+    file: &KnownIndexFile,
+    others: &[KnownIndexFile],
+    row: PageRow,
+    instants: Instants,
+) {
     if file.locator != row.locator {
         plan.changes.push(FileRowChange::Locate { file: file.file, locator: row.locator.clone() });
     }

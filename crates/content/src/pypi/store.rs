@@ -13,7 +13,7 @@ use formats::python::name::NormalName;
 use formats::python::simple::page::ProjectStatus;
 use formats::python::simple::read::ReadPage;
 use runtime::state::State;
-use store::db::index_file::{self, Target};
+use store::db::index_file::{self, IndexTarget};
 use store::db::pypi::{self, IndexReset, KnownProject, PageState};
 use store::db::{Conn, DbError, clock, package, tree};
 use upstream::{PageAge, UpstreamError};
@@ -33,9 +33,7 @@ pub(super) struct PageRead {
     pub(super) requested_at: Timestamp,
     /// Whether the project is quarantined: its files must not be served, and the page lists none.
     pub(super) is_quarantined: bool,
-    /// The status of the project.
     pub(super) status: String,
-    /// The reason for the status.
     pub(super) reason: Option<String>,
     /// The page; `None` if it is unchanged.
     pub(super) page: Option<Arc<ReadPage>>,
@@ -62,8 +60,7 @@ impl PageRead {
         }
     }
 
-    /// Adds computed digests. While some are missing, the ETag is dropped, so that the next reading requests the whole
-    /// page.
+    /// Adds computed digests. While some are missing, the ETag is dropped: the next reading requests the whole page.
     pub(super) fn with_digests(self, digests: ComputedDigests) -> PageRead {
         if digests.missing == 0 {
             return PageRead { digests, ..self };
@@ -130,8 +127,7 @@ pub(super) enum Stored {
     },
 }
 
-/// Writes a reading. Unless `may_shrink`, a page without a newer serial that lacks most of the listed files is not
-/// written.
+/// Writes a reading. Unless `may_shrink`, a page without newer serial that lacks most listed files is not written.
 pub(super) async fn store(
     state: &State,
     project: &NormalName,
@@ -238,7 +234,7 @@ fn write_known(
     // The page of a quarantined project lists no files. Their lives do not end: they are only hidden during the
     // quarantine.
     let page = read.page.as_ref().filter(|_| !is_unchanged && !read.is_quarantined);
-    let target = Target { source: SOURCE, tree: tree::built_in(c, SOURCE)?.id, package };
+    let target = IndexTarget { source: SOURCE, tree: tree::built_in(c, SOURCE)?.id, package };
     let files = if page.is_some() { index_file::of_project(c, target)? } else { Vec::new() };
     let Options { lists_recent_files, begins_yanks_at_reading, may_shrink } = options;
     if let Some(page) = page.filter(|_| !may_shrink && !read.is_newer_than_reading(&known)) {
@@ -287,7 +283,8 @@ pub(super) async fn end(state: &State, project: &NormalName) -> ReadResult {
         if at == Seq::OPEN.0 {
             return Ok(());
         }
-        let target = Target { source: SourceId::PYPI, tree: tree::built_in(c, SourceId::PYPI)?.id, package };
+        let target =
+            IndexTarget { source: SourceId::PYPI, tree: tree::built_in(c, SourceId::PYPI)?.id, package };
         let files = index_file::of_project(c, target)?;
         let previous_valid_at = Some(previous_valid_at.max(at));
         let (lists_recent_files, begins_yanks_at_reading) = (false, false);

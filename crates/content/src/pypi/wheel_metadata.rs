@@ -14,9 +14,9 @@ use base::model::storage_class::StorageClass;
 use formats::python::archive::{PackageError, WHEEL_LIMITS, wheel};
 use formats::python::facts::FileFacts;
 use runtime::state::State;
+use store::db::attached_file::{self, StoredWheel};
 use store::db::blob::{self, Blob};
-use store::db::index_file::{self, FileRowChange, Target};
-use store::db::wheel_metadata::{self, StoredWheel};
+use store::db::index_file::{self, FileRowChange, IndexTarget};
 use store::db::{Conn, DbError, pypi, tree};
 use store::storage::{Blob as Object, Key, StorageError};
 
@@ -25,7 +25,6 @@ const MAX_DURATION: Duration = Duration::from_secs(60);
 /// Number of wheels per query.
 const BATCH_SIZE: i64 = 100;
 
-/// The reason why METADATA of a wheel could not be read or stored.
 #[derive(Debug, thiserror::Error)]
 pub enum WheelError {
     /// The wheel has no METADATA that can be used.
@@ -49,7 +48,7 @@ pub async fn add_to_pages(reads: &PageReads, is_halted: impl Fn() -> bool) -> Re
     loop {
         let after = last_digest;
         let find =
-            move |c: &mut dyn Conn| wheel_metadata::without_metadata(c, SourceId::PYPI, after, BATCH_SIZE);
+            move |c: &mut dyn Conn| attached_file::without_metadata(c, SourceId::PYPI, after, BATCH_SIZE);
         let page = reads.state.db.read(find).await?;
         let Some(last) = page.last() else { return Ok(count) };
         last_digest = Some(last.sha256);
@@ -123,7 +122,7 @@ fn declare(c: &mut dyn Conn, wheel: &StoredWheel, sha256: Sha256, size: i64) -> 
         // An eviction of a file with the same bytes has removed the object.
         return Ok(false);
     }
-    let target = Target { source: SOURCE, tree: tree::built_in(c, SOURCE)?.id, package };
+    let target = IndexTarget { source: SOURCE, tree: tree::built_in(c, SOURCE)?.id, package };
     let file = index_file::of_project(c, target)?.into_iter().find(|file| file.file == wheel.file);
     let Some(file) = file.filter(|file| file.metadata.is_none()) else { return Ok(false) };
     let Some(life) = file.life else { return Ok(false) };

@@ -1,5 +1,7 @@
 //! Errors of serving, editing and upkeep, grouped by how the client must react.
 
+use tokio::task::JoinHandle;
+
 use crate::pypi::PageError;
 use base::model::digest::Sha256;
 use formats::python::upload::form::BadUpload;
@@ -47,7 +49,6 @@ impl ExistingFile {
     }
 }
 
-/// A release that a block rule forbids.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.text())]
 pub struct BlockedRelease {
@@ -62,7 +63,6 @@ pub struct BlockedRelease {
     pub allowed: Option<AllowedVersion>,
 }
 
-/// A version of a package that block rules allow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowedVersion {
     pub version: String,
@@ -112,10 +112,8 @@ pub enum RepoError {
     },
     #[error("there is no upload {0}; uploads expire after one hour: upload the file again")]
     NoUpload(u64),
-    /// The snapshot cannot be resolved.
     #[error(transparent)]
     Unresolved(#[from] Unresolved),
-    /// A block rule forbids the release.
     #[error(transparent)]
     Blocked(#[from] Box<BlockedRelease>),
     /// A name guard hides the package.
@@ -148,8 +146,7 @@ pub enum RepoError {
         "the rules for system requirements have not been fetched yet; the schedule or `rspm sync --type=sysreqs` fetches them"
     )]
     NoRules,
-    /// The memory for indexes is used up by responses that clients still read, or too many requests of the same kind are
-    /// waiting.
+    /// The memory for indexes is used up by responses that clients still read, or too many requests wait.
     #[error("the server is busy with other requests of this kind; repeat the request later")]
     Busy {
         /// Seconds after which a retry makes sense.
@@ -186,8 +183,7 @@ impl RepoError {
         matches!(self, RepoError::Upstream { source: UpstreamError::Unavailable { .. }, .. })
     }
 
-    /// Returns the error for a client that is not an administrator: without paths of this machine and addresses of
-    /// other servers.
+    /// Returns the error for a client that is no administrator: without local paths and addresses of other servers.
     pub fn phrase(&self) -> String {
         let phrase = match self {
             RepoError::Upstream { source: UpstreamError::Missing(_), .. } => {
@@ -265,5 +261,38 @@ impl From<PageError> for RepoError {
             PageError::Upstream(source) => RepoError::Upstream { source, retry_after: 30 },
             PageError::Failed(reason) => RepoError::Storage(StorageError::Other(reason)),
         }
+    }
+}
+
+/// Runs work that needs milliseconds or more outside the async threads. A panic of the work continues in the caller.
+pub async fn run_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StorageError> {
+    join(tokio::task::spawn_blocking(work)).await
+}
+
+/// Returns the result of a task. A panic of the task continues in the caller.
+pub(super) async fn join<T>(task: JoinHandle<T>) -> Result<T, StorageError> {
+    match task.await {
+        Ok(result) => Ok(result),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(stopping()),
+    }
+}
+
+/// Returns the error of a task that the stop of the server cancelled.
+pub fn stopping() -> StorageError {
+    StorageError::Other("the server is stopping".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_the_work_continues_in_the_caller() {
+        let caller = tokio::spawn(run_blocking(|| -> u8 { panic!("broken") }));
+        let panic = caller.await.expect_err("a panic").into_panic();
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"broken"));
     }
 }

@@ -7,19 +7,18 @@ pub mod find;
 pub mod python;
 pub mod r;
 mod selection;
-pub mod task;
 mod views;
 
-pub use documents::{compressed, digests, document, encoding, index, negotiate};
+pub use documents::{digests, document, encoding, index, negotiate};
 pub use error::{AllowedVersion, BlockedRelease, ExistingFile, GuardedName, RepoError};
 pub use files::{
     binaries, binary_selector, bundles, file, located, package_files, remote_binaries, stored_again,
 };
 pub use selection::{name_guards, point, policies, withheld};
 pub use views::{
-    affected, binary_rows, block_rules, dependency_graph, dependency_index, difference, explain,
-    guard_effects, history, info, license_types, listing, lock_file, metadata, name_audit, package_query,
-    requirements, rule_matches, shared_names, source_rules, vulnerabilities,
+    affected, binary_rows, block_rules, dependency_graph, difference, explain, guard_effects, history, info,
+    license_types, listing, lock_file, metadata, name_audit, package_query, requirements, rule_matches,
+    shared_names, vulnerabilities,
 };
 
 use std::sync::Arc;

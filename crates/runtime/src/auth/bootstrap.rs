@@ -2,6 +2,7 @@
 //! the server's machine.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha2::Digest;
 
@@ -12,12 +13,12 @@ use base::access::{Grant, Scope};
 use base::encryption::bootstrap::{BootstrapError, PublicKey, Statement};
 use base::model::digest::Sha256;
 use base::model::identity::Identity;
-use base::model::time::{SECOND, Timestamp};
+use base::model::time::Timestamp;
 use store::db::author::{self, Author, AuthorKind};
-use store::db::{DbError, used_proof};
+use store::db::{DbError, token};
 
-/// Maximum difference between the time of a request and that of the server, in microseconds.
-const MAX_CLOCK_DIFFERENCE: i64 = 600 * SECOND;
+/// Maximum difference between the time of a request and that of the server.
+const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(600);
 /// Maximum length of the file with the key, in bytes.
 const MAX_FILE: u64 = 64 << 10;
 /// Permitted lengths of a nonce, in characters.
@@ -70,7 +71,6 @@ pub enum KeyProblem {
     Task(#[from] tokio::task::JoinError),
 }
 
-/// A request of a client.
 #[derive(Clone, Copy, Debug)]
 pub struct BootstrapRequest<'a> {
     /// The time of the request, as in the signed text.
@@ -106,9 +106,6 @@ pub fn public_key(value: &str) -> Result<PublicKey, KeyProblem> {
 /// Creates a token with the scope `global:admin`. Returns the token, encrypted for the owner of the key, and its
 /// identity. `key` is the value of `Bootstrap.PublicKey`. A request can be used only once on all servers of the
 /// database together.
-///
-/// # Errors
-/// See [`BootstrapRefusal`].
 pub async fn create_first_token(
     state: &State,
     tokens: &Tokens,
@@ -126,13 +123,13 @@ pub async fn create_first_token(
     let statement = Statement { time: time_text, nonce, lifetime };
     key.verify(statement, request.signature).map_err(|_| BootstrapRefusal::Signature)?;
     let now = (state.clock)();
-    if now.0.saturating_sub(request.time.0).saturating_abs() > MAX_CLOCK_DIFFERENCE {
+    if now.abs_diff(request.time) > MAX_CLOCK_DIFFERENCE {
         return Err(BootstrapRefusal::Time);
     }
     let proof = Sha256(sha2::Sha256::digest(format!("bootstrap\n{nonce}").as_bytes()).into());
     // After this time the request is refused because of its age, so the record of its use is no longer needed.
-    let record_end = Timestamp(request.time.0.saturating_add(2 * MAX_CLOCK_DIFFERENCE));
-    let is_new = state.db.write(move |c| used_proof::record(c, &proof, record_end, now)).await?;
+    let record_end = request.time + 2 * MAX_CLOCK_DIFFERENCE;
+    let is_new = state.db.write(move |c| token::record_proof(c, &proof, record_end, now)).await?;
     if !is_new {
         return Err(BootstrapRefusal::Used);
     }

@@ -32,7 +32,6 @@ const MAX_LOGINS: i64 = 1_000;
 #[derive(Clone)]
 pub struct DeviceLogins(Db);
 
-/// A sign-in that a device begins.
 pub struct NewDeviceLogin<'a> {
     pub device_code: &'a str,
     /// Whether this server issues the code for the user; otherwise the provider issues it.
@@ -44,7 +43,6 @@ pub struct NewDeviceLogin<'a> {
     pub expires_in: i64,
 }
 
-/// The result of a poll.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DevicePoll {
     /// There is no such sign-in, or it is expired.
@@ -53,8 +51,7 @@ pub enum DevicePoll {
     WrongVerifier,
     /// The device polls too often.
     SlowDown,
-    /// The user has not decided yet, or the provider issued the code, and only a request to it returns the
-    /// decision.
+    /// The user has not decided yet, or the provider issued the code, and only a request to it returns the decision.
     Pending {
         /// Whether the provider issued the code.
         is_at_provider: bool,
@@ -66,7 +63,6 @@ pub enum DevicePoll {
 }
 
 impl DeviceLogins {
-    /// Returns the sign-ins of a database.
     pub fn new(db: &Db) -> DeviceLogins {
         DeviceLogins(db.clone())
     }
@@ -130,8 +126,7 @@ impl DeviceLogins {
         write.await
     }
 
-    /// Processes a poll of a device: returns the state of its sign-in, and ends the sign-in if the user has
-    /// decided.
+    /// Processes a poll of a device: returns the state of its sign-in, and ends the sign-in if the user has decided.
     pub async fn poll(
         &self,
         device_code: &str,
@@ -139,8 +134,7 @@ impl DeviceLogins {
         now: Timestamp,
     ) -> Result<DevicePoll, DbError> {
         let (digest, verifier) = (secret::digest(device_code), verifier.to_owned());
-        // The code is first looked up by a read, so that unknown device codes do not occupy the writer of the
-        // database.
+        // The code is first looked up by a read, so that unknown device codes do not occupy the writer of the database.
         if self.0.read(move |c| db::session::device(c, digest)).await?.is_none() {
             return Ok(DevicePoll::Expired);
         }

@@ -7,29 +7,29 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::secret::Prefix;
 use base::model::identity::Identity;
-use base::model::time::{SECOND, Timestamp};
+use base::model::time::Timestamp;
 
 /// Number of failures that are accepted as a burst.
-const BURST: i64 = 20;
-/// Interval in which one more failure is accepted, in microseconds.
-const FAILURE_INTERVAL: i64 = SECOND;
+const BURST: u32 = 20;
+/// Interval in which one more failure is accepted.
+const FAILURE_INTERVAL: Duration = Duration::from_secs(1);
 /// Number of wrong codes of devices that are accepted as a burst.
-const CODE_BURST: i64 = 10;
-/// Interval in which one more change that a token does not permit is recorded, in microseconds.
-const REFUSAL_INTERVAL: i64 = 60 * SECOND;
-/// Interval in which a client may begin one more sign-in of a browser, in microseconds.
-const LOGIN_INTERVAL: i64 = SECOND;
-/// Interval in which a client may begin one more sign-in of a device, in microseconds. It is longer than
+const CODE_BURST: u32 = 10;
+/// Interval in which one more change that a token does not permit is recorded.
+const REFUSAL_INTERVAL: Duration = Duration::from_secs(60);
+/// Interval in which a client may begin one more sign-in of a browser.
+const LOGIN_INTERVAL: Duration = Duration::from_secs(1);
+/// Interval in which a client may begin one more sign-in of a device. It is longer than
 /// [`LOGIN_INTERVAL`], because the server allows fewer sign-ins of devices at a time.
-const DEVICE_INTERVAL: i64 = 3 * SECOND;
-/// Interval in which one more code of a device is accepted from a user, and one more wrong code from a client, in
-/// microseconds: ten a minute.
-const CODE_INTERVAL: i64 = 6 * SECOND;
+const DEVICE_INTERVAL: Duration = Duration::from_secs(3);
+/// Interval in which one more code of a device is accepted from a user, and one more wrong code from a client: ten a minute.
+const CODE_INTERVAL: Duration = Duration::from_secs(6);
 /// Half of the maximum number of keys of [`Buckets`] in memory; the older half is discarded as a whole.
 const CAPACITY: usize = 10_000;
 
@@ -68,38 +68,29 @@ impl Failures {
         now: Timestamp,
     ) -> Result<(), u64> {
         let buckets = if is_of_device { &self.devices } else { &self.logins };
-        buckets.lock().add(address, now.0)
+        buckets.lock().add(address, now)
     }
 
     /// Counts a code of a device that a user enters.
-    ///
-    /// # Errors
-    /// The limit is reached; returns the seconds until the next one is accepted.
     pub(super) fn count_code(&self, user: Arc<str>, now: Timestamp) -> Result<(), u64> {
-        self.codes.lock().add(user, now.0)
+        self.codes.lock().add(user, now)
     }
 
     /// Returns true if a refused change of a token should be recorded in the audit trail, and counts it.
     pub(super) fn records_refusal(&self, token: Identity, now: Timestamp) -> bool {
-        self.refusals.lock().add(token, now.0).is_ok()
+        self.refusals.lock().add(token, now).is_ok()
     }
 
     /// Counts a wrong code of a device that a client entered at `now`.
-    ///
-    /// # Errors
-    /// The limit is reached; returns the seconds until the next one is accepted.
     pub(super) fn count_wrong_code(&self, address: IpAddr, now: Timestamp) -> Result<(), u64> {
-        self.wrong_codes.lock().add(address, now.0)
+        self.wrong_codes.lock().add(address, now)
     }
 
     /// Counts a request of a client with invalid credentials at `now`.
-    ///
-    /// # Errors
-    /// The limit is reached; returns the seconds until the next one is accepted.
     pub(super) fn count(&self, address: IpAddr, prefix: Option<Prefix>, now: Timestamp) -> Result<(), u64> {
         // Both limits count the failure, even if the first is reached.
-        let address_result = self.address_failures.lock().add(address, now.0);
-        let prefix_result = prefix.map_or(Ok(()), |prefix| self.prefix_failures.lock().add(prefix, now.0));
+        let address_result = self.address_failures.lock().add(address, now);
+        let prefix_result = prefix.map_or(Ok(()), |prefix| self.prefix_failures.lock().add(prefix, now));
         address_result.and(prefix_result)
     }
 }
@@ -108,34 +99,33 @@ impl Failures {
 /// (the generic cell rate algorithm).
 struct Buckets<K> {
     /// Maximum number of consecutive failures without a pause.
-    burst: i64,
-    /// The interval in which one more failure is accepted, in microseconds.
-    interval: i64,
+    burst: u32,
+    interval: Duration,
     /// The keys that were added since the last discard; new keys are added here.
-    newer: HashMap<K, i64>,
+    newer: HashMap<K, Timestamp>,
     /// The keys that are discarded when `newer` is full.
-    older: HashMap<K, i64>,
+    older: HashMap<K, Timestamp>,
 }
 
 impl<K: Eq + Hash> Buckets<K> {
-    fn new(burst: i64, interval: i64) -> Buckets<K> {
+    fn new(burst: u32, interval: Duration) -> Buckets<K> {
         Buckets { burst, interval, newer: HashMap::new(), older: HashMap::new() }
     }
 
     /// Adds a failure at `now`. If the bucket is full, returns the seconds until another failure is accepted.
-    fn add(&mut self, key: K, now: i64) -> Result<(), u64> {
-        let end = now.saturating_add(self.burst * self.interval);
+    fn add(&mut self, key: K, now: Timestamp) -> Result<(), u64> {
+        let end = now + self.burst * self.interval;
         let stored = self.newer.get(&key).or_else(|| self.older.get(&key)).copied().unwrap_or(now);
         // A clock that was set back empties the bucket.
         let empty_at = if stored > end { now } else { stored.max(now) };
-        let wait = empty_at.saturating_add(self.interval).saturating_sub(end);
-        if wait > 0 {
-            return Err(u64::try_from(wait.div_euclid(SECOND) + 1).unwrap_or(1));
+        let next = empty_at + self.interval;
+        if next > end {
+            return Err(next.since(end).as_secs() + 1);
         }
         if self.newer.len() >= CAPACITY && !self.newer.contains_key(&key) {
             self.older = std::mem::take(&mut self.newer);
         }
-        self.newer.insert(key, empty_at.saturating_add(self.interval));
+        self.newer.insert(key, next);
         Ok(())
     }
 }
@@ -143,8 +133,9 @@ impl<K: Eq + Hash> Buckets<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::model::time::SECOND;
 
-    const NOW: i64 = 1_790_000_000 * SECOND;
+    const NOW: Timestamp = Timestamp(1_790_000_000 * SECOND);
 
     #[test]
     fn twenty_failures_are_accepted_then_one_each_second() {
@@ -154,13 +145,13 @@ mod tests {
         }
         assert_eq!(buckets.add(1, NOW), Err(2));
         assert_eq!(buckets.add(2, NOW), Ok(()), "another client");
-        assert_eq!(buckets.add(1, NOW + SECOND), Ok(()));
-        assert!(buckets.add(1, NOW + SECOND).is_err());
+        assert_eq!(buckets.add(1, NOW + Duration::from_secs(1)), Ok(()));
+        assert!(buckets.add(1, NOW + Duration::from_secs(1)).is_err());
         for number in 0..BURST {
-            assert_eq!(buckets.add(1, NOW + 60 * SECOND), Ok(()), "{number}");
+            assert_eq!(buckets.add(1, NOW + Duration::from_secs(60)), Ok(()), "{number}");
         }
-        assert!(buckets.add(1, NOW + 60 * SECOND).is_err());
-        assert_eq!(buckets.add(1, NOW - 3_600 * SECOND), Ok(()), "the clock was set back");
+        assert!(buckets.add(1, NOW + Duration::from_secs(60)).is_err());
+        assert_eq!(buckets.add(1, NOW - Duration::from_secs(3_600)), Ok(()), "the clock was set back");
         assert_eq!(buckets.add(3, i64::MAX), Ok(()));
         assert_eq!(buckets.add(3, i64::MIN), Ok(()));
     }
@@ -179,18 +170,18 @@ mod tests {
         let failures = Failures::new();
         let address = IpAddr::from([203, 0, 113, 1]);
         for number in 0..CODE_BURST {
-            assert_eq!(failures.count_wrong_code(address, Timestamp(NOW)), Ok(()), "{number}");
+            assert_eq!(failures.count_wrong_code(address, NOW), Ok(()), "{number}");
         }
-        assert_eq!(failures.count_wrong_code(address, Timestamp(NOW)), Err(7));
-        assert_eq!(failures.count_wrong_code(address, Timestamp(NOW + 6 * SECOND)), Ok(()));
-        assert!(failures.count_wrong_code(address, Timestamp(NOW + 6 * SECOND)).is_err());
-        assert_eq!(failures.count(address, None, Timestamp(NOW)), Ok(()), "another limit");
+        assert_eq!(failures.count_wrong_code(address, NOW), Err(7));
+        assert_eq!(failures.count_wrong_code(address, NOW + Duration::from_secs(6)), Ok(()));
+        assert!(failures.count_wrong_code(address, NOW + Duration::from_secs(6)).is_err());
+        assert_eq!(failures.count(address, None, NOW), Ok(()), "another limit");
     }
 
     #[test]
     fn failures_count_for_the_address_and_for_the_prefix() {
         let failures = Failures::new();
-        let now = Timestamp(NOW);
+        let now = NOW;
         let address = |n: u8| IpAddr::from([203, 0, 113, n]);
         let prefix = Prefix::of("rspm_abcdefghij").expect("long enough");
         for n in 0..20 {
@@ -206,22 +197,21 @@ mod tests {
         let client = |n: u8| IpAddr::from([203, 0, 113, n]);
         let begun = |n: u8, is_of_device: bool| {
             let seconds = 0..600;
-            let results =
-                seconds.map(|s| failures.count_sign_in(client(n), is_of_device, Timestamp(NOW + s * SECOND)));
+            let results = seconds
+                .map(|s| failures.count_sign_in(client(n), is_of_device, NOW + Duration::from_secs(s)));
             results.filter(Result::is_ok).count()
         };
         // In ten minutes, the maximum duration of a sign-in. The server allows 10,000 sign-ins of browsers and 1,000
         // of devices at a time.
         assert_eq!(begun(1, false), 600);
         assert!((200..=230).contains(&begun(1, true)));
-        let at_once = |n: u8| {
-            (0..100).filter(|_| failures.count_sign_in(client(n), false, Timestamp(NOW)).is_ok()).count()
-        };
+        let at_once =
+            |n: u8| (0..100).filter(|_| failures.count_sign_in(client(n), false, NOW).is_ok()).count();
         assert_eq!(at_once(2), 20);
         let user: Arc<str> = "ann-id".into();
-        let tries = (0..100).filter(|_| failures.count_code(Arc::clone(&user), Timestamp(NOW)).is_ok());
+        let tries = (0..100).filter(|_| failures.count_code(Arc::clone(&user), NOW).is_ok());
         assert_eq!(tries.count(), 20);
-        assert_eq!(failures.count_code(Arc::clone(&user), Timestamp(NOW + SECOND)), Err(6));
-        assert_eq!(failures.count_code("bob-id".into(), Timestamp(NOW)), Ok(()), "another user");
+        assert_eq!(failures.count_code(Arc::clone(&user), NOW + Duration::from_secs(1)), Err(6));
+        assert_eq!(failures.count_code("bob-id".into(), NOW), Ok(()), "another user");
     }
 }

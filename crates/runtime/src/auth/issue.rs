@@ -10,25 +10,21 @@ use base::model::identity::Identity;
 use base::model::ids::TokenId;
 use base::model::time::Timestamp;
 use store::db;
-use store::db::DbError;
-use store::db::audit;
 use store::db::session::EndedByUser;
 use store::db::token::Token as Row;
+use store::db::{DbError, audit};
 
-/// The properties of a new token.
 #[derive(Clone, Debug)]
 pub struct NewToken {
     /// The person or service that uses it.
     pub user: String,
     pub description: String,
-    /// The administrator who creates it.
     pub created_by: String,
     pub grant: Grant,
     /// End of its validity; `None` if it never expires.
     pub expires_at: Option<Timestamp>,
 }
 
-/// The reason why no token was created.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateTokenError {
     #[error("the operating system provides no random numbers: {0}")]

@@ -17,19 +17,18 @@ use base::access::Grant;
 use base::config::Authentication;
 use base::model::digest::Sha256;
 use base::model::identity::Identity;
-use base::model::time::{SECOND, Timestamp, microseconds};
+use base::model::time::Timestamp;
 use store::db::author::{Author, AuthorKind};
 use store::db::token::ScopeRow;
 use store::db::{self, Db, DbError, audit};
 
-/// Time for which a session is cached, in microseconds.
-const CACHE_TIME: i64 = SECOND;
-/// Maximum interval between writes of the last use, in microseconds.
-const USE_INTERVAL: i64 = 60 * SECOND;
+const CACHE_TIME: Duration = Duration::from_secs(1);
+/// Maximum interval between writes of the last use.
+const USE_INTERVAL: Duration = Duration::from_secs(60);
 /// Maximum number of sessions in memory; when it is reached, the cache is emptied.
 const CAPACITY: usize = 10_000;
-/// Maximum duration of a sign-in of a browser, in microseconds.
-const LOGIN_TIME: i64 = 600 * SECOND;
+/// Maximum duration of a sign-in of a browser.
+const LOGIN_TIME: Duration = Duration::from_secs(600);
 /// Maximum number of sign-ins of browsers in progress.
 const MAX_LOGINS: i64 = 10_000;
 /// Number of characters of the secret: 256 bits in hexadecimal.
@@ -59,7 +58,6 @@ struct CachedSession {
 }
 
 impl Sessions {
-    /// Returns the sessions of a database.
     pub fn new(db: &Db) -> Sessions {
         Sessions(Arc::new(SessionState { db: db.clone(), cache: Mutex::default() }))
     }
@@ -83,7 +81,7 @@ impl Sessions {
             revision: tokens.revision(),
             created_at: now,
             last_used_at: now,
-            expires_at: Timestamp(now.0.saturating_add(microseconds(limits.lifetime))),
+            expires_at: now + limits.lifetime,
         };
         let author = author(&row.user, address, now);
         // SECURITY: the identity is recorded too, because some providers let users choose their name.
@@ -110,7 +108,7 @@ impl Sessions {
         let digest = secret::digest(secret);
         let cached = self.0.cache.lock().get(&digest).cloned();
         let is_fresh =
-            |cached: &CachedSession| (0..CACHE_TIME).contains(&now.0.saturating_sub(cached.read_at.0));
+            |cached: &CachedSession| cached.read_at <= now && now.since(cached.read_at) < CACHE_TIME;
         let cached = match cached.filter(is_fresh) {
             Some(cached) => cached,
             None => match self.read(digest, now).await? {
@@ -118,8 +116,8 @@ impl Sessions {
                 None => return Ok(None),
             },
         };
-        let idle = now.0.saturating_sub(cached.last_used_at.0);
-        if idle >= microseconds(limits.inactivity) || !tokens.is_valid(&cached.token, now) {
+        let idle = now.since(cached.last_used_at);
+        if idle >= limits.inactivity || !tokens.is_valid(&cached.token, now) {
             return Ok(None);
         }
         if idle >= use_interval(limits) {
@@ -183,7 +181,7 @@ impl Sessions {
     /// false if too many sign-ins are in progress.
     pub async fn begin_login(&self, secret: &str, return_to: &str, now: Timestamp) -> Result<bool, DbError> {
         let (digest, return_to) = (secret::digest(secret), return_to.to_owned());
-        let end = Timestamp(now.0.saturating_add(LOGIN_TIME));
+        let end = now + LOGIN_TIME;
         self.0.db.write(move |c| db::session::begin_login(c, digest, &return_to, now, end, MAX_LOGINS)).await
     }
 
@@ -210,15 +208,15 @@ impl Sessions {
 
     /// Removes ended sessions and sign-ins from the database.
     pub async fn sweep(&self, limits: SessionLimits, now: Timestamp) -> Result<(), DbError> {
-        let unused_since = Timestamp(now.0.saturating_sub(microseconds(limits.inactivity)));
+        let unused_since = now - limits.inactivity;
         self.0.db.write(move |c| db::session::sweep(c, now, unused_since)).await
     }
 }
 
-/// Returns the interval between writes of the last use, in microseconds. It is at most half of the inactivity limit, so
+/// Returns the interval between writes of the last use. It is at most half of the inactivity limit, so
 /// that a session in use does not end because its last use is not written yet.
-fn use_interval(limits: SessionLimits) -> i64 {
-    USE_INTERVAL.min(microseconds(limits.inactivity) / 2)
+fn use_interval(limits: SessionLimits) -> Duration {
+    USE_INTERVAL.min(limits.inactivity / 2)
 }
 
 /// Returns the author of a sign-in or a sign-out.
@@ -274,7 +272,10 @@ mod tests {
             let (lifetime, inactivity) = (Duration::from_secs(86_400), Duration::from_secs(seconds));
             use_interval(SessionLimits { lifetime, inactivity })
         };
-        assert_eq!([interval(86_400), interval(60), interval(3)], [60 * SECOND, 30 * SECOND, 3 * SECOND / 2]);
+        assert_eq!(
+            [interval(86_400), interval(60), interval(3)],
+            [60_000, 30_000, 1_500].map(Duration::from_millis)
+        );
     }
 
     #[test]

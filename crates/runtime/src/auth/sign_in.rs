@@ -12,7 +12,6 @@ const MAX_GROUPS: usize = 1_000;
 /// Maximum length of a user name and of an identity, in characters.
 const MAX_NAME: usize = 200;
 
-/// A user who signed in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedIn {
     /// The name for display, without control characters.
@@ -23,8 +22,7 @@ pub struct SignedIn {
     pub grant: Grant,
     /// Names in the configured scopes that no repository or source has.
     pub unknown_names: Vec<String>,
-    /// Whether the provider omitted the groups because there are too many (`_claim_names`, OpenID Connect Core 1.0
-    /// section 5.6.2).
+    /// Whether the provider omitted the groups, because of their number (`_claim_names`, OpenID Connect Core 5.6.2).
     pub are_groups_omitted: bool,
 }
 
@@ -66,7 +64,6 @@ impl SignedIn {
         })
     }
 
-    /// Returns whether the user has no permissions.
     pub fn has_no_scope(&self) -> bool {
         self.grant.scopes().is_empty()
     }

@@ -11,9 +11,8 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::jwt::{Claims, Invalid, UnverifiedToken};
-use super::secret;
 use super::tokens::{self, Token, TokenKind, Tokens};
-use super::trusted_publisher;
+use super::{secret, trusted_publisher};
 use base::access::Grant;
 use base::model::identity::Identity;
 use base::model::time::Timestamp;
@@ -36,7 +35,6 @@ words! {
     }
 }
 
-/// The purpose of a signed token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     Access,
@@ -53,7 +51,6 @@ impl Purpose {
     }
 }
 
-/// The properties of a token to sign.
 #[derive(Clone, Debug)]
 pub struct NewSignedToken {
     /// The user, as displayed and in the audit trail.

@@ -35,8 +35,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(10);
 const USE_INTERVAL: Duration = Duration::from_millis(500);
 /// The value of [`Token::used_on`] for a token that was not used since the start.
 const NEVER: i64 = i64::MIN;
-/// Minimum interval between reads of the database that are caused by unknown tokens, in microseconds.
-const UNKNOWN_INTERVAL: i64 = SECOND;
+/// Minimum interval between reads of the database that are caused by unknown tokens.
+const UNKNOWN_INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum number of different grants in [`Table::grants`].
 const MAX_GRANTS: usize = 4_096;
 
@@ -84,7 +84,6 @@ impl Token {
         }
     }
 
-    /// Returns the digest under which the token is stored.
     pub(super) fn digest(&self) -> Sha256 {
         self.digest
     }
@@ -229,7 +228,7 @@ impl Tokens {
             return Some(token);
         }
         let last = self.0.unknown_at.load(Ordering::Relaxed);
-        let is_due = now.0.saturating_sub(last) >= UNKNOWN_INTERVAL || now.0 < last;
+        let is_due = now.since(Timestamp(last)) >= UNKNOWN_INTERVAL || now.0 < last;
         let claim = || self.0.unknown_at.compare_exchange(last, now.0, Ordering::Relaxed, Ordering::Relaxed);
         if !is_due || claim().is_err() {
             return None;
@@ -419,8 +418,7 @@ impl Table {
         self.tokens.replace(ByDigest(Arc::new(token)));
     }
 
-    /// Returns the grant for the rows of a token. Tokens with the same rows share its memory, unless there are more
-    /// than [`MAX_GRANTS`] grants.
+    /// Returns the grant for the rows of a token; equal rows share memory, up to [`MAX_GRANTS`] grants.
     fn shared_grant(&mut self, rows: Vec<db::token::ScopeRow>) -> Grant {
         if let Some(known) = self.grants.get(&rows) {
             return known.clone();
@@ -434,8 +432,7 @@ impl Table {
     }
 }
 
-/// Returns the grant in the rows of a token. A scope of a later version, which this program does not know, permits
-/// nothing.
+/// Returns the grant in the rows of a token. A scope of a later version permits nothing.
 pub(super) fn grant(rows: &[db::token::ScopeRow]) -> Grant {
     let (mut repositories, mut promoted, mut sources, mut others) = (None, None, None, Vec::new());
     for row in rows {

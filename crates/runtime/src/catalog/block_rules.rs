@@ -24,12 +24,10 @@ pub struct BlockRules {
     pub has_age: bool,
 }
 
-/// A rule of the database.
 #[derive(Clone, Debug)]
 pub struct StoredRule {
     /// The rule; catalogs share it while it does not change.
     pub rule: Arc<Rule>,
-    /// The user who created it.
     pub created_by: Arc<str>,
     pub created_at: Timestamp,
 }
@@ -124,8 +122,7 @@ pub fn rule_of_row(row: BlockRule) -> Result<Rule, BadRule> {
     })
 }
 
-/// Returns the rule of a row; `known` if it did not change. Returns `None`, and logs an error, if this version cannot read
-/// the row.
+/// Returns the rule of a row; `known` if unchanged. `None`, with a log line, if this version cannot read the row.
 fn rule(row: BlockRule, known: Option<&Arc<Rule>>) -> Option<Arc<Rule>> {
     let id = row.id;
     let rule = match rule_of_row(row) {

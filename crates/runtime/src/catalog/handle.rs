@@ -8,16 +8,15 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::fixed_url::FixedUrls;
-use super::spaced;
 use super::{
-    Catalog, ReadExtent, RepoStep, Repository, Rewind, Source, Step, Subscription, Tree, block_rules,
-    name_guards,
+    Catalog, FixedUrls, ReadExtent, RepoStep, Repository, Rewind, Source, Subscription, Tree, block_rules,
+    name_guards, spaced,
 };
 use base::model::ids::{Seq, TreeId, TxId};
 use base::model::time::Timestamp;
 use formats::r::bioconductor::config::Config;
 use store::db::clock::ClockRow;
+use store::db::tree::Step;
 use store::db::{self, Conn, Db, DbError};
 
 /// Pauses between attempts to read the catalog after a publish.
@@ -45,7 +44,6 @@ struct RefreshCoalescer {
 }
 
 impl CatalogHandle {
-    /// Reads the catalog from the database.
     pub async fn open(db: &Db) -> Result<CatalogHandle, DbError> {
         let handle = CatalogHandle {
             current: Arc::default(),
@@ -137,8 +135,7 @@ impl CatalogHandle {
         read_newer(c, &self.get())
     }
 
-    /// Installs `catalog`, unless the current catalog is newer. A catalog that was read after a rewind is always
-    /// installed.
+    /// Installs `catalog`, unless the current one is newer; one that was read after a rewind always.
     pub fn install(&self, catalog: Catalog) {
         if let Some(rewind) = catalog.rewind.clone() {
             let version = catalog.version;
@@ -267,7 +264,7 @@ fn sources(c: &mut dyn Conn) -> Result<Vec<Source>, DbError> {
 }
 
 fn trees(c: &mut dyn Conn, previous: &Catalog, last_tx: TxId) -> Result<Vec<Tree>, DbError> {
-    let mut new_steps = db::step::list_after(c, last_tx)?.into_iter().peekable();
+    let mut new_steps = db::tree::steps_after(c, last_tx)?.into_iter().peekable();
     let mut bases = db::curation::bases(c)?.into_iter().peekable();
     let mut trees = Vec::new();
     for row in db::tree::list(c)? {
@@ -277,7 +274,7 @@ fn trees(c: &mut dyn Conn, previous: &Catalog, last_tx: TxId) -> Result<Vec<Tree
         }
         let mut steps = previous.tree(row.id).map(|tree| tree.steps.clone()).unwrap_or_default();
         while let Some((_, step)) = new_steps.next_if(|(tree, _)| *tree == row.id) {
-            steps.push(Step { seq: step.seq, at: step.at, tx: step.tx });
+            steps.push(step);
         }
         // A back-fill publishes steps below the known ones.
         steps.sort_unstable_by_key(|step| step.seq);
@@ -286,27 +283,17 @@ fn trees(c: &mut dyn Conn, previous: &Catalog, last_tx: TxId) -> Result<Vec<Tree
             db::tree::Axis::Step => None,
         };
         if row.axis == db::tree::Axis::Step && !spans(&steps, row.first, row.head) {
-            steps = read_steps(c, row.id)?;
+            steps = db::tree::steps(c, row.id)?;
         }
-        let role = match row.role {
-            db::tree::Role::Source => super::SOURCE_PACKAGE_ROLE,
-            db::tree::Role::Binary => super::BINARY_ROLE,
-        };
-        let (label, role, bases) = (row.label, role.to_owned(), tree_bases);
+        let (label, role, bases) = (row.label, row.role, tree_bases);
         trees.push(Tree { id: row.id, source: row.source, label, role, steps, time_head, bases });
     }
     Ok(trees)
 }
 
-/// Returns whether `steps` begin with the tree's first step and end with its head. Otherwise the history of the
-/// tree was rewritten.
+/// Returns whether `steps` begin with the tree's first step and end with its head; else history was rewritten.
 fn spans(steps: &[Step], first: Option<Seq>, head: Option<Seq>) -> bool {
     steps.first().map(|step| step.seq) == first && steps.last().map(|step| step.seq) == head
-}
-
-fn read_steps(c: &mut dyn Conn, tree: TreeId) -> Result<Vec<Step>, DbError> {
-    let rows = db::step::list(c, tree)?;
-    Ok(rows.into_iter().map(|step| Step { seq: step.seq, at: step.at, tx: step.tx }).collect())
 }
 
 /// Reads the configuration of Bioconductor that was declared last; `None` if this program cannot parse it.

@@ -4,7 +4,6 @@
 //! [`CatalogHandle`] contains the newest catalog.
 
 mod block_rules;
-pub mod fixed_url;
 mod handle;
 mod name_guards;
 pub mod resolve;
@@ -15,17 +14,21 @@ pub use handle::{CatalogHandle, read};
 pub use name_guards::{Guards, guards_in_force};
 pub use spaced::SERIAL_GAP;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
 use base::model::name::Name;
 use base::model::point::{Base, PointTree, PromotedList};
 use base::model::repository::{ChangePolicy, RepoKind};
+use base::model::snapshot::Alias;
 use base::model::source::SourceKind;
 use base::model::time::Timestamp;
 use formats::r::bioconductor::config::Config;
 use formats::r::bioconductor::{Component, Part, Version};
+use store::db::fixed_url::FixedUrl;
 use store::db::skew::{self, Skew};
+use store::db::tree::{Role, Step};
 
 /// Sources, trees, steps, repositories and their subscription steps, as of one `clock.catalog`.
 #[derive(Clone, Debug, Default)]
@@ -52,13 +55,12 @@ pub struct Catalog {
     /// The instants whose second is already used by an earlier state, in ascending order, with their `Last-Modified`; see
     /// [`Catalog::modified`].
     pub modified_overrides: Vec<(Timestamp, i64)>,
-    /// The instants of transactions whose serials differ from them, in ascending order, with the serials; see
-    /// [`Catalog::serial`].
+    /// The instants of transactions whose serials differ from them, in order, with the serials: [`Catalog::serial`].
     pub serial_overrides: Vec<(Timestamp, i64)>,
     /// The configuration of Bioconductor, with its versions; `None` before the first sync.
     pub bioconductor: Option<Arc<Config>>,
     /// The fixed URLs, shared with the previous catalog if none was created since.
-    pub fixed_urls: Arc<fixed_url::FixedUrls>,
+    pub fixed_urls: Arc<FixedUrls>,
     /// The block rules, shared with the previous catalog if they did not change.
     pub rules: Arc<BlockRules>,
     /// The name guards, shared with the previous catalog if they did not change.
@@ -83,11 +85,6 @@ pub struct Rewind {
     pub new_tx: TxId,
 }
 
-/// The `tree.role` of lists of source packages.
-pub const SOURCE_PACKAGE_ROLE: &str = "source";
-/// The `tree.role` of lists of binaries.
-pub const BINARY_ROLE: &str = "binary";
-
 #[derive(Debug, Clone)]
 pub struct Source {
     pub id: SourceId,
@@ -105,8 +102,7 @@ pub struct Tree {
     pub source: SourceId,
     /// `src/contrib`, or a label that distinguishes the tree from other trees of its source.
     pub label: String,
-    /// `source` or `binary`.
-    pub role: String,
+    pub role: Role,
     /// Steps in order of `seq`; none if the sequence numbers are times.
     pub steps: Vec<Step>,
     /// The instant up to which the state of a tree whose sequence numbers are times is known; `None` before the first
@@ -116,22 +112,12 @@ pub struct Tree {
     pub bases: Vec<(Seq, Base)>,
 }
 
-/// One published state of a tree.
-#[derive(Debug, Clone, Copy)]
-pub struct Step {
-    pub seq: Seq,
-    pub at: Timestamp,
-    /// The transaction that published it.
-    pub tx: TxId,
-}
-
 /// A repository and the history of its subscriptions.
 #[derive(Debug, Clone)]
 pub struct Repository {
     pub id: RepoId,
     /// The name, unique among repositories.
     pub name: Name,
-    /// R, Bioconductor or Python.
     pub kind: RepoKind,
     pub description: String,
     /// Whether it is omitted from public listings.
@@ -139,7 +125,6 @@ pub struct Repository {
     /// Whether it is for authenticated clients only.
     pub authenticated: bool,
     pub created_at: Timestamp,
-    /// The changes that it accepts.
     pub changes: ChangePolicy,
     /// Subscription lists, oldest first; the last one is in force.
     pub steps: Vec<RepoStep>,
@@ -151,7 +136,6 @@ pub struct RepoStep {
     pub seq: Seq,
     /// Time at which it took effect.
     pub at: Timestamp,
-    /// The transaction that created it.
     pub tx: TxId,
     /// Sources in order of precedence: if several have a package, the first one serves it.
     pub list: Vec<Subscription>,
@@ -202,8 +186,7 @@ impl Catalog {
         self.sources.iter().find(|source| source.name.as_str() == name)
     }
 
-    /// Returns a state of a tree as part of a point. If the tree is a snapshot of another source, the result is the
-    /// state of that source.
+    /// Returns a state of a tree as part of a point; for a snapshot of another source, the state of that source.
     pub fn point_tree(source: SourceId, tree: &Tree, seq: Seq) -> PointTree {
         let base = tree.base(seq);
         let (tree, seq) = match base {
@@ -283,7 +266,7 @@ impl Catalog {
 
     /// Returns the lists of source packages of a source. These are the trees of a subscription to the source.
     pub fn source_package_trees(&self, source: SourceId) -> impl Iterator<Item = &Tree> {
-        self.trees.iter().filter(move |tree| tree.source == source && tree.role == SOURCE_PACKAGE_ROLE)
+        self.trees.iter().filter(move |tree| tree.source == source && tree.role == Role::Source)
     }
 
     /// Returns the lists that a subscription contributes to a repository, or to `part` of a Bioconductor repository.
@@ -385,7 +368,6 @@ impl Repository {
         sources
     }
 
-    /// Returns whether the repository currently subscribes to a source.
     pub fn subscribes_to(&self, source: SourceId) -> bool {
         self.subscriptions().iter().any(|entry| entry.source == source)
     }
@@ -416,4 +398,54 @@ impl Tree {
     pub fn part(&self) -> Option<Part> {
         (self.source == SourceId::BIOCONDUCTOR).then(|| Part::parse(&self.label)).flatten()
     }
+}
+
+#[derive(Debug, Default)]
+pub struct FixedUrls {
+    /// A number that changes when a fixed URL is created.
+    pub revision: i64,
+    pub states: BTreeMap<Alias, FixedUrl>,
+}
+
+impl Catalog {
+    /// Returns the state that a fixed URL of a repository names.
+    pub fn fixed_url(&self, repo: &Repository, alias: Alias) -> Option<&FixedUrl> {
+        self.fixed_urls.states.get(&alias).filter(|state| state.repo == repo.id)
+    }
+
+    /// Returns the cut-off time, exclusive, of the states that a fixed URL does not fix; `None` if these are the
+    /// newest states, and for an unknown fixed URL.
+    pub fn fixed_url_end(&self, alias: Alias) -> Option<Timestamp> {
+        self.fixed_urls.states.get(&alias)?.at
+    }
+
+    /// Returns the name of the fixed URL for a state, if there is one.
+    pub fn fixed_url_of(&self, state: &FixedUrl) -> Option<Alias> {
+        self.fixed_urls.states.iter().find(|(_, known)| *known == state).map(|(alias, _)| *alias)
+    }
+}
+
+/// The state of a tree in a fixed URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FixedState {
+    /// The tree has this state.
+    At(Seq),
+    /// The tree had no state when all states were fixed.
+    Absent,
+    NotFixed,
+}
+
+fn fixed_state_of(url: Option<&FixedUrl>, tree: TreeId) -> FixedState {
+    let Some(url) = url else { return FixedState::NotFixed };
+    match url.trees.binary_search_by_key(&tree, |(id, _)| *id) {
+        Ok(index) => url.trees.get(index).map_or(FixedState::NotFixed, |(_, seq)| FixedState::At(*seq)),
+        Err(_) if url.repo_seq.is_some() => FixedState::Absent,
+        Err(_) => FixedState::NotFixed,
+    }
+}
+
+/// Returns the list of subscriptions that a fixed URL fixes.
+fn fixed_list<'a>(url: Option<&FixedUrl>, repo: &'a Repository) -> Option<&'a RepoStep> {
+    let seq = url?.repo_seq?;
+    repo.steps.iter().find(|step| step.seq == seq)
 }

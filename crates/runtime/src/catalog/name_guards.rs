@@ -10,7 +10,6 @@ use formats::policy::{NameGuard, NameGuards, NamePattern};
 use store::db::name_guard::{self, GuardChanges, GuardState, NameGuardRow, Overlap};
 use store::db::{Conn, DbError};
 
-/// All name guards in force.
 #[derive(Debug, Default)]
 pub struct Guards {
     pub all: NameGuards,
@@ -54,8 +53,7 @@ pub(super) fn read(
     }
 }
 
-/// Returns the guards in force of these rows, including the automatic ones. `overlaps` are the guarded names that other
-/// sources list.
+/// Returns the guards in force of these rows. `overlaps` are the guarded names that other sources list.
 pub fn guards_in_force(rows: Vec<NameGuardRow>, overlaps: Vec<Overlap>) -> NameGuards {
     NameGuards::new(in_force(rows, overlaps))
 }

@@ -3,8 +3,7 @@
 
 use std::cmp::Ordering;
 
-use super::fixed_url::{self, FixedState, fixed_list};
-use super::{Catalog, RepoStep, Repository, Step, Subscription, Tree};
+use super::{Catalog, FixedState, RepoStep, Repository, Subscription, Tree, fixed_list, fixed_state_of};
 use base::model::ids::{RepoId, Seq, SourceId, TreeId};
 use base::model::point::{Base, Point, PointTree, PromotedList};
 use base::model::snapshot::{Alias, Snapshot};
@@ -12,14 +11,14 @@ use base::model::time::{Day, Timestamp};
 use formats::r::bioconductor::Part;
 use store::db::fixed_url::FixedUrl;
 use store::db::skew::TOLERANCE;
+use store::db::tree::Step;
 
 /// The reason why a snapshot cannot be resolved. The response is 404 with this reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unresolved {
     #[error("{requested} is in the future; the newest snapshot is {today}")]
     Future { requested: Day, today: Day },
-    /// No tree of the repository has a state that is as old as the snapshot, which is before the first subscription or
-    /// of a part.
+    /// No tree has a state as old as the snapshot, which is before the first subscription or of a part.
     #[error("no snapshot of this repository is as old as {requested}; its history starts at {first}")]
     BeforeHistory {
         /// The snapshot as the URL names it.
@@ -38,7 +37,6 @@ pub enum Unresolved {
 }
 
 impl Unresolved {
-    /// Returns the remedy for the administrator.
     pub fn hint(&self) -> Option<String> {
         match self {
             Unresolved::NoPart(part) => Some(format!(
@@ -116,8 +114,7 @@ pub fn subscriptions<'a>(
     list.map_or(&[], |list| &list.step.list)
 }
 
-/// Returns the list of subscriptions that the snapshot of a transaction at this time has; `None` for a repository that never
-/// had sources.
+/// Returns the list that the snapshot of a transaction at this time has; `None` if there never were sources.
 pub fn list_after(repo: &Repository, at: Timestamp) -> Option<&RepoStep> {
     list_at(repo, Timestamp(at.0.saturating_add(1))).map(|list| list.step)
 }
@@ -197,8 +194,7 @@ pub struct Period {
     pub trees: Vec<(SourceId, TreeId)>,
 }
 
-/// Returns the periods of the subscription lists up to a snapshot, the oldest first; empty if the snapshot does not
-/// exist.
+/// Returns the periods of the lists up to a snapshot, oldest first; empty if the snapshot does not exist.
 pub fn periods(
     catalog: &Catalog,
     repo: &Repository,
@@ -233,14 +229,12 @@ pub fn periods(
     periods.map(period).collect()
 }
 
-/// Returns the point of a repository for which nothing is published: an empty index, which clients read without a
-/// warning.
+/// Returns the point of a repository without publishes: an empty index, which clients read without a warning.
 fn empty_point(repo: &Repository) -> Point {
     Point::of_trees(repo.id, Vec::new())
 }
 
-/// Returns the last day that is not in the future: today, or tomorrow if a server whose clock is minutes ahead has
-/// published in it.
+/// Returns the last day that is not in the future: today, or tomorrow if a server ahead published in it.
 pub fn today(catalog: &Catalog, now: Timestamp) -> Day {
     let is_tolerated = |at: &Timestamp| at.0 <= now.0.saturating_add(TOLERANCE);
     catalog.clock_at.filter(is_tolerated).map_or(now, |at| at.max(now)).day()
@@ -286,7 +280,6 @@ fn url_of<'a>(catalog: &'a Catalog, repo: &Repository, snapshot: Snapshot) -> Op
     }
 }
 
-/// The subscription list of a snapshot.
 struct ListInForce<'a> {
     step: &'a RepoStep,
     /// End of the time in which a publish may replace the list.
@@ -319,7 +312,7 @@ fn list_at(repo: &Repository, end: Timestamp) -> Option<ListInForce<'_>> {
 }
 
 /// The state of a tree that belongs to a snapshot.
-struct State {
+struct TreeState {
     tree: PointTree,
     /// The subscribed tree and its sequence number; `tree` has those of the base for a source that serves all of it.
     step: (TreeId, Seq),
@@ -344,12 +337,12 @@ fn states(
     part: Option<Part>,
     end: Timestamp,
     url: Option<&FixedUrl>,
-) -> Vec<State> {
+) -> Vec<TreeState> {
     let of_entry = |entry: &Subscription| {
         let source = entry.source;
         catalog.subscribed_trees(*entry, part).map(move |tree| (source, tree))
     };
-    let state = |(source, tree): (SourceId, &Tree)| match fixed_url::state_of(url, tree.id) {
+    let state = |(source, tree): (SourceId, &Tree)| match fixed_state_of(url, tree.id) {
         FixedState::At(seq) => Some(fixed_state(source, tree, seq)),
         FixedState::Absent => None,
         FixedState::NotFixed => last_state(catalog, source, tree, end),
@@ -358,16 +351,22 @@ fn states(
 }
 
 /// Returns the state of a tree with this sequence number.
-fn fixed_state(source: SourceId, tree: &Tree, seq: Seq) -> State {
+fn fixed_state(source: SourceId, tree: &Tree, seq: Seq) -> TreeState {
     let has_time = tree.time_head.is_some();
     let step = tree.steps.binary_search_by_key(&seq, |step| step.seq).ok().and_then(|at| tree.steps.get(at));
     let at = step.map_or(Timestamp(seq.0), |step| step.at);
-    State { tree: Catalog::point_tree(source, tree, seq), step: (tree.id, seq), at, has_time, is_final: true }
+    TreeState {
+        tree: Catalog::point_tree(source, tree, seq),
+        step: (tree.id, seq),
+        at,
+        has_time,
+        is_final: true,
+    }
 }
 
 /// Returns the last state of a tree that was published before `end`.
-fn last_state(catalog: &Catalog, source: SourceId, tree: &Tree, end: Timestamp) -> Option<State> {
-    let state = |seq, at, is_final| State {
+fn last_state(catalog: &Catalog, source: SourceId, tree: &Tree, end: Timestamp) -> Option<TreeState> {
+    let state = |seq, at, is_final| TreeState {
         tree: Catalog::point_tree(source, tree, seq),
         step: (tree.id, seq),
         at,

@@ -9,7 +9,7 @@ use crate::control::Mode;
 use crate::jobs;
 use base::model::identity::Identity;
 use base::model::storage_class::StorageClass;
-use base::model::time::{SECOND, Timestamp};
+
 use store::db::lease::Fence;
 use store::db::link::Link;
 use store::db::node::{Beat, ModeRequest};
@@ -17,10 +17,10 @@ use store::db::{Conn, DbError, lease, node};
 use store::storage::{NodeMarker, Storage};
 
 const INTERVAL: Duration = Duration::from_secs(5);
-/// Term of the leader's lease, in microseconds. It is longer than that of a job's lease: when another server replaces a
+/// Term of the leader's lease. It is longer than that of a job's lease: when another server replaces a
 /// leader that was killed, the leases of the killed server's jobs have expired, so that a missed sync can start
 /// immediately.
-const LEADER_TERM: i64 = jobs::lease::TERM + 15 * SECOND;
+const LEADER_TERM: Duration = Duration::from_secs(jobs::lease::TERM.as_secs() + 15);
 
 /// Writes heartbeats until the task is dropped. Never waits for jobs or other transactions of this server.
 pub async fn run(cluster: Cluster) {
@@ -90,8 +90,7 @@ async fn beat_shared(cluster: &Cluster, link: &Link) -> Result<(), DbError> {
         Ok(result) => result,
         Err(error) => {
             let renewed_at = cluster.0.leadership.lock().renewed_at;
-            let term = Duration::from_micros(LEADER_TERM.unsigned_abs());
-            if renewed_at.is_none_or(|renewed_at| renewed_at.elapsed() > term) {
+            if renewed_at.is_none_or(|renewed_at| renewed_at.elapsed() > LEADER_TERM) {
                 set_leader(cluster, false);
             }
             return Err(error);
@@ -141,7 +140,7 @@ fn write(
     let same_name_count =
         others.iter().filter(|other| other.beat.name == beat.name && other.beat.id != beat.id);
     let same_name_count = same_name_count.filter(|other| !other.is_gone(now)).count();
-    let term_end = Timestamp(now.0.saturating_add(LEADER_TERM));
+    let term_end = now + LEADER_TERM;
     let fence = match (may_lead, fence) {
         (false, None) => None,
         (false, Some(fence)) => {

@@ -7,7 +7,6 @@
 //! mode, which it passes to `control` as the admin API does, and renews the lease of the leader. Before a server goes
 //! online, its storage is compared with that of the others.
 
-pub mod configuration;
 pub mod heartbeat;
 pub mod list;
 pub mod mode_request;
@@ -31,11 +30,9 @@ use store::db::schema::Schema;
 use store::db::{Db, DbError, identity, lease, node};
 use store::storage::Storage;
 
-/// The lease of the leader.
 const LEADER: &str = "leader";
 /// Time for which the list shows the reason for a failed request.
 const FAILURE_DISPLAY_TIME: Duration = Duration::from_secs(600);
-/// Timeout for leaving the cluster at a stop.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The handle of this process as one of the servers of its database; clones share it.
@@ -57,7 +54,6 @@ struct ClusterState {
     request_state: Mutex<RequestState>,
     leader: watch::Sender<bool>,
     leadership: Mutex<Leadership>,
-    /// Whether this process has written its row.
     has_row: AtomicBool,
     /// Whether the heartbeat runs, so that the other servers list this process.
     is_registered: AtomicBool,
@@ -89,7 +85,6 @@ enum Provider {
     Postgres(Link),
 }
 
-/// The state of the last request for this server.
 #[derive(Clone, Default)]
 struct RequestState {
     /// [`ModeRequest::at`] of the last request that was started.
@@ -104,7 +99,6 @@ struct RequestState {
 #[derive(Clone, Copy, Default)]
 struct Leadership {
     fence: Option<Fence>,
-    /// The time of the last renewal.
     renewed_at: Option<Instant>,
 }
 
@@ -144,7 +138,6 @@ impl Cluster {
         &self.0.name
     }
 
-    /// Returns the identity of this process.
     pub fn id(&self) -> Identity {
         self.0.id
     }
@@ -164,7 +157,7 @@ impl Cluster {
             removal.await?;
         }
         let salt = db.read(identity::get).await?;
-        let configuration = configuration::digests(settings, salt);
+        let configuration = list::digests(settings, salt);
         let mut database = self.0.database.lock();
         database.provider = Provider::Postgres(link);
         database.configuration = configuration;
@@ -176,7 +169,7 @@ impl Cluster {
     /// Replaces the digests of the configuration after a reload.
     pub async fn set_configuration(&self, db: &Db, settings: &base::config::Settings) -> Result<(), DbError> {
         let salt = db.read(identity::get).await?;
-        self.0.database.lock().configuration = configuration::digests(settings, salt);
+        self.0.database.lock().configuration = list::digests(settings, salt);
         self.0.wake.notify_one();
         Ok(())
     }
@@ -210,7 +203,6 @@ impl Cluster {
         }
     }
 
-    /// Returns whether this server runs the schedules.
     pub fn is_leader(&self) -> bool {
         *self.0.leader.borrow()
     }
@@ -220,7 +212,6 @@ impl Cluster {
         self.0.leader.subscribe()
     }
 
-    /// Records the storage and the classes that have the marker of this server.
     fn set_storage(&self, storage: Storage, classes: String) {
         self.0.database.lock().storage = Some((storage, classes));
     }
@@ -243,7 +234,6 @@ impl Cluster {
         }
     }
 
-    /// Returns the heartbeat to write.
     fn beat(&self) -> Beat {
         let control = &self.0.control;
         let (mode, state) = (control.mode(), self.0.request_state.lock().clone());

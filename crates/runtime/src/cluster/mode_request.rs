@@ -11,7 +11,6 @@ use store::db::author::{self, Author};
 use store::db::node::{self, ModeRequest};
 use store::db::{DbError, lease};
 
-/// A mode that an administrator requests for servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModeChange {
     /// Names as in the list of servers.

@@ -16,8 +16,8 @@ use store::storage::{NodeMarker, Storage};
 const MARKER_PAUSES: [Duration; 3] =
     [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
 
-/// Maximum age of the last heartbeat of a running server, in microseconds.
-const MAX_HEARTBEAT_AGE: i64 = 12 * SECOND;
+/// Maximum age of the last heartbeat of a running server.
+const MAX_HEARTBEAT_AGE: Duration = Duration::from_secs(12);
 /// Pause before the row of a server that lacks heartbeats is read again.
 const HEARTBEAT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -33,7 +33,6 @@ pub enum SharingError {
     NotShared {
         /// The subject of the sentence: `DataDir` if no class has the marker, otherwise `the storage`.
         subject: String,
-        /// The name of the other server.
         other: String,
         /// The classes without its marker.
         classes: String,
@@ -114,7 +113,7 @@ async fn is_serving(link: &Link, id: Identity) -> Result<bool, DbError> {
             let now = lease::now(c)?;
             let mut rows = node::list(c)?.into_iter();
             let row = rows.find(|row| row.beat.id == id && !row.is_gone(now) && row.beat.mode != "offline");
-            Ok(row.map(|row| now.0.saturating_sub(row.beat_at.0)))
+            Ok(row.map(|row| now.since(row.beat_at)))
         });
         match age.await? {
             None => return Ok(false),

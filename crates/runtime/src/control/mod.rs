@@ -1,8 +1,6 @@
 //! Commands to the server process, and its mode. Services and signal handlers send commands with the handle
 //! [`Control`]; the supervisor task of `daemon` runs the commands one after the other.
 
-pub mod mode;
-
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,8 +11,6 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use base::config::{Change, DebugRegion};
 use store::db::author::{self, Author};
-
-pub use mode::{ActiveWork, BrokenReason, Mode};
 
 /// Capacity of the command queue; further callers wait.
 const QUEUE: usize = 16;
@@ -61,7 +57,6 @@ pub enum CommandResult {
     ModeChanged(String),
 }
 
-/// A queued command and its caller.
 #[derive(Debug)]
 pub struct PendingCommand {
     pub command: Command,
@@ -101,7 +96,6 @@ pub trait LogControl: Send + Sync {
     /// Starts or stops writing the debug events of regions at every level, until the next start or reload.
     fn set_regions(&self, regions: &[DebugRegion], is_active: bool);
 
-    /// Returns the regions whose debug events are written at every level.
     fn regions(&self) -> BTreeSet<DebugRegion>;
 }
 
@@ -157,7 +151,6 @@ impl Control {
         self.0.stop.notify_one();
     }
 
-    /// Returns when [`Control::stop`] was called.
     pub async fn wait_for_stop(&self) {
         self.0.stop.notified().await;
     }
@@ -173,9 +166,6 @@ impl Control {
     }
 
     /// See [`LogControl::reopen`].
-    ///
-    /// # Errors
-    /// The errors of [`LogControl::reopen`].
     pub async fn reopen_logs(&self) -> Result<Vec<PathBuf>, CommandError> {
         let logs = Arc::clone(&self.0.logs);
         let result = tokio::task::spawn_blocking(move || logs.reopen()).await;
@@ -183,9 +173,6 @@ impl Control {
     }
 
     /// See [`LogControl::set_level`].
-    ///
-    /// # Errors
-    /// The errors of [`LogControl::set_level`].
     pub fn set_log_level(&self, level: &str) -> Result<String, CommandError> {
         self.0.logs.set_level(level).map_err(CommandError)
     }
@@ -202,7 +189,6 @@ impl Control {
         self.0.mode.borrow().clone()
     }
 
-    /// Subscribes to changes of the mode.
     pub fn subscribe(&self) -> watch::Receiver<Mode> {
         self.0.mode.subscribe()
     }
@@ -224,6 +210,72 @@ impl Control {
     /// Sets the work that must end before the server is offline.
     pub fn set_work(&self, work: ActiveWork) {
         self.0.work.send_replace(work);
+    }
+}
+
+/// The mode of the server. It is not stored: after a restart the server goes online.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Starting, with the current step.
+    Starting(&'static str),
+    Online,
+    /// Still serving, and finishing running requests and jobs.
+    Draining,
+    /// Taken offline: the stores are closed, 503 for everything.
+    Offline,
+    /// A needed resource is unusable: 503 for everything. The start is retried if the configuration is valid.
+    Broken(BrokenReason),
+}
+
+impl Mode {
+    /// The mode as one word, for programs.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Mode::Starting(_) => "starting",
+            Mode::Online => "online",
+            Mode::Draining => "draining",
+            Mode::Offline => "offline",
+            Mode::Broken(_) => "broken",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokenReason {
+    /// For the network: names the kind of the unusable resource and its property, without path, host or password.
+    pub phrase: String,
+    /// For the log and the admin socket: the full error, with the remedy.
+    pub detail: String,
+    /// Whether a listener answers requests with 503.
+    pub has_listener: bool,
+}
+
+/// The work that must end before the server is offline.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ActiveWork {
+    pub requests: usize,
+    /// Keys of running jobs: `sync:cran`.
+    pub jobs: Vec<String>,
+}
+
+impl ActiveWork {
+    /// Returns true if no work must end first.
+    pub fn is_empty(&self) -> bool {
+        self.requests == 0 && self.jobs.is_empty()
+    }
+}
+
+/// `2 requests, sync:cran`, or `nothing`.
+impl std::fmt::Display for ActiveWork {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut parts = Vec::new();
+        match self.requests {
+            0 => {}
+            1 => parts.push("1 request".to_owned()),
+            n => parts.push(format!("{n} requests")),
+        }
+        parts.extend(self.jobs.iter().cloned());
+        if parts.is_empty() { f.write_str("nothing") } else { f.write_str(&parts.join(", ")) }
     }
 }
 
@@ -281,5 +333,17 @@ mod tests {
         assert!(changes.has_changed().expect("the sender exists"));
         assert_eq!(control.set_log_level("debug"), Ok("DEBUG".to_owned()));
         assert_eq!(control.reopen_logs().await, Err(CommandError("no".to_owned())));
+    }
+
+    #[test]
+    fn the_remaining_work_is_described_in_words() {
+        let work = |requests, jobs: &[&str]| ActiveWork {
+            requests,
+            jobs: jobs.iter().map(|job| (*job).to_owned()).collect(),
+        };
+        assert_eq!(work(0, &[]).to_string(), "nothing");
+        assert_eq!(work(1, &["sync:cran"]).to_string(), "1 request, sync:cran");
+        assert_eq!(work(3, &[]).to_string(), "3 requests");
+        assert!(work(0, &[]).is_empty() && !work(0, &["x"]).is_empty());
     }
 }

@@ -9,13 +9,13 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use base::model::identity::Identity;
-use base::model::time::{SECOND, Timestamp};
+use base::model::time::Timestamp;
 use store::db::lease::Fence;
 use store::db::link::Link;
 use store::db::{Conn, Db, DbError, lease};
 
-/// Duration of a lease without renewal, in microseconds.
-pub const TERM: i64 = 60 * SECOND;
+/// Duration of a lease without renewal.
+pub const TERM: Duration = Duration::from_secs(60);
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(15);
 
 /// The right to do one job. Dropping this value releases the lease soon afterwards.
@@ -30,8 +30,7 @@ struct DatabaseLease {
     renewal: JoinHandle<()>,
 }
 
-/// Checks in a transaction that the lease is still held: the row is locked until the commit, so no other server can
-/// take over in between.
+/// Checks in a transaction that the lease is held: the row is locked until the commit.
 struct Guard {
     fence: Option<(String, Fence)>,
 }
@@ -41,7 +40,6 @@ struct Guard {
 #[error("another server took over")]
 pub struct LeaseLost;
 
-/// The reason why a lease could not be claimed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
     #[error("another server has the lease {0}")]
@@ -60,7 +58,7 @@ impl Lease {
         let (key, holder) = (name.to_owned(), node.to_string());
         let claim = link.run(move |c| {
             let now = lease::now(c)?;
-            lease::claim(c, &key, &holder, now, expiry(now))
+            lease::claim(c, &key, &holder, now, now + TERM)
         });
         let fence = match claim.await {
             // The holder has locked the row, because it is writing.
@@ -72,7 +70,6 @@ impl Lease {
         Ok(Lease { database_lease: Some(DatabaseLease { name: name.to_owned(), fence, link, renewal }) })
     }
 
-    /// Returns a guard for transactions.
     fn guard(&self) -> Guard {
         Guard {
             fence: self
@@ -105,9 +102,6 @@ impl Lease {
     }
 
     /// Runs [`Db::bulk`] under the lease.
-    ///
-    /// # Errors
-    /// As [`Lease::write`].
     pub async fn bulk<T, F>(&self, db: &Db, f: F) -> Result<T, DbError>
     where
         T: Send + 'static,
@@ -179,16 +173,11 @@ async fn renew(link: Link, name: String, fence: Fence) {
         tokio::time::sleep(RENEWAL_INTERVAL).await;
         let key = name.clone();
         let renewal = link.run(move |c| {
-            let expiry = expiry(lease::now(c)?);
+            let expiry = lease::now(c)? + TERM;
             lease::renew(c, &key, fence, expiry)
         });
         if let Ok(false) = renewal.await {
             return;
         }
     }
-}
-
-/// Returns the end of a lease that is claimed or renewed now.
-fn expiry(now: Timestamp) -> Timestamp {
-    Timestamp(now.0.saturating_add(TERM))
 }

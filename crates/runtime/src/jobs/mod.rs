@@ -18,7 +18,6 @@ const RETENTION: Duration = Duration::from_secs(3600);
 /// Maximum number of ended jobs; the oldest are removed first.
 const MAX_ENDED_JOBS: usize = 1000;
 
-/// The progress of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// The current phase, for people: `reading the index`, `writing 12,000 of 160,000 releases`.
@@ -44,7 +43,6 @@ pub struct Job {
     /// Key (`sync:cran`). At most one job with a key runs at a time.
     pub key: String,
     pub started_at: Timestamp,
-    /// The state, as a watch channel.
     pub state: watch::Receiver<JobState>,
 }
 
@@ -115,7 +113,6 @@ async fn wait_set(flag: &watch::Receiver<bool>) {
     }
 }
 
-/// Result of [`Jobs::start`].
 pub enum JobStart {
     /// This call started the job.
     New(Job),
@@ -159,7 +156,6 @@ pub struct EndedJob {
     pub result: Result<String, String>,
 }
 
-/// A job in the registry.
 struct Entry {
     job: Job,
     /// The options, in any form that is equal for equal options.
@@ -235,8 +231,7 @@ impl Jobs {
         JobStart::New(job)
     }
 
-    /// Requests that all jobs, including those started later, end at their next safe point; `false` revokes the
-    /// request.
+    /// Requests that all jobs, also those started later, end at their next safe point; `false` revokes it.
     pub fn halt(&self, halt: bool) {
         self.halt.send_replace(halt);
     }
@@ -249,15 +244,13 @@ impl Jobs {
         Some(entry.job.clone())
     }
 
-    /// Completes when no job is running.
     pub async fn wait_idle(&self) {
         let mut end_count = self.end_count.subscribe();
         // `self` owns the sender, so the channel is open.
         let _ = end_count.wait_for(|_| self.running().is_empty()).await;
     }
 
-    /// Takes the jobs that ended since the last call, the oldest first; if there were more than [`MAX_ENDED_JOBS`], only
-    /// the newest of them.
+    /// Takes the jobs that ended since the last call, oldest first; at most the newest [`MAX_ENDED_JOBS`].
     pub fn take_ended(&self) -> Vec<EndedJob> {
         self.inner.lock().ended.drain(..).collect()
     }
@@ -308,8 +301,7 @@ impl JobList {
     }
 }
 
-/// Records the end of a job when its task ends, is dropped or panics, so that waiting clients always return and the
-/// key is free again.
+/// Records the end of a job when its task ends, is dropped or panics: clients return and the key is free.
 struct EndGuard {
     jobs: Jobs,
     id: u64,

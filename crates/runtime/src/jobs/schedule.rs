@@ -55,7 +55,6 @@ impl Schedule {
     }
 }
 
-/// The state of a schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScheduleStatus {
     /// Name of the scheduled task: `cran`, `usage data`.
@@ -75,12 +74,13 @@ impl ScheduleStatus {
     }
 }
 
-/// Sleeps until `clock` reaches `until`.
 pub async fn sleep_until(clock: &Clock, until: Timestamp) {
     loop {
-        let remaining = until.0.saturating_sub(clock().0);
-        let Ok(remaining @ 1..) = u64::try_from(remaining) else { return };
-        tokio::time::sleep(Duration::from_micros(remaining).min(MAX_SLEEP)).await;
+        let remaining = until.since(clock());
+        if remaining.is_zero() {
+            return;
+        }
+        tokio::time::sleep(remaining.min(MAX_SLEEP)).await;
     }
 }
 

@@ -7,17 +7,14 @@ use base::model::change::{Change, Counts};
 use base::model::file_change::FileChange;
 use base::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
 use base::model::time::Timestamp;
-use store::db::clock;
 use store::db::import::{self, ImportTarget};
-use store::db::repo::NewRepoStep;
-use store::db::repo::Subscription;
+use store::db::repo::{NewRepoStep, Subscription};
 use store::db::tx::Publish;
-use store::db::{Conn, DbError, WriteError, python_write, tree};
+use store::db::{Conn, DbError, WriteError, clock, python_write, tree};
 
 use super::transaction::CHUNK;
 
-/// The job that claims a tree during an edit. The claim is released in the same write, so it is never visible to
-/// others.
+/// The job that claims a tree during an edit. The claim ends in the same write, so it is never visible.
 const EDIT_JOB: i64 = 0;
 
 /// Runs `edit`, which changes data of the catalog, in one write, and installs the new catalog before it returns.
@@ -54,7 +51,6 @@ where
     Ok(result)
 }
 
-/// The trees that an edit claimed.
 #[derive(Debug, Default)]
 pub struct ClaimedTrees(Vec<(TreeId, Seq)>);
 
@@ -116,7 +112,6 @@ impl TreeChange for FileChange {
     }
 }
 
-/// The changes of one edit, and its result.
 pub struct EditPlan<T, C = Change> {
     /// The changes of the tree; if there are none, nothing is published.
     pub changes: Vec<C>,
@@ -126,9 +121,6 @@ pub struct EditPlan<T, C = Change> {
 
 /// Claims a tree of a local or git source, writes the changes that `plan` returns for the pending step, and publishes
 /// them. The transaction is `None` when nothing changed.
-///
-/// # Errors
-/// Those of `plan`; database errors.
 pub fn publish_step<T, R, C: TreeChange>(
     c: &mut dyn Conn,
     source: SourceId,
@@ -152,8 +144,7 @@ pub fn publish_step<T, R, C: TreeChange>(
     Ok((trees.publish(c, &publish)?, result))
 }
 
-/// Publishes a complete new subscription list of a repository, without a pin: the repository serves the newest states
-/// of the sources.
+/// Publishes a new subscription list without a pin: the repository serves the newest states of the sources.
 pub fn publish_subscriptions(
     c: &mut dyn Conn,
     repo: RepoId,

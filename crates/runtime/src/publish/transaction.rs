@@ -8,9 +8,8 @@ use crate::state::State;
 use base::model::ids::{PackageId, Seq, SourceId, TreeId, TxId};
 use base::model::time::Timestamp;
 use store::db::backfill_write::{self, BackfillPublish};
-use store::db::clock;
 use store::db::tx::Publish;
-use store::db::{Conn, Db, DbError, binary_list, release, tree};
+use store::db::{Conn, Db, DbError, binary_list, clock, release, tree};
 
 /// Changes per write; an `rspm add` waits for at most one write.
 pub const CHUNK: usize = 2_000;
@@ -73,13 +72,11 @@ impl<'a> Transaction<'a> {
         Ok(Transaction { trees: vec![tree], ..Transaction::new(state, lease, report, rows) })
     }
 
-    /// Returns whether no tree is claimed.
     pub fn is_empty(&self) -> bool {
         self.trees.is_empty()
     }
 
-    /// Claims the tree that `find_tree` returns or creates; returns it with its pending step. `started_at` identifies
-    /// the claimant.
+    /// Claims the tree that `find_tree` returns or creates; returns it with its pending step for `started_at`.
     pub async fn claim<F>(&mut self, started_at: Timestamp, find_tree: F) -> Result<(TreeId, Seq), DbError>
     where
         F: Fn(&mut dyn Conn) -> Result<TreeId, DbError> + Send + 'static,

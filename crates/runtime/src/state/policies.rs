@@ -28,7 +28,6 @@ const WITHHELD_LISTS: usize = 4;
 /// Maximum number of logged releases in memory; beyond it, all are logged again.
 const MAX_LOGGED_RELEASES: usize = 10_000;
 
-/// The prepared rules of all repositories.
 #[derive(Default)]
 pub struct Policies {
     current: ArcSwap<PolicySet>,
@@ -54,7 +53,6 @@ struct PolicySet {
     by_repo: HashMap<RepoId, Arc<RepoPolicy>>,
 }
 
-/// The rules of a repository.
 pub struct RepoPolicy {
     /// The repository; 0 for a single source.
     pub repo: RepoId,
@@ -69,7 +67,6 @@ pub struct RepoPolicy {
     pub prepared_at: Timestamp,
     /// The blocked releases of the states used last: by source, tree, state, and what the decisions depend on besides.
     pub blocked: quick_cache::sync::Cache<BlockedKey, Arc<BlockedReleases>>,
-    /// The language of the packages.
     pub language: Language,
     /// The versions that rules withheld from the promoted states used last, by repository and number of the list.
     withheld: quick_cache::sync::Cache<(RepoId, Seq), Arc<Withheld>>,
@@ -115,8 +112,7 @@ pub struct BlockedReleases {
     pub releases: HashSet<ReleaseId>,
     /// The blocked releases as in file names: `{name}_{version}`.
     pub stems: HashSet<String>,
-    /// The names of packages whose listed releases are all blocked, without another release that is listed
-    /// instead.
+    /// The names of packages whose listed releases are all blocked, without another release that is listed instead.
     pub names: HashSet<String>,
     /// For packages whose listed release is blocked, the release that is listed instead.
     pub substitutes: HashMap<PackageId, Substitute>,
@@ -129,7 +125,6 @@ pub struct Substitute {
     /// The name in lower case.
     pub normalized_name: String,
     pub release: ReleaseId,
-    /// The version of the release.
     pub version: String,
     /// Time at which it was published upstream, if known.
     pub published_at: Option<Timestamp>,
@@ -142,7 +137,6 @@ impl Substitute {
     }
 }
 
-/// The inputs from which rules are prepared.
 #[derive(Clone, Copy)]
 pub struct PolicyInputs<'a> {
     pub catalog: &'a Catalog,

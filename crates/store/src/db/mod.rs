@@ -107,9 +107,6 @@ impl Db {
 
     /// Returns a duplicate of the lock that excludes other processes, for a process that takes over; both then hold it.
     /// `None` if the database has no such lock.
-    ///
-    /// # Errors
-    /// No file descriptor is left.
     pub fn lock(&self) -> std::io::Result<Option<OwnedFd>> {
         match &*self.engine {
             Engine::Sqlite(engine) => engine.lock(),
@@ -218,8 +215,7 @@ impl Db {
         self.pool(TransactionKind::Write).run(TransactionKind::Write, f).await
     }
 
-    /// Like [`Db::write`], with lower priority than interactive writes: for one chunk, at most 2,000 rows, of a long
-    /// import.
+    /// Like [`Db::write`], with lower priority: for one chunk, at most 2,000 rows, of a long import.
     pub async fn bulk<T, F>(&self, f: F) -> Result<T, DbError>
     where
         T: Send + 'static,

@@ -40,15 +40,14 @@ pub struct AccessEntry<'a> {
     pub user_agent: Option<&'a [u8]>,
 }
 
-/// The access log: formats entries and writes them to its file; cloning shares it, and [`AccessLog::switch`] affects
-/// all clones.
+/// The access log: formats entries and writes them to its file; [`AccessLog::switch`] affects all clones.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
-    current: Arc<ArcSwap<Destination>>,
+    current: Arc<ArcSwap<AccessLogFile>>,
 }
 
 #[derive(Debug)]
-struct Destination {
+struct AccessLogFile {
     sink: Option<Sink>,
     format: AccessLogFormat,
     zone: TimeZone,
@@ -56,7 +55,7 @@ struct Destination {
 
 /// A file and format, ready for [`AccessLog::switch`].
 #[derive(Debug)]
-pub struct AccessLogSettings(Destination);
+pub struct AccessLogSettings(AccessLogFile);
 
 thread_local! {
     /// Buffer of the line, which avoids an allocation per line and formatting under the sink's lock.
@@ -65,9 +64,6 @@ thread_local! {
 
 impl AccessLog {
     /// Opens the file, creating it with mode 0600. Times are in the system's time zone, with its offset.
-    ///
-    /// # Errors
-    /// The file cannot be opened for appending.
     pub fn open(path: &Path, format: AccessLogFormat) -> Result<AccessLog, SinkError> {
         let access = AccessLog::disabled();
         access.switch(access.prepare(path, format)?);
@@ -77,7 +73,7 @@ impl AccessLog {
     /// An access log that writes nothing until [`AccessLog::switch`].
     pub fn disabled() -> AccessLog {
         let no_destination =
-            Destination { sink: None, format: AccessLogFormat::Combined, zone: TimeZone::UTC };
+            AccessLogFile { sink: None, format: AccessLogFormat::Combined, zone: TimeZone::UTC };
         AccessLog { current: Arc::new(ArcSwap::from_pointee(no_destination)) }
     }
 
@@ -88,18 +84,16 @@ impl AccessLog {
     pub fn prepare(&self, path: &Path, format: AccessLogFormat) -> Result<AccessLogSettings, SinkError> {
         let current_sink = self.current.load().sink.clone().filter(|sink| sink.path() == path);
         let sink = current_sink.map_or_else(|| Sink::open(path, OnFull::Drop), Ok)?;
-        Ok(AccessLogSettings(Destination { sink: Some(sink), format, zone: TimeZone::system() }))
+        Ok(AccessLogSettings(AccessLogFile { sink: Some(sink), format, zone: TimeZone::system() }))
     }
 
-    /// Switches to a file and format. Each line is written to either the old or the new file; the old file is
-    /// flushed and closed.
+    /// Switches to a file and format. Each line is in one of the two files; the old one is flushed and closed.
     pub fn switch(&self, settings: AccessLogSettings) {
         let old_log = self.current.swap(Arc::new(settings.0));
         old_log.sink.iter().for_each(Sink::flush);
     }
 
-    /// Formats one line and queues it. Never waits for the disk: a line that does not fit in the queue is dropped and
-    /// counted.
+    /// Formats and queues one line. Never waits for the disk: a line that does not fit is dropped and counted.
     pub fn log(&self, entry: &AccessEntry<'_>) {
         let current = self.current.load();
         let Some(sink) = &current.sink else { return };

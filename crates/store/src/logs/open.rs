@@ -104,8 +104,7 @@ impl ReplacedFile {
             (Ok(old), Ok(new)) => (old.dev(), old.ino()) == (new.dev(), new.ino()) || !old.is_file(),
             _ => true,
         };
-        // If the lock were not released, two processes that both replaced the file would wait for each other
-        // forever.
+        // If the lock were not released, two processes that both replaced the file would wait for each other forever.
         let _ = old.unlock();
         ReplacedFile { file: (!is_same).then_some(old) }
     }

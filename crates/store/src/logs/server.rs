@@ -2,14 +2,16 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
+use nix::sys::stat::fstat;
 use parking_lot::Mutex;
-use tracing::Level;
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
@@ -17,9 +19,7 @@ use tracing_subscriber::reload;
 
 use super::event::{self, EventParts};
 use super::open::SinkError;
-use super::regions;
 use super::sink::{OnFull, Sink};
-use super::stream::{StandardStream, Stream};
 use base::config::{DebugRegion, LogDestination, LogFormat, LogLevel, Logging};
 
 /// The crates of this program, whose names begin the targets of their events. Events of libraries below WARN are not
@@ -72,8 +72,7 @@ struct Outputs {
     format: LogFormat,
     zone: TimeZone,
     destinations: Vec<Output>,
-    /// Events logged before the configuration was read, to be written to the destinations that it names; `None`
-    /// afterwards.
+    /// Events from before the configuration was read, to be written to its destinations; `None` afterwards.
     startup_events: Option<Mutex<Vec<BufferedEvent>>>,
 }
 
@@ -152,9 +151,8 @@ impl ServerLog {
         (ServerLogSettings { outputs, selection }, errors)
     }
 
-    /// Switches to destinations, format and level. Each line is written to either the old or the new files; the
-    /// old files are flushed and closed. The first switch also writes the events logged so far to the new
-    /// destinations.
+    /// Switches to destinations, format and level. Each line is written to either the old or the new files; the old
+    /// files are flushed and closed. The first switch also writes the events logged so far to the new destinations.
     pub fn switch(&self, settings: ServerLogSettings) {
         let new = Arc::new(settings.outputs);
         let old = self.outputs.swap(Arc::clone(&new));
@@ -205,7 +203,6 @@ impl ServerLog {
         });
     }
 
-    /// Returns the regions whose debug events are written at every level.
     pub fn regions(&self) -> BTreeSet<DebugRegion> {
         self.selection.lock().regions.clone()
     }
@@ -306,7 +303,7 @@ fn filter(level: LogLevel) -> LevelFilter {
 fn targets(selection: &Selection) -> Targets {
     let level = filter(selection.level);
     let program_targets = AREAS.into_iter().chain(CRATES).map(|target| (target, level));
-    let debug_targets = selection.regions.iter().flat_map(|region| regions::targets(*region));
+    let debug_targets = selection.regions.iter().flat_map(|region| targets(*region));
     // The last entry of a target is in force; a longer target takes precedence over a shorter one.
     Targets::new()
         .with_default(level.min(LevelFilter::WARN))
@@ -351,6 +348,75 @@ impl<S: Subscriber> Layer<S> for LineLayer {
             }
         }
     }
+}
+
+/// Returns the targets whose events belong to a region. A target includes the modules below it.
+pub(super) fn targets(region: DebugRegion) -> &'static [&'static str] {
+    match region {
+        DebugRegion::Auth => &["runtime::auth", "base::access", "rstudio_pm::http::login"],
+        DebugRegion::Cluster => &["runtime::cluster", "rstudio_pm::daemon::leader_tasks"],
+        DebugRegion::Db => &["store::db", "runtime::catalog"],
+        DebugRegion::Fetch => &["content::fetch", "content::pypi", "content::serve"],
+        DebugRegion::Git => &["tasks::build"],
+        DebugRegion::Jobs => &["runtime::jobs"],
+        DebugRegion::Launcher => &["builder"],
+        DebugRegion::Router => &["rstudio_pm::http"],
+        DebugRegion::Storage => &["store::storage", "tasks::upkeep", "tasks::backup"],
+        DebugRegion::Sync => &["sync", "tasks::sync", "runtime::publish"],
+        DebugRegion::Upstream => &["upstream"],
+        DebugRegion::Usage => &["usage", "tasks::usage"],
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StandardStream {
+    Stdout,
+    Stderr,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stream {
+    kind: StandardStream,
+    /// Device and inode of the file of the stream, if known.
+    identity: Option<(u64, u64)>,
+    /// Whether the stream is the journal, for which lines have a priority prefix and no time.
+    pub(super) is_journal: bool,
+}
+
+impl Stream {
+    pub(super) fn of(kind: StandardStream) -> Stream {
+        let identity = match kind {
+            StandardStream::Stdout => identity(io::stdout().as_fd()),
+            StandardStream::Stderr => identity(io::stderr().as_fd()),
+        };
+        let journal = std::env::var("JOURNAL_STREAM").ok().and_then(|text| journal_stream(&text));
+        Stream { kind, identity, is_journal: identity.is_some() && identity == journal }
+    }
+
+    /// Returns true if both streams write to the same file.
+    pub(super) fn is_same(&self, other: &Stream) -> bool {
+        self.kind == other.kind || (self.identity.is_some() && self.identity == other.identity)
+    }
+
+    /// Writes a line. Ignores errors: a closed terminal or pipe must not stop the server, and cannot be reported.
+    pub(super) fn write(&self, line: &[u8]) {
+        let _ = match self.kind {
+            StandardStream::Stdout => io::stdout().lock().write_all(line),
+            StandardStream::Stderr => io::stderr().lock().write_all(line),
+        };
+    }
+}
+
+fn identity(stream: BorrowedFd<'_>) -> Option<(u64, u64)> {
+    #[allow(clippy::useless_conversion, reason = "the types of the fields differ between platforms")]
+    fstat(stream).ok().map(|stat| (stat.st_dev.into(), stat.st_ino.into()))
+}
+
+/// Parses `$JOURNAL_STREAM` of systemd: device and inode in decimal, `8:1234`.
+// libsystemd 0.7.2 can do this, but needs a second version of nix, which deny.toml does not allow.
+fn journal_stream(text: &str) -> Option<(u64, u64)> {
+    let (device, inode) = text.split_once(':')?;
+    Some((device.parse().ok()?, inode.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -522,5 +588,29 @@ mod tests {
         });
         assert!(!read(&path).contains("hunter2"), "{}", read(&path));
         assert_eq!(read(&path).matches("***@h").count(), 3);
+    }
+
+    #[test]
+    fn every_target_is_a_module_or_an_area_and_belongs_to_one_region() {
+        let mut known_targets = std::collections::HashSet::new();
+        for region in DebugRegion::ALL {
+            assert!(!targets(region).is_empty());
+            for target in targets(region) {
+                assert!(known_targets.insert(*target), "{target}");
+                let Some((package, module)) = target.split_once("::") else { continue };
+                let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+                let package = if package == "rstudio_pm" { root } else { root.join("crates").join(package) };
+                let path = package.join("src").join(module.replace("::", "/"));
+                assert!(path.is_dir() || path.with_extension("rs").is_file(), "{target}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_journal_is_recognized_by_device_and_inode() {
+        assert_eq!(journal_stream("8:1234"), Some((8, 1234)));
+        for bad in ["", "8", "8:", ":1", "a:b", "8:1:2", "-1:4"] {
+            assert_eq!(journal_stream(bad), None, "{bad}");
+        }
     }
 }

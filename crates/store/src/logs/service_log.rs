@@ -8,8 +8,7 @@ use std::path::Path;
 use super::access::MAX_FIELD;
 use super::event::redact_urls;
 use super::open::SinkError;
-use super::optional_log::OptionalLog;
-use super::sink::Sink;
+use super::sink::{OptionalLog, Sink};
 use base::words;
 
 /// The entry of a request for a package file. Texts are unmodified; the formatter escapes and truncates them.
@@ -154,9 +153,6 @@ pub struct ServiceLog {
 
 impl ServiceLog {
     /// As [`OptionalLog::prepare`].
-    ///
-    /// # Errors
-    /// The file cannot be opened for appending; nothing has changed.
     pub fn prepare(&self, path: Option<&Path>) -> Result<Option<Sink>, SinkError> {
         self.log.prepare(path)
     }
@@ -175,8 +171,7 @@ impl ServiceLog {
         self.log.is_enabled()
     }
 
-    /// Formats one line and queues it. Never waits for the disk: a line that does not fit in the queue is dropped and
-    /// counted.
+    /// Formats and queues one line. Never waits for the disk: a line that does not fit is dropped and counted.
     pub fn log(&self, entry: &ServiceEntry<'_>) {
         self.log.write_with(|sink| {
             LINE.with_borrow_mut(|line| {

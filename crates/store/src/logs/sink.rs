@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use parking_lot::{Condvar, Mutex};
 
 use super::append::Appender;
@@ -22,8 +23,7 @@ const MAX_DELAY: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnFull {
-    /// Drop and count the line (access, service and audit log: a slow disk must not slow down requests). Lines are
-    /// collected for up to 200 ms.
+    /// Drop and count the line, so that a slow disk does not slow down requests. Lines are collected for up to 200 ms.
     Drop,
     /// Wait (server log). Lines are written immediately.
     Wait,
@@ -85,9 +85,6 @@ thread_local! {
 
 impl Sink {
     /// Opens the file, creating it with mode 0600, and starts its thread.
-    ///
-    /// # Errors
-    /// The file cannot be opened for appending, or the thread cannot be started.
     pub fn open(path: &Path, on_full: OnFull) -> Result<Sink, SinkError> {
         Sink::start(path, on_full, open(path)?)
     }
@@ -243,6 +240,54 @@ fn run_writer(shared: &Shared, mut file: Appender<'_>) {
         }
         // Without the lock: the report is logged, possibly through this sink.
         parking_lot::MutexGuard::unlocked(&mut state, || file.report(total, total > old_dropped_lines));
+    }
+}
+
+/// A log with a file, or without one; cloning shares it, and [`OptionalLog::switch`] affects all clones.
+#[derive(Clone, Debug, Default)]
+pub struct OptionalLog {
+    sink: Arc<ArcSwapOption<Sink>>,
+}
+
+impl OptionalLog {
+    /// Opens the file for [`OptionalLog::switch`], creating it with mode 0600; reuses the current one if the path is
+    /// the same. Returns `None` without a path.
+    ///
+    /// # Errors
+    /// The file cannot be opened for appending; nothing has changed.
+    pub fn prepare(&self, path: Option<&Path>) -> Result<Option<Sink>, SinkError> {
+        let Some(path) = path else { return Ok(None) };
+        let current_sink = self.sink().filter(|sink| sink.path() == path);
+        current_sink.map_or_else(|| Sink::open(path, OnFull::Drop), Ok).map(Some)
+    }
+
+    /// Switches to a file, or off. The old file is flushed and closed.
+    pub fn switch(&self, next: Option<Sink>) {
+        let old_sink = self.sink.swap(next.map(Arc::new));
+        if let Some(old_sink) = old_sink {
+            old_sink.flush();
+        }
+    }
+
+    /// The file, if the log is on.
+    pub fn sink(&self) -> Option<Sink> {
+        self.sink.load().as_deref().cloned()
+    }
+
+    pub fn is_enabled(&self) -> bool {
+        self.sink.load().is_some()
+    }
+
+    /// Calls `render` to queue a line if the log is on. Never waits for the disk: see [`Sink::write`].
+    pub(super) fn write_with(&self, render: impl FnOnce(&Sink)) {
+        if let Some(sink) = self.sink.load().as_deref() {
+            render(sink);
+        }
+    }
+
+    /// Queues a line with its line feed. Never waits for the disk: a line that does not fit is dropped and counted.
+    pub fn write(&self, line: &[u8]) {
+        self.write_with(|sink| sink.write(line));
     }
 }
 

@@ -1,11 +1,10 @@
 //! Computes the digests of stored objects from their location, not from the memory cache, on a thread with
 //! the lowest priority and at a limited rate.
 //!
-//! Linux derives the I/O priority of the thread from its CPU priority. While requests of clients arrive, the
-//! thread reads a tenth of the time, in small pieces ([`super::demand`]), because priorities have no effect
-//! on the caches of a processor and on the queue of a disk. The pages of a file are dropped from the page
-//! cache after they were read, unless they were there before, so that they do not displace those of requested
-//! files.
+//! Linux derives the I/O priority of the thread from its CPU priority. While requests of clients arrive, the thread
+//! reads a tenth of the time, in small pieces ([`super::demand`]), because priorities have no effect on the caches of a
+//! processor and on the queue of a disk. The pages of a file are dropped from the page cache after they were read,
+//! unless they were there before, so that they do not displace those of requested files.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut, Read};
@@ -21,12 +20,10 @@ use rustix::io::{ReadWriteFlags, preadv2};
 use sha2::Digest;
 use tokio::sync::oneshot;
 
-use super::content::{Content, ObjectDigest};
-use super::demand::{Demand, DutyCycle};
 use super::disk::Disk;
-use super::pace::Pace;
+use super::pace::{Demand, DutyCycle, Pace};
 use super::s3::S3;
-use super::{Backend, BackendObject, Key, Storage, StorageError};
+use super::{Backend, BackendObject, Content, Key, ObjectDigest, Storage, StorageError};
 use base::metrics;
 use base::model::digest::Sha256;
 
@@ -55,19 +52,12 @@ pub struct BackgroundReader {
 }
 
 impl BackgroundReader {
-    /// Starts the thread, which ends when the reader is dropped. `rate` is in bytes per second. The thread
-    /// yields to the requests of clients.
-    ///
-    /// # Errors
-    /// The thread cannot be started.
+    /// Starts the thread, which ends when the reader is dropped and yields to clients. `rate` is in bytes per second.
     pub fn start(rate: u64) -> io::Result<BackgroundReader> {
         BackgroundReader::with(rate, DutyCycle::default())
     }
 
     /// Starts a thread that does not yield to requests, for an object that a request waits for.
-    ///
-    /// # Errors
-    /// As [`BackgroundReader::start`].
     pub fn start_unlimited() -> io::Result<BackgroundReader> {
         BackgroundReader::with(u64::MAX, DutyCycle::unlimited())
     }
@@ -233,8 +223,7 @@ fn hash_file(
     Ok(Some(ObjectDigest { sha256: Sha256(hasher.finalize().into()), size: read_bytes }))
 }
 
-/// Returns true if the page cache has the first, the middle and the last byte of a file, as for a file that
-/// is requested often.
+/// Returns true if the page cache has the first, the middle and the last byte, as for popular files.
 fn is_cached(file: &File, size: u64) -> bool {
     let has = |offset: u64| {
         let mut byte = [0];
@@ -277,7 +266,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
-    use crate::storage::demand::BUSY_READ_SIZE;
+    use crate::storage::pace::BUSY_READ_SIZE;
 
     #[test]
     fn only_errors_of_the_disk_are_damage() {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 use super::s3::S3;
-use super::{ListedFile, StorageError};
+use super::{BucketFile, StorageError};
 use base::config::S3Location;
 
 const MEDIA_TYPE: &str = "application/octet-stream";
@@ -18,8 +18,7 @@ const MEDIA_TYPE: &str = "application/octet-stream";
 pub struct Bucket(Arc<S3>);
 
 impl Bucket {
-    /// Creates the client without sending a request. Temporary files are in a directory of this user below
-    /// `temp_dir`.
+    /// Creates the client without sending a request. Temporary files are in a directory of this user below `temp_dir`.
     ///
     /// # Errors
     /// The connection properties are invalid, or the directory cannot be written.
@@ -35,9 +34,6 @@ impl Bucket {
     }
 
     /// Creates a temporary file without a name; it is deleted when its last descriptor is closed.
-    ///
-    /// # Errors
-    /// The file cannot be created.
     pub fn temporary_file(&self) -> Result<File, StorageError> {
         self.0.unnamed_file()
     }
@@ -71,17 +67,11 @@ impl Bucket {
     }
 
     /// Lists the files below a directory.
-    ///
-    /// # Errors
-    /// As [`Bucket::size`].
-    pub async fn list(&self, directory: &str) -> Result<Vec<ListedFile>, StorageError> {
+    pub async fn list(&self, directory: &str) -> Result<Vec<BucketFile>, StorageError> {
         self.0.list_below(&self.0.path(directory)).await
     }
 
     /// Removes a file; a missing one is not an error.
-    ///
-    /// # Errors
-    /// As [`Bucket::size`].
     pub async fn remove(&self, path: &str) -> Result<(), StorageError> {
         self.0.delete_path(path).await
     }

@@ -65,8 +65,7 @@ impl Drop for Reservation {
     }
 }
 
-/// The first `length` bytes of a buffer. A pooled buffer returns to [`BUFFERS`] when the last `Bytes` of it
-/// is dropped.
+/// The first `length` bytes of a buffer. A pooled buffer returns to [`BUFFERS`] when the last `Bytes` of it is dropped.
 struct Chunk {
     buffer: Box<[u8]>,
     length: usize,

@@ -58,8 +58,7 @@ impl Storage {
         }
     }
 
-    /// Returns true if a class in which nothing may be stored should be compared again: another directory may have been
-    /// mounted.
+    /// Returns true if a refused class should be compared again: another directory may have been mounted.
     pub(super) async fn needs_comparison(&self, class: StorageClass) -> bool {
         let is_missing = self.0.condition.lock().ownership(class).is_missing();
         let check = move |disk: &Disk| match is_missing {

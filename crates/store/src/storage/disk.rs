@@ -1,6 +1,8 @@
 //! Objects in a directory, written so that after a power failure an object is either complete or absent.
+//!
+//! Objects are stored only in the directory, identified by its device and inode number, whose marker was compared with the
+//! database; another directory, after a file system was mounted or unmounted or the directory was moved, is compared first.
 
-use super::compared_directory::{self, ComparedDirectories};
 use super::{
     Area, BackendObject, Blob, Content, IfExists, Key, ListedObject, MarkerKey, Spool, StorageError, chunks,
     clamp_range, memory_cache, spool,
@@ -8,11 +10,11 @@ use super::{
 use base::model::digest::Sha256;
 use base::model::storage_class::StorageClass;
 use parking_lot::Mutex;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use tempfile::NamedTempFile;
@@ -84,9 +86,8 @@ impl Disk {
         spool::remove_abandoned(&self.spool_directory)
     }
 
-    /// Turns a spool into an object: fsync, rename, fsync of the directory. With [`IfExists::Keep`], an
-    /// existing file of the same size is not replaced; one of a different size cannot have this digest, so it
-    /// is replaced.
+    /// Turns a spool into an object: fsync, rename, fsync of the directory. With [`IfExists::Keep`], an existing file
+    /// of the same size is not replaced; one of a different size cannot have this digest, so it is replaced.
     pub(super) fn commit(&self, spool: Spool, key: &Key, if_exists: IfExists) -> Result<(), StorageError> {
         self.compared_directories.check(&self.root, key.class())?;
         let accepted_size = (if_exists == IfExists::Keep).then(|| spool.size());
@@ -108,8 +109,7 @@ impl Disk {
         }
     }
 
-    /// Renames a synced file to its path, unless a file of size `accepted_size` exists; returns the file if
-    /// the directory does not exist.
+    /// Renames a synced file, unless one of size `accepted_size` exists; returns the file without a directory.
     fn install(
         &self,
         file: NamedTempFile,
@@ -181,11 +181,7 @@ impl Disk {
 
     /// Deletes an object. Not synced: after a power cut the object may reappear, which does no harm.
     pub(super) fn delete(&self, area: Area, key: &Key) -> Result<(), StorageError> {
-        let path = self.path(area, key);
-        match std::fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StorageError::io("remove", &path, e)),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        remove_file(&self.path(area, key))
     }
 
     /// Moves an object to another area and sets its time to now; returns false if it does not exist. Not
@@ -221,7 +217,6 @@ impl Disk {
         }
     }
 
-    /// Accepts the directory in which the marker of a class was last read.
     pub(super) fn accept(&self, class: StorageClass) {
         if self.compared_directories.accept(class) {
             self.durable_directories.lock().clear();
@@ -263,7 +258,7 @@ impl Disk {
     ) -> Result<(), StorageError> {
         let (folder, path) = (self.root.join(MarkerKey::DIRECTORY), self.root.join(key.path()));
         if self.is_replaced(key.0)? {
-            return Err(compared_directory::refusal(key.0));
+            return Err(refusal(key.0));
         }
         create_directory(&folder)?;
         sync_directory(&self.root)?;
@@ -298,11 +293,7 @@ impl Disk {
 
     /// Deletes a file at a path below the location; a missing one is not an error.
     pub(super) fn delete_path(&self, path: &str) -> Result<(), StorageError> {
-        let path = self.root.join(path);
-        match std::fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StorageError::io("remove", &path, e)),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        remove_file(&self.root.join(path))
     }
 
     fn path(&self, area: Area, key: &Key) -> PathBuf {
@@ -352,8 +343,7 @@ impl Disk {
         Ok(objects)
     }
 
-    /// Returns the directory of an object, created (0700) and durable. Makes no system call for a directory
-    /// that was used before.
+    /// Returns the directory of an object, created (0700) and durable, without a system call if it was used before.
     fn object_directory(&self, area: Area, key: &Key) -> Result<PathBuf, StorageError> {
         match self.create_object_directory(area, key) {
             // A parent directory was removed while the server was running.
@@ -419,6 +409,14 @@ fn fanout_bytes(directory: &Path) -> Result<BTreeSet<u8>, StorageError> {
     Ok(bytes)
 }
 
+/// Removes a file; a missing one is not an error.
+fn remove_file(path: &Path) -> Result<(), StorageError> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StorageError::io("remove", path, e)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 fn create_directory(directory: &Path) -> Result<(), StorageError> {
     match DirBuilder::new().mode(0o700).create(directory) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
@@ -432,4 +430,127 @@ fn create_directory(directory: &Path) -> Result<(), StorageError> {
 fn sync_directory(directory: &Path) -> Result<(), StorageError> {
     let result = File::open(directory).and_then(|d| d.sync_all());
     result.map_err(|e| StorageError::io("sync the directory", directory, e))
+}
+
+/// Device and inode number of a directory.
+type Id = (u64, u64);
+
+/// The compared directories of a backend: classes may share one, each with its own marker.
+#[derive(Default)]
+pub(super) struct ComparedDirectories(Mutex<BTreeMap<StorageClass, ComparedDirectory>>);
+
+#[derive(Clone, Copy, Default)]
+struct ComparedDirectory {
+    /// The directory in which the marker was last read; `None` if it did not exist, or was replaced during the read.
+    marker_directory: Option<Id>,
+    /// The directory in which objects may be stored; before the first comparison `None`, which allows any directory.
+    accepted_directory: Option<Id>,
+}
+
+impl ComparedDirectories {
+    /// Reads the marker of a class with `read`, and records the directory that it is in.
+    pub(super) fn record_read<T>(
+        &self,
+        root: &Path,
+        class: StorageClass,
+        read: impl FnOnce() -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        let old_id = id(root)?;
+        let marker = read()?;
+        let new_id = id(root)?;
+        self.0.lock().entry(class).or_default().marker_directory =
+            if old_id == new_id { new_id } else { None };
+        Ok(marker)
+    }
+
+    /// Accepts the directory in which the marker was last read; returns true if that changes the accepted one.
+    pub(super) fn accept(&self, class: StorageClass) -> bool {
+        let mut directories = self.0.lock();
+        let Some(directory) = directories.get_mut(&class) else { return false };
+        let old_directory = directory.accepted_directory;
+        directory.accepted_directory = directory.marker_directory.or(old_directory);
+        directory.accepted_directory != old_directory
+    }
+
+    /// Returns true if the path names a different directory than when the marker was last read.
+    pub(super) fn is_replaced(&self, root: &Path, class: StorageClass) -> Result<bool, StorageError> {
+        let entry = self.0.lock().get(&class).copied();
+        entry.map_or(Ok(false), |entry| Ok(id(root)? != entry.marker_directory))
+    }
+
+    /// Checks that the path names the accepted directory, with one `stat`.
+    ///
+    /// # Errors
+    /// [`StorageError::Refused`] if it names another directory.
+    pub(super) fn check(&self, root: &Path, class: StorageClass) -> Result<(), StorageError> {
+        let accepted_directory = self.0.lock().get(&class).and_then(|entry| entry.accepted_directory);
+        match accepted_directory {
+            Some(_) if id(root)? != accepted_directory => Err(refusal(class)),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// Returns the error that the class is in a different directory than the accepted one.
+pub(super) fn refusal(class: StorageClass) -> StorageError {
+    let reason = "is in a different directory than before and has not been compared with the database since; it may not be mounted";
+    StorageError::Refused { class: class.as_str(), reason: reason.to_owned() }
+}
+
+fn id(root: &Path) -> Result<Option<Id>, StorageError> {
+    match root.metadata() {
+        Ok(metadata) => Ok(Some((metadata.dev(), metadata.ino()))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(StorageError::io("find the directory", root, e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLASS: StorageClass = StorageClass::Packages;
+
+    #[test]
+    fn only_the_directory_that_was_compared_is_accepted() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, other) = (dir.path().join("mounted"), dir.path().join("away"));
+        let directories = ComparedDirectories::default();
+        let read = || directories.record_read(&root, CLASS, || Ok(())).unwrap();
+        let is_refused = || matches!(directories.check(&root, CLASS), Err(StorageError::Refused { .. }));
+        std::fs::create_dir(&root).unwrap();
+        assert!(!is_refused() && !directories.is_replaced(&root, CLASS).unwrap(), "nothing was compared");
+        read();
+        assert!(directories.accept(CLASS) && !directories.accept(CLASS) && !is_refused());
+
+        std::fs::rename(&root, &other).unwrap();
+        assert!(is_refused() && directories.is_replaced(&root, CLASS).unwrap(), "no directory");
+        std::fs::create_dir(&root).unwrap();
+        assert!(is_refused() && directories.is_replaced(&root, CLASS).unwrap());
+        read();
+        assert!(is_refused() && !directories.is_replaced(&root, CLASS).unwrap(), "read and not accepted");
+        assert!(directories.check(&root, StorageClass::Cran).is_ok(), "another class");
+
+        std::fs::rename(&root, dir.path().join("mount-point")).unwrap();
+        std::fs::rename(&other, &root).unwrap();
+        assert!(!is_refused() && directories.is_replaced(&root, CLASS).unwrap(), "mounted again");
+    }
+
+    #[test]
+    fn a_directory_that_is_replaced_while_its_marker_is_read_is_not_accepted() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("mounted");
+        std::fs::create_dir(&root).unwrap();
+        let directories = ComparedDirectories::default();
+        directories.record_read(&root, CLASS, || Ok(())).unwrap();
+        directories.accept(CLASS);
+        let replace = || {
+            std::fs::rename(&root, dir.path().join("away")).unwrap();
+            std::fs::create_dir(&root).unwrap();
+            Ok(())
+        };
+        directories.record_read(&root, CLASS, replace).unwrap();
+        assert!(!directories.accept(CLASS));
+        assert!(directories.check(&root, CLASS).is_err() && directories.is_replaced(&root, CLASS).unwrap());
+    }
 }

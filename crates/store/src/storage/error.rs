@@ -1,9 +1,8 @@
 //! Storage errors, the same for every backend: operation, object, cause and remedy.
 
-use std::fmt;
-use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
@@ -31,7 +30,6 @@ pub enum StorageError {
     NoBucket {
         /// The operation, as a verb.
         action: &'static str,
-        /// `s3://bucket/key`.
         object: String,
         bucket: String,
     },
@@ -75,8 +73,7 @@ pub enum StorageError {
     /// Locations that cannot be used as configured, found when storage is opened or probed.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Unusable(Vec<UnusableLocation>),
-    /// Nothing may be stored in a class before it is compared with the database, or before an administrator decides
-    /// which database owns it.
+    /// Nothing may be stored in a class before it is compared, or before an administrator decides its owner.
     #[error(
         "no object may be stored in the storage class {class}, which {reason}; see rspm storage list; rspm storage adopt \
              --class={class} makes this database its owner"

@@ -59,8 +59,7 @@ impl Key {
         }
     }
 
-    /// Returns the path below the class's location, the same on every backend: `cran/3f/3fa9…` (fan-out by
-    /// the first byte).
+    /// Returns the path below the class's location on every backend: `cran/3f/3fa9…` (fan-out by the first byte).
     pub fn path(&self) -> String {
         let digest = self.digest();
         format!("{}/{:02x}/{digest}", self.directory(), digest.0[0])
@@ -78,8 +77,7 @@ impl Key {
         }
     }
 
-    /// Returns a key for each directory of a class, with the smallest digest, in the order of
-    /// [`super::Storage::list`].
+    /// Returns a key for each directory of a class, with the smallest digest, in the order of [`super::Storage::list`].
     pub fn directories(class: StorageClass) -> Vec<Key> {
         let min_digest = Sha256([0; 32]);
         let other_keys = match class {
@@ -104,7 +102,6 @@ impl Key {
         keys.into_iter().find(|key| key.directory() == name).map(|key| key.with_digest(digest))
     }
 
-    /// Returns a key of the same kind with a different digest.
     pub fn with_digest(&self, digest: Sha256) -> Key {
         match self {
             Key::Package(class, _) => Key::Package(*class, digest),
@@ -147,8 +144,7 @@ impl Area {
     }
 }
 
-/// The key of the marker of a class: an object with the identity of the database whose rows name the objects
-/// there.
+/// The key of the marker of a class: an object with the identity of the database whose rows name the objects there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MarkerKey(pub StorageClass);
 

@@ -1,8 +1,11 @@
-//! The marker of a storage class, which names the database that owns its objects.
+//! The markers of a storage class: one names the database that owns its objects, and each server that uses the class has one,
+//! by which the other servers detect whether they use the same storage.
 
 use std::fmt;
 
+use super::{Backend, Storage, StorageError, blocking};
 use base::model::identity::Identity;
+use base::model::storage_class::StorageClass;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Marker {
@@ -22,8 +25,7 @@ pub struct MarkerContent {
     pub adoption: Option<Identity>,
     /// The generation, renewed at each start and at each sweep.
     pub generation: Option<Identity>,
-    /// Set once a server found a generation that its database had not written: two databases of this identity
-    /// use the class.
+    /// Set once a server found a generation that its database had not written: two databases use the class.
     pub contested: bool,
 }
 
@@ -54,6 +56,48 @@ impl fmt::Display for MarkerContent {
             }
         }
         if self.contested { writeln!(f, "contested") } else { Ok(()) }
+    }
+}
+
+/// The marker of a server. These markers are in a separate directory, which no listing of objects contains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeMarker {
+    pub class: StorageClass,
+    pub node: Identity,
+}
+
+impl NodeMarker {
+    pub(super) const DIRECTORY: &'static str = "nodes";
+
+    /// Returns the path below the class's location: `nodes/cran/3f2a…`. Classes may share a location.
+    pub fn path(self) -> String {
+        format!("{}/{}/{}", NodeMarker::DIRECTORY, self.class.as_str(), self.node)
+    }
+}
+
+impl Storage {
+    /// Writes the marker of a server.
+    pub async fn write_node_marker(&self, marker: NodeMarker) -> Result<(), StorageError> {
+        match self.backend(marker.class) {
+            Backend::Disk(disk) => blocking(disk, move |disk| disk.write_empty(&marker.path())).await,
+            Backend::S3(s3) => s3.write_empty(&marker.path()).await,
+        }
+    }
+
+    /// Returns whether the marker of a server is visible. Queries the backend.
+    pub async fn has_node_marker(&self, marker: NodeMarker) -> Result<bool, StorageError> {
+        match self.backend(marker.class) {
+            Backend::Disk(disk) => blocking(disk, move |disk| disk.has(&marker.path())).await,
+            Backend::S3(s3) => s3.has(&marker.path()).await,
+        }
+    }
+
+    /// Removes the marker of a server; a missing one is not an error.
+    pub async fn remove_node_marker(&self, marker: NodeMarker) -> Result<(), StorageError> {
+        match self.backend(marker.class) {
+            Backend::Disk(disk) => blocking(disk, move |disk| disk.delete_path(&marker.path())).await,
+            Backend::S3(s3) => s3.delete_path(&marker.path()).await,
+        }
     }
 }
 

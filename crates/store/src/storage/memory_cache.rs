@@ -56,8 +56,7 @@ impl<K: Clone + Eq + Hash, V: Clone + AsRef<[u8]>> MemoryCache<K, V> {
         self.0.get(key)
     }
 
-    /// Inserts a whole object. Its bytes must not be a part of a larger allocation, because more memory would
-    /// be in use than is counted.
+    /// Inserts a whole object, whose bytes must not be a part of a larger allocation, which would not be counted.
     pub fn insert(&self, key: K, object: V) {
         if object.as_ref().len() as u64 <= MAX_OBJECT_SIZE {
             self.0.insert(key, object);

@@ -1,54 +1,44 @@
 //! Package bytes and rendered indexes by digest, on disk or S3, per storage class.
 
 mod background;
-mod blocking_api;
 mod bucket;
 mod chunks;
-mod compared_directory;
 mod comparison;
 pub mod condition;
-mod content;
-mod demand;
 mod disk;
 pub mod error;
 pub mod key;
-mod listing;
 mod marker;
 pub mod memory_cache;
-mod node_marker;
 mod pace;
 mod probe;
-mod recent_changes;
 mod s3;
 pub mod space;
 mod spool;
-pub mod tls_provider;
 mod trash;
 
 pub use background::{BackgroundReader, ObjectRead, is_damage};
 pub use bucket::Bucket;
 pub use chunks::{ReadRequest, Reservation, chunk_size, content, read_to_memory, reserve_memory};
 pub use condition::{Condition, Ownership};
-pub use content::{Content, ObjectDigest};
 pub use error::{StorageError, UnusableLocation};
 pub use key::{Area, Key, MarkerKey};
-pub use marker::{Marker, MarkerContent};
-pub use node_marker::NodeMarker;
+pub use marker::{Marker, MarkerContent, NodeMarker};
 pub use pace::Pace;
 pub use probe::virtual_file_system;
 pub use spool::Spool;
-pub use tls_provider::install_tls_provider;
 pub use trash::{GRACE, GracePeriod, day_of};
 
 use base::config::{ClassLocation, StorageConfig};
 use base::model::digest::Sha256;
 use base::model::storage_class::StorageClass;
 use bytes::Bytes;
-use demand::Demand;
 use disk::Disk;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use memory_cache::MemoryCache;
+use pace::Demand;
 use parking_lot::Mutex;
 use s3::S3;
 use sha2::Digest;
@@ -120,7 +110,7 @@ pub struct ListedObject {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedFile {
+pub struct BucketFile {
     /// The path of the file below the prefix.
     pub path: String,
     /// The size in bytes.
@@ -473,4 +463,148 @@ where
     let backend = Arc::clone(backend);
     let result = tokio::task::spawn_blocking(move || work(&backend)).await;
     result.unwrap_or_else(|e| Err(StorageError::Other(format!("a storage task ended early: {e}"))))
+}
+
+/// Installs *ring* as the process-wide rustls provider; calling it again does nothing.
+///
+/// Without a provider, reqwest (compiled without one of its own) and object_store panic on their first client, even for
+/// plain `http://`. The daemon calls this function at start; modules that create a TLS client call it as well, so that
+/// they also work in tests and tools.
+pub fn install_tls_provider() {
+    // An error only means that a provider is already installed: this one, or that of a test.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// The bytes of an object, in memory or as a stream.
+pub enum Content {
+    /// The bytes of a small object, from the memory cache or read whole.
+    Memory(Bytes),
+    /// A stream of chunks, read on demand. Ends with an error unless exactly the requested bytes were read.
+    Stream(BoxStream<'static, Result<Bytes, StorageError>>),
+}
+
+/// The digest and the size of the bytes of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectDigest {
+    pub sha256: Sha256,
+    /// The size in bytes.
+    pub size: u64,
+}
+
+impl Content {
+    pub fn into_stream(self) -> BoxStream<'static, Result<Bytes, StorageError>> {
+        match self {
+            Content::Memory(bytes) => stream::iter([Ok(bytes)]).boxed(),
+            Content::Stream(stream) => stream,
+        }
+    }
+
+    /// Reads all bytes, passes them to `inspect`, and returns their digest.
+    pub async fn digest<E: From<StorageError>>(
+        self,
+        mut inspect: impl FnMut(&Bytes) -> Result<(), E>,
+    ) -> Result<ObjectDigest, E> {
+        let (mut hasher, mut size) = (sha2::Sha256::new(), 0);
+        let mut stream = self.into_stream();
+        while let Some(chunk) = stream.try_next().await? {
+            hasher.update(&chunk);
+            size += chunk.len() as u64;
+            inspect(&chunk)?;
+        }
+        Ok(ObjectDigest { sha256: Sha256(hasher.finalize().into()), size })
+    }
+}
+
+/// Blocking variants for callers outside of the async threads: two thread switches take longer than writing a small file.
+impl Storage {
+    /// Like [`Storage::spool`], but without waiting for a comparison: call [`Storage::may_store`] first. Blocks.
+    pub fn spool_blocking(&self, class: StorageClass) -> Result<Spool, StorageError> {
+        self.may_store_now(class)?;
+        match self.backend(class) {
+            Backend::Disk(disk) => self.request_comparison_if_refused(disk.spool(class)),
+            Backend::S3(s3) => s3.spool(class),
+        }
+    }
+
+    /// Returns true if objects of a class are files of this machine.
+    pub fn is_on_disk(&self, class: StorageClass) -> bool {
+        matches!(self.backend(class), Backend::Disk(_))
+    }
+
+    /// Like [`Storage::replace`], for objects [on a disk](Storage::is_on_disk). Blocks.
+    pub fn replace_blocking(&self, spool: Spool, key: &Key) -> Result<(), StorageError> {
+        spool.check_class(key)?;
+        self.may_store_now(key.class())?;
+        self.request_comparison_if_refused(self.disk(key)?.commit(spool, key, IfExists::Replace))?;
+        self.invalidate(key);
+        Ok(())
+    }
+
+    /// Like [`Storage::put`], for objects [on a disk](Storage::is_on_disk). Blocks.
+    pub fn put_blocking(&self, key: &Key, bytes: &[u8]) -> Result<(), StorageError> {
+        self.may_store_now(key.class())?;
+        self.request_comparison_if_refused(self.disk(key)?.put(key, bytes))?;
+        self.invalidate(key);
+        Ok(())
+    }
+
+    fn disk(&self, key: &Key) -> Result<&Disk, StorageError> {
+        match self.backend(key.class()) {
+            Backend::Disk(disk) => Ok(disk),
+            Backend::S3(_) => Err(StorageError::Other(format!("{key} is not on a disk"))),
+        }
+    }
+}
+
+impl Storage {
+    /// Returns up to `limit` objects of a class after `after` in listing order (by kind, then digest); an empty result
+    /// means the end. Objects stored or deleted meanwhile may or may not be listed.
+    pub async fn list(
+        &self,
+        class: StorageClass,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<ListedObject>, StorageError> {
+        self.list_in(Area::Live, class, after, limit).await
+    }
+
+    /// Like [`Storage::list`], for an area.
+    pub async fn list_in(
+        &self,
+        area: Area,
+        class: StorageClass,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<ListedObject>, StorageError> {
+        let mut objects = Vec::new();
+        for first in Key::directories(class) {
+            let (from, inclusive) = match after {
+                None => (first, true),
+                Some(after) if after.directory() == first.directory() => (*after, false),
+                Some(after) if *after > first => continue,
+                Some(_) => (first, true),
+            };
+            let remaining = limit - objects.len();
+            if remaining == 0 {
+                break;
+            }
+            objects.extend(self.list_directory(area, from, inclusive, remaining).await?);
+        }
+        Ok(objects)
+    }
+
+    /// Returns up to `limit` objects of the directory of `from`: those after `from`, or if `inclusive`, from it on.
+    /// Fewer than `limit` mean that there are no more.
+    pub async fn list_directory(
+        &self,
+        area: Area,
+        from: Key,
+        inclusive: bool,
+        limit: usize,
+    ) -> Result<Vec<ListedObject>, StorageError> {
+        match self.backend(from.class()) {
+            Backend::Disk(disk) => blocking(disk, move |disk| disk.list(area, &from, inclusive, limit)).await,
+            Backend::S3(s3) => s3.list(area, &from, inclusive, limit).await,
+        }
+    }
 }

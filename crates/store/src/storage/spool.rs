@@ -59,8 +59,7 @@ impl Spool {
         Err(StorageError::Other(format!("{key} cannot be committed from a spool of class '{spool_class}'")))
     }
 
-    /// Creates an empty file of mode 0600 in `dir`. This process locks it, so that no other process deletes it as
-    /// abandoned.
+    /// Creates an empty file of mode 0600, locked so that no other process deletes it as abandoned.
     pub(super) fn create(dir: &Path, class: StorageClass) -> Result<Spool, StorageError> {
         let to_error = |e| StorageError::io("create a file in", dir, e);
         loop {

@@ -68,8 +68,7 @@ impl Storage {
         Ok(is_moved)
     }
 
-    /// Restores an object from the trash; returns false if the trash does not have it, or if the live area already has
-    /// it.
+    /// Restores an object from the trash; returns false if it is not there, or if it is in the live area.
     pub async fn restore(&self, key: &Key) -> Result<bool, StorageError> {
         self.restore_from(key, Area::Trash).await
     }

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 
 use super::error::BackupError;
 use base::config::{Config, S3Location};
-use store::storage::{Bucket, ListedFile, StorageError};
+use store::storage::{Bucket, BucketFile, StorageError};
 
 const PARALLEL_REMOVALS: usize = 8;
 
@@ -49,7 +49,7 @@ impl BucketFolder {
         Ok(self.runtime.block_on(self.bucket.size(path))?)
     }
 
-    pub(super) fn list(&self, path: &str) -> Result<Vec<ListedFile>, BackupError> {
+    pub(super) fn list(&self, path: &str) -> Result<Vec<BucketFile>, BackupError> {
         Ok(self.runtime.block_on(self.bucket.list(path))?)
     }
 

@@ -13,11 +13,9 @@ use tokio::task::JoinHandle;
 use super::bucket::BucketFolder;
 use super::error::BackupError;
 use base::model::identity::Identity;
-use store::storage::{Bucket, ListedFile, StorageError};
+use store::storage::{Bucket, BucketFile, StorageError};
 
-/// The directory of the locks.
 const LOCKS: &str = "locks";
-/// Prefix of an exclusive lock.
 const EXCLUSIVE: &str = "exclusive-";
 /// Prefix of the lock of a program that adds files.
 const WRITER: &str = "writer-";
@@ -93,11 +91,11 @@ impl BucketLock {
         let locks = folder.list(LOCKS)?;
         let now = locks.iter().find(|lock| lock.path == self.path).map(|lock| lock.modified);
         let now = now.unwrap_or_else(SystemTime::now);
-        let is_expired = |lock: &ListedFile| now.duration_since(lock.modified).is_ok_and(|age| age > TERM);
+        let is_expired = |lock: &BucketFile| now.duration_since(lock.modified).is_ok_and(|age| age > TERM);
         let (expired_locks, valid_locks): (Vec<_>, Vec<_>) =
             locks.into_iter().filter(|lock| lock.path != self.path).partition(is_expired);
         let excludes =
-            |lock: &&ListedFile| kinds.iter().any(|kind| lock.path.starts_with(&format!("{LOCKS}/{kind}")));
+            |lock: &&BucketFile| kinds.iter().any(|kind| lock.path.starts_with(&format!("{LOCKS}/{kind}")));
         match valid_locks.iter().find(excludes) {
             None => Ok(expired_locks.into_iter().map(|lock| lock.path).collect()),
             Some(lock) => Err(BackupError::InUse(format!(

@@ -11,9 +11,8 @@ use tokio::runtime::Handle;
 
 use super::error::BackupError;
 use super::folder::{BlobSizes, Folder, blob_path};
-use super::new_files::NewFiles;
+use super::new_files::{NewFiles, UnfinishedFile};
 use super::objects::StoredObject;
-use super::unfinished_file::UnfinishedFile;
 use base::model::digest::Sha256;
 use runtime::jobs::Reporter;
 use store::db::durable_object::DurableObject;
@@ -50,7 +49,7 @@ pub(super) fn copy(
         pace,
         reporter,
         sizes: folder.blob_sizes()?,
-        new_files: NewFiles::of(folder),
+        new_files: NewFiles::default(),
         copied_sizes: HashMap::new(),
         result: CopyResult::default(),
     };
@@ -95,7 +94,7 @@ struct Copier<'a> {
     result: CopyResult,
 }
 
-impl Copier<'_> {
+impl<'a> Copier<'a> {
     /// Copies an object; returns the reason if it is missing or damaged and no server can replace it.
     fn copy(&mut self, object: &DurableObject) -> Result<Option<String>, BackupError> {
         let Some(key) = Key::in_directory(&object.directory, object.sha256) else {
@@ -155,7 +154,11 @@ impl Copier<'_> {
     }
 
     /// Reads an object into an unfinished file. A second thread writes the chunks that this thread has hashed.
-    fn read_object(&self, key: &Key, mut file: UnfinishedFile) -> Result<(UnfinishedFile, u64), BackupError> {
+    fn read_object(
+        &self,
+        key: &Key,
+        mut file: UnfinishedFile<'a>,
+    ) -> Result<(UnfinishedFile<'a>, u64), BackupError> {
         let content = self.runtime.block_on(self.storage.get(key, None))?.content;
         let (sender, chunks) = mpsc::sync_channel::<Bytes>(CHUNKS_AHEAD);
         let (digest, written) = std::thread::scope(|scope| {

@@ -6,29 +6,27 @@ use std::time::{Duration, Instant};
 
 use sha2::Digest;
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
-use super::configuration;
 use super::copy::{self, CopyResult};
 use super::error::BackupError;
-use super::folder::{Folder, FolderLock, list_path, manifest_path};
-use super::hold_renewal::RenewedHold;
-use super::lock_wait::LockWait;
+use super::folder::{Folder, FolderLock, LockWait, Part, list_path, manifest_path};
 use super::manifest::{FORMAT, Manifest, PreviousBackup};
 use super::migrate::Progress;
-use super::part::Part;
 use super::snapshot::{self, Snapshot};
-use super::{destination, objects, results};
+use super::{destination, manifest, objects, results};
 use base::config::{BackupPlace, Config};
 use base::model::count::count_of;
 use base::model::digest::Sha256;
 use base::model::fingerprint::Fingerprint;
+use base::model::identity::Identity;
 use base::model::time::Timestamp;
 use runtime::jobs::{AfterHalt, JobStart, Reporter};
 use runtime::state::State;
 use store::db;
+use store::db::{DbError, backup};
 use store::storage::Pace;
 
-/// The options of a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateOptions {
     /// The folder; otherwise the first of `Server.BackupPaths`.
@@ -48,9 +46,6 @@ pub struct CreateOptions {
 }
 
 /// Starts a backup, or attaches to a running one of the same folder with the same options.
-///
-/// # Errors
-/// The folder cannot be used for backups.
 pub fn start(state: &Arc<State>, options: &CreateOptions) -> Result<JobStart, BackupError> {
     let place = destination::choose(&state.config.load(), options.to.as_ref())?;
     let (job_state, options) = (Arc::clone(state), options.clone());
@@ -214,7 +209,6 @@ fn check_database(
     }
 }
 
-/// Writes all parts of the backup.
 async fn write(
     state: &Arc<State>,
     folder: Folder,
@@ -271,7 +265,7 @@ fn finish(
     let list = objects::format(&copied.objects);
     let list_part = Part { sha256: Sha256(sha2::Sha256::digest(&list).into()), size: list.len() as u64 };
     folder.write(list.as_bytes(), &list_path(list_part.sha256), true)?;
-    let configuration = configuration::copy(folder, config)?;
+    let configuration = manifest::copy(folder, config)?;
     let previous = previous(folder)?;
     let manifest = Manifest {
         format: FORMAT,
@@ -308,4 +302,54 @@ fn previous(folder: &Folder) -> Result<Option<PreviousBackup>, BackupError> {
         }
     }
     Ok(None)
+}
+
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A hold. Dropping it without a release lets it expire.
+pub(super) struct RenewedHold {
+    state: Arc<State>,
+    id: Identity,
+    renewal: JoinHandle<()>,
+}
+
+impl RenewedHold {
+    /// Takes a hold, during which no object is removed.
+    pub(super) async fn take(state: &Arc<State>) -> Result<RenewedHold, DbError> {
+        let (id, now) = (Identity(rand::random()), (state.clock)());
+        state.db.write(move |c| backup::take_hold(c, id, now)).await?;
+        let renewal_state = Arc::clone(state);
+        let renewal = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(RENEWAL_INTERVAL).await;
+                // If the database does not answer, the next interval is another attempt; an expired hold stays expired.
+                let _ = renew(&renewal_state, id).await;
+            }
+        });
+        Ok(RenewedHold { state: Arc::clone(state), id, renewal })
+    }
+
+    /// Renews the hold, and returns whether it is still valid. If it has expired, objects may have been removed.
+    pub(super) async fn is_held(&self) -> Result<bool, DbError> {
+        renew(&self.state, self.id).await
+    }
+
+    pub(super) async fn release(self) {
+        self.renewal.abort();
+        let id = self.id;
+        if let Err(error) = self.state.db.write(move |c| backup::release_hold(c, id)).await {
+            tracing::warn!(%error, "could not end the hold of a backup; it expires in ten minutes");
+        }
+    }
+}
+
+impl Drop for RenewedHold {
+    fn drop(&mut self) {
+        self.renewal.abort();
+    }
+}
+
+async fn renew(state: &State, id: Identity) -> Result<bool, DbError> {
+    let now = (state.clock)();
+    state.db.write(move |c| backup::renew_hold(c, id, now)).await
 }

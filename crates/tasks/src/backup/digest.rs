@@ -2,8 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use store::db::identity;
-use store::db::{Conn, DbError};
+use store::db::{Conn, DbError, identity};
 
 /// The key of the hashes. It is derived from the identity of the database, so that the digests of two dumps of a
 /// database can be compared. Without a key, rows could be chosen so that their hashes add up to a known sum.
@@ -12,9 +11,6 @@ pub struct DigestKey(pub [u8; 32]);
 
 impl DigestKey {
     /// Returns the key for the dumps of a database.
-    ///
-    /// # Errors
-    /// The identity cannot be read.
     pub fn of(c: &mut dyn Conn) -> Result<DigestKey, DbError> {
         let identity = identity::get(c)?.to_string();
         Ok(DigestKey(Sha256::digest([b"rows of ".as_slice(), identity.as_bytes()].concat()).into()))
@@ -26,7 +22,6 @@ pub struct RowDigest {
     pub rows: u64,
     /// Size of the encoded rows, in bytes.
     pub bytes: u64,
-    /// The sum of the hashes.
     pub sum: u128,
 }
 
@@ -44,14 +39,12 @@ pub struct RowHasher {
 }
 
 impl RowHasher {
-    /// Returns a hasher without rows.
     pub fn new(key: DigestKey) -> RowHasher {
         let mut block = [0; 64];
         block[..key.0.len()].copy_from_slice(&key.0);
         RowHasher { keyed_hasher: Sha256::new_with_prefix(block), digest: RowDigest::default() }
     }
 
-    /// Adds an encoded row.
     pub fn add(&mut self, row: &[u8]) {
         let hash: [u8; 32] = self.keyed_hasher.clone().chain_update(row).finalize().into();
         let (half, _) = hash.split_first_chunk().expect("a hash has 32 bytes");
@@ -60,7 +53,6 @@ impl RowHasher {
         self.digest.bytes += row.len() as u64;
     }
 
-    /// Returns the digest of all added rows.
     pub fn digest(&self) -> RowDigest {
         self.digest
     }

@@ -21,7 +21,6 @@ const WRITER_LOCK: &str = "writer";
 #[derive(Clone)]
 pub struct Directory {
     root: PathBuf,
-    /// The owner of the folder.
     owner: u32,
 }
 
@@ -30,18 +29,11 @@ pub struct DirectoryLock(Vec<File>);
 
 impl Directory {
     /// Creates the directory `root` and the directories `names` in it (mode 0700) if missing.
-    ///
-    /// # Errors
-    /// A directory cannot be created.
     pub(super) fn create(root: &Path, names: &[&str]) -> Result<(), BackupError> {
         create_directory(root)?;
         names.iter().chain([&TEMP_DIRECTORY]).try_for_each(|name| create_directory(&root.join(name)))
     }
 
-    /// Opens a directory.
-    ///
-    /// # Errors
-    /// `root` is not a directory.
     pub(super) fn open(root: &Path) -> Result<Directory, BackupError> {
         let metadata = root.metadata().map_err(BackupError::io("open", root))?;
         if !metadata.is_dir() {
@@ -55,18 +47,12 @@ impl Directory {
     }
 
     /// Takes the lock that excludes all other programs, to remove files.
-    ///
-    /// # Errors
-    /// Another program has a lock.
     pub(super) fn lock(&self) -> Result<DirectoryLock, BackupError> {
         let (file, path) = self.open_lock(LOCK)?;
         self.lock_result(file.try_lock(), file, &path)
     }
 
     /// Takes the lock of a program that adds files; it excludes programs that add or remove files.
-    ///
-    /// # Errors
-    /// Another program adds or removes files.
     pub(super) fn lock_to_add(&self) -> Result<DirectoryLock, BackupError> {
         let (file, path) = self.open_lock(LOCK)?;
         let mut lock = self.lock_result(file.try_lock_shared(), file, &path)?;
@@ -89,9 +75,6 @@ impl Directory {
 
     /// Takes the lock that readers share; it excludes programs that remove files. Has no effect on a folder that cannot
     /// be locked, such as one on a read-only file system.
-    ///
-    /// # Errors
-    /// Another program removes files.
     pub(super) fn lock_shared(&self) -> Result<DirectoryLock, BackupError> {
         let path = self.root.join(LOCK);
         let result = OpenOptions::new().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(&path);
@@ -178,7 +161,6 @@ impl Directory {
         if paths.is_empty() { Ok(()) } else { self.sync() }
     }
 
-    /// Creates a file that gets its name when it is complete.
     pub(super) fn create_unfinished(&self) -> Result<NamedTempFile, BackupError> {
         let directory = self.root.join(TEMP_DIRECTORY);
         NamedTempFile::new_in(&directory).map_err(BackupError::io("create a file in", &directory))
@@ -249,7 +231,6 @@ impl Directory {
         Ok(())
     }
 
-    /// Opens a file and returns it with its size.
     pub(super) fn open_file(&self, path: &Path) -> Result<(File, u64), BackupError> {
         if self.checked_size(path)?.is_none() {
             return Err(BackupError::damaged(path, "is missing"));

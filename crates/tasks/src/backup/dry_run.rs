@@ -10,7 +10,7 @@ use store::db::schema::Schema;
 use store::db::transfer::occupancy;
 use store::db::transfer::reading::{Problem, RowSink};
 use store::db::transfer::row::RowBlock;
-use store::db::transfer::source::Source;
+use store::db::transfer::source::TransferSource;
 use store::db::transfer::tables::Table;
 
 /// Estimated number of rows per second of a migration.
@@ -27,28 +27,23 @@ pub struct DryRunResult {
     pub problem_count: u64,
     /// The existing contents of the destination, for each schema; empty if it is blank.
     pub existing_objects: Vec<String>,
-    /// The estimated duration of the migration.
     pub estimate: Duration,
 }
 
 impl DryRunResult {
-    /// Returns whether a migration would succeed.
     pub fn is_possible(&self) -> bool {
         self.problem_count == 0 && self.existing_objects.is_empty()
     }
 }
 
 /// Reads the database of the provider `from` and inspects the database of the provider `to`. Blocks.
-///
-/// # Errors
-/// The errors of both databases.
 pub fn dry_run(
     config: &Config,
     from: Provider,
     to: Provider,
     progress: OnProgress<'_>,
 ) -> Result<DryRunResult, DbError> {
-    let mut source = Source::open(config, from, to)?;
+    let mut source = TransferSource::open(config, from, to)?;
     let key = DigestKey::of(source.conn()?)?;
     let mut existing_objects = Vec::new();
     for schema in [Schema::Core, Schema::Usage] {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::dump::error::DumpError;
+use super::dump::DumpError;
 use super::migrate::{DumpSourceError, MigrateError};
 use store::db::DbError;
 use store::storage::{self, StorageError};
@@ -26,9 +26,7 @@ pub enum BackupError {
     Io {
         /// The operation, as a verb.
         action: &'static str,
-        /// The file or directory.
         path: PathBuf,
-        /// The error of the system.
         source: io::Error,
     },
     #[error("{}: {reason}", path.display())]

@@ -1,4 +1,5 @@
-//! The folder of backups, in a directory or a bucket: its layout, and access to its files.
+//! The folder of backups, in a directory or a bucket: its layout, access to its files, and the wait for its lock while
+//! another program uses it.
 //!
 //! `manifests/<time>.json` is a backup, `db/<digest>.dump` its rows, `db/<digest>.objects` the list of its files,
 //! `blobs/<two digits>/<two digits>/<digest>` a file, and `config/<digest>.gcfg` the configuration file.
@@ -6,7 +7,9 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use sha2::Digest;
 use tokio::runtime::Handle;
 
@@ -14,8 +17,8 @@ use super::bucket::BucketFolder;
 use super::bucket_lock::BucketLock;
 use super::directory::{Directory, DirectoryLock};
 use super::error::BackupError;
-use super::part::Part;
-use super::unfinished_file::UnfinishedFile;
+use super::new_files::UnfinishedFile;
+use super::text;
 use base::config::{BackupPlace, Config};
 use base::model::digest::Sha256;
 
@@ -23,7 +26,6 @@ const MANIFESTS: &str = "manifests";
 /// The directory of dumps and lists.
 pub(super) const DATABASES: &str = "db";
 pub(super) const BLOBS: &str = "blobs";
-/// The directory of configuration files.
 pub(super) const CONFIGURATIONS: &str = "config";
 /// Maximum size of a manifest, in bytes.
 const MAX_MANIFEST_SIZE: u64 = 16 << 20;
@@ -59,7 +61,6 @@ pub(super) fn dump_path(sha256: Sha256) -> String {
     format!("{DATABASES}/{sha256}.dump")
 }
 
-/// Returns the path of a list of blobs.
 pub(super) fn list_path(sha256: Sha256) -> String {
     format!("{DATABASES}/{sha256}.objects")
 }
@@ -69,7 +70,6 @@ pub(super) fn blob_path(sha256: &Sha256) -> String {
     format!("{BLOBS}/{first:02x}/{second:02x}/{sha256}")
 }
 
-/// Returns the path of a configuration file.
 pub(super) fn configuration_path(sha256: Sha256) -> String {
     format!("{CONFIGURATIONS}/{sha256}.gcfg")
 }
@@ -88,8 +88,7 @@ fn is_manifest_name(name: &str) -> bool {
         })
 }
 
-/// Returns whether a path has the form of the path of a dump, a list, a blob or a configuration file. Only such
-/// files are pruned.
+/// Returns whether a path has the form of a dump, a list, a blob or a configuration file. Only such files are pruned.
 pub(super) fn is_part_path(path: &str) -> bool {
     let digest = |name: &str| name.parse::<Sha256>().ok();
     let name = path.rsplit('/').next().unwrap_or_default();
@@ -102,11 +101,7 @@ pub(super) fn is_part_path(path: &str) -> bool {
 }
 
 impl Folder {
-    /// Opens a folder to write backups, creating it and its directories if missing. Blocks; must not be called on an
-    /// async thread of `runtime`.
-    ///
-    /// # Errors
-    /// The folder cannot be written.
+    /// Opens a folder to write backups, creating it if missing. Blocks; must not be called on an async thread.
     pub fn create(
         place: &BackupPlace,
         config: &Config,
@@ -155,9 +150,6 @@ impl Folder {
     }
 
     /// Takes the lock that excludes all other programs, to remove files.
-    ///
-    /// # Errors
-    /// Another program has a lock.
     pub fn lock(&self) -> Result<FolderLock, BackupError> {
         match self {
             Folder::Directory(directory) => directory.lock().map(FolderLock::Directory),
@@ -167,11 +159,7 @@ impl Folder {
         }
     }
 
-    /// Takes the lock that readers share; it excludes programs that remove files. Has no effect on a folder that this
-    /// program may not write to.
-    ///
-    /// # Errors
-    /// Another program removes files.
+    /// Takes the lock of readers; it excludes programs that remove files. No effect on a folder that is read-only.
     pub fn lock_shared(&self) -> Result<FolderLock, BackupError> {
         match self {
             Folder::Directory(directory) => directory.lock_shared().map(FolderLock::Directory),
@@ -180,9 +168,6 @@ impl Folder {
     }
 
     /// Returns the names of the manifests, the oldest first.
-    ///
-    /// # Errors
-    /// The directory cannot be read.
     pub fn manifests(&self) -> Result<Vec<String>, BackupError> {
         let prefix = format!("{MANIFESTS}/");
         let files = self.list(MANIFESTS)?.into_iter();
@@ -209,42 +194,18 @@ impl Folder {
         }
     }
 
-    /// Creates a file that gets its name when it is complete.
-    pub(super) fn create_unfinished(&self) -> Result<UnfinishedFile, BackupError> {
-        match self {
-            Folder::Directory(directory) => directory.create_unfinished().map(UnfinishedFile::Directory),
-            Folder::Bucket(bucket) => bucket.temporary_file().map(UnfinishedFile::Bucket),
-        }
-    }
-
-    /// Gives a file its final path, durably. An existing file at that path is replaced only if `replaces` is set.
-    pub(super) fn install(
-        &self,
-        file: UnfinishedFile,
-        path: &str,
-        replaces: bool,
-    ) -> Result<(), BackupError> {
-        match (self, file) {
-            (Folder::Directory(directory), UnfinishedFile::Directory(file)) => {
-                directory.install(file, &directory.root().join(path), replaces)
-            }
-            (Folder::Bucket(bucket), UnfinishedFile::Bucket(_))
-                if !replaces && bucket.size(path)?.is_some() =>
-            {
-                Err(BackupError::Refused(format!("{} exists already", bucket.address(path))))
-            }
-            (Folder::Bucket(bucket), UnfinishedFile::Bucket(file)) => bucket.write(path, file),
-            (Folder::Directory(_) | Folder::Bucket(_), _) => {
-                Err(self.damaged(path, "was not written for this folder"))
-            }
-        }
+    pub(super) fn create_unfinished(&self) -> Result<UnfinishedFile<'_>, BackupError> {
+        Ok(match self {
+            Folder::Directory(folder) => UnfinishedFile::Directory(folder, folder.create_unfinished()?),
+            Folder::Bucket(folder) => UnfinishedFile::Bucket(folder, folder.temporary_file()?),
+        })
     }
 
     /// Writes a file with this content. An existing file is replaced only if `replaces` is set.
     pub(super) fn write(&self, bytes: &[u8], path: &str, replaces: bool) -> Result<(), BackupError> {
         let mut file = self.create_unfinished()?;
         file.write_all(bytes).map_err(BackupError::io("write", &self.location(path)))?;
-        self.install(file, path, replaces)
+        file.install(path, replaces)
     }
 
     /// Returns the size of a file; `None` if it is missing.
@@ -263,7 +224,6 @@ impl Folder {
         }
     }
 
-    /// Opens a file and returns it with its size.
     pub(super) fn open_file(&self, path: &str) -> Result<(Box<dyn Read + Send>, u64), BackupError> {
         match self {
             Folder::Directory(directory) => {
@@ -333,7 +293,6 @@ impl std::fmt::Display for Folder {
 }
 
 pub(super) enum BlobSizes<'a> {
-    /// Each size is read when it is requested.
     OnDemand(&'a Folder),
     /// All sizes, from one listing.
     Listing(HashMap<String, u64>),
@@ -346,6 +305,66 @@ impl BlobSizes<'_> {
             BlobSizes::OnDemand(folder) => folder.size(path),
             BlobSizes::Listing(sizes) => Ok(sizes.get(path).copied()),
         }
+    }
+}
+
+/// A file of a backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    #[serde(with = "text")]
+    pub sha256: Sha256,
+    /// The size in bytes.
+    pub size: u64,
+}
+
+/// The first pause between attempts; also the maximum time until a halt is detected.
+const MIN_PAUSE: Duration = Duration::from_millis(200);
+/// The longest pause in a bucket, where each attempt writes, lists and removes an object.
+const MAX_BUCKET_PAUSE: Duration = Duration::from_secs(20);
+
+/// The timeout and the intervals of the attempts to take a lock.
+#[derive(Clone, Copy, Debug)]
+pub struct LockWait {
+    timeout: Duration,
+    max_pause: Duration,
+}
+
+impl LockWait {
+    /// Returns the wait for the lock of a folder, of at most `timeout`.
+    pub fn of(place: &BackupPlace, timeout: Duration) -> LockWait {
+        let max_pause = match place {
+            BackupPlace::Directory(_) => MIN_PAUSE,
+            BackupPlace::Bucket { .. } => MAX_BUCKET_PAUSE,
+        };
+        LockWait { timeout, max_pause }
+    }
+
+    /// Repeats an attempt while another program uses the folder, until the timeout or until `is_halted`.
+    pub fn until<T>(
+        &self,
+        is_halted: impl Fn() -> bool,
+        mut attempt: impl FnMut() -> Result<T, BackupError>,
+    ) -> Result<T, BackupError> {
+        let (start, mut pause) = (Instant::now(), MIN_PAUSE);
+        loop {
+            match attempt() {
+                Err(BackupError::InUse(_)) if start.elapsed() < self.timeout && !is_halted() => {
+                    let end = Instant::now() + pause.min(self.timeout.saturating_sub(start.elapsed()));
+                    while Instant::now() < end && !is_halted() {
+                        std::thread::sleep(MIN_PAUSE.min(end - Instant::now()));
+                    }
+                    pause = self.next_pause(pause);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Returns the pause that follows `pause`. It is longer, up to the maximum. Its length is random, because two
+    /// programs with equal pauses would find each other's lock at each attempt.
+    fn next_pause(&self, pause: Duration) -> Duration {
+        pause.mul_f64(rand::random_range(1.3..1.9)).min(self.max_pause.mul_f64(rand::random_range(0.7..=1.0)))
     }
 }
 
@@ -377,5 +396,44 @@ mod tests {
         ] {
             assert!(!is_part_path(path), "{path}");
         }
+    }
+
+    fn wait(place: &str) -> LockWait {
+        LockWait::of(&place.parse().unwrap(), Duration::from_secs(60))
+    }
+
+    #[test]
+    fn pauses_grow_in_a_bucket_and_stay_short_in_a_directory() {
+        let pauses = |wait: LockWait| {
+            std::iter::successors(Some(MIN_PAUSE), |pause| Some(wait.next_pause(*pause))).take(40).last()
+        };
+        assert!(pauses(wait("/srv/backups")) <= Some(MIN_PAUSE));
+        let bucket = pauses(wait("s3://bucket/prefix")).unwrap();
+        assert!((MAX_BUCKET_PAUSE.mul_f64(0.7)..=MAX_BUCKET_PAUSE).contains(&bucket), "{bucket:?}");
+    }
+
+    #[test]
+    fn only_a_folder_in_use_is_waited_for_and_only_while_nothing_halts() {
+        let in_use = || BackupError::InUse("in use".to_owned());
+        let mut attempts = 0;
+        let result = wait("/srv/backups").until(
+            || false,
+            || {
+                attempts += 1;
+                if attempts < 3 { Err(in_use()) } else { Ok(attempts) }
+            },
+        );
+        assert_eq!(result.unwrap(), 3);
+        let halted: Result<(), _> = wait("/srv/backups").until(|| true, || Err(in_use()));
+        assert!(matches!(halted, Err(BackupError::InUse(_))));
+        let mut attempts = 0;
+        let refused: Result<(), _> = wait("s3://bucket/prefix").until(
+            || false,
+            || {
+                attempts += 1;
+                Err(BackupError::Refused("no".to_owned()))
+            },
+        );
+        assert!(matches!(refused, Err(BackupError::Refused(_))) && attempts == 1);
     }
 }

@@ -2,17 +2,16 @@
 
 use std::io::{BufReader, Read};
 
-use super::dump::TableSummary;
-use super::dump::error::DumpError;
 use super::dump::reader::{DumpReader, Item};
+use super::dump::{DumpError, TableSummary};
 use super::error::BackupError;
 use super::folder::{Folder, dump_path};
 use super::manifest::{Manifest, Probe};
 use super::migrate::{MigrateError, OnProgress, Progress, compare_tables, restore};
 use super::snapshot::{probe_entries, render, table_entry};
 use base::config::Config;
+use store::db::identity::remove_servers;
 use store::db::migrate::newest_migration;
-use store::db::restored::remove_servers;
 use store::db::schema::Schema;
 use store::db::transfer::destination::{Destination, ExistingFiles};
 

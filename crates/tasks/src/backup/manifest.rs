@@ -1,28 +1,26 @@
-//! The manifest of a backup: what it contains, with digests. It is written last: a backup with a manifest is complete.
+//! The manifest of a backup: what it contains, with digests, and the configuration file. It is written last: a backup with
+//! a manifest is complete.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
 use tokio::runtime::Handle;
 
-use super::configuration::ConfigurationFile;
 use super::error::BackupError;
-use super::folder::{Folder, manifest_path};
-use super::part::Part;
+use super::folder::{Folder, Part, configuration_path, manifest_path};
 use super::text;
-use base::config::{BackupPlace, Config};
+use base::config::{self, BackupPlace, Config};
 use base::model::digest::Sha256;
 use base::model::time::{Day, SECOND, Timestamp};
 
-/// Tolerated difference of clocks, in microseconds.
-const CLOCK_TOLERANCE: i64 = 3600 * SECOND;
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(3600);
 
-/// The remedy for a damaged manifest.
 const DAMAGED_REMEDY: &str =
     "choose another backup with --at, see rspm backup list; and move the damaged manifest away";
 
 pub const FORMAT: u32 = 1;
 
-/// A table of the dump.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TableEntry {
@@ -63,7 +61,6 @@ pub struct Manifest {
     pub created: Timestamp,
     /// The version of the program.
     pub version: String,
-    /// The identity of the database.
     pub database: String,
     /// The identity of the history of transactions.
     pub history: String,
@@ -76,9 +73,7 @@ pub struct Manifest {
     pub levels: Vec<(String, i64)>,
     /// The fingerprint of the encryption key, which is not in the backup.
     pub encryption_key: Option<String>,
-    /// The dump with the rows.
     pub dump: Part,
-    /// The tables of the dump.
     pub tables: Vec<TableEntry>,
     pub objects: Part,
     pub object_count: u64,
@@ -90,7 +85,6 @@ pub struct Manifest {
     pub missing: Vec<String>,
     /// Documents that a restored server must serve with the same content.
     pub probes: Vec<Probe>,
-    /// The configuration file of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configuration: Option<ConfigurationFile>,
     /// The previous backup in the folder; `None` for the first one.
@@ -119,7 +113,6 @@ impl Manifest {
         Sha256(sha2::Sha256::digest(bytes).into())
     }
 
-    /// Returns the content of its file.
     pub(super) fn to_file(&self) -> Vec<u8> {
         let file = ManifestFile { manifest: self.clone(), sha256: self.sha256() };
         let mut bytes = serde_json::to_vec_pretty(&file).unwrap_or_default();
@@ -166,10 +159,9 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Returns whether its time is later than `now` by more than [`CLOCK_TOLERANCE`]: one of the two clocks is
-    /// wrong.
+    /// Returns whether its time is later than `now` by more than [`CLOCK_TOLERANCE`]: one of the two clocks is wrong.
     pub(super) fn is_in_future(&self, now: Timestamp) -> bool {
-        self.created.0.saturating_sub(now.0) > CLOCK_TOLERANCE
+        self.created.since(now) > CLOCK_TOLERANCE
     }
 
     /// Returns the newest backup of a place that can be read; `None` if there is none. Writes nothing. Blocks.
@@ -259,5 +251,40 @@ impl std::str::FromStr for BackupTime {
             ))
         };
         text.parse().map(BackupTime).map_err(|_| invalid())
+    }
+}
+
+/// The configuration file, with unchanged bytes: encrypted values stay encrypted, others are plain text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigurationFile {
+    /// The path of the file on the server.
+    pub path: String,
+    /// The copy in the backup.
+    pub part: Part,
+}
+
+impl ConfigurationFile {
+    /// Returns the path of its copy in the folder.
+    pub fn copy(&self) -> String {
+        configuration_path(self.part.sha256)
+    }
+}
+
+/// Copies the configuration file; `None` if it cannot be read.
+pub(super) fn copy(folder: &Folder, config: &Config) -> Result<Option<ConfigurationFile>, BackupError> {
+    let Some(path) = &config.file else { return Ok(None) };
+    match config::read(path) {
+        Ok(bytes) => {
+            let part = Part { sha256: Sha256(sha2::Sha256::digest(&bytes).into()), size: bytes.len() as u64 };
+            let file = ConfigurationFile { path: path.display().to_string(), part };
+            folder.write(&bytes, &file.copy(), true)?;
+            Ok(Some(file))
+        }
+        Err(error) => {
+            let path = path.display();
+            tracing::warn!(%error, %path, "could not read the configuration file; the backup lacks it");
+            Ok(None)
+        }
     }
 }

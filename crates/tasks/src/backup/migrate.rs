@@ -4,17 +4,16 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use super::digest::{DigestKey, RowDigest, RowHasher};
-use super::dump::error::DumpError;
 use super::dump::reader::{DumpReader, Item};
 use super::dump::writer::DumpWriter;
-use super::dump::{Head, TableSummary};
+use super::dump::{DumpError, Head, TableSummary};
 use base::config::{Config, Provider};
 use content::serve::digests::{self, DocumentDigest};
 use store::db::schema::Schema;
 use store::db::transfer::destination::{Destination, ExistingFiles};
 use store::db::transfer::reading::RowSink;
 use store::db::transfer::row::RowBlock;
-use store::db::transfer::source::Source;
+use store::db::transfer::source::TransferSource;
 use store::db::transfer::tables::Table;
 use store::db::transfer::{occupancy, tables};
 use store::db::{DbError, node};
@@ -25,7 +24,6 @@ const DOCUMENTS: usize = 20;
 /// An error of the migration, after which both databases are unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    /// One of the databases failed.
     #[error(transparent)]
     Db(#[from] DbError),
     /// The dump in the pipe is damaged.
@@ -60,11 +58,11 @@ pub enum MigrateError {
 /// The step of a migration, for display.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Rows of a table were copied.
-    Copying { table: &'static str, rows: u64 },
-    /// Indexes and constraints are created.
+    Copying {
+        table: &'static str,
+        rows: u64,
+    },
     Indexing,
-    /// A table of the copy is compared.
     Comparing(&'static str),
     /// Documents are rendered from both databases.
     Rendering,
@@ -106,7 +104,7 @@ pub fn migrate(
     progress: OnProgress<'_>,
 ) -> Result<MigrationResult, MigrateError> {
     let start = Instant::now();
-    let mut source = Source::open(config, from, to)?;
+    let mut source = TransferSource::open(config, from, to)?;
     // A server without a connection at this moment holds no lock, but has a recent heartbeat.
     let servers = node::serving_names(source.conn()?)?;
     if !servers.is_empty() {
@@ -129,7 +127,7 @@ pub fn migrate(
 /// interrupted between its two commits. Other usage data is refused when its tables are created.
 fn has_same_usage(
     config: &Config,
-    source: &mut Source,
+    source: &mut TransferSource,
     to: Provider,
     key: DigestKey,
 ) -> Result<bool, DbError> {
@@ -139,7 +137,7 @@ fn has_same_usage(
     if !is_used {
         return Ok(false);
     }
-    let Some(mut usage) = Source::open_usage(config, to, to)? else { return Ok(false) };
+    let Some(mut usage) = TransferSource::open_usage(config, to, to)? else { return Ok(false) };
     for table in tables::of(Schema::Usage) {
         let (mut source_rows, mut copied_rows) = (DigestSink::new(key), DigestSink::new(key));
         source.read(table, &mut source_rows)?;
@@ -153,7 +151,7 @@ fn has_same_usage(
 
 /// Copies all rows: another thread reads them and writes a dump, this thread reads the dump and writes the rows.
 fn copy(
-    source: &mut Source,
+    source: &mut TransferSource,
     destination: &mut Destination,
     head: &Head,
     progress: OnProgress<'_>,
@@ -173,7 +171,6 @@ fn copy(
     })
 }
 
-/// An error of writing a dump.
 #[derive(Debug, thiserror::Error)]
 pub enum DumpSourceError {
     #[error(transparent)]
@@ -183,11 +180,8 @@ pub enum DumpSourceError {
 }
 
 /// Writes a dump of the schemas of `head`.
-///
-/// # Errors
-/// The errors of the database and of `output`.
 pub fn dump<W: Write>(
-    source: &mut Source,
+    source: &mut TransferSource,
     output: W,
     head: &Head,
     progress: OnProgress<'_>,
@@ -207,7 +201,6 @@ pub fn dump<W: Write>(
     Ok(summaries)
 }
 
-/// Sink that writes rows into a dump.
 struct DumpSink<'a, W: Write> {
     writer: DumpWriter<zstd::Encoder<'static, W>>,
     rows: u64,
@@ -253,7 +246,7 @@ pub fn restore<R: io::Read>(
 
 /// Compares the rows of the copy with their digests, and documents that are rendered from both databases.
 fn compare(
-    source: &mut Source,
+    source: &mut TransferSource,
     destination: &mut Destination,
     key: DigestKey,
     summaries: &[TableSummary],

@@ -1,8 +1,9 @@
-//! Adds many files to a folder of backups. In a directory, files get their names in batches, each after one flush
+//! Files that are added to a folder of backups, one or many. In a directory, files get their names in batches, each after one flush
 //! of the file system; to a bucket, several files are uploaded at the same time.
 
 use std::collections::HashSet;
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
+use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
@@ -13,77 +14,121 @@ use tokio::task::JoinSet;
 use super::bucket::BucketFolder;
 use super::directory::Directory;
 use super::error::BackupError;
-use super::folder::Folder;
-use super::unfinished_file::UnfinishedFile;
 use store::storage::StorageError;
 
-/// Maximum number of files in a batch.
 const MAX_BATCH_FILES: usize = 256;
-/// Maximum size of a batch in bytes.
 const MAX_BATCH_BYTES: u64 = 256 << 20;
 const PARALLEL_UPLOADS: usize = 4;
 
-/// Files that are added to a folder.
-pub(super) enum NewFiles<'a> {
-    Batch(Batch<'a>),
-    Uploads(&'a BucketFolder, JoinSet<Result<(), StorageError>>),
+/// A file of a folder that gets its name when it is complete.
+pub(super) enum UnfinishedFile<'a> {
+    Directory(&'a Directory, NamedTempFile),
+    /// A temporary file of this machine.
+    Bucket(&'a BucketFolder, File),
 }
 
-impl NewFiles<'_> {
-    pub(super) fn of(folder: &Folder) -> NewFiles<'_> {
-        match folder {
-            Folder::Directory(directory) => {
-                let (files, directories) = (Vec::new(), HashSet::new());
-                NewFiles::Batch(Batch { directory, files, bytes: 0, previous: None, directories })
-            }
-            Folder::Bucket(bucket) => NewFiles::Uploads(bucket, JoinSet::new()),
+impl UnfinishedFile<'_> {
+    fn file(&mut self) -> &mut File {
+        match self {
+            UnfinishedFile::Directory(_, file) => file.as_file_mut(),
+            UnfinishedFile::Bucket(_, file) => file,
         }
     }
 
+    /// Gives the file its final path, durably. An existing file at that path is replaced only if `replaces` is set.
+    pub(super) fn install(self, path: &str, replaces: bool) -> Result<(), BackupError> {
+        match self {
+            UnfinishedFile::Directory(directory, file) => {
+                directory.install(file, &directory.root().join(path), replaces)
+            }
+            UnfinishedFile::Bucket(bucket, _) if !replaces && bucket.size(path)?.is_some() => {
+                Err(BackupError::Refused(format!("{} exists already", bucket.address(path))))
+            }
+            UnfinishedFile::Bucket(bucket, file) => bucket.write(path, file),
+        }
+    }
+}
+
+impl Write for UnfinishedFile<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file().flush()
+    }
+}
+
+/// Files that are added to a folder: a batch in a directory, or uploads to a bucket.
+#[derive(Default)]
+pub(super) struct NewFiles<'a> {
+    batch: Option<Batch<'a>>,
+    uploads: Option<RunningUploads<'a>>,
+}
+
+impl<'a> NewFiles<'a> {
     /// Adds a complete file. It may get its name later.
-    pub(super) fn add(&mut self, file: UnfinishedFile, path: String, size: u64) -> Result<(), BackupError> {
-        match (self, file) {
-            (NewFiles::Batch(batch), UnfinishedFile::Directory(file)) => batch.add(file, &path, size),
-            (NewFiles::Uploads(folder, uploads), UnfinishedFile::Bucket(file)) => {
-                while uploads.len() >= PARALLEL_UPLOADS {
-                    wait(folder, uploads)?;
-                }
-                let bucket = folder.bucket.clone();
-                uploads.spawn_on(async move { bucket.write(&path, file).await }, &folder.runtime);
-                Ok(())
+    pub(super) fn add(
+        &mut self,
+        file: UnfinishedFile<'a>,
+        path: String,
+        size: u64,
+    ) -> Result<(), BackupError> {
+        match file {
+            UnfinishedFile::Directory(directory, file) => {
+                self.batch.get_or_insert_with(|| Batch::new(directory)).add(file, &path, size)
             }
-            (NewFiles::Batch(_) | NewFiles::Uploads(..), _) => {
-                Err(BackupError::Refused(format!("{path} was not written for this folder")))
-            }
+            UnfinishedFile::Bucket(folder, file) => self
+                .uploads
+                .get_or_insert_with(|| RunningUploads { folder, running: JoinSet::new() })
+                .add(file, path),
         }
     }
 
     /// Waits until all files have their names, durably.
     pub(super) fn finish(self) -> Result<(), BackupError> {
-        match self {
-            NewFiles::Batch(mut batch) => batch.finish(),
-            NewFiles::Uploads(folder, mut uploads) => {
-                while !uploads.is_empty() {
-                    wait(folder, &mut uploads)?;
-                }
-                Ok(())
-            }
+        if let Some(mut batch) = self.batch {
+            batch.finish()?;
+        }
+        self.uploads.map_or(Ok(()), RunningUploads::finish)
+    }
+}
+
+/// Uploads to a bucket. Dropping them, as after an error, aborts those that are running.
+struct RunningUploads<'a> {
+    folder: &'a BucketFolder,
+    running: JoinSet<Result<(), StorageError>>,
+}
+
+impl RunningUploads<'_> {
+    fn add(&mut self, file: File, path: String) -> Result<(), BackupError> {
+        while self.running.len() >= PARALLEL_UPLOADS {
+            self.wait()?;
+        }
+        let bucket = self.folder.bucket.clone();
+        self.running.spawn_on(async move { bucket.write(&path, file).await }, &self.folder.runtime);
+        Ok(())
+    }
+
+    /// Waits for the end of one upload.
+    fn wait(&mut self) -> Result<(), BackupError> {
+        match self.folder.runtime.block_on(self.running.join_next()) {
+            Some(Ok(result)) => Ok(result?),
+            Some(Err(error)) => BackupError::of_task(error),
+            None => Ok(()),
         }
     }
-}
 
-/// Waits for the end of one upload. After an error, the caller drops the set, which aborts the other uploads.
-fn wait(folder: &BucketFolder, uploads: &mut JoinSet<Result<(), StorageError>>) -> Result<(), BackupError> {
-    match folder.runtime.block_on(uploads.join_next()) {
-        Some(Ok(result)) => Ok(result?),
-        Some(Err(error)) => BackupError::of_task(error),
-        None => Ok(()),
+    fn finish(mut self) -> Result<(), BackupError> {
+        while !self.running.is_empty() {
+            self.wait()?;
+        }
+        Ok(())
     }
 }
 
-/// Complete files of a directory that do not have their final names yet. A thread flushes a full batch while the next
-/// batch is written.
-pub(super) struct Batch<'a> {
+/// Complete files without their final names. A thread flushes a full batch while the next one is written.
+struct Batch<'a> {
     directory: &'a Directory,
     /// The files with their final paths.
     files: Vec<(TempPath, PathBuf)>,
@@ -94,7 +139,12 @@ pub(super) struct Batch<'a> {
     directories: HashSet<PathBuf>,
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
+    fn new(directory: &'a Directory) -> Batch<'a> {
+        let (files, directories) = (Vec::new(), HashSet::new());
+        Batch { directory, files, bytes: 0, previous: None, directories }
+    }
+
     fn add(&mut self, file: NamedTempFile, path: &str, size: u64) -> Result<(), BackupError> {
         self.files.push((file.into_temp_path(), self.directory.root().join(path)));
         self.bytes += size;
@@ -128,8 +178,7 @@ impl Batch<'_> {
 }
 
 impl Drop for Batch<'_> {
-    /// Waits for the thread: after an error, it must not add files when the lock of the folder is already
-    /// released.
+    /// Waits for the thread: after an error, it must not add files when the lock of the folder is already released.
     fn drop(&mut self) {
         if let Some(thread) = self.previous.take() {
             drop(thread.join());

@@ -4,10 +4,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use jiff::civil::DateTime;
 
-use super::configuration::ConfigurationFile;
 use super::error::BackupError;
 use super::folder::{self, Folder, FolderLock};
-use super::manifest::Manifest;
+use super::manifest::{ConfigurationFile, Manifest};
 use super::objects;
 use base::model::time::Timestamp;
 
@@ -62,13 +61,11 @@ fn retained_indexes(times: &[DateTime], retention: Retention) -> BTreeSet<usize>
     indexes
 }
 
-/// Returns the identity and the history of the database of a backup. A restored copy of a database has the same
-/// identity and another history.
+/// Returns identity and history of the database of a backup. A restored copy has the same identity and another history.
 fn database_and_history(manifest: &Manifest) -> (&str, &str) {
     (&manifest.database, &manifest.history)
 }
 
-/// Returns the indexes of the manifests that are retained.
 fn retained_manifests(manifests: &[Manifest], retention: Retention, now: Timestamp) -> BTreeSet<usize> {
     let (future_indexes, past_indexes): (Vec<usize>, Vec<usize>) =
         (0..manifests.len()).partition(|index| manifests[*index].is_in_future(now));

@@ -1,7 +1,9 @@
-//! Restores a backup into a blank database and storage. Everything is checked before the first write. The database is
-//! committed last: after an interruption it is blank, and storage may contain files that nothing refers to.
+//! Restores a backup into a blank database and storage, or tests it in a temporary directory. Everything is checked before
+//! the first write. The database is committed last: after an interruption it is blank, and storage may contain files that
+//! nothing refers to.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,13 +15,13 @@ use super::error::BackupError;
 use super::folder::Folder;
 use super::import::{check_schema, fill};
 use super::manifest::Manifest;
-use super::migrate::Progress;
+use super::migrate::{OnProgress, Progress};
 use super::objects::StoredObject;
 use super::revocations::{self, LaterRevocations};
-use super::storage_markers;
 use super::stored_again::store;
 use super::verify::{Depth, OnStep, Verification, verify};
-use ::store::db::restored::begin_history;
+use super::{objects, verify};
+use ::store::db::identity::begin_history;
 use ::store::db::schema::Schema;
 use ::store::db::transfer::destination::ExistingFiles;
 use ::store::db::transfer::occupancy;
@@ -29,6 +31,9 @@ use base::config::{ClassLocation, Config, Provider};
 use base::model::count::count_of;
 use base::model::identity::Identity;
 use base::model::storage_class::StorageClass;
+use rand::seq::IndexedRandom;
+use store::db::{Conn, identity, storage_class};
+use store::storage::{MarkerContent, Storage};
 
 /// Number of threads that copy files.
 const THREADS: usize = 4;
@@ -43,9 +48,7 @@ pub struct RestoreOptions {
 #[derive(Clone, Debug)]
 pub struct RestoreResult {
     pub rows: u64,
-    /// Number of files that were copied.
     pub copied: u64,
-    /// Size of the copied files, in bytes.
     pub copied_bytes: u64,
     /// Number of files that storage had already.
     pub present: u64,
@@ -114,9 +117,9 @@ pub fn restore(
     begin_history(destination.conn()?, Identity(rand::random()))?;
     let (copied, copied_bytes) = store_files(&storage, folder, &verification.objects, runtime, step)?;
     let empty_classes = empty_classes(&storage, runtime)?;
-    let markers = storage_markers::prepare(destination.conn()?, &storage, &empty_classes)?;
+    let markers = prepare_markers(destination.conn()?, &storage, &empty_classes)?;
     let previous_database = destination.commit()?;
-    storage_markers::write(&storage, markers, runtime)?;
+    write_markers(&storage, markers, runtime)?;
     Ok(RestoreResult {
         rows: verification.tables.iter().map(|table| table.digest.rows).sum(),
         copied,
@@ -239,7 +242,6 @@ fn check_space(
     }
 }
 
-/// Returns the nearest directory that exists.
 fn nearest_existing(path: &Path) -> PathBuf {
     path.ancestors().find(|part| part.exists()).unwrap_or(Path::new("/")).to_owned()
 }
@@ -299,9 +301,130 @@ fn store_file(
     Ok(true)
 }
 
-/// Returns whether the bytes of an object in storage have its digest.
 fn is_intact(storage: &Storage, object: &StoredObject, runtime: &Handle) -> Result<bool, BackupError> {
     let content = runtime.block_on(storage.get(&object.key, None))?.content;
     let digest = runtime.block_on(content.digest(|_| Ok::<_, StorageError>(())))?;
     Ok(digest.sha256 == *object.key.digest())
+}
+
+pub(super) type NewMarker = (StorageClass, MarkerContent);
+
+/// Records new generations of the markers of these classes, of which the restored database becomes the owner. The caller
+/// commits them, and writes the markers afterwards: after an interruption in between, a class still has no marker.
+fn prepare_markers(
+    c: &mut dyn Conn,
+    storage: &Storage,
+    classes: &[StorageClass],
+) -> Result<Vec<NewMarker>, BackupError> {
+    let identity = identity::get(c)?;
+    let mut markers = Vec::new();
+    for class in classes {
+        let generation = Identity(rand::random());
+        let row = storage_class::begin(c, class.as_str(), &storage.location_name(*class), generation)?;
+        if row.newest() != Some(generation) {
+            storage_class::renew(c, &row, generation)?;
+        }
+        let (adoption, generation) = (row.adoption, Some(generation));
+        markers.push((*class, MarkerContent { identity, adoption, generation, contested: false }));
+    }
+    Ok(markers)
+}
+
+/// Writes the markers of the classes that still have none.
+fn write_markers(storage: &Storage, markers: Vec<NewMarker>, runtime: &Handle) -> Result<(), BackupError> {
+    for (class, content) in markers {
+        runtime.block_on(storage.write_marker(class, &content, false))?;
+    }
+    Ok(())
+}
+
+/// Prefix of the name of the temporary directory.
+const PREFIX: &str = "rstudio-pm-backup-";
+/// Minimum age of a directory to remove: a younger one may belong to a test that has not locked it yet.
+const MIN_AGE: Duration = Duration::from_secs(60);
+/// Number of files that are read.
+const SAMPLE_SIZE: usize = 50;
+
+#[derive(Clone, Debug)]
+pub struct TrialResult {
+    /// Number of documents that are equal to those of the server.
+    pub documents: usize,
+    pub files: usize,
+    pub elapsed: Duration,
+}
+
+/// Restores the database of a backup into SQLite below `temporary`, compares it, and removes it. Blocks.
+///
+/// # Errors
+/// The backup is damaged, or the documents of the restored database differ.
+pub fn trial_restore(
+    config: &Config,
+    folder: &Folder,
+    manifest: &Manifest,
+    temporary: &Path,
+    progress: OnProgress<'_>,
+) -> Result<TrialResult, BackupError> {
+    let start = Instant::now();
+    check_schema(manifest)?;
+    remove_leftovers(temporary);
+    let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(temporary);
+    let directory = directory.map_err(BackupError::io("create a directory in", temporary))?;
+    // The lock is held until the end of the test, so that `remove_leftovers` of another test does not remove the
+    // directory.
+    let lock = File::open(directory.path()).map_err(BackupError::io("open", directory.path()))?;
+    lock.lock_shared().map_err(BackupError::io("lock", directory.path()))?;
+    let mut config = config.clone();
+    config.database.provider = Provider::Sqlite;
+    config.sqlite.dir = directory.path().join("db");
+    fill(&config, folder, manifest, ExistingFiles::Refused, progress)?.commit()?;
+    let all_objects = objects::read(folder, manifest)?;
+    let sample: Vec<_> = all_objects.sample(&mut rand::rng(), SAMPLE_SIZE).collect();
+    for object in &sample {
+        verify::read_file(folder, object)?;
+    }
+    Ok(TrialResult { documents: manifest.probes.len(), files: sample.len(), elapsed: start.elapsed() })
+}
+
+/// Removes the directories of killed tests, which are not locked. Errors are ignored: they do not prevent a test.
+fn remove_leftovers(temporary: &Path) {
+    let entries = std::fs::read_dir(temporary).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
+        let age = entry.metadata().and_then(|metadata| metadata.modified()).map(|at| at.elapsed());
+        let is_old = matches!(age, Ok(Ok(age)) if age > MIN_AGE);
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_old && is_directory && File::open(entry.path()).is_ok_and(|lock| lock.try_lock().is_ok()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::SystemTime;
+
+    #[test]
+    fn directories_of_killed_tests_are_removed_and_others_stay() {
+        let temporary = tempfile::tempdir().unwrap();
+        let create = |name: &str, age: u64| {
+            let path = temporary.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            std::fs::write(path.join("file"), "x").unwrap();
+            let directory = File::open(&path).unwrap();
+            directory.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+            directory
+        };
+        create("rstudio-pm-backup-old", 7200);
+        create("rstudio-pm-backup-new", 0);
+        create("other", 7200);
+        let running_test = create("rstudio-pm-backup-running", 7200);
+        running_test.lock_shared().unwrap();
+        remove_leftovers(temporary.path());
+        let mut names: Vec<String> = std::fs::read_dir(temporary.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["other", "rstudio-pm-backup-new", "rstudio-pm-backup-running"]);
+    }
 }

@@ -4,16 +4,15 @@
 use std::time::Duration;
 
 use base::metrics;
-use base::model::time::{SECOND, Timestamp};
+use base::model::time::Timestamp;
 use runtime::state::State;
-use store::db::audit;
 use store::db::backup::{self, BackupResult, CommandResult, RecordedCommand};
-use store::db::{Conn, Db, DbError};
+use store::db::{Conn, Db, DbError, audit};
 
-/// Age from which the last backup is reported as old, in microseconds.
-const OLD_BACKUP: i64 = 8 * 86_400 * SECOND;
-/// Age from which the last test of a backup is reported as old, in microseconds.
-const OLD_TEST: i64 = 15 * 86_400 * SECOND;
+/// Age from which the last backup is reported as old.
+const OLD_BACKUP: Duration = Duration::from_secs(8 * 86_400);
+/// Age from which the last test of a backup is reported as old.
+const OLD_TEST: Duration = Duration::from_secs(15 * 86_400);
 /// Maximum length of a recorded error, in characters.
 const MAX_ERROR: usize = 1000;
 /// Interval of updating the metrics with the results of other servers.
@@ -28,9 +27,6 @@ pub enum BackupProblem {
 }
 
 /// Records the result of a backup: the number of files that were missing in storage, or the reason for the failure.
-///
-/// # Errors
-/// The database cannot be written.
 pub(super) async fn record_backup(
     state: &State,
     folder: &str,
@@ -52,9 +48,6 @@ pub(super) async fn record_backup(
 
 /// Records the result of a test that a program made without the server. Returns false, and records nothing, if
 /// this server has made no backup in the folder.
-///
-/// # Errors
-/// The database cannot be written.
 pub async fn record_test(state: &State, folder: &str, error: Option<String>) -> Result<bool, DbError> {
     let (folder, at) = (folder.to_owned(), (state.clock)());
     let result = command_result(error.map_or(Ok(0), Err));
@@ -78,9 +71,6 @@ fn command_result(result: Result<u64, String>) -> CommandResult {
 }
 
 /// Sets the metrics to the recorded results.
-///
-/// # Errors
-/// The database cannot be read.
 pub async fn update_metrics(db: &Db) -> Result<(), DbError> {
     let results = db.read(backup::results).await?;
     for command in [RecordedCommand::Create, RecordedCommand::Test] {
@@ -98,8 +88,7 @@ pub async fn update_metrics(db: &Db) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Updates the metrics at intervals, because other servers on the database also make backups, until the future is
-/// dropped.
+/// Updates the metrics at intervals, because other servers also make backups, until the future is dropped.
 pub async fn follow(db: &Db) {
     loop {
         // If the database does not answer, the metrics keep their values.
@@ -110,7 +99,7 @@ pub async fn follow(db: &Db) {
 
 /// Returns the problems; an empty list if no backup was ever made.
 pub fn problems(results: &[BackupResult], now: Timestamp) -> Vec<BackupProblem> {
-    let age = |at: Timestamp| now.0.saturating_sub(at.0);
+    let age = |at: Timestamp| now.since(at);
     let mut problems = Vec::new();
     for (command, limit) in [(RecordedCommand::Create, OLD_BACKUP), (RecordedCommand::Test, OLD_TEST)] {
         let of_command = || results.iter().filter(|result| result.command == command);
@@ -140,6 +129,7 @@ fn first_line(error: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::model::time::SECOND;
 
     const DAY: i64 = 86_400 * SECOND;
 

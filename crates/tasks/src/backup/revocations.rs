@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use base::config::{Config, Provider};
 use base::model::time::Timestamp;
-use store::db::transfer::source::Source;
-use store::db::{Conn, DbError, audit, restored};
+use store::db::transfer::source::TransferSource;
+use store::db::{Conn, DbError, audit, identity};
 
 /// The actions of revocations in the audit trail.
 const ACTIONS: [&str; 2] = ["revoke token", "revoke all tokens"];
@@ -64,7 +64,7 @@ impl LaterRevocations {
         c: &mut dyn Conn,
         created: Timestamp,
     ) -> Result<LaterRevocations, DbError> {
-        let last = restored::last_audit_row(c)?;
+        let last = identity::last_audit_row(c)?;
         let mut known = HashSet::new();
         self.rows.retain(|row| row.id > last || row.at > created);
         // The last one of each object.
@@ -76,7 +76,7 @@ impl LaterRevocations {
 }
 
 fn of_database(config: &Config) -> Result<Vec<Revocation>, DbError> {
-    let mut source = Source::open(config, Provider::Sqlite, Provider::Sqlite)?;
+    let mut source = TransferSource::open(config, Provider::Sqlite, Provider::Sqlite)?;
     let mut rows = Vec::new();
     for action in ACTIONS {
         let filter = audit::Filter {

@@ -7,10 +7,9 @@ use sha2::Digest;
 use super::digest::DigestKey;
 use super::dump::{Head, TableSummary};
 use super::error::BackupError;
-use super::folder::{Folder, dump_path};
+use super::folder::{Folder, Part, dump_path};
 use super::manifest::{Probe, TableEntry};
 use super::migrate::{OnProgress, dump};
-use super::part::Part;
 use base::config::Config;
 use base::model::digest::Sha256;
 use base::model::fingerprint::Fingerprint;
@@ -19,12 +18,11 @@ use content::serve::digests::{self, DocumentDigest};
 use store::db::clock::ClockRow;
 use store::db::durable_object::{self, DurableObject};
 use store::db::schema::Schema;
-use store::db::transfer::source::Source;
+use store::db::transfer::source::TransferSource;
 use store::db::{clock, encryption_key, identity};
 
 const DOCUMENTS: usize = 24;
 
-/// The content of a snapshot.
 pub(super) struct Snapshot {
     pub(super) database: Identity,
     pub(super) clock: ClockRow,
@@ -48,14 +46,12 @@ impl Snapshot {
     }
 }
 
-/// Returns a table in the form of the manifest.
 pub(super) fn table_entry(summary: &TableSummary) -> TableEntry {
     let TableSummary { table, digest, .. } = summary;
     let name = format!("{}.{}", table.schema.as_str(), table.name);
     TableEntry { table: name, rows: digest.rows, digest: digest.to_string() }
 }
 
-/// Returns documents in the form of the manifest.
 pub(super) fn probe_entries(documents: &[DocumentDigest]) -> Vec<Probe> {
     let probe = |document: &DocumentDigest| Probe { name: document.name.clone(), sha256: document.content };
     documents.iter().map(probe).collect()
@@ -74,7 +70,7 @@ pub(super) fn take(
     with_cache: bool,
     progress: OnProgress<'_>,
 ) -> Result<Snapshot, BackupError> {
-    let mut source = Source::open_shared(config)?;
+    let mut source = TransferSource::open_shared(config)?;
     let levels = source.schema_versions().to_vec();
     let key = DigestKey::of(source.conn()?)?;
     let file = folder.create_unfinished()?;
@@ -84,7 +80,7 @@ pub(super) fn take(
     let place = folder.location("");
     let file =
         writer.into_inner().map_err(|error| BackupError::io("write to", &place)(error.into_error()))?;
-    folder.install(file, &dump_path(part.sha256), true)?;
+    file.install(&dump_path(part.sha256), true)?;
     let mut objects = Vec::new();
     let mut add = |object| {
         objects.push(object);

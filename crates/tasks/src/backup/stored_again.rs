@@ -7,9 +7,8 @@ use tokio::task::spawn_blocking;
 
 use super::destination;
 use super::error::BackupError;
-use super::folder::{Folder, blob_path};
+use super::folder::{Folder, Part, blob_path};
 use super::objects::StoredObject;
-use super::part::Part;
 use base::config::BackupPlace;
 use runtime::state::State;
 use store::storage::{Key, Storage, StorageError};
@@ -19,9 +18,6 @@ pub struct BackupFiles(Arc<Folder>);
 
 impl BackupFiles {
     /// Opens a folder that `Server.BackupPaths` allows.
-    ///
-    /// # Errors
-    /// The folder is not allowed or cannot be opened.
     pub async fn open(state: &State, place: &BackupPlace) -> Result<BackupFiles, BackupError> {
         let (config, place) = (state.config.load_full(), place.clone());
         let task = spawn_blocking(move || {
@@ -32,12 +28,8 @@ impl BackupFiles {
         Ok(BackupFiles(Arc::new(folder)))
     }
 
-    /// Stores an object with the bytes of the folder; returns false if the folder lacks them. No lock is
-    /// needed: a file that was removed in the meantime is missing, and changed content has a different
-    /// digest.
-    ///
-    /// # Errors
-    /// The file is damaged or cannot be read, or the storage fails.
+    /// Stores an object with the bytes of the folder; returns false if the folder lacks them. No lock is needed: a file
+    /// that was removed in the meantime is missing, and changed content has a different digest.
     pub async fn store(&self, state: &State, key: Key) -> Result<bool, BackupError> {
         let (folder, storage) = (Arc::clone(&self.0), state.storage.clone());
         let task = spawn_blocking(move || {

@@ -4,11 +4,10 @@ use std::collections::HashSet;
 
 use super::dump::TableSummary;
 use super::error::BackupError;
-use super::folder::{BlobSizes, Folder, blob_path, manifest_path};
+use super::folder::{BlobSizes, Folder, Part, blob_path, manifest_path};
 use super::import::read_dump;
 use super::manifest::Manifest;
 use super::objects::{self, StoredObject};
-use super::part::Part;
 use store::storage::Key;
 
 /// Maximum number of problems that are listed.
@@ -44,10 +43,8 @@ impl Depth {
 /// Callback for a description of the current step.
 pub type OnStep<'a> = &'a (dyn Fn(&str) + Sync);
 
-/// The result of verifying a backup.
 #[derive(Default)]
 pub struct Verification {
-    /// Tables of the dump, if it is undamaged.
     pub(super) tables: Vec<TableSummary>,
     /// Files of the backup, if the list is undamaged.
     pub(super) objects: Vec<StoredObject>,
@@ -57,7 +54,6 @@ pub struct Verification {
     pub(super) is_configuration_bad: bool,
     /// Number of files that were read.
     pub read: u64,
-    /// Size of the files that were read, in bytes.
     pub read_bytes: u64,
     /// The first problems.
     pub problems: Vec<String>,
@@ -89,8 +85,7 @@ impl Verification {
     }
 }
 
-/// Verifies the manifests of a folder; returns the problems. Each manifest contains the digest of the previous
-/// one.
+/// Verifies the manifests of a folder; returns the problems. Each manifest contains the digest of the previous one.
 pub fn verify_chain(folder: &Folder) -> Result<Vec<String>, BackupError> {
     let names = folder.manifests()?;
     let mut problems = Vec::new();

@@ -109,9 +109,8 @@ pub async fn get(builds: &Builds, source_name: &str, name: &str) -> Result<GitBu
     })
 }
 
-/// Creates a builder: lists the references of its repository, reads the name of the package, and puts the first
-/// builds in the queue. Returns the builder, the result of this poll, and the fingerprints of newly accepted SSH
-/// host keys.
+/// Creates a builder: lists the references of its repository, reads the name of the package, and puts the first builds
+/// in the queue. Returns the builder, the result of this poll, and the fingerprints of newly accepted SSH host keys.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] with the reason, [`RepoError::Conflict`] if the source has a builder for the package.
@@ -235,8 +234,7 @@ fn check_vignettes(language: Language, vignettes: bool) -> Result<(), RepoError>
     Ok(())
 }
 
-/// Lists references, and records newly accepted host keys in the credential; returns the references and the
-/// fingerprints of these keys.
+/// Lists references, and records newly accepted host keys; returns the references and the fingerprints of the keys.
 async fn list_and_accept_keys(
     builds: &Builds,
     builder: &GitBuilder,

@@ -253,8 +253,7 @@ fn unknown(kind: CredentialKind, name: &str) -> RepoError {
     ))
 }
 
-/// Returns the id of a credential by name: of an SSH key or an HTTPS credential, according to the scheme of the
-/// URL.
+/// Returns the id of a credential by name: of an SSH key or an HTTPS credential, according to the scheme of the URL.
 pub(super) async fn find(builds: &Builds, url: &GitUrl, name: &str) -> Result<i64, RepoError> {
     let kind = match url.scheme {
         Scheme::Ssh => CredentialKind::Ssh,
@@ -348,8 +347,7 @@ pub(super) async fn secrets(
     Ok(Secrets { file: Some(file), login: Some(login), hidden, ..Secrets::default() })
 }
 
-/// The characters that are percent-encoded: all except the unreserved ones (RFC 3986, section 2.3), which programs may
-/// leave unencoded.
+/// The characters that are percent-encoded: all except the unreserved ones (RFC 3986, section 2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Adds host keys to a credential. If `replaced` names a host, its earlier keys are removed.

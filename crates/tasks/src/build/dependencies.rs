@@ -16,7 +16,7 @@ use base::model::repository::RepoKind;
 use base::model::snapshot::Snapshot;
 use builder::message::{MAX_DEPENDENCIES, RDependency};
 use content::serve::located::FileBody;
-use content::serve::{RepoError, dependency_index, file, find, point};
+use content::serve::{RepoError, dependency_graph, file, find, point};
 use formats::r::closure::{DependencyIndex, Kinds, Member, Root};
 use formats::r::version::{is_numeric, is_package_version};
 use runtime::catalog::{Catalog, Repository};
@@ -39,7 +39,7 @@ pub(super) struct Dependencies {
 
 /// A package to install, with the requirements on its version.
 #[derive(Debug, PartialEq, Eq)]
-struct Selected {
+struct SelectedDependency {
     name: String,
     version: String,
     requirements: Vec<String>,
@@ -64,7 +64,7 @@ pub(super) async fn collect(
         Err(note) => return Ok((tree, Dependencies { notes: vec![note], ..Dependencies::default() })),
     };
     let point = point::resolve(&builds.repositories, &name, Snapshot::Latest).await?;
-    let index = dependency_index::of_point(&builds.repositories, &point).await?;
+    let index = dependency_graph::of_point(&builds.repositories, &point).await?;
     let selection = tokio::task::spawn_blocking(move || select(&index, &needs, &name));
     let (selected, mut notes) =
         selection.await.map_err(|error| BuildFailure::Temporary(error.to_string()))?;
@@ -112,7 +112,11 @@ fn subscriber<'a>(catalog: &'a Catalog, builder: &GitBuilder) -> Result<&'a Repo
 
 /// Selects the build dependencies of a package and their dependencies from the index of a repository, in the order
 /// of installation; also returns the reasons why some are missing.
-fn select(index: &DependencyIndex, needs: &Needs, repository: &str) -> (Vec<Selected>, Vec<String>) {
+fn select(
+    index: &DependencyIndex,
+    needs: &Needs,
+    repository: &str,
+) -> (Vec<SelectedDependency>, Vec<String>) {
     let roots: Vec<Root<'_>> = needs.keys().map(|name| Root { name, kinds: Kinds::STRONG }).collect();
     let closure = index.closure(&roots, Kinds::STRONG);
     let mut notes = Vec::new();
@@ -140,7 +144,7 @@ fn select(index: &DependencyIndex, needs: &Needs, repository: &str) -> (Vec<Sele
         ));
         return (Vec::new(), notes);
     }
-    let selected = order.into_iter().map(|Member { name, version, .. }| Selected {
+    let selected = order.into_iter().map(|Member { name, version, .. }| SelectedDependency {
         name: name.to_owned(),
         version: version.to_owned(),
         requirements: requirements.remove(name).into_iter().flatten().collect(),
@@ -148,12 +152,11 @@ fn select(index: &DependencyIndex, needs: &Needs, repository: &str) -> (Vec<Sele
     (selected.collect(), notes)
 }
 
-/// Copies the files of packages into one file. A package that cannot be fetched from a mirror is left out: the
-/// build may succeed without it.
+/// Copies files of packages into one file. One that no mirror delivers is left out: the build may succeed without it.
 async fn copy(
     builds: &Builds,
     point: &Point,
-    selected: Vec<Selected>,
+    selected: Vec<SelectedDependency>,
     directory: PathBuf,
 ) -> Result<Dependencies, BuildFailure> {
     let mut dependencies = Dependencies::default();
@@ -164,7 +167,7 @@ async fn copy(
     let mut target = tempfile::NamedTempFile::new_in(directory)?;
     let file = File::open(target.path())?;
     let mut total = 0;
-    for Selected { name, version, requirements } in selected {
+    for SelectedDependency { name, version, requirements } in selected {
         let size = match append(builds, point, &name, &version, &mut target, MAX_BYTES - total).await {
             Ok(Some(size)) => size,
             Ok(None) => {

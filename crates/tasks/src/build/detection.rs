@@ -73,11 +73,7 @@ pub(super) async fn sandbox(builds: &Builds, language: Language) -> Result<Sandb
     Ok(sandbox)
 }
 
-/// Runs a job in the sandbox of a language, as [`job::run`]. If the sandbox no longer exists, the next job detects a
-/// sandbox again.
-///
-/// # Errors
-/// Those of [`sandbox`] and of the job.
+/// Runs a job in the sandbox of a language, as [`job::run`]. If the sandbox is gone, the next job detects one again.
 pub(super) async fn run(
     builds: &Builds,
     language: Language,

@@ -62,7 +62,6 @@ struct Text {
     dropped: u64,
 }
 
-/// A part of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogPage {
     pub text: String,
@@ -202,9 +201,6 @@ pub(super) async fn store(builds: &Builds, build: i64, log: &BuildLog) -> Result
 }
 
 /// Returns the build with the id `build`, or the build that the transaction `tx` recorded.
-///
-/// # Errors
-/// [`RepoError::NotFound`] if there is no such build; database errors.
 pub async fn find(builds: &Builds, build: Option<i64>, tx: Option<i64>) -> Result<GitBuild, RepoError> {
     let build_row = builds.state.db.read(move |c| match (build, tx) {
         (Some(id), _) => git_build::get(c, id),
@@ -280,18 +276,15 @@ pub struct LastBuild {
 pub struct PublicResult {
     /// The reason for a failure, or a remark.
     pub reason: String,
-    /// Last lines of the log.
     pub lines: String,
 }
 
 impl LastBuild {
-    /// Returns the last lines of the log.
     pub fn lines(&self) -> String {
         last_lines(&self.text, LAST_LINES, "\n")
     }
 
-    /// Returns the output of the build's commands, without messages of the fetch and of the server, which may name
-    /// hosts, paths and repositories.
+    /// Returns the output of the build's commands, without other messages, which may name hosts, paths and repositories.
     pub fn public(&self) -> PublicResult {
         let reason = self.build.reason.as_str();
         let output = self.text.split_once(BUILD_BEGIN).map(|(_, output)| output);
@@ -319,8 +312,7 @@ fn first_clause(reason: &str) -> &str {
     reason.split(';').next().unwrap_or_default()
 }
 
-/// Returns the last finished build of a package, from the first source that builds it; with a version, the build that
-/// published this version.
+/// Returns the last finished build of a package, from the first source that builds it, or the build of a version.
 pub async fn last_build(
     builds: &Builds,
     sources: &[SourceId],

@@ -16,19 +16,16 @@ mod description;
 mod detection;
 mod failure;
 mod fetch;
-mod hosts;
 mod job;
 pub mod log;
 mod needs;
 pub mod poll;
-mod proxy;
 mod python;
 pub mod queue;
 mod references;
 mod run;
 pub mod schedule;
 mod ssh;
-mod tag;
 pub mod webhook;
 
 use std::collections::HashMap;
@@ -61,7 +58,7 @@ pub struct Builds {
     /// Limits concurrent polls caused by webhooks.
     hook_slots: tokio::sync::Semaphore,
     /// Pauses that git servers requested, and the locks of hosts.
-    hosts: hosts::Hosts,
+    hosts: poll::Hosts,
     /// Caches for polls of remote repositories.
     remotes: Remotes,
     wake: Notify,
@@ -80,14 +77,13 @@ impl Builds {
             running: Mutex::default(),
             webhook_polls: Mutex::default(),
             hook_slots: tokio::sync::Semaphore::new(webhook::POLLS),
-            hosts: hosts::Hosts::default(),
+            hosts: poll::Hosts::default(),
             remotes: Remotes::default(),
             wake: Notify::new(),
             program: detection::program(),
         })
     }
 
-    /// Returns the language of the packages of a builder.
     fn language(&self, builder: &GitBuilder) -> Language {
         let catalog = self.state.catalog.get();
         catalog.source_by_id(builder.source).map_or(Language::R, |source| source.kind.language())

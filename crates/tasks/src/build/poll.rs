@@ -1,20 +1,26 @@
-//! Polls: a poll lists the references of a remote git repository and puts new commits and tags in the queue.
+//! Polls: a poll lists the references of a remote git repository and puts new commits and tags in the queue. Hosts may
+//! request pauses, and polls caused by webhooks run one at a time for each host.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
 
+use parking_lot::Mutex;
+
+use super::Builds;
 use super::references::{self, References};
-use super::{Builds, hosts};
 use base::model::language::Language;
 use base::model::shell;
-use base::model::time::{SECOND, Timestamp, microseconds};
+use base::model::time::Timestamp;
+use builder::url::GitUrl;
 use content::serve::RepoError;
 use formats::r::tag;
 use store::db::git_build::{self, BuildState, GitBuild, NewBuild};
 use store::db::git_builder::{self, GitBuilder, Trigger};
 use store::db::{Conn, DbError};
 
-/// Maximum pause after a failed poll, in microseconds; a longer poll interval replaces it.
-const MAX_BACK_OFF: i64 = 3600 * SECOND;
+/// Maximum pause after a failed poll; a longer poll interval replaces it.
+const MAX_BACK_OFF: Duration = Duration::from_secs(3600);
 /// Maximum number of requests of one poll; it is repeated if a concurrent poll recorded another commit.
 const REQUESTS: usize = 3;
 /// Number of digits of an abbreviated commit in messages.
@@ -92,20 +98,20 @@ async fn request(
         }
         Err(failure) => {
             if let Some(pause) = failure.pause() {
-                builds.hosts.pause(hosts::name(builder), pause, (builds.state.clock)());
+                builds.hosts.pause(name(builder), pause, (builds.state.clock)());
             }
-            let requested_pause = failure.pause().map_or(0, microseconds);
+            let requested_pause = failure.pause().unwrap_or_default();
             let reason = failure.reason();
             let interval = interval(builds);
             let exponent = u32::try_from(builder.failures.clamp(0, 20)).unwrap_or(20);
             let pause =
                 interval.saturating_mul(1 << exponent).min(MAX_BACK_OFF.max(interval)).max(requested_pause);
             let now = (builds.state.clock)();
-            let due_at = Timestamp(now.0.saturating_add(pause));
+            let due_at = now + pause;
             let (polled_builder, text) = (builder.clone(), reason.clone());
             let write = builds.state.db.write(move |c| {
-                if requested_pause > 0 {
-                    postpone_host(c, &polled_builder, Timestamp(now.0.saturating_add(requested_pause)))?;
+                if !requested_pause.is_zero() {
+                    postpone_host(c, &polled_builder, now + requested_pause)?;
                 }
                 // A builder that was changed during the request is due again, with its new settings.
                 match git_builder::get(c, polled_builder.id)? {
@@ -124,26 +130,26 @@ async fn request(
 
 /// Postpones the polls of the other builders of a host that requested a pause.
 fn postpone_host(c: &mut dyn Conn, builder: &GitBuilder, until: Timestamp) -> Result<(), DbError> {
-    let host = hosts::name(builder);
+    let host = name(builder);
     for other in git_builder::list(c)? {
-        if other.id != builder.id && hosts::name(&other) == host {
+        if other.id != builder.id && name(&other) == host {
             git_builder::postpone(c, other.id, until)?;
         }
     }
     Ok(())
 }
 
-fn interval(builds: &Builds) -> i64 {
-    microseconds(builds.state.config.load().git.poll_interval)
+fn interval(builds: &Builds) -> Duration {
+    builds.state.config.load().git.poll_interval
 }
 
 /// Returns the time of the next poll. The first interval of a builder is extended by a part that depends on the
 /// builder's id, so that the polls of many builders do not coincide.
 pub(super) fn next_poll(builds: &Builds, builder: &GitBuilder) -> Timestamp {
     let interval = interval(builds);
-    let share = builder.id.wrapping_mul(0x9e37_79b1).rem_euclid(1000);
-    let spread = if builder.polled_at.is_none() { interval / 1000 * share } else { 0 };
-    Timestamp((builds.state.clock)().0.saturating_add(interval).saturating_add(spread))
+    let share = u32::try_from(builder.id.wrapping_mul(0x9e37_79b1).rem_euclid(1000)).unwrap_or(0);
+    let spread = if builder.polled_at.is_none() { interval / 1000 * share } else { Duration::ZERO };
+    (builds.state.clock)() + interval + spread
 }
 
 /// Which tags a poll puts in the queue.
@@ -151,7 +157,6 @@ pub(super) fn next_poll(builds: &Builds, builder: &GitBuilder) -> Timestamp {
 pub(super) struct TagRules {
     /// Maximum number of existing tags that a new builder builds.
     pub(super) first: usize,
-    /// The language of the packages.
     pub(super) language: Language,
 }
 
@@ -314,9 +319,49 @@ pub fn short(commit: &str) -> &str {
     commit.get(..SHORT_LENGTH).unwrap_or(commit)
 }
 
+#[derive(Default)]
+pub(super) struct Hosts {
+    /// The time at which the pause of each host ends.
+    pauses: Mutex<HashMap<String, Timestamp>>,
+    locks: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// Returns the host of a builder's repository, or the path of a local one.
+pub(super) fn name(builder: &GitBuilder) -> String {
+    GitUrl::parse(&builder.url).map_or_else(
+        |_| builder.url.clone(),
+        |url| match url.host.as_str() {
+            "" => url.path,
+            host => host.to_owned(),
+        },
+    )
+}
+
+impl Hosts {
+    pub(super) fn pause(&self, host: String, pause: Duration, now: Timestamp) {
+        let mut pauses = self.pauses.lock();
+        pauses.retain(|_, until| *until > now);
+        pauses.insert(host, now + pause);
+    }
+
+    /// Returns the remaining pause of a host; zero if it has none.
+    pub(super) fn remaining_pause(&self, host: &str, now: Timestamp) -> Duration {
+        let until = self.pauses.lock().get(host).copied().unwrap_or(now);
+        until.since(now)
+    }
+
+    /// Returns the lock that a poll caused by a webhook holds while it sends requests to the host.
+    pub(super) fn host_lock(&self, host: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut locks = self.locks.lock();
+        locks.retain(|_, lock| Arc::strong_count(lock) > 1);
+        Arc::clone(locks.entry(host.to_owned()).or_default())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::shell_word;
+    use super::*;
 
     #[test]
     fn tags_in_commands_are_single_words() {
@@ -328,5 +373,32 @@ mod tests {
         ] {
             assert_eq!(shell_word(tag), word);
         }
+    }
+
+    #[test]
+    fn a_pause_applies_to_its_host_until_its_end() {
+        let hosts = Hosts::default();
+        let at = |seconds: i64| Timestamp(seconds * 1_000_000);
+        hosts.pause("a.example".to_owned(), Duration::from_secs(60), at(100));
+        assert_eq!(hosts.remaining_pause("a.example", at(130)), Duration::from_secs(30));
+        assert_eq!(hosts.remaining_pause("a.example", at(160)), Duration::ZERO);
+        assert_eq!(hosts.remaining_pause("a.example", at(200)), Duration::ZERO);
+        assert_eq!(hosts.remaining_pause("b.example", at(130)), Duration::ZERO);
+        hosts.pause("b.example".to_owned(), Duration::from_secs(1), at(200));
+        assert_eq!(hosts.pauses.lock().len(), 1, "ended pauses are removed");
+    }
+
+    #[test]
+    fn one_webhook_polls_a_host_and_others_poll_other_hosts() {
+        let hosts = Hosts::default();
+        let first = hosts.host_lock("a.example");
+        let held = first.try_lock().unwrap();
+        assert!(hosts.host_lock("a.example").try_lock().is_err());
+        assert!(hosts.host_lock("b.example").try_lock().is_ok());
+        drop(held);
+        assert!(hosts.host_lock("a.example").try_lock().is_ok());
+        drop(first);
+        hosts.host_lock("c.example");
+        assert_eq!(hosts.locks.lock().len(), 1, "unused locks are removed");
     }
 }

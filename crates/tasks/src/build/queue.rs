@@ -1,9 +1,8 @@
 //! The queue of builds: reruns, and the list of builds.
 
-use super::Builds;
 use super::builder::{self, get};
 use super::poll::{self, new_build};
-use super::references;
+use super::{Builds, references};
 use content::serve::RepoError;
 use store::db::audit;
 use store::db::git_build::{self, BuildState, GitBuild, NewBuild};
@@ -18,7 +17,6 @@ pub enum Revision {
     Newest,
 }
 
-/// A build with the name of its builder.
 pub struct NamedBuild {
     pub build: GitBuild,
     pub builder: String,

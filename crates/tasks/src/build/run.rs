@@ -14,27 +14,26 @@ use super::dependencies::Dependencies;
 use super::failure::BuildFailure;
 use super::job::Request;
 use super::log::BuildLog;
-use super::{Builds, dependencies, detection, fetch, log, poll, tag};
+use super::{Builds, dependencies, description, detection, fetch, log, poll};
 use crate::edit::add::{BuildOrigin, add_built};
 use crate::edit::python::receive;
 use crate::edit::{Actor, AddStatus, OnExisting, Upload, UploadKind, upload};
 use base::model::ids::TxId;
 use base::model::language::Language;
-use base::model::time::{SECOND, Timestamp};
+use base::model::time::Timestamp;
 use builder::message::{BuildPythonPackage, BuildRPackage, Job};
 use content::serve::RepoError;
 use runtime::jobs::Reporter;
 use runtime::publish::edit::apply_edit;
-use store::db::clock;
 use store::db::git_build::{self, AttemptEnd, BuildState, GitBuild};
 use store::db::git_builder::{self, GitBuilder, Trigger};
 use store::db::tx::{Publish, TxKind};
-use store::db::{Conn, DbError};
+use store::db::{Conn, DbError, clock};
 
 /// Interval between renewals of a claim: a third of its duration.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(10);
-/// Time before the second attempt, in microseconds; it doubles with each further attempt.
-const RETRY_PAUSE: i64 = 20 * SECOND;
+/// Time before the second attempt; it doubles with each further attempt.
+const RETRY_PAUSE: Duration = Duration::from_secs(20);
 
 /// The error that rolls back a publish when another server has taken over the build.
 #[derive(Debug, thiserror::Error)]
@@ -93,8 +92,7 @@ pub(super) async fn run(
         // `renew` never returns: when the claim is lost, it interrupts the attempt, which then ends.
         never = attempt.renew() => match never {},
     };
-    // The log is stored before it is removed from `running`, so that readers always find it in one of the two
-    // places.
+    // The log is stored before it is removed from `running`, so that readers always find it in one of the two places.
     if result.is_ok()
         && let Err(error) = log::store(builds, attempt.build.id, &attempt.log).await
     {
@@ -174,7 +172,7 @@ impl Attempt<'_> {
         let now = (self.builds.state.clock)();
         let (id, holder, reason) = (self.build.id, self.holder.clone(), reason.to_owned());
         let exponent = u32::try_from(self.build.attempt.clamp(1, 10) - 1).unwrap_or(0);
-        let due_at = Timestamp(now.0.saturating_add(RETRY_PAUSE << exponent));
+        let due_at = now + RETRY_PAUSE * (1 << exponent);
         let publish = Publish {
             source: Some(self.builder.source),
             comment: format!("{} was not built: {reason}", self.builder.name),
@@ -214,7 +212,9 @@ impl Attempt<'_> {
         let tree = fetch.await?;
         let language = self.builds.language(builder);
         let tree = match language {
-            Language::R if !build.tag.is_empty() => tag::check(self.builds, builder, build, tree).await?,
+            Language::R if !build.tag.is_empty() => {
+                description::check(self.builds, builder, build, tree).await?
+            }
             Language::R | Language::Python => tree,
         };
         self.set_state(BuildState::Building).await?;
@@ -307,7 +307,6 @@ impl Attempt<'_> {
         Ok(published.map(|build| build.tag))
     }
 
-    /// Builds an R source package.
     async fn build_r(
         &self,
         tree: File,
@@ -361,7 +360,6 @@ impl Attempt<'_> {
         Ok(vec![upload::receive(&self.builds.uploads, &file, body, UploadKind::Source).await?])
     }
 
-    /// Builds a Python source distribution, a wheel, or both.
     async fn build_python(
         &self,
         tree: File,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::{Builds, detection, hosts, poll, run};
+use super::{Builds, detection, poll, run};
 use base::model::time::Timestamp;
 use content::serve::RepoError;
 use runtime::jobs::AfterHalt;
@@ -74,7 +74,7 @@ async fn start_due(
         .await?;
     let mut polled_hosts = HashSet::new();
     for builder in due {
-        let is_new = polled_hosts.insert(hosts::name(&builder)) && !polled.contains(&builder.id);
+        let is_new = polled_hosts.insert(poll::name(&builder)) && !polled.contains(&builder.id);
         if is_new && polled.len() < POLLS {
             polled.insert(builder.id);
             let builds = Arc::clone(builds);
@@ -94,9 +94,7 @@ async fn start_due(
         start_builds(builds, now).await?;
         return Ok(QUEUE_PAUSE);
     }
-    let until_next = next.map_or(MAX_PAUSE, |next| {
-        Duration::from_micros(u64::try_from(next.0.saturating_sub(now.0)).unwrap_or(0))
-    });
+    let until_next = next.map_or(MAX_PAUSE, |next| next.since(now));
     Ok(until_next.clamp(Duration::from_millis(500), MAX_PAUSE))
 }
 

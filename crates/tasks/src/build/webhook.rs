@@ -6,7 +6,7 @@ use ring::hmac;
 use zeroize::Zeroizing;
 
 use super::credential::{decrypt, encryption_key};
-use super::{Builds, hosts, poll};
+use super::{Builds, poll};
 use content::serve::RepoError;
 use store::db::git_builder::{self, GitBuilder};
 
@@ -27,8 +27,7 @@ pub struct Signatures<'a> {
 }
 
 impl Signatures<'_> {
-    /// Returns whether a header contains `tag`, the HMAC of the body, or equals the secret. The duration is the
-    /// same for every wrong value.
+    /// Returns whether a header contains `tag`, the HMAC of the body, or equals the secret, in constant time.
     fn verify(&self, key: &hmac::Key, secret: &str, tag: &hmac::Tag) -> bool {
         // Compares HMACs of the values, so that the duration does not depend on the values.
         let is_equal = |expected: &[u8], sent: &[u8]| {
@@ -42,7 +41,7 @@ impl Signatures<'_> {
 }
 
 /// The verification of a request. The body is hashed while it is read, and not stored.
-pub struct Verification {
+pub struct SignatureVerification {
     /// `None` if there is no such builder.
     builder: Option<GitBuilder>,
     /// The key and the secret; `None` for a builder without a secret.
@@ -51,7 +50,7 @@ pub struct Verification {
 }
 
 /// Begins the verification of a request for the builder with this number.
-pub async fn begin(builds: &Builds, builder: i64) -> Result<Verification, RepoError> {
+pub async fn begin(builds: &Builds, builder: i64) -> Result<SignatureVerification, RepoError> {
     let builder = builds.state.db.read(move |c| git_builder::get(c, builder)).await?;
     let encrypted = builder.as_ref().and_then(|builder| builder.webhook_secret.clone());
     let secret = match (encrypted, encryption_key(builds)) {
@@ -64,11 +63,10 @@ pub async fn begin(builds: &Builds, builder: i64) -> Result<Verification, RepoEr
         Some((key, _)) => hmac::Context::with_key(key),
         None => hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &[0; 32])),
     };
-    Ok(Verification { builder, secret, context })
+    Ok(SignatureVerification { builder, secret, context })
 }
 
-impl Verification {
-    /// Adds a part of the body.
+impl SignatureVerification {
     pub fn update(&mut self, bytes: &[u8]) {
         self.context.update(bytes);
     }
@@ -82,7 +80,7 @@ impl Verification {
         signatures: &Signatures<'_>,
         may_write: impl Fn(&str) -> bool,
     ) -> bool {
-        let Verification { builder, secret, context } = self;
+        let SignatureVerification { builder, secret, context } = self;
         let tag = context.sign();
         let Some(builder) = builder else { return false };
         let is_signed = secret.is_some_and(|(key, secret)| signatures.verify(&key, &secret, &tag));
@@ -103,7 +101,7 @@ impl Verification {
 /// Polls a builder, and repeats the poll if further webhooks arrived during it.
 async fn poll_repeatedly(builds: Arc<Builds>, builder: GitBuilder) {
     let _entry = Entry { builds: &builds, builder: builder.id };
-    let host = hosts::name(&builder);
+    let host = poll::name(&builder);
     let host_lock = builds.hosts.host_lock(&host);
     let _guard = host_lock.lock().await;
     loop {

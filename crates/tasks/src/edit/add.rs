@@ -181,7 +181,7 @@ impl Addition {
             let (package_changes, count) = plan_changes(
                 &package_plan.current,
                 |life| !removed_releases.contains(&life.key.release),
-                package_plan.incoming,
+                package_plan.incoming.into_iter().map(|incoming| incoming.release).collect(),
             );
             changes.extend(package_changes);
             counts += count;
@@ -212,9 +212,12 @@ struct PackagePlan {
     id: Option<PackageId>,
     current: Vec<CurrentLife>,
     removed: Vec<ReleaseId>,
-    incoming: Vec<IncomingRelease>,
-    /// Version and digest of each entry of `incoming`, in the same order.
-    digests: Vec<(String, Sha256)>,
+    incoming: Vec<PlannedUpload>,
+}
+
+struct PlannedUpload {
+    release: IncomingRelease,
+    sha256: Sha256,
 }
 
 impl PackagePlan {
@@ -232,7 +235,7 @@ impl PackagePlan {
                 }
             }
         }
-        Ok(PackagePlan { id, current, removed: Vec::new(), incoming: Vec::new(), digests: Vec::new() })
+        Ok(PackagePlan { id, current, removed: Vec::new(), incoming: Vec::new() })
     }
 
     fn plan_upload(
@@ -246,9 +249,9 @@ impl PackagePlan {
             .current
             .iter()
             .find(|life| life.version == *version && !self.removed.contains(&life.key.release));
-        let incoming_index = self.digests.iter().position(|(other, _)| other == version);
+        let incoming_index = self.incoming.iter().position(|incoming| incoming.release.version() == version);
         let existing_sha256 = match (current, incoming_index) {
-            (_, Some(index)) => Some(Some(self.digests[index].1)),
+            (_, Some(index)) => Some(Some(self.incoming[index].sha256)),
             (Some(life), None) => Some(life.sha256),
             (None, None) => None,
         };
@@ -260,20 +263,17 @@ impl PackagePlan {
             AddStatus::Replaced => {
                 if let Some(index) = incoming_index {
                     self.incoming.remove(index);
-                    self.digests.remove(index);
                 } else if let Some(life) = current {
                     self.removed.push(life.key.release);
                 }
             }
         }
         let release = self.incoming_release(c, staged, addition)?;
-        self.incoming.push(release);
-        self.digests.push((version.clone(), *sha256));
+        self.incoming.push(PlannedUpload { release, sha256: *sha256 });
         Ok(status)
     }
 
-    /// Returns the release of an upload: its earlier release if the same bytes were removed before, otherwise a new one
-    /// with the next revision.
+    /// Returns the earlier release of an upload if the same bytes were removed before, else a new one.
     fn incoming_release(
         &self,
         c: &mut dyn Conn,

@@ -13,13 +13,9 @@ use runtime::state::State;
 use store::db::block_rule::{self, BlockRule};
 use store::db::{Conn, DbError, audit, clock, repo, source};
 
-/// Maximum number of rules that a row of the audit trail lists.
 const MAX_AUDITED_RULES: usize = 10;
 
 /// Creates rules. Their ids are ignored; returns the new ids, in the order of `rules`.
-///
-/// # Errors
-/// As [`create_validated`].
 pub async fn create(state: &State, rules: &[Rule], actor: &Actor) -> Result<Vec<i64>, RepoError> {
     create_validated(state, &state.catalog.get(), rules, actor).await
 }

@@ -13,7 +13,7 @@ use base::model::ids::{Seq, TreeId, TxId};
 use base::model::point::Base;
 use base::model::snapshot::Snapshot;
 use base::model::source::SourceKind;
-use content::serve::task::run_blocking;
+use content::serve::error::run_blocking;
 use content::serve::{RepoError, find};
 use runtime::catalog::Source;
 use runtime::publish::edit::ClaimedTrees;
@@ -110,7 +110,6 @@ pub(super) fn newest_step(state: &State, source: &Source) -> Result<(TreeId, Seq
     Ok((tree.id, tree.newest().unwrap_or(Seq(0))))
 }
 
-/// A new definition of a source.
 pub(super) struct NewDefinition<D> {
     pub(super) definition: D,
     pub(super) files: Vec<DefinitionFile>,
@@ -149,8 +148,7 @@ impl<D: Send + 'static> NewDefinition<D> {
     }
 }
 
-/// Returns the digest of a definition: that of its only file, or that of the lines that `sha256sum` prints for several
-/// files.
+/// Returns the digest of a definition: of its only file, or of the lines that `sha256sum` prints for several files.
 fn digest(files: &[DefinitionFile]) -> Sha256 {
     let sha256 = |bytes: &[u8]| Sha256(sha2::Sha256::digest(bytes).into());
     match files {

@@ -19,7 +19,7 @@ const MAX_URLS: usize = 100_000;
 
 /// A request for a fixed URL: the state that the URL must name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct FixedUrlRequest {
     pub repo: String,
     /// The version of Bioconductor whose packages are fixed; `None` for all.
     pub version: Option<Version>,
@@ -43,7 +43,7 @@ pub struct Request {
 pub async fn create(
     repositories: &Repositories,
     state: &State,
-    request: &Request,
+    request: &FixedUrlRequest,
     actor: &Actor,
 ) -> Result<Snapshot, RepoError> {
     let base = request.date.map_or(Snapshot::Latest, Snapshot::Date);
@@ -102,7 +102,7 @@ async fn insert(
     .await
 }
 
-fn check_version(repo: &Repository, request: &Request) -> Result<(), RepoError> {
+fn check_version(repo: &Repository, request: &FixedUrlRequest) -> Result<(), RepoError> {
     if request.version.is_some() && repo.kind != RepoKind::Bioconductor {
         return Err(RepoError::Invalid(format!(
             "the repository '{}' is of type {}; only those of type {} have versions of Bioconductor",
@@ -115,7 +115,11 @@ fn check_version(repo: &Repository, request: &Request) -> Result<(), RepoError> 
 }
 
 /// Returns the day or the transaction that names a state, without creating a fixed URL.
-fn without_alias(catalog: &Catalog, base: Snapshot, request: &Request) -> Result<Snapshot, RepoError> {
+fn without_alias(
+    catalog: &Catalog,
+    base: Snapshot,
+    request: &FixedUrlRequest,
+) -> Result<Snapshot, RepoError> {
     if !request.sources.is_empty() {
         return Err(RepoError::Invalid(
             "a URL without an alias has one day or transaction for all sources; omit --no-alias or --snapshot"
@@ -134,7 +138,7 @@ fn without_alias(catalog: &Catalog, base: Snapshot, request: &Request) -> Result
 fn requested_state(
     catalog: &Catalog,
     repo: &Repository,
-    request: &Request,
+    request: &FixedUrlRequest,
     base: Snapshot,
     now: Timestamp,
 ) -> Result<FixedUrl, RepoError> {
@@ -192,7 +196,7 @@ fn states(
     catalog: &Catalog,
     entries: Vec<Subscription>,
     end: Timestamp,
-    request: &Request,
+    request: &FixedUrlRequest,
 ) -> Vec<(TreeId, Seq)> {
     let selection = resolve::Selection::of_sources(entries, end);
     resolve::selected_steps(catalog, &selection, request.version.map(Part::whole))

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::time::Duration;
 
 use sha2::Digest;
 
@@ -20,10 +21,10 @@ const MAX_DIFFERENCES: usize = 20;
 /// line of a package has three words.
 const TRANSACTION: &str = "transaction ";
 
-/// Time after a plan during which a commit must select the same packages, in microseconds.
-const VALIDITY: i64 = 24 * 3600 * SECOND;
-/// Time after which a plan is deleted, in microseconds. Until then, a commit states how it differs from the plan.
-const RETENTION: i64 = 30 * 24 * 3600 * SECOND;
+/// Time after a plan during which a commit must select the same packages.
+const VALIDITY: Duration = Duration::from_secs(24 * 3600);
+/// Time after which a plan is deleted. Until then, a commit states how it differs from the plan.
+const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A package that an update selects. No field contains a space or a line end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +43,7 @@ pub(super) fn request_digest(definition: Sha256, snapshot: &str, flags: &str) ->
     Sha256(sha2::Sha256::digest(text.as_bytes()).into())
 }
 
-/// Stores the selection of a plan. `transaction` is that of the state from which it selects, if a transaction names this
-/// state.
+/// Stores the selection of a plan. `transaction` is that of the state from which it selects, if one names it.
 pub(super) async fn store(
     state: &State,
     tree: TreeId,
@@ -57,7 +57,7 @@ pub(super) async fn store(
         let _ = writeln!(text, "{name} {version} {files}");
     }
     let now = (state.clock)();
-    let expired = Timestamp(now.0.saturating_sub(RETENTION));
+    let expired = now - RETENTION;
     let write = state.db.write(move |c| curation::put_plan(c, tree, request, now, expired, text.as_bytes()));
     Ok(write.await?)
 }
@@ -87,7 +87,7 @@ pub(super) async fn compare(
         listed_differences.push(format!("and {rest} more"));
     }
     let differences = listed_differences.join("; ");
-    if (state.clock)().0.saturating_sub(planned_at.0) > VALIDITY {
+    if (state.clock)().since(planned_at) > VALIDITY {
         let planned_at = Timestamp(planned_at.seconds().saturating_mul(SECOND));
         return Ok(Some(format!(
             "the commit differs from its plan, which was not binding because it is older than 24 hours (it is of \

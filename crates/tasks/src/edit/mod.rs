@@ -8,7 +8,6 @@ pub mod add_binary;
 pub mod block_rule;
 pub mod curated;
 pub mod curation;
-mod durability;
 mod edited_source;
 pub mod fixed_url;
 mod last_plan;

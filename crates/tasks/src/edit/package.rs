@@ -33,11 +33,7 @@ pub async fn receive(
     Ok(upload)
 }
 
-/// Removes releases or files of a package from a local source; older snapshots still serve them. Returns what was
-/// removed.
-///
-/// # Errors
-/// The errors of [`remove::remove`] and [`python::remove::remove`].
+/// Removes releases or files of a package from a local source, not from older snapshots. Returns what was removed.
 pub async fn remove(
     repositories: &Repositories,
     state: &State,

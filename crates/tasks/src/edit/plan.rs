@@ -20,7 +20,7 @@ pub(super) enum IncomingRelease {
 }
 
 impl IncomingRelease {
-    fn version(&self) -> &str {
+    pub(super) fn version(&self) -> &str {
         match self {
             IncomingRelease::New(release) => &release.version,
             IncomingRelease::Existing { version, .. } => version,

@@ -6,8 +6,8 @@ use std::path::Path;
 use bytes::Bytes;
 use sha2::Digest;
 
-use super::durability::PendingWrite;
 use super::upload_body::{UploadBody, UploadKind};
+use super::uploads::staged::PendingWrite;
 use super::uploads::{BinaryTarget, StagedUpload, Upload};
 use base::model::digest::{Md5, Sha256};
 use base::model::error_chain::error_chain;
@@ -152,7 +152,6 @@ pub(super) fn invalid_package(file: &str, error: &dyn std::error::Error) -> Repo
     RepoError::Invalid(format!("'{name}' is refused: {}", error_chain(error)))
 }
 
-/// A writer to a spool that hashes the bytes.
 struct HashingSpool {
     spool: Spool,
     sha256: sha2::Sha256,

@@ -8,7 +8,7 @@ pub mod plan;
 
 use std::sync::Arc;
 
-use self::plan::{Pair, Plan};
+use self::plan::{Pair, PromotedChanges};
 use super::subscription::subscription_label;
 use super::{Actor, Write, apply, publish};
 use api::promotion::PromotionPlan;
@@ -30,7 +30,7 @@ use store::db::tx::{Publish, TxKind};
 use store::db::{self, Conn, DbError};
 
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct PromotionRequest {
     /// The repository whose state is promoted; it may be `to` itself, to return to an earlier snapshot.
     pub from: String,
     pub to: String,
@@ -62,10 +62,11 @@ pub struct Person {
 const NEWEST: Timestamp = Timestamp(i64::MAX);
 
 /// Returns the changes that a promotion would make, without making them.
-///
-/// # Errors
-/// As [`request`].
-pub async fn plan(repositories: &Repositories, state: &State, request: &Request) -> Result<Plan, RepoError> {
+pub async fn plan(
+    repositories: &Repositories,
+    state: &State,
+    request: &PromotionRequest,
+) -> Result<PromotedChanges, RepoError> {
     let catalog = newest_catalog(state).await?;
     let pair = Pair::find(&catalog, &request.from, &request.to)?;
     let selection = pair.selection(&catalog, request.snapshot, (state.clock)(), NEWEST)?;
@@ -75,9 +76,6 @@ pub async fn plan(repositories: &Repositories, state: &State, request: &Request)
 }
 
 /// Returns the changes that a promotion made or would make, as they were recorded with the request.
-///
-/// # Errors
-/// Database errors; [`RepoError::Invalid`] if the record cannot be read.
 pub async fn plan_of(state: &State, id: i64) -> Result<PromotionPlan, RepoError> {
     let recorded = state.db.read(move |c| promotion::recorded_plan(c, id)).await?;
     let plan: PromotionPlan = serde_json::from_slice(&recorded.plan)
@@ -97,7 +95,7 @@ pub async fn plan_of(state: &State, id: i64) -> Result<PromotionPlan, RepoError>
 pub async fn request(
     repositories: &Repositories,
     state: &State,
-    request: Request,
+    request: PromotionRequest,
     person: &Person,
 ) -> Result<Option<Promotion>, RepoError> {
     let now = (state.clock)();
@@ -224,10 +222,6 @@ pub async fn reject(state: &State, id: i64, reason: &str, actor: &Actor) -> Resu
     .await
 }
 
-/// Returns a promotion.
-///
-/// # Errors
-/// [`RepoError::NotFound`]; database errors.
 pub async fn get(state: &State, id: i64) -> Result<Promotion, RepoError> {
     state.db.read(move |c| promotion::get(c, id)).await?.ok_or_else(|| not_found(id))
 }
@@ -267,7 +261,7 @@ fn current_catalog(c: &mut dyn Conn, handle: &CatalogHandle) -> Result<Arc<Catal
 
 fn new_promotion(
     pair: &Pair<'_>,
-    request: &Request,
+    request: &PromotionRequest,
     selection: &Selection,
     person: &Person,
     now: Timestamp,

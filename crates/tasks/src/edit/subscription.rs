@@ -133,8 +133,7 @@ pub async fn reorder(state: &State, repo: &str, sources: &[String], actor: &Acto
     .await
 }
 
-/// Replaces the subscriptions of a repository by the result of `change`, in one transaction. If `change` returns
-/// `None`, nothing is written.
+/// Replaces the subscriptions of a repository by the result of `change`. If that is `None`, nothing is written.
 async fn change_list<F>(state: &State, repo: &Repository, actor: &Actor, change: F) -> Result<(), RepoError>
 where
     F: Fn(&[Subscription]) -> Result<Option<Vec<Subscription>>, RepoError> + Send + 'static,

@@ -9,14 +9,14 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::durability::PendingWrite;
 use super::prepare::{PreparedPackage, is_zip, prepare};
 use super::upload_body::{UploadBody, UploadKind};
+use super::uploads::staged::PendingWrite;
 use super::uploads::{DigestReservation, Upload, Uploads};
 use base::config::{Provider, Server};
 use base::model::storage_class::StorageClass;
 use base::model::time::Timestamp;
-use content::serve::{RepoError, task};
+use content::serve::{RepoError, error};
 use formats::r::archive::Limits;
 use formats::r::rewrite;
 use runtime::state::State;
@@ -45,7 +45,7 @@ pub async fn receive(
         check(&uploads_of_task, &file, &body, kind, received_at, permit, answer);
     });
     let UnstoredPackage { package, out, reservation: _reservation } =
-        match result.await.map_err(|_| task::stopping())?? {
+        match result.await.map_err(|_| error::stopping())?? {
             CheckedUpload::Staged(upload) => return Ok(upload),
             CheckedUpload::Unstored(package) => *package,
         };
@@ -74,7 +74,7 @@ async fn zip_permit(
     if kind != UploadKind::Binary {
         return Ok((body, None));
     }
-    let detection = task::run_blocking(move || is_zip(&body).map(|is_zip| (body, is_zip)));
+    let detection = error::run_blocking(move || is_zip(&body).map(|is_zip| (body, is_zip)));
     match detection.await?? {
         (body, true) => Ok((body, Some(uploads.check_permit().await?))),
         (body, false) => Ok((body, None)),
@@ -141,8 +141,7 @@ fn prepare_package(
     Ok(UnstoredPackage { package, out, reservation })
 }
 
-/// Reserves the blobs of an upload in the database, because the uploads in the memory of this server are unknown
-/// to the sweep of another server.
+/// Reserves the blobs of an upload in the database, because the sweep of another server does not know it.
 async fn reserve_blobs(
     state: &State,
     class: StorageClass,
@@ -153,7 +152,6 @@ async fn reserve_blobs(
     reserve_objects(state, &[Some(archive), readme].into_iter().flatten().collect::<Vec<_>>()).await
 }
 
-/// Reserves the blobs of objects, with their sizes, in the database.
 pub(super) async fn reserve_objects(state: &State, objects: &[(Key, u64)]) -> Result<(), RepoError> {
     match state.config.load().database.provider {
         Provider::Sqlite => return Ok(()),

@@ -11,7 +11,7 @@ use sha2::Digest;
 use base::model::digest::Sha256;
 use base::model::storage_class::StorageClass;
 use content::serve::RepoError;
-use content::serve::task::run_blocking;
+use content::serve::error::run_blocking;
 use formats::python::upload::digest::{FileDigests, FileHasher};
 use runtime::state::State;
 use store::storage::{Spool, StorageError};
@@ -38,7 +38,6 @@ impl UploadKind {
     }
 }
 
-/// The uploaded bytes.
 pub(super) enum UploadBody {
     /// An upload below [`WRITE_SIZE`].
     Small(Bytes),
@@ -68,7 +67,6 @@ impl BodyHasher {
     }
 }
 
-/// A reader with random access.
 pub(super) trait ReadSeek: Read + Seek {}
 impl<T: Read + Seek> ReadSeek for T {}
 
@@ -121,9 +119,7 @@ impl UploadBody {
         match self {
             UploadBody::Small(bytes) => Ok(Box::new(bytes.as_ref())),
             UploadBody::Spooled(SpooledUpload { spool, .. }) => {
-                let result = File::open(spool.path());
-                let file = result.map_err(|error| StorageError::io("read", spool.path(), error))?;
-                Ok(Box::new(BufReader::with_capacity(buffer.clamp(4 << 10, 16 << 20), file)))
+                Ok(Box::new(BufReader::with_capacity(buffer.clamp(4 << 10, 16 << 20), open_spool(spool)?)))
             }
         }
     }
@@ -132,10 +128,7 @@ impl UploadBody {
     pub(super) fn open_seekable(&self) -> Result<Box<dyn ReadSeek + '_>, RepoError> {
         match self {
             UploadBody::Small(bytes) => Ok(Box::new(io::Cursor::new(bytes.as_ref()))),
-            UploadBody::Spooled(SpooledUpload { spool, .. }) => {
-                let result = File::open(spool.path());
-                Ok(Box::new(result.map_err(|error| StorageError::io("read", spool.path(), error))?))
-            }
+            UploadBody::Spooled(SpooledUpload { spool, .. }) => Ok(Box::new(open_spool(spool)?)),
         }
     }
 
@@ -178,6 +171,11 @@ impl UploadBody {
 pub(super) struct SpooledUpload {
     spool: Spool,
     hasher: BodyHasher,
+}
+
+fn open_spool(spool: &Spool) -> Result<File, RepoError> {
+    let file = File::open(spool.path());
+    Ok(file.map_err(|error| StorageError::io("read", spool.path(), error))?)
 }
 
 impl SpooledUpload {

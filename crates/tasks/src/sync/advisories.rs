@@ -31,14 +31,12 @@ const DOCUMENT: DatasetKind =
     DatasetKind { noun: "advisories about packages", counted_noun: "advisories", sync_type: "vulns" };
 /// zstd level of stored documents: a level that compresses several hundred megabytes per second.
 const COMPRESSION_LEVEL: i32 = 3;
-/// Size limit of an unpacked document, in bytes: twice that of all advisories of a feed, see
-/// [`::upstream::advisories`].
+/// Size limit of an unpacked document, in bytes: twice that of all advisories of a feed (`::upstream::advisories`).
 const MAX_DOCUMENT: u64 = 1 << 30;
 
 /// Rows of feeds, by address.
 type Rows = BTreeMap<String, StoredValidators>;
 
-/// The result of refreshing one feed.
 enum FeedUpdate {
     Unchanged,
     /// The folder, or the file in it, does not exist.
@@ -51,8 +49,7 @@ enum FeedUpdate {
     },
 }
 
-/// Loads the stored advisories. A failure is logged: a server without them reports no vulnerabilities and serves
-/// everything else.
+/// Loads the stored advisories. A failure is logged: a server without them reports no vulnerabilities.
 pub(super) async fn load(state: &State) {
     DOCUMENT.log_load_error(load_stored(state).await);
 }

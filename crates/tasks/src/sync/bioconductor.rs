@@ -5,19 +5,19 @@
 //! separate mirror to `fetch` and a tree to `plan`. The trees share releases: equal bytes are one release.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::apply::ValidatorUpdates;
 use super::fetch::{MirrorReply, request};
 use super::index_files::Coverage;
 use super::plan::Plan;
-use super::run::{ListCheck, PackageList, PlannedStep, SyncContext};
+use super::run::{ListCheck, PackageList, PlannedList, SyncContext, ValidatorUpdates};
 use super::task::{SourceLock, SyncTrigger, Task};
 use super::{SyncError, skew};
 use ::upstream::{Mirror, Upstream};
 use base::model::change::Counts;
 use base::model::count::count_of;
 use base::model::ids::{Seq, SourceId, TreeId, TxId};
-use base::model::time::{SECOND, Timestamp};
+use base::model::time::Timestamp;
 use formats::r::bioconductor::config::Config;
 use formats::r::bioconductor::{Component, Part, Version, VersionName, part_url};
 use runtime::jobs::Reporter;
@@ -32,19 +32,17 @@ use store::db::{Conn, DbError, clock, life, tree};
 const CONFIG: &str = "config.yaml";
 const SOURCE: SourceId = SourceId::BIOCONDUCTOR;
 
-/// Time after its last update during which a version may still change, in microseconds.
-const CHANGE_PERIOD: i64 = 30 * 86_400 * SECOND;
+/// Time after its last update during which a version may still change.
+const CHANGE_PERIOD: Duration = Duration::from_secs(30 * 86_400);
 
 /// Returns the key of a part's list of packages in the table of validators.
 pub(super) fn key(part: Part) -> String {
     format!("{}:{part}", Task::Bioconductor.success_key())
 }
 
-/// The result of syncing a version.
 enum VersionOutcome {
     /// The mirror does not have the version.
     Absent,
-    /// No changes.
     Unchanged,
     Published(TxId, Counts),
 }
@@ -103,10 +101,9 @@ async fn is_final(
     let software = Part::single(version, Component::Software);
     let row = state.db.read(move |c| upstream::get(c, &key(software))).await?;
     let part_address = part_url(address, software);
-    let final_at = last_update.end().0.saturating_add(CHANGE_PERIOD);
-    Ok(row.is_some_and(|row| {
-        row.mirror_address() == Some(part_address.as_str()) && row.fetched_at.0 >= final_at
-    }))
+    let final_at = last_update.end() + CHANGE_PERIOD;
+    Ok(row
+        .is_some_and(|row| row.mirror_address() == Some(part_address.as_str()) && row.fetched_at >= final_at))
 }
 
 /// Reads `config.yaml` and stores it if it changed.
@@ -274,10 +271,10 @@ impl VersionSync<'_> {
         &self,
         list: &PackageList,
         started_at: Timestamp,
-    ) -> Result<Option<PlannedStep>, SyncError> {
+    ) -> Result<Option<PlannedList>, SyncError> {
         let Some(head) = self.head(list.tree).await? else {
             let updates = vec![list.success_row(started_at)];
-            return Ok(Some(PlannedStep { plan: Plan::default(), validators: updates, is_new: true }));
+            return Ok(Some(PlannedList { plan: Plan::default(), validators: updates, is_new: true }));
         };
         let tree = list.tree;
         let has_packages =

@@ -11,7 +11,6 @@ use formats::r::rds::archive_meta::MetaRow;
 use formats::r::version;
 use upstream::origin::mirror_view::{MirrorView, Object};
 
-/// Size and time of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileStat {
     size: i64,
@@ -31,7 +30,6 @@ impl FileStat {
 /// The rows of `Meta/current.rds`, by file name.
 pub(super) type CurrentFiles<'a> = HashMap<&'a str, FileStat>;
 
-/// A life that the mirror declares.
 #[derive(Clone, Debug)]
 pub(super) struct DeclaredLife<'a> {
     pub(super) state: LifeState,
@@ -60,8 +58,7 @@ pub(super) struct PackageDeclaration<'a> {
 }
 
 impl<'a> PackageDeclaration<'a> {
-    /// Returns every life that the package should have, listed ones first, and whether the index lists it
-    /// more than once.
+    /// Returns the lives that the package should have, listed ones first, and whether the index lists it more than once.
     pub(super) fn declared_lives(&self) -> (Vec<DeclaredLife<'a>>, bool) {
         let mut has_duplicates = false;
         let mut lives = self.listed_lives(&mut has_duplicates);

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::time::SystemTime;
 
 use base::config::Config;
-use base::model::time::{SECOND, Timestamp, microseconds};
+use base::model::time::Timestamp;
 use formats::bundle::{Head, Product};
 use runtime::state::State;
 use upstream::{Mirror, Upstream, UpstreamError};
@@ -134,12 +134,12 @@ fn sentence(product: &Product, head: &Head, now: Timestamp) -> String {
 fn to_timestamp(time: std::io::Result<SystemTime>) -> Timestamp {
     let elapsed =
         time.ok().and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok()).unwrap_or_default();
-    Timestamp(microseconds(elapsed))
+    Timestamp(0) + elapsed
 }
 
 /// Returns the time between two instants in days: `3 days`.
 fn age(start: Timestamp, now: Timestamp) -> String {
-    match now.0.saturating_sub(start.0).div_euclid(86_400 * SECOND).max(0) {
+    match now.since(start).as_secs() / 86_400 {
         1 => "1 day".to_owned(),
         days => format!("{days} days"),
     }

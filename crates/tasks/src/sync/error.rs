@@ -39,8 +39,7 @@ impl SyncError {
     }
 }
 
-/// Returns the result of a task. A panic of the task is resumed in the caller; a cancelled task means that the server
-/// stops.
+/// Returns the result of a task. A panic is resumed in the caller; a cancelled task means that the server stops.
 pub(super) fn task_result<T>(result: Result<T, JoinError>) -> Result<T, SyncError> {
     result.map_err(|error| match error.try_into_panic() {
         Ok(panic) => std::panic::resume_unwind(panic),

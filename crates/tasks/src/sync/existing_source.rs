@@ -19,7 +19,6 @@ pub struct ExistingSource {
     pub packages: BTreeMap<String, ExistingPackage>,
 }
 
-/// A package and its releases.
 #[derive(Clone, Debug)]
 pub struct ExistingPackage {
     pub id: PackageId,
@@ -45,8 +44,7 @@ pub struct ExistingRelease {
     pub sha256: Option<Sha256>,
     /// Lowest number of its index records: they are numbered 0, -1, -2, …, and a new record gets the next lower number.
     pub variant: i64,
-    /// Whether its file has a name by which clients cannot request it, as some mirrors declare in `File`; such a
-    /// release is replaced.
+    /// Whether its file has a name that clients cannot request, as some mirrors declare; such a release is replaced.
     pub has_unusual_file: bool,
     /// Open lives; empty if the release is neither listed nor archived now.
     pub lives: Vec<OpenLife>,
@@ -54,10 +52,8 @@ pub struct ExistingRelease {
 
 #[derive(Clone, Debug)]
 pub struct OpenLife {
-    /// Whether it is listed or archived.
     pub state: LifeState,
-    /// `Path` of the index record: a subdirectory such as `4.6.0/Recommended`; empty for most records and for archived
-    /// releases.
+    /// `Path` of the record: a subdirectory such as `4.6.0/Recommended`; empty for most records and archived releases.
     pub path: Box<str>,
     /// The package file; 0 for the release's own source package.
     pub file: FileId,
@@ -68,7 +64,6 @@ pub struct OpenLife {
 }
 
 impl ExistingRelease {
-    /// Returns the key of one of its lives.
     pub fn key(&self, package: PackageId, life: &OpenLife) -> LifeKey {
         LifeKey {
             state: life.state,

@@ -13,8 +13,7 @@ use runtime::jobs::Reporter;
 use store::db::upstream::StoredValidators;
 use upstream::{FileRequest, FileResponse, Mirror, UpstreamError, Validators};
 
-/// The forms of the index in order of preference: R's own mirrors have all three, and a truncated text index cannot be
-/// detected.
+/// The forms of the index in order of preference. A truncated text index cannot be detected.
 const INDEXES: [&str; 3] = ["src/contrib/PACKAGES.gz", "src/contrib/PACKAGES.rds", "src/contrib/PACKAGES"];
 const CURRENT: &str = "src/contrib/Meta/current.rds";
 const ARCHIVE: &str = "src/contrib/Meta/archive.rds";
@@ -29,7 +28,6 @@ const MAX_FILE_SIZE: u64 = 64 << 20;
 /// plan handles a `Meta/` that is older or newer.
 const MAX_ROUNDS: usize = 3;
 
-/// A file of the mirror.
 #[derive(Clone, Debug)]
 pub(super) struct IndexFile {
     /// Path relative to the mirror.
@@ -47,7 +45,6 @@ pub(super) struct IndexFiles {
     pub(super) warnings: Vec<String>,
 }
 
-/// The result of revalidating the index files of a mirror.
 pub(super) enum Revalidation {
     /// The mirror has no index there.
     Absent,
@@ -58,7 +55,7 @@ pub(super) enum Revalidation {
 }
 
 /// Reads the index files of a mirror.
-pub(super) struct Reader<'a> {
+pub(super) struct MirrorReader<'a> {
     pub(super) mirror: &'a Mirror,
     /// Validators of the last successful sync from this mirror.
     pub(super) validators: HashMap<&'static str, StoredValidators>,
@@ -66,7 +63,6 @@ pub(super) struct Reader<'a> {
     pub(super) report: &'a Reporter,
 }
 
-/// The result of fetching one file.
 enum FileCheck {
     Missing,
     /// Not read, because it is unchanged.
@@ -92,7 +88,7 @@ impl FileCheck {
     }
 }
 
-impl Reader<'_> {
+impl MirrorReader<'_> {
     pub(super) async fn revalidate(&self) -> Result<Revalidation, SyncError> {
         self.report.progress("reading the index", 0, Some(3));
         let mut warnings = Vec::new();
@@ -202,7 +198,6 @@ impl Reader<'_> {
     }
 }
 
-/// The reply of a mirror for a path.
 pub(super) enum MirrorReply {
     Missing,
     /// Unchanged since the known validators.
@@ -245,7 +240,6 @@ pub(super) async fn request(
     }
 }
 
-/// The error for a mirror without an index.
 pub(super) fn no_index(mirror: &Mirror) -> SyncError {
     SyncError::Refused(format!(
         "{} is not a CRAN-like mirror: looked for {}",

@@ -1,12 +1,9 @@
-//! Syncs sources with their mirrors: fetch what a mirror declares, plan the changes (pure), publish one
-//! transaction.
+//! Syncs sources with their mirrors: fetch what a mirror declares, plan the changes (pure), publish one transaction.
 
 mod advisories;
-mod apply;
 pub mod backfill;
 mod binaries;
 mod bioconductor;
-mod bundle_digests;
 mod clear;
 mod cran;
 mod declaration;
@@ -17,7 +14,6 @@ pub mod existing_source;
 mod failures;
 mod fetch;
 mod index_files;
-mod known_list;
 mod list_writer;
 mod package;
 pub mod plan;
@@ -63,7 +59,6 @@ pub struct Sync {
     tasks: Arc<[TaskState; Task::ALL.len()]>,
 }
 
-/// A halted sync that can be resumed.
 #[derive(Clone, Debug)]
 pub struct HaltedSync {
     task: Task,
@@ -90,8 +85,7 @@ impl HaltedSync {
 }
 
 impl Sync {
-    /// Creates a `Sync` on the shared state. Pages of indexes that it reads count towards the limit of
-    /// `page_reads`.
+    /// Creates a `Sync` on the shared state. Pages of indexes that it reads count towards the limit of `page_reads`.
     pub fn new(page_reads: Arc<PageReads>, state: Arc<State>) -> Sync {
         Sync { state, page_reads, halted_syncs: Arc::default(), tasks: Arc::default() }
     }
@@ -123,8 +117,7 @@ impl Sync {
         Ok(self.begin(task, version, trigger))
     }
 
-    /// Starts (or attaches to) the sync of PyPI, and accepts a list that has lost projects or whose serials
-    /// decreased.
+    /// Starts (or attaches to) the sync of PyPI, and accepts a list that has lost projects or whose serials decreased.
     pub fn start_confirmed(&self, actor: &str) -> JobStart {
         self.begin(Task::Pypi, None, SyncTrigger::Confirmed(actor.to_owned()))
     }
@@ -164,8 +157,7 @@ impl Sync {
         }
     }
 
-    /// Rolls back the pending rows of a sync that was killed. The daemon calls it before it serves; each sync
-    /// does the same before it writes.
+    /// Rolls back the pending rows of a killed sync. The daemon calls it before it serves; each sync does the same.
     pub async fn recover(&self) -> Result<(), SyncError> {
         let state = &self.state;
         let (tree, binary_trees) =
@@ -199,8 +191,7 @@ impl Sync {
         result
     }
 
-    /// Returns the time of the last successful sync of the built-in CRAN source, with or without changes;
-    /// `None` before the first.
+    /// Returns the time of the last successful sync of CRAN, with or without changes; `None` before the first.
     pub async fn last_success(&self) -> Result<Option<Timestamp>, SyncError> {
         self.success_time(Task::Cran).await
     }
@@ -211,8 +202,7 @@ impl Sync {
         Ok(row.map(|row| row.fetched_at))
     }
 
-    /// Logs the state of the directories that serve as mirrors: their paths immediately, the findings when
-    /// the returned future completes.
+    /// Logs the directories that serve as mirrors: the paths immediately, the findings when the future completes.
     pub fn report_directories(&self) -> impl Future<Output = ()> + Send + 'static {
         for path in directories::paths(&self.state.config.load()) {
             tracing::info!(
@@ -223,8 +213,7 @@ impl Sync {
         async move { directories::report(&state).await }
     }
 
-    /// Loads the stored rules for system requirements. From this call until the returned future completes or is
-    /// dropped, readers of the rules wait.
+    /// Loads the stored rules for system requirements. Readers wait until the future completes or is dropped.
     pub fn load_rules(&self) -> impl Future<Output = ()> + Send + 'static {
         let state = Arc::clone(&self.state);
         let loading = state.rules.begin_load();

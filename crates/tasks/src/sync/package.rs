@@ -13,11 +13,9 @@ pub(super) struct PackageComparison<'a> {
     pub(super) package: &'a ExistingPackage,
     /// Whether the mirror has a `Meta/archive.rds`.
     pub(super) has_archive: bool,
-    /// Whether differing times are ignored.
     pub(super) ignores_times: bool,
 }
 
-/// The result of comparing one package.
 #[derive(Default)]
 pub(super) struct PackageCounts {
     pub(super) counts: Counts,
@@ -210,11 +208,10 @@ impl<'a> PackageComparison<'a> {
         Change::Introduce { release, state: life.state, path: life.path.to_owned() }
     }
 
-    /// Continues or begins the archived life of each release that the mirror no longer declares, unless the
-    /// mirror has withdrawn the release. A superseded release counts as archived if the mirror has no
-    /// `Meta/archive.rds`, or if
-    /// `Meta/` is older than the index. Only the newest revision of a version remains, because a file in
-    /// `Archive/` has one name.
+    /// Continues or begins the archived life of each release that the mirror no longer declares, unless the mirror has
+    /// withdrawn the release. A superseded release counts as archived if the mirror has no `Meta/archive.rds`, or if
+    /// `Meta/` is older than the index. Only the newest revision of a version remains, because a file in `Archive/` has
+    /// one name.
     fn continue_superseded(
         &self,
         lives: &[DeclaredLife<'a>],
@@ -310,7 +307,6 @@ impl ClaimedReleases {
         ClaimedReleases { is_claimed: vec![false; package.releases.len()], open_lives: Vec::new() }
     }
 
-    /// Records that this life of the release at `index` stays open.
     fn keep(&mut self, index: usize, state: LifeState, path: &str) {
         self.open_lives.push(KeptLife { release: index, state, path: path.to_owned() });
     }

@@ -4,13 +4,13 @@
 //! A project is a row of the table `project`; it has files once its page has been requested.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 
 use super::SyncError;
 use super::error::task_result;
-use super::known_list::{self, Circumstances};
-use super::list_writer::ListWriter;
+use super::list_writer::{self, Circumstances, ListWriter};
 use super::pypi_list::{self, ListCounts, ProjectList};
 use super::task::{SyncTrigger, Task};
 use ::upstream::{Page, PageResponse, PythonIndex, UpstreamError, Validators};
@@ -24,13 +24,12 @@ use formats::python::name::NormalName;
 use runtime::jobs::Reporter;
 use runtime::jobs::lease::Lease;
 use runtime::state::State;
-use store::db::index_file::{self, Target};
+use store::db::index_file::{self, IndexTarget};
 use store::db::pypi::{self, ListInstants};
-use store::db::skew;
 use store::db::tree::{Axis, Role, Tree};
 use store::db::tx::{Publish, TxKind};
 use store::db::upstream::{self, StoredValidators};
-use store::db::{Conn, DbError, clock, name_overlap, package, tree};
+use store::db::{Conn, DbError, clock, name_overlap, package, skew, tree};
 
 const SOURCE: SourceId = SourceId::PYPI;
 /// The name of the only tree.
@@ -45,9 +44,9 @@ const MIN_ADVANCE: i64 = 1_000;
 const MAX_NAMES: usize = 20;
 /// Maximum number of pages that are read again after one sync because they changed.
 const MAX_REFRESHED_PAGES: i64 = 20_000;
-/// Age from which the page of a project is requested again although its serial is the same, in microseconds: PyPI adds
+/// Age from which the page of a project is requested again although its serial is the same: PyPI adds
 /// METADATA, provenance and the status of projects without a new serial.
-const REVALIDATION_AGE: i64 = 30 * 86_400 * SECOND;
+const REVALIDATION_AGE: Duration = Duration::from_secs(30 * 86_400);
 /// Maximum number of pages that are requested again after one sync because of their age.
 const MAX_REVALIDATED_PAGES: i64 = 1_000;
 
@@ -86,7 +85,7 @@ async fn sync(
     let is_accepted = matches!(trigger, SyncTrigger::Confirmed(_));
     let known = match is_accepted {
         true => None,
-        false => known_list::validators(state, Circumstances::new(index, config.unlisted)).await?,
+        false => list_writer::validators(state, Circumstances::new(index, config.unlisted)).await?,
     };
     let ListResponse { list, age, validators } = tokio::select! {
         response = read_list(index, known, config.unlisted) => response?,
@@ -137,13 +136,13 @@ async fn sync(
             if let Some(package) = package::by_name(c, SOURCE, project.as_str())? {
                 index_file::list_recent_files(
                     c,
-                    Target { source: SOURCE, tree: tree.id, package },
+                    IndexTarget { source: SOURCE, tree: tree.id, package },
                     head - 1,
                 )?;
             }
         }
         upstream::put(c, &Task::Pypi.success_key(), &success)?;
-        known_list::store(c, &validators, circumstances, started_at)?;
+        list_writer::store(c, &validators, circumstances, started_at)?;
         name_overlap::record_index(c, SOURCE, publish.now)?;
         if has_changes {
             return Ok(Some(clock::publish(c, &publish)?.tx));
@@ -167,13 +166,11 @@ async fn sync(
     Ok((if config.unlisted { format!("{message}; others are requested by name") } else { message }, old_head))
 }
 
-/// Refuses a head in the future, which a clock that is ahead causes: nothing that the index lists afterwards would be
-/// visible until then.
+/// Refuses a head in the future, caused by a clock that is ahead: later lists would be invisible until then.
 fn check_head(head: i64, now: Timestamp) -> Result<(), DbError> {
     skew::of_index(Timestamp(head), now).map_or(Ok(()), |skew| Err(skew.into()))
 }
 
-/// The response to a request for the list.
 struct ListResponse {
     /// The list; `None` if it is the known one.
     list: Option<ProjectList>,
@@ -249,7 +246,7 @@ async fn refresh_pages(
     let names =
         state.db.read(move |c| pypi::outdated_readings(c, SOURCE, removed_at, MAX_REFRESHED_PAGES)).await?;
     let (changed, read) = (names.len(), read_pages(state, page_reads, report, names).await);
-    let before = Timestamp((state.clock)().0.saturating_sub(REVALIDATION_AGE));
+    let before = (state.clock)() - REVALIDATION_AGE;
     let names = state.db.read(move |c| pypi::old_readings(c, SOURCE, before, MAX_REVALIDATED_PAGES)).await?;
     let (old, revalidated) = (names.len(), read_pages(state, page_reads, report, names).await);
     let mut text = String::new();

@@ -31,8 +31,7 @@ pub(super) struct Projects {
 }
 
 impl Projects {
-    /// Adds a project: its normalized name, the name as its owner writes it if that differs, and the serial of its last
-    /// change.
+    /// Adds a project: its normalized name, the name as its owner writes it if that differs, and its serial.
     fn push(&mut self, name: &str, display: Option<&str>, serial: Option<i64>) {
         let display = display.unwrap_or_default();
         let start = u32::try_from(self.names.len());
@@ -61,7 +60,6 @@ impl Projects {
         self.entries.len()
     }
 
-    /// Returns true without projects.
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -91,7 +89,6 @@ fn serial(number: i64) -> Option<i64> {
     (number != NO_SERIAL).then_some(number)
 }
 
-/// The list of an index.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ProjectList {
     /// The projects in the order of their names.

@@ -34,7 +34,6 @@ const VALIDATORS_KEY: &str = "sysreqs:looked";
 /// The result of refreshing the rules, with their number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RulesUpdate {
-    /// The rules did not change.
     Unchanged(usize),
     Replaced(usize),
 }

@@ -1,35 +1,34 @@
-//! Syncs one list of packages of a mirror, from revalidating its files to the plan of changes.
+//! Syncs one list of packages of a mirror, from revalidating its files to the transaction of the changes. The rows are
+//! written in chunks of at most 2,000, with lower priority than interactive writes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::apply::{self, SyncTransaction, ValidatorUpdates};
 use super::error::task_result;
 use super::existing_source::ExistingSource;
-use super::fetch::{FILES, IndexFile, IndexFiles, Reader, Revalidation, no_index};
+use super::fetch::{FILES, IndexFile, IndexFiles, MirrorReader, Revalidation, no_index};
 use super::index_files::{
     Acceptance, Coverage, PlanError, ShrinkPolicy, ShrunkIndex, digest, parse_and_plan, versions,
 };
 use super::plan::Plan;
 use super::task::SyncTrigger;
-use super::{SyncError, bundle_digests};
+use super::{SyncError, plan};
 use ::upstream::{Mirror, Upstream};
 use base::config::Config;
 use base::model::change::Counts;
 use base::model::digest::Sha256;
 use base::model::ids::{SourceId, TreeId, TxId};
-use base::model::time::{Timestamp, microseconds};
+use base::model::time::Timestamp;
 use runtime::jobs::Reporter;
 use runtime::jobs::lease::Lease;
-use runtime::publish::transaction::{Rows, Transaction, abandon};
+use runtime::publish::transaction::{CHUNK, Rows, Transaction, abandon};
 use runtime::state::State;
-use store::db::tx::Publish;
-use store::db::tx::TxKind;
+use store::db::import::{self, ImportTarget};
+use store::db::tx::{Publish, TxKind};
 use store::db::upstream::StoredValidators;
 use store::db::{Conn, DbError, tree, upstream};
 
-/// The result of a sync.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum SyncSummary {
     /// No changes, nothing published.
@@ -45,17 +44,14 @@ pub(super) enum SyncSummary {
     },
 }
 
-/// Stored validators of a list.
 struct ListValidators {
     files: HashMap<&'static str, StoredValidators>,
     /// Digest of the last declaration that was refused because it had shrunk.
     refused_digest: Option<Sha256>,
 }
 
-/// A list of packages of a mirror.
 pub(super) struct PackageList {
     pub(super) source: SourceId,
-    /// The tree that stores it.
     pub(super) tree: TreeId,
     /// Key, or key prefix, of the rows with its validators.
     pub(super) key: String,
@@ -115,14 +111,14 @@ pub(super) enum ListCheck {
 }
 
 /// The changes of a list, and the validators to store with them.
-pub(super) struct PlannedStep {
+pub(super) struct PlannedList {
     pub(super) plan: Plan,
     pub(super) validators: ValidatorUpdates,
     /// Whether the list was never published.
     pub(super) is_new: bool,
 }
 
-impl PlannedStep {
+impl PlannedList {
     pub(super) fn must_publish(&self) -> bool {
         self.is_new || !self.plan.changes.is_empty()
     }
@@ -192,7 +188,7 @@ impl SyncContext<'_> {
         started_at: Timestamp,
     ) -> Result<ListCheck, SyncError> {
         let validators = self.list_validators(list).await?;
-        let reader = Reader {
+        let reader = MirrorReader {
             mirror: &list.mirror,
             validators: validators.files,
             clock: &self.state.clock,
@@ -219,11 +215,11 @@ impl SyncContext<'_> {
         list: &PackageList,
         files: IndexFiles,
         started_at: Timestamp,
-    ) -> Result<PlannedStep, SyncError> {
+    ) -> Result<PlannedList, SyncError> {
         let state = self.state;
         let view = list.mirror.view().await?;
         if let Some(view) = &view {
-            bundle_digests::set_in_releases(&state.db, self.lease, list.source, view).await?;
+            plan::set_in_releases(&state.db, self.lease, list.source, view).await?;
         }
         let tree = self.tree(list).await?;
         self.report.progress("comparing with the database", 0, None);
@@ -244,10 +240,9 @@ impl SyncContext<'_> {
             matches!(self.trigger, SyncTrigger::Administrator(_)) && refused_digest == Some(digest);
         let policy = if is_confirmed { ShrinkPolicy::Accept } else { ShrinkPolicy::Refuse };
         let mut updates = list.validator_updates(&files, started_at);
-        let delay = microseconds(list.delay);
         let acceptance = Acceptance {
             shrink_policy: policy,
-            cutoff: (delay > 0).then(|| Timestamp(started_at.0.saturating_sub(delay))),
+            cutoff: (!list.delay.is_zero()).then(|| started_at - list.delay),
             coverage: list.coverage,
             command: list.command.clone(),
         };
@@ -260,7 +255,7 @@ impl SyncContext<'_> {
         let plan = match task_result(result)? {
             Ok(mut plan) => {
                 if let Some(view) = &view {
-                    bundle_digests::set_in_plan(&mut plan, view);
+                    plan::set_in_plan(&mut plan, view);
                 }
                 plan
             }
@@ -283,11 +278,10 @@ impl SyncContext<'_> {
                 .filter(|(url, _)| FILES.iter().any(|path| *url == list.url(path)))
                 .for_each(|row| row.1 = None);
         }
-        Ok(PlannedStep { plan, validators: updates, is_new })
+        Ok(PlannedList { plan, validators: updates, is_new })
     }
 
-    /// Returns the tree of a list without pending rows: syncs of a source exclude each other, so pending rows belong
-    /// to a process that has ended.
+    /// Returns the tree of a list without pending rows: those of a process that has ended are rolled back.
     async fn tree(&self, list: &PackageList) -> Result<tree::Tree, SyncError> {
         let (db, id) = (&self.state.db, list.tree);
         let read_tree = move |c: &mut dyn Conn| {
@@ -323,6 +317,49 @@ impl SyncContext<'_> {
     }
 
     pub(super) async fn store_validators(&self, updates: ValidatorUpdates) -> Result<(), SyncError> {
-        Ok(self.lease.write(&self.state.db, move |c| apply::store_validators(c, &updates)).await?)
+        Ok(self.lease.write(&self.state.db, move |c| store_validators(c, &updates)).await?)
+    }
+}
+
+/// Validators to store by URL; `None` deletes the row.
+pub(super) type ValidatorUpdates = Vec<(String, Option<StoredValidators>)>;
+
+pub(super) fn store_validators(c: &mut dyn Conn, updates: &ValidatorUpdates) -> Result<(), DbError> {
+    updates.iter().try_for_each(|(url, validators)| match validators {
+        Some(validators) => upstream::put(c, url, validators),
+        None => upstream::delete(c, url),
+    })
+}
+
+/// A sync transaction: trees that are written one by one and published together.
+pub(super) struct SyncTransaction<'a> {
+    pub(super) inner: Transaction<'a>,
+    pub(super) source: SourceId,
+    pub(super) publish: Publish,
+}
+
+impl SyncTransaction<'_> {
+    /// Claims a tree and writes the plan of its next step. On an error the caller must roll back.
+    pub(super) async fn write(&mut self, tree: TreeId, plan: Plan) -> Result<(), SyncError> {
+        let (_, pending) = self.inner.claim(self.publish.started_at, move |_| Ok(tree)).await?;
+        let publish = &mut self.publish;
+        publish.counts += plan.counts;
+        publish.published_from = [publish.published_from, plan.published_from].into_iter().flatten().min();
+        publish.published_to = publish.published_to.max(plan.published_to);
+        let target = ImportTarget { tree, pending, origin: self.source };
+        let apply = move |c: &mut dyn Conn, chunk: &[_]| import::apply(c, &target, chunk).map(drop);
+        Ok(self.inner.write("writing releases", plan.changes, CHUNK, apply).await?)
+    }
+
+    /// Publishes the written rows as one transaction together with the validators of the mirror, so that a crash
+    /// before the publish makes the next sync read the files again. On an error the written rows are removed.
+    pub(super) async fn publish(
+        self,
+        validators: ValidatorUpdates,
+        now: Timestamp,
+    ) -> Result<(TxId, Counts), SyncError> {
+        let publish = Publish { now, ..self.publish };
+        let counts = publish.counts;
+        Ok((self.inner.publish(publish, move |c| store_validators(c, &validators)).await?, counts))
     }
 }

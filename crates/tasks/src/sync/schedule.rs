@@ -1,14 +1,16 @@
 //! Scheduled syncs: wait for the time of a schedule, run a missed sync, retry a failed one; and the status of each
 //! schedule.
 
+use std::time::Duration;
+
 use super::task::{SyncTrigger, Task};
 use super::{Sync, SyncError};
 use base::metrics;
-use base::model::time::{SECOND, Timestamp};
+use base::model::time::Timestamp;
 use runtime::jobs::schedule::{Schedule, ScheduleStatus, sleep_until};
 
 /// Delay before a failed sync is retried, unless the next scheduled run is due earlier.
-const RETRY_DELAY: i64 = 3600 * SECOND;
+const RETRY_DELAY: Duration = Duration::from_secs(3600);
 
 impl Sync {
     /// Runs the schedule of a task until the future is dropped; a run missed while the server was down starts
@@ -41,7 +43,7 @@ impl Sync {
                     tracing::info!(target: "sync", source, "{message}");
                 }
                 is_missed = false;
-                retry_at = result.is_err().then(|| Timestamp((state.clock)().0 + RETRY_DELAY));
+                retry_at = result.is_err().then(|| (state.clock)() + RETRY_DELAY);
             }
             let next_time = [self.next_run(task), retry_at].into_iter().flatten().min();
             let wait = async {

@@ -4,16 +4,15 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::SyncError;
-use base::model::time::{SECOND, Timestamp};
+use base::model::time::Timestamp;
 use runtime::publish::edit::apply_edit;
 use runtime::state::State;
-use store::db::clock_repair;
 use store::db::skew::{self, Skew};
-use store::db::{self, DbError};
+use store::db::{self, DbError, clock_repair};
 use upstream::Mirror;
 
-/// Maximum difference to the mirror's clock, in microseconds: a cached answer may be several hours old.
-const MAX_DIFFERENCE: i64 = 86_400 * SECOND;
+/// Maximum difference to the mirror's clock: a cached answer may be several hours old.
+const MAX_DIFFERENCE: Duration = Duration::from_secs(86_400);
 
 /// Refuses a sync that could not be published because of the clock. A clock that agrees with the mirror's is accepted.
 ///
@@ -25,7 +24,7 @@ pub(super) async fn check_clock(state: &State, mirror: &Mirror, path: &str) -> R
     let Some(skew) = skew::between(last_publish, now) else { return Ok(()) };
     let is_confirmed = match skew {
         Skew::Ahead { .. } => {
-            mirror_time(mirror, path).await.is_some_and(|at| (at.0 - now.0).abs() <= MAX_DIFFERENCE)
+            mirror_time(mirror, path).await.is_some_and(|at| at.abs_diff(now) <= MAX_DIFFERENCE)
         }
         Skew::Behind { .. } | Skew::IndexAhead { .. } => false,
     };

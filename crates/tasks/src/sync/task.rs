@@ -19,7 +19,6 @@ pub enum Task {
     Advisories,
 }
 
-/// The row of a task in the table.
 struct TaskRow {
     /// Its name in keys, logs and metrics.
     name: &'static str,
@@ -70,7 +69,6 @@ impl Task {
         }
     }
 
-    /// Returns the property with its schedule.
     pub fn property(self) -> &'static str {
         self.row().property
     }
@@ -83,13 +81,11 @@ impl Task {
         (self.row().schedule)(config)
     }
 
-    /// Returns the kind of the source that it syncs, if any.
     pub(super) fn kind(self) -> Option<SourceKind> {
         self.row().source.map(|(kind, _)| kind)
     }
 
-    /// Returns the key of the row of the last success: its `fetched_at` is the time, for a source its `etag` is the
-    /// mirror's address.
+    /// Returns the key of the row of the last success: `fetched_at` is the time, for a source `etag` is the mirror.
     pub(super) fn success_key(self) -> String {
         let row = self.row();
         row.source.map_or_else(|| format!("sync:{}", row.name), |(_, id)| format!("sync:{id}"))
@@ -99,7 +95,6 @@ impl Task {
 /// Serializes the writers of one source.
 pub(super) type SourceLock = tokio::sync::Mutex<()>;
 
-/// The shared state of a task.
 #[derive(Default)]
 pub(super) struct TaskState {
     /// Held by a writer of the source: a sync (of one version, for Bioconductor), or the final phase of a back-fill.

@@ -3,10 +3,9 @@
 
 use std::sync::Arc;
 
-use super::job_results::JobNumber;
+use super::references::move_to_trash;
 use super::sweep::{self, SweepOptions, refuse_while_held};
-use super::{Upkeep, lease};
-use crate::upkeep::references::is_referenced;
+use super::{JobNumber, Upkeep, claim_lease};
 use base::model::count::count_of;
 use base::model::storage_class::StorageClass;
 use base::model::time::{SECOND, Timestamp};
@@ -21,7 +20,6 @@ use store::storage::{Area, Key, Ownership};
 
 /// Number of days without a request after which a file counts as unused.
 pub const UNUSED_DAYS: i64 = 30;
-/// Number of rows per page.
 const PAGE: i64 = 500;
 /// Classes with objects of mirrors.
 const CACHED_CLASSES: [StorageClass; 4] =
@@ -78,7 +76,7 @@ impl EvictionResult {
 
 /// Starts an eviction as a job, or attaches to a running one with the same options.
 pub fn start(upkeep: &Arc<Upkeep>, kind: EvictionKind, dry_run: bool) -> JobStart {
-    let (this, job) = (Arc::clone(upkeep), JobNumber::default());
+    let (this, job) = (Arc::clone(upkeep), super::JobNumber::default());
     let number = Arc::clone(&job);
     let now = (upkeep.state.clock)();
     let options = format!("{} {dry_run}", kind.as_str());
@@ -121,7 +119,6 @@ async fn evict(
     Ok(result)
 }
 
-/// Sweeps some classes now; see [`sweep`].
 async fn sweep_classes(
     upkeep: &Upkeep,
     classes: &[StorageClass],
@@ -177,7 +174,7 @@ async fn evict_cached(
     refuse_while_held(state).await?;
     upkeep.fetches.accesses.write(&state.db).await?;
     // The lease of the sweep: both remove objects, and compare rows with storage.
-    let lease = lease::claim(state, "sweep", "is sweeping or evicting storage").await?;
+    let lease = claim_lease(state, "sweep", "is sweeping or evicting storage").await?;
     let outcome = evict_pages(upkeep, &lease, reporter, unused(result.kind, now), result).await;
     lease.release().await;
     serve::file::clear_stored_files(&upkeep.repositories);
@@ -239,30 +236,19 @@ async fn evict_object(
     if !result.dry_run {
         let now = (state.clock)();
         let evict = lease.write(&state.db, move |c| {
-            Ok(db::hold::held_until(c, now)?.is_none() && db::blob_access::evict(c, sha256, unused)?)
+            Ok(db::backup::held_until(c, now)?.is_none() && db::blob_access::evict(c, sha256, unused)?)
         });
         if !evict.await? {
             result.in_use += 1;
             return Ok(());
         }
-        remove(state, &key).await?;
+        if move_to_trash(state, &key).await? {
+            state.storage.delete_from(Area::Trash, &key).await?;
+        }
         tracing::debug!(object = %key, bytes = blob.size, "evicted an object");
         upkeep.fetches.integrity.remove(&key);
     }
     result.files += 1;
     result.bytes += u64::try_from(blob.size).unwrap_or(0);
     Ok(())
-}
-
-/// Removes an object whose row was deleted, unless another server stored the same bytes in the meantime.
-async fn remove(state: &State, key: &Key) -> Result<(), RepoError> {
-    if !state.storage.move_to_trash(key).await? {
-        return Ok(());
-    }
-    let object = *key;
-    if state.db.read(move |c| is_referenced(c, &object)).await? {
-        state.storage.restore(key).await?;
-        return Ok(());
-    }
-    Ok(state.storage.delete_from(Area::Trash, key).await?)
 }

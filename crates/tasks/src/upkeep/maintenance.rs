@@ -1,6 +1,5 @@
-//! Scheduled maintenance. At the start: removes unreferenced objects of refillable classes. After midnight:
-//! closes the day, renders its indexes in advance, removes old logs of builds, sweeps storage, and scrubs a
-//! part of it.
+//! Scheduled maintenance. At the start: removes unreferenced objects of refillable classes. After midnight: closes the
+//! day, renders its indexes in advance, removes old logs of builds, sweeps storage, and scrubs a part of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use super::sweep::SweepOptions;
 use super::{Upkeep, sweep};
 use base::model::repository::RepoKind;
 use base::model::snapshot::Snapshot;
-use base::model::time::{SECOND, Timestamp};
+use base::model::time::Timestamp;
 use content::serve::document::DocumentRequest;
 use content::serve::r::document::RDocument;
 use content::serve::{self, RepoError};
@@ -19,26 +18,24 @@ use runtime::catalog::resolve::Unresolved;
 use runtime::jobs::JobStart;
 use store::db::git_build;
 
-/// The delay after midnight UTC, in microseconds, in which transactions that began before midnight complete.
-const MIDNIGHT_DELAY: i64 = 5 * SECOND;
-/// Time after which the log of a build is removed, in microseconds: 180 days.
-const BUILD_LOG_RETENTION: i64 = 180 * 86_400 * SECOND;
+/// The delay after midnight UTC in which transactions that began before midnight complete.
+const MIDNIGHT_DELAY: Duration = Duration::from_secs(5);
+/// Time after which the log of a build is removed: 180 days.
+const BUILD_LOG_RETENTION: Duration = Duration::from_secs(180 * 86_400);
 /// Number of the newest builds of each builder whose logs are not removed.
 const MIN_BUILD_LOGS: i64 = 20;
 /// Maximum sleep, so that a change of the clock takes effect.
 const MAX_SLEEP: Duration = Duration::from_secs(600);
 
-/// Runs until the task is dropped, on one server of a database. Errors are logged and the work is retried the next
-/// night.
+/// Runs until the task is dropped, on one server of a database. A failed night's work is retried the next night.
 pub async fn run(upkeep: &Arc<Upkeep>) {
     sweep_storage(upkeep, &SweepOptions { only_refillable: true, ..SweepOptions::default() }).await;
     let mut last_day = (upkeep.state.clock)().day();
     loop {
         let now = (upkeep.state.clock)();
-        let due_time = Timestamp(last_day.end().0 + MIDNIGHT_DELAY);
+        let due_time = last_day.end() + MIDNIGHT_DELAY;
         if now < due_time {
-            let micros = u64::try_from(due_time.0 - now.0).unwrap_or(0);
-            tokio::time::sleep(Duration::from_micros(micros).min(MAX_SLEEP)).await;
+            tokio::time::sleep(due_time.since(now).min(MAX_SLEEP)).await;
             continue;
         }
         last_day = now.day();
@@ -46,7 +43,6 @@ pub async fn run(upkeep: &Arc<Upkeep>) {
     }
 }
 
-/// Runs the maintenance of one night.
 pub async fn run_night(upkeep: &Arc<Upkeep>) {
     serve::point::close_past_days(&upkeep.repositories).await;
     let yesterday = Timestamp((upkeep.state.clock)().day().start().0 - 1).day();
@@ -82,7 +78,7 @@ pub async fn run_night(upkeep: &Arc<Upkeep>) {
 
 /// Removes old logs of builds from the database; the sweep removes their objects.
 async fn remove_build_logs(upkeep: &Upkeep) {
-    let before = Timestamp((upkeep.state.clock)().0 - BUILD_LOG_RETENTION);
+    let before = (upkeep.state.clock)() - BUILD_LOG_RETENTION;
     let write = upkeep.state.db.write(move |c| git_build::remove_logs(c, before, MIN_BUILD_LOGS));
     if let Err(error) = write.await {
         tracing::warn!(%error, "could not remove the old logs of builds");
@@ -105,8 +101,7 @@ async fn render_indexes(upkeep: &Upkeep, repo: &str, snapshot: Snapshot) -> Resu
     Ok(())
 }
 
-/// Returns true for R. Bioconductor has indexes for each version and Python has a page for each project: most
-/// of these are never requested.
+/// True for R. Bioconductor has indexes for each version, Python a page for each project: most are never requested.
 fn has_one_index(repo: &&Repository) -> bool {
     repo.kind == RepoKind::R
 }

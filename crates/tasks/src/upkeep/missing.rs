@@ -1,11 +1,13 @@
-//! Classifies objects that were not found in storage.
+//! Objects that were not found in storage, and those that were moved to the directory `damaged`.
+
+use std::collections::BTreeSet;
 
 use super::Upkeep;
-use super::references::{has_no_mirror, is_needed};
+use super::references::{SWEPT_CLASSES, has_no_mirror, is_needed, is_referenced};
 use content::serve::RepoError;
-use store::storage::Key;
+use runtime::state::State;
+use store::storage::{Area, Key};
 
-/// An object that was not found in storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MissingObject {
     /// Not missing: it is in storage now, no row needs it, or it is being uploaded again.
@@ -42,4 +44,25 @@ pub(super) async fn examine(upkeep: &Upkeep, key: &Key) -> Result<MissingObject,
         return Ok(MissingObject::Damaged);
     }
     Ok(if has_no_mirror(&upkeep.state, key).await? { MissingObject::Lost } else { MissingObject::OnMirror })
+}
+
+/// The maximum number of damaged objects counted per class.
+const MAX_OBJECTS: usize = 10_000;
+
+/// Records the damaged objects that a row refers to and that were not stored again.
+pub(super) async fn record_missing(state: &State) -> Result<(), RepoError> {
+    let storage = &state.storage;
+    let scan = storage.begin_scan();
+    let mut keys = BTreeSet::new();
+    for class in SWEPT_CLASSES {
+        for object in storage.list_in(Area::Damaged, class, None, MAX_OBJECTS).await? {
+            let key = object.key;
+            let has_row = state.db.read(move |c| is_referenced(c, &key)).await?;
+            if has_row && storage.size(&key).await?.is_none() {
+                keys.insert(key);
+            }
+        }
+    }
+    scan.set_damaged(keys);
+    Ok(())
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{Upkeep, damaged, unmarked};
+use super::{Upkeep, missing, unmarked};
 use base::model::identity::Identity;
 use base::model::storage_class::StorageClass;
 use content::serve::RepoError;
@@ -23,18 +23,14 @@ const COMPARE_INTERVAL: Duration = Duration::from_secs(3600);
 const WARNED_INTERVAL: Duration = Duration::from_secs(600);
 /// Maximum number of reads of a marker that does not match: another server of this database may be writing it.
 const MAX_READS: usize = 3;
-/// Pause between two reads of a marker.
 const READ_PAUSE: Duration = Duration::from_millis(200);
 
-/// The result of comparing a marker with the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MarkerComparison {
-    /// There is no marker.
     Unmarked,
     /// This database wrote the marker.
     Own {
-        /// Whether it is the newest marker; otherwise the write of the newest was interrupted, or the class was
-        /// restored from a backup.
+        /// Whether it is the newest marker; else its write was interrupted, or the class was restored from a backup.
         is_newest: bool,
     },
     /// The marker names another database, or an adoption that is not in this database.
@@ -86,7 +82,7 @@ pub async fn claim(upkeep: &Upkeep) {
     if let Ok(identity) = identity {
         claim_metrics(&upkeep.state, identity).await;
     }
-    if let Err(error) = damaged::record_missing(&upkeep.state).await {
+    if let Err(error) = missing::record_missing(&upkeep.state).await {
         tracing::warn!(%error, "could not list the damaged objects");
     }
 }
@@ -117,8 +113,7 @@ pub async fn run_comparisons(upkeep: &Upkeep) {
     }
 }
 
-/// Makes this database the owner of classes, regardless of their markers; returns the classes that had
-/// another owner.
+/// Makes this database the owner of classes, regardless of their markers; returns the classes that had another owner.
 pub async fn adopt(upkeep: &Upkeep, classes: &[StorageClass]) -> Result<Vec<StorageClass>, RepoError> {
     let _trash_guard = upkeep.trash_lock.lock().await;
     let _marker_guard = upkeep.marker_lock.lock().await;

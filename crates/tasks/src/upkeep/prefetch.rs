@@ -6,8 +6,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use sha2::Digest;
 
-use super::Upkeep;
-use super::job_results::JobNumber;
+use super::{JobNumber, Upkeep};
 use base::model::count::count_of;
 use content::serve::located::LocatedFile;
 use content::serve::python::prefetch::{self, ChosenFiles, Scope};
@@ -23,7 +22,6 @@ use store::db::curation::{self, DefinitionFile};
 /// Maximum number of problems of a result; further ones are counted.
 const MAX_PROBLEMS: usize = 1000;
 
-/// A request to store files.
 #[derive(Clone, Debug, Default)]
 pub struct PrefetchRequest {
     /// A requirements file or a lock file, and the files to which it refers.
@@ -113,7 +111,6 @@ struct ProjectResult {
     problems: Vec<String>,
 }
 
-/// The options of a running job.
 struct Options {
     scope: Scope,
     environments: Vec<Environment>,
@@ -139,7 +136,7 @@ pub async fn start(upkeep: &Arc<Upkeep>, request: PrefetchRequest) -> Result<Job
     let digest = hex::encode(sha2::Sha256::digest(lines.as_bytes()));
     let key = format!("{digest} {pythons:?} {platforms:?} {pages_only} {dry_run}");
     let options = Arc::new(Options { scope, environments, pages_only, dry_run });
-    let (this, job) = (Arc::clone(upkeep), JobNumber::default());
+    let (this, job) = (Arc::clone(upkeep), super::JobNumber::default());
     let (number, now) = (Arc::clone(&job), (upkeep.state.clock)());
     let start = |reporter: Reporter| async move {
         let result = run(&this, options, definition, &reporter).await;
@@ -167,7 +164,7 @@ async fn read(
     strict: bool,
     targets: Vec<Environment>,
 ) -> Result<Definition, RepoError> {
-    serve::task::run_blocking(move || {
+    serve::error::run_blocking(move || {
         let definition = curated::read_for(&curation::named(&files), ReadOptions { strict }, &targets);
         definition.map_err(|error| RepoError::Invalid(error.to_string()))
     })

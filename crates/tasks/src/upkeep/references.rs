@@ -36,8 +36,7 @@ pub(super) fn is_referenced(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db:
     }
 }
 
-/// Returns true if the object is needed: a row refers to it and, for packages and READMEs, another row refers to that
-/// row.
+/// Returns true if a row refers to the object and, for packages and READMEs, another row refers to that row.
 pub(super) fn is_needed(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db::DbError> {
     match key {
         Key::Package(..) | Key::Readme(_) => Ok(db::blob::references(c, *key.digest())? > 0),
@@ -61,4 +60,18 @@ pub(super) async fn has_no_mirror(state: &State, key: &Key) -> Result<bool, Repo
         Key::Package(..) => Ok(state.db.read(move |c| db::file::is_local(c, sha256)).await?),
         _ => Ok(true),
     }
+}
+
+/// Moves an object to the trash, and restores it if a row refers to it afterwards: another server may have stored the same
+/// bytes. Returns true if it is in the trash.
+pub(super) async fn move_to_trash(state: &State, key: &Key) -> Result<bool, RepoError> {
+    if !state.storage.move_to_trash(key).await? {
+        return Ok(false);
+    }
+    let object = *key;
+    if state.db.read(move |c| is_referenced(c, &object)).await? {
+        state.storage.restore(key).await?;
+        return Ok(false);
+    }
+    Ok(true)
 }

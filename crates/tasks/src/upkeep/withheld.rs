@@ -15,7 +15,7 @@ use runtime::state::State;
 use runtime::state::policies::RepoPolicy;
 use store::db::audit;
 use store::db::author::Author;
-use store::db::withheld_alarm::{self, WithheldAlarm};
+use store::db::promotion::{self, WithheldAlarm};
 
 /// Interval at which rules and advisories are compared with those that were recorded last.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -99,7 +99,7 @@ async fn record_changes(
             let author = Author::job("block rules", now);
             audit::record_by(c, &author, action, "repository", &name, audit::SUCCESS, &detail)?;
             if is_promoted {
-                withheld_alarm::add(c, &WithheldAlarm { repo: id, at: now, message: text.clone() })?;
+                promotion::add_alarm(c, &WithheldAlarm { repo: id, at: now, message: text.clone() })?;
             }
             Ok(())
         });

@@ -18,7 +18,6 @@ const MAX_NAME: usize = 1024;
 /// Maximum number of totals in a report.
 const MAX_TOTALS: i64 = 10_000;
 
-/// A request that a block rule refused.
 #[derive(Clone, Copy, Debug)]
 pub struct BlockedRequest<'a> {
     pub at: Timestamp,
@@ -79,7 +78,6 @@ pub struct BlockedReport {
 }
 
 impl Usage {
-    /// Counts a request that a block rule refused.
     pub fn count_blocked(&self, request: &BlockedRequest<'_>) {
         let Some(inner) = &self.0 else { return };
         if !inner.blocked.count(request) {

@@ -4,7 +4,6 @@
 //! server stops ([`writer`]). Nightly work aggregates past days into storage, and removes old days
 //! ([`rollup`]). Clients are not recorded, except for their kind in counts of refused requests.
 
-mod aggregate;
 mod blocked;
 mod database;
 mod rollup;
@@ -32,8 +31,7 @@ use writer::UsageWriter;
 
 /// Timeout for writing the remaining counts when the server stops.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
-/// Timeout for querying the counts of a few packages, which are only a detail of a response, and for opening the
-/// database.
+/// Timeout for querying the counts of a few packages, a detail of a response, and for opening the database.
 const QUERY_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The counter of downloads and refused requests; clones share their state. If `Server.UsageDataEnabled` is
@@ -49,7 +47,6 @@ struct Inner {
     summaries: Summaries,
     /// Notifies the task to write the remaining counts and end.
     stop: Notify,
-    /// The task that writes the counts.
     writer: tokio::sync::Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
 

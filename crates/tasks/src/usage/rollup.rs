@@ -7,16 +7,14 @@ use bytes::Bytes;
 use sha2::Digest;
 
 use super::summary::UsageError;
-use super::{Inner, Usage, aggregate, day_number};
+use super::{Inner, Usage, day_number, summary};
 use base::model::count::count_of;
 use base::model::digest::Sha256;
 use base::model::storage_class::StorageClass;
-use base::model::time::{SECOND, Timestamp};
+use base::model::time::Timestamp;
 use runtime::jobs::schedule::{Schedule, ScheduleStatus, sleep_until};
-use store::db::Db;
-use store::db::blocked_request;
 use store::db::download::{self, Aggregate};
-use store::db::{clock, hold, storage_class};
+use store::db::{Db, backup, blocked_request, clock, storage_class};
 use store::storage::condition::PendingSweep;
 use store::storage::{Area, GRACE, GracePeriod, Key, day_of};
 
@@ -24,17 +22,14 @@ use store::storage::{Area, GRACE, GracePeriod, Key, day_of};
 const TASK: &str = "night";
 /// Delay of the schedule after the start of the server.
 const START_DELAY: Duration = Duration::from_secs(1);
-/// Retry interval while the database is unavailable.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
-/// Minimum age of unreferenced objects that are removed, because the row of a younger object may not be
-/// written yet.
+/// Minimum age of unreferenced objects that are removed, because the row of a younger object may not be written yet.
 const MIN_AGE: Duration = Duration::from_secs(2 * 3600);
-/// Number of objects per listing.
 const PAGE: usize = 1000;
 /// The storage class of aggregated days.
 const CLASS: StorageClass = StorageClass::Metrics;
-/// Time, in microseconds, after which the row of a process that no longer writes is removed.
-const WRITER_EXPIRY: i64 = 7 * 86_400 * SECOND;
+/// Time after which the row of a process that no longer writes is removed.
+const WRITER_EXPIRY: Duration = Duration::from_secs(7 * 86_400);
 
 impl Usage {
     /// Returns the state of the schedule; `None` if downloads are not counted.
@@ -50,8 +45,7 @@ impl Usage {
         ))
     }
 
-    /// Runs the schedule until the future is dropped. If a run was missed while the server was down, it is started
-    /// immediately.
+    /// Runs the schedule until the future is dropped. A run missed while the server was down starts immediately.
     pub async fn run_schedule(&self) {
         let Some(inner) = &self.0 else { return };
         let schedule: Schedule = match inner.state.config.load().server.usage_data_schedule.parse() {
@@ -84,9 +78,6 @@ impl Usage {
 impl Usage {
     /// Moves unreferenced objects to the trash, and returns their number. More objects than the daily limit
     /// are only removed if an administrator confirmed this (`is_confirmed`).
-    ///
-    /// # Errors
-    /// The database or the storage failed.
     pub async fn sweep(&self, is_confirmed: bool) -> Result<u64, UsageError> {
         match &self.0 {
             Some(inner) => inner.sweep(&inner.database.open().await?, is_confirmed).await,
@@ -113,7 +104,7 @@ impl Inner {
         let removed_days = self.remove_old(&db, today).await?;
         self.sweep(&db, false).await?;
         db.bulk(move |c| {
-            download::remove_writers(c, Timestamp(start.0 - WRITER_EXPIRY))?;
+            download::remove_writers(c, start - WRITER_EXPIRY)?;
             download::record_run(c, TASK, start)
         })
         .await?;
@@ -128,15 +119,14 @@ impl Inner {
     /// counts of that day; the next run retries.
     async fn aggregate_day(&self, db: &Db, day: i64, now: Timestamp) -> Result<bool, UsageError> {
         let counts = db.read(move |c| download::day_counts(c, day)).await?;
-        let bytes = Bytes::from(aggregate::render(&counts));
+        let bytes = Bytes::from(summary::render(&counts));
         let sha256 = Sha256(sha2::Sha256::digest(&bytes).into());
         self.state.storage.put(&Key::Usage(sha256), bytes).await?;
         let aggregate = Aggregate { day, sha256, total: counts.iter().map(|n| n.count).sum() };
         Ok(db.bulk(move |c| download::put_aggregate(c, &aggregate, now)).await?)
     }
 
-    /// Removes the days beyond the retention, one transaction per day: rows first, then objects. Returns
-    /// their number.
+    /// Removes the days beyond the retention, one transaction per day: rows first, then objects. Returns their number.
     async fn remove_old(&self, db: &Db, today: i64) -> Result<usize, UsageError> {
         let retention = self.state.config.load().server.usage_data_retention;
         if retention.is_zero() {
@@ -165,8 +155,7 @@ impl Inner {
         Ok(removed_count)
     }
 
-    /// Moves unreferenced objects to the trash. They belong to a day that was aggregated again, or to an
-    /// interrupted run.
+    /// Moves unreferenced objects to the trash: of a day that was aggregated again, or of an interrupted run.
     async fn sweep(&self, db: &Db, is_confirmed: bool) -> Result<u64, UsageError> {
         let storage = &self.state.storage;
         if !storage.is_own(CLASS) || self.is_held().await? {
@@ -208,7 +197,7 @@ impl Inner {
     /// Returns true if nothing may be removed, because a backup is running.
     async fn is_held(&self) -> Result<bool, UsageError> {
         let now = (self.state.clock)();
-        Ok(self.state.db.read(move |c| hold::held_until(c, now)).await?.is_some())
+        Ok(self.state.db.read(move |c| backup::held_until(c, now)).await?.is_some())
     }
 
     /// Returns the number of all objects, and the unreferenced objects that are older than [`MIN_AGE`].
@@ -232,8 +221,7 @@ impl Inner {
         }
     }
 
-    /// Processes objects whose grace period in the trash is over: restores those to which a row refers, and
-    /// deletes the others.
+    /// Processes objects whose grace period is over: restores those to which a row refers, and deletes the others.
     async fn empty_trash(&self, db: &Db) -> Result<(), UsageError> {
         let today = day_of(SystemTime::now());
         self.state.db.write(move |c| storage_class::record_sweep_day(c, today)).await?;

@@ -1,11 +1,12 @@
-//! Download counts of all packages over a number of days. Aggregated days are read from storage, the others from the
-//! database.
+//! Download counts of all packages over a number of days. Past days are read from storage, where each is one compressed
+//! object, the others from the database.
 
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Inner, QUERY_TIMEOUT, Usage, aggregate, day_number};
+use super::{Inner, QUERY_TIMEOUT, Usage, day_number};
 use base::model::ids::SourceId;
 use base::model::time::{Day, SECOND, Timestamp};
 use store::db::download::{self, PackageCount};
@@ -30,8 +31,7 @@ pub enum UsageError {
     Storage(#[from] StorageError),
 }
 
-/// Cached results, by number of days. The map is locked while a result is computed, so that concurrent requests share
-/// it.
+/// Cached results by number of days. The map is locked during a computation, so that concurrent requests share it.
 pub(super) type Summaries = tokio::sync::Mutex<HashMap<i64, (Instant, Arc<[PackageCount]>)>>;
 
 impl Usage {
@@ -59,9 +59,6 @@ impl Usage {
 
     /// Returns the weekly downloads of a package from a source: the first day of each week, and its downloads. The last
     /// of the `weeks` weeks ends today. The last seconds are not included, because their counts are not written yet.
-    ///
-    /// # Errors
-    /// Downloads are not counted, or the database failed.
     pub async fn weeks(
         &self,
         source: SourceId,
@@ -106,7 +103,7 @@ impl Inner {
         add(rows);
         for download::Aggregate { day, sha256, .. } in aggregates {
             let object = self.state.storage.read(&Key::Usage(sha256)).await;
-            match object.ok().as_deref().and_then(aggregate::parse) {
+            match object.ok().as_deref().and_then(parse) {
                 Some(counts) => add(counts),
                 None => {
                     tracing::warn!(target: "usage", day, %sha256, "could not read the counts of a day from storage; aggregating it again");
@@ -121,5 +118,65 @@ impl Inner {
             .collect();
         counts.sort_unstable_by(|a, b| b.count.cmp(&a.count).then_with(|| a.cmp(b)));
         Ok(counts.into())
+    }
+}
+
+/// Maximum decompressed size of a day in bytes.
+const MAX_SIZE: usize = 64 << 20;
+
+/// Renders the counts of a day: lines with language, source, package and count, separated by tabs, in a Zstandard
+/// frame. Equal counts give equal bytes.
+pub(super) fn render(counts: &[PackageCount]) -> Vec<u8> {
+    let mut sorted_counts: Vec<&PackageCount> = counts.iter().collect();
+    sorted_counts.sort_unstable();
+    let mut text = String::new();
+    for PackageCount { language, source, package, count } in sorted_counts {
+        let _ = writeln!(text, "{language}\t{source}\t{package}\t{count}");
+    }
+    zstd::bulk::compress(text.as_bytes(), 3).unwrap_or_default()
+}
+
+/// Parses the output of [`render`]; `None` if it is damaged.
+pub(super) fn parse(bytes: &[u8]) -> Option<Vec<PackageCount>> {
+    let text = String::from_utf8(zstd::bulk::decompress(bytes, MAX_SIZE).ok()?).ok()?;
+    let parse_line = |line: &str| {
+        let mut parts = line.split('\t');
+        let mut part = || parts.next().map(str::to_owned);
+        let (language, source, package) = (part()?, part()?, part()?);
+        let count = part()?.parse().ok()?;
+        Some(PackageCount { language, source, package, count })
+    };
+    text.lines().map(parse_line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package_count(package: &str, count: i64) -> PackageCount {
+        PackageCount {
+            language: "r".to_owned(),
+            source: "cran".to_owned(),
+            package: package.to_owned(),
+            count,
+        }
+    }
+
+    #[test]
+    fn a_day_is_read_back_in_any_order() {
+        let day = [package_count("a", 3), package_count("b", 1)];
+        let bytes = render(&day);
+        assert_eq!(parse(&bytes).expect("undamaged"), day);
+        assert_eq!(render(&[day[1].clone(), day[0].clone()]), bytes);
+        assert_eq!(parse(&render(&[])), Some(Vec::new()));
+    }
+
+    #[test]
+    fn damage_is_detected() {
+        let bytes = render(&[package_count("a", 3)]);
+        assert_eq!(parse(&bytes[..bytes.len() - 1]), None);
+        assert_eq!(parse(b"r\tcran\ta\t3\n"), None);
+        let other = zstd::bulk::compress(b"r\tcran\ta\n", 3).expect("compressed");
+        assert_eq!(parse(&other), None);
     }
 }

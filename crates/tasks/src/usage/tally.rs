@@ -16,13 +16,11 @@ use store::db::download::Count;
 
 /// Number of shards. Each thread always uses the same one, so that threads rarely wait for each other.
 const SHARDS: usize = 8;
-/// Maximum number of counters, which take several hundred bytes each. While the database is unavailable, counts that
-/// would need more are lost.
+/// Maximum number of counters of several hundred bytes. While the database is unavailable, further counts are lost.
 const MAX_COUNTERS: usize = 100_000;
 /// Maximum length of a name in bytes.
 const MAX_NAME: usize = 1024;
 
-/// A download of a package file.
 #[derive(Clone, Copy)]
 pub struct Download<'a> {
     pub at: Timestamp,
@@ -36,8 +34,7 @@ pub struct Download<'a> {
 /// The counts that are not written yet.
 #[derive(Default)]
 pub(super) struct Tally {
-    /// Counts by key. A key consists of the other columns of the row, encoded as one byte string, so that a lookup
-    /// needs no allocation.
+    /// Counts by key: the other columns of the row as one byte string, so that a lookup needs no allocation.
     shards: [Mutex<HashMap<Box<[u8]>, i64>>; SHARDS],
     len: AtomicUsize,
 }

@@ -6,7 +6,7 @@ use crate::http::error::Failure;
 use api::fixed_url::{CreateUrl, FixedUrl, SourceSnapshot};
 use base::model::snapshot::{BadSnapshot, Snapshot};
 use content::serve::find;
-use tasks::edit::fixed_url::{self, Request};
+use tasks::edit::fixed_url::{self, FixedUrlRequest};
 
 /// Maximum number of sources in a request.
 const MAX_SOURCES: usize = 1_000;
@@ -22,7 +22,7 @@ pub(super) async fn create(call: Call<'_>, name: &str, body: CreateUrl) -> Answe
     if body.snapshots.len() > MAX_SOURCES {
         return Err(Failure::bad_request(format!("name at most {MAX_SOURCES} sources")));
     }
-    let request = Request {
+    let request = FixedUrlRequest {
         repo: name.to_owned(),
         version: body.version.as_deref().map(version).transpose()?,
         date: date.transpose()?,

@@ -19,7 +19,7 @@ use runtime::catalog::{Catalog, Repository};
 use store::db::promotion::{self, PromotionState};
 use tasks::edit::Actor;
 use tasks::edit::promotion::plan::record;
-use tasks::edit::promotion::{self as edit, Opening, Person, Request};
+use tasks::edit::promotion::{self as edit, Opening, Person, PromotionRequest};
 
 /// Maximum number of promotions in a list.
 const MAX_LIST: i64 = 1_000;
@@ -42,7 +42,7 @@ pub(super) async fn request(
     }
     let comment = comment(&body.comment)?;
     let opening = opening(principal);
-    let request = Request { from: body.from, to: name.to_owned(), snapshot, comment, opening };
+    let request = PromotionRequest { from: body.from, to: name.to_owned(), snapshot, comment, opening };
     if body.plan {
         let plan = edit::plan(&app.repositories, &app.state, &request).await?;
         let catalog = app.state.catalog.get();

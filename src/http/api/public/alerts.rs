@@ -51,7 +51,7 @@ pub(in crate::http) async fn current(app: &App, principal: &Principal) -> Result
         Some(Alert { kind: "clock".to_owned(), name: name.to_owned(), message, since: None })
     }));
     let withheld =
-        app.state.db.read(move |c| db::withheld_alarm::list(c, now)).await.map_err(RepoError::from)?;
+        app.state.db.read(move |c| db::promotion::alarms(c, now)).await.map_err(RepoError::from)?;
     alerts.extend(withheld.into_iter().filter_map(|alarm| {
         // SECURITY: not the names of repositories that the client may not read, or that are hidden from it.
         let repo = catalog.repo_by_id(alarm.repo).filter(|repo| principal.may_list(repo))?;

@@ -41,7 +41,7 @@ use crate::http::target::Query;
 use api::operations::{Operation, public as operations};
 use api::public_operations;
 use runtime::catalog::Catalog;
-use tasks::build::webhook::Verification;
+use tasks::build::webhook::SignatureVerification;
 
 /// Timeout of a request body, ample for a megabyte.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -98,7 +98,7 @@ pub struct RequestBody {
     /// The bytes of the body; empty for a webhook.
     bytes: Bytes,
     /// The signature of the body of a webhook.
-    verification: Option<Verification>,
+    verification: Option<SignatureVerification>,
 }
 
 /// Reads the body of a POST. The body of any other request is dropped unread.

@@ -19,12 +19,12 @@ use base::model::repository::RepoKind;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
 use content::serve;
+use content::serve::block_rules;
 use content::serve::dependency_graph::DependencyGraph;
 use content::serve::info::Release;
 use content::serve::metadata::{self, ServedVersion};
 use content::serve::name_guards::HiddenNames;
 use content::serve::package_query::{PackageQuery, UnknownSort};
-use content::serve::source_rules;
 use content::serve::vulnerabilities::Vulnerabilities;
 use formats::r::dependency::{DependencyKind, Operator};
 use formats::r::description::Description;
@@ -291,7 +291,7 @@ async fn releases(call: &Call<'_>, point: &Point, name: &str) -> Result<Vec<Wire
     let repositories = &call.app.repositories;
     let detail = serve::info::package(repositories, point, name, None).await?;
     let releases = std::iter::once(&detail.release).chain(&detail.others);
-    let blocked = source_rules::blocked_releases(repositories, point, detail.source, name).await?;
+    let blocked = block_rules::blocked_releases(repositories, point, detail.source, name).await?;
     let wire = |release: &Release| WireRelease {
         source_id: detail.source.0,
         name: release.package.clone(),

@@ -12,10 +12,10 @@ use base::model::point::Point;
 use base::model::repository::RepoKind;
 use base::model::snapshot::Snapshot;
 use content::serve;
+use content::serve::block_rules;
 use content::serve::metadata::ServedVersion;
 use content::serve::python::detail::{self, ProjectRelease};
 use content::serve::python::metadata;
-use content::serve::source_rules;
 use formats::python::facts::FileFacts;
 use formats::python::version::Version;
 
@@ -93,7 +93,7 @@ pub(super) async fn releases(call: &Call<'_>, point: &Point, name: &str) -> Resu
     let repositories = &call.app.repositories;
     let detail = detail::project(repositories, point, name, None).await?;
     let files = detail.releases.iter().flat_map(|release| release.files.iter().cloned()).collect();
-    let blocked = source_rules::blocked_versions(repositories, point, detail.source, files).await?;
+    let blocked = block_rules::blocked_versions(repositories, point, detail.source, files).await?;
     let reason = |release: &ProjectRelease| blocked.get(&Version::lenient(&release.version)).cloned();
     let wire = |release: &ProjectRelease| Release {
         source_id: detail.source.0,

@@ -14,7 +14,7 @@ use crate::http::net::read_body;
 use crate::http::net::request_body::Incoming;
 use crate::http::route::access::write_source;
 use serde_json::{Value, json};
-use tasks::build::webhook::{self, Signatures, Verification};
+use tasks::build::webhook::{self, SignatureVerification, Signatures};
 
 /// Maximum size of a body in bytes: the limit of GitHub.
 const MAX_BODY: u64 = 25 << 20;
@@ -28,7 +28,7 @@ pub(super) async fn read(
     builder: &str,
     body: Incoming,
     timeout: Duration,
-) -> Result<Verification, Failure> {
+) -> Result<SignatureVerification, Failure> {
     if body.size_hint().lower() > MAX_BODY {
         return Err(Failure::body_too_large(MAX_BODY));
     }

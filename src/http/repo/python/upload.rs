@@ -32,7 +32,7 @@ use formats::python::upload::form::{
 };
 use formats::python::upload::multipart::{self, BadForm, Event, FormReader};
 use store::db::{DbError, author};
-use tasks::edit::python::upload::{self, ReceivedFile};
+use tasks::edit::python::receive::{self, ReceivedFile};
 
 /// `Retry-After` in seconds of an upload that collided with another change.
 const RETRY_AFTER: u64 = 5;
@@ -82,7 +82,7 @@ pub(in crate::http) async fn answer(
     // In a separate task, which continues when the client disconnects: after the commit the catalog must still be
     // refreshed.
     let task = tokio::spawn(author::scope(author, async move {
-        let published = upload::publish(&app.uploads, &source_name, form, file, permit, &actor).await;
+        let published = receive::publish(&app.uploads, &source_name, form, file, permit, &actor).await;
         if let Ok((upload, status)) = &published {
             let by = author::log_name(&actor.0);
             tracing::info!(%by, source = %source_name, file = %upload.file, ?status, "upload of a Python package");
@@ -111,7 +111,7 @@ fn check_head(app: &App, source: &str, head: &RequestHead<'_>, body: &Incoming) 
         let text = "uploads from pages of other sites are not accepted";
         return Err(Failure::new(StatusCode::FORBIDDEN, Code::Forbidden, text));
     }
-    upload::check_source(&app.state.catalog.get(), source)?;
+    receive::check_source(&app.state.catalog.get(), source)?;
     let limit = config.local_python.max_upload_size;
     if body.size_hint().lower() > limit.saturating_add(MAX_OVERHEAD) {
         return Err(too_large(limit));
@@ -153,7 +153,7 @@ impl FormStream {
                 (CONTENT, Some(name)) => {
                     let name =
                         FileName::parse(&name).map_err(|error| Failure::bad_request(error.to_string()))?;
-                    let received = upload::receive_file(&app.uploads, name, self.file()).await;
+                    let received = receive::receive_file(&app.uploads, name, self.file()).await;
                     file = Some(
                         received.map_err(|error| self.failure.take().unwrap_or_else(|| failure(error)))?,
                     );

@@ -25,8 +25,7 @@ fn row(name: &str, uploaded: Option<i64>) -> PageRow {
     }
 }
 
-/// Returns the database row of a file with the properties of `row`. If `from` is given, the file has a life that began
-/// then.
+/// Returns the row of a file with the properties of `row`; with `from`, a life of the file began then.
 fn known(row: &PageRow, from: Option<i64>) -> KnownFile {
     KnownFile {
         release: ReleaseId(1),
@@ -327,8 +326,7 @@ impl Rows {
 }
 
 proptest! {
-    /// Applies random pages at increasing instants: final responses never change, and the newest point lists the files
-    /// of the page.
+    /// Random pages at increasing instants: final responses never change; the newest point lists the page's files.
     #[test]
     fn final_answers_never_change(
         readings in proptest::collection::vec(

@@ -28,9 +28,6 @@ pub struct DocumentDigest {
 
 /// Renders at most `count` documents: those of repositories, now and as of transactions spread over the history; if
 /// there are no repositories, those of the sources.
-///
-/// # Errors
-/// Database errors; an index that cannot be rendered.
 pub fn sample(c: &mut dyn Conn, count: usize) -> Result<Vec<DocumentDigest>, DbError> {
     let catalog = catalog::read(c)?;
     let points = points(&catalog, count);

@@ -28,11 +28,9 @@ pub struct RenderedDocument {
 pub enum Document {
     /// A document of an R repository, also of Bioconductor.
     R(RDocument),
-    /// A document of a Python repository.
     Python(PythonDocument),
 }
 
-/// A request for a document of a point, with its cache key.
 #[derive(Clone, Debug)]
 pub struct DocumentRequest {
     pub(in crate::serve) point: Point,
@@ -106,13 +104,11 @@ impl DocumentRequest {
         &self.point
     }
 
-    /// Returns the document of the point.
     pub fn document(&self) -> &Document {
         &self.document
     }
 
-    /// Returns the request for the compressed document with the same content, if that is rendered and stored in place
-    /// of this one.
+    /// Returns the request for the compressed document with the same content, if that is stored in place of this one.
     pub(in crate::serve) fn stored_equivalent(&self) -> Option<DocumentRequest> {
         Some(DocumentRequest::new(self.point.clone(), self.document.stored_equivalent()?))
     }
@@ -123,8 +119,7 @@ impl DocumentRequest {
         !(self.point.open && self.document.is_plain())
     }
 
-    /// Returns the cache key of the document compressed for the transfer. Other keys begin with the number of the
-    /// renderer.
+    /// Returns the cache key of the document compressed for the transfer. Other keys begin with a number.
     pub(in crate::serve) fn compressed_key(&self) -> &str {
         self.compressed_key.get_or_init(|| format!("gzip/{}", self.key))
     }
@@ -139,8 +134,7 @@ impl DocumentRequest {
     }
 }
 
-/// Returns the cache key, which contains all inputs of a document. Equal keys of cached documents give equal decoded
-/// bytes, permanently.
+/// Returns the cache key: all inputs of a document. Equal keys give equal decoded bytes, permanently.
 fn key(point: &Point, document: &Document) -> String {
     use std::fmt::Write;
     let (renderer, name) = match document {
@@ -153,9 +147,10 @@ fn key(point: &Point, document: &Document) -> String {
         if let Some(base) = tree.base {
             write!(key, "={}@{}", base.tree, base.seq).expect("writing to a String cannot fail");
         }
-        if let Some(PointRules { number, at, is_dated, promotion }) = tree.rules {
+        if let Some(PointRules { number, aged_at, is_dated, promotion }) = tree.rules {
             let dated = if is_dated { "d" } else { "" };
-            write!(key, "!{number}@{}{dated}", at.0).expect("writing to a String cannot fail");
+            let aged_at = aged_at.map_or(0, |at| at.0);
+            write!(key, "!{number}@{aged_at}{dated}").expect("writing to a String cannot fail");
             if let Some(PromotedList { seq, at, .. }) = promotion {
                 let seq = seq.map_or(0, |seq| seq.0);
                 write!(key, "p{seq}@{}", at.0).expect("writing to a String cannot fail");

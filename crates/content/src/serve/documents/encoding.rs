@@ -22,7 +22,6 @@ pub(in crate::serve) struct EncodedDocument {
     pub bytes: Bytes,
 }
 
-/// Decompresses a `.gz` document.
 pub(in crate::serve) fn gunzip(encoded: &EncodedDocument) -> io::Result<EncodedDocument> {
     let mut text = Vec::new();
     io::Read::read_to_end(&mut flate2::read::GzDecoder::new(encoded.bytes.as_ref()), &mut text)?;
@@ -73,7 +72,6 @@ pub(in crate::serve) fn gzip_stream(
     Ok(EncodedDocument { content: Sha256(encoder.hash.finalize().into()), bytes: bytes.into() })
 }
 
-/// A writer that hashes and compresses.
 pub(in crate::serve) struct HashingEncoder {
     gzip: flate2::write::GzEncoder<Vec<u8>>,
     hash: sha2::Sha256,

@@ -17,12 +17,11 @@ use quick_cache::sync::Cache as WeightedCache;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::document::{Document, DocumentRequest, RenderedDocument};
-use super::encoding::{ENCODER, EncodedDocument, digest, gunzip};
+use super::encoding::{ENCODER, EncodedDocument, compress, digest, gunzip};
 use super::rendered_rows::RenderedRows;
-use crate::serve::python;
 use crate::serve::r::render;
 use crate::serve::selection::allowed::View;
-use crate::serve::{RepoError, Repositories, task};
+use crate::serve::{RepoError, Repositories, error, python};
 use base::model::digest::Sha256;
 use base::model::owned_bytes::bytes_with;
 use base::model::point::Point;
@@ -44,8 +43,7 @@ pub(in crate::serve) struct Cache {
     database_render_permits: Semaphore,
     /// The memory budget of documents in KiB: those in the cache, and those that clients still read.
     memory: Arc<Semaphore>,
-    /// As `memory`, for lists of Python projects: clients that read them slowly must not block all other
-    /// documents.
+    /// As `memory`, for lists of Python projects: clients that read them slowly must not block all other documents.
     list_memory: Arc<Semaphore>,
     /// Limits the documents that wait to be stored, in KiB.
     waiting_stores: Arc<Semaphore>,
@@ -95,10 +93,8 @@ impl Weighter<String, Arc<CachedDocument>> for ByteWeighter {
 
 pub(in crate::serve) struct CachedDocument {
     pub(in crate::serve) encoded: EncodedDocument,
-    /// Whether the document need not be stored: it is in storage and in the table `rendered`, or another
-    /// document is stored in its place.
+    /// Whether it need not be stored: it is in storage and in the table `rendered`, or another one takes its place.
     is_stored: AtomicBool,
-    /// Whether a task stores the document.
     is_being_stored: AtomicBool,
 }
 
@@ -140,7 +136,6 @@ impl Cache {
         self.render_permits.acquire().await.ok()
     }
 
-    /// Returns the memory budget of a document.
     fn budget(&self, document: &Document) -> &Arc<Semaphore> {
         if document.is_project_list() { &self.list_memory } else { &self.memory }
     }
@@ -223,7 +218,7 @@ pub async fn document(
     // In a separate task: a client that disconnects must not cancel a rendering that other requests wait for.
     let (task_repositories, task_request) = (Arc::clone(repositories), request.clone());
     let rendering = tokio::spawn(async move { cached_document(&task_repositories, &task_request).await });
-    Ok(request.rendered_document(&task::join(rendering).await??.encoded))
+    Ok(request.rendered_document(&error::join(rendering).await??.encoded))
 }
 
 /// Returns the document from memory or storage, or renders it; once per key at a time.
@@ -445,11 +440,42 @@ pub(in crate::serve) async fn run_blocking<F>(work: F) -> Result<EncodedDocument
 where
     F: FnOnce() -> std::io::Result<EncodedDocument> + Send + 'static,
 {
-    task::run_blocking(work).await?.map_err(render_error)
+    error::run_blocking(work).await?.map_err(render_error)
 }
 
 fn render_error(error: std::io::Error) -> RepoError {
     StorageError::Other(format!("could not render a document: {error}")).into()
+}
+
+/// Returns a document compressed with gzip, for one that has no compressed file of its own, such as lists and pages of
+/// Python repositories. The first request compresses it; the result is cached in memory and not stored. The digest is
+/// that of the decoded content.
+pub async fn compressed_document(
+    repositories: &Arc<Repositories>,
+    request: &DocumentRequest,
+) -> Result<RenderedDocument, RepoError> {
+    let cache = cache_of(repositories, request);
+    if let Some(cached) = cache.get(request.compressed_key()) {
+        return Ok(request.rendered_document(&cached.encoded));
+    }
+    // In a separate task: a client that disconnects must not cancel a compression that other requests wait for.
+    let (task_repositories, task_request) = (Arc::clone(repositories), request.clone());
+    let compression = tokio::spawn(async move {
+        let cache = cache_of(&task_repositories, &task_request);
+        let key = task_request.compressed_key();
+        cache.get_or_insert_async(key, compress_document(&task_repositories, &task_request)).await
+    });
+    Ok(request.rendered_document(&error::join(compression).await??.encoded))
+}
+
+async fn compress_document(
+    repositories: &Arc<Repositories>,
+    request: &DocumentRequest,
+) -> Result<Arc<CachedDocument>, RepoError> {
+    let RenderedDocument { content, bytes, .. } = document(repositories, request).await?;
+    let _permit = repositories.indexes.render_permit().await;
+    let work = move || Ok(EncodedDocument { content, bytes: compress(&bytes)?.into() });
+    cached(repositories, request, run_blocking(work).await?).map(Arc::new)
 }
 
 #[cfg(test)]

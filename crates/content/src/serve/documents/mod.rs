@@ -1,6 +1,5 @@
 //! Generated documents: rendered, cached, stored and compressed.
 
-pub mod compressed;
 pub mod digests;
 pub mod document;
 pub mod encoding;

@@ -6,7 +6,6 @@ use formats::r::platform::{Arch, Platform, Target};
 use formats::r::user_agent::{self, ClientSystem, RClient, RVersion, UserAgent};
 use formats::r::version::RMinor;
 
-/// The declaration of a client's platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientPlatform<'a> {
     /// By its `User-Agent`, if it sends one.

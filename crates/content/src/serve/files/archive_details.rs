@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use sha2::Digest;
 
-use crate::serve::{Repositories, task};
+use crate::serve::{Repositories, error};
 use base::model::digest::Sha256;
 use base::model::ids::ReleaseId;
 use formats::r::archive::{self, ArchiveError, Limits};
@@ -24,7 +24,6 @@ const MAX_INFLATED_BYTES: u64 = 512 << 20;
 /// Releases whose archive was read since the start; they are not read again.
 pub(in crate::serve) type Cache = quick_cache::sync::Cache<ReleaseId, ()>;
 
-/// Maximum number of entries of the [`Cache`].
 pub(in crate::serve) const CACHE_ENTRIES: usize = 50_000;
 
 /// A stored archive that may contain more details than are known.
@@ -35,14 +34,12 @@ pub(in crate::serve) struct UnreadArchive {
     pub(in crate::serve) size: u64,
 }
 
-/// The details read from an archive.
 struct ArchiveDetails {
     description: Vec<u8>,
     system_requirements: Option<String>,
     readme: Option<(Sha256, Bytes)>,
 }
 
-/// An error of reading the details from an archive.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::serve) enum DetailsError {
     #[error(transparent)]
@@ -113,7 +110,6 @@ async fn store(repositories: &Repositories, archive: UnreadArchive) -> Result<()
     Ok(())
 }
 
-/// Reads the README of a stored archive.
 pub(in crate::serve) async fn readme(
     repositories: &Repositories,
     key: &Key,
@@ -131,7 +127,7 @@ pub(in crate::serve) async fn name_and_version(
     }
     let bytes = repositories.state.storage.read(key).await?;
     let limits = Limits { inflated: MAX_INFLATED_BYTES, ..Limits::default() };
-    let result = task::run_blocking(move || archive::read_identity(&bytes[..], None, limits)).await?;
+    let result = error::run_blocking(move || archive::read_identity(&bytes[..], None, limits)).await?;
     Ok(Some(result.map(|identity| (identity.name, identity.version))))
 }
 
@@ -139,7 +135,7 @@ async fn read_stored(repositories: &Repositories, key: &Key) -> Result<ArchiveDe
     // An archive that cannot be read is not read again, so its bytes must be right.
     let bytes = repositories.fetches.integrity.read_verified(key).await?;
     let bytes = bytes.ok_or_else(|| StorageError::NotFound(key.path()))?;
-    Ok(task::run_blocking(move || read(&bytes)).await??)
+    Ok(error::run_blocking(move || read(&bytes)).await??)
 }
 
 fn read(bytes: &Bytes) -> Result<ArchiveDetails, ArchiveError> {

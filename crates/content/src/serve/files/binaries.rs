@@ -15,17 +15,17 @@ use base::model::time::Timestamp;
 use formats::r::layout::IndexFormat;
 use formats::r::platform::Platform;
 use formats::r::version::RMinor;
-use runtime::catalog::{BINARY_ROLE, Catalog};
+use runtime::catalog::Catalog;
 use runtime::state::State;
+use store::db::tree::Role;
 use store::db::{self, binary::Binary};
 
-/// Returns label, tree and newest published step of each binary list of a source; lists without a published
-/// step are left out.
+/// Returns label, tree and newest published step of each binary list of a source that has a published step.
 pub(in crate::serve) fn heads(
     catalog: &Catalog,
     source: SourceId,
 ) -> impl Iterator<Item = (&str, TreeId, Seq)> {
-    let is_list = move |tree: &&runtime::catalog::Tree| tree.source == source && tree.role == BINARY_ROLE;
+    let is_list = move |tree: &&runtime::catalog::Tree| tree.source == source && tree.role == Role::Binary;
     let lists = catalog.trees.iter().filter(is_list);
     lists.filter_map(|tree| Some((tree.label.as_str(), tree.id, tree.steps.last()?.seq)))
 }
@@ -62,8 +62,7 @@ fn end_of(state: &State, snapshot: Snapshot) -> Timestamp {
     }
 }
 
-/// Returns the binary to serve instead of a source package, if there is one. May query servers that negotiate
-/// binaries.
+/// Returns the binary to serve instead of a source package, if there is one. May query servers that negotiate binaries.
 ///
 /// # Errors
 /// Database errors; [`RepoError::Upstream`] when no server answered.
@@ -111,8 +110,7 @@ pub async fn find_by_digest(
     Ok(discovered_binary.map(|discovered_binary| source.with_discovered_binary(discovered_binary, platform)))
 }
 
-/// Returns the index of a point with binaries: of all packages if `with_source_packages` is true, otherwise
-/// only of those with a binary.
+/// Returns the index of a point with binaries: of all packages, or only of those with a binary.
 pub fn document(
     state: &State,
     point: &Point,
@@ -131,8 +129,7 @@ pub fn document(
     if with_source_packages { RDocument::Packages(format) } else { RDocument::Empty(format) }
 }
 
-/// Returns true if there may be binaries for a distribution and a version of R: a source has a list of them,
-/// or the version is configured.
+/// Returns true if there may be binaries for a distribution and R: a source lists them, or R is configured.
 pub fn may_exist(state: &State, distribution: &str, r: RMinor) -> bool {
     let label = format!("{r}-{distribution}");
     let is_configured = state.config.load().platforms.r_versions.contains(&r.to_string());
@@ -144,5 +141,5 @@ pub fn has_binary_list(catalog: &Catalog, is_match: impl Fn(&str) -> bool) -> bo
     catalog
         .trees
         .iter()
-        .any(|tree| tree.role == BINARY_ROLE && !tree.steps.is_empty() && is_match(&tree.label))
+        .any(|tree| tree.role == Role::Binary && !tree.steps.is_empty() && is_match(&tree.label))
 }

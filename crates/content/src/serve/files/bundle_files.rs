@@ -1,5 +1,5 @@
 //! Serves package files directly from a bundle in a local directory, without a second copy, after verifying their
-//! digest.
+//! digest. READMEs are read from the bundle on request because the archives are not stored.
 
 use std::fs::{File, Metadata};
 use std::ops::Range;
@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
+use parking_lot::Mutex;
 use sha2::Digest;
 
 use super::bundles;
 use super::located::{FileBody, LocatedFile, OpenFile};
-use crate::serve::{RepoError, Repositories, task};
+use crate::serve::{RepoError, Repositories, error};
 use base::model::digest::Sha256;
+use base::model::ids::TreeId;
 use store::storage::memory_cache::{MAX_OBJECT_SIZE, MemoryCache};
 use store::storage::{self, Content, Reservation, StorageError};
 use upstream::transport::dir::InPlaceFile;
@@ -24,8 +26,7 @@ use upstream::{Mirror, UpstreamError};
 const DIGEST_ENTRIES: usize = 200_000;
 /// Read size while a file is hashed, in bytes.
 const READ_BYTES: usize = 1 << 20;
-/// Minimum interval between checks of a file whose bytes are in memory: for popular files the check takes longer than
-/// the response.
+/// Minimum interval between checks of a file in memory: for popular files the check takes longer than the response.
 const RECHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(in crate::serve) struct VerifiedFiles {
@@ -239,5 +240,56 @@ fn digest_of(file: &File, path: &Path) -> Result<Sha256, StorageError> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, RepoError> {
-    Ok(task::run_blocking(work).await??)
+    Ok(error::run_blocking(work).await??)
+}
+
+/// Maximum length of a README that is returned, in bytes.
+pub(in crate::serve) const README_LIMIT: u64 = 1 << 20;
+
+/// Cached READMEs, and the last error.
+#[derive(Default)]
+pub(in crate::serve) struct ReadmeCache {
+    /// READMEs by the digest of the package file; an empty text for a package without a README.
+    texts: MemoryCache<Sha256, Bytes>,
+    last_error: Mutex<String>,
+}
+
+/// Returns the README of a package file of a tree that is in a bundle. Errors are only logged: a response
+/// without a README is better than none.
+pub(in crate::serve) async fn read(
+    repositories: &Repositories,
+    tree: TreeId,
+    file: Sha256,
+) -> Option<Vec<u8>> {
+    let (mirror, product) = bundles::of_tree(repositories, tree, None)?;
+    let cached_text = || repositories.files.readmes.texts.get(&file);
+    let text = match cached_text() {
+        Some(text) => text,
+        None => {
+            // One README at a time: decompression is CPU-bound.
+            let _guard = repositories.files.archive_lock.lock().await;
+            match cached_text() {
+                Some(text) => text,
+                None => {
+                    let readme = mirror.readme(&product, file).await;
+                    let readme = readme.map_err(|error| log_error(repositories, &error.to_string())).ok()?;
+                    let text = readme.filter(|text| text.len() as u64 <= README_LIMIT);
+                    // The allocation is exactly as large as the text.
+                    let text = Bytes::from(text.unwrap_or_default().into_bytes().into_boxed_slice());
+                    repositories.files.readmes.texts.insert(file, text.clone());
+                    text
+                }
+            }
+        }
+    };
+    (!text.is_empty()).then(|| text.to_vec())
+}
+
+/// Logs an error once, not for each package.
+fn log_error(repositories: &Repositories, error: &str) {
+    let mut last = repositories.files.readmes.last_error.lock();
+    if *last != error {
+        tracing::warn!(error, "could not read READMEs of the bundle; packages are listed without them");
+        error.clone_into(&mut last);
+    }
 }

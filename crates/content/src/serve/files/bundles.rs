@@ -19,7 +19,6 @@ use runtime::catalog::Tree;
 /// The bundles of the current configuration, shared.
 pub(in crate::serve) type SharedBundles = ArcSwapOption<Bundles>;
 
-/// The bundles of a configuration.
 pub(in crate::serve) struct Bundles {
     config: Arc<Config>,
     upstream: Arc<Upstream>,
@@ -78,8 +77,7 @@ impl BundleFile {
     }
 }
 
-/// Returns the location of a file in a bundle; `None` when packages come from elsewhere, or the file is served from
-/// storage.
+/// Returns the location of a file in a bundle; `None` if packages come from elsewhere or from storage.
 pub(in crate::serve) fn of_file(repositories: &Repositories, located: &LocatedFile) -> Option<BundleFile> {
     if located.stored || located.sha256.is_none() || !upstream::may_be_fetched(&repositories.state, located) {
         return None;

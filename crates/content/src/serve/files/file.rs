@@ -1,5 +1,4 @@
-//! Locates package files by point and path, and serves them from storage, from a bundle, or from a fetch in
-//! progress.
+//! Locates package files by point and path, and serves them from storage, from a bundle, or from a fetch in progress.
 //!
 //! A file in storage is compared with its digest once per process (`fetch::integrity`). Located files are cached,
 //! because a step never changes.
@@ -16,8 +15,8 @@ use crate::fetch::integrity::IntegrityError;
 use crate::fetch::{self, Delivery, FetchOutcome, Subscriber};
 use crate::serve::python::wheel_metadata;
 use crate::serve::selection::allowed::{View, blocked};
-use crate::serve::selection::{name_guards, owner, policies};
-use crate::serve::{RepoError, Repositories, task};
+use crate::serve::selection::{allowed, name_guards, policies};
+use crate::serve::{RepoError, Repositories, error};
 use base::model::change::LifeState;
 use base::model::ids::SourceId;
 use base::model::language::Language;
@@ -32,7 +31,6 @@ pub(in crate::serve) type Cache = quick_cache::sync::Cache<FileKey, LocatedFile>
 /// Maximum number of entries of the [`Cache`], several hundred bytes each.
 pub(in crate::serve) const CACHE_ENTRIES: usize = 20_000;
 
-/// The cache key of a located file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::serve) struct FileKey {
     trees: Vec<PointTree>,
@@ -40,10 +38,9 @@ pub(in crate::serve) struct FileKey {
     in_archive: bool,
 }
 
-/// Finds `src/contrib[/path]/{file}` or `src/contrib/Archive/{package}/{file}` at a point. `in_archive`
-/// states which address was used; both addresses find a release in either state, so that an index read
-/// shortly before a new version was published still refers to existing files. Only the owner of the name is
-/// searched.
+/// Finds `src/contrib[/path]/{file}` or `src/contrib/Archive/{package}/{file}` at a point. `in_archive` states which
+/// address was used; both addresses find a release in either state, so that an index read shortly before a new version
+/// was published still refers to existing files. Only the owner of the name is searched.
 ///
 /// # Errors
 /// [`RepoError::NotFound`]; [`RepoError::Guarded`] if a name guard hides the package;
@@ -66,7 +63,7 @@ pub async fn locate(
         .state
         .db
         .read(move |c| {
-            let Some(tree) = owner::owner(c, &trees, &name)? else { return Ok(None) };
+            let Some(tree) = allowed::owner(c, &trees, &name)? else { return Ok(None) };
             let preferred_state = if in_archive { LifeState::Archived } else { LifeState::Listed };
             let mut row = None;
             for state in [Some(preferred_state), None] {
@@ -186,7 +183,7 @@ async fn open_fetched(
     let current_progress = progress
         .wait_for(|p| if waits_for_end { p.outcome.is_some() } else { p.can_answer() })
         .await
-        .map_err(|_| RepoError::Storage(task::stopping()))?
+        .map_err(|_| RepoError::Storage(error::stopping()))?
         .clone();
     match current_progress.outcome {
         Some(FetchOutcome::Failed(error)) => return Err(fetch_error(repositories, located, error).await),
@@ -204,9 +201,6 @@ async fn open_fetched(
 
 /// Checks for the errors of [`open`] that are known without reading the whole file and without a request to
 /// the mirror. Compares the size of a stored file, and its digest only if it is known to be wrong.
-///
-/// # Errors
-/// Those of [`open`].
 pub async fn check(repositories: &Repositories, located: &LocatedFile) -> Result<(), RepoError> {
     let stored_error = match located.key() {
         Some(key) => {
@@ -245,8 +239,7 @@ pub async fn store(repositories: &Repositories, located: &LocatedFile) -> Result
     }
 }
 
-/// Returns true if a located file can be served without fetching it: from storage, or from a bundle under its
-/// digest.
+/// Returns true if a located file can be served without fetching it: from storage, or from a bundle under its digest.
 pub fn is_local(repositories: &Repositories, located: &LocatedFile) -> bool {
     located.stored || bundles::of_file(repositories, located).is_some()
 }
@@ -293,8 +286,7 @@ async fn open_for_client(
     Ok(with_transfer(repositories, open, *key))
 }
 
-/// Marks the object of an open file as being transferred until its stream is dropped. Bytes in memory do not depend on the
-/// object.
+/// Marks the object of an open file as being transferred until its stream is dropped; bytes in memory need no mark.
 fn with_transfer(repositories: &Repositories, open: OpenFile, key: Key) -> OpenFile {
     let body = match open.body {
         FileBody::Stream(stream) => {
@@ -322,7 +314,6 @@ async fn is_evicted(
     Ok(repositories.state.db.read(move |c| db::file::is_evicted(c, file)).await?)
 }
 
-/// Checks that the stored bytes of a file have its digest.
 async fn check_integrity(
     repositories: &Repositories,
     located: &LocatedFile,

@@ -43,12 +43,10 @@ pub struct LocatedFile {
     pub warning: Option<Arc<str>>,
     /// The platform of a binary; `None` for a source package.
     pub(in crate::serve) platform: Option<Platform>,
-    /// The tree that contains it.
     pub(in crate::serve) tree: PointTree,
     pub(in crate::serve) row: ReleaseFile,
 }
 
-/// The body of an opened file.
 pub enum FileBody {
     Memory(Bytes),
     /// Bytes from storage, or from a fetch that holds back the last 64 KiB until the file is verified. On an
@@ -60,8 +58,7 @@ pub enum FileBody {
 pub struct OpenFile {
     /// Size of the whole file; `None` only while it is fetched from a mirror that declares no size.
     pub size: Option<u64>,
-    /// The range in the body; `None` for the whole file (also if the requested range begins far beyond the fetched
-    /// bytes).
+    /// The range in the body; `None` for the whole file (also for a range far beyond the fetched bytes).
     pub range: Option<Range<u64>>,
     pub body: FileBody,
 }
@@ -85,7 +82,6 @@ impl LocatedFile {
         }
     }
 
-    /// Returns the source of the tree that contains it.
     pub fn source(&self) -> SourceId {
         self.tree.source
     }
@@ -95,17 +91,14 @@ impl LocatedFile {
         self.row.revision
     }
 
-    /// Returns the tree that contains it.
     pub(in crate::serve) fn tree(&self) -> PointTree {
         self.tree
     }
 
-    /// Returns the id of its file row.
     pub(in crate::serve) fn file(&self) -> FileId {
         self.row.file
     }
 
-    /// Returns the ids of its package and release.
     pub(in crate::serve) fn release(&self) -> (PackageId, ReleaseId) {
         (self.row.package, self.row.release)
     }

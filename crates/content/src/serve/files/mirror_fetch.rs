@@ -3,7 +3,7 @@
 use super::located::LocatedFile;
 use super::upstream;
 use crate::fetch::{Delivery, FetchError, FetchOutcome, FetchRequest, Subscriber};
-use crate::serve::{RepoError, Repositories, task};
+use crate::serve::{RepoError, Repositories, error};
 use ::upstream::UpstreamError;
 use base::model::ids::SourceId;
 use store::db;
@@ -65,7 +65,7 @@ pub(in crate::serve) async fn fetch_to_storage(
             "the fetched file could not be stored; the server log has the reason".to_owned(),
         ))),
         Some(FetchOutcome::Failed(error)) => Err(fetch_error(repositories, located, error).await),
-        None => Err(task::stopping().into()),
+        None => Err(error::stopping().into()),
     }
 }
 

@@ -9,7 +9,6 @@ pub mod file;
 pub mod located;
 pub(in crate::serve) mod mirror_fetch;
 pub mod package_files;
-pub(in crate::serve) mod readmes;
 pub mod remote_binaries;
 pub mod stored_again;
 pub(in crate::serve) mod upstream;
@@ -19,13 +18,12 @@ use tokio::sync::Mutex;
 
 pub(in crate::serve) struct FileCaches {
     located: file::Cache,
-    /// Bundles from which packages are served.
     bundles: bundles::SharedBundles,
     /// Bundle files whose digest was verified.
     verified: bundle_files::VerifiedFiles,
     binary_probes: remote_binaries::ProbeCache,
     read_archives: archive_details::Cache,
-    readmes: readmes::ReadmeCache,
+    readmes: bundle_files::ReadmeCache,
     /// Held while an archive, or a README of a bundle, is read.
     archive_lock: Mutex<()>,
 }
@@ -38,7 +36,7 @@ impl FileCaches {
             verified: bundle_files::VerifiedFiles::default(),
             binary_probes: remote_binaries::ProbeCache::new(remote_binaries::CACHE_ENTRIES),
             read_archives: archive_details::Cache::new(archive_details::CACHE_ENTRIES),
-            readmes: readmes::ReadmeCache::default(),
+            readmes: bundle_files::ReadmeCache::default(),
             archive_lock: Mutex::default(),
         }
     }

@@ -9,7 +9,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::serve::{RepoError, Repositories, task};
+use crate::serve::{RepoError, Repositories, error};
 use formats::r::archive::{ArchiveError, Limits, MemberKind, Members};
 use formats::r::zip::{Zip, ZipFormat};
 use store::storage::{Key, memory_cache};
@@ -43,8 +43,7 @@ const MAX_PATH: usize = 1_000;
 const RETRY_AFTER: u64 = 5;
 /// Maximum time that a request waits for its archive to be read.
 const MAX_WAIT: Duration = Duration::from_secs(30);
-/// Maximum number of requests that read an archive or wait for one. A browser requests all figures of a README at once over
-/// HTTP/2.
+/// Maximum number of requests that read an archive or wait: over HTTP/2, browsers request all figures at once.
 const MAX_REQUESTS: usize = 1_000;
 
 /// Limits the archives that are read concurrently: decompression is CPU-bound.
@@ -106,7 +105,6 @@ pub struct PackageFiles {
     pub total: usize,
 }
 
-/// The contents of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileText {
     /// Its path below the folder of the package.
@@ -143,9 +141,6 @@ pub async fn list(
 }
 
 /// Returns the first of these files, by the order of `paths`, that the archive has.
-///
-/// # Errors
-/// As [`list`].
 pub async fn first(
     repositories: &Arc<Repositories>,
     archive: StoredArchive,
@@ -166,8 +161,7 @@ pub async fn first(
     .await
 }
 
-/// Returns true if a path has the form of those of figures: a raster image. Vector images are excluded, because they may
-/// contain scripts.
+/// Returns true for the path of a raster image. Vector images are excluded, because they may contain scripts.
 pub fn is_figure(path: &str) -> bool {
     let extension = path.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
     extension.is_some_and(|extension| ["png", "jpg", "jpeg", "gif", "webp"].contains(&extension.as_str()))
@@ -206,11 +200,7 @@ pub async fn figures(
     Ok(figures)
 }
 
-/// Returns the media type and the bytes of a figure; `None` if the archive has no such file, or one that is larger or no
-/// raster image.
-///
-/// # Errors
-/// As [`list`].
+/// Returns media type and bytes of a figure; `None` for a missing or larger file, or no raster image.
 pub async fn figure(
     repositories: &Arc<Repositories>,
     archive: StoredArchive,
@@ -289,7 +279,7 @@ async fn read_for<T: Send + 'static>(
     let _request = request;
     let permit = permit(&READS).await?;
     let bytes = repositories.state.storage.read(&archive.key).await?;
-    let result = task::run_blocking(move || {
+    let result = error::run_blocking(move || {
         // Held by the task, which continues after its client disconnects.
         let _permit = permit;
         read(&bytes)
@@ -300,8 +290,7 @@ async fn read_for<T: Send + 'static>(
 /// Reads the beginning of a file, at most this number of bytes.
 type ReadStart<'a> = &'a mut dyn FnMut(u64) -> Result<Vec<u8>, ArchiveError>;
 
-/// Calls `visit` with the path, the size in bytes and the beginning of each file that an address can name, until it returns
-/// `Break`.
+/// Calls `visit` with path, size in bytes and beginning of each file with an address, until it returns `Break`.
 fn for_each_file(
     bytes: &[u8],
     kind: ArchiveKind,

@@ -14,7 +14,6 @@ use super::located::LocatedFile;
 use super::{archive_details, upstream};
 use crate::serve::{RepoError, Repositories};
 
-/// The reason why an object was not stored again.
 #[derive(Debug, thiserror::Error)]
 pub enum RepairError {
     /// No mirror has the object, and storage has no archive from which it could be extracted.
@@ -26,7 +25,6 @@ pub enum RepairError {
     /// The mirror does not deliver the object now, or it cannot be stored.
     #[error("{0}")]
     Failed(String),
-    /// An error of the database or of storage.
     #[error(transparent)]
     Repo(#[from] RepoError),
 }
@@ -81,8 +79,7 @@ impl From<FetchError> for RepairError {
     }
 }
 
-/// Stores bytes in place of an object, which may have the same size: a damaged object that could not be moved to
-/// the directory `damaged`.
+/// Stores bytes in place of an object, which may have the same size: a damaged one that could not be moved away.
 async fn replace(repositories: &Repositories, key: &Key, bytes: &[u8]) -> Result<(), StorageError> {
     let storage = &repositories.state.storage;
     let mut spool = storage.spool(key.class()).await?;

@@ -13,9 +13,6 @@ use store::storage::{Key, StorageError};
 const DELAYS: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
 
 /// Calls `attempt`, which reads an object, and calls it again if the object was not found and then became visible.
-///
-/// # Errors
-/// Those of `attempt`; the storage cannot be read.
 pub(in crate::serve) async fn when_visible<T, F: Future<Output = Result<T, RepoError>>>(
     repositories: &Repositories,
     located: &LocatedFile,
@@ -31,12 +28,8 @@ pub(in crate::serve) async fn when_visible<T, F: Future<Output = Result<T, RepoE
     }
 }
 
-/// Waits until an object that was not found is visible, at most the sum of [`DELAYS`], and returns whether it
-/// is. Does not wait if no other server can have stored it, if a mirror has the file, or if the object is
-/// known to be lost.
-///
-/// # Errors
-/// The storage cannot be read.
+/// Waits until an object that was not found is visible, at most the sum of [`DELAYS`], and returns whether it is. Does
+/// not wait if no other server can have stored it, if a mirror has the file, or if the object is known to be lost.
 async fn becomes_visible(
     repositories: &Repositories,
     located: &LocatedFile,

@@ -28,8 +28,7 @@ use store::db::{self, Conn, DbError};
 /// Maximum number of pages, or of metadata files, that are read concurrently for a plan.
 pub(super) const CONCURRENT_READS: usize = 8;
 
-/// Returns the files of a project that a tree lists, without blocked ones; for a curated source, the allowed
-/// files of its base.
+/// Returns the files of a project without blocked ones; for a curated source, the allowed files of its base.
 pub(in crate::serve) fn of_project(
     c: &mut dyn Conn,
     view: &View,
@@ -174,9 +173,8 @@ pub fn base_state(state: &State, snapshot: Snapshot) -> Result<BaseState, RepoEr
     })
 }
 
-/// Returns the stored facts about the projects of a definition. If only some files of a project are allowed,
-/// the page of the project is first read from the index, unless it is known for that time; eight pages are
-/// read at a time.
+/// Returns the stored facts about the projects of a definition. If only some files of a project are allowed, the page
+/// of the project is first read from the index, unless it is known for that time; eight pages are read at a time.
 pub async fn base_projects(
     repositories: &Repositories,
     base: Base,
@@ -286,12 +284,10 @@ pub(super) async fn read_pages(
 /// The files of a project that a definition allows and clients cannot download.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockedFiles {
-    /// The number of files that block rules hide in the repository that hides most; `None` if a name guard hides all
-    /// files.
+    /// The number of hidden files in the repository that hides most; `None` if a name guard hides all files.
     pub count: Option<usize>,
     /// The repository and the reason of one of the files, or the name guard.
     pub reason: String,
-    /// What an administrator can do.
     pub remedy: &'static str,
 }
 

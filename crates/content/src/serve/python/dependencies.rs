@@ -11,7 +11,7 @@ use super::metadata::{self, ReleaseMetadata};
 use crate::pypi::PageError;
 use crate::serve::selection::allowed::{self, View};
 use crate::serve::selection::name_guards;
-use crate::serve::{BlockedRelease, RepoError, Repositories, task};
+use crate::serve::{BlockedRelease, RepoError, Repositories, error};
 use base::model::ids::{RepoId, SourceId};
 use base::model::language::Language;
 use base::model::point::{Base, Point};
@@ -67,7 +67,7 @@ async fn choose(
         let versions = search.choose(&projects);
         (search, projects, versions)
     };
-    match task::run_blocking(work).await? {
+    match error::run_blocking(work).await? {
         (search, projects, Ok(versions)) => Ok((search, projects, versions)),
         (.., Err(error)) => Err(RepoError::Invalid(format!(
             "{error}; leave out --dependencies, and name the packages of a lock file"
@@ -95,7 +95,6 @@ impl Reader<'_> {
         Reader { repositories, source, base, views, has_unrestricted }
     }
 
-    /// Reads the files of projects.
     async fn projects(&self, names: Vec<NormalName>) -> Result<Projects, RepoError> {
         let (mut projects, mut admitted) = (Projects::new(), Vec::new());
         for name in names {
@@ -208,8 +207,7 @@ fn project_file(file: ListedFile) -> ProjectFile {
     }
 }
 
-/// Returns the requirements that metadata states. A source distribution may state none although a wheel that is built
-/// from it has some.
+/// Returns the requirements of metadata. A source distribution may state none although its wheel has some.
 fn requirements(read: &ReleaseMetadata) -> VersionMetadata {
     let metadata = &read.metadata;
     let is_dynamic = || metadata.dynamic.iter().any(|field| field.eq_ignore_ascii_case("requires-dist"));

@@ -1,8 +1,10 @@
-//! The releases of a project, for the details of a package in the public API and the JSON API of PyPI.
+//! The releases of a project, for the details of a package in the public API and the JSON API of PyPI, and their files in
+//! storage, for the pages of their contents.
 
-use super::file::{LocatedPage, RequestBudget, find_page};
+use super::file::{LocatedPage, RequestBudget, find_page, locate};
 use super::names::newest;
 use super::{curated, owner};
+use crate::serve::files::package_files::{ArchiveKind, StoredArchive};
 use crate::serve::selection::allowed::{self, View};
 use crate::serve::selection::{name_guards, policies};
 use crate::serve::{BlockedRelease, RepoError, Repositories};
@@ -11,18 +13,18 @@ use base::model::language::Language;
 use base::model::point::Point;
 use base::model::time::Timestamp;
 use formats::python::facts::FileFacts;
+use formats::python::file_name::{FileKind, FileName};
+use formats::python::layout::FilePart;
 use formats::python::name::NormalName;
 use formats::python::version::Version;
 use store::db;
 use store::db::python_file::ListedFile;
 
-/// A project at a point.
 #[derive(Clone, Debug)]
 pub struct ProjectDetail {
     pub project: NormalName,
     /// The name as the owner writes it.
     pub display_name: String,
-    /// The source that owns it.
     pub source: SourceId,
     /// The package list of the source.
     pub tree: TreeId,
@@ -79,8 +81,7 @@ pub async fn project(
     project_within(repositories, point, name, version, None).await
 }
 
-/// Like [`project`]; with a budget, the page of the project is requested from its index only while the budget
-/// lasts.
+/// Like [`project`]; with a budget, the page of the project is requested from its index only while the budget lasts.
 ///
 /// # Errors
 /// As [`project`]; [`RepoError::NotFound`] also for a project about which nothing is known.
@@ -113,13 +114,11 @@ pub struct ProjectReleases {
 }
 
 impl ProjectReleases {
-    /// Returns the source that owns the project.
     pub fn source(&self) -> Option<SourceId> {
         self.page.point.trees.first().map(|tree| tree.source)
     }
 
-    /// Returns the name as the owner writes it: as the files of this release state it, otherwise as the list of the index
-    /// does.
+    /// Returns the name as the owner writes it: in the files of this release, else on the list of the index.
     pub fn display_name(&self, release: Option<&ProjectRelease>) -> String {
         let of_file = release.and_then(|release| release.facts().find_map(|facts| facts.name));
         of_file.or_else(|| self.list_name.clone()).unwrap_or_else(|| self.project.to_string())
@@ -277,6 +276,52 @@ fn releases(files: Vec<ListedFile>) -> Vec<ProjectRelease> {
         ProjectRelease { version, files }
     };
     releases.into_iter().map(release).collect()
+}
+
+/// Maximum number of files of a release that are searched for in storage: each is a query.
+const MAX_FILES: usize = 100;
+
+/// A wheel or source distribution.
+#[derive(Clone, Debug)]
+pub struct Distribution {
+    pub name: String,
+    /// Its size in bytes, if known.
+    pub size: Option<u64>,
+    /// The archive; `None` if it is not in storage, has another format, or is not served.
+    pub archive: Option<StoredArchive>,
+}
+
+/// Returns the first 100 files of a release, in the order of the page of the project.
+pub async fn of_release(
+    repositories: &Repositories,
+    point: &Point,
+    release: &ProjectRelease,
+) -> Result<Vec<Distribution>, RepoError> {
+    let mut distributions = Vec::new();
+    for file in release.files.iter().take(MAX_FILES) {
+        let size = u64::try_from(file.size).ok();
+        let name = FileName::parse(&file.name).ok();
+        let kind = name.as_ref().and_then(|name| match name.kind() {
+            FileKind::Wheel => Some(ArchiveKind::Wheel),
+            FileKind::Sdist => file.name.ends_with(".tar.gz").then_some(ArchiveKind::Tar),
+            _ => None,
+        });
+        let archive = match (name, kind) {
+            (Some(name), Some(kind)) => {
+                match locate(repositories, point, file.sha256, &name, FilePart::Distribution).await {
+                    Ok(located) => located
+                        .key()
+                        .zip(located.size.or(size))
+                        .map(|(key, size)| StoredArchive { key, size, kind }),
+                    Err(RepoError::NotFound(_) | RepoError::Blocked(_) | RepoError::Guarded(_)) => None,
+                    Err(error) => return Err(error),
+                }
+            }
+            _ => None,
+        };
+        distributions.push(Distribution { name: file.name.clone(), size, archive });
+    }
+    Ok(distributions)
 }
 
 #[cfg(test)]

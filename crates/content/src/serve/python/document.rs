@@ -15,21 +15,18 @@ pub(in crate::serve) const RENDERER: u32 = 3;
 /// have the addresses that the index states.
 pub type ProvenanceLinks = Option<Arc<str>>;
 
-/// The generated documents of a point of a Python repository.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PythonDocument {
     /// The names of all projects: `simple/`.
     Root(SimpleFormat),
     /// The page of a project, which the only tree of the point owns: `simple/{project}/`.
     Project(NormalName, SimpleFormat, ProvenanceLinks),
-    /// As [`PythonDocument::Root`] of a point that may still change: with serials; the number is the highest of
-    /// them.
+    /// As [`PythonDocument::Root`] of a point that may still change: with serials; the number is the highest of them.
     LatestRoot(SimpleFormat, Option<u64>),
     /// As [`PythonDocument::Project`] of a point that may still change: with serial and status.
     LatestProject(Box<LatestProject>),
 }
 
-/// The newest page of a project.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LatestProject {
     pub project: NormalName,
@@ -40,14 +37,12 @@ pub struct LatestProject {
     pub state: LatestState,
 }
 
-/// The facts on the newest page of a project besides its files. They have no history: pages of past days do not
-/// contain them.
+/// The facts on the newest page of a project besides its files, without history: not on pages of past days.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LatestState {
     /// The serial of the last change.
     pub serial: Option<u64>,
     pub status: ProjectStatus,
-    /// The reason for the status.
     pub reason: Option<String>,
 }
 
@@ -61,7 +56,6 @@ impl PythonDocument {
         }
     }
 
-    /// Returns the serial of the document, if it has one.
     pub fn last_serial(&self) -> Option<u64> {
         match self {
             PythonDocument::Root(_) | PythonDocument::Project(..) => None,

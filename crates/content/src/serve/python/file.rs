@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::curated;
 use super::document::{LatestProject, LatestState, ProvenanceLinks, PythonDocument};
 use super::owner::{self, IndexPage, OwnedProject};
-use super::serial;
+use super::{curated, serial};
 use crate::pypi::{Priority, Validity};
 use crate::serve::files::located::LocatedFile;
 use crate::serve::selection::allowed::{self, View};
@@ -73,7 +72,6 @@ impl RequestBudget {
     }
 }
 
-/// The page of a project at a point.
 #[derive(Clone, Debug)]
 pub struct LocatedPage {
     /// The point, with only the tree that owns the project.
@@ -185,16 +183,13 @@ pub(super) async fn find_page(
     Ok(LocatedPage { point: Point { trees: vec![tree], ..point.clone() }, is_cacheable: true, latest })
 }
 
-/// The owner of a project at a point.
 struct FoundOwner {
     tree: PointTree,
     /// Whether the project has files in the tree; always false for the tree of an index.
     has_files: bool,
-    /// The page of a project of an index, if its last reading is valid at the point.
     known_page: Option<IndexPage>,
 }
 
-/// Finds the owner of a project.
 async fn find_owner(
     repositories: &Repositories,
     point: &Point,
@@ -293,9 +288,6 @@ pub async fn list_point(repositories: &Repositories, point: Point) -> Result<Poi
 /// Finds a file by its digest and name, or a stored file that belongs to it. A file that was removed or yanked is
 /// still found: lock files refer to it. Only the owner of the project is searched. In a source to which the
 /// repository no longer subscribes, only the files of the snapshot are found.
-///
-/// # Errors
-/// [`RepoError::NotFound`]; database errors.
 pub async fn locate(
     repositories: &Repositories,
     point: &Point,
@@ -405,8 +397,7 @@ pub(super) fn restricted_trees(repositories: &Repositories, point: &Point) -> Ve
     point.trees.iter().map(|tree| tree.base.is_some() || !subscribed.contains(&tree.source)).collect()
 }
 
-/// Returns the guarded projects to which a file of this name may belong: their name is the text before one of its
-/// hyphens.
+/// Returns the guarded projects to which a file may belong: the name is the text before one of its hyphens.
 fn guarded_projects(
     repositories: &Repositories,
     point: &Point,
@@ -463,15 +454,13 @@ fn decide_file(
     allowed::python::decide_file(c, view, &files, position)
 }
 
-/// Returns true if the index has quarantined a project. Its files may be harmful, so they are not served for
-/// lock files either.
+/// Returns true for a quarantined project. Its files may be harmful, so they are not served for lock files either.
 fn is_quarantined(c: &mut dyn Conn, source: SourceId, package: PackageId) -> Result<bool, DbError> {
     let reading = db::pypi::last_reading(c, source, package)?;
     Ok(reading.is_some_and(|reading| reading.status == ProjectStatus::Quarantined.as_str()))
 }
 
-/// Returns the trees at their newest state, which determines the owner of a file that was published after the
-/// point.
+/// Returns the trees at their newest state, which determines the owner of a file that was published after the point.
 fn at_head(views: &[View]) -> Vec<View> {
     views.iter().map(|view| view.at_step(Seq(Seq::OPEN.0 - 1))).collect()
 }

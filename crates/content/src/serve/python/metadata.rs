@@ -12,7 +12,7 @@ use super::detail::ProjectRelease;
 use super::file::{RequestBudget, locate};
 use crate::serve::files::file;
 use crate::serve::files::located::{FileBody, LocatedFile};
-use crate::serve::{RepoError, Repositories, task};
+use crate::serve::{RepoError, Repositories, error};
 use base::model::digest::Sha256;
 use base::model::point::Point;
 use formats::python::archive::{PackageError, SDIST_LIMITS, WHEEL_LIMITS, sdist, wheel};
@@ -30,9 +30,7 @@ const MAX_ARCHIVE: u64 = 32 << 20;
 /// Metadata by the digest of the distribution, which is read once.
 pub(in crate::serve) type Cache = quick_cache::sync::Cache<Sha256, Arc<Metadata>, MetadataWeighter>;
 
-/// Expected number of entries of the [`Cache`].
 const CACHE_ENTRIES: usize = 1000;
-/// Size of the [`Cache`], in bytes.
 const CACHE_BYTES: u64 = 8 << 20;
 /// Size of an entry without the metadata, in bytes.
 const ENTRY_BYTES: usize = 512;
@@ -118,8 +116,7 @@ pub async fn of_release_within(
     None
 }
 
-/// Returns the files whose metadata describes the release: a wheel, and a source distribution in case the
-/// wheel has no METADATA.
+/// Returns the files that describe the release: a wheel, and a source distribution if the wheel has no METADATA.
 fn metadata_files(release: &ProjectRelease) -> impl Iterator<Item = (&ListedFile, FileName)> {
     let files = || release.files.iter().filter_map(|file| Some((file, FileName::parse(&file.name).ok()?)));
     let is_small = |file: &ListedFile| u64::try_from(file.size).is_ok_and(|size| size <= MAX_ARCHIVE);
@@ -229,7 +226,7 @@ async fn read(
             _ => sdist::read_metadata(&mut bytes, &name, SDIST_LIMITS),
         }
     };
-    let (metadata, _) = task::run_blocking(work).await.map_err(|_| ReadError::Shutdown)??;
+    let (metadata, _) = error::run_blocking(work).await.map_err(|_| ReadError::Shutdown)??;
     Ok(metadata)
 }
 

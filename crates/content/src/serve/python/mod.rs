@@ -3,7 +3,6 @@
 pub mod curated;
 pub mod dependencies;
 pub mod detail;
-pub mod distributions;
 pub mod document;
 pub mod file;
 pub mod metadata;
@@ -24,7 +23,6 @@ use base::model::point::Point;
 use base::model::source::SourceKind;
 use runtime::state::State;
 
-/// Returns the language of the packages of a point.
 pub(super) fn language(state: &State, point: &Point) -> Language {
     let catalog = state.catalog.get();
     let kind = point.trees.first().and_then(|tree| catalog.source_kind(tree.source));
@@ -46,14 +44,12 @@ pub(super) fn require_r(state: &State, point: &Point) -> Result<(), RepoError> {
     }
 }
 
-/// The caches of Python projects.
 pub(in crate::serve) struct PythonCaches {
     pub(in crate::serve) preferred_versions: Arc<names::PreferredVersions>,
     metadata: metadata::Cache,
     provenance_requests: provenance::ProvenanceRequests,
     wheel_reads: wheel_metadata::WheelReads,
-    /// Held while a source distribution is fetched and read: separate from that of other archives, because an index may
-    /// send it slowly.
+    /// Held while a source distribution is fetched and read, because an index may send it slowly.
     sdist_lock: tokio::sync::Mutex<()>,
 }
 

@@ -20,8 +20,7 @@ use store::db::{Conn, DbError};
 /// Number of names that are compared sequentially before a binary search.
 const SEQUENTIAL_COMPARISONS: usize = 8;
 
-/// Number of projects whose files are read at a time, so that a page of many projects does not need memory for the files
-/// of all of them.
+/// Number of projects whose files are read at a time, to limit the memory for a page of many projects.
 const CHUNK: usize = 20;
 
 /// The listed projects of a point in the order of their names. An index has a million: their names are in one text, and
@@ -33,11 +32,11 @@ pub(in crate::serve) struct ProjectNames {
     /// For each project the end of its name in `text`, and the position of its tree in the point.
     entries: Vec<(u32, u32)>,
     /// The positions of the projects with a listed version, in order, and these versions. Projects of an index have none.
-    versions: Vec<(usize, ListedVersion)>,
+    versions: Vec<(usize, ProjectListing)>,
 }
 
 /// The version of a project that installers prefer.
-pub(in crate::serve) struct ListedVersion {
+pub(in crate::serve) struct ProjectListing {
     pub(in crate::serve) package: PackageId,
     pub(in crate::serve) version: String,
     pub(in crate::serve) published_at: Option<Timestamp>,
@@ -54,8 +53,7 @@ pub(in crate::serve) struct ProjectFile {
     pub(in crate::serve) is_yanked: bool,
 }
 
-/// Returns the listed projects of a point by name. A project of which block rules hide all files is left out, except one
-/// of an index.
+/// Returns the listed projects by name. One whose files are all blocked is left out, except one of an index.
 pub(in crate::serve) fn names(c: &mut dyn Conn, views: &[View]) -> Result<ProjectNames, DbError> {
     read_names(c, views, |_| Vec::new())
 }
@@ -98,7 +96,7 @@ fn read_names(
         }
         let version = files.remove(&(name.clone(), tree)).and_then(|files| {
             let version = listed_version(&files)?;
-            Some(ListedVersion { files: compared_files(&files), ..version })
+            Some(ProjectListing { files: compared_files(&files), ..version })
         });
         if version.is_some() {
             names.push(&name, position, version);
@@ -107,31 +105,31 @@ fn read_names(
     Ok(names)
 }
 
-fn listed_version(files: &[ListedFile]) -> Option<ListedVersion> {
+fn listed_version(files: &[ListedFile]) -> Option<ProjectListing> {
     let newest = newest(files)?;
     let version = Version::lenient(&newest.version);
     let of_version = files.iter().filter(|file| Version::lenient(&file.version) == version);
     let published_at = of_version.filter_map(|file| FileFacts::read(&file.facts).upload_time()).min();
     let (package, version) = (newest.key.package, newest.version.clone());
-    Some(ListedVersion { package, version, published_at, files: Vec::new() })
+    Some(ProjectListing { package, version, published_at, files: Vec::new() })
 }
 
 impl ProjectNames {
     /// Returns the memory that the names need, in bytes.
     pub(in crate::serve) fn memory(&self) -> usize {
-        let version = |(_, version): &(usize, ListedVersion)| {
+        let version = |(_, version): &(usize, ProjectListing)| {
             let files = version
                 .files
                 .iter()
                 .map(|file| size_of::<ProjectFile>() + file.name.capacity() + file.version.capacity());
-            size_of::<(usize, ListedVersion)>() + version.version.capacity() + files.sum::<usize>()
+            size_of::<(usize, ProjectListing)>() + version.version.capacity() + files.sum::<usize>()
         };
         let versions: usize = self.versions.iter().map(version).sum();
         self.text.capacity() + self.entries.capacity() * size_of::<(u32, u32)>() + versions
     }
 
     /// Adds the next project; `tree` is the position of its tree in the point.
-    pub(in crate::serve) fn push(&mut self, name: &str, tree: usize, version: Option<ListedVersion>) {
+    pub(in crate::serve) fn push(&mut self, name: &str, tree: usize, version: Option<ProjectListing>) {
         // All names of PyPI take about 13 MB.
         let (Ok(tree), Ok(end)) = (u32::try_from(tree), u32::try_from(self.text.len() + name.len())) else {
             return;
@@ -166,8 +164,7 @@ impl ProjectNames {
         None
     }
 
-    /// Returns the names that begin with the same character as a normalized name, and whose length differs by at most
-    /// `difference` characters.
+    /// Returns the names with the same first character, and a length that differs by at most `difference` characters.
     pub(in crate::serve) fn near<'a>(
         &'a self,
         name: &'a str,
@@ -200,13 +197,13 @@ impl ProjectNames {
     }
 
     /// Returns the listed version of a project; `None` for a project of an index.
-    pub(in crate::serve) fn version(&self, position: usize) -> Option<&ListedVersion> {
+    pub(in crate::serve) fn version(&self, position: usize) -> Option<&ProjectListing> {
         let index = self.versions.binary_search_by_key(&position, |(position, _)| *position).ok()?;
         self.versions.get(index).map(|(_, version)| version)
     }
 
     /// Returns the projects with a listed version, and their positions.
-    pub(in crate::serve) fn versions(&self) -> impl Iterator<Item = (usize, &ListedVersion)> {
+    pub(in crate::serve) fn versions(&self) -> impl Iterator<Item = (usize, &ProjectListing)> {
         self.versions.iter().map(|(position, version)| (*position, version))
     }
 }
@@ -338,9 +335,9 @@ pub(in crate::serve) fn newest(files: &[ListedFile]) -> Option<&ListedFile> {
 mod tests {
     use super::*;
 
-    fn version(text: &str) -> ListedVersion {
+    fn version(text: &str) -> ProjectListing {
         let (package, version) = (PackageId(1), text.to_owned());
-        ListedVersion { package, version, published_at: None, files: Vec::new() }
+        ProjectListing { package, version, published_at: None, files: Vec::new() }
     }
 
     #[test]

@@ -20,7 +20,6 @@ use runtime::catalog::Catalog;
 use store::db::pypi::ListedProject;
 use store::db::{self, Conn, DbError};
 
-/// A project at a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::serve) struct OwnedProject {
     /// The project; `None` if it has not been requested yet: it is on the list of an index.
@@ -59,8 +58,7 @@ pub(in crate::serve) fn owner(
     Ok(None)
 }
 
-/// Returns true if the projects of a tree come from an index, directly or through a curated source: they are known
-/// before their files.
+/// Returns true if the projects of a tree come, also through a curated source, from an index: known before their files.
 pub(in crate::serve) fn is_index(tree: &PointTree) -> bool {
     tree.listing().source == SourceId::PYPI
 }
@@ -97,7 +95,6 @@ fn each_of_index(
     }
 }
 
-/// The page of a project of an index.
 pub(in crate::serve) struct IndexPage {
     /// The tree at the newest change up to the requested sequence number: equal on all days between two changes. For a
     /// curated source, its base is at that change, because another step may allow different files. A quarantined
@@ -116,9 +113,9 @@ pub(in crate::serve) fn index_page(
     is_complete: bool,
 ) -> Result<IndexPage, DbError> {
     let listing = tree.listing();
-    let at = |seq: Seq| match tree.base {
-        Some(base) => PointTree { base: Some(Base { seq, ..base }), ..tree },
-        None => PointTree { seq, ..tree },
+    let at = |state: PageState| match tree.base {
+        Some(base) => PointTree { base: Some(Base { seq: state.seq(), ..base }), ..tree },
+        None => PointTree { seq: state.seq(), ..tree },
     };
     // A curated source has no serials, see `serial`.
     let changed_at = match tree.base {
@@ -129,7 +126,7 @@ pub(in crate::serve) fn index_page(
     let Some(package) = db::package::by_name(c, tree.source, project.as_str())? else {
         let latest =
             LatestState { serial: serial::of_index(changed_at, None, tree), ..LatestState::default() };
-        return Ok(IndexPage { tree: at(NO_FILES), latest });
+        return Ok(IndexPage { tree: at(PageState::Empty), latest });
     };
     let reading = db::pypi::last_reading(c, listing.source, package)?;
     let changed = db::python_file::last_change(c, listing.tree, listing.seq, package)?;
@@ -137,22 +134,48 @@ pub(in crate::serve) fn index_page(
     let reason =
         reading.and_then(|reading| reading.reason).map(|reason| reason.chars().take(MAX_REASON).collect());
     let latest = LatestState { serial: serial::of_index(changed_at, changed, tree), status, reason };
-    let seq = match status {
-        ProjectStatus::Quarantined => QUARANTINED,
+    let state = match status {
+        ProjectStatus::Quarantined => PageState::Quarantined,
         ProjectStatus::Active | ProjectStatus::Archived | ProjectStatus::Deprecated => {
-            changed.unwrap_or(NO_FILES)
+            changed.map_or(PageState::Empty, PageState::At)
         }
     };
-    Ok(IndexPage { tree: at(seq), latest })
+    Ok(IndexPage { tree: at(state), latest })
 }
 
 /// Maximum length of the reason for a status, in characters.
 const MAX_REASON: usize = 500;
 
-/// A sequence number before all files.
-const NO_FILES: Seq = Seq(-1);
-/// As [`NO_FILES`], for the page of a quarantined project.
-pub(in crate::serve) const QUARANTINED: Seq = Seq(-2);
+/// The files of the page of a project of an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::serve) enum PageState {
+    /// The files listed at a sequence number.
+    At(Seq),
+    /// None: the index never listed a file.
+    Empty,
+    /// None, because the index quarantined the project.
+    Quarantined,
+}
+
+impl PageState {
+    /// Returns the state of a page in the tree of a point.
+    pub(in crate::serve) fn of(listing: &PointTree) -> PageState {
+        match listing.seq {
+            Seq(-1) => PageState::Empty,
+            Seq(-2) => PageState::Quarantined,
+            seq => PageState::At(seq),
+        }
+    }
+
+    /// Returns the number in the tree and in keys. Those of an index are times: no file is listed at a negative one.
+    fn seq(self) -> Seq {
+        match self {
+            PageState::At(seq) => seq,
+            PageState::Empty => Seq(-1),
+            PageState::Quarantined => Seq(-2),
+        }
+    }
+}
 
 /// Returns the listed projects of a point in the order of their names, each with its owner.
 pub(in crate::serve) fn listed(

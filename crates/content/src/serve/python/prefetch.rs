@@ -34,7 +34,6 @@ pub struct Scope {
     views: Vec<View>,
 }
 
-/// The chosen files of a project.
 #[derive(Debug, Default)]
 pub struct ChosenFiles {
     /// The versions of the files, the highest first.

@@ -24,16 +24,15 @@ use formats::python::facts::FileFacts;
 use formats::python::file_name::FileName;
 use formats::python::layout::FilePart;
 use formats::python::provenance::{MAX_PROVENANCE, check};
-use store::db::attached_file;
+use store::db::attached_file::{self as rows, ProvenanceObject};
 use store::db::blob::{self, Blob};
-use store::db::provenance::{self as rows, ProvenanceObject};
 use store::db::python_file::FileRole;
-use store::db::{Conn, DbError};
+use store::db::{Conn, DbError, attached_file};
 use store::storage::{Key, StorageError};
 use upstream::{FileRequest, FileResponse, UpstreamError};
 
-/// Age from which a stored object is requested again, in microseconds: an index may add attestations.
-const MAX_AGE: i64 = 86_400 * SECOND;
+/// Age from which a stored object is requested again: an index may add attestations.
+const MAX_AGE: Duration = Duration::from_secs(86_400);
 /// Number of objects that are requested at the same time.
 const CONCURRENCY: usize = 4;
 /// Time for which an object that could not be read is not requested again.
@@ -97,11 +96,11 @@ pub async fn object(
         return uploaded(repositories, point, sha256, file).await;
     }
     let (state, id) = (&repositories.state, located.file());
-    let row = state.db.read(move |c| rows::find(c, id)).await?;
+    let row = state.db.read(move |c| attached_file::find(c, id)).await?;
     let facts = row.as_ref().map(|row| FileFacts::read(&row.facts)).unwrap_or_default();
     let stored = row.and_then(|row| row.object);
     let now = (state.clock)();
-    let is_recent = |object: &&ProvenanceObject| now.0.saturating_sub(object.stored_at.0) < MAX_AGE;
+    let is_recent = |object: &&ProvenanceObject| now.since(object.stored_at) < MAX_AGE;
     if let Some(object) = stored.as_ref().filter(is_recent) {
         match read(repositories, object).await {
             Ok(bytes) => return Ok(bytes),

@@ -5,7 +5,7 @@ use std::io;
 
 use super::curated;
 use super::document::{LatestState, PythonDocument};
-use super::owner::{self, RootProject};
+use super::owner::{self, PageState, RootProject};
 use crate::serve::documents::encoding::{EncodedDocument, digest};
 use crate::serve::selection::allowed::View;
 use base::model::ids::SourceId;
@@ -23,8 +23,7 @@ use runtime::catalog::Catalog;
 use store::db::python_file::{self, PageRow};
 use store::db::{self, Conn, DbError};
 
-/// The rows of a document.
-pub(in crate::serve) enum Rows {
+pub(in crate::serve) enum PythonRows {
     Projects(Vec<RootProject>),
     Files(NormalName, LatestState, Vec<PageRow>),
 }
@@ -32,12 +31,12 @@ pub(in crate::serve) enum Rows {
 /// Maximum number of entries of a document that is written without a change of the thread.
 const SMALL_PAGE: usize = 100;
 
-impl Rows {
+impl PythonRows {
     /// Returns true if the document is written in a fraction of a millisecond.
     pub(in crate::serve) fn is_small(&self) -> bool {
         match self {
-            Rows::Projects(projects) => projects.len() <= SMALL_PAGE,
-            Rows::Files(_, _, files) => files.len() <= SMALL_PAGE,
+            PythonRows::Projects(projects) => projects.len() <= SMALL_PAGE,
+            PythonRows::Files(_, _, files) => files.len() <= SMALL_PAGE,
         }
     }
 }
@@ -48,19 +47,20 @@ pub(in crate::serve) fn rows(
     catalog: &Catalog,
     trees: &[View],
     document: &PythonDocument,
-) -> Result<Rows, DbError> {
+) -> Result<PythonRows, DbError> {
     match document {
-        PythonDocument::Root(_) => Ok(Rows::Projects(owner::root(c, trees, None)?)),
-        PythonDocument::LatestRoot(..) => Ok(Rows::Projects(owner::root(c, trees, Some(catalog))?)),
+        PythonDocument::Root(_) => Ok(PythonRows::Projects(owner::root(c, trees, None)?)),
+        PythonDocument::LatestRoot(..) => Ok(PythonRows::Projects(owner::root(c, trees, Some(catalog))?)),
         PythonDocument::Project(project, ..) => {
-            let is_quarantined = trees.first().is_some_and(|tree| tree.listing().seq == owner::QUARANTINED);
+            let page = trees.first().map(|tree| PageState::of(&tree.listing()));
+            let is_quarantined = page == Some(PageState::Quarantined);
             let status = if is_quarantined { ProjectStatus::Quarantined } else { ProjectStatus::Active };
             let state = LatestState { status, ..LatestState::default() };
-            Ok(Rows::Files(project.clone(), state, files(c, trees, project)?))
+            Ok(PythonRows::Files(project.clone(), state, files(c, trees, project)?))
         }
         PythonDocument::LatestProject(latest) => {
             let files = files(c, trees, &latest.project)?;
-            Ok(Rows::Files(latest.project.clone(), latest.state.clone(), files))
+            Ok(PythonRows::Files(latest.project.clone(), latest.state.clone(), files))
         }
     }
 }
@@ -87,10 +87,10 @@ fn files(c: &mut dyn Conn, trees: &[View], project: &NormalName) -> Result<Vec<P
     Ok(files)
 }
 
-pub(in crate::serve) fn encode(document: &PythonDocument, rows: Rows) -> io::Result<EncodedDocument> {
+pub(in crate::serve) fn encode(document: &PythonDocument, rows: PythonRows) -> io::Result<EncodedDocument> {
     let bytes = match rows {
-        Rows::Projects(projects) => encode_root(document, &projects)?,
-        Rows::Files(project, state, files) => {
+        PythonRows::Projects(projects) => encode_root(document, &projects)?,
+        PythonRows::Files(project, state, files) => {
             let LatestState { serial, status, reason } = &state;
             let (last_serial, status, status_reason) = (*serial, *status, reason.as_deref());
             let properties = PageProperties { name: &project, last_serial, status, status_reason };
@@ -104,8 +104,7 @@ fn display(project: &RootProject) -> &str {
     project.display.as_deref().unwrap_or(&project.name)
 }
 
-/// Writes the list of projects. Either all have a serial, or the list has none: clients cannot use serials of
-/// some projects only.
+/// Writes the list of projects. Either all have a serial or the list has none: clients cannot use a part of them.
 fn encode_root(document: &PythonDocument, projects: &[RootProject]) -> io::Result<Vec<u8>> {
     let last_serial = document.last_serial().filter(|_| projects.iter().all(|p| p.serial.is_some()));
     let mut out = Vec::new();

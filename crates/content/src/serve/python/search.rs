@@ -88,7 +88,7 @@ fn with_known_keys<K: Ord>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::serve::python::names::ListedVersion;
+    use crate::serve::python::names::ProjectListing;
     use base::model::ids::PackageId;
     use base::model::time::Timestamp;
 
@@ -102,7 +102,7 @@ mod tests {
         for (name, version) in
             [("a-b", None), ("b", Some(("2.0", 5))), ("b-c", None), ("cb", Some(("10.0", 3))), ("d", None)]
         {
-            let listed = version.map(|(version, at): (&str, i64)| ListedVersion {
+            let listed = version.map(|(version, at): (&str, i64)| ProjectListing {
                 package: PackageId(1),
                 version: version.to_owned(),
                 published_at: Some(Timestamp(at)),

@@ -17,7 +17,8 @@
 use base::model::ids::{Seq, TreeId};
 use base::model::point::PointTree;
 use base::model::time::Timestamp;
-use runtime::catalog::{Catalog, SERIAL_GAP, Step};
+use runtime::catalog::{Catalog, SERIAL_GAP};
+use store::db::tree::Step;
 
 /// Returns the serial of a project of an index in a tree: the time of the last change of its serial at the index, or of
 /// its files, whichever is later. `None` for an index without serials.

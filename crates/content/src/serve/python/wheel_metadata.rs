@@ -17,10 +17,10 @@ use base::model::ids::{FileId, SourceId};
 use base::model::storage_class::StorageClass;
 use formats::python::layout::FilePart;
 use store::db;
+use store::db::attached_file::{self, StoredWheel};
 use store::db::blob::{self, Blob};
 use store::db::file::{FetchedFacts, FileState};
 use store::db::python_file::{self, FileRole};
-use store::db::wheel_metadata::{self, StoredWheel};
 use store::storage::Key;
 use upstream::UpstreamError;
 
@@ -32,8 +32,7 @@ const UNUSABLE: &str = "the wheel has no METADATA with the digest that the index
 /// Running readings of wheels, and the METADATA that they did not have.
 pub(in crate::serve) struct WheelReads {
     permits: Semaphore,
-    /// The rows of METADATA that the wheel does not have with the declared digest: it is not read again until the server
-    /// is restarted.
+    /// The rows of METADATA that a wheel lacks with the declared digest: it is not read again until a restart.
     unusable: Mutex<HashSet<FileId>>,
 }
 
@@ -120,7 +119,7 @@ async fn wheel_of(
 ) -> Result<Option<LocatedFile>, RepoError> {
     let (id, tree, name) = (located.file(), located.tree(), located.row.name.clone());
     let query = repositories.state.db.read(move |c| {
-        let Some(sha256) = wheel_metadata::wheel_of(c, id)? else { return Ok(None) };
+        let Some(sha256) = attached_file::wheel_of(c, id)? else { return Ok(None) };
         python_file::find(c, tree.tree, sha256, &name, FileRole::Distribution, None)
     });
     let found = query.await?;

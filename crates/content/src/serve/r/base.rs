@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::serve::selection::allowed::{self, Decision};
+use crate::serve::selection::allowed::{self, RuleDecision};
 use crate::serve::selection::{name_guards, point};
 use crate::serve::{RepoError, Repositories};
 use base::model::change::LifeState;
@@ -15,9 +15,10 @@ use formats::r::closure::DependencyIndex;
 use formats::r::curated::selection::{KnownRelease, KnownReleases};
 use formats::r::description::Description;
 use runtime::catalog::resolve::today;
-use runtime::catalog::{Catalog, Step, Tree};
+use runtime::catalog::{Catalog, Tree};
 use runtime::state::State;
 use store::db::selectable::{self, SelectableRelease};
+use store::db::tree::Step;
 
 /// The state of CRAN in a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +126,6 @@ fn first_state(tree: &Tree, snapshot: Snapshot) -> RepoError {
     ))
 }
 
-/// Reads the listed releases of a base.
 pub async fn read_listed(state: &State, base: Base) -> Result<BaseIndex, RepoError> {
     let read = state.db.read(move |c| {
         let mut result = BaseIndex::default();
@@ -140,7 +140,6 @@ pub async fn read_listed(state: &State, base: Base) -> Result<BaseIndex, RepoErr
     Ok(read.await?)
 }
 
-/// Reads all releases of some packages.
 pub async fn read_releases(
     state: &State,
     base: Base,
@@ -186,7 +185,6 @@ fn base_release(row: &SelectableRelease, description: &Description) -> BaseRelea
 pub struct Obstacle {
     /// The rule with its repository, or the name guard: `blocked in 'prod' by rule 7 (…)`.
     pub reason: String,
-    /// What an administrator can do.
     pub remedy: &'static str,
 }
 
@@ -211,7 +209,7 @@ pub async fn blocked(
             let mut found = Vec::new();
             for (name, release) in &names {
                 for decided in view.decided(c, name)? {
-                    if let Decision::Blocked(_, reason) = &decided.decision
+                    if let RuleDecision::Blocked(_, reason) = &decided.decision
                         && decided.release.release == *release
                     {
                         found.push((*release, format!("blocked in '{repo}' by {reason}")));

@@ -7,11 +7,9 @@ use base::model::ids::{Seq, SourceId, TreeId};
 use formats::r::layout::IndexFormat;
 use store::db::life::{FileInfo, ListedRelease};
 
-/// Version of the renderer, part of every key; must be incremented when the same rows give different decoded
-/// bytes.
+/// Version of the renderer, part of every key; must be incremented when the same rows give different decoded bytes.
 pub(in crate::serve) const RENDERER: u32 = 2;
 
-/// The generated documents of a point of an R repository.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RDocument {
     /// The index of source packages: `src/contrib/PACKAGES`.
@@ -34,7 +32,6 @@ pub enum RDocument {
     Listing(Listing),
 }
 
-/// A directory that is listed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Listing {
     /// `src/contrib/`
@@ -61,9 +58,8 @@ pub struct BinaryIndex {
     pub heads: Vec<(SourceId, TreeId, Seq)>,
 }
 
-/// The rows of a document.
 #[derive(Debug)]
-pub(in crate::serve) enum Rows {
+pub(in crate::serve) enum RRows {
     /// Index records, merged, in index order.
     Listed(Vec<ListedRelease>),
     /// Archived files, merged: by package, oldest first.
@@ -132,8 +128,7 @@ impl RDocument {
         }
     }
 
-    /// Appends the inputs of the document besides the trees of the point to a key. Stored keys contain these
-    /// texts, so they must not change.
+    /// Appends the inputs besides the trees of the point to a key. Stored keys contain these texts: never change them.
     pub(in crate::serve) fn write_key(&self, key: &mut String) {
         match self {
             RDocument::PackageDatabase { detail_updates } => {

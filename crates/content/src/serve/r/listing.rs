@@ -3,13 +3,13 @@
 
 use std::fmt::Write;
 
-use super::document::{Listing, Rows};
+use super::document::{Listing, RRows};
 use base::model::time::Timestamp;
 use formats::r::description::Description;
 use formats::r::layout::{FileName, IndexFormat, Segment};
 use store::db::life::FileInfo;
 
-struct Entry<'a> {
+struct ListingEntry<'a> {
     /// A plain name, which needs no escaping; with a slash for a directory.
     name: String,
     at: Option<Timestamp>,
@@ -18,8 +18,7 @@ struct Entry<'a> {
     package: &'a str,
 }
 
-/// Returns the list of a directory.
-pub(super) fn html(listing: &Listing, rows: &Rows) -> String {
+pub(super) fn html(listing: &Listing, rows: &RRows) -> String {
     let title = match listing {
         Listing::Sources => "src/contrib".to_owned(),
         Listing::Archive => "src/contrib/Archive".to_owned(),
@@ -38,21 +37,21 @@ pub(super) fn html(listing: &Listing, rows: &Rows) -> String {
     for format in IndexFormat::ALL.into_iter().filter(|_| has_index) {
         write_row(&mut html, format.file_name(), None, None);
     }
-    for Entry { name, at, size, .. } in entries(listing, rows) {
+    for ListingEntry { name, at, size, .. } in entries(listing, rows) {
         write_row(&mut html, &name, at, size);
     }
     html += "</table>\n</body></html>\n";
     html
 }
 
-fn entries<'a>(listing: &Listing, rows: &'a Rows) -> Vec<Entry<'a>> {
+fn entries<'a>(listing: &Listing, rows: &'a RRows) -> Vec<ListingEntry<'a>> {
     match rows {
-        Rows::Archived(files) if *listing == Listing::Archive => {
-            let mut entries: Vec<Entry<'_>> = Vec::new();
+        RRows::Archived(files) if *listing == Listing::Archive => {
+            let mut entries: Vec<ListingEntry<'_>> = Vec::new();
             for file in files {
                 match entries.last_mut().filter(|last| last.package == file.name) {
                     Some(last) => last.at = last.at.max(file.published_at),
-                    None => entries.extend(plain(&file.name).map(|name| Entry {
+                    None => entries.extend(plain(&file.name).map(|name| ListingEntry {
                         name: format!("{name}/"),
                         at: file.published_at,
                         size: None,
@@ -62,8 +61,8 @@ fn entries<'a>(listing: &Listing, rows: &'a Rows) -> Vec<Entry<'a>> {
             }
             entries
         }
-        Rows::Archived(files) | Rows::Current(files) => files.iter().filter_map(file_entry).collect(),
-        Rows::Listed(records) => {
+        RRows::Archived(files) | RRows::Current(files) => files.iter().filter_map(file_entry).collect(),
+        RRows::Listed(records) => {
             let Listing::Binaries(index) = listing else { return Vec::new() };
             let extension = index.selector.platform.extension();
             let entry = |stanza: &[u8]| {
@@ -71,16 +70,16 @@ fn entries<'a>(listing: &Listing, rows: &'a Rows) -> Vec<Entry<'a>> {
                 let usual_name = || Some(format!("{}_{}.{extension}", record.package()?, record.version()?));
                 let name = record.non_empty("File").map(str::to_owned).or_else(usual_name)?;
                 let size = record.non_empty("Filesize").and_then(|size| size.parse().ok());
-                Some(Entry { name: FileName::parse(&name)?.to_string(), at: None, size, package: "" })
+                Some(ListingEntry { name: FileName::parse(&name)?.to_string(), at: None, size, package: "" })
             };
             records.iter().filter_map(|record| entry(&record.stanza)).collect()
         }
     }
 }
 
-fn file_entry(file: &FileInfo) -> Option<Entry<'_>> {
+fn file_entry(file: &FileInfo) -> Option<ListingEntry<'_>> {
     let name = FileName::parse(&file.file)?.to_string();
-    Some(Entry { name, at: file.published_at, size: file.size, package: &file.name })
+    Some(ListingEntry { name, at: file.published_at, size: file.size, package: &file.name })
 }
 
 /// Returns a name that needs no escaping, if it is one.
@@ -126,7 +125,7 @@ mod tests {
 
     #[test]
     fn files_are_rows_of_a_table_with_their_time() {
-        let rows = Rows::Current(vec![
+        let rows = RRows::Current(vec![
             file("A3", "A3_1.0.0.tar.gz", 1_700_000_000),
             file("x", "4.6.0/Recommended/x_1.0.tar.gz", 0),
             file("y", "y_1\"><script>.tar.gz", 0),
@@ -144,7 +143,7 @@ mod tests {
 
     #[test]
     fn the_archive_lists_each_package_once() {
-        let rows = Rows::Archived(vec![
+        let rows = RRows::Archived(vec![
             file("A3", "A3_0.9.1.tar.gz", 1_600_000_000),
             file("A3", "A3_0.9.2.tar.gz", 1_700_000_000),
             file("brio", "brio_1.0.tar.gz", 0),

@@ -5,24 +5,21 @@ use std::io;
 
 use bytes::Bytes;
 
-use super::document::{BinaryIndex, Listing, RDocument, Rows};
+use super::document::{BinaryIndex, Listing, RDocument, RRows};
 use super::listing;
 use crate::serve::documents::encoding::{EncodedDocument, digest, gzip, gzip_stream};
 use crate::serve::files::binary_selector::{BinarySelector, pick};
-use crate::serve::selection::allowed::View;
-use crate::serve::selection::owner::owner;
+use crate::serve::selection::allowed::{View, owner};
 use base::model::change::LifeState;
 use base::model::ids::{PackageId, ReleaseId};
 use base::model::time::{Day, Timestamp};
-use formats::r::binary_index;
-use formats::r::database;
 use formats::r::description::check::{self, ServedRecord};
 use formats::r::layout::IndexFormat;
 use formats::r::packages::{self, BINARY_FIELDS, SOURCE_FIELDS};
 use formats::r::platform::Target;
 use formats::r::rds::archive_meta::{MetaRow, write_archive_meta, write_current_meta};
 use formats::r::rds::matrix::{matrix, write_matrix};
-use formats::r::version;
+use formats::r::{binary_index, database, version};
 use store::db::binary::Binary;
 use store::db::life::{FileInfo, ListedRelease};
 use store::db::{self, Conn, DbError};
@@ -38,9 +35,9 @@ pub(in crate::serve) fn rows(
     c: &mut dyn Conn,
     trees: &[View],
     document: &RDocument,
-) -> Result<Rows, DbError> {
+) -> Result<RRows, DbError> {
     let mut rows = read_rows(c, trees, document)?;
-    if let Rows::Listed(rows) = &mut rows {
+    if let RRows::Listed(rows) = &mut rows {
         rows.retain_mut(|row| match check::served_record(&row.stanza) {
             ServedRecord::Unchanged => true,
             ServedRecord::Rewritten(stanza) => {
@@ -53,21 +50,21 @@ pub(in crate::serve) fn rows(
     Ok(rows)
 }
 
-fn read_rows(c: &mut dyn Conn, trees: &[View], document: &RDocument) -> Result<Rows, DbError> {
+fn read_rows(c: &mut dyn Conn, trees: &[View], document: &RDocument) -> Result<RRows, DbError> {
     match document {
-        RDocument::Packages(_) => Ok(Rows::Listed(listed(c, trees)?)),
-        RDocument::ArchiveRds => Ok(Rows::Archived(archived_files(c, trees)?)),
-        RDocument::CurrentRds => Ok(Rows::Current(listed_files(c, trees)?)),
+        RDocument::Packages(_) => Ok(RRows::Listed(listed(c, trees)?)),
+        RDocument::ArchiveRds => Ok(RRows::Archived(archived_files(c, trees)?)),
+        RDocument::CurrentRds => Ok(RRows::Current(listed_files(c, trees)?)),
         RDocument::Listing(listing) => match listing {
-            Listing::Sources => Ok(Rows::Current(listed_files(c, trees)?)),
-            Listing::Archive => Ok(Rows::Archived(archived_files(c, trees)?)),
-            Listing::Package(name) => Ok(Rows::Archived(archived_files_of(c, trees, name)?)),
-            Listing::Binaries(index) => Ok(Rows::Listed(listed_with_binaries(c, trees, index)?)),
-            Listing::Empty => Ok(Rows::Listed(Vec::new())),
+            Listing::Sources => Ok(RRows::Current(listed_files(c, trees)?)),
+            Listing::Archive => Ok(RRows::Archived(archived_files(c, trees)?)),
+            Listing::Package(name) => Ok(RRows::Archived(archived_files_of(c, trees, name)?)),
+            Listing::Binaries(index) => Ok(RRows::Listed(listed_with_binaries(c, trees, index)?)),
+            Listing::Empty => Ok(RRows::Listed(Vec::new())),
         },
-        RDocument::PackageDatabase { .. } => Ok(Rows::Listed(listed_with_details(c, trees)?)),
-        RDocument::Empty(_) => Ok(Rows::Listed(Vec::new())),
-        RDocument::Binaries(index) => Ok(Rows::Listed(listed_with_binaries(c, trees, index)?)),
+        RDocument::PackageDatabase { .. } => Ok(RRows::Listed(listed_with_details(c, trees)?)),
+        RDocument::Empty(_) => Ok(RRows::Listed(Vec::new())),
+        RDocument::Binaries(index) => Ok(RRows::Listed(listed_with_binaries(c, trees, index)?)),
     }
 }
 
@@ -265,8 +262,7 @@ fn archived_files_of(c: &mut dyn Conn, trees: &[View], name: &str) -> Result<Vec
     Ok(files)
 }
 
-/// Returns the archived files, each name from its owner: the first tree that lists it, else the first that archived
-/// it.
+/// Returns the archived files, each name from its owner: the first tree that lists it, else the first that archived it.
 fn archived_files(c: &mut dyn Conn, trees: &[View]) -> Result<Vec<FileInfo>, DbError> {
     if let [only] = trees {
         return only.archived_files(c);
@@ -302,11 +298,11 @@ pub(in crate::serve) fn constant(document: &RDocument) -> Option<EncodedDocument
 }
 
 /// Encodes a document from its rows. CPU-bound: must not be called on the async threads.
-pub(in crate::serve) fn encode(document: &RDocument, rows: &Rows) -> io::Result<EncodedDocument> {
+pub(in crate::serve) fn encode(document: &RDocument, rows: &RRows) -> io::Result<EncodedDocument> {
     match (document, rows) {
         (
             RDocument::Packages(format) | RDocument::Binaries(BinaryIndex { format, .. }),
-            Rows::Listed(rows),
+            RRows::Listed(rows),
         ) => match format {
             IndexFormat::Text => encode_text(rows),
             IndexFormat::Gz => gzip(&index_text(rows)?),
@@ -315,16 +311,16 @@ pub(in crate::serve) fn encode(document: &RDocument, rows: &Rows) -> io::Result<
                 gzip(&matrix(&SOURCE_FIELDS, &stanzas)?)
             }
         },
-        (RDocument::PackageDatabase { .. }, Rows::Listed(rows)) => {
+        (RDocument::PackageDatabase { .. }, RRows::Listed(rows)) => {
             let stanzas: Vec<&[u8]> = stanzas(rows).collect();
             gzip_stream(|out| write_matrix(out, &SOURCE_FIELDS, &stanzas))
         }
-        (RDocument::ArchiveRds, Rows::Archived(rows)) => {
+        (RDocument::ArchiveRds, RRows::Archived(rows)) => {
             let mut table = Vec::new();
             write_archive_meta(&mut table, &meta(rows))?;
             gzip(&table)
         }
-        (RDocument::CurrentRds, Rows::Current(rows)) => {
+        (RDocument::CurrentRds, RRows::Current(rows)) => {
             let mut table = Vec::new();
             write_current_meta(&mut table, &meta(rows))?;
             gzip(&table)
@@ -334,7 +330,7 @@ pub(in crate::serve) fn encode(document: &RDocument, rows: &Rows) -> io::Result<
             let html = listing::html(listing, rows);
             Ok(EncodedDocument { content: digest(html.as_bytes()), bytes: html.into() })
         }
-        (_, Rows::Listed(_) | Rows::Archived(_) | Rows::Current(_)) => {
+        (_, RRows::Listed(_) | RRows::Archived(_) | RRows::Current(_)) => {
             Err(io::Error::other("rows of another document"))
         }
     }

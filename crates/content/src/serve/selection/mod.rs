@@ -2,7 +2,6 @@
 
 pub(in crate::serve) mod allowed;
 pub mod name_guards;
-pub(in crate::serve) mod owner;
 pub mod point;
 pub mod policies;
 pub mod withheld;

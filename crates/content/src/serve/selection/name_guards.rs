@@ -42,8 +42,7 @@ pub(in crate::serve) fn hides(state: &State, language: Language, name: &str, sou
     HiddenNames::of(state, language, source).contains(name)
 }
 
-/// Returns why a guard hides the packages of a name in a source, for administrators: `hidden by name guard 7: …`;
-/// `None` if no guard does.
+/// Returns why a guard hides a name in a source: `hidden by name guard 7: …`; `None` if no guard does.
 pub fn hiding_reason(state: &State, language: Language, name: &str, source: SourceId) -> Option<String> {
     let hidden = HiddenNames::of(state, language, source);
     let guard = hidden.guard_of(name)?;

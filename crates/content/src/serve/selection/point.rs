@@ -4,6 +4,8 @@
 //! key of every document, depends on them. A change of a rule leaves the numbers of the repositories outside its scope
 //! unchanged.
 
+use std::time::Duration;
+
 use super::allowed;
 use crate::serve::{RepoError, Repositories, find};
 use base::model::ids::RepoId;
@@ -11,7 +13,7 @@ use base::model::point::Point;
 use base::model::repository::RepoKind;
 use base::model::snapshot::Snapshot;
 use base::model::source::SourceKind;
-use base::model::time::{SECOND, Timestamp};
+use base::model::time::Timestamp;
 use formats::r::bioconductor::{Part, Version};
 use runtime::catalog::resolve::{self, Unresolved};
 use runtime::catalog::{Catalog, Repository, Subscription};
@@ -98,7 +100,7 @@ pub async fn close_past_days(repositories: &Repositories) {
 pub(in crate::serve) async fn close_day(repositories: &Repositories, end: Timestamp) {
     let mut last_failure = repositories.day_closing.lock().await;
     let now = (repositories.state.clock)();
-    let is_too_soon = last_failure.is_some_and(|at| now.0.saturating_sub(at.0) < RETRY_INTERVAL);
+    let is_too_soon = last_failure.is_some_and(|at| now.since(at) < RETRY_INTERVAL);
     if is_too_soon || repositories.state.catalog.get().is_closed(end) {
         return;
     }
@@ -113,8 +115,8 @@ pub(in crate::serve) async fn close_day(repositories: &Repositories, end: Timest
     }
 }
 
-/// The interval between attempts to close a day, in microseconds.
-const RETRY_INTERVAL: i64 = 60 * SECOND;
+/// The interval between attempts to close a day.
+const RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Returns the instant up to which days must be closed before the point is final, if that time has passed.
 fn unclosed_end(

@@ -59,8 +59,7 @@ pub(in crate::serve) async fn of_source(state: &State, source: SourceId) -> Opti
     with_inputs(state, &catalog, (state.clock)(), |inputs| state.policies.of_source(inputs, source))
 }
 
-/// Returns indexes of the rules in a catalog for packages of a language, in which rules can be changed without an effect
-/// on those in force.
+/// Returns indexes of the rules for a language, in which rules can be changed without an effect on those in force.
 pub(in crate::serve) fn indexes(state: &State, catalog: &Catalog, language: Language) -> RuleIndexes {
     with_inputs(state, catalog, (state.clock)(), |inputs| state.policies.indexes(inputs, language))
 }

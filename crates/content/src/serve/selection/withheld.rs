@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::allowed::blocked::{withheld, withheld_versions};
-use super::allowed::{Decision, View};
+use super::allowed::{RuleDecision, View};
 use super::policies;
 use crate::serve::RepoError;
 use base::model::ids::RepoId;
@@ -56,8 +56,7 @@ pub async fn of_selection(
 pub struct WithheldChange {
     pub package: String,
     pub version: String,
-    /// The rule that withholds it now, with the facts; empty for more than [`MAX_REASONS`] versions. `None` if none does
-    /// any more.
+    /// The rule that withholds it now, with the facts; empty beyond [`MAX_REASONS`] versions, `None` if none does.
     pub reason: Option<String>,
 }
 
@@ -127,7 +126,7 @@ fn reason_of(
 ) -> Result<String, DbError> {
     let decided = view.decided(c, package)?;
     let reason = decided.into_iter().find_map(|decided| match decided.decision {
-        Decision::Blocked(_, reason) if decided.release.version == *version => Some(reason),
+        RuleDecision::Blocked(_, reason) if decided.release.version == *version => Some(reason),
         _ => None,
     });
     Ok(reason.unwrap_or_default())

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use super::listing;
 use super::vulnerabilities::Vulnerabilities;
 use crate::serve::selection::allowed::View;
-use crate::serve::{RepoError, Repositories, python, task};
+use crate::serve::{RepoError, Repositories, error, python};
 use base::model::ids::SourceId;
 use base::model::language::Language;
 use base::model::point::{Point, PointTree};
@@ -25,7 +25,6 @@ pub struct AffectedPackage {
     pub source: SourceId,
     /// The name; normalized for a Python project.
     pub name: String,
-    /// The id of the vulnerability.
     pub id: String,
     /// The affected versions at the point, listed or archived, the highest first; at least one.
     pub versions: Vec<String>,
@@ -51,11 +50,9 @@ pub(in crate::serve) type Cache =
 /// Maximum number of points in the [`Cache`].
 pub(in crate::serve) const CACHE_ENTRIES: usize = 4;
 
-/// Limits concurrent reads: a read of an index of Python packages runs thousands of queries, and uses a
-/// connection for seconds.
+/// Limits concurrent reads: one of an index runs thousands of queries, and uses a connection for seconds.
 static READS: Semaphore = Semaphore::const_new(1);
 
-/// A package about which there are advisories.
 struct AdvisedPackage {
     source: SourceId,
     name: String,
@@ -87,7 +84,7 @@ async fn read(
     let packages = advised_packages(repositories, point, advisories, language).await?;
     let advisories = advisories.clone();
     // Thousands of versions are compared.
-    let rows = task::run_blocking(move || {
+    let rows = error::run_blocking(move || {
         packages.iter().flat_map(|package| affected(package, language, &advisories)).collect()
     });
     Ok(Arc::new(AffectedPackages { rows: rows.await?, _index: index }))

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::serve::selection::allowed::View;
-use crate::serve::selection::{name_guards, owner};
+use crate::serve::selection::{allowed, name_guards};
 use crate::serve::{RepoError, find};
 use base::config::platforms::{Distribution, Os};
 use base::model::digest::Sha256;
@@ -14,13 +14,12 @@ use base::model::time::Timestamp;
 use formats::r::layout::PackageFile;
 use formats::r::platform::{ANY_ARCH, Platform, Target};
 use formats::r::version;
-use runtime::catalog::BINARY_ROLE;
 use runtime::state::State;
 use store::db::binary::Binary;
 use store::db::file::FileState;
+use store::db::tree::Role;
 use store::db::{self, Conn, DbError, life};
 
-/// A binary of a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BinaryRow {
     pub version: String,
@@ -35,11 +34,9 @@ pub struct BinaryRow {
     pub size: Option<i64>,
     /// Time at which the binary was first listed.
     pub listed_at: Timestamp,
-    /// Whether the file is in storage.
     pub stored: bool,
 }
 
-/// Returns the target of binaries for a distribution.
 pub fn target(distribution: &Distribution) -> Target {
     match distribution.os {
         Os::Linux => Target::Linux(distribution.name.clone()),
@@ -68,7 +65,7 @@ pub async fn at_point(state: &State, point: &Point, package: &str) -> Result<Vec
     let sources: Vec<SourceId> = point.trees.iter().map(PointTree::origin).collect();
     let (lists, trees, name) = (lists(state, &sources), View::of(state, point), package.to_owned());
     let rows = state.db.read(move |c| {
-        let Some(tree) = owner::owner(c, &trees, &name)? else { return Ok(None) };
+        let Some(tree) = allowed::owner(c, &trees, &name)? else { return Ok(None) };
         let Some(id) = db::package::by_name(c, tree.source, &name)? else { return Ok(None) };
         if tree.presence(c, id, &name)?.is_none() {
             return Ok(None);
@@ -97,7 +94,7 @@ fn allowed_versions(c: &mut dyn Conn, tree: &View, package: &str) -> Result<Hash
 
 fn lists(state: &State, sources: &[SourceId]) -> Vec<BinaryListHead> {
     let catalog = state.catalog.get();
-    let trees = catalog.trees.iter().filter(|t| t.role == BINARY_ROLE && sources.contains(&t.source));
+    let trees = catalog.trees.iter().filter(|t| t.role == Role::Binary && sources.contains(&t.source));
     trees.filter_map(|tree| Some((tree.source, tree.id, tree.steps.last()?.seq))).collect()
 }
 

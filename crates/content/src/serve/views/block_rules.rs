@@ -1,18 +1,24 @@
-//! The decision of the block rules about one version, for administrators.
+//! The decisions of block rules for administrators: about one version, and about the packages of a source.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::serve::selection::allowed::{DecidedRelease, Decision, View, blocked};
-use crate::serve::selection::{name_guards, owner, point, policies};
+use crate::serve::selection::allowed::{self, DecidedRelease, RuleDecision, View, blocked};
+use crate::serve::selection::{allowed, name_guards, point, policies};
 use crate::serve::{AllowedVersion, RepoError, Repositories, find};
 use base::model::change::LifeState;
+use base::model::ids::{ReleaseId, SourceId};
 use base::model::language::Language;
+use base::model::point::Point;
 use base::model::repository::RepoKind;
 use base::model::snapshot::Snapshot;
 use formats::policy::Rule;
+use formats::python::version::Version;
 use formats::r::bioconductor::{Part, Version};
 use formats::r::version::compare;
+use runtime::state::State;
 use store::db::life;
+use store::db::python_file::ListedFile;
 
 /// The decision about a version.
 #[derive(Clone, Debug)]
@@ -53,7 +59,7 @@ pub async fn test(
     let point = point::resolve_part(repositories, repo.name.as_str(), part, Snapshot::Latest).await?;
     let (views, name) = (View::of(state, &point), package.to_owned());
     let query = state.db.read(move |c| {
-        let Some(view) = owner::owner(c, &views, &name)? else { return Ok(None) };
+        let Some(view) = allowed::owner(c, &views, &name)? else { return Ok(None) };
         let files = life::package_detail(c, view.tree, view.seq, &name)?;
         Ok(Some((files, view.decided(c, &name)?)))
     });
@@ -71,12 +77,12 @@ pub async fn test(
     let found: Option<&DecidedRelease> =
         decided.iter().find(|decided| decided.release.release == file.release);
     let (rule, reason, is_blocked) = match found.map(|decided| &decided.decision) {
-        None | Some(Decision::NoRule) => (None, String::new(), false),
-        Some(Decision::AdmittedEarly(reason)) => (None, reason.clone(), false),
-        Some(Decision::Exception(rule, reason) | Decision::Warned(rule, reason)) => {
+        None | Some(RuleDecision::NoRule) => (None, String::new(), false),
+        Some(RuleDecision::AdmittedEarly(reason)) => (None, reason.clone(), false),
+        Some(RuleDecision::Exception(rule, reason) | RuleDecision::Warned(rule, reason)) => {
             (Some(Arc::clone(rule)), reason.clone(), false)
         }
-        Some(Decision::Blocked(rule, reason)) => (Some(Arc::clone(rule)), reason.clone(), true),
+        Some(RuleDecision::Blocked(rule, reason)) => (Some(Arc::clone(rule)), reason.clone(), true),
     };
     let compared = policies::of_repo(state, repo.id)
         .map(|policy| policy.set.compared(package, rule.as_ref().map(|rule| rule.id)))
@@ -89,4 +95,53 @@ pub async fn test(
         false => blocked::highest_allowed(&decided),
     };
     Ok(RuleTest { version: file.version.clone(), is_blocked, rule, reason, compared, allowed })
+}
+
+/// Returns the releases of an R package of a source that rules block in every repository, because they name none, with the
+/// reasons. `point` is a state of the source.
+pub async fn blocked_releases(
+    repositories: &Repositories,
+    point: &Point,
+    source: SourceId,
+    package: &str,
+) -> Result<HashMap<ReleaseId, String>, RepoError> {
+    let (views, name) = (views(&repositories.state, point, source).await, package.to_owned());
+    let query = repositories.state.db.read(move |c| {
+        let mut blocked = HashMap::new();
+        for view in &views {
+            for decided in view.decided(c, &name)? {
+                if let RuleDecision::Blocked(_, reason) = decided.decision {
+                    blocked.insert(decided.release.release, reason);
+                }
+            }
+        }
+        Ok(blocked)
+    });
+    Ok(query.await?)
+}
+
+/// Returns the versions of a Python project of a source of which all files are blocked, with the reason for one of them.
+/// `point` is a state of the source, `files` are all its files of the project.
+pub async fn blocked_versions(
+    repositories: &Repositories,
+    point: &Point,
+    source: SourceId,
+    files: Vec<ListedFile>,
+) -> Result<BTreeMap<Version, String>, RepoError> {
+    let view = views(&repositories.state, point, source).await.into_iter().next();
+    let Some(view) = view else { return Ok(BTreeMap::new()) };
+    let query = repositories.state.db.read(move |c| {
+        let mut files = files.clone();
+        let decided = allowed::python::take_decided(c, &view, &mut files)?;
+        let available: BTreeSet<Version> = files.iter().map(|file| Version::lenient(&file.version)).collect();
+        let reasons = decided.blocked.into_iter().map(|file| (Version::lenient(&file.version), file.reason));
+        Ok(reasons.filter(|(version, _)| !available.contains(version)).collect())
+    });
+    Ok(query.await?)
+}
+
+/// Returns the trees of a state of a source under these rules; empty if they block nothing there.
+async fn views(state: &State, point: &Point, source: SourceId) -> Vec<View> {
+    let Some(policy) = policies::of_source(state, source).await else { return Vec::new() };
+    View::under(state, point, Some(&policy))
 }

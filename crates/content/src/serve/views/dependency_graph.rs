@@ -8,8 +8,9 @@ use quick_cache::Weighter;
 use tokio::sync::Semaphore;
 
 use crate::serve::selection::allowed::View;
-use crate::serve::{RepoError, Repositories, task};
+use crate::serve::{RepoError, Repositories, error};
 use base::model::point::{Point, PointTree};
+use formats::r::closure::DependencyIndex;
 use formats::r::dependency::{DependencyKind, Operator, Requirement};
 use formats::r::description::Description;
 use formats::r::name::is_base;
@@ -57,7 +58,6 @@ struct Edge {
     requirement: Option<(Operator, u32)>,
 }
 
-/// A package that depends on another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReverseDependency<'a> {
     pub name: &'a str,
@@ -66,12 +66,10 @@ pub struct ReverseDependency<'a> {
     pub requirement: Option<(Operator, &'a str)>,
 }
 
-/// A package that an installation requires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequiredPackage<'a> {
     pub name: &'a str,
-    /// The position of the package that requires it, on the shortest path from the installed package; `None`
-    /// for the installed package.
+    /// The position of the package that requires it, on the shortest path; `None` for the installed package.
     pub required_by: Option<usize>,
 }
 
@@ -101,16 +99,13 @@ type Key = (Vec<PointTree>, u64);
 /// The graphs of the most recently used points.
 pub(in crate::serve) type Cache = quick_cache::sync::Cache<Key, Arc<DependencyGraph>, GraphWeighter>;
 
-/// Maximum memory of the graphs in the [`Cache`], in bytes.
 const CACHE_BYTES: u64 = 64 << 20;
-/// Estimated number of graphs in the [`Cache`].
 const CACHE_ENTRIES: usize = 64;
 /// Memory of an entry of the [`Cache`] besides its trees and its graph, in bytes.
 const ENTRY_OVERHEAD: usize = 200;
 /// Memory that the allocator needs for a text besides its bytes, at most.
 const TEXT_OVERHEAD: usize = 16;
 
-/// Weighs a graph by its bytes.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::serve) struct GraphWeighter;
 
@@ -153,12 +148,11 @@ async fn read(state: &State, point: &Point) -> Result<Arc<DependencyGraph>, Repo
         hidden_names.extend(names);
         records_by_tree.push(records);
     }
-    Ok(Arc::new(task::run_blocking(move || DependencyGraph::of(&records_by_tree)).await?))
+    Ok(Arc::new(error::run_blocking(move || DependencyGraph::of(&records_by_tree)).await?))
 }
 
 impl DependencyGraph {
-    /// Builds the graph from the records of each tree; if several trees list a name, the record of the first
-    /// tree is used.
+    /// Builds the graph from the records of each tree; a name in several trees has the record of the first.
     fn of(trees: &[TreeRecords]) -> DependencyGraph {
         let mut first_records: HashMap<&str, (usize, &[u8])> = HashMap::new();
         for (tree, tree_records) in trees.iter().enumerate() {
@@ -247,8 +241,7 @@ impl DependencyGraph {
         self.requirements.iter().map(|(index, text)| (&*self.names[*index as usize], &**text))
     }
 
-    /// Like [`DependencyGraph::requirements`], for the listed packages among `roots` and all packages that their
-    /// installation requires.
+    /// Like [`DependencyGraph::requirements`], for the listed packages among `roots` and all that they require.
     pub fn requirements_of<'a>(
         &self,
         roots: impl IntoIterator<Item = &'a str>,
@@ -264,8 +257,7 @@ impl DependencyGraph {
         self.undescribed_packages.iter().map(|index| &*self.names[*index as usize])
     }
 
-    /// Like [`DependencyGraph::without_description`], for the listed packages among `roots` and all packages that
-    /// their installation requires.
+    /// Like [`DependencyGraph::without_description`], for the listed packages among `roots` and all that they require.
     pub fn without_description_of<'a>(
         &self,
         roots: impl IntoIterator<Item = &'a str>,
@@ -275,8 +267,7 @@ impl DependencyGraph {
         unknown.map(|index| &*self.names[index as usize])
     }
 
-    /// Returns the indices of the listed packages among `roots` and of all packages that their installation
-    /// requires.
+    /// Returns the indices of the listed packages among `roots` and of all packages that their installation requires.
     fn closure<'a>(&self, roots: impl IntoIterator<Item = &'a str>) -> BTreeSet<u32> {
         let mut pending: Vec<u32> = roots.into_iter().filter_map(|name| self.index_of(name)).collect();
         let mut indexes: BTreeSet<u32> = pending.iter().copied().collect();
@@ -312,8 +303,7 @@ impl DependencyGraph {
         order.into_iter().map(package).collect()
     }
 
-    /// Returns the names that these packages require for their installation and that the point does not list,
-    /// except base packages of R; sorted.
+    /// Returns the names that these packages require and the point does not list, without base packages; sorted.
     pub fn missing_of(&self, packages: &[RequiredPackage<'_>]) -> BTreeSet<&str> {
         let dependents: BTreeSet<u32> =
             packages.iter().filter_map(|package| self.index_of(package.name)).collect();
@@ -327,8 +317,7 @@ impl DependencyGraph {
         missing.filter(|(_, number)| is_needed(**number)).map(|(name, _)| &**name).collect()
     }
 
-    /// Returns the conditions under which these packages can be installed together: those that they declare for the
-    /// versions of each other.
+    /// Returns the conditions that these packages declare for the versions of each other.
     pub fn conditions_of(&self, packages: &[RequiredPackage<'_>]) -> Vec<VersionCondition<'_>> {
         let dependents: BTreeSet<u32> =
             packages.iter().filter_map(|package| self.index_of(package.name)).collect();
@@ -363,7 +352,6 @@ impl DependencyGraph {
         self.names.iter().map(|name| &**name)
     }
 
-    /// Returns true if the point lists a package of this name.
     pub fn lists(&self, name: &str) -> bool {
         self.index_of(name).is_some()
     }
@@ -400,6 +388,36 @@ fn number_of(numbers: &mut HashMap<Box<str>, u32>, text: &str) -> u32 {
     let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
     numbers.insert(text.into(), next);
     next
+}
+
+/// Limits the indexes that are read concurrently: the records of all of CRAN take tens of megabytes.
+static READ_PERMITS: Semaphore = Semaphore::const_new(1);
+
+/// Reads the packages that a point lists; if several trees list a name, the record of the first tree is used.
+pub async fn of_point(repositories: &Repositories, point: &Point) -> Result<DependencyIndex, RepoError> {
+    let _permit = READ_PERMITS.acquire().await.ok();
+    let (mut index, mut names) = (DependencyIndex::default(), HashSet::new());
+    for view in View::of(&repositories.state, point) {
+        let rows = repositories.state.db.read(move |c| Ok((view.listed(c)?, view.hidden_names(c)?))).await?;
+        let work = error::run_blocking(move || {
+            let (records, hidden_names) = rows;
+            for record in records.into_iter().filter(|record| record.path.is_empty()) {
+                if names.contains(&record.name) {
+                    continue;
+                }
+                if let Ok(description) = Description::from_bytes(&record.stanza)
+                    && let Some(version) = description.version()
+                {
+                    index.insert(&record.name, version, &description);
+                }
+                names.insert(record.name);
+            }
+            names.extend(hidden_names);
+            (index, names)
+        });
+        (index, names) = work.await?;
+    }
+    Ok(index)
 }
 
 #[cfg(test)]

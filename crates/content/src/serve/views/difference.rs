@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use super::listing::{self, ListedVersion};
 use crate::serve::python::names::ProjectFile;
 use crate::serve::selection::allowed::View;
-use crate::serve::{RepoError, Repositories, python, task};
+use crate::serve::{RepoError, Repositories, error, python};
 use base::model::ids::{ReleaseId, SourceId};
 use base::model::language::Language;
 use base::model::point::Point;
@@ -19,8 +19,7 @@ use formats::python::version::Version;
 use formats::r::version;
 use runtime::state::policies::RepoPolicy;
 
-/// Limits concurrent comparisons: a comparison of all of CRAN takes several megabytes and a tenth of a second
-/// of CPU time.
+/// Limits concurrent comparisons: one of all of CRAN takes several megabytes and a tenth of a second of CPU time.
 static COMPARISONS: Semaphore = Semaphore::const_new(2);
 
 /// A package as one of the points lists it.
@@ -28,24 +27,20 @@ static COMPARISONS: Semaphore = Semaphore::const_new(2);
 pub struct ListedPackage {
     /// The listed version; empty for a project of an index, whose versions are not known.
     pub version: String,
-    /// The source that owns the package.
     pub source: SourceId,
     /// Publication time of the version, if known.
     pub published_at: Option<Timestamp>,
 }
 
-/// The kind of difference of a package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ChangeKind {
     Removed,
     Downgraded,
-    /// The same version from another source, or a project of an index, whose versions are not known, before or
-    /// afterwards.
+    /// The same version from another source, or a project of an index, whose versions are not known.
     Moved,
     /// The same version of the same source with different bytes.
     Replaced,
-    /// The same version of a Python project, of which other files were added, removed or yanked. Only in
-    /// [`in_repository`], which reads files.
+    /// The same version of a Python project with other files. Only in [`in_repository`], which reads files.
     Changed,
     /// Listed only by the second point.
     Added,
@@ -101,8 +96,7 @@ pub struct Change {
     pub from: Option<ListedPackage>,
     /// The package in the second point; `None` if that point does not list it.
     pub to: Option<ListedPackage>,
-    /// The files that differ of a Python project that both points list, by name, in all versions. Only from
-    /// [`in_repository`].
+    /// The files that differ of a Python project that both points list, by name. Only from [`in_repository`].
     pub files: Vec<FileChange>,
 }
 
@@ -115,7 +109,6 @@ pub struct FileChange {
 }
 
 words! {
-    /// The kind of difference of a file of a Python project.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum FileChangeKind {
         /// Listed only by the second point.
@@ -144,7 +137,7 @@ pub async fn between(
     let before = listing::listed_versions(repositories, from).await?;
     let after = listing::listed_versions(repositories, to).await?;
     let language = python::language(&repositories.state, to);
-    Ok(task::run_blocking(move || compare(before, after, language)).await?)
+    Ok(error::run_blocking(move || compare(before, after, language)).await?)
 }
 
 /// Like [`between`], for two points as `latest` of a repository under these block rules and name guards, which need not be
@@ -166,7 +159,7 @@ pub async fn in_repository(
         |point: &Point| listing::listed_state(repositories, View::under(state, point, policy), language);
     let (before, after) = (listed(from).await?, listed(to).await?);
     // A comparison must not block a thread that serves other requests.
-    let changes = task::run_blocking(move || {
+    let changes = error::run_blocking(move || {
         let mut changes = compare(before.versions(), after.versions(), language);
         for change in &mut changes {
             name_indexes(change, |name| before.index_owner(name), |name| after.index_owner(name));

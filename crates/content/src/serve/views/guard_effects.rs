@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::rule_matches;
 use crate::serve::selection::allowed::View;
-use crate::serve::selection::{owner, point, policies};
+use crate::serve::selection::{allowed, point, policies};
 use crate::serve::{RepoError, Repositories, python};
 use base::model::ids::SourceId;
 use base::model::language::Language;
@@ -34,7 +34,6 @@ pub struct NameChange {
     pub after: Option<ProvidedPackage>,
 }
 
-/// A package as a repository lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProvidedPackage {
     /// The version; `None` for a project of an index whose page was not read yet.
@@ -43,8 +42,7 @@ pub struct ProvidedPackage {
 }
 
 /// Returns what changes, by repository, version of Bioconductor and name, if `new` replaces the guard `old`; `None` as
-/// `new` deletes the guard.
-/// The guards and rules are otherwise those in force.
+/// `new` deletes the guard. The guards and rules are otherwise those in force.
 pub async fn of_change(
     repositories: &Repositories,
     old: &NameGuardRow,
@@ -137,7 +135,7 @@ fn provided(
 ) -> Result<Option<ProvidedPackage>, DbError> {
     match language {
         Language::R => {
-            let Some(view) = owner::owner(c, views, name)? else { return Ok(None) };
+            let Some(view) = allowed::owner(c, views, name)? else { return Ok(None) };
             let version = view.listed_version(c, name)?;
             Ok(version.map(|version| ProvidedPackage { version: Some(version), source: view.source }))
         }

@@ -1,5 +1,4 @@
-//! The days on which a repository listed the versions of an R package, according to the subscriptions on
-//! these days.
+//! The days on which a repository listed the versions of an R package, according to the subscriptions on these days.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,11 +18,10 @@ use runtime::state::policies::RepoPolicy;
 
 /// A period during which the repository listed a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedVersion {
+pub struct ListingPeriod {
     pub version: String,
     /// The source: the first one of the subscriptions that listed the package.
     pub source: SourceId,
-    /// Time from which it was listed.
     pub from: Timestamp,
     /// Time from which it was no longer listed; `None` if the snapshot lists it.
     pub until: Option<Timestamp>,
@@ -42,11 +40,9 @@ pub struct HiddenVersion {
     pub from: Timestamp,
 }
 
-/// The version that a snapshot lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CurrentVersion {
     pub version: String,
-    /// The source that owns the package.
     pub source: SourceId,
 }
 
@@ -54,11 +50,10 @@ pub struct CurrentVersion {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listings {
     /// The listed versions, the newest first.
-    pub listed: Vec<ListedVersion>,
+    pub listed: Vec<ListingPeriod>,
     /// The versions that rules hide at some time, the newest first.
     pub hidden: Vec<HiddenVersion>,
-    /// What `latest` lists if that is not what the current day lists, because of a rule that does not apply to dated
-    /// snapshots.
+    /// What `latest` lists if the current day lists another, because of a rule for undated snapshots only.
     pub only_latest: Option<CurrentVersion>,
 }
 
@@ -67,10 +62,8 @@ pub struct Listings {
 pub struct ListingScope<'a> {
     pub catalog: &'a Arc<Catalog>,
     pub repo: &'a Repository,
-    /// The part of a Bioconductor repository.
     pub part: Option<Part>,
     pub snapshot: Snapshot,
-    /// The point of the snapshot.
     pub point: &'a Point,
 }
 
@@ -134,7 +127,7 @@ impl<'a> Subscriptions<'a> {
             let newest = self.listings_of(&trees, &present.collect::<Vec<_>>(), false);
             let current = |listings: &Listings| {
                 let first = listings.listed.first().filter(|version| version.until.is_none());
-                let ListedVersion { version, source, .. } = first?.clone();
+                let ListingPeriod { version, source, .. } = first?.clone();
                 Some(CurrentVersion { version, source })
             };
             let only_latest = current(&newest);
@@ -153,8 +146,7 @@ impl<'a> Subscriptions<'a> {
         Ok(dated)
     }
 
-    /// Returns what `latest` listed of a package, if the current rules had always been in force. Empty for an unknown
-    /// package.
+    /// Returns what `latest` listed, if the current rules had always been in force. Empty for an unknown package.
     pub async fn newest_listings(
         &self,
         repositories: &Repositories,
@@ -213,7 +205,7 @@ impl<'a> Subscriptions<'a> {
 /// would list it without block rules, because no other source provides a blocked package. `spans` returns the versions
 /// of a tree in a period. The newest come first.
 fn listings(periods: &[Period], spans: impl Fn(&Period, TreeId) -> Vec<Span>) -> Listings {
-    let mut listed: Vec<ListedVersion> = Vec::new();
+    let mut listed: Vec<ListingPeriod> = Vec::new();
     let mut hidden: Vec<HiddenVersion> = Vec::new();
     for period in periods {
         let period_spans: Vec<(SourceId, Span)> = period
@@ -242,8 +234,7 @@ fn listings(periods: &[Period], spans: impl Fn(&Period, TreeId) -> Vec<Span>) ->
                 continue;
             }
             match listed.last_mut() {
-                // The bound belongs to another span, or to a list that does not change the owner: the entry
-                // continues.
+                // The bound belongs to another span, or to a list that does not change the owner: the entry continues.
                 Some(last)
                     if last.until == Some(*from)
                         && last.version == span.version
@@ -251,7 +242,7 @@ fn listings(periods: &[Period], spans: impl Fn(&Period, TreeId) -> Vec<Span>) ->
                 {
                     last.until = Some(*until);
                 }
-                _ => listed.push(ListedVersion {
+                _ => listed.push(ListingPeriod {
                     version: span.version.clone(),
                     source: *source,
                     from: *from,

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::listing;
 use crate::serve::files::archive_details::UnreadArchive;
+use crate::serve::files::bundle_files::README_LIMIT;
 use crate::serve::files::package_files::{ArchiveKind, StoredArchive};
-use crate::serve::files::readmes::README_LIMIT;
-use crate::serve::files::{archive_details, readmes, upstream};
+use crate::serve::files::{archive_details, bundle_files, upstream};
 use crate::serve::selection::allowed::{View, blocked};
-use crate::serve::selection::{name_guards, owner, point};
+use crate::serve::selection::{allowed, name_guards, point};
 use crate::serve::{RepoError, Repositories, find, python};
 use base::model::change::LifeState;
 use base::model::digest::Sha256;
@@ -29,12 +29,10 @@ use store::db::tx::Tx;
 use store::db::{self, Conn, DbError};
 use store::storage::Key;
 
-/// The details of one package at a point.
 #[derive(Clone, Debug)]
 pub struct PackageDetail {
     /// The selected version: the listed one, unless another was requested.
     pub release: Release,
-    /// The source that owns the package.
     pub source: SourceId,
     /// The source of its files; it differs from `source` only for a curated source.
     pub origin: SourceId,
@@ -120,7 +118,7 @@ pub async fn package(
     detail.readme = match (readme, missing_archive) {
         (Some(sha256), _) => stored_readme(repositories, sha256).await?,
         (None, Some(file)) if upstream::has_mirror(&repositories.state, detail.origin) => {
-            readmes::read(repositories, detail.tree, file).await
+            bundle_files::read(repositories, detail.tree, file).await
         }
         (None, _) => None,
     };
@@ -146,8 +144,7 @@ async fn read_detail(
     Ok(query.await?)
 }
 
-/// Like [`package`], for many packages with optional versions; `None` for those that the point does not have.
-/// Without READMEs.
+/// Like [`package`], for many packages with optional versions, without READMEs; `None` for unknown ones.
 pub async fn packages(
     state: &State,
     point: &Point,
@@ -291,7 +288,6 @@ fn snapshot_days(catalog: &Catalog, repo: &Repository, now: Timestamp) -> Vec<Da
     days
 }
 
-/// The details of a package in the database.
 struct PackageFacts {
     detail: PackageDetail,
     /// The digest of its README.
@@ -308,7 +304,7 @@ fn detail(
     name: &str,
     version: Option<&str>,
 ) -> Result<Option<PackageFacts>, DbError> {
-    let Some(tree) = owner::owner(c, trees, name)? else { return Ok(None) };
+    let Some(tree) = allowed::owner(c, trees, name)? else { return Ok(None) };
     let mut files = tree.package_detail(c, name)?;
     let decided = tree.decided(c, name)?;
     let mut releases = HashSet::new();

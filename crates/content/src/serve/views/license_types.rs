@@ -11,8 +11,7 @@ use formats::r::description::Description;
 use formats::r::license::licenses;
 use store::db::life;
 
-/// Returns the number of packages that sources list now, by license type. A package counts once for each source that
-/// lists it.
+/// Returns the number of packages that sources list now, by license type. A package counts once per source.
 pub async fn current(repositories: &Repositories) -> Result<BTreeMap<String, u64>, RepoError> {
     let catalog = repositories.state.catalog.get();
     let sources = catalog.sources.iter().filter(|source| source.kind.language() == Language::R);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::package_query::{PackageQuery, SortBy};
 use crate::serve::python::names::{PreferredVersion, PreferredVersions, ProjectFile, ProjectNames};
 use crate::serve::selection::allowed::View;
-use crate::serve::{RepoError, Repositories, python, task};
+use crate::serve::{RepoError, Repositories, error, python};
 use base::model::ids::{PackageId, ReleaseId, SourceId, TreeId};
 use base::model::language::Language;
 use base::model::point::{Point, PointTree};
@@ -30,7 +30,6 @@ pub struct PackageRow {
     /// The name; of a Python project the normalized one.
     pub name: String,
     pub version: String,
-    /// The source that owns it.
     pub source: SourceId,
     /// The package list that contains it.
     pub tree: TreeId,
@@ -55,7 +54,6 @@ pub(in crate::serve) enum Names {
     Python(ProjectNames),
 }
 
-/// A listed name and the tree that owns it.
 #[derive(Clone)]
 pub(in crate::serve) struct OwnedName {
     name: ListedName,
@@ -114,7 +112,6 @@ pub async fn packages(
     Ok(search.await?)
 }
 
-/// Returns the number of packages a point lists.
 pub async fn package_count(repositories: &Repositories, point: &Point) -> Result<usize, RepoError> {
     if let Some(count) = repositories.views.package_counts.get(&point.trees) {
         return Ok(count);
@@ -185,20 +182,17 @@ pub async fn names_near(
         Some(cached_names(repositories, point).await?)
     };
     let Some(names) = names else { return Ok(Vec::new()) };
-    let chosen = task::run_blocking(move || match &*names {
+    let chosen = error::run_blocking(move || match &*names {
         Names::R(_) => Vec::new(),
         Names::Python(names) => choose(&mut names.near(&name, MAX_LENGTH_DIFFERENCE)),
     });
     Ok(chosen.await?)
 }
 
-/// The listed version of a package at a point.
 #[derive(Clone, Debug)]
 pub struct ListedVersion {
-    /// The name of the package.
     pub name: String,
     pub version: String,
-    /// The source that owns the package.
     pub source: SourceId,
     /// The release; `None` for a Python project.
     pub release: Option<ReleaseId>,
@@ -270,7 +264,7 @@ impl Names {
                 names.iter().map(listed).collect()
             }
             Names::Python(names) => {
-                let listed = |(position, version): (usize, &python::names::ListedVersion)| {
+                let listed = |(position, version): (usize, &python::names::ProjectListing)| {
                     Some(ListedVersion {
                         name: names.name(position).to_owned(),
                         version: version.version.clone(),
@@ -296,8 +290,7 @@ async fn cached_names(repositories: &Repositories, point: &Point) -> Result<Arc<
     repositories.views.name_lists.get_or_insert_async(&point.trees, read).await
 }
 
-/// Returns the point with each index at the last change of its list of projects, so that all days between two changes
-/// have one list of names.
+/// Returns the point with each index at the last change of its list, so that all days between have one list.
 async fn list_point(repositories: &Repositories, point: &Point) -> Result<Point, RepoError> {
     if !point.trees.iter().any(python::owner::is_whole_index) {
         return Ok(point.clone());

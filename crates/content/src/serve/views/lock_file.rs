@@ -38,8 +38,7 @@ pub struct ComparisonPermit {
 }
 
 impl ComparisonPermit {
-    /// Waits until fewer than two other files with packages of this language are compared; `None` if that takes longer
-    /// than `wait`.
+    /// Waits until fewer than two other files of this language are compared; `None` if that takes longer than `wait`.
     pub async fn acquire(language: Language, wait: Duration) -> Option<ComparisonPermit> {
         let comparisons = match language {
             Language::R => &R_COMPARISONS,
@@ -209,8 +208,7 @@ pub async fn python_projects(
     Ok(rows)
 }
 
-/// Merges intervals: the result is sorted and has no overlaps. Empty intervals, which contain no end of a
-/// day, are left out.
+/// Merges intervals: sorted and without overlaps. Empty intervals, which contain no end of a day, are left out.
 fn union(mut intervals: Vec<Interval>) -> Vec<Interval> {
     intervals.retain(|(from, until)| until.is_none_or(|until| *from < until));
     intervals.sort_by_key(|(from, _)| *from);

@@ -18,8 +18,7 @@ pub struct ServedVersion {
     pub version: String,
 }
 
-/// Returns the keys and values of each of these versions in a repository, by key; `repo` is 0 in requests for
-/// a source.
+/// Returns the keys and values of each of these versions in a repository, by key; `repo` is 0 in requests for a source.
 pub async fn of(
     repositories: &Repositories,
     language: Language,

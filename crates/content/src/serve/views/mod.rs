@@ -4,7 +4,6 @@ pub mod affected;
 pub mod binary_rows;
 pub mod block_rules;
 pub mod dependency_graph;
-pub mod dependency_index;
 pub mod difference;
 pub mod explain;
 pub mod guard_effects;
@@ -20,10 +19,8 @@ pub mod package_query;
 pub mod requirements;
 pub mod rule_matches;
 pub mod shared_names;
-pub mod source_rules;
 pub mod vulnerabilities;
 
-/// The caches of lists and dependencies.
 pub(in crate::serve) struct ViewCaches {
     dependency_graphs: dependency_graph::Cache,
     affected_packages: affected::Cache,

@@ -251,8 +251,7 @@ pub async fn warnings(state: &State, source: SourceId, names: Vec<String>) -> Re
     Ok(query.await?)
 }
 
-/// Returns the names of R packages that differ from a name in case, `.` and `_` only and that a mirror has, each with a
-/// mirror.
+/// Returns similar names of R packages, which differ in case, `.` and `_` only, that a mirror has.
 fn similar_names(c: &mut dyn Conn, name: &str) -> Result<Vec<(String, String)>, DbError> {
     let language = Language::R.as_str();
     let mut found = Vec::new();

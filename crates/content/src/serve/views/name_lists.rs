@@ -22,7 +22,6 @@ const ENTRY_OVERHEAD: usize = 256;
 /// The names of the most recently used points.
 pub(in crate::serve) type NameLists = quick_cache::sync::Cache<Vec<PointTree>, Arc<Names>, NamesWeighter>;
 
-/// Weighs a list by its bytes.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::serve) struct NamesWeighter;
 

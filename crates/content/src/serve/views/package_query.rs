@@ -4,7 +4,6 @@ use std::str::FromStr;
 
 use crate::serve::selection::name_guards::HiddenNames;
 
-/// A query for packages of a point.
 #[derive(Clone, Debug, Default)]
 pub struct PackageQuery {
     /// A part of the name, ignoring case; empty for all packages.
@@ -14,18 +13,14 @@ pub struct PackageQuery {
     /// The exact name of the only package, if set.
     pub name: Option<String>,
     pub sort: SortBy,
-    /// Whether the order is reversed.
     pub descending: bool,
     /// Whether a package with exactly the name `name_part` comes first.
     pub exact_first: bool,
-    /// The maximum number of packages.
     pub limit: usize,
-    /// The number of packages to skip.
     pub offset: usize,
     /// Names that are left out; `None` for none.
     pub hidden: Option<HiddenNames>,
-    /// Whether [`PackagePage::total`] may be less than the number of matches. Most pages are then found without comparing
-    /// all names of an index.
+    /// Whether [`PackagePage::total`] may be too low: most pages then need no comparison of all names.
     pub omits_total: bool,
 }
 
@@ -43,7 +38,6 @@ pub enum SortBy {
     Source,
 }
 
-/// The error for an unknown sort key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("packages cannot be sorted by '{0}'; supported are name, version, date_publication and source")]
 pub struct UnknownSort(String);

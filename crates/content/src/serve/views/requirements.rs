@@ -27,9 +27,8 @@ pub struct Requirements {
     graph: Arc<DependencyGraph>,
 }
 
-/// Loads the data for the system requirements on a system. `distribution` and `release` are the names that
-/// clients use. If requirements are unknown, stored archives are read: those of `roots` and their
-/// dependencies; if `roots` is
+/// Loads the data for the system requirements on a system. `distribution` and `release` are the names that clients use.
+/// If requirements are unknown, stored archives are read: those of `roots` and their dependencies; if `roots` is
 /// `None`, those of all packages.
 ///
 /// # Errors
@@ -87,18 +86,15 @@ fn unread_archive(stored: &detail::StoredArchive) -> Option<UnreadArchive> {
 }
 
 impl Requirements {
-    /// Returns the system to which the rules are applied.
     pub fn system(&self) -> &OsRelease {
         &self.system
     }
 
-    /// Returns the requirements declared by a text.
     pub fn of_text(&self, text: &str) -> Vec<MatchedRule<'_>> {
         self.rules.requirements(text, &self.system)
     }
 
-    /// Returns the packages that have requirements, by name. Uses several milliseconds of CPU time for all of
-    /// CRAN.
+    /// Returns the packages that have requirements, by name. Uses several milliseconds of CPU time for all of CRAN.
     pub fn of_all(&self) -> impl Iterator<Item = (&str, Vec<MatchedRule<'_>>)> {
         self.with_needs(self.graph.requirements())
     }
@@ -124,7 +120,6 @@ impl Requirements {
         }
     }
 
-    /// Returns true if the point lists a package of this name.
     pub fn lists(&self, name: &str) -> bool {
         self.graph.lists(name)
     }

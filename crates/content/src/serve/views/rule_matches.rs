@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::listing;
 use crate::serve::selection::allowed::{DecidedRelease, View, substitute};
-use crate::serve::selection::{owner, point, policies};
+use crate::serve::selection::{allowed, point, policies};
 use crate::serve::{RepoError, Repositories};
 use base::model::change::LifeState;
 use base::model::ids::ReleaseId;
@@ -39,8 +39,7 @@ pub struct RuleMatches {
     /// Number of packages about whose listed version the rule decides: for a rule that blocks, the version that is listed
     /// without the rule, otherwise the one that is listed with it.
     pub packages: usize,
-    /// Number of packages that the repository lists now, and of other packages about whose listed version the rule
-    /// decides.
+    /// Number of packages listed now, and of other packages about whose listed version the rule decides.
     pub total: usize,
     /// Some of the packages, by name.
     pub examples: Vec<RuleMatch>,
@@ -217,7 +216,7 @@ fn listing_owners(
 ) -> Result<HashMap<String, usize>, DbError> {
     let mut owners = HashMap::new();
     if let Some(name) = package {
-        let owner = owner::owner(c, views, name)?;
+        let owner = allowed::owner(c, views, name)?;
         let position = owner.and_then(|owner| views.iter().position(|view| view.tree() == owner.tree()));
         owners.extend(position.map(|position| (name.to_owned(), position)));
         return Ok(owners);
@@ -240,8 +239,7 @@ impl Decisions {
         self.archived.sort_by_cached_key(|(name, _)| key(name));
     }
 
-    /// Adds a package of its owner, if the rule decides about one of its versions. `blocked` are the releases that the
-    /// other rules block.
+    /// Adds a package if the rule decides about one of its versions; the other rules block the releases `blocked`.
     fn add(&mut self, package: &[DecidedRelease], blocked: &BlockedReleases, rule: &Rule) {
         let is_decided = |decided: &&DecidedRelease| decided.rule_id() == Some(rule.id);
         let Some(first) = package.iter().find(is_decided) else { return };

@@ -38,8 +38,7 @@ impl Vulnerabilities {
         self.index.as_ref().is_some_and(|index| !index.is_empty())
     }
 
-    /// Returns the time of the last change of an advisory about packages of a language, withdrawn or not; `None` if it is
-    /// not known.
+    /// Returns the time of the last change of an advisory about a language, withdrawn or not; `None` if unknown.
     pub fn last_change(&self, language: Language) -> Option<Timestamp> {
         let ecosystems: &[Ecosystem] = match language {
             Language::R => &[Ecosystem::Cran, Ecosystem::Bioconductor],

@@ -15,15 +15,14 @@ use crate::state::State;
 use base::access::{NamedScope, Names, ScopeKind};
 use base::config::Federation;
 use base::model::digest::Sha256;
-use base::model::time::{SECOND, Timestamp};
+use base::model::time::Timestamp;
 use store::db::author::{Author, AuthorKind};
-use store::db::{DbError, audit, used_proof};
+use store::db::{DbError, audit, token};
 
 /// Maximum lifetime of a token for publishing packages.
 const PUBLISH_LIFETIME: Duration = Duration::from_secs(900);
-/// Time for which the record of the use of a token is stored after its `exp`, in microseconds: longer than the
-/// accepted difference between clocks.
-const USE_RETENTION: i64 = 300 * SECOND;
+/// Time for which the use of a token is recorded after its `exp`: longer than the accepted clock difference.
+const USE_RETENTION: Duration = Duration::from_secs(300);
 
 /// The intended use of the new token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,9 +76,7 @@ impl ExchangeError {
 /// The parts of the server that an exchange needs.
 #[derive(Clone, Copy)]
 pub struct Exchange<'a> {
-    /// The database and the catalog.
     pub state: &'a State,
-    /// The tokens of this server.
     pub tokens: &'a Tokens,
     pub providers: &'a Providers,
     /// The issuer of the new token: the address of this server.
@@ -91,9 +88,6 @@ pub struct Exchange<'a> {
 /// Exchanges `subject_token` for a token of this server with the scopes of all sections that it matches. A token whose
 /// scopes permit changes can be exchanged only once on all servers of the database together. Other tokens can be
 /// exchanged any number of times until they expire, because several programs of a job exchange the same token.
-///
-/// # Errors
-/// See [`ExchangeError`].
 pub async fn exchange(
     server: Exchange<'_>,
     sections: &[Federation],
@@ -215,7 +209,7 @@ async fn record(
     let guid = token.guid.to_string();
     let write = server.state.db.write(move |c| {
         if let Some(proof) = &proof
-            && !used_proof::record(c, proof, Timestamp(expires_at.0.saturating_add(USE_RETENTION)), now)?
+            && !token::record_proof(c, proof, expires_at + USE_RETENTION, now)?
         {
             let reason = "the token of the issuer was used before";
             audit::record_by(c, &author, "exchange token", "token", "", audit::REFUSED, reason)?;
@@ -227,9 +221,8 @@ async fn record(
     if write.await? { Ok(()) } else { Err(ExchangeError::Used) }
 }
 
-/// Returns a digest that identifies a token: the digest of its issuer and `jti`, or, if it has no `jti`, of the
-/// text that is signed. The signature is not included, because some signatures can be changed without becoming
-/// invalid.
+/// Returns a digest that identifies a token: the digest of its issuer and `jti`, or, if it has no `jti`, of the text
+/// that is signed. The signature is not included, because some signatures can be changed without becoming invalid.
 fn digest(claims: &Claims, token: &str) -> Sha256 {
     let message = token.rsplit_once('.').map_or(token, |(message, _)| message);
     let text = match (claims.text("iss"), claims.text("jti")) {

@@ -156,8 +156,7 @@ fn text(claims: &Claims, name: &str) -> Option<String> {
 }
 
 /// Truncates a text of a token, replaces its control characters and trims it, for messages and rows. `rspm revoke token
-/// --user` trims the name of a user in the same way.
-/// Returns a name without the characters that a reader cannot see.
+/// --user` trims the name of a user in the same way. Returns a name without the characters that a reader cannot see.
 fn visible(name: &str) -> String {
     name.chars().filter(|c| c.is_control() || !is_invisible(*c)).collect()
 }

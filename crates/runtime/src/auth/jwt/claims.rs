@@ -1,14 +1,15 @@
 //! The claims of a token, and the checks that are the same for all tokens.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use base::model::members::Members;
-use base::model::time::{SECOND, Timestamp};
+use base::model::time::Timestamp;
 
-/// Accepted difference between the clocks of a provider and of this server, in microseconds.
-const LEEWAY: i64 = 60 * SECOND;
+/// Accepted difference between the clocks of a provider and of this server.
+const LEEWAY: Duration = Duration::from_secs(60);
 /// The last second of the year 9999.
 const MAX_SECONDS: f64 = 253_402_300_799.0;
 
@@ -97,11 +98,11 @@ impl Claims {
     /// A claim is missing or has a wrong type, or the token is not valid at `now`.
     pub(in crate::auth) fn check_times(&self, now: Timestamp) -> Result<(), Invalid> {
         let end = self.time("exp")?.ok_or(Invalid::Missing("exp"))?;
-        if end.0.saturating_add(LEEWAY) <= now.0 {
+        if end + LEEWAY <= now {
             return Err(Invalid::Expired);
         }
         for name in ["nbf", "iat"] {
-            if self.time(name)?.is_some_and(|start| start.0 > now.0.saturating_add(LEEWAY)) {
+            if self.time(name)?.is_some_and(|start| start > now + LEEWAY) {
                 return Err(Invalid::Future(name));
             }
         }
@@ -134,6 +135,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use base::model::time::SECOND;
 
     const NOW: Timestamp = Timestamp(1_790_000_000 * SECOND);
 

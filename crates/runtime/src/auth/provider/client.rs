@@ -58,7 +58,6 @@ pub struct Response {
 }
 
 impl Response {
-    /// Returns a field that is a text.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.fields.get(name)?.as_str()
     }

@@ -6,7 +6,6 @@
 
 mod client;
 mod document;
-mod keys;
 mod providers;
 
 pub use client::{Authentication, ProviderError, Response};

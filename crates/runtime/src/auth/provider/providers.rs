@@ -2,29 +2,28 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jsonwebtoken::Algorithm;
 use parking_lot::Mutex;
 
 use super::client::{Authentication, ProviderClient, ProviderError, Response};
-use super::document::{Document, is_secure};
-use super::keys::KeySet;
+use super::document::{Document, KeySet, is_secure};
 use crate::auth::jwt::{Claims, Invalid, UnverifiedToken, is_signed_by};
 use base::config::Proxy;
-use base::model::time::{SECOND, Timestamp, microseconds};
+use base::model::time::Timestamp;
 use upstream::UpstreamError;
 
-/// Time after which the document and the keys of an issuer are requested again, in microseconds.
-const MAX_AGE: i64 = 3_600 * SECOND;
-/// Time for which the document and the keys are used if the provider cannot be reached, in microseconds.
-const MAX_STALE: i64 = 24 * 3_600 * SECOND;
-/// Minimum interval between requests that are caused by tokens with unknown keys, in microseconds.
-const UNKNOWN_KEY_INTERVAL: i64 = 60 * SECOND;
-/// Time after a failure during which no request is sent, in microseconds.
-const FAILURE_INTERVAL: i64 = 5 * SECOND;
-/// Maximum time for which a request waits until the request of another task fails, in microseconds.
-const MAX_WAIT: i64 = 60 * SECOND;
+/// Time after which the document and the keys of an issuer are requested again.
+const MAX_AGE: Duration = Duration::from_secs(3_600);
+/// Time for which the document and the keys are used if the provider cannot be reached.
+const MAX_STALE: Duration = Duration::from_secs(24 * 3_600);
+/// Minimum interval between requests that are caused by tokens with unknown keys.
+const UNKNOWN_KEY_INTERVAL: Duration = Duration::from_secs(60);
+/// Time after a failure during which no request is sent.
+const FAILURE_INTERVAL: Duration = Duration::from_secs(5);
+/// Maximum time for which a request waits until the request of another task fails.
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// The accepted algorithms, all with public keys. SECURITY: with HMAC, a public key could be used as the secret.
 const ALGORITHMS: [Algorithm; 9] = [
@@ -71,10 +70,9 @@ struct IssuerData {
 }
 
 impl IssuerData {
-    /// Returns whether the data was requested less than `limit` microseconds before `now`; false after the clock
-    /// was set back.
-    fn is_newer_than(&self, limit: i64, now: Timestamp) -> bool {
-        (0..limit).contains(&now.0.saturating_sub(self.at.0))
+    /// Returns whether the data was requested less than `limit` before `now`; false after the clock was set back.
+    fn is_newer_than(&self, limit: Duration, now: Timestamp) -> bool {
+        self.at <= now && now.since(self.at) < limit
     }
 
     fn verifies(&self, token: &UnverifiedToken<'_>) -> bool {
@@ -85,9 +83,6 @@ impl IssuerData {
 
 impl Providers {
     /// Creates providers without loaded documents.
-    ///
-    /// # Errors
-    /// The proxy is not a URL.
     pub fn new(proxy: &Proxy) -> Result<Providers, UpstreamError> {
         let client = ProviderClient::new(proxy)?;
         Ok(Providers(Arc::new(ProviderState { client, issuers: Mutex::default() })))
@@ -145,9 +140,6 @@ impl Providers {
     }
 
     /// Sends a form to an endpoint of a provider.
-    ///
-    /// # Errors
-    /// The provider cannot be reached, or its response is not JSON.
     pub async fn post(
         &self,
         url: &str,
@@ -158,9 +150,6 @@ impl Providers {
     }
 
     /// Requests the claims of a user with an access token (OpenID Connect Core 1.0 section 5.3).
-    ///
-    /// # Errors
-    /// The provider cannot be reached or refuses the access token.
     pub async fn user_info(&self, url: &str, access_token: &str) -> Result<Claims, ProviderError> {
         let response = self.0.client.get(url, Some(access_token)).await?;
         if !response.status.is_success() {
@@ -169,12 +158,11 @@ impl Providers {
         Ok(Claims::new(response.fields))
     }
 
-    /// Returns the document and the keys of an issuer, at most `max_age` microseconds old, or older ones if the
-    /// provider cannot be reached.
+    /// Returns document and keys of an issuer, at most `max_age` old, or older ones if the provider does not answer.
     async fn load(
         &self,
         issuer: &str,
-        max_age: i64,
+        max_age: Duration,
         now: Timestamp,
     ) -> Result<Arc<IssuerData>, ProviderError> {
         let slot = Arc::clone(self.0.issuers.lock().entry(issuer.to_owned()).or_default());
@@ -190,7 +178,7 @@ impl Providers {
         // A task that waited for the lock while the request of another task failed also uses this failure. If each
         // task sent its own request to an issuer that does not respond, each would wait for the timeouts of all
         // earlier ones.
-        let is_recent = |at: Timestamp| (-MAX_WAIT..FAILURE_INTERVAL).contains(&now.0.saturating_sub(at.0));
+        let is_recent = |at: Timestamp| at <= now + MAX_WAIT && now.since(at) < FAILURE_INTERVAL;
         let recent = failure.as_ref().filter(|(at, _)| is_recent(*at)).map(|(_, error)| error.clone());
         let started = Instant::now();
         let error = match recent {
@@ -204,8 +192,7 @@ impl Providers {
                 }
                 Err(error) => {
                     tracing::warn!("could not load the keys of the identity provider {issuer}: {error}");
-                    let known_at = now.0.saturating_add(microseconds(started.elapsed()));
-                    *failure = Some((Timestamp(known_at), error.clone()));
+                    *failure = Some((now + started.elapsed(), error.clone()));
                     error
                 }
             },

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::catalog::{Source, Step};
+use crate::catalog::Source;
 use base::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
 use base::model::repository::{ChangePolicy, RepoKind};
 use base::model::source::SourceKind;
 use formats::r::bioconductor::config::Config;
+use store::db::tree::{Role, Step};
 
 const NOW: &str = "2026-11-20";
 const CONFIG: &str = "release_version: \"3.20\"\ndevel_version: \"3.21\"\nr_ver_for_bioc_ver:\n  \"3.19\": \"4.4\"\n  \
@@ -23,8 +24,7 @@ fn part(label: &str) -> Option<Part> {
     Some(Part::parse(label).expect("a part"))
 }
 
-/// Returns a catalog with Bioconductor 3.19 and 3.20 synced at NOW, a local source, and a repository with these
-/// subscriptions.
+/// Returns a catalog with Bioconductor 3.19 and 3.20 synced at NOW, a local source, and a repository.
 fn catalog(subscriptions: &[(SourceId, Option<&str>)]) -> Catalog {
     let mut catalog = Catalog {
         bioconductor: Some(Arc::new(Config::parse(CONFIG.as_bytes()).expect("a config"))),
@@ -42,7 +42,7 @@ fn catalog(subscriptions: &[(SourceId, Option<&str>)]) -> Catalog {
     for (id, label) in (1..).zip(labels) {
         let source = if label == "src/contrib" { TEAM } else { SourceId::BIOCONDUCTOR };
         let steps = vec![Step { seq: Seq(1), at: noon(NOW), tx: TxId(1) }];
-        let (label, role) = (label.to_owned(), "source".to_owned());
+        let (label, role) = (label.to_owned(), Role::Source);
         catalog.trees.push(Tree {
             id: TreeId(id),
             source,

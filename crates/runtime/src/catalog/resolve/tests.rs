@@ -8,6 +8,7 @@ use base::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
 use base::model::repository::{ChangePolicy, RepoKind};
 use base::model::source::SourceKind;
 use base::model::time::SECOND;
+use store::db::tree::Role;
 
 mod empty_days;
 mod periods;
@@ -38,7 +39,7 @@ impl CatalogBuilder {
             let kind = if *name == "cran" { SourceKind::Cran } else { SourceKind::Local };
             let (id, created_at) = (SourceId(id), Timestamp(0));
             catalog.sources.push(Source { id, name: name.parse().expect("a name"), kind, created_at });
-            let (label, role) = ("src/contrib".to_owned(), "source".to_owned());
+            let (label, role) = ("src/contrib".to_owned(), Role::Source);
             let id_of_tree = TreeId(id.0 * 10);
             catalog.trees.push(Tree {
                 id: id_of_tree,
@@ -344,8 +345,7 @@ fn apply(builder: &mut CatalogBuilder, clock: &mut Timestamp, events: Vec<(Event
 }
 
 proptest! {
-    /// A closed point is final: later steps change nothing, and prepended ones only add trees that had no state that
-    /// early.
+    /// A closed point is final: neither later steps nor prepended ones, without an earlier state, change it.
     #[test]
     fn closed_points_never_change(
         past_events in prop::collection::vec(event(), 1..30),

@@ -6,7 +6,6 @@ use std::cell::RefCell;
 use base::model::time::Timestamp;
 use base::words;
 
-/// The author of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Author {
     /// How the server identified the author.
@@ -40,8 +39,7 @@ impl Author {
     }
 }
 
-/// Returns the name of an author for the log: `token 0a1b…` for a token without a user, whose name in transactions is
-/// ` (token 0a1b…)`.
+/// Returns the name of an author for the log: `token 0a1b…` for a token without a user.
 pub fn log_name(name: &str) -> &str {
     name.strip_prefix(" (").and_then(|name| name.strip_suffix(')')).unwrap_or(name)
 }
@@ -71,8 +69,7 @@ pub fn of_write() -> Option<Author> {
 
 /// Runs `write` on this thread, with `author` as its author.
 pub(in crate::db) fn run<T>(author: Option<&Author>, write: impl FnOnce() -> T) -> T {
-    /// Removes the author of the write when it is dropped, also after a panic: the thread continues with
-    /// other writes.
+    /// Removes the author of the write when it is dropped, also after a panic: the thread continues with other writes.
     struct Reset;
     impl Drop for Reset {
         fn drop(&mut self) {

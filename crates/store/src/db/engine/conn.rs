@@ -15,7 +15,6 @@ pub enum Value {
     Bytes(Vec<u8>),
 }
 
-/// One row of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row(pub Vec<Value>);
 
@@ -43,8 +42,7 @@ pub trait Conn {
 
     fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, DbError>;
 
-    /// Runs a statement once for each row of parameters and returns the total number of affected rows; pipelined on
-    /// PostgreSQL.
+    /// Runs a statement for each row of parameters and returns the total of affected rows; pipelined on PostgreSQL.
     fn execute_many(&mut self, sql: &'static str, params: &[Vec<Value>]) -> Result<u64, DbError>;
 
     /// Notifies other nodes at the commit that the catalog changed. Does nothing on SQLite, which has no other nodes.
@@ -70,7 +68,11 @@ pub trait Conn {
 }
 
 impl dyn Conn + '_ {
-    /// Returns the decoded rows of a query.
+    /// Returns the time of the database's host; with SQLite, which has no other host, `clock`.
+    pub(in crate::db) fn time(&mut self, clock: Timestamp) -> Result<Timestamp, DbError> {
+        Ok(self.host_time()?.unwrap_or(clock))
+    }
+
     pub(in crate::db) fn all<T: Columns>(
         &mut self,
         sql: &'static str,
@@ -103,7 +105,6 @@ impl dyn Conn + '_ {
         results.map(|rows| rows.into_iter().map(Row::decode).collect()).collect()
     }
 
-    /// Returns true if a query has a row.
     pub(in crate::db) fn finds(&mut self, sql: &'static str, params: &[Value]) -> Result<bool, DbError> {
         Ok(!self.query(sql, params)?.is_empty())
     }
@@ -230,10 +231,6 @@ impl Cells {
 }
 
 impl Row {
-    /// Decodes all columns.
-    ///
-    /// # Errors
-    /// [`DbError::Shape`] if a column contains something else.
     pub fn decode<T: Columns>(self) -> Result<T, DbError> {
         T::decode(&mut Cells { row: self, next: 0 })
     }

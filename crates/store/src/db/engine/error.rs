@@ -69,7 +69,6 @@ pub enum DbError {
     Authentication {
         /// The property that names the user.
         property: &'static str,
-        /// Host and port of each server.
         servers: String,
         user: String,
         #[source]
@@ -80,7 +79,6 @@ pub enum DbError {
         "database '{database}' does not exist on PostgreSQL at {servers}; create it first: createdb -h {host} -p {port} {database}"
     )]
     DatabaseMissing {
-        /// Host and port of each server.
         servers: String,
         /// Host name, address or socket directory of the first server.
         host: String,
@@ -89,7 +87,6 @@ pub enum DbError {
     },
     #[error("no TLS connection to PostgreSQL at {servers} (sslmode={mode}): {reason}")]
     Tls {
-        /// Host and port of each server.
         servers: String,
         /// The `sslmode` of the connection.
         mode: &'static str,
@@ -114,17 +111,12 @@ pub enum DbError {
     },
     /// `Postgres.URL` or one of its parts cannot be used. The text never repeats the URL.
     #[error("{property}: {reason}")]
-    Url {
-        /// The property that contains the URL.
-        property: &'static str,
-        reason: String,
-    },
+    Url { property: &'static str, reason: String },
     /// A newer version of the program has migrated this database.
     #[error(
         "the database {database} was made by version {made_by} (schema {found}; this version supports {supported}, and cannot work with migration {migration}); restore a backup or upgrade rstudio-pm"
     )]
     TooNew {
-        /// The file, or the server and database.
         database: String,
         /// The program version that ran the newest migration.
         made_by: String,
@@ -160,24 +152,13 @@ pub enum DbError {
         "the database {database} has schema {found}, and this version of rstudio-pm has {supported}; start the server once, \
          which updates it, stop it, and try again"
     )]
-    OldSchema {
-        /// The file, or the server and database.
-        database: String,
-        /// The newest migration of the database.
-        found: i64,
-        /// The newest migration of this program.
-        supported: i64,
-    },
+    OldSchema { database: String, found: i64, supported: i64 },
     /// The database to fill has tables already.
     #[error(
         "the database {database} is not blank ({found}), and nothing is overwritten; move it away, or configure another \
          one"
     )]
-    Occupied {
-        /// The file, or the server and database.
-        database: String,
-        found: String,
-    },
+    Occupied { database: String, found: String },
     /// The PostgreSQL database has an encoding other than UTF-8.
     #[error(
         "the database {database} has the encoding {encoding}; create one with UTF-8: createdb --encoding=UTF8 \
@@ -199,12 +180,7 @@ pub enum DbError {
     #[error(
         "{database} needs migration {number} ({name}), which is incompatible with the running version; restart the server to run it"
     )]
-    NotOnline {
-        /// The file, or the server and database.
-        database: String,
-        number: i64,
-        name: &'static str,
-    },
+    NotOnline { database: String, number: i64, name: &'static str },
     #[error("{path} is not a SQLite database or is damaged; restore it from a backup or move it away")]
     NotADatabase {
         path: PathBuf,
@@ -259,7 +235,7 @@ pub enum DbError {
         /// The time of the database's host.
         database: Timestamp,
         /// The allowed difference in minutes.
-        minutes: i64,
+        minutes: u64,
     },
     #[error("{0}; correct the clock, or, if it is correct, run: {command}", command = .0.command())]
     Skew(#[from] super::skew::Skew),
@@ -288,7 +264,6 @@ pub enum DbError {
     Closed,
     #[error("database {database}: {source}")]
     Driver {
-        /// The file, or the server and database.
         database: String,
         #[source]
         source: Source,

@@ -200,7 +200,6 @@ fn values(columns: &[&str], Row(values): &Row) -> String {
     pairs.collect::<Vec<_>>().join(", ")
 }
 
-/// The result of an examination.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Examination {
     /// The problems found, as sentences.
@@ -210,8 +209,7 @@ pub struct Examination {
 }
 
 impl Examination {
-    /// Adds the violations of the rules, on one snapshot. An error caused by damage to the database is added as a
-    /// problem.
+    /// Adds the violations of the rules, on one snapshot. An error caused by damage is added as a problem.
     pub(in crate::db) fn add_violations(&mut self, c: &mut dyn Conn) -> Result<(), DbError> {
         match violations(c) {
             Ok(violations) => {

@@ -24,10 +24,8 @@ const POLL_INTERVAL: Duration = Duration::from_secs(30);
 /// Poll interval while notifications do not arrive.
 const SHORT_POLL_INTERVAL: Duration = Duration::from_secs(2);
 const CANARY_INTERVAL: Duration = Duration::from_secs(60);
-/// Timeout for the arrival of a canary.
 const CANARY_TIMEOUT: Duration = Duration::from_secs(2);
-/// Pause before the first attempt to open a lost connection again; each failure doubles it, up to
-/// [`MAX_RETRY_PAUSE`].
+/// Pause before the first attempt to open a lost connection again; each failure doubles it, up to [`MAX_RETRY_PAUSE`].
 const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(500);
 const MAX_RETRY_PAUSE: Duration = Duration::from_secs(5);
 
@@ -49,7 +47,6 @@ struct LinkSignals {
     nodes: Notify,
     notifications_lost: AtomicBool,
     is_connected: AtomicBool,
-    /// The number of connections that were opened.
     connections: AtomicU64,
 }
 
@@ -136,7 +133,6 @@ impl Link {
         self.0.signals.is_connected.load(Ordering::Acquire)
     }
 
-    /// Returns true if notifications do not arrive.
     pub fn lacks_notifications(&self) -> bool {
         self.0.signals.notifications_lost.load(Ordering::Relaxed)
     }
@@ -148,7 +144,6 @@ impl Drop for LinkParts {
     }
 }
 
-/// The state of the thread.
 struct LinkThread {
     target: Arc<Target>,
     work: UnboundedReceiver<PendingTransaction>,
@@ -159,7 +154,6 @@ struct LinkThread {
     runtime: Runtime,
 }
 
-/// An event that the thread waits for.
 enum LinkEvent {
     Shutdown,
     Notification(Option<Notification>),
@@ -167,7 +161,6 @@ enum LinkEvent {
     Timer,
 }
 
-/// The state of the canary.
 struct Canary {
     /// The payload and the deadline of a canary that has not arrived yet.
     pending: Option<(String, Instant)>,

@@ -63,9 +63,7 @@ pub fn newest_migration(schema: Schema) -> i64 {
 
 /// A connection for migrations, inside a transaction that holds the lock.
 pub(in crate::db) trait MigrationConn: Conn {
-    /// Runs the statements of a script.
     fn script(&mut self, sql: &str) -> Result<(), DbError>;
-    /// Returns true if the table exists.
     fn has_table(&mut self, name: &str) -> Result<bool, DbError>;
     fn script_for(&self, migration: &Migration) -> &'static str;
     /// Returns the name of the database for error messages.

@@ -54,9 +54,6 @@ pub(in crate::db) enum Pages {
 }
 
 /// Returns the name of the file system for a connection.
-///
-/// # Errors
-/// SQLite cannot register it.
 fn file_system(pages: Pages) -> Result<&'static CStr, rusqlite::Error> {
     let code = *REGISTERED.get_or_init(register);
     if code != SQLITE_OK {

@@ -5,7 +5,6 @@ use super::pgconn::PgConn;
 use super::workers::TransactionKind;
 use super::{Conn, DbError};
 
-/// A relation of the schema.
 struct Relation {
     oid: i64,
     name: String,
@@ -58,8 +57,7 @@ fn amcheck(c: &mut PgConn, examination: &mut Examination) -> Result<(), DbError>
                     examination.problems.push(format!("{name}: {reason}"));
                 } else {
                     examination.notes.push(format!("{name} was not checked: {reason}"));
-                    // The user has no permission to call the function, so the check of every other relation would
-                    // fail.
+                    // The user has no permission to call the function, so the check of every other relation would fail.
                     if reason.contains("(SQLSTATE 42501)") {
                         return Ok(());
                     }

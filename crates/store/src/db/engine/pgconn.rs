@@ -136,7 +136,6 @@ impl PgConn {
         self.runtime.block_on(future)
     }
 
-    /// Returns true if the connection is closed.
     pub(in crate::db) fn is_closed(&self) -> bool {
         self.client.is_closed()
     }
@@ -206,7 +205,6 @@ impl PgConn {
     }
 }
 
-/// The type of each parameter of one execution.
 fn types(params: &[Value]) -> Vec<Type> {
     params.iter().map(|value| pgwire::parameter_type([value])).collect()
 }

@@ -28,8 +28,7 @@ const LOCK_TIMEOUT_TEXT: &str = "1min";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::db) enum SessionKind {
     Dedicated,
-    /// A pooler, which may use another session for each transaction: settings, statements and LISTEN do not outlast a
-    /// transaction.
+    /// A pooler, which may change the session with each transaction: settings and LISTEN do not outlast one.
     Pooled,
 }
 

@@ -78,7 +78,6 @@ impl Postgres {
         }
     }
 
-    /// Returns the server and the parameters of connections.
     pub(in crate::db) fn target(&self) -> &Arc<Target> {
         &self.target
     }

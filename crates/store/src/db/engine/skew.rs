@@ -1,15 +1,16 @@
 //! Clock skew between a machine and the clock row. No I/O.
 
-use base::model::time::{SECOND, Timestamp};
+use std::time::Duration;
 
-/// Maximum lead of the clock row over a machine's clock, in microseconds: servers of one database differ by seconds.
-pub const TOLERANCE: i64 = 300 * SECOND;
-/// Maximum lead of a machine's clock over the clock row, in microseconds. A running server closes each day, which moves
-/// the row.
-pub const MAX_ROW_LEAD: i64 = 31 * 86_400 * SECOND;
-/// Maximum time, in microseconds, for which the machine or its server may have been off without confirmation by an
+use base::model::time::Timestamp;
+
+/// Maximum lead of the clock row over a machine's clock: servers of one database differ by seconds.
+pub const TOLERANCE: Duration = Duration::from_secs(300);
+/// Maximum lead of a machine's clock over the clock row. A running server closes each day, which moves the row.
+pub const MAX_ROW_LEAD: Duration = Duration::from_secs(31 * 86_400);
+/// Maximum time for which the machine or its server may have been off without confirmation by an
 /// administrator: beyond it, even a synchronized clock may follow a wrong time server.
-pub const MAX_OUTAGE: i64 = 366 * 86_400 * SECOND;
+pub const MAX_OUTAGE: Duration = Duration::from_secs(366 * 86_400);
 
 /// A difference between a machine's clock and the clock row that is too large to publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,8 +21,7 @@ pub enum Skew {
          closed days up to {row}"
     )]
     Behind { now: Timestamp, row: Timestamp },
-    /// The machine's clock is far ahead of the clock row: it may be wrong, and a publish would move the row
-    /// permanently.
+    /// The machine's clock is far ahead of the clock row: it may be wrong, and a publish would move the row.
     #[error(
         "nothing can be published, because this machine's clock shows {now}, over a month after the last publish or \
          closed day ({row})"
@@ -42,7 +42,7 @@ impl Skew {
     /// Returns true if the machine, or its server, may have been off since the last publish.
     pub fn may_have_been_off(&self) -> bool {
         match self {
-            Skew::Ahead { now, row } => now.0.saturating_sub(row.0) <= MAX_OUTAGE,
+            Skew::Ahead { now, row } => now.since(*row) <= MAX_OUTAGE,
             Skew::Behind { .. } | Skew::IndexAhead { .. } => false,
         }
     }
@@ -56,48 +56,57 @@ impl Skew {
 
 /// Returns the difference if it is too large to publish. A row that never moved agrees with every clock.
 pub fn between(row: Timestamp, now: Timestamp) -> Option<Skew> {
-    if row.0 > now.0.saturating_add(TOLERANCE) {
+    if row > now + TOLERANCE {
         Some(Skew::Behind { now, row })
-    } else if row.0 > 0 && now.0 > row.0.saturating_add(MAX_ROW_LEAD) {
+    } else if row.0 > 0 && now > row + MAX_ROW_LEAD {
         Some(Skew::Ahead { now, row })
     } else {
         None
     }
 }
 
-/// Returns the difference if the newest state of an index, which is earlier than the sync that read it, is too far in the
-/// future for a sync.
+/// Returns the difference if the newest state of an index is too far in the future for a sync.
 pub fn of_index(head: Timestamp, now: Timestamp) -> Option<Skew> {
-    (head.0 > now.0.saturating_add(TOLERANCE)).then_some(Skew::IndexAhead { now, head })
+    (head > now + TOLERANCE).then_some(Skew::IndexAhead { now, head })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::model::time::SECOND;
+
+    const MICROSECOND: Duration = Duration::from_micros(1);
 
     #[test]
     fn clocks_may_differ_by_minutes_and_pauses_may_last_a_month() {
         let row = Timestamp(1_795_132_800 * SECOND);
-        let at = |difference: i64| between(row, Timestamp(row.0 + difference));
-        for tolerated in [0, -TOLERANCE, MAX_ROW_LEAD] {
-            assert_eq!(at(tolerated), None, "{tolerated}");
+        for tolerated in [row, row - TOLERANCE, row + MAX_ROW_LEAD] {
+            assert_eq!(between(row, tolerated), None, "{tolerated}");
         }
-        assert!(matches!(at(-TOLERANCE - 1), Some(Skew::Behind { .. })));
-        assert!(matches!(at(MAX_ROW_LEAD + 1), Some(Skew::Ahead { .. })));
+        let (behind, ahead) = (row - TOLERANCE - MICROSECOND, row + MAX_ROW_LEAD + MICROSECOND);
+        assert!(matches!(between(row, behind), Some(Skew::Behind { .. })));
+        assert!(matches!(between(row, ahead), Some(Skew::Ahead { .. })));
         assert_eq!(between(Timestamp(0), row), None, "nothing was published yet");
     }
 
     #[test]
     fn outages_may_last_a_year_and_the_command_has_the_day() {
         let row = Timestamp(1_795_132_800 * SECOND);
-        let after = |pause: i64| between(row, Timestamp(row.0 + pause)).expect("too large");
-        assert!(after(MAX_ROW_LEAD + 1).may_have_been_off() && after(MAX_OUTAGE).may_have_been_off());
-        assert!(!after(MAX_OUTAGE + 1).may_have_been_off() && !after(-TOLERANCE - 1).may_have_been_off());
-        let head = Timestamp(row.0 + TOLERANCE);
+        let at = |now: Timestamp| between(row, now).expect("too large");
+        for (pause, may_have_been_off) in
+            [(MAX_ROW_LEAD + MICROSECOND, true), (MAX_OUTAGE, true), (MAX_OUTAGE + MICROSECOND, false)]
+        {
+            assert_eq!(at(row + pause).may_have_been_off(), may_have_been_off, "{pause:?}");
+        }
+        assert!(!at(row - TOLERANCE - MICROSECOND).may_have_been_off());
+        let head = row + TOLERANCE;
         assert_eq!(of_index(head, row), None, "tolerated");
-        let skew = of_index(Timestamp(head.0 + 1), row).expect("too large");
+        let skew = of_index(head + MICROSECOND, row).expect("too large");
         assert!(!skew.may_have_been_off());
         assert_eq!(skew.command(), format!("rspm repair clock --today={}", row.day()));
-        assert_eq!(after(MAX_ROW_LEAD + SECOND).command(), "rspm repair clock --today=2026-12-21");
+        assert_eq!(
+            at(row + MAX_ROW_LEAD + Duration::from_secs(1)).command(),
+            "rspm repair clock --today=2026-12-21"
+        );
     }
 }

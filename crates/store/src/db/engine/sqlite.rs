@@ -17,9 +17,8 @@ use super::invariants::Examination;
 use super::migrate::{self, Migration, MigrationConn, MigrationMode};
 use super::page_checksum::{self, ComparedPages, Pages, compared_pages};
 use super::schema::Schema;
-use super::sqlite_dir;
 use super::workers::{Opener, Session, TransactionBody, TransactionKind, WorkerPool};
-use super::{Conn, DbError, Row, Value, WriteError};
+use super::{Conn, DbError, Row, Value, WriteError, sqlite_dir};
 use base::metrics;
 use base::model::time::Timestamp;
 
@@ -83,8 +82,7 @@ impl Sqlite {
         })
     }
 
-    /// Checks the file and the rules of [`super::invariants`] on a new connection, because open connections cache
-    /// pages.
+    /// Checks the file and the rules of [`super::invariants`] on a new connection: open ones cache pages.
     pub(in crate::db) fn examine(&self) -> Result<Examination, DbError> {
         let mut session = connect(&self.file, OpenFlags::SQLITE_OPEN_READ_ONLY, Pages::Compared, self.wait)?;
         let mut examination = Examination::default();
@@ -147,7 +145,6 @@ pub(in crate::db) struct SqliteConn {
     wal: Option<Wal>,
 }
 
-/// The WAL of the writer.
 struct Wal {
     /// Its size after the last commit.
     pages: Arc<AtomicI32>,

@@ -62,7 +62,6 @@ pub(in crate::db) fn refuse_remote(dir: &Path) -> Result<(), DbError> {
     }
 }
 
-/// Returns the error of an operation in the directory.
 pub(in crate::db) fn io_error(dir: &Path, error: io::Error) -> DbError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -74,9 +73,6 @@ pub(in crate::db) fn io_error(dir: &Path, error: io::Error) -> DbError {
 
 /// Moves the files of the databases into a new subdirectory `replaced-…` and returns its path; `None` if there are no
 /// files. The caller holds the lock of the directory, so that no server starts meanwhile.
-///
-/// # Errors
-/// The directory cannot be created, or a file cannot be moved.
 pub(in crate::db) fn move_aside(dir: &Path) -> Result<Option<PathBuf>, DbError> {
     let target = dir.join(format!("replaced-{}", jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ")));
     let files = FILES.into_iter().filter(|name| *name != LOCK && dir.join(name).exists());
@@ -157,8 +153,7 @@ fn is_same_file(a: &File, b: &File) -> io::Result<bool> {
     Ok((a.dev(), a.ino()) == (b.dev(), b.ino()))
 }
 
-/// Checks the directory as [`create_file`] does, without creating anything. Returns the path of the file, which may be
-/// missing.
+/// Checks the directory as [`create_file`] does, without creating anything. Returns the path, which may be missing.
 pub(in crate::db) fn check(dir: &Path, schema: Schema) -> Result<PathBuf, DbError> {
     refuse_remote(dir)?;
     let existing = dir.ancestors().find(|d| d.exists()).unwrap_or(Path::new("/"));

@@ -17,10 +17,8 @@ use super::target::{SslMode, Target};
 const SYSTEM_ROOTS: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
 
-/// The checks of the server's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CertificateCheck {
-    /// No check.
     Nothing,
     /// The certificate is signed by a trusted authority.
     Authority,

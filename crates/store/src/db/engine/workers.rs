@@ -1,5 +1,4 @@
-//! Worker threads that run the closures of transactions. Interactive transactions run before those of bulk
-//! imports.
+//! Worker threads that run the closures of transactions. Interactive transactions run before those of bulk imports.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,14 +1,15 @@
-//! Files that belong to a distribution of a Python package, such as signatures and provenance objects with
-//! attestations: rows of `file` with a role of their own, and the name and revision of the distribution.
+//! Files that belong to a distribution of a Python package: signatures, provenance objects with attestations, and METADATA
+//! of wheels: rows of `file` with a role of their own, and the name and revision of the distribution.
 
 use super::file::FileState;
-use super::python_file::FileRole;
+use super::python_file::{DISTRIBUTION, FileRole, METADATA, PROVENANCE};
 use super::{Conn, DbError, Value, ids};
 use crate::db::engine::columns::{or_default, row, select};
 use crate::db::engine::conn::{Cells, Columns};
 use base::model::digest::Sha256;
 use base::model::file_change::AttachedFiles;
-use base::model::ids::FileId;
+use base::model::ids::{FileId, Seq, SourceId};
+use base::model::time::Timestamp;
 
 row! {
     /// The newest facts about a distribution, and its attached files.
@@ -67,4 +68,76 @@ pub fn put(
         FileRole::Distribution.as_str().into(),
     ];
     c.execute(PUT, &params).map(drop)
+}
+
+row! {
+    /// The stored facts about the provenance of a distribution.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ProvenanceRow from "file f LEFT JOIN file p ON p.release_id = f.release_id AND p.role = $1 \
+        AND p.platform = '' AND p.build = f.build AND p.name = f.name AND p.state = 1 LEFT JOIN blob b ON b.sha256 = p.sha256" {
+        /// The newest facts about the distribution, as JSON.
+        pub facts: Vec<u8> = "coalesce((SELECT v.facts FROM file_fact v WHERE v.file_id = f.id ORDER BY v.variant DESC \
+            LIMIT 1), f.facts)" => or_default,
+        pub object: Option<ProvenanceObject> = "b.sha256, b.class, b.created_at",
+    }
+}
+
+row! {
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ProvenanceObject {
+        pub sha256: Sha256,
+        pub class: String,
+        /// Time at which it was stored last.
+        pub stored_at: Timestamp,
+    }
+}
+
+/// Returns the stored facts about the provenance of a distribution; `None` if there is no such distribution.
+pub fn provenance(c: &mut dyn Conn, distribution: FileId) -> Result<Option<ProvenanceRow>, DbError> {
+    let params = [PROVENANCE.into(), distribution.into(), DISTRIBUTION.into()];
+    c.first(select!(ProvenanceRow, "WHERE f.id = $2 AND f.role = $3"), &params)
+}
+
+row! {
+    /// A wheel of an index that declares no METADATA for it, or does not have it.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct StoredWheel from "blob b JOIN file f ON f.sha256 = b.sha256 AND f.state = 1 AND f.role = $1 \
+        JOIN release r ON r.id = f.release_id AND r.origin_id = $2 JOIN package p ON p.id = r.package_id" {
+        /// The normalized name of the project.
+        pub project: String = "p.name",
+        pub file: FileId = "f.id",
+        pub name: String = "f.name",
+        pub sha256: Sha256 = "b.sha256",
+        /// The storage class with its bytes.
+        pub class: String = "b.class",
+    }
+}
+
+/// Returns the digest of the wheel to which a row of METADATA belongs; `None` for another row.
+pub fn wheel_of(c: &mut dyn Conn, metadata: FileId) -> Result<Option<Sha256>, DbError> {
+    const FIND: &str = "SELECT f.sha256 FROM file m JOIN file f ON f.release_id = m.release_id AND f.role = $1 \
+        AND f.platform = m.platform AND f.build = m.build AND f.name = m.name WHERE m.id = $2 AND m.role = $3";
+    Ok(c.first(FIND, &[DISTRIBUTION.into(), metadata.into(), METADATA.into()])?.flatten())
+}
+
+/// Returns at most `limit` stored wheels of an index that are listed now and have no METADATA, by digest, after the
+/// digest `after`. Of several files with the same bytes, the last ones may be missing.
+pub fn without_metadata(
+    c: &mut dyn Conn,
+    source: SourceId,
+    after: Option<Sha256>,
+    limit: i64,
+) -> Result<Vec<StoredWheel>, DbError> {
+    const FIND: &str = select!(
+        StoredWheel,
+        "WHERE b.sha256 > $3 AND f.name LIKE '%.whl' ESCAPE '\\' AND NOT EXISTS (SELECT 1 FROM file m \
+        WHERE m.release_id = f.release_id AND m.role = $4 AND m.platform = '' AND m.build = f.build \
+        AND m.name = f.name) AND EXISTS (SELECT 1 FROM life l JOIN tree t ON t.id = l.tree_id \
+        WHERE l.release_id = f.release_id AND l.file_id = f.id AND l.state = 0 AND l.to_seq = $5 AND t.source_id = $2) \
+        ORDER BY b.sha256, f.id LIMIT $6"
+    );
+    let after = after.map(|digest| digest.to_string()).unwrap_or_default();
+    let params =
+        [DISTRIBUTION.into(), source.into(), after.into(), METADATA.into(), Seq::OPEN.into(), limit.into()];
+    c.all(FIND, &params)
 }

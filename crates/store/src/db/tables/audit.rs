@@ -9,9 +9,7 @@ use crate::db::engine::author::{self, Author};
 use crate::db::engine::columns::{row, select};
 use base::model::time::Timestamp;
 
-/// The outcome of a change that was made.
 pub const SUCCESS: &str = "success";
-/// The outcome of a change that was refused.
 pub const REFUSED: &str = "refused";
 /// The detail of the revocation of a token that this server signed, which is in no table.
 pub const SIGNED: &str = "signed by this server";
@@ -205,7 +203,6 @@ pub fn list(c: &mut dyn Conn, filter: &Filter) -> Result<Vec<AuditRow>, DbError>
     c.all(sql, &params)
 }
 
-/// The result of a verification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verification {
     pub rows: i64,

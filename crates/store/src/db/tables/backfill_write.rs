@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use super::import::{ImportTarget, LIFE_COLUMNS, insert_releases};
-use super::{Conn, DbError, Value, audit, clock, step, tree};
+use super::{Conn, DbError, Value, audit, clock, tree};
 use crate::db::engine::author::{self, Author};
 use crate::db::engine::columns::{row, select};
 use base::model::change::{Counts, LifeState, NewRelease};
@@ -276,12 +276,12 @@ pub fn publish(c: &mut dyn Conn, publish: &BackfillPublish) -> Result<(TxId, TxI
 
 /// Returns the instants of the transactions before the first step. They changed other sources, or repositories.
 fn instants_before_first(c: &mut dyn Conn, publish: &BackfillPublish) -> Result<HashSet<Timestamp>, DbError> {
-    let Some(first) = step::get(c, publish.tree, publish.first)? else { return Ok(HashSet::new()) };
+    let Some(first) = tree::step(c, publish.tree, publish.first)? else { return Ok(HashSet::new()) };
     Ok(c.all("SELECT at FROM tx WHERE at < $1", &[first.at.into()])?.into_iter().collect())
 }
 
 /// Returns true if the last new step is earlier than the previous first step.
 fn is_before(c: &mut dyn Conn, publish: &BackfillPublish) -> Result<bool, DbError> {
-    let first = step::get(c, publish.tree, publish.first)?;
+    let first = tree::step(c, publish.tree, publish.first)?;
     Ok(first.zip(publish.steps.last()).is_some_and(|(first, last)| last.at < first.at))
 }

@@ -1,7 +1,14 @@
-//! The last backup and the last test of a backup in each folder, and whether they succeeded.
+//! The last backup and the last test of a backup in each folder, and whether they succeeded; and holds.
+//!
+//! While a hold has not expired, no object is removed from storage, because a backup reads the objects that the rows of its
+//! snapshot refer to. Times of holds are those of the database host's clock; with SQLite, of the server's clock. The row is
+//! checked in the transaction that removes the row of an object.
+
+use std::time::Duration;
 
 use super::{Conn, DbError};
 use crate::db::engine::columns::{column, row, select};
+use base::model::identity::Identity;
 use base::model::time::Timestamp;
 use base::words;
 
@@ -73,4 +80,40 @@ pub fn results(c: &mut dyn Conn) -> Result<Vec<BackupResult>, DbError> {
     // Others are commands of a later version.
     const ALL: &str = select!(BackupResult, "WHERE command IN ('create', 'test') ORDER BY place, command");
     c.all(ALL, &[])
+}
+
+/// Duration of a hold without renewal.
+const HOLD_TERM: Duration = Duration::from_secs(600);
+/// Maximum time until the end of a hold. One that ends later was taken before the clock was set back: it is expired.
+const MAX_AHEAD: Duration = Duration::from_secs(2 * HOLD_TERM.as_secs());
+
+/// Takes a hold, and removes those that have expired.
+pub fn take_hold(c: &mut dyn Conn, id: Identity, clock: Timestamp) -> Result<(), DbError> {
+    const TAKE: &str = "INSERT INTO hold (id, until) VALUES ($1, $2)";
+    const EXPIRED: &str = "DELETE FROM hold WHERE until <= $1 OR until > $2";
+    let now = c.time(clock)?;
+    c.execute(EXPIRED, &[now.into(), (now + MAX_AHEAD).into()])?;
+    c.execute(TAKE, &[id.to_string().into(), (now + HOLD_TERM).into()]).map(drop)
+}
+
+/// Renews a hold. Returns false if it has expired: objects may have been removed since.
+pub fn renew_hold(c: &mut dyn Conn, id: Identity, clock: Timestamp) -> Result<bool, DbError> {
+    const RENEW: &str = "UPDATE hold SET until = $1 WHERE id = $2 AND until > $3 AND until <= $4";
+    let now = c.time(clock)?;
+    let params = [(now + HOLD_TERM).into(), id.to_string().into(), now.into(), (now + MAX_AHEAD).into()];
+    Ok(c.execute(RENEW, &params)? == 1)
+}
+
+pub fn release_hold(c: &mut dyn Conn, id: Identity) -> Result<(), DbError> {
+    c.execute("DELETE FROM hold WHERE id = $1", &[id.to_string().into()]).map(drop)
+}
+
+/// Returns the time until which objects may not be removed; `None` if they may be removed now. Call it in the
+/// transaction that removes the row of an object: interactive writes run one at a time, so no hold can be taken
+/// between this check and the removal.
+pub fn held_until(c: &mut dyn Conn, clock: Timestamp) -> Result<Option<Timestamp>, DbError> {
+    const SELECT: &str =
+        "SELECT until FROM hold WHERE until > $1 AND until <= $2 ORDER BY until DESC LIMIT 1";
+    let now = c.time(clock)?;
+    c.first(SELECT, &[now.into(), (now + MAX_AHEAD).into()])
 }

@@ -23,8 +23,7 @@ row! {
         /// Its number; a later binary of the release for the same platform has a higher one.
         pub number: i64 = "f.build",
         pub name: String = "f.name",
-        /// Its location on another server, see [`super::binary_list::OfferedBinary::locator`]; empty if only this server
-        /// has it.
+        /// Its location on another server ([`super::binary_list::OfferedBinary::locator`]); empty without one.
         pub locator: String = "f.locator",
         /// Size in bytes.
         pub size: Option<i64> = "f.size",
@@ -35,8 +34,7 @@ row! {
         /// The storage class of the blob, if it is stored.
         pub class: Option<String> = "b.class",
         pub at: Timestamp = "s.at",
-        /// Time of its removal by an administrator; `None` for a binary that was replaced, which remains in older
-        /// snapshots.
+        /// Time of its removal by an administrator; `None` for a replaced binary, which remains in older snapshots.
         pub removed_at: Option<Timestamp> = "e.at",
         pub stanza: Vec<u8> = "r.stanza",
     }

@@ -27,7 +27,6 @@ pub fn insert(c: &mut dyn Conn, blob: &Blob) -> Result<bool, DbError> {
     Ok(c.execute(INSERT, &params)? == 1)
 }
 
-/// Returns the blob with this digest; `None` if there is none.
 pub fn get(c: &mut dyn Conn, sha256: Sha256) -> Result<Option<Blob>, DbError> {
     c.first(select!(Blob, "WHERE sha256 = $1"), &[sha256.to_string().into()])
 }
@@ -92,8 +91,7 @@ pub fn page(c: &mut dyn Conn, after: Option<Sha256>, limit: i64) -> Result<Vec<B
     c.all(select!(Blob, "WHERE sha256 > $1 ORDER BY sha256 LIMIT $2"), &[after.into(), limit.into()])
 }
 
-/// Returns the digests of at most `limit` blobs of a storage directory that were stored before `before`, after the
-/// digest `after`.
+/// Returns the digests of at most `limit` blobs of a directory stored before `before`, after the digest `after`.
 pub fn in_directory(
     c: &mut dyn Conn,
     directory: &str,

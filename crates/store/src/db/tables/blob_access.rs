@@ -16,18 +16,15 @@ pub fn record(c: &mut dyn Conn, accesses: &[(Sha256, i64)]) -> Result<(), DbErro
     c.execute_many(RECORD, &rows).map(drop)
 }
 
-/// The criteria of an eviction: objects that were stored before a certain time and not requested since a certain
-/// day.
+/// The criteria of an eviction: objects that were stored before a certain time and not requested since a certain day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unused {
-    /// The objects were stored before this time.
     pub stored_before: Timestamp,
     /// The last access to the objects was before this day, in days since the epoch.
     pub accessed_before: i64,
 }
 
 row! {
-    /// An object that can be evicted.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct EvictableBlob from "blob b" {
         pub sha256: Sha256 = "b.sha256",

@@ -1,12 +1,14 @@
 //! The clock row: it orders all publishes, so that ids, times and commits have the same order.
 
+use std::time::Duration;
+
 use super::tx::Publish;
 use super::{Conn, DbError, audit, name_guard, name_overlap, repo, source, tree, tx};
 use crate::db::engine::author::{self, Author};
 use crate::db::engine::columns::{row, select};
 use crate::db::engine::skew;
 use base::model::ids::{Seq, TreeId, TxId};
-use base::model::time::{SECOND, Timestamp};
+use base::model::time::Timestamp;
 
 row! {
     #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,19 +31,20 @@ pub struct PublishResult {
     pub steps: Vec<(TreeId, Seq)>,
 }
 
-/// Maximum lead of a publisher's clock over that of the database's host, in microseconds. Below [`skew::TOLERANCE`], so
+/// Maximum lead of a publisher's clock over that of the database's host. Below [`skew::TOLERANCE`], so
 /// that a publish never moves the clock row so far ahead that nodes with a correct clock refuse to publish.
-const MAX_LEAD: i64 = 240 * SECOND;
+const MAX_LEAD: Duration = Duration::from_secs(240);
 
-const _: () =
-    assert!(MAX_LEAD < skew::TOLERANCE, "a publisher must not move the row beyond the tolerance of others");
+const _: () = assert!(
+    MAX_LEAD.as_secs() < skew::TOLERANCE.as_secs(),
+    "a publisher must not move the row beyond the tolerance of others"
+);
 
 pub fn get(c: &mut dyn Conn) -> Result<ClockRow, DbError> {
     c.first(select!(ClockRow, "WHERE id = 1"), &[])?.ok_or_else(missing_row)
 }
 
-/// Blocks every other publisher until the end of this transaction. Call it before reading rows that the publish depends
-/// on.
+/// Blocks every other publisher until the end of this transaction. Call it before reading rows of the publish.
 pub fn lock(c: &mut dyn Conn) -> Result<(), DbError> {
     c.execute("UPDATE clock SET catalog = catalog WHERE id = 1", &[]).map(drop)
 }
@@ -116,8 +119,7 @@ fn name(c: &mut dyn Conn, sql: &'static str, id: i64) -> Result<String, DbError>
     Ok(c.first(sql, &[id.into()])?.unwrap_or_default())
 }
 
-/// Takes the next `count` transaction ids, and as many instants after those of all transactions; returns the last id
-/// and the last instant.
+/// Takes the next `count` transaction ids and as many later instants; returns the last id and the last instant.
 pub(in crate::db) fn advance(
     c: &mut dyn Conn,
     now: Timestamp,
@@ -167,8 +169,8 @@ pub fn check(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
 /// Refuses a clock that is over [`MAX_LEAD`] ahead of that of the database's host. With SQLite there is no other host.
 pub(in crate::db) fn check_host_time(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     match c.host_time()? {
-        Some(database) if now.0 > database.0.saturating_add(MAX_LEAD) => {
-            Err(DbError::ClockAhead { now, database, minutes: MAX_LEAD / (60 * SECOND) })
+        Some(database) if now > database + MAX_LEAD => {
+            Err(DbError::ClockAhead { now, database, minutes: MAX_LEAD.as_secs() / 60 })
         }
         Some(_) | None => Ok(()),
     }

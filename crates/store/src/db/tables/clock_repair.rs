@@ -1,11 +1,13 @@
-//! Repairs the clock row, the times of transactions and the states of indexes after a clock was wrong.
+//! Repairs the clock row, the times of transactions and the states of indexes after a clock was wrong. The sequence numbers
+//! of the trees of indexes are times, so a state in the future is the newest one until that time.
 
-use super::index_repair;
+use std::time::Duration;
+
 use super::{Conn, DbError, audit, clock};
-use crate::db::engine::columns::{or_default, row};
+use crate::db::engine::columns::{or_default, row, select};
 use crate::db::engine::skew::{Skew, TOLERANCE, between};
-use base::model::ids::{FileId, TxId};
-use base::model::time::{SECOND, Timestamp};
+use base::model::ids::{FileId, Seq, SourceId, TreeId, TxId};
+use base::model::time::Timestamp;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repair {
@@ -22,7 +24,7 @@ pub struct Repair {
 ///
 /// Transactions later than `now` get the last microseconds up to `now`, in their order and after all other
 /// transactions: every past day is served unchanged. Indexes with a state in the future are reset, see
-/// [`index_repair::reset`]. With `dry_run` nothing is changed.
+/// [`reset`]. With `dry_run` nothing is changed.
 ///
 /// # Errors
 /// [`DbError::ClockAhead`] if `now` is too far ahead of the clock of the database's host.
@@ -32,8 +34,8 @@ pub fn repair(c: &mut dyn Conn, now: Timestamp, dry_run: bool) -> Result<Option<
     clock::lock(c)?;
     let row = clock::get(c)?.at;
     let skew = between(row, now);
-    let tolerance = if skew.is_some() { 0 } else { TOLERANCE };
-    let indexes = index_repair::future_trees(c, Timestamp(now.0.saturating_add(tolerance)))?;
+    let tolerance = if skew.is_some() { Duration::ZERO } else { TOLERANCE };
+    let indexes = future_trees(c, now + tolerance)?;
     let index_state = indexes.iter().map(|index| index.head).max();
     let (row, mut transactions) = match skew {
         Some(_) => {
@@ -52,7 +54,7 @@ pub fn repair(c: &mut dyn Conn, now: Timestamp, dry_run: bool) -> Result<Option<
             set_pins(c, now, &transactions)?;
         }
         reset_future_times(c, now)?;
-        indexes.iter().try_for_each(|index| index_repair::reset(c, *index, now))?;
+        indexes.iter().try_for_each(|index| reset(c, *index, now))?;
         c.execute(ROW, &[row.into()])?;
         let detail = format!("{skew}; transactions with another time: {}", transactions.len());
         audit::record(c, "repair clock", "server", "", &detail)?;
@@ -156,7 +158,7 @@ fn set_pins(
 fn reset_future_times(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     const LEASES: &str = "UPDATE lease SET until = 0, holder = '' WHERE until > $1";
     const FETCHED: &str = "UPDATE upstream SET fetched_at = $1 WHERE fetched_at > $1";
-    let tomorrow = Timestamp(now.0.saturating_add(86_400 * SECOND));
+    let tomorrow = now + Duration::from_secs(86_400);
     const BLOBS: &str = "UPDATE blob SET created_at = $1 WHERE created_at > $1";
     const GUARDS: &str = "UPDATE name_guard SET created_at = $1 WHERE created_at > $1";
     const OVERLAPS: &str = "UPDATE name_overlap SET seen_at = $1 WHERE seen_at > $1";
@@ -166,4 +168,65 @@ fn reset_future_times(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     const READINGS: &str = "UPDATE file_reading SET read_at = $1 WHERE read_at > $1";
     let statements = [FETCHED, BLOBS, GUARDS, OVERLAPS, LOOKS, READINGS];
     statements.into_iter().try_for_each(|sql| c.execute(sql, &[now.into()]).map(drop))
+}
+
+row! {
+    /// A tree of an index whose newest state is in the future.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct FutureTree from "tree" {
+        pub tree: TreeId = "id",
+        pub source: SourceId = "source_id",
+        pub head: Timestamp,
+    }
+}
+
+/// Returns the trees of indexes whose head is later than `limit`, by id.
+pub fn future_trees(c: &mut dyn Conn, limit: Timestamp) -> Result<Vec<FutureTree>, DbError> {
+    const FIND: &str = select!(FutureTree, "WHERE axis = 'time' AND head > $1 ORDER BY id");
+    c.all(FIND, &[limit.into()])
+}
+
+/// Sets the head of a tree to `now`, and moves all rows of its index with it: a time from `now` on becomes the last
+/// microsecond before `now` if it was before the head, and `now` otherwise. The newest state is the same as before, because
+/// its sequence number is one less than the head, and so is every earlier state up to `now`. A row that was valid only
+/// between two moved times is deleted.
+pub fn reset(c: &mut dyn Conn, future: FutureTree, now: Timestamp) -> Result<(), DbError> {
+    const OF_TREE: [&str; 3] = [
+        "UPDATE life SET to_seq = $1 WHERE tree_id = $2 AND to_seq >= $3 AND to_seq < $4",
+        "UPDATE life SET from_seq = $1 WHERE tree_id = $2 AND from_seq >= $3 AND from_seq < $4",
+        "UPDATE curation SET base_seq = $1 WHERE base_tree_id = $2 AND base_seq >= $3 AND base_seq < $4",
+    ];
+    const OF_SOURCE: [&str; 4] = [
+        "UPDATE reading SET valid_at = $1 WHERE source_id = $2 AND valid_at >= $3 AND valid_at < $4",
+        "UPDATE project SET changed_at = $1 WHERE source_id = $2 AND changed_at >= $3 AND changed_at < $4",
+        "UPDATE project SET to_at = $1 WHERE source_id = $2 AND to_at >= $3 AND to_at < $4",
+        "UPDATE project SET from_at = $1 WHERE source_id = $2 AND from_at >= $3 AND from_at < $4",
+    ];
+    const HEAD: &str = "UPDATE tree SET head = $1 WHERE id = $2";
+    let FutureTree { tree, source, head } = future;
+    delete_empty(c, future, now)?;
+    let before = Timestamp(now.0 - 1);
+    // In this order, because `now` is before the head.
+    for (to, low, high) in [(before, now.0, head.0), (now, head.0, Seq::OPEN.0)] {
+        for sql in OF_TREE {
+            c.execute(sql, &[to.into(), tree.into(), low.into(), high.into()])?;
+        }
+        for sql in OF_SOURCE {
+            c.execute(sql, &[to.into(), source.into(), low.into(), high.into()])?;
+        }
+    }
+    c.execute(HEAD, &[now.into(), tree.into()]).map(drop)
+}
+
+/// Deletes the periods that would be empty after [`reset`].
+fn delete_empty(c: &mut dyn Conn, future: FutureTree, now: Timestamp) -> Result<(), DbError> {
+    const LIVES: &str = "DELETE FROM life WHERE tree_id = $1 AND from_seq >= $2 AND to_seq >= $3 AND to_seq < $4 \
+        AND (to_seq < $5 OR from_seq >= $5)";
+    const PROJECTS: &str = "DELETE FROM project WHERE source_id = $1 AND from_at >= $2 AND to_at >= $3 AND to_at < $4 \
+        AND (to_at < $5 OR from_at >= $5)";
+    let FutureTree { tree, source, head } = future;
+    let before = Timestamp(now.0 - 1);
+    let open = Seq::OPEN;
+    c.execute(LIVES, &[tree.into(), before.into(), now.into(), open.into(), head.into()])?;
+    c.execute(PROJECTS, &[source.into(), before.into(), now.into(), open.into(), head.into()]).map(drop)
 }

@@ -165,8 +165,7 @@ pub fn insert(
     c.batch_insert("curation_rule", &RULE_COLUMNS, &rules.iter().map(rule).collect::<Vec<_>>())
 }
 
-/// Writes the selection of a plan, replacing that of an earlier plan for the same request, and deletes plans from
-/// before `expired`.
+/// Writes the selection of a plan, replacing one for the same request, and deletes plans from before `expired`.
 pub fn put_plan(
     c: &mut dyn Conn,
     tree: TreeId,

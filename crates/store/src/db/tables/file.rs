@@ -90,7 +90,6 @@ pub fn stored_blob(c: &mut dyn Conn, file: FileId) -> Result<Option<(String, Sha
     c.first(FIND, &[file.into()])
 }
 
-/// Returns true if the bytes of a file were evicted.
 pub fn is_evicted(c: &mut dyn Conn, file: FileId) -> Result<bool, DbError> {
     c.finds("SELECT 1 FROM file WHERE id = $1 AND state = 2", &[file.into()])
 }

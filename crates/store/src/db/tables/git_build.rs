@@ -3,16 +3,18 @@
 //! A server claims a build for a limited time and renews the claim while it builds. Times of claims are those of the
 //! database host's clock.
 
+use std::time::Duration;
+
 use super::ids::{self, Sequence};
 use super::{Conn, DbError, Value};
 use crate::db::engine::columns::{column, row, select};
 use base::model::digest::Sha256;
 use base::model::ids::TxId;
-use base::model::time::{SECOND, Timestamp};
+use base::model::time::Timestamp;
 use base::words;
 
-/// Duration of a claim without renewal, in microseconds.
-pub const TERM: i64 = 30 * SECOND;
+/// Duration of a claim without renewal.
+pub const TERM: Duration = Duration::from_secs(30);
 
 words! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +58,6 @@ row! {
         pub replaces: bool,
         /// The trigger: `schedule`, `webhook`, or a user name.
         pub actor: String,
-        /// Time at which it was put in the queue.
         pub queued_at: Timestamp,
         pub started_at: Option<Timestamp>,
         pub ended_at: Option<Timestamp>,
@@ -159,8 +160,7 @@ pub fn page(
     Ok(builds.into_iter().skip(offset).take(limit).collect())
 }
 
-/// Ends the queued build of `head`, the previous commit of a branch: only the newest commit is built. Builds that
-/// a user requested remain.
+/// Ends the queued build of `head`, the previous commit of a branch, unless a user requested it.
 pub fn supersede(c: &mut dyn Conn, builder: i64, head: &str, now: Timestamp) -> Result<(), DbError> {
     const SKIP: &str = "UPDATE git_build SET state = 'skipped', ended_at = $1, reason = 'the branch has a newer \
         commit' WHERE builder_id = $2 AND tag = '' AND state = 'queued' AND commit_sha = $3 AND replaces = 0 \
@@ -181,36 +181,29 @@ pub fn skip_superseded(c: &mut dyn Conn, id: i64, now: Timestamp) -> Result<bool
     Ok(c.execute(SKIP, &[now.into(), id.into()])? == 1)
 }
 
-/// Returns the time of the database's host; with SQLite, which has no other host, `clock`.
-fn now(c: &mut dyn Conn, clock: Timestamp) -> Result<Timestamp, DbError> {
-    Ok(c.host_time()?.unwrap_or(clock))
-}
-
 /// Extends the claims of builds that `holder` runs, even expired ones, unless another server has claimed them.
 pub fn extend(c: &mut dyn Conn, builds: &[i64], holder: &str, clock: Timestamp) -> Result<(), DbError> {
     const EXTEND: &str = "UPDATE git_build SET claim_until = $1 WHERE id = $2 AND claim = $3 AND state IN ('fetching', \
         'building')";
-    let until = Timestamp(now(c, clock)?.0 + TERM);
+    let until = c.time(clock)? + TERM;
     for id in builds {
         c.execute(EXTEND, &[until.into(), (*id).into(), holder.into()])?;
     }
     Ok(())
 }
 
-/// Returns builds with an expired claim, whose server ended during an attempt, to the queue; after `retries`
-/// attempts marks them as failed.
+/// Returns builds with an expired claim to the queue; after `retries` attempts marks them as failed.
 pub fn release_expired(c: &mut dyn Conn, clock: Timestamp, retries: i64) -> Result<(), DbError> {
     const FAIL: &str = "UPDATE git_build SET state = 'failed', ended_at = $1, claim = '', reason = 'the server ended \
         during the build' WHERE state IN ('fetching', 'building') AND claim_until < $1 AND attempt >= $2";
     const REQUEUE: &str = "UPDATE git_build SET state = 'queued', claim = '', reason = 'the server ended during the \
         build' WHERE state IN ('fetching', 'building') AND claim_until < $1";
-    let now = now(c, clock)?;
+    let now = c.time(clock)?;
     c.execute(FAIL, &[now.into(), retries.into()])?;
     c.execute(REQUEUE, &[now.into()]).map(drop)
 }
 
-/// Claims the next build for `holder`. Among the builders without a running build, the one that started a build least
-/// recently is chosen.
+/// Claims the next build for `holder`, of the builder that started a build least recently and has none running.
 pub fn claim(c: &mut dyn Conn, holder: &str, clock: Timestamp) -> Result<Option<GitBuild>, DbError> {
     const NEXT: &str = "SELECT b.id FROM (SELECT builder_id, min(id) AS id FROM git_build WHERE state = 'queued' \
         AND due_at <= $1 GROUP BY builder_id) b WHERE NOT EXISTS (SELECT 1 FROM git_build r \
@@ -218,9 +211,9 @@ pub fn claim(c: &mut dyn Conn, holder: &str, clock: Timestamp) -> Result<Option<
         max(s.started_at) FROM git_build s WHERE s.builder_id = b.builder_id), 0), b.id LIMIT 1";
     const CLAIM: &str = "UPDATE git_build SET state = 'fetching', attempt = attempt + 1, started_at = $1, reason = '', \
         claim = $2, claim_until = $3 WHERE id = $4 AND state = 'queued'";
-    let now = now(c, clock)?;
+    let now = c.time(clock)?;
     let Some(id) = c.first::<i64>(NEXT, &[now.into()])? else { return Ok(None) };
-    let params = [now.into(), holder.into(), Timestamp(now.0 + TERM).into(), id.into()];
+    let params = [now.into(), holder.into(), (now + TERM).into(), id.into()];
     if c.execute(CLAIM, &params)? == 0 {
         return Ok(None);
     }
@@ -237,7 +230,7 @@ pub fn renew(
 ) -> Result<bool, DbError> {
     const RENEW: &str = "UPDATE git_build SET state = $1, claim_until = $2 WHERE id = $3 AND claim = $4 \
         AND state IN ('fetching', 'building')";
-    let until = Timestamp(now(c, clock)?.0 + TERM);
+    let until = c.time(clock)? + TERM;
     Ok(c.execute(RENEW, &[state.as_str().into(), until.into(), id.into(), holder.into()])? == 1)
 }
 
@@ -297,9 +290,8 @@ pub fn logs(c: &mut dyn Conn) -> Result<Vec<Sha256>, DbError> {
 }
 
 /// Removes the logs of builds that ended before `before`, except those of the newest `keep` builds of each builder, and
-/// deletes the rows of skipped commits of branches that ended before `before`. Returns the number of removed logs;
-/// the sweep removes their objects. The rows of other builds remain: they record which commits and tags were
-/// built.
+/// deletes the rows of skipped commits of branches that ended before `before`. Returns the number of removed logs; the
+/// sweep removes their objects. The rows of other builds remain: they record which commits and tags were built.
 pub fn remove_logs(c: &mut dyn Conn, before: Timestamp, keep: i64) -> Result<u64, DbError> {
     const REMOVE: &str = "UPDATE git_build SET log_sha256 = NULL, log_size = 0 WHERE log_sha256 IS NOT NULL \
         AND ended_at < $1 AND id <= (SELECT n.id FROM git_build n WHERE n.builder_id = git_build.builder_id ORDER \

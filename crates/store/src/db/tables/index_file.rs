@@ -16,7 +16,7 @@ use base::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
 row! {
     /// A file that a project has or had.
     #[derive(Clone, Debug, PartialEq, Eq)]
-    pub struct KnownFile from "release r JOIN file f ON f.release_id = r.id AND f.role = 'python'" {
+    pub struct KnownIndexFile from "release r JOIN file f ON f.release_id = r.id AND f.role = 'python'" {
         pub release: ReleaseId = "f.release_id",
         pub file: FileId = "f.id",
         /// Number of earlier files of this name with other bytes.
@@ -55,8 +55,7 @@ pub struct NewFile {
     /// Number of earlier files of this name with other bytes.
     pub revision: i64,
     pub name: String,
-    /// Its location: a path from the root of the index (a directory), an absolute path of the host of the index, or an
-    /// address.
+    /// Its location: a path from the root of the index, an absolute path of its host, or an address.
     pub locator: String,
     /// Its size in bytes, if the index states it.
     pub size: Option<i64>,
@@ -122,17 +121,17 @@ pub enum FileRowChange {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct IndexTarget {
     pub source: SourceId,
     pub tree: TreeId,
     pub package: PackageId,
 }
 
 /// Returns every file that a project has or had, in unspecified order.
-pub fn of_project(c: &mut dyn Conn, target: Target) -> Result<Vec<KnownFile>, DbError> {
+pub fn of_project(c: &mut dyn Conn, target: IndexTarget) -> Result<Vec<KnownIndexFile>, DbError> {
     const LIVES: &str = "SELECT file_id, to_seq, from_seq, variant, mark, note FROM life \
         WHERE tree_id = $1 AND state = 0 AND package_id = $2";
-    const FILES: &str = select!(KnownFile, "WHERE r.package_id = $1 AND r.origin_id = $2");
+    const FILES: &str = select!(KnownIndexFile, "WHERE r.package_id = $1 AND r.origin_id = $2");
     const FACTS: &str = "SELECT v.file_id, v.variant, v.facts FROM release r \
         JOIN file f ON f.release_id = r.id AND f.role = 'python' JOIN file_fact v ON v.file_id = f.id \
         WHERE r.package_id = $1 AND r.origin_id = $2";
@@ -153,7 +152,7 @@ pub fn of_project(c: &mut dyn Conn, target: Target) -> Result<Vec<KnownFile>, Db
         }
     }
     let params = [target.package.into(), target.source.into()];
-    let mut files: Vec<KnownFile> = c.all(FILES, &params)?;
+    let mut files: Vec<KnownIndexFile> = c.all(FILES, &params)?;
     let mut facts: HashMap<(FileId, i64), Vec<u8>> = HashMap::new();
     let mut last_variants: HashMap<FileId, i64> = HashMap::new();
     for (file, variant, json) in c.all::<(FileId, i64, Option<Vec<u8>>)>(FACTS, &params)? {
@@ -184,7 +183,7 @@ pub fn of_project(c: &mut dyn Conn, target: Target) -> Result<Vec<KnownFile>, Db
 ///
 /// # Errors
 /// [`DbError::Conflict`] if a life to end is not open.
-pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Result<(), DbError> {
+pub fn apply(c: &mut dyn Conn, target: IndexTarget, changes: &[FileRowChange]) -> Result<(), DbError> {
     const END: &str = "UPDATE life SET to_seq = $1 WHERE tree_id = $2 AND state = 0 AND package_id = $3 AND path = '' \
         AND from_seq = $4 AND release_id = $5 AND file_id = $6 AND to_seq = $7";
     const LOCATE: &str = "UPDATE file SET locator = $1 WHERE id = $2";
@@ -304,7 +303,7 @@ pub fn apply(c: &mut dyn Conn, target: Target, changes: &[FileRowChange]) -> Res
 
 /// Changes the start of every life of a project that has not ended and begins after the instant `at` to `at`, so
 /// that its file is listed from `at` on.
-pub fn list_recent_files(c: &mut dyn Conn, target: Target, at: i64) -> Result<(), DbError> {
+pub fn list_recent_files(c: &mut dyn Conn, target: IndexTarget, at: i64) -> Result<(), DbError> {
     // Deletes the lives that ended before they were visible, and shortens those before a moved life, because the moved
     // lives would overlap them.
     const DROP: &str = "DELETE FROM life WHERE tree_id = $1 AND state = 0 AND package_id = $2 AND from_seq >= $3 \
@@ -352,7 +351,7 @@ impl FileRow<'_> {
 }
 
 fn life(
-    target: Target,
+    target: IndexTarget,
     release: ReleaseId,
     file: FileId,
     variant: i64,
@@ -386,7 +385,7 @@ struct IntroducedFile<'a> {
 /// Returns the releases of the versions of new files, and inserts new ones.
 fn releases<'a>(
     c: &mut dyn Conn,
-    target: Target,
+    target: IndexTarget,
     new_files: &[IntroducedFile<'a>],
 ) -> Result<HashMap<&'a str, ReleaseId>, DbError> {
     const FIND: &str =

@@ -1,21 +1,18 @@
 //! Leases: each selects one node for a job. The fence increases with every claim, so that a stalled node detects the
 //! loss of its lease.
 
+use std::time::Duration;
+
 use super::{Conn, DbError};
-use base::model::time::{SECOND, Timestamp};
+use base::model::time::Timestamp;
 
 /// The fencing token of a claimed lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fence(pub i64);
 
-/// Maximum time until the end of a lease, in microseconds. A lease that ends later was claimed before the clock was set
+/// Maximum time until the end of a lease. A lease that ends later was claimed before the clock was set
 /// back; it counts as expired. Twice the longest term, so that a clock that is set back a little does not end a lease.
-pub const MAX_AHEAD: i64 = 150 * SECOND;
-
-/// Returns the latest end that a lease can have.
-fn latest(now: Timestamp) -> Timestamp {
-    Timestamp(now.0.saturating_add(MAX_AHEAD))
-}
+pub const MAX_AHEAD: Duration = Duration::from_secs(150);
 
 /// Returns the time of the database's clock, with which all servers compare leases. It is read before the statement
 /// that uses it: a server that is suspended in between compares with an earlier time, which never makes a lease expire
@@ -35,7 +32,7 @@ pub fn claim(
     const CLAIM: &str = "INSERT INTO lease (name, holder, fence, until) VALUES ($1, $2, 1, $3) ON CONFLICT (name) \
         DO UPDATE SET holder = excluded.holder, fence = lease.fence + 1, until = excluded.until \
         WHERE lease.until <= $4 OR lease.until > $5 OR lease.holder = excluded.holder RETURNING fence";
-    let params = [name.into(), holder.into(), until.into(), now.into(), latest(now).into()];
+    let params = [name.into(), holder.into(), until.into(), now.into(), (now + MAX_AHEAD).into()];
     Ok(c.first(CLAIM, &params)?.map(Fence))
 }
 
@@ -55,7 +52,7 @@ pub fn is_held(c: &mut dyn Conn, name: &str, fence: Fence) -> Result<bool, DbErr
 /// Returns the holder of a lease that has not expired.
 pub fn holder(c: &mut dyn Conn, name: &str, now: Timestamp) -> Result<Option<String>, DbError> {
     const HOLDER: &str = "SELECT holder FROM lease WHERE name = $1 AND until > $2 AND until <= $3";
-    c.first(HOLDER, &[name.into(), now.into(), latest(now).into()])
+    c.first(HOLDER, &[name.into(), now.into(), (now + MAX_AHEAD).into()])
 }
 
 /// Releases a lease. The row stays, so that fences never decrease.

@@ -109,7 +109,6 @@ pub fn names(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<ListedName>
     Ok(names.into_iter().map(|(name, _)| name).collect())
 }
 
-/// Returns the number of [`names`].
 pub fn name_count(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<usize, DbError> {
     const COUNT: &str = "SELECT count(*) FROM (SELECT DISTINCT package_id FROM life \
         WHERE tree_id = $1 AND state = 0 AND from_seq <= $2 AND to_seq > $2) AS listed";
@@ -124,7 +123,6 @@ row! {
         AND l.from_seq <= $2 AND l.to_seq > $2 JOIN release r ON r.id = l.release_id JOIN file f \
         ON f.release_id = l.release_id AND f.role = 'source' AND f.platform = '' LEFT JOIN blob b \
         ON b.sha256 = f.sha256 AND f.state = 1" {
-        /// Listed or archived at that step.
         pub state: LifeState = "l.state",
         pub path: String = "l.path",
         pub package: PackageId = "l.package_id",

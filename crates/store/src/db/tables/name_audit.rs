@@ -19,8 +19,7 @@ row! {
     }
 }
 
-/// Returns every name of a language that a mirror lists or listed, by name. Names in the project list of a Python index
-/// are left out.
+/// Returns the names of a language that a mirror lists or listed, by name, without those of a Python index.
 pub fn mirror_names(c: &mut dyn Conn, language: &str) -> Result<Vec<MirrorName>, DbError> {
     const LIST: &str = select!(
         MirrorName,
@@ -46,8 +45,7 @@ pub fn names_with_key(c: &mut dyn Conn, language: &str, key: &str) -> Result<Vec
     Ok(names)
 }
 
-/// Returns the time at which a source first listed a name; `None` if it never listed the name, or first listed it
-/// before its first sync.
+/// Returns the time at which a source first listed a name; `None` if never, or before its first sync.
 pub fn first_listed(
     c: &mut dyn Conn,
     language: &str,

@@ -128,7 +128,6 @@ impl GuardChanges {
     }
 }
 
-/// Returns the numbers of changes so far.
 pub fn changes(c: &mut dyn Conn) -> Result<GuardChanges, DbError> {
     const FIND: &str = "SELECT a.next, b.next FROM sequence a, sequence b WHERE a.name = 'name_guard_change' \
         AND b.name = 'name_guard_addition'";
@@ -255,8 +254,7 @@ pub fn mirror_of(c: &mut dyn Conn, language: &str, name: &str) -> Result<Option<
     c.first(PROJECTS, &[SourceId::PYPI.into(), name.into()])
 }
 
-/// Returns the range of names that a pattern can match, in the order of the tables: the first name, and the end
-/// (exclusive).
+/// Returns the range of names that a pattern can match, in the order of the tables; the end is exclusive.
 pub(in crate::db) fn range(pattern: &str) -> (String, String) {
     match pattern.strip_suffix('*') {
         Some(prefix) => (prefix.to_owned(), format!("{prefix}\u{10ffff}")),
@@ -287,8 +285,7 @@ pub fn hidden(c: &mut dyn Conn, guard: &NameGuardRow) -> Result<Vec<(String, Sou
     Ok(found)
 }
 
-/// Returns the names that match a guard and that sources other than the guard's list or listed, by name, each with its
-/// source.
+/// Returns the names that match a guard and that other sources list or listed, by name, with their sources.
 pub fn present(c: &mut dyn Conn, guard: &NameGuardRow) -> Result<Vec<(String, SourceId)>, DbError> {
     const PACKAGES: &str = "SELECT p.name, s.id FROM package p JOIN source s ON s.language = p.language \
         JOIN tree t ON t.source_id = s.id AND t.role = 'source' AND t.axis = 'step' \
@@ -304,8 +301,7 @@ pub fn present(c: &mut dyn Conn, guard: &NameGuardRow) -> Result<Vec<(String, So
     Ok(found)
 }
 
-/// Runs queries with the parameters language, first name, end of the names, and source of a guard. They return names with
-/// their sources.
+/// Runs queries with the language, the range of names and the source of a guard; they return names with sources.
 fn matching(
     c: &mut dyn Conn,
     guard: &NameGuardRow,

@@ -1,17 +1,18 @@
 //! The servers that use a PostgreSQL database: one row each, renewed by its heartbeat. All times are those of the
 //! database's clock.
 
+use std::time::Duration;
+
 use super::{Conn, DbError};
 use crate::db::engine::columns::{row, select};
 use crate::db::engine::conn::{Cells, Columns};
 use base::model::identity::Identity;
-use base::model::time::{SECOND, Timestamp};
+use base::model::time::Timestamp;
 
-/// Age of the last heartbeat, in microseconds, above which a server counts as gone: as not running, or not
-/// connected.
-pub const HEARTBEAT_TIMEOUT: i64 = 30 * SECOND;
-/// Age of the last heartbeat, in microseconds, above which the row of a server is removed.
-const ROW_RETENTION: i64 = 86_400 * SECOND;
+/// Age of the last heartbeat above which a server counts as gone: as not running, or not connected.
+pub const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Age of the last heartbeat above which the row of a server is removed.
+const ROW_RETENTION: Duration = Duration::from_secs(86_400);
 
 row! {
     /// The values that a server writes with each heartbeat.
@@ -77,7 +78,7 @@ impl NodeRow {
     /// Returns true if its last heartbeat is too old. A heartbeat that is equally far in the future was written before
     /// the clock of the database was set back.
     pub fn is_gone(&self, now: Timestamp) -> bool {
-        now.0.saturating_sub(self.beat_at.0).saturating_abs() > HEARTBEAT_TIMEOUT
+        now.abs_diff(self.beat_at) > HEARTBEAT_TIMEOUT
     }
 }
 
@@ -121,8 +122,7 @@ pub fn serving_names(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
     const SELECT: &str = "SELECT DISTINCT name FROM node WHERE beat_at > $1 AND beat_at < $2 AND mode IN ('starting', \
         'online', 'draining') ORDER BY name";
     let Some(now) = c.host_time()? else { return Ok(Vec::new()) };
-    let at = |difference: i64| Timestamp(now.0.saturating_add(difference)).into();
-    c.all(SELECT, &[at(-HEARTBEAT_TIMEOUT), at(HEARTBEAT_TIMEOUT)])
+    c.all(SELECT, &[(now - HEARTBEAT_TIMEOUT).into(), (now + HEARTBEAT_TIMEOUT).into()])
 }
 
 /// Records the mode that an administrator requests for a server. Returns false if the server has no row.
@@ -149,8 +149,12 @@ pub fn remove_gone(
 ) -> Result<Vec<Identity>, DbError> {
     const REMOVE: &str = "DELETE FROM node WHERE id <> $1 AND (beat_at < $2 OR beat_at > $3 OR (name = $4 \
         AND beat_at < $5 AND beat_at < (SELECT started_at FROM node WHERE id = $1))) RETURNING id";
-    let at = |difference: i64| Timestamp(now.0.saturating_add(difference)).into();
-    let params =
-        [id.to_string().into(), at(-ROW_RETENTION), at(ROW_RETENTION), name.into(), at(-HEARTBEAT_TIMEOUT)];
+    let params = [
+        id.to_string().into(),
+        (now - ROW_RETENTION).into(),
+        (now + ROW_RETENTION).into(),
+        name.into(),
+        (now - HEARTBEAT_TIMEOUT).into(),
+    ];
     c.all(REMOVE, &params)
 }

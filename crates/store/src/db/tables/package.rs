@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use super::{Conn, DbError, Value, ids};
 use base::model::ids::{PackageId, SourceId};
 
-/// Returns the id of each name in the language of a source, in the order of `names`, and inserts new names. At most
-/// 2,000 names per call.
+/// Returns the id of each name, in the order of `names`, and inserts new names. At most 2,000 per call.
 pub fn upsert_many(c: &mut dyn Conn, source: SourceId, names: &[&str]) -> Result<Vec<PackageId>, DbError> {
     const INSERT: &str = "INSERT INTO package (id, language, name, normalized_name) VALUES ($1, $2, $3, $4) \
         ON CONFLICT (language, name) DO NOTHING";

@@ -1,5 +1,7 @@
 //! Promotions: requests to set a repository to the state of another one, with the persons who requested them and
-//! decided. Rows are never removed.
+//! decided. Rows are never removed. Also the alarms about such repositories.
+
+use std::time::Duration;
 
 use sha2::Digest;
 
@@ -96,8 +98,7 @@ pub fn get(c: &mut dyn Conn, id: i64) -> Result<Option<Promotion>, DbError> {
     promotion.map(|promotion| with_subscriptions(c, promotion)).transpose()
 }
 
-/// Returns at most `limit` promotions, the newest first; if `repo` or `state` is given, only those to this repository
-/// or in this state.
+/// Returns at most `limit` promotions, the newest first: all, or those to this repository or in this state.
 pub fn list(
     c: &mut dyn Conn,
     repo: Option<RepoId>,
@@ -188,4 +189,33 @@ pub fn decide(
         id.into(),
     ];
     c.execute(UPDATE, &params).map(drop)
+}
+
+/// Time after which an alarm ends: 30 days.
+pub const ALARM_DURATION: Duration = Duration::from_secs(30 * 86_400);
+
+row! {
+    /// What rules and advisories started or ceased to withhold in a repository that changes by promotion.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct WithheldAlarm from "withheld_alarm" {
+        pub repo: RepoId = "repo_id",
+        pub at: Timestamp,
+        /// A sentence without the name of the repository.
+        pub message: String,
+    }
+}
+
+/// Writes an alarm, and removes those that have ended.
+pub fn add_alarm(c: &mut dyn Conn, alarm: &WithheldAlarm) -> Result<(), DbError> {
+    const INSERT: &str = "INSERT INTO withheld_alarm (repo_id, at, message) VALUES ($1, $2, $3) ON CONFLICT (repo_id, \
+        at) DO UPDATE SET message = excluded.message";
+    let ended = alarm.at - ALARM_DURATION;
+    c.execute("DELETE FROM withheld_alarm WHERE at <= $1", &[ended.into()])?;
+    c.execute(INSERT, &[alarm.repo.into(), alarm.at.into(), alarm.message.as_str().into()]).map(drop)
+}
+
+/// Returns the alarms at `now`, the newest first.
+pub fn alarms(c: &mut dyn Conn, now: Timestamp) -> Result<Vec<WithheldAlarm>, DbError> {
+    const SELECT: &str = select!(WithheldAlarm, "WHERE at > $1 ORDER BY at DESC, repo_id LIMIT 100");
+    c.all(SELECT, &[(now - ALARM_DURATION).into()])
 }

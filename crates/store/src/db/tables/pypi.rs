@@ -31,12 +31,10 @@ row! {
         pub page: Sha256 = "page_sha256",
         /// Time at which it was read.
         pub fetched_at: Timestamp,
-        /// The instant up to which the page describes the project. The list of projects can extend it: see
-        /// [`KnownProject::valid_at`].
+        /// The instant up to which the page describes the project; the list can extend it ([`KnownProject::valid_at`]).
         pub valid_at: i64,
         /// The status of the project, such as `active` or `quarantined`.
         pub status: String,
-        /// The reason for the status.
         pub reason: Option<String>,
     }
 }
@@ -67,7 +65,6 @@ impl KnownProject {
     }
 }
 
-/// Returns true if a source lists a project at a sequence number.
 pub fn is_listed(
     c: &mut dyn Conn,
     source: SourceId,
@@ -209,8 +206,7 @@ pub fn add_unlisted(
     Ok(Some(guards))
 }
 
-/// Locks the rows of a project until the end of the transaction, so that two servers do not apply readings of the
-/// project at the same time.
+/// Locks the rows of a project until the end of the transaction, against concurrent readings of two servers.
 pub fn lock(c: &mut dyn Conn, source: SourceId, normalized_name: &str) -> Result<(), DbError> {
     const LOCK: &str =
         "UPDATE project SET changed_at = changed_at WHERE source_id = $1 AND normalized_name = $2";
@@ -269,8 +265,7 @@ pub fn put_reading(
     Ok(c.execute(PUT, &params)? > 0)
 }
 
-/// Calls `each` for the name, the beginning and the serial of every project that a source lists, in the order of the
-/// names.
+/// Calls `each` with name, beginning and serial of every project that a source lists, in the order of names.
 pub fn each_listed(
     c: &mut dyn Conn,
     source: SourceId,
@@ -471,8 +466,7 @@ pub fn counts(c: &mut dyn Conn, source: SourceId) -> Result<IndexCounts, DbError
     Ok(c.first(COUNT, &[source.into(), Seq::OPEN.into()])?.unwrap_or_default())
 }
 
-/// Returns the names of packages of local and git sources that an index listed for the first time, or again, at
-/// `from_at`, in order.
+/// Returns the names of packages of local and git sources that an index listed first, or again, at `from_at`.
 pub fn namesakes(c: &mut dyn Conn, source: SourceId, from_at: i64) -> Result<Vec<String>, DbError> {
     const FIND: &str = "SELECT p.name FROM package p WHERE p.language = 'python' AND EXISTS (SELECT 1 FROM release r \
         JOIN source s ON s.id = r.origin_id WHERE r.package_id = p.id AND s.deleted_at IS NULL \

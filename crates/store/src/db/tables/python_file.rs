@@ -61,8 +61,7 @@ row! {
         pub yanked: Option<String> = "l.mark, l.note" => yanked,
         /// Digest of the METADATA of an uploaded wheel.
         pub metadata: Option<Sha256> = _,
-        /// The beginning of its first life in an index, if the facts have no time of upload and it was read, see
-        /// [`first_listed`].
+        /// The beginning of its first life, if the facts have no upload time and it was read: [`first_listed`].
         pub listed_at: Option<Timestamp> = _,
     }
 }
@@ -121,8 +120,7 @@ pub fn of_index_project(
     c.all(FIND, &[tree.into(), seq.into(), package.into()])
 }
 
-/// Like [`of_index_project`], with only the columns of a page: the values of thousands of rows are not copied to be
-/// discarded.
+/// Like [`of_index_project`], with only the columns of a page, because a project may have thousands of rows.
 pub fn page_of_index(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -210,7 +208,7 @@ pub fn lives(c: &mut dyn Conn, tree: TreeId, package: PackageId) -> Result<Vec<F
 
 /// A project that a tree listed at a step or before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KnownProject {
+pub struct TreeProject {
     pub name: String,
     pub is_listed: bool,
     /// The newest step, up to the requested one, that changed it; see [`last_change`].
@@ -218,20 +216,19 @@ pub struct KnownProject {
 }
 
 /// Returns the projects that a tree listed at a step or before.
-pub fn projects(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<KnownProject>, DbError> {
+pub fn projects(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<TreeProject>, DbError> {
     const FIND: &str = "SELECT p.name, max(l.to_seq), max(CASE WHEN l.to_seq <= $1 THEN l.to_seq ELSE l.from_seq END) \
         FROM life l JOIN package p ON p.id = l.package_id \
         WHERE l.tree_id = $2 AND l.state = 0 AND l.from_seq <= $1 GROUP BY p.name";
     let rows = c.all::<(String, Seq, Seq)>(FIND, &[seq.into(), tree.into()])?.into_iter();
-    Ok(rows.map(|(name, to, changed)| KnownProject { name, is_listed: to > seq, changed }).collect())
+    Ok(rows.map(|(name, to, changed)| TreeProject { name, is_listed: to > seq, changed }).collect())
 }
 
 /// The newest step up to a sequence number that changed a project in a tree.
 const LAST_CHANGE: &str = "SELECT max(CASE WHEN to_seq <= $1 THEN to_seq ELSE from_seq END) FROM life \
     WHERE tree_id = $2 AND state = 0 AND package_id = $3 AND from_seq <= $1";
 
-/// Returns the newest step up to `seq` that changed a project in a tree; `None` if the tree did not list it at any of
-/// them.
+/// Returns the newest step up to `seq` that changed a project in a tree; `None` if it was never listed.
 pub fn last_change(
     c: &mut dyn Conn,
     tree: TreeId,
@@ -285,7 +282,6 @@ pub fn is_listed(c: &mut dyn Conn, tree: TreeId, file: &ReleaseFile) -> Result<b
     c.finds(FIND, &params)
 }
 
-/// A distribution, or a file that belongs to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileRole {
     Distribution,

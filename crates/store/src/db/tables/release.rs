@@ -61,8 +61,7 @@ pub fn former_releases(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<F
     Ok(c.many(SELECT, &params)?.into_iter().flatten().collect())
 }
 
-/// Returns the lowest record number of each release in trees of the source other than `tree`, if below 0; nothing for a
-/// source with one tree.
+/// Returns the lowest record number below 0 of each release in the other trees; nothing for a single tree.
 pub fn variants(c: &mut dyn Conn, origin: SourceId, tree: TreeId) -> Result<Vec<(ReleaseId, i64)>, DbError> {
     const VARIANTS: &str = "SELECT l.release_id, min(l.variant) FROM life l JOIN tree t ON t.id = l.tree_id \
         WHERE t.source_id = $1 AND t.id <> $2 AND t.role = 'source' AND l.variant < 0 GROUP BY l.release_id";

@@ -66,8 +66,7 @@ row! {
     }
 }
 
-/// Returns the lives of the releases of a package in a tree that begin at or before the step `seq`, in unspecified
-/// order.
+/// Returns the lives of the releases of a package that begin at or before the step `seq`, in unspecified order.
 pub fn lives(c: &mut dyn Conn, tree: TreeId, seq: Seq, package: &str) -> Result<Vec<ReleaseLife>, DbError> {
     c.all(lives!("AND p.name = $3"), &[tree.into(), seq.into(), package.into()])
 }
@@ -127,8 +126,7 @@ pub fn metadata(
     }
 }
 
-/// Calls `each` with the metadata of each release of a package that a tree has at any step, as [`metadata`] does for one
-/// step.
+/// Calls `each` with the metadata of each release of a package at any step, as [`metadata`] for one step.
 pub fn metadata_of_all_steps(
     c: &mut dyn Conn,
     tree: TreeId,

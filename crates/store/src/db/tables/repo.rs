@@ -28,7 +28,6 @@ pub struct NewRepo {
     pub kind: RepoKind,
     pub description: String,
     pub hidden: bool,
-    /// Whether it is served only to authenticated clients.
     pub authenticated: bool,
     pub changes: ChangePolicy,
 }
@@ -39,7 +38,6 @@ pub struct Edit {
     pub name: Option<Name>,
     pub description: Option<String>,
     pub hidden: Option<bool>,
-    /// Whether it is served only to authenticated clients.
     pub authenticated: Option<bool>,
     pub changes: Option<ChangePolicy>,
 }
@@ -166,7 +164,6 @@ pub fn subscriptions(c: &mut dyn Conn, repo: RepoId) -> Result<Vec<Subscription>
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRepoStep {
     pub repo: RepoId,
-    /// The subscriptions, in order of precedence.
     pub subscriptions: Vec<Subscription>,
     /// The cut-off time of the states of the sources, exclusive; `None` for the newest states.
     pub pinned_at: Option<Timestamp>,

@@ -50,7 +50,6 @@ impl ScrubRange {
 }
 
 row! {
-    /// An object that a row refers to.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct ReferencedObject {
         pub sha256: Sha256,

@@ -23,8 +23,7 @@ row! {
         pub published_at: Option<Timestamp>,
         /// Size of its source package in bytes, if known.
         pub size: Option<i64>,
-        /// Its record: for a listed release the record of its life, for an archived one the newest record; `None` if no
-        /// index contained it.
+        /// Its record: of the life of a listed release, the newest of an archived one; `None` if no index had it.
         pub stanza: Option<Vec<u8>> = _,
     }
 }

@@ -30,10 +30,8 @@ row! {
 }
 
 words! {
-    /// The state of a device's sign-in.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum DeviceState {
-        /// The user has not decided.
         Pending = "pending",
         Allowed = "allowed",
         Denied = "denied",
@@ -58,7 +56,6 @@ row! {
         pub state: DeviceState,
         /// The user who allowed it.
         pub user: String = "user_name",
-        /// The identity of the user at the provider.
         pub unique_id: String,
         /// The scopes of the user, encoded as in the column.
         pub scopes: String,
@@ -97,7 +94,6 @@ pub fn find(c: &mut dyn Conn, digest: Sha256) -> Result<Option<Session>, DbError
     c.first(select!(Session, "WHERE digest = $1"), &[digest.to_string().into()])
 }
 
-/// Records that a session was used.
 pub fn record_use(c: &mut dyn Conn, digest: Sha256, at: Timestamp) -> Result<(), DbError> {
     const UPDATE: &str = "UPDATE session SET seen_at = $1 WHERE digest = $2 AND seen_at < $1";
     c.execute(UPDATE, &[at.into(), digest.to_string().into()]).map(drop)
@@ -186,7 +182,6 @@ pub fn device_by_code(c: &mut dyn Conn, user_code: &str) -> Result<Option<Device
     c.first(select!(DeviceLogin, "WHERE user_code = $1"), &[user_code.into()])
 }
 
-/// Records a poll of a device, and its new minimum interval.
 pub fn record_poll(c: &mut dyn Conn, digest: Sha256, at: Timestamp, pause: i64) -> Result<(), DbError> {
     const POLLED: &str = "UPDATE device_login SET polled_at = $1, pause = $2 WHERE digest = $3";
     c.execute(POLLED, &[at.into(), pause.into(), digest.to_string().into()]).map(drop)
@@ -293,9 +288,7 @@ row! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct RevokedSignedToken from "revoked_signed_token" {
         pub guid: Identity,
-        /// Time at which it expires.
         pub expires_at: Timestamp,
-        /// The revision of the change.
         pub revision: i64,
     }
 }

@@ -1,18 +1,18 @@
 //! The marker of each storage class, as recorded by this database, and the history of sweeps: recently removed
 //! objects, and the days on which sweeps ran.
 //!
-//! A marker contains a generation: a random identity that is renewed at each start and sweep and recorded here. So
-//! a copy of the database, or a restored backup, does not contain the generations that were written after it was
-//! made.
+//! A marker contains a generation: a random identity that is renewed at each start and sweep and recorded here. So a
+//! copy of the database, or a restored backup, does not contain the generations that were written after it was made.
+
+use std::time::Duration;
 
 use super::{Conn, DbError, Value};
 use crate::db::engine::columns::{row, select};
 use crate::db::engine::conn::{Cells, Columns};
 use base::model::identity::Identity;
-use base::model::time::{SECOND, Timestamp};
+use base::model::time::Timestamp;
 
-/// Maximum number of recorded generations. Storage can be restored from a backup unless more starts and sweeps have
-/// followed the backup.
+/// Maximum number of recorded generations: limits the starts and sweeps between a backup and its restore.
 const MAX_GENERATIONS: usize = 64;
 
 row! {
@@ -31,8 +31,7 @@ row! {
 }
 
 impl StorageClassRow {
-    /// Returns the newest generation. The marker contains it, or is about to be written with it; `None` if there
-    /// is none.
+    /// Returns the newest generation, which the marker contains or is about to contain; `None` if there is none.
     pub fn newest(&self) -> Option<Identity> {
         self.generations.first().copied()
     }
@@ -114,8 +113,8 @@ pub fn adopt(
     c.execute(ADOPT, &[adoption.to_string().into(), generations_text(&[generation]), class.into()]).map(drop)
 }
 
-/// The window in which removed objects are counted, in microseconds.
-const REMOVAL_WINDOW: i64 = 86_400 * SECOND;
+/// The window in which removed objects are counted.
+const REMOVAL_WINDOW: Duration = Duration::from_secs(86_400);
 /// Number of days for which sweeps are recorded.
 const SWEEP_DAYS: i64 = 60;
 
@@ -124,7 +123,7 @@ const SWEEP_DAYS: i64 = 60;
 pub fn recent_removals(c: &mut dyn Conn, class: &str, now: Timestamp) -> Result<u64, DbError> {
     const GET: &str = "SELECT removed FROM storage_class WHERE class = $1 AND removed_since > $2 \
         AND removed_since <= $3";
-    let since = Timestamp(now.0.saturating_sub(REMOVAL_WINDOW));
+    let since = now - REMOVAL_WINDOW;
     let removed: Option<i64> = c.first(GET, &[class.into(), since.into(), now.into()])?;
     Ok(removed.and_then(|removed| u64::try_from(removed).ok()).unwrap_or(0))
 }
@@ -136,7 +135,7 @@ pub fn record_removed(c: &mut dyn Conn, class: &str, objects: i64, now: Timestam
         AND removed_since <= $3 THEN removed_since ELSE $3 END WHERE class = $4";
     let before = i64::try_from(recent_removals(c, class, now)?).unwrap_or(i64::MAX);
     let total = before.saturating_add(objects).max(0);
-    let since = Timestamp(now.0.saturating_sub(REMOVAL_WINDOW));
+    let since = now - REMOVAL_WINDOW;
     c.execute(ADD, &[total.into(), since.into(), now.into(), class.into()]).map(drop)
 }
 

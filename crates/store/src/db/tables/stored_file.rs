@@ -96,8 +96,7 @@ fn find_origin(c: &mut dyn Conn, sql: &'static str, sha256: Sha256) -> Result<Op
     Ok(Some(FileOrigin { published: c.first(FIRST_TX, &params)?, ..origin }))
 }
 
-/// Returns the number and the size in bytes of the stored objects that rows refer to, by directory. Usage data is in
-/// another database.
+/// Returns number and size in bytes of the stored objects that rows refer to, by directory, without usage data.
 pub fn totals(c: &mut dyn Conn) -> Result<Vec<(String, i64, i64)>, DbError> {
     const BLOBS: &str = "SELECT class, count(*), CAST(coalesce(sum(size), 0) AS BIGINT) FROM blob GROUP BY class ORDER BY class";
     const INDEXES: &str = "SELECT 'indexes', count(*), CAST(coalesce(sum(size), 0) AS BIGINT) FROM \

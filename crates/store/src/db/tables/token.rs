@@ -1,4 +1,5 @@
-//! Access tokens: their digests, scopes and lifetimes. The tokens themselves are not stored.
+//! Access tokens: their digests, scopes and lifetimes. The tokens themselves are not stored. Also the proofs that are accepted
+//! only once by all servers of the database: signed requests and identity tokens, of which only the digests are stored.
 
 use std::collections::HashMap;
 
@@ -28,14 +29,10 @@ row! {
         pub excerpt: String = "t.excerpt",
         /// The person or service that uses the token.
         pub user: String = "t.user_name",
-        /// The purpose of the token.
         pub description: String = "t.description",
-        /// The administrator who created it.
         pub created_by: String = "t.created_by",
         pub created_at: Timestamp = "t.created_at",
-        /// Expiry time; `None` if it does not expire.
         pub expires_at: Option<Timestamp> = "t.expires_at",
-        /// Time of its revocation; `None` if it is not revoked.
         pub revoked_at: Option<Timestamp> = "t.revoked_at",
         /// The last day on which it was used.
         pub used_on: Option<Day> = "u.day" => day,
@@ -158,9 +155,6 @@ pub fn changed_since(
 
 /// Like [`changed_since`], with at most `batch_size` tokens in the result of each statement, so that the memory for
 /// rows does not grow with the number of tokens.
-///
-/// # Errors
-/// Database errors; `apply` was then called for some of the tokens only.
 pub fn changed_in_batches(
     c: &mut dyn Conn,
     revision: i64,
@@ -219,4 +213,19 @@ pub fn record_use(
 fn day(cells: &mut Cells) -> Result<Option<Day>, DbError> {
     let day = Option::<i64>::decode(cells)?;
     Ok(day.map(|day| Timestamp(day.saturating_mul(DAY)).day()))
+}
+
+/// Records the use of a proof that is accepted until `expires_at`. Returns false if it was used before. Also removes
+/// the rows of proofs that are expired at `now`.
+pub fn record_proof(
+    c: &mut dyn Conn,
+    proof: &Sha256,
+    expires_at: Timestamp,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    const DELETE_EXPIRED: &str = "DELETE FROM used_proof WHERE expires_at < $1";
+    const INSERT: &str =
+        "INSERT INTO used_proof (sha256, expires_at) VALUES ($1, $2) ON CONFLICT (sha256) DO NOTHING";
+    c.execute(DELETE_EXPIRED, &[now.into()])?;
+    Ok(c.execute(INSERT, &[proof.to_string().into(), expires_at.into()])? == 1)
 }

@@ -1,13 +1,13 @@
-//! Trees: package lists, each with its own history, and the claims of the jobs that write them.
+//! Trees: package lists, each with its own history, the claims of the jobs that write them, and their published states, the
+//! steps.
 
-use super::{Conn, DbError, ids, step};
+use super::{Conn, DbError, ids};
 use crate::db::engine::columns::{column, row, select};
 use base::model::ids::{Seq, SourceId, TreeId, TxId};
 use base::model::time::Timestamp;
 use base::words;
 
 words! {
-    /// The kind of packages in a tree.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub enum Role {
         Source = "source",
@@ -39,11 +39,9 @@ row! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Tree from "tree" {
         pub id: TreeId,
-        /// The source it belongs to.
         pub source: SourceId = "source_id",
         /// Its name within source and role: `src/contrib`, `4.5-noble`.
         pub label: String,
-        /// The kind of its packages.
         pub role: Role,
         /// The meaning of its sequence numbers.
         pub axis: Axis,
@@ -136,6 +134,41 @@ pub(in crate::db) fn publish(
         first = CASE WHEN first IS NULL THEN pending ELSE first END, pending = NULL, pending_job = NULL \
         WHERE id = $1 AND pending IS NOT NULL RETURNING head, source_id";
     let (seq, source) = c.first(MOVE, &[tree.into()])?.ok_or(DbError::NothingPending(tree))?;
-    step::insert(c, tree, step::Step { seq, at, tx })?;
+    insert_step(c, tree, Step { seq, at, tx })?;
     Ok((seq, source))
+}
+
+row! {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Step from "step" {
+        /// Its number within the tree.
+        pub seq: Seq,
+        pub at: Timestamp,
+        pub tx: TxId = "tx_id",
+    }
+}
+
+/// Returns the steps of a tree, oldest first.
+pub fn steps(c: &mut dyn Conn, tree: TreeId) -> Result<Vec<Step>, DbError> {
+    const LIST: &str = select!(Step, "WHERE tree_id = $1 ORDER BY seq");
+    c.all(LIST, &[tree.into()])
+}
+
+pub fn step(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Option<Step>, DbError> {
+    const GET: &str = select!(Step, "WHERE tree_id = $1 AND seq = $2");
+    c.first(GET, &[tree.into(), seq.into()])
+}
+
+/// Returns the steps published by transactions after `tx`, by tree, oldest first, to update an in-memory copy.
+pub fn steps_after(c: &mut dyn Conn, tx: TxId) -> Result<Vec<(TreeId, Step)>, DbError> {
+    // Sorted here: with ORDER BY, SQLite would scan every step in the order of the table.
+    const SELECT: &str = "SELECT tree_id, seq, at, tx_id FROM step WHERE tx_id > $1";
+    let mut steps: Vec<(TreeId, Step)> = c.all(SELECT, &[tx.into()])?;
+    steps.sort_unstable_by_key(|(tree, step)| (*tree, step.seq));
+    Ok(steps)
+}
+
+pub(in crate::db) fn insert_step(c: &mut dyn Conn, tree: TreeId, step: Step) -> Result<(), DbError> {
+    const INSERT: &str = "INSERT INTO step (tree_id, seq, at, tx_id) VALUES ($1, $2, $3, $4)";
+    c.execute(INSERT, &[tree.into(), step.seq.into(), step.at.into(), step.tx.into()]).map(drop)
 }

@@ -61,7 +61,6 @@ impl Publish {
 }
 
 words! {
-    /// The kind of a transaction.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub enum TxKind {
         /// A sync with an upstream.
@@ -92,9 +91,7 @@ row! {
         /// Its id, which is also its label in URLs and logs.
         pub id: TxId,
         pub at: Timestamp,
-        /// The source that changed, if any.
         pub source: Option<SourceId> = "source_id",
-        /// The repository that changed, if any.
         pub repo: Option<RepoId> = "repo_id",
         pub kind: TxKind,
         pub started_at: Timestamp,
@@ -113,7 +110,6 @@ impl Columns for Counts {
     }
 }
 
-/// Returns the transaction with that id.
 pub fn get(c: &mut dyn Conn, id: TxId) -> Result<Option<Tx>, DbError> {
     c.first(select!(Tx, "WHERE id = $1"), &[id.into()])
 }
@@ -151,12 +147,10 @@ pub fn instants(c: &mut dyn Conn, tx: TxId) -> Result<Vec<(TxId, Timestamp)>, Db
     c.all(INSTANTS, &[tx.into()])
 }
 
-/// Returns the instant of a transaction.
 pub fn instant(c: &mut dyn Conn, tx: TxId) -> Result<Option<Timestamp>, DbError> {
     c.first("SELECT at FROM tx WHERE id = $1", &[tx.into()])
 }
 
-/// Writes the row of a publish.
 pub(in crate::db) fn insert(
     c: &mut dyn Conn,
     id: TxId,

@@ -1,17 +1,17 @@
 //! Uploads that are not part of a source yet. Times are those of the database host's clock; with SQLite, of the
 //! server's clock.
 
+use std::time::Duration;
+
 use super::blob::{self, Blob};
 use super::{Conn, DbError, Value};
 use crate::db::engine::columns::{row, select};
 use base::model::digest::Sha256;
-use base::model::time::{SECOND, Timestamp};
+use base::model::time::Timestamp;
 
-/// Lifetime of an upload, in microseconds.
-pub const LIFETIME: i64 = 3600 * SECOND;
-/// Maximum time until the end of an upload, in microseconds. One that ends later was received before the clock was set
-/// back; it counts as expired.
-const MAX_AHEAD: i64 = 2 * LIFETIME;
+pub const LIFETIME: Duration = Duration::from_secs(3600);
+/// Maximum time until the end of an upload. A later end is from before the clock was set back: it is expired.
+const MAX_AHEAD: Duration = Duration::from_secs(2 * LIFETIME.as_secs());
 
 row! {
     #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,15 +33,14 @@ row! {
     }
 }
 
-/// Records an upload and its blobs, which are in storage, and removes the rows that have expired. `clock` is the time
-/// of the server's clock.
+/// Records an upload and its blobs, which are in storage, and removes expired rows. `clock` is the server's time.
 pub fn insert(c: &mut dyn Conn, row: &UploadRow, blobs: &[Blob], clock: Timestamp) -> Result<(), DbError> {
     const INSERT: &str = "INSERT INTO upload (id, owner, kind, sha256, other_sha256, size, facts, created_at, \
         expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     remove_expired(c, clock)?;
     // Protects the blobs from the sweep, which removes unreferenced blobs by their age.
     blobs.iter().try_for_each(|row| blob::reserve(c, row))?;
-    let now = now(c, clock)?;
+    let now = c.time(clock)?;
     let params: [Value; 9] = [
         row.id.into(),
         row.owner.as_str().into(),
@@ -51,7 +50,7 @@ pub fn insert(c: &mut dyn Conn, row: &UploadRow, blobs: &[Blob], clock: Timestam
         row.size.into(),
         row.facts.as_slice().into(),
         now.into(),
-        Timestamp(now.0.saturating_add(LIFETIME)).into(),
+        (now + LIFETIME).into(),
     ];
     c.execute(INSERT, &params).map(drop)
 }
@@ -60,8 +59,8 @@ pub fn insert(c: &mut dyn Conn, row: &UploadRow, blobs: &[Blob], clock: Timestam
 pub fn get(c: &mut dyn Conn, id: i64, owner: &str, clock: Timestamp) -> Result<Option<UploadRow>, DbError> {
     const GET: &str =
         select!(UploadRow, "WHERE id = $1 AND owner = $2 AND expires_at > $3 AND expires_at <= $4");
-    let now = now(c, clock)?;
-    let params = [id.into(), owner.into(), now.into(), latest(now).into()];
+    let now = c.time(clock)?;
+    let params = [id.into(), owner.into(), now.into(), (now + MAX_AHEAD).into()];
     c.first(GET, &params)
 }
 
@@ -72,16 +71,6 @@ pub fn remove(c: &mut dyn Conn, id: i64) -> Result<bool, DbError> {
 
 pub fn remove_expired(c: &mut dyn Conn, clock: Timestamp) -> Result<u64, DbError> {
     const EXPIRED: &str = "DELETE FROM upload WHERE expires_at <= $1 OR expires_at > $2";
-    let now = now(c, clock)?;
-    c.execute(EXPIRED, &[now.into(), latest(now).into()])
-}
-
-/// Returns the time of the database's host; with SQLite, which has no other host, `clock`.
-fn now(c: &mut dyn Conn, clock: Timestamp) -> Result<Timestamp, DbError> {
-    Ok(c.host_time()?.unwrap_or(clock))
-}
-
-/// Returns the latest end that an upload can have.
-fn latest(now: Timestamp) -> Timestamp {
-    Timestamp(now.0.saturating_add(MAX_AHEAD))
+    let now = c.time(clock)?;
+    c.execute(EXPIRED, &[now.into(), (now + MAX_AHEAD).into()])
 }

@@ -10,8 +10,7 @@ use base::model::time::Timestamp;
 /// `sha256` the digest of the stored document.
 pub const RULES: &str = "sysreqs:rules";
 
-/// Prefix of the keys of stored advisories, before the address of their origin. `sha256` is the digest of the stored
-/// document.
+/// Prefix of the keys of stored advisories, before their address. `sha256` is that of the stored document.
 pub const ADVISORIES: &str = "vulns:";
 
 /// Prefix of the keys of jobs that failed and have not succeeded since, before the key of the job. `fetched_at` is the
@@ -44,8 +43,7 @@ impl StoredValidators {
     }
 }
 
-/// Returns the row of a key; `None` if there is none. The key is a URL, which must not contain userinfo, or one of
-/// the keys above.
+/// Returns the row of a key; `None` if there is none. The key is a URL without userinfo, or one of those above.
 pub fn get(c: &mut dyn Conn, key: &str) -> Result<Option<StoredValidators>, DbError> {
     const GET: &str = select!(StoredValidators, "WHERE url = $1");
     c.first(GET, &[key.into()])

@@ -3,14 +3,12 @@
 
 use std::path::PathBuf;
 
-use super::indexes;
-use super::occupancy;
 use super::postgres_rows::CopyIn;
 use super::reading::RowSink;
 use super::row::RowBlock;
-use super::session::{Access, Session, Sessions, connect, is_shared};
+use super::session::{Access, Sessions, TransferSession, connect, is_shared};
 use super::tables::{self, Table};
-use super::{sqlite_file, sqlite_rows};
+use super::{indexes, occupancy, sqlite_file, sqlite_rows};
 use crate::db::migrate::{self, MigrationConn, MigrationMode};
 use crate::db::pgconn::PgConn;
 use crate::db::schema::Schema;
@@ -30,7 +28,6 @@ pub struct Destination {
     _lock: Option<std::fs::File>,
 }
 
-/// The treatment of existing SQLite files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExistingFiles {
     /// Existing files are an error.
@@ -43,7 +40,7 @@ impl Destination {
     /// Creates the tables of each schema in the database of a provider, as of the migration that `levels` states.
     ///
     /// # Errors
-    /// [`DbError::Occupied`] if it already has tables, [`DbError::Encoding`]; those of [`super::source::Source::open`].
+    /// [`DbError::Occupied`] if it already has tables, [`DbError::Encoding`]; those of [`super::source::TransferSource::open`].
     pub fn create(
         config: &Config,
         provider: Provider,
@@ -87,16 +84,18 @@ impl Destination {
         // Removes the rows that the migrations have inserted.
         let names: Vec<&str> = tables::tables_at(schema, level).map(|table| table.name).collect();
         let clear = match session {
-            Session::Sqlite(_) => names.iter().rev().map(|name| format!("DELETE FROM {name};")).collect(),
-            Session::Postgres(_) => format!("TRUNCATE {}", names.join(", ")),
+            TransferSession::Sqlite(_) => {
+                names.iter().rev().map(|name| format!("DELETE FROM {name};")).collect()
+            }
+            TransferSession::Postgres(_) => format!("TRUNCATE {}", names.join(", ")),
         };
         session.conn().script(&clear)
     }
 
     pub fn begin_table(&mut self, table: &'static Table) -> Result<(), DbError> {
         let copy = match self.sessions.get(table.schema)? {
-            Session::Sqlite(_) => None,
-            Session::Postgres(session) => Some(CopyIn::begin(session, table)?),
+            TransferSession::Sqlite(_) => None,
+            TransferSession::Postgres(session) => Some(CopyIn::begin(session, table)?),
         };
         self.current = Some((table, copy));
         Ok(())
@@ -109,16 +108,16 @@ impl Destination {
     pub fn write(&mut self, block: &RowBlock) -> Result<(), DbError> {
         let (table, copy) = self.current.as_mut().ok_or(DbError::Closed)?;
         match (self.sessions.get(table.schema)?, copy) {
-            (Session::Sqlite(session), _) => sqlite_rows::write(session, table, block),
-            (Session::Postgres(session), Some(copy)) => copy.write(session, table, block),
-            (Session::Postgres(_), None) => Err(DbError::Closed),
+            (TransferSession::Sqlite(session), _) => sqlite_rows::write(session, table, block),
+            (TransferSession::Postgres(session), Some(copy)) => copy.write(session, table, block),
+            (TransferSession::Postgres(_), None) => Err(DbError::Closed),
         }
     }
 
     pub fn end_table(&mut self) -> Result<(), DbError> {
         let (table, copy) = self.current.take().ok_or(DbError::Closed)?;
         match (self.sessions.get(table.schema)?, copy) {
-            (Session::Postgres(session), Some(copy)) => copy.finish(session),
+            (TransferSession::Postgres(session), Some(copy)) => copy.finish(session),
             _ => Ok(()),
         }
     }
@@ -133,7 +132,7 @@ impl Destination {
         }
         for (schema, level) in self.levels.clone() {
             let session = self.sessions.get(schema)?;
-            if let Session::Sqlite(session) = session {
+            if let TransferSession::Sqlite(session) = session {
                 sqlite_file::check_foreign_keys(session)?;
             }
             let analyze: String =
@@ -152,9 +151,6 @@ impl Destination {
     }
 
     /// Reads all rows of a table back.
-    ///
-    /// # Errors
-    /// Database errors, and the errors of `sink`.
     pub fn read(&mut self, table: &'static Table, sink: &mut dyn RowSink) -> Result<(), DbError> {
         self.sessions.get(table.schema)?.read(table, false, sink)
     }
@@ -198,11 +194,11 @@ pub(super) fn connect_to_fill(config: &Config, schema: Schema) -> Result<PgConn,
 }
 
 /// Begins the transaction on PostgreSQL.
-fn begin(config: &Config, schema: Schema) -> Result<Session, DbError> {
+fn begin(config: &Config, schema: Schema) -> Result<TransferSession, DbError> {
     let mut connection = connect_to_fill(config, schema)?;
     // Indexes are sorted in memory.
     connection.script("BEGIN; SET LOCAL maintenance_work_mem = '256MB'")?;
-    Ok(Session::Postgres(connection))
+    Ok(TransferSession::Postgres(connection))
 }
 
 /// The SQLite files while rows are written to them.
@@ -219,7 +215,7 @@ impl SqliteFiles {
         config: &Config,
         schema: Schema,
         existing: ExistingFiles,
-    ) -> Result<Session, DbError> {
+    ) -> Result<TransferSession, DbError> {
         let (dir, wait) = (&config.sqlite.dir, config.database.connection_timeout);
         if existing == ExistingFiles::Replaced {
             self.replaced_dir = Some(dir.clone());
@@ -228,7 +224,7 @@ impl SqliteFiles {
         }
         let temporary = sqlite_file::temporary_path(dir, schema);
         self.files.push((temporary.clone(), dir.join(schema.file())));
-        sqlite_file::create(&temporary, wait).map(Session::Sqlite)
+        sqlite_file::create(&temporary, wait).map(TransferSession::Sqlite)
     }
 
     fn rename(mut self) -> Result<Option<PathBuf>, DbError> {

@@ -1,18 +1,17 @@
 //! Indexes and constraints of a new schema, which are dropped before the rows are written and created afterwards,
 //! because that is faster.
 
-use super::session::Session;
+use super::session::TransferSession;
 use super::tables;
 use crate::db::DbError;
 use crate::db::migrate::MigrationConn;
 use crate::db::schema::Schema;
 
-/// Drops the indexes, and on PostgreSQL the constraints, of the tables of a schema. Returns the statements that create
-/// them again, in order.
-pub(super) fn drop_all(session: &mut Session, schema: Schema) -> Result<Vec<String>, DbError> {
+/// Drops indexes, and on PostgreSQL constraints, of a schema. Returns the statements that create them again.
+pub(super) fn drop_all(session: &mut TransferSession, schema: Schema) -> Result<Vec<String>, DbError> {
     match session {
-        Session::Sqlite(connection) => drop_sqlite(connection, schema),
-        Session::Postgres(connection) => drop_postgres(connection, schema),
+        TransferSession::Sqlite(connection) => drop_sqlite(connection, schema),
+        TransferSession::Postgres(connection) => drop_postgres(connection, schema),
     }
 }
 
@@ -20,8 +19,7 @@ fn is_in_schema(schema: Schema, table: &str) -> bool {
     tables::of(schema).any(|known| known.name == table)
 }
 
-/// Drops the indexes of a SQLite database, except the indexes of PRIMARY KEY and UNIQUE, which are part of their
-/// table.
+/// Drops the indexes of a SQLite database, except the indexes of PRIMARY KEY and UNIQUE, which are part of their table.
 fn drop_sqlite(connection: &mut dyn MigrationConn, schema: Schema) -> Result<Vec<String>, DbError> {
     const INDEXES: &str = "SELECT tbl_name, name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY name";
     let mut statements = Vec::new();

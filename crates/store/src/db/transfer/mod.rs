@@ -18,9 +18,6 @@ use crate::db::{DbError, sqlite_dir};
 use base::config::{Config, Provider};
 
 /// Describes the existing tables of a schema; `None` if there are none. Creates nothing.
-///
-/// # Errors
-/// The database cannot be reached or cannot be written.
 pub fn occupancy(config: &Config, provider: Provider, schema: Schema) -> Result<Option<String>, DbError> {
     match provider {
         Provider::Sqlite => {

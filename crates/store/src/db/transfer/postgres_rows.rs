@@ -50,7 +50,6 @@ fn malformed(kind: ColumnKind) -> &'static str {
     }
 }
 
-/// Returns the types of the columns.
 fn types(table: &Table) -> Vec<Type> {
     let types = table.columns.iter().map(|column| match column.kind {
         ColumnKind::Int => Type::INT8,

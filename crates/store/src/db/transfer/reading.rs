@@ -25,9 +25,6 @@ pub trait RowSink {
     fn rows(&mut self, table: &'static Table, block: &RowBlock) -> Result<(), DbError>;
 
     /// Receives a value that cannot be copied; its row has NULL instead.
-    ///
-    /// # Errors
-    /// Any error stops the read.
     fn problem(&mut self, problem: Problem) -> Result<(), DbError> {
         Err(DbError::refuse(problem))
     }

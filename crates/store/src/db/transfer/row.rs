@@ -5,7 +5,6 @@
 use super::tables::{ColumnKind, Table};
 use crate::db::DbError;
 
-/// A value of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field<'a> {
     Null,
@@ -69,9 +68,6 @@ impl<'a> Fields<'a> {
     }
 
     /// Reads the next value.
-    ///
-    /// # Errors
-    /// The bytes are not a value.
     pub fn read(&mut self) -> Result<Field<'a>, MalformedRows> {
         let (&[code], rest) = self.rest.split_first_chunk::<1>().ok_or(MalformedRows::CutOff)?;
         self.rest = rest;

@@ -26,19 +26,19 @@ pub(super) enum Access {
     Shared,
 }
 
-pub(super) enum Session {
+pub(super) enum TransferSession {
     Sqlite(SqliteConn),
     Postgres(PgConn),
 }
 
-impl Session {
+impl TransferSession {
     /// Opens a database for reading, in one snapshot; `None` if it has no table of the schema.
     pub(super) fn open_for_reading(
         config: &Config,
         provider: Provider,
         schema: Schema,
         access: Access,
-    ) -> Result<Option<Session>, DbError> {
+    ) -> Result<Option<TransferSession>, DbError> {
         let mut session = match provider {
             Provider::Sqlite => {
                 let file = config.sqlite.dir.join(schema.file());
@@ -46,7 +46,7 @@ impl Session {
                     return Ok(None);
                 }
                 let wait = config.database.connection_timeout;
-                Session::Sqlite(match access {
+                TransferSession::Sqlite(match access {
                     Access::Exclusive => open_read_only(&file, wait)?,
                     Access::Shared => {
                         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
@@ -56,7 +56,7 @@ impl Session {
                     }
                 })
             }
-            Provider::Postgres => Session::Postgres(connect(config, schema, access)?),
+            Provider::Postgres => TransferSession::Postgres(connect(config, schema, access)?),
         };
         session.conn().script(match provider {
             Provider::Sqlite => "BEGIN",
@@ -68,8 +68,8 @@ impl Session {
     /// Returns the connection, inside its transaction.
     pub(super) fn conn(&mut self) -> &mut dyn MigrationConn {
         match self {
-            Session::Sqlite(session) => session,
-            Session::Postgres(session) => session,
+            TransferSession::Sqlite(session) => session,
+            TransferSession::Postgres(session) => session,
         }
     }
 
@@ -81,8 +81,8 @@ impl Session {
         sink: &mut dyn RowSink,
     ) -> Result<(), DbError> {
         match self {
-            Session::Sqlite(session) => sqlite_rows::read(session, table, no_nul, sink),
-            Session::Postgres(session) => postgres_rows::read(session, table, sink),
+            TransferSession::Sqlite(session) => sqlite_rows::read(session, table, no_nul, sink),
+            TransferSession::Postgres(session) => postgres_rows::read(session, table, sink),
         }
     }
 }
@@ -118,7 +118,7 @@ pub(super) fn is_shared(config: &Config, provider: Provider) -> bool {
 
 /// The sessions of a database with one or two schemas.
 pub(super) struct Sessions {
-    sessions: Vec<Session>,
+    sessions: Vec<TransferSession>,
     /// The schemas, each with the index of its session.
     schemas: Vec<(Schema, usize)>,
 }
@@ -128,7 +128,7 @@ impl Sessions {
         Sessions { sessions: Vec::new(), schemas: Vec::new() }
     }
 
-    pub(super) fn add(&mut self, schema: Schema, session: Session) {
+    pub(super) fn add(&mut self, schema: Schema, session: TransferSession) {
         self.schemas.push((schema, self.sessions.len()));
         self.sessions.push(session);
     }
@@ -138,7 +138,7 @@ impl Sessions {
         self.schemas.push((schema, self.sessions.len().saturating_sub(1)));
     }
 
-    pub(super) fn get(&mut self, schema: Schema) -> Result<&mut Session, DbError> {
+    pub(super) fn get(&mut self, schema: Schema) -> Result<&mut TransferSession, DbError> {
         let index = self.schemas.iter().find(|(known, _)| *known == schema).map(|(_, index)| *index);
         index.and_then(|index| self.sessions.get_mut(index)).ok_or(DbError::Closed)
     }
@@ -148,7 +148,7 @@ impl Sessions {
     }
 
     /// Returns all sessions; the session of [`Schema::Core`], if there is one, comes first.
-    pub(super) fn into_sessions(self) -> Vec<Session> {
+    pub(super) fn into_sessions(self) -> Vec<TransferSession> {
         self.sessions
     }
 }

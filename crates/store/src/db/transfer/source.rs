@@ -1,16 +1,14 @@
 //! Reads a database for a transfer: all rows of both schemas, each schema from one snapshot.
 
 use super::reading::RowSink;
-use super::session::{Access, Session, Sessions, has_content, is_shared, require_newest};
+use super::session::{Access, Sessions, TransferSession, has_content, is_shared, require_newest};
 use super::tables::{self, Table};
-use crate::db::migrate;
 use crate::db::schema::Schema;
 use crate::db::target::Target;
-use crate::db::{Conn, DbError, sqlite_dir};
+use crate::db::{Conn, DbError, migrate, sqlite_dir};
 use base::config::{Config, Provider};
 
-/// The database that a transfer reads.
-pub struct Source {
+pub struct TransferSource {
     sessions: Sessions,
     schema_versions: Vec<(Schema, i64)>,
     place: String,
@@ -19,14 +17,14 @@ pub struct Source {
     _lock: Option<std::fs::File>,
 }
 
-impl Source {
+impl TransferSource {
     /// Opens the database of a provider for a copy to the provider `to`. No server can use the database while it is
     /// open.
     ///
     /// # Errors
     /// [`DbError::NothingToCopy`], [`DbError::OldSchema`], [`DbError::TooNew`]; [`DbError::Locked`] and
     /// [`DbError::ServerActive`] while a server uses it; connection errors.
-    pub fn open(config: &Config, provider: Provider, to: Provider) -> Result<Source, DbError> {
+    pub fn open(config: &Config, provider: Provider, to: Provider) -> Result<TransferSource, DbError> {
         let lock = match provider {
             // Locking would create a missing directory.
             Provider::Sqlite if has_content(&config.sqlite.dir.join(Schema::Core.file()))? => {
@@ -34,16 +32,16 @@ impl Source {
             }
             Provider::Sqlite | Provider::Postgres => None,
         };
-        Source::open_as(config, provider, to, Access::Exclusive, lock)
+        TransferSource::open_as(config, provider, to, Access::Exclusive, lock)
     }
 
     /// Opens the database of this server, while this and other servers use it.
     ///
     /// # Errors
     /// Connection errors; [`DbError::TooNew`].
-    pub fn open_shared(config: &Config) -> Result<Source, DbError> {
+    pub fn open_shared(config: &Config) -> Result<TransferSource, DbError> {
         // A dump may contain texts that PostgreSQL cannot store.
-        Source::open_as(config, config.database.provider, Provider::Sqlite, Access::Shared, None)
+        TransferSource::open_as(config, config.database.provider, Provider::Sqlite, Access::Shared, None)
     }
 
     fn open_as(
@@ -52,8 +50,8 @@ impl Source {
         to: Provider,
         access: Access,
         lock: Option<std::fs::File>,
-    ) -> Result<Source, DbError> {
-        let Some(core) = Session::open_for_reading(config, provider, Schema::Core, access)? else {
+    ) -> Result<TransferSource, DbError> {
+        let Some(core) = TransferSession::open_for_reading(config, provider, Schema::Core, access)? else {
             return Err(DbError::NothingToCopy { database: place(config, provider) });
         };
         let mut sessions = Sessions::new();
@@ -62,24 +60,28 @@ impl Source {
             if migrate::level(sessions.get(Schema::Core)?.conn(), Schema::Usage)? > 0 {
                 sessions.share(Schema::Usage);
             }
-        } else if let Some(usage) = Session::open_for_reading(config, provider, Schema::Usage, access)? {
+        } else if let Some(usage) =
+            TransferSession::open_for_reading(config, provider, Schema::Usage, access)?
+        {
             sessions.add(Schema::Usage, usage);
         }
-        Source::from_sessions(sessions, to, place(config, provider), lock)
+        TransferSource::from_sessions(sessions, to, place(config, provider), lock)
     }
 
     /// Opens only the usage data; `None` if there is none.
-    ///
-    /// # Errors
-    /// As [`Source::open`].
-    pub fn open_usage(config: &Config, provider: Provider, to: Provider) -> Result<Option<Source>, DbError> {
-        let Some(usage) = Session::open_for_reading(config, provider, Schema::Usage, Access::Exclusive)?
+    pub fn open_usage(
+        config: &Config,
+        provider: Provider,
+        to: Provider,
+    ) -> Result<Option<TransferSource>, DbError> {
+        let Some(usage) =
+            TransferSession::open_for_reading(config, provider, Schema::Usage, Access::Exclusive)?
         else {
             return Ok(None);
         };
         let mut sessions = Sessions::new();
         sessions.add(Schema::Usage, usage);
-        Source::from_sessions(sessions, to, place(config, provider), None).map(Some)
+        TransferSource::from_sessions(sessions, to, place(config, provider), None).map(Some)
     }
 
     fn from_sessions(
@@ -87,12 +89,12 @@ impl Source {
         to: Provider,
         place: String,
         lock: Option<std::fs::File>,
-    ) -> Result<Source, DbError> {
+    ) -> Result<TransferSource, DbError> {
         let mut schema_versions = Vec::new();
         for schema in sessions.schemas().collect::<Vec<_>>() {
             schema_versions.push((schema, require_newest(sessions.get(schema)?.conn(), schema)?));
         }
-        Ok(Source { sessions, schema_versions, place, no_nul: to == Provider::Postgres, _lock: lock })
+        Ok(TransferSource { sessions, schema_versions, place, no_nul: to == Provider::Postgres, _lock: lock })
     }
 
     /// Returns the name of the database for messages.
@@ -105,7 +107,6 @@ impl Source {
         &self.schema_versions
     }
 
-    /// Returns true if the database has usage data.
     pub fn has_usage(&self) -> bool {
         self.schema_versions.iter().any(|(schema, _)| *schema == Schema::Usage)
     }
@@ -116,9 +117,6 @@ impl Source {
     }
 
     /// Reads all rows of a table.
-    ///
-    /// # Errors
-    /// Database errors, and the errors of `sink`.
     pub fn read(&mut self, table: &'static Table, sink: &mut dyn RowSink) -> Result<(), DbError> {
         let no_nul = self.no_nul;
         self.sessions.get(table.schema)?.read(table, no_nul, sink)

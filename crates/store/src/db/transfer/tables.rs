@@ -6,7 +6,6 @@ use crate::db::schema::Schema;
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Table {
-    /// The schema it belongs to.
     pub schema: Schema,
     pub name: &'static str,
     /// Its columns; those of the primary key come first.

@@ -9,17 +9,17 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, renameat2};
 
-use super::plan::{Step, replaced_name, temporary_name};
+use super::plan::{RotationStep, replaced_name, temporary_name};
 
 /// Executes one step.
 ///
 /// # Errors
 /// An I/O error, or another process still writes to a file that is to be compressed.
-pub(super) fn execute(folder: &Path, step: &Step) -> io::Result<()> {
+pub(super) fn execute(folder: &Path, step: &RotationStep) -> io::Result<()> {
     match step {
-        Step::Rename { from, to } => rename(&folder.join(from), &folder.join(to)),
-        Step::Remove(name) => std::fs::remove_file(folder.join(name)),
-        Step::Compress { from } => compress(folder, from),
+        RotationStep::Rename { from, to } => rename(&folder.join(from), &folder.join(to)),
+        RotationStep::Remove(name) => std::fs::remove_file(folder.join(name)),
+        RotationStep::Compress { from } => compress(folder, from),
     }
 }
 
@@ -78,7 +78,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::write(dir.path().join("a"), "a").expect("written");
         std::fs::write(dir.path().join("b"), "b").expect("written");
-        let step = Step::Rename { from: "a".to_owned(), to: "b".to_owned() };
+        let step = RotationStep::Rename { from: "a".to_owned(), to: "b".to_owned() };
         let error = execute(dir.path(), &step).expect_err("taken");
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(std::fs::read(dir.path().join("b")).expect("it exists"), b"b");
@@ -92,7 +92,7 @@ mod tests {
         std::fs::write(&plain, &text).expect("written");
         let modified = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
         File::options().write(true).open(&plain).expect("it exists").set_modified(modified).expect("ours");
-        let step = Step::Compress { from: "a.log.2".to_owned() };
+        let step = RotationStep::Compress { from: "a.log.2".to_owned() };
 
         let writer = File::options().append(true).open(&plain).expect("it exists");
         writer.lock_shared().expect("a lock");
@@ -121,6 +121,6 @@ mod tests {
     fn a_link_is_not_followed() {
         let dir = tempfile::tempdir().expect("a directory");
         std::os::unix::fs::symlink("/etc/passwd", dir.path().join("a.log.2")).expect("a link");
-        assert!(execute(dir.path(), &Step::Compress { from: "a.log.2".to_owned() }).is_err());
+        assert!(execute(dir.path(), &RotationStep::Compress { from: "a.log.2".to_owned() }).is_err());
     }
 }

@@ -1,6 +1,5 @@
-//! Matches paths against shell patterns as logrotate passes them to glob(3). Pure. The results of the crates
-//! differ from those of logrotate: `glob` does not support the backslash, and `globset` matches a leading dot with
-//! `*`.
+//! Matches paths against shell patterns as logrotate passes them to glob(3). Pure. The results of the crates differ
+//! from those of logrotate: `glob` does not support the backslash, and `globset` matches a leading dot with `*`.
 
 /// Returns true if the whole path matches. `*`, `?` and `[…]` match no slash and no dot at the start of a name; a
 /// backslash escapes the next character.

@@ -27,7 +27,7 @@ impl Scheme {
 
 /// A change in the directory, with names relative to it. The target of a step does not exist when it is executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum RotationStep {
     Rename {
         from: String,
         to: String,
@@ -42,10 +42,9 @@ pub enum Step {
 /// The steps, in order. The steps in `compressions` require that no process writes to the renamed files any more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Steps that complete an interrupted rotation or remove old files, and the renames; the rename of the log itself
-    /// is last.
-    pub renames: Vec<Step>,
-    pub compressions: Vec<Step>,
+    /// Steps that complete an interrupted rotation or remove old files, and the renames, that of the log last.
+    pub renames: Vec<RotationStep>,
+    pub compressions: Vec<RotationStep>,
 }
 
 /// Temporary name of the compressed file during a compression.
@@ -109,15 +108,15 @@ pub fn plan(log: &str, names: &BTreeSet<String>, scheme: Scheme, max_number: u32
             .strip_suffix(".gz.tmp")
             .is_some_and(|suffix| Slot::parse(suffix, max_number).is_some())
         {
-            plan.renames.push(Step::Remove(name.clone()));
+            plan.renames.push(RotationStep::Remove(name.clone()));
         }
     }
     for slot in interrupted_slots.into_iter().filter(|slot| !slot.is_compressed) {
         let replaced_file = replaced_name(&slot.name(log));
         if slots.contains(&Slot { is_compressed: true, ..slot }) {
-            plan.renames.push(Step::Remove(replaced_file));
+            plan.renames.push(RotationStep::Remove(replaced_file));
         } else if !slots.contains(&slot) {
-            plan.renames.push(Step::Rename { from: replaced_file, to: slot.name(log) });
+            plan.renames.push(RotationStep::Rename { from: replaced_file, to: slot.name(log) });
             slots.push(slot);
         }
     }
@@ -135,13 +134,13 @@ pub fn plan(log: &str, names: &BTreeSet<String>, scheme: Scheme, max_number: u32
             .collect();
         for (slot, number) in new_numbers.iter().rev() {
             if *number > max_number {
-                plan.renames.push(Step::Remove(slot.name(log)));
+                plan.renames.push(RotationStep::Remove(slot.name(log)));
             } else if *number != slot.number {
                 let to = Slot { number: *number, ..*slot }.name(log);
-                plan.renames.push(Step::Rename { from: slot.name(log), to });
+                plan.renames.push(RotationStep::Rename { from: slot.name(log), to });
             }
         }
-        plan.renames.push(Step::Rename { from: log.to_owned(), to: format!("{log}.1") });
+        plan.renames.push(RotationStep::Rename { from: log.to_owned(), to: format!("{log}.1") });
         let remaining = new_numbers.into_iter().filter(|(_, number)| *number <= max_number);
         slots = remaining.map(|(slot, number)| Slot { number, ..slot }).collect();
         slots.insert(0, Slot { number: 1, is_compressed: false });
@@ -151,7 +150,7 @@ pub fn plan(log: &str, names: &BTreeSet<String>, scheme: Scheme, max_number: u32
         slots.iter().filter(|slot| !slot.is_compressed && slot.number >= scheme.first_compressed_number())
     {
         if !slots.contains(&Slot { is_compressed: true, ..*slot }) {
-            plan.compressions.push(Step::Compress { from: slot.name(log) });
+            plan.compressions.push(RotationStep::Compress { from: slot.name(log) });
         }
     }
     plan
@@ -167,12 +166,12 @@ mod tests {
         all.iter().map(ToString::to_string).collect()
     }
 
-    fn rename(from: &str, to: &str) -> Step {
-        Step::Rename { from: from.to_owned(), to: to.to_owned() }
+    fn rename(from: &str, to: &str) -> RotationStep {
+        RotationStep::Rename { from: from.to_owned(), to: to.to_owned() }
     }
 
-    fn compress(from: &str) -> Step {
-        Step::Compress { from: from.to_owned() }
+    fn compress(from: &str) -> RotationStep {
+        RotationStep::Compress { from: from.to_owned() }
     }
 
     #[test]
@@ -190,7 +189,7 @@ mod tests {
         let all = names(&["a.log", "a.log.1.gz", "a.log.2.gz"]);
         let plan = plan("a.log", &all, Scheme::All, 2, true);
         let renames = [
-            Step::Remove("a.log.2.gz".to_owned()),
+            RotationStep::Remove("a.log.2.gz".to_owned()),
             rename("a.log.1.gz", "a.log.2.gz"),
             rename("a.log", "a.log.1"),
         ];
@@ -216,18 +215,21 @@ mod tests {
         assert_eq!(
             finish(&["a", "a.2", "a.2.gz.tmp"]),
             Plan {
-                renames: vec![Step::Remove("a.2.gz.tmp".to_owned())],
+                renames: vec![RotationStep::Remove("a.2.gz.tmp".to_owned())],
                 compressions: vec![compress("a.2")]
             }
         );
         assert_eq!(
             finish(&["a", "a.2.gz.old", "a.2.gz.tmp"]),
             Plan {
-                renames: vec![Step::Remove("a.2.gz.tmp".to_owned()), rename("a.2.gz.old", "a.2")],
+                renames: vec![RotationStep::Remove("a.2.gz.tmp".to_owned()), rename("a.2.gz.old", "a.2")],
                 compressions: vec![compress("a.2")]
             }
         );
-        assert_eq!(finish(&["a", "a.2.gz.old", "a.2.gz"]).renames, [Step::Remove("a.2.gz.old".to_owned())]);
+        assert_eq!(
+            finish(&["a", "a.2.gz.old", "a.2.gz"]).renames,
+            [RotationStep::Remove("a.2.gz.old".to_owned())]
+        );
         assert_eq!(finish(&["a", "a.1"]), Plan::default());
     }
 
@@ -248,12 +250,14 @@ mod tests {
         }
 
         /// Executes steps with at most `budget` atomic changes; returns the rest of the budget.
-        fn execute(&mut self, steps: &[Step], mut budget: usize) -> usize {
+        fn execute(&mut self, steps: &[RotationStep], mut budget: usize) -> usize {
             for step in steps {
                 let changes: Vec<Change> = match step.clone() {
-                    Step::Rename { from, to } => vec![Box::new(move |f| f.rename(&from, &to))],
-                    Step::Remove(name) => vec![Box::new(move |f| assert!(f.0.remove(&name).is_some()))],
-                    Step::Compress { from } => {
+                    RotationStep::Rename { from, to } => vec![Box::new(move |f| f.rename(&from, &to))],
+                    RotationStep::Remove(name) => {
+                        vec![Box::new(move |f| assert!(f.0.remove(&name).is_some()))]
+                    }
+                    RotationStep::Compress { from } => {
                         let (temporary, replaced, gz) =
                             (temporary_name(&from), replaced_name(&from), format!("{from}.gz"));
                         let copy = {

@@ -107,8 +107,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    /// Creates a root directory with these files; the name of a directory ends with a slash, that of a link has an
-    /// arrow.
+    /// Creates a root directory with these files; directories end with a slash, links have an arrow.
     fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().expect("a directory");
         for (name, text) in files {

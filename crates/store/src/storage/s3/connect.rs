@@ -8,8 +8,7 @@ use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Retries for 500, 503 SlowDown, 429 and lost connections. Bounded, because the client that waits for the object has a
-/// timeout, too.
+/// Retries for 500, 503 SlowDown, 429 and lost connections, bounded because the client has a timeout.
 fn retries() -> RetryConfig {
     RetryConfig {
         backoff: BackoffConfig {

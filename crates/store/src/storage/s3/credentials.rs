@@ -24,8 +24,7 @@ const MIN_AGE: Duration = Duration::from_secs(5);
 /// Timeout of the chain, which queries the instance's metadata service last; not every machine has one.
 const CHAIN_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The credentials of one bucket. Every load creates a new chain, because the AWS crates read the shared files only
-/// once.
+/// The credentials of a bucket. Every load creates a chain, because the AWS crates read the shared files once.
 #[derive(Debug)]
 pub(super) struct Credentials {
     location: S3Location,

@@ -6,7 +6,7 @@ mod credentials;
 mod upload;
 
 use super::{
-    Area, BackendObject, Blob, Content, Key, ListedFile, ListedObject, MarkerKey, Spool, StorageError,
+    Area, BackendObject, Blob, BucketFile, Content, Key, ListedObject, MarkerKey, Spool, StorageError,
     chunks, clamp_range, memory_cache, spool,
 };
 use base::config::S3Location;
@@ -196,11 +196,11 @@ impl S3 {
     }
 
     /// Returns all objects below a directory, with their paths below the prefix.
-    pub(super) async fn list_below(&self, directory: &ObjectPath) -> Result<Vec<ListedFile>, StorageError> {
+    pub(super) async fn list_below(&self, directory: &ObjectPath) -> Result<Vec<BucketFile>, StorageError> {
         let prefix = if self.prefix.is_empty() { String::new() } else { format!("{}/", self.prefix) };
         let to_listed_file = |object: ObjectMeta| {
             let path = object.location.as_ref().strip_prefix(&prefix)?.to_owned();
-            Some(ListedFile { path, size: object.size, modified: SystemTime::from(object.last_modified) })
+            Some(BucketFile { path, size: object.size, modified: SystemTime::from(object.last_modified) })
         };
         let list = || async {
             let objects = self.objects_below(directory, None, MAX_KEYS);
@@ -246,7 +246,6 @@ impl S3 {
         self.attempt("list", path, list_one).await.map(|_| ())
     }
 
-    /// Returns the size of the object at `path`; `None` if there is none.
     pub(super) async fn size_at(&self, path: &ObjectPath) -> Result<Option<u64>, StorageError> {
         match self.attempt("look up", path, || self.store.head(path)).await {
             Ok(object) => Ok(Some(object.size)),

@@ -19,7 +19,6 @@ const MAX_SINGLE_PUT: u64 = 8 << 20;
 /// Minimum size of a part, in bytes, and maximum number of parts of an upload, both set by S3.
 const MIN_PART_SIZE: u64 = 5 << 20;
 const MAX_PARTS: u64 = 10_000;
-/// Number of parts of one upload that are sent in parallel.
 const PARALLEL_PARTS: usize = 2;
 
 impl S3 {
@@ -46,8 +45,7 @@ impl S3 {
         }
     }
 
-    /// Writes a local file to `path`; an existing object is replaced. Returns only when S3 has acknowledged an object
-    /// of the file's length.
+    /// Writes a local file to `path`, replacing an object. Returns when S3 has acknowledged the file's length.
     pub(in crate::storage) async fn write_file(
         &self,
         path: &ObjectPath,
@@ -192,8 +190,7 @@ impl S3 {
     }
 }
 
-/// An upload that is aborted unless completed, even if its future is dropped: unfinished parts cost money and are in no
-/// listing.
+/// An upload that is aborted unless completed: unfinished parts cost money and are in no listing.
 struct Upload(Option<Box<dyn MultipartUpload>>);
 
 impl Upload {

@@ -10,14 +10,13 @@
 //! | 4 | end of the table: number of rows, bytes, sum of the row hashes, SHA-256 of all encoded rows |
 //! | 5 | end: the number of tables |
 
-pub mod error;
 pub mod reader;
 pub mod writer;
 
 use super::digest::{DigestKey, RowDigest};
 use base::model::digest::Sha256;
 use store::db::schema::Schema;
-use store::db::transfer::row::RowBlock;
+use store::db::transfer::row::{MalformedRows, RowBlock};
 use store::db::transfer::tables::Table;
 
 const MAGIC: &[u8; 8] = b"RSPMDUMP";
@@ -58,4 +57,52 @@ const SCHEMAS: [(Schema, u8); 2] = [(Schema::Core, 1), (Schema::Usage, 2)];
 
 fn schema_code(schema: Schema) -> u8 {
     SCHEMAS.iter().find(|(known, _)| *known == schema).map_or(0, |(_, code)| *code)
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DumpError {
+    #[error("the dump cannot be read: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("this is not a dump of rstudio-pm")]
+    NotADump,
+    #[error("the dump has format {found}; this version of rstudio-pm reads format {known}")]
+    Format {
+        /// The format of the dump.
+        found: u16,
+        /// The format of this program.
+        known: u16,
+    },
+    /// A schema of a newer program.
+    #[error(
+        "the dump has migration {found} of the schema '{schema}'; this version of rstudio-pm supports migrations up to {known}: use the version that wrote the dump, or a later one"
+    )]
+    Schema {
+        schema: &'static str,
+        /// The newest migration of the schema in the dump.
+        found: i64,
+        /// The newest migration of this program.
+        known: i64,
+    },
+    #[error("the dump is damaged: {0}")]
+    Damaged(String),
+    #[error("the dump is damaged: rows of table {table}: {reason}")]
+    Rows { table: &'static str, reason: MalformedRows },
+    #[error("the dump is damaged: the digest of table {0} differs from its rows")]
+    Digest(&'static str),
+    /// A table with different columns than in this program.
+    #[error(
+        "the dump has table {found}, where this version of rstudio-pm expects {expected}; use the version that wrote it"
+    )]
+    Table {
+        /// The table of the dump.
+        found: String,
+        /// The next table of this program.
+        expected: String,
+    },
+}
+
+impl DumpError {
+    fn damaged(reason: impl Into<String>) -> DumpError {
+        DumpError::Damaged(reason.into())
+    }
 }

@@ -4,8 +4,7 @@ use std::io::{BufReader, Read};
 
 use sha2::Digest;
 
-use super::error::DumpError;
-use super::{FORMAT, Head, MAGIC, MAX_FRAME, MAX_WINDOW, SCHEMAS, TableSummary, Tag};
+use super::{DumpError, FORMAT, Head, MAGIC, MAX_FRAME, MAX_WINDOW, SCHEMAS, TableSummary, Tag};
 use crate::backup::digest::{DigestKey, RowDigest, RowHasher};
 use base::model::digest::Sha256;
 use store::db::migrate::newest_migration;
@@ -49,16 +48,16 @@ impl<R: Read> DumpReader<zstd::Decoder<'static, BufReader<R>>> {
     pub fn open(mut input: R) -> Result<DumpReader<zstd::Decoder<'static, BufReader<R>>>, DumpError> {
         let mut header = [0; MAGIC.len() + 2];
         input.read_exact(&mut header).map_err(|error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => DumpError::NotADump,
-            _ => DumpError::Io(error),
+            std::io::ErrorKind::UnexpectedEof => super::DumpError::NotADump,
+            _ => super::DumpError::Io(error),
         })?;
-        let Some((magic, format)) = header.split_last_chunk() else { return Err(DumpError::NotADump) };
+        let Some((magic, format)) = header.split_last_chunk() else { return Err(super::DumpError::NotADump) };
         if magic != MAGIC {
-            return Err(DumpError::NotADump);
+            return Err(super::DumpError::NotADump);
         }
         match u16::from_be_bytes(*format) {
             FORMAT => {}
-            found => return Err(DumpError::Format { found, known: FORMAT }),
+            found => return Err(super::DumpError::Format { found, known: FORMAT }),
         }
         let mut frames = zstd::Decoder::new(input)?;
         frames.window_log_max(MAX_WINDOW)?;
@@ -68,13 +67,10 @@ impl<R: Read> DumpReader<zstd::Decoder<'static, BufReader<R>>> {
 
 impl<R: Read> DumpReader<R> {
     /// Reads the beginning of a dump that has neither magic nor compression.
-    ///
-    /// # Errors
-    /// As [`DumpReader::open`].
     pub fn frames(mut input: R) -> Result<DumpReader<R>, DumpError> {
         let mut content = Vec::new();
         if read_frame(&mut input, &mut content)? != Tag::Head {
-            return Err(DumpError::damaged("the head is missing"));
+            return Err(super::DumpError::damaged("the head is missing"));
         }
         let head = parse_head(&mut Content(&content))?;
         let expected: Vec<_> =
@@ -119,7 +115,7 @@ impl<R: Read> DumpReader<R> {
                 self.block.bytes.extend_from_slice(content.0);
                 let table = open.table;
                 let result = self.block.for_each_row(table, |row| open.hasher.add(row));
-                result.map_err(|reason| DumpError::Rows { table: table.name, reason })?;
+                result.map_err(|reason| super::DumpError::Rows { table: table.name, reason })?;
                 open.sha256.update(&self.block.bytes);
                 self.table = Some(open);
                 Ok(Some(Item::Rows(&self.block)))
@@ -133,7 +129,7 @@ impl<R: Read> DumpReader<R> {
                 let computed =
                     TableSummary { table, digest: hasher.digest(), sha256: Sha256(sha256.finalize().into()) };
                 if expected != computed {
-                    return Err(DumpError::Digest(table.name));
+                    return Err(super::DumpError::Digest(table.name));
                 }
                 Ok(Some(Item::EndOfTable(computed)))
             }
@@ -141,16 +137,16 @@ impl<R: Read> DumpReader<R> {
                 let tables = u32::from_be_bytes(content.array()?);
                 content.end()?;
                 if tables != self.tables || self.expected.next().is_some() {
-                    return Err(DumpError::damaged("tables are missing"));
+                    return Err(super::DumpError::damaged("tables are missing"));
                 }
                 if self.input.read(&mut [0])? != 0 {
-                    return Err(DumpError::damaged("bytes follow the end"));
+                    return Err(super::DumpError::damaged("bytes follow the end"));
                 }
                 self.is_at_end = true;
                 Ok(None)
             }
             (Tag::Head | Tag::Table | Tag::Rows | Tag::EndOfTable | Tag::End, _) => {
-                Err(DumpError::damaged(format!("an unexpected frame ({})", tag as u8)))
+                Err(super::DumpError::damaged(format!("an unexpected frame ({})", tag as u8)))
             }
         }
     }
@@ -159,24 +155,24 @@ impl<R: Read> DumpReader<R> {
 /// Reads a frame into `content` and returns its tag.
 fn read_frame(input: &mut impl Read, content: &mut Vec<u8>) -> Result<Tag, DumpError> {
     let cut_off = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => DumpError::damaged("it is truncated"),
-        _ => DumpError::Io(error),
+        std::io::ErrorKind::UnexpectedEof => super::DumpError::damaged("it is truncated"),
+        _ => super::DumpError::Io(error),
     };
     let mut header = [0; 5];
     input.read_exact(&mut header).map_err(cut_off)?;
     let [tag, length @ ..] = header;
     let tags = [Tag::Head, Tag::Table, Tag::Rows, Tag::EndOfTable, Tag::End];
     let Some(tag) = tags.into_iter().find(|known| *known as u8 == tag) else {
-        return Err(DumpError::damaged(format!("a frame has the unknown tag {tag}")));
+        return Err(super::DumpError::damaged(format!("a frame has the unknown tag {tag}")));
     };
     let length = u32::from_be_bytes(length);
     if usize::try_from(length).is_ok_and(|length| length > MAX_FRAME) {
-        return Err(DumpError::damaged(format!("a frame of {length} bytes")));
+        return Err(super::DumpError::damaged(format!("a frame of {length} bytes")));
     }
     content.clear();
     // `content` grows with the bytes that are read, so a wrong length does not allocate memory.
     let size = input.take(length.into()).read_to_end(content)?;
-    if size as u64 == u64::from(length) { Ok(tag) } else { Err(DumpError::damaged("it is truncated")) }
+    if size as u64 == u64::from(length) { Ok(tag) } else { Err(super::DumpError::damaged("it is truncated")) }
 }
 
 /// The unread content of a frame.
@@ -185,7 +181,7 @@ struct Content<'a>(&'a [u8]);
 impl<'a> Content<'a> {
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DumpError> {
         let (array, rest) =
-            self.0.split_first_chunk().ok_or_else(|| DumpError::damaged("a frame is too short"))?;
+            self.0.split_first_chunk().ok_or_else(|| super::DumpError::damaged("a frame is too short"))?;
         self.0 = rest;
         Ok(*array)
     }
@@ -196,20 +192,22 @@ impl<'a> Content<'a> {
 
     fn name(&mut self) -> Result<&'a str, DumpError> {
         let length = self.byte()?.into();
-        let (name, rest) =
-            self.0.split_at_checked(length).ok_or_else(|| DumpError::damaged("a name is truncated"))?;
+        let (name, rest) = self
+            .0
+            .split_at_checked(length)
+            .ok_or_else(|| super::DumpError::damaged("a name is truncated"))?;
         self.0 = rest;
-        std::str::from_utf8(name).map_err(|_| DumpError::damaged("a name is not UTF-8"))
+        std::str::from_utf8(name).map_err(|_| super::DumpError::damaged("a name is not UTF-8"))
     }
 
     fn schema(&mut self) -> Result<Schema, DumpError> {
         let code = self.byte()?;
         let schema = SCHEMAS.iter().find(|(_, schema_code)| *schema_code == code).map(|(schema, _)| *schema);
-        schema.ok_or_else(|| DumpError::damaged(format!("the unknown schema {code}")))
+        schema.ok_or_else(|| super::DumpError::damaged(format!("the unknown schema {code}")))
     }
 
     fn end(&self) -> Result<(), DumpError> {
-        if self.0.is_empty() { Ok(()) } else { Err(DumpError::damaged("a frame is too long")) }
+        if self.0.is_empty() { Ok(()) } else { Err(super::DumpError::damaged("a frame is too long")) }
     }
 }
 
@@ -219,12 +217,12 @@ fn parse_head(content: &mut Content<'_>) -> Result<Head, DumpError> {
     for _ in 0..content.byte()? {
         let schema = content.schema()?;
         if levels.iter().any(|(known, _)| *known == schema) {
-            return Err(DumpError::damaged("a schema is repeated"));
+            return Err(super::DumpError::damaged("a schema is repeated"));
         }
         let level = i64::from_be_bytes(content.array()?);
         let known = newest_migration(schema);
         if level > known {
-            return Err(DumpError::Schema { schema: schema.as_str(), found: level, known });
+            return Err(super::DumpError::Schema { schema: schema.as_str(), found: level, known });
         }
         levels.push((schema, level));
     }
@@ -249,7 +247,7 @@ fn parse_table(
     });
     table.ok_or_else(|| {
         let names: Vec<&str> = columns.iter().map(|(_, name)| *name).collect();
-        DumpError::Table {
+        super::DumpError::Table {
             found: format!("{name} ({})", names.join(", ")),
             expected: expected.map_or("no further table".to_owned(), |table| {
                 format!("{} ({})", table.name, table.column_list())

@@ -15,11 +15,11 @@ const LEVEL: i32 = 1;
 pub struct DumpWriter<W: Write> {
     out: W,
     key: DigestKey,
-    table: Option<OpenTable>,
+    table: Option<UnfinishedTable>,
     tables: u32,
 }
 
-struct OpenTable {
+struct UnfinishedTable {
     table: &'static Table,
     hasher: RowHasher,
     sha256: sha2::Sha256,
@@ -71,7 +71,7 @@ impl<W: Write> DumpWriter<W> {
         }
         self.frame(Tag::Table, &[&content])?;
         let hasher = RowHasher::new(self.key);
-        self.table = Some(OpenTable { table, hasher, sha256: sha2::Sha256::new() });
+        self.table = Some(UnfinishedTable { table, hasher, sha256: sha2::Sha256::new() });
         self.tables += 1;
         Ok(())
     }
@@ -81,14 +81,14 @@ impl<W: Write> DumpWriter<W> {
     /// # Errors
     /// The errors of the output; the rows do not match the columns of the table.
     pub fn rows(&mut self, block: &RowBlock) -> io::Result<()> {
-        let OpenTable { table, hasher, sha256 } = self.table.as_mut().ok_or_else(no_table)?;
+        let UnfinishedTable { table, hasher, sha256 } = self.table.as_mut().ok_or_else(no_table)?;
         block.for_each_row(table, |row| hasher.add(row)).map_err(io::Error::other)?;
         sha256.update(&block.bytes);
         self.frame(Tag::Rows, &[&block.rows.to_be_bytes(), &block.bytes])
     }
 
     pub fn end_table(&mut self) -> io::Result<TableSummary> {
-        let OpenTable { table, hasher, sha256 } = self.table.take().ok_or_else(no_table)?;
+        let UnfinishedTable { table, hasher, sha256 } = self.table.take().ok_or_else(no_table)?;
         let (digest, sha256) = (hasher.digest(), Sha256(sha256.finalize().into()));
         let numbers = [digest.rows.to_be_bytes(), digest.bytes.to_be_bytes()].concat();
         self.frame(Tag::EndOfTable, &[&numbers, &digest.sum.to_be_bytes(), &sha256.0])?;

@@ -13,9 +13,8 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, RequestBuilder, Response};
 
 use super::packets::{self, Reference};
-use crate::build::credential;
 use crate::build::failure::BuildFailure;
-use crate::build::{Builds, detection, proxy};
+use crate::build::{Builds, credential, detection, fetch};
 use builder::message::Credential;
 use builder::sandbox::Kind;
 use builder::url::GitUrl;
@@ -38,16 +37,13 @@ const MAX_PAUSE: Duration = Duration::from_secs(3600);
 /// The HTTP clients, created on first use, and the repositories that need version 0 of the protocol.
 #[derive(Default)]
 pub(in crate::build) struct HttpClients {
-    /// The clients, by restriction: the client under `true` connects only to addresses that git's systemd unit may
-    /// connect to.
+    /// The client under `true` connects only to addresses that git's systemd unit may connect to.
     clients: Mutex<HashMap<bool, Client>>,
-    /// URLs of repositories that can only be listed by version 0 of the protocol, because of their server or because
-    /// they use SHA-256.
+    /// URLs of repositories that only version 0 of the protocol can list: because of the server, or of SHA-256.
     old_protocol: Mutex<HashSet<String>>,
 }
 
-/// A response of a git server.
-enum ListResponse {
+enum ReferenceListResponse {
     List(Vec<Reference>),
     /// Any other response. Another version of the protocol may succeed.
     Other,
@@ -74,7 +70,7 @@ pub(super) async fn list(
         return Ok(None);
     }
     // The proxy of git may require an authentication scheme other than Basic.
-    if proxy::url(&builds.state.config.load().proxy).is_some() {
+    if fetch::url(&builds.state.config.load().proxy).is_some() {
         return Ok(None);
     }
     let http = &builds.remotes.http;
@@ -83,13 +79,13 @@ pub(super) async fn list(
     let base = builder.url.trim_end_matches('/');
     if !http.old_protocol.lock().contains(base) {
         match command(&client, base, login.as_ref(), prefixes).await? {
-            ListResponse::List(references) => return Ok(Some(references)),
-            ListResponse::Refusal => return Ok(None),
-            ListResponse::Other => {}
+            ReferenceListResponse::List(references) => return Ok(Some(references)),
+            ReferenceListResponse::Refusal => return Ok(None),
+            ReferenceListResponse::Other => {}
         }
     }
     match advertisement(&client, base, login.as_ref()).await? {
-        ListResponse::List(references) => {
+        ReferenceListResponse::List(references) => {
             let mut old_protocol = http.old_protocol.lock();
             if old_protocol.len() >= MAX_REPOSITORIES {
                 old_protocol.clear();
@@ -97,7 +93,7 @@ pub(super) async fn list(
             old_protocol.insert(base.to_owned());
             Ok(Some(references))
         }
-        ListResponse::Other | ListResponse::Refusal => Ok(None),
+        ReferenceListResponse::Other | ReferenceListResponse::Refusal => Ok(None),
     }
 }
 
@@ -132,8 +128,7 @@ impl HttpClients {
     }
 }
 
-/// Resolves names to the addresses that git's systemd unit may connect to: a name may refer to a service on this
-/// machine.
+/// Resolves names to the addresses that git's systemd unit may connect to: a name may refer to a local service.
 struct AllowedAddresses;
 
 impl Resolve for AllowedAddresses {
@@ -182,19 +177,23 @@ async fn command(
     base: &str,
     login: Option<&Credential>,
     prefixes: &[String],
-) -> Result<ListResponse, BuildFailure> {
+) -> Result<ReferenceListResponse, BuildFailure> {
     let request = client
         .post(format!("{base}/git-upload-pack"))
         .header("Git-Protocol", "version=2")
         .header(header::CONTENT_TYPE, "application/x-git-upload-pack-request")
         .header(header::ACCEPT, "application/x-git-upload-pack-result")
         .body(packets::command(prefixes));
-    let Some(response) = send(with_login(request, login)).await? else { return Ok(ListResponse::Refusal) };
+    let Some(response) = send(with_login(request, login)).await? else {
+        return Ok(ReferenceListResponse::Refusal);
+    };
     if let Some(refusal) = refusal(&response)? {
         return Ok(refusal);
     }
     let body = body(response, "application/x-git-upload-pack-result").await?;
-    Ok(body.and_then(|body| packets::command_response(&body)).map_or(ListResponse::Other, ListResponse::List))
+    Ok(body
+        .and_then(|body| packets::command_response(&body))
+        .map_or(ReferenceListResponse::Other, ReferenceListResponse::List))
 }
 
 /// Reads the advertisement of all references.
@@ -202,14 +201,14 @@ async fn advertisement(
     client: &Client,
     base: &str,
     login: Option<&Credential>,
-) -> Result<ListResponse, BuildFailure> {
+) -> Result<ReferenceListResponse, BuildFailure> {
     let Ok(mut url) = reqwest::Url::parse(&format!("{base}/info/refs?service=git-upload-pack")) else {
-        return Ok(ListResponse::Refusal);
+        return Ok(ReferenceListResponse::Refusal);
     };
     for _ in 0..=MAX_REDIRECTS {
         let request = client.get(url.clone()).header(header::ACCEPT, "*/*");
         let Some(response) = send(with_login(request, login)).await? else {
-            return Ok(ListResponse::Refusal);
+            return Ok(ReferenceListResponse::Refusal);
         };
         if response.status().is_redirection() {
             let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
@@ -228,9 +227,9 @@ async fn advertisement(
         let body = body(response, "application/x-git-upload-pack-advertisement").await?;
         return Ok(body
             .and_then(|body| packets::advertisement(&body))
-            .map_or(ListResponse::Other, ListResponse::List));
+            .map_or(ReferenceListResponse::Other, ReferenceListResponse::List));
     }
-    Ok(ListResponse::Refusal)
+    Ok(ReferenceListResponse::Refusal)
 }
 
 /// Sends a request. Returns `None` if the server cannot be reached; git then reports the cause.
@@ -247,7 +246,7 @@ fn no_answer() -> BuildFailure {
 }
 
 /// Interprets a status other than 200; returns `None` for 200, and an error if the server requests a pause.
-fn refusal(response: &Response) -> Result<Option<ListResponse>, BuildFailure> {
+fn refusal(response: &Response) -> Result<Option<ReferenceListResponse>, BuildFailure> {
     let status = response.status();
     let value = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
     let pause = value.and_then(|text| requested_pause(text.trim(), SystemTime::now()));
@@ -262,12 +261,12 @@ fn refusal(response: &Response) -> Result<Option<ListResponse>, BuildFailure> {
                 );
                 Err(BuildFailure::RetryAfter(reason, pause))
             }
-            None => Ok(Some(ListResponse::Refusal)),
+            None => Ok(Some(ReferenceListResponse::Refusal)),
         },
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-            Ok(Some(ListResponse::Refusal))
+            Ok(Some(ReferenceListResponse::Refusal))
         }
-        _ => Ok(Some(ListResponse::Other)),
+        _ => Ok(Some(ReferenceListResponse::Other)),
     }
 }
 
@@ -324,9 +323,9 @@ mod tests {
         let earlier = date - Duration::from_secs(90);
         assert_eq!(requested_pause("Wed, 21 Oct 2026 07:28:00 GMT", earlier), Some(Duration::from_secs(90)));
         assert_eq!(requested_pause("Wed, 21 Oct 2026 07:26:00 GMT", earlier), Some(Duration::ZERO));
-        assert!(matches!(answer(429, "tomorrow"), Ok(Some(ListResponse::Refusal))));
-        assert!(matches!(answer(401, "1"), Ok(Some(ListResponse::Refusal))));
-        assert!(matches!(answer(404, "1"), Ok(Some(ListResponse::Other))));
+        assert!(matches!(answer(429, "tomorrow"), Ok(Some(ReferenceListResponse::Refusal))));
+        assert!(matches!(answer(401, "1"), Ok(Some(ReferenceListResponse::Refusal))));
+        assert!(matches!(answer(404, "1"), Ok(Some(ReferenceListResponse::Other))));
     }
 
     #[test]

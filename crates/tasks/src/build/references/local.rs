@@ -33,7 +33,6 @@ impl LocalListings {
         (known == digest).then(|| references.clone())
     }
 
-    /// Stores a list with the digest that the files had before git read them.
     pub(super) fn insert(&self, builder: i64, digest: Vec<u8>, references: References) {
         let mut listings = self.0.lock();
         if listings.len() >= MAX_REPOSITORIES {
@@ -58,7 +57,7 @@ pub(super) fn digest(repository: &Path, definition: &str) -> Option<Vec<u8>> {
     if !is_directory(&references) {
         return None;
     }
-    let mut reader = Reader { context: Context::new(&SHA256), bytes: 0, entries: 0 };
+    let mut reader = RepositoryReader { context: Context::new(&SHA256), bytes: 0, entries: 0 };
     add(&mut reader.context, definition.as_bytes());
     if !reader.file(&directory.join("HEAD"))? {
         return None;
@@ -91,23 +90,21 @@ fn add(context: &mut Context, bytes: &[u8]) {
 }
 
 /// Reads the files of one repository.
-struct Reader {
+struct RepositoryReader {
     context: Context,
-    /// Number of bytes that were read.
     bytes: u64,
     /// Number of files and directories found below `refs`.
     entries: usize,
 }
 
-impl Reader {
-    /// Adds a file to the digest; returns whether it exists. `None` if it cannot be read, is not a regular file or is
-    /// too large.
+impl RepositoryReader {
+    /// Adds a file to the digest; returns whether it exists. `None` if it is unreadable, not regular or too large.
     fn file(&mut self, path: &Path) -> Option<bool> {
         Some(self.read(path)?.is_some())
     }
 
     /// Adds a file to the digest; returns its content if it exists. The outer `None` means the same as in
-    /// [`Reader::file`].
+    /// [`RepositoryReader::file`].
     fn read(&mut self, path: &Path) -> Option<Option<Vec<u8>>> {
         // Another user may write to the repository, so links are not followed, and opening a pipe does not block.
         let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
@@ -133,7 +130,7 @@ impl Reader {
         Some(Some(bytes))
     }
 
-    /// Adds the files below a directory to the digest, in the order of their names. `None` as in [`Reader::file`],
+    /// Adds the files below a directory to the digest, in the order of their names. `None` as in [`RepositoryReader::file`],
     /// and if there are too many entries or levels.
     fn walk(&mut self, directory: &Path, depth: usize) -> Option<()> {
         if depth > MAX_DEPTH {

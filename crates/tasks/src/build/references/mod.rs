@@ -27,7 +27,6 @@ pub(super) struct Remotes {
     local: local::LocalListings,
 }
 
-/// References of a remote repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct References {
     /// The newest commit of the branch.
@@ -128,8 +127,7 @@ fn names(builder: &GitBuilder) -> Vec<String> {
     names
 }
 
-/// Returns whether a reference matches one of the requested names or prefixes. A server may ignore the request and list
-/// others.
+/// Returns whether a reference matches a requested name or prefix. A server may ignore the request and list others.
 fn is_listed(name: &str, names: &[String]) -> bool {
     let name = name.strip_suffix("^{}").unwrap_or(name);
     names.iter().any(|wanted| name == wanted || (wanted.ends_with('/') && name.starts_with(wanted.as_str())))

@@ -4,8 +4,7 @@
 /// Maximum length of a packet in bytes, including the length field.
 const MAX_PACKET: usize = 65_520;
 
-/// An object and the name of a reference. In a list, the pair of an annotated tag is followed by a pair of the
-/// tagged commit and `name^{}`.
+/// An object and the name of a reference. In a list, an annotated tag is followed by the tagged commit and `name^{}`.
 pub(super) type Reference = (String, String);
 
 #[derive(Debug, PartialEq, Eq)]
@@ -37,8 +36,7 @@ fn next<'a>(bytes: &mut &'a [u8]) -> Option<Packet<'a>> {
     Some(packet)
 }
 
-/// Returns the request body of the command `ls-refs` (gitprotocol-v2(5)) for references that begin with one of the
-/// prefixes.
+/// Returns the body of the command `ls-refs` (gitprotocol-v2(5)) for references that begin with one of the prefixes.
 pub(super) fn command(prefixes: &[String]) -> Vec<u8> {
     let packet = |line: String| format!("{:04x}{line}\n", line.len() + 5);
     let mut body = packet("command=ls-refs".to_owned()) + "0001" + &packet("peel".to_owned());
@@ -48,8 +46,7 @@ pub(super) fn command(prefixes: &[String]) -> Vec<u8> {
     (body + "0000").into_bytes()
 }
 
-/// Reads the response to [`command`]: lines of the form `<object> <name>[ peeled:<commit>]`. `None` if it is
-/// invalid.
+/// Reads the response to [`command`]: lines of the form `<object> <name>[ peeled:<commit>]`. `None` if it is invalid.
 pub(super) fn command_response(mut bytes: &[u8]) -> Option<Vec<Reference>> {
     let mut references = Vec::new();
     loop {

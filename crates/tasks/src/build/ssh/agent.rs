@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use super::key::PrivateKey;
-use super::wire::{Reader, put_string};
+use super::{Reader, put_string};
 
 /// Maximum length of a message in bytes, as in OpenSSH.
 const MAX_MESSAGE: u32 = 256 << 10;
@@ -78,8 +78,7 @@ fn answer(key: &PrivateKey, request: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Returns whether the data is a login request with this key (RFC 4252, section 7). Other data, such as files and
-/// commits, is not signed.
+/// Returns whether the data is a login request with this key (RFC 4252, section 7). Nothing else is signed.
 fn is_login(data: &[u8], public: &[u8]) -> bool {
     let mut reader = Reader(data);
     let mut fields = || {

@@ -4,8 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 
+use super::Reader;
 use super::key::fingerprint;
-use super::wire::Reader;
 use builder::url::GitUrl;
 
 /// Maximum length of all host keys of a credential in bytes, because they are part of a message to a sandbox.
@@ -99,7 +99,6 @@ pub(in crate::build) fn remove_host(known_hosts: &str, host: &str) -> String {
     known_hosts.lines().filter(is_other).map(|line| format!("{line}\n")).collect()
 }
 
-/// Returns whether a key of the host is known.
 pub(in crate::build) fn is_known(known_hosts: &str, host: &str) -> bool {
     !fingerprints(known_hosts, host).is_empty()
 }

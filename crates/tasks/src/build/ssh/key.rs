@@ -15,7 +15,7 @@ use ring::signature::{
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::wire::{Reader, put_integer, put_string};
+use super::{Reader, put_integer, put_string};
 
 /// First bytes of a key in OpenSSH's format.
 const MAGIC: &[u8] = b"openssh-key-v1\0";
@@ -340,7 +340,6 @@ mod tests {
     use std::path::Path;
     use std::process::Command;
 
-    /// Runs `ssh-keygen` and returns its output.
     fn ssh_keygen(arguments: &[&str]) -> String {
         let output = Command::new("ssh-keygen").args(arguments).output().expect("ssh-keygen can be run");
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));

@@ -173,7 +173,7 @@ impl CostFixture {
         // The part of a catalog refresh that grows with the history.
         let instants = self.db.read(move |c| {
             let mut c = CountingConn { inner: c, cost: &cost };
-            db::step::list_after(&mut c, last_transaction)?;
+            db::tree::steps_after(&mut c, last_transaction)?;
             db::tx::instants(&mut c, last_transaction)
         });
         assert_eq!(instants.await.expect("a read").len(), 1);

@@ -16,8 +16,8 @@ use ::base::model::point::Base;
 use ::base::model::snapshot::Snapshot;
 use ::base::model::source::SourceKind;
 use ::base::model::time::Timestamp;
+use content::serve::error::run_blocking;
 use content::serve::r::base::{self, BaseIndex, BaseRelease, BaseState, Obstacle};
-use content::serve::task::run_blocking;
 use content::serve::{RepoError, Repositories, find, vulnerabilities};
 use definition::{CurrentDefinition, NewDefinition};
 use formats::r::closure::Kinds;
@@ -97,7 +97,7 @@ pub async fn update(
     let base = base::base_state(repositories, snapshot).await?;
     let allow_missing = request.allow_missing;
     let include = include(&current, request.include)?;
-    let target = Target { new, base, snapshot, include, allow_missing };
+    let target = UpdateTarget { new, base, snapshot, include, allow_missing };
     let (mut update, step) = plan(repositories, state, &current, target).await?;
     update.problems.extend(update.rows.iter().filter_map(blocked_problem));
     if !update.problems.is_empty() {
@@ -126,7 +126,7 @@ fn current_snapshot(current: &CurrentDefinition) -> Option<Snapshot> {
 }
 
 /// A definition, and from where and how its releases are selected.
-struct Target {
+struct UpdateTarget {
     new: NewDefinition,
     base: BaseState,
     snapshot: Snapshot,
@@ -134,15 +134,14 @@ struct Target {
     allow_missing: bool,
 }
 
-/// Selects the releases of a definition at a state of CRAN. The returned problems are those of the selection, without
-/// blocked packages.
+/// Selects the releases of a definition at a state of CRAN. The problems do not include blocked packages.
 async fn plan<'a>(
     repositories: &Repositories,
     state: &State,
     current: &'a CurrentDefinition,
-    target: Target,
+    target: UpdateTarget,
 ) -> Result<(Update, PlannedStep<'a>), RepoError> {
-    let Target { new, base, snapshot, include, allow_missing } = target;
+    let UpdateTarget { new, base, snapshot, include, allow_missing } = target;
     let label = match snapshot {
         Snapshot::Date(_) | Snapshot::Transaction(_) | Snapshot::Alias(_) => snapshot.to_string(),
         Snapshot::Latest => today(&state.catalog.get(), (state.clock)()).to_string(),
@@ -207,7 +206,7 @@ pub async fn remove(
     let at = base::state_time(&state.catalog.get(), base).unwrap_or(Timestamp(0));
     let snapshot = curation.snapshot.parse().unwrap_or(Snapshot::Latest);
     let definition = Definition { roots, notices: Vec::new() };
-    let target = Target {
+    let target = UpdateTarget {
         new: definition::generated(definition),
         base: BaseState { base, at, is_open: false },
         snapshot,

@@ -28,9 +28,6 @@ pub fn has_state(state: &State, source: &str) -> bool {
 }
 
 /// Checks that a snapshot names a state of CRAN, before a source is created with it.
-///
-/// # Errors
-/// The errors of [`base::base_state`].
 pub async fn check(repositories: &Repositories, snapshot: Snapshot) -> Result<(), RepoError> {
     base::base_state(repositories, snapshot).await.map(drop)
 }

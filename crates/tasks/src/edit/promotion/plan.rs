@@ -18,7 +18,6 @@ use runtime::catalog::{Catalog, RepoStep, Repository, Subscription};
 use runtime::state::State;
 use runtime::state::policies::RepoPolicy;
 
-/// Maximum number of names in a warning.
 const MAX_WARNING_NAMES: usize = 10;
 
 /// The repositories of a promotion. They are the same repository for a return to one of its snapshots.
@@ -30,7 +29,7 @@ pub(super) struct Pair<'a> {
 
 /// The differences between two states of a repository.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct PromotedChanges {
     /// The sources, in the order of the new list, then the removed ones.
     pub sources: Vec<SourceChange>,
     /// The packages that differ, by name. In a Bioconductor repository, only the release version is compared.
@@ -48,14 +47,14 @@ pub struct Plan {
 pub struct SourceChange {
     pub subscription: Subscription,
     /// Its state before; `None` if it was not subscribed.
-    pub before: Option<SourceState>,
+    pub before: Option<SubscribedState>,
     /// Its state afterwards; `None` if it is not subscribed any more.
-    pub after: Option<SourceState>,
+    pub after: Option<SubscribedState>,
 }
 
 /// The state of a subscribed source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SourceState {
+pub struct SubscribedState {
     /// Its position among the subscriptions, from 1.
     pub position: usize,
     /// The publication time of the state; `None` if nothing was published.
@@ -169,7 +168,7 @@ pub(super) async fn compare(
     before: Selection,
     after: Selection,
     rules: Option<&Arc<RepoPolicy>>,
-) -> Result<Plan, RepoError> {
+) -> Result<PromotedChanges, RepoError> {
     let part = match repo.kind {
         RepoKind::Bioconductor => catalog.default_bioconductor_version().map(Part::whole),
         RepoKind::R | RepoKind::Python => None,
@@ -185,7 +184,7 @@ pub(super) async fn compare(
         after.list.iter().filter(is_not_compared).map(|entry| entry.source).collect();
     not_compared.dedup();
     let transactions = catalog.transactions.iter().filter(|(_, at)| *at < after.end);
-    Ok(Plan {
+    Ok(PromotedChanges {
         sources: source_changes(catalog, &before, &after),
         packages,
         has_rules: rules.is_some(),
@@ -201,7 +200,7 @@ fn source_changes(catalog: &Catalog, before: &Selection, after: &Selection) -> V
         let steps = resolve::selected_steps(catalog, &alone, None).into_iter();
         let newest = steps.filter_map(|(tree, seq)| published(catalog, tree, seq)).max_by_key(|(at, _)| *at);
         let (at, transaction) = (newest.map(|(at, _)| at), newest.and_then(|(_, transaction)| transaction));
-        Some(SourceState { position, at, transaction })
+        Some(SubscribedState { position, at, transaction })
     };
     let removed = before.list.iter().filter(|entry| !after.list.contains(entry));
     let change = |entry: &Subscription| SourceChange {
@@ -223,9 +222,9 @@ fn published(catalog: &Catalog, tree: TreeId, seq: Seq) -> Option<(Timestamp, Op
 }
 
 /// Returns a plan with names instead of numbers, as it is recorded and shown.
-pub fn record(catalog: &Catalog, plan: Plan) -> PromotionPlan {
+pub fn record(catalog: &Catalog, plan: PromotedChanges) -> PromotionPlan {
     let name = |id: SourceId| catalog.source_name(id);
-    let state = |state: SourceState| PromotedState {
+    let state = |state: SubscribedState| PromotedState {
         position: i64::try_from(state.position).unwrap_or(i64::MAX),
         at: state.at.map(|at| at.to_string()),
         transaction: state.transaction.map(|tx| tx.0),
@@ -267,8 +266,7 @@ pub fn record(catalog: &Catalog, plan: Plan) -> PromotionPlan {
     }
 }
 
-/// Returns a warning for each index from which clients get packages after the promotion that another source provided
-/// before.
+/// Returns a warning for each index that provides packages after the promotion that another source provided before.
 fn index_warnings(catalog: &Catalog, changes: &[Change]) -> Vec<String> {
     let mut names: BTreeMap<(SourceId, SourceId), Vec<&str>> = BTreeMap::new();
     for change in changes {

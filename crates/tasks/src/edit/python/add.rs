@@ -16,9 +16,8 @@ use formats::python::distribution::Distribution;
 use formats::python::facts::FileFacts;
 use formats::python::version::Version;
 use runtime::publish::edit::EditPlan;
-use store::db::attached_file;
 use store::db::python_file::{self, KnownFile, ListedFile};
-use store::db::{Conn, DbError};
+use store::db::{Conn, DbError, attached_file};
 
 /// The state of a project during the planning.
 struct Project {
@@ -42,7 +41,6 @@ impl Project {
     }
 }
 
-/// Plans the addition of staged files.
 pub(in crate::edit) fn plan(
     addition: &Addition,
     c: &mut dyn Conn,

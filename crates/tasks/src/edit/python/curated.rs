@@ -319,8 +319,7 @@ fn blocked_problems(update: &Update) -> Vec<String> {
     update.plan.rows.iter().filter_map(problem).collect()
 }
 
-/// Returns the values of a package that are compared with the last plan. If the files of the package were not
-/// read, only the name is set.
+/// Returns the values of a package that are compared with the last plan: only the name if its files were not read.
 fn selected(row: &PlanRow) -> Selected {
     Selected {
         name: row.name.to_string(),

@@ -74,7 +74,6 @@ pub(super) fn rule_rows(rules: &BTreeMap<NormalName, Rule>) -> Vec<RuleRow> {
     rules.iter().map(|(name, rule)| (name.to_string(), rule.to_string())).collect()
 }
 
-/// Reads the definition of the newest step of a source.
 pub(super) async fn current(state: &State, source: Source) -> Result<CurrentDefinition, RepoError> {
     let (tree, seq) = newest_step(state, &source)?;
     let read = state.db.read(move |c| Ok((curation::get(c, tree, seq)?, curation::rules(c, tree, seq)?)));

@@ -7,5 +7,4 @@ pub(super) mod definition;
 pub mod receive;
 pub mod remove;
 mod selection;
-pub mod upload;
 pub mod yank;

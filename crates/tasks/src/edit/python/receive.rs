@@ -1,4 +1,5 @@
-//! Receives a wheel or a source distribution: checks it, and stores its bytes unchanged.
+//! Receives a wheel or a source distribution: checks it, and stores its bytes unchanged. Publishes a file that a client such
+//! as twine uploads: one form, one file, one transaction.
 
 use std::io;
 use std::sync::Arc;
@@ -8,18 +9,24 @@ use futures_util::stream::BoxStream;
 use sha2::Digest;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::edit::add::add;
+use crate::edit::edited_source::{EditedSource, require_language};
 use crate::edit::prepare::invalid_package;
 use crate::edit::upload::reserve_objects;
-use crate::edit::upload_body::{UploadBody, UploadKind};
+use crate::edit::upload_body::{BodyHasher, UploadBody, UploadKind};
 use crate::edit::uploads::{StagedPython, StagedUpload, Upload, Uploads};
+use crate::edit::{Actor, AddStatus, OnExisting};
 use base::model::digest::{Md5, Sha256};
 use base::model::file_change::AttachedFiles;
-use content::serve::{RepoError, task};
+use base::model::language::Language;
+use content::serve::{RepoError, error, find};
 use formats::python::archive::{PackageArchive, SDIST_LIMITS, WHEEL_LIMITS, sdist, wheel};
 use formats::python::facts::FileFacts;
 use formats::python::file_name::{FileKind, FileName};
+use formats::python::upload::digest::FileHasher;
 use formats::python::upload::form::{AttachedContent, UploadForm};
 use formats::python::version::Version;
+use runtime::catalog::Catalog;
 use store::storage::{Key, Spool};
 
 /// Receives a file of a Python package from a stream of bytes: validates and stores it.
@@ -39,8 +46,7 @@ pub async fn receive(
     stage(uploads, name, body, None, permit).await
 }
 
-/// Checks a received file, and that it agrees with the form that declares it, and stores it. `permit` is one of
-/// [`Uploads::check_permit`].
+/// Checks a received file against the form that declares it, and stores it. Needs a [`Uploads::check_permit`].
 pub(super) async fn stage(
     uploads: &Arc<Uploads>,
     name: FileName,
@@ -53,7 +59,7 @@ pub(super) async fn stage(
     state.storage.may_store(class).await?;
     let is_strict = state.config.load().local_python.strict;
     let state_of_task = Arc::clone(state);
-    let check = task::run_blocking(move || -> Result<_, RepoError> {
+    let check = error::run_blocking(move || -> Result<_, RepoError> {
         // Held by the check, which continues when its client disconnects.
         let _permit = permit;
         let checked = check(&name, &body, form)?;
@@ -79,7 +85,7 @@ pub(super) async fn stage(
             Ok(spool)
         })
         .await
-        .map_err(|_| task::stopping())??;
+        .map_err(|_| error::stopping())??;
         replace(uploads, spool, &Key::Package(class, sha256)).await?;
     }
     Ok(uploads.insert(StagedUpload { received_at, ..staged }))
@@ -173,4 +179,58 @@ fn check(name: &FileName, body: &UploadBody, form: Option<UploadForm>) -> Result
         received_at: base::model::time::Timestamp(0),
     };
     Ok(CheckedFile { staged, small_files })
+}
+
+/// A received file, which is not checked yet.
+pub struct ReceivedFile {
+    name: FileName,
+    body: UploadBody,
+}
+
+/// Checks that clients can upload to a source.
+///
+/// # Errors
+/// [`RepoError::Unknown`], and [`RepoError::Invalid`] for a source of another type.
+pub fn check_source(catalog: &Catalog, source: &str) -> Result<(), RepoError> {
+    let source = find::source(catalog, source)?;
+    require_language(source, Language::Python)?;
+    EditedSource::for_uploads(catalog, source).map(drop)
+}
+
+/// Receives the bytes of a file, and computes their digests.
+///
+/// # Errors
+/// [`RepoError::Invalid`] if the body fails.
+pub async fn receive_file(
+    uploads: &Uploads,
+    name: FileName,
+    body: BoxStream<'_, Result<Bytes, io::Error>>,
+) -> Result<ReceivedFile, RepoError> {
+    let hasher = || BodyHasher::All(Box::<FileHasher>::default());
+    let class = UploadKind::Python.class();
+    let body = UploadBody::receive_hashed(&uploads.state, name.as_str(), body, class, hasher).await?;
+    Ok(ReceivedFile { name, body })
+}
+
+/// Checks a received file, and adds it to a source in one transaction; visible when this returns. Nothing changes if
+/// the source has it already. `permit` is one of [`Uploads::check_permit`]: a caller that continues when its client
+/// disconnects waits for it before.
+///
+/// # Errors
+/// [`RepoError::Upload`] and [`RepoError::Invalid`] for an invalid form or file, [`RepoError::FileExists`]
+/// for different bytes under a name that was used before. Then nothing is added.
+pub async fn publish(
+    uploads: &Arc<Uploads>,
+    source: &str,
+    form: UploadForm,
+    file: ReceivedFile,
+    permit: OwnedSemaphorePermit,
+    actor: &Actor,
+) -> Result<(Upload, AddStatus), RepoError> {
+    let upload = stage(uploads, file.name, file.body, Some(form), permit).await?;
+    let added = add(uploads, source, &[upload.id], OnExisting::Fail, actor).await;
+    // Removed after a refusal, too: no other request has the number of this upload.
+    uploads.remove(&[upload.id]);
+    let (_, mut added) = added?;
+    added.pop().ok_or(RepoError::NoUpload(upload.id))
 }

@@ -68,8 +68,7 @@ impl Consumption {
         Ok(result)
     }
 
-    /// Ends the write: if it was committed, removes the uploads from memory, otherwise releases them for another
-    /// attempt.
+    /// Ends the write: if it was committed, removes the uploads from memory, else releases them for another attempt.
     fn end(&self, is_committed: bool) {
         let mut registry = self.registry.lock();
         if is_committed {

@@ -18,7 +18,7 @@ use base::model::digest::Sha256;
 use base::model::time::Timestamp;
 use consumption::row_id;
 use content::fetch::Fetches;
-use content::serve::{RepoError, task};
+use content::serve::{RepoError, error};
 use registry::Registry;
 use runtime::state::State;
 use store::db::{self, blob::Blob};
@@ -31,8 +31,7 @@ pub(super) use staged::{BinaryTarget, StagedPython, StagedUpload};
 /// once, and then no row is needed.
 const ROW_DELAY: Duration = Duration::from_secs(1);
 
-/// Maximum number of files that are checked concurrently: the check of a zip file of 400,000 members with long names
-/// may need 200 MB.
+/// Maximum number of concurrent checks: that of a zip file of 400,000 members with long names may need 200 MB.
 const CONCURRENT_CHECKS: usize = 2;
 
 /// The handle of the uploads that are not part of a source yet.
@@ -58,7 +57,7 @@ impl Uploads {
     /// [`RepoError::Storage`] if the server is stopping.
     pub async fn check_permit(&self) -> Result<OwnedSemaphorePermit, RepoError> {
         let permit = Arc::clone(&self.check_permits).acquire_owned().await;
-        Ok(permit.map_err(|_| task::stopping())?)
+        Ok(permit.map_err(|_| error::stopping())?)
     }
 
     /// Assigns a number to an upload, and stores the upload in memory.
@@ -165,8 +164,7 @@ impl Uploads {
         self.registry.lock().remove(ids);
     }
 
-    /// Returns true while an upload in the memory of this process needs the object with this digest. The objects of
-    /// other uploads have rows.
+    /// Returns true while an upload in memory needs the object with this digest. The objects of other uploads have rows.
     pub fn needs(&self, sha256: &Sha256) -> bool {
         self.registry.lock().needs(sha256)
     }

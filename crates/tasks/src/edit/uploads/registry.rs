@@ -9,21 +9,20 @@ use store::db::upload::LIFETIME;
 
 #[derive(Default)]
 pub(super) struct Registry {
-    by_id: HashMap<u64, Entry>,
+    by_id: HashMap<u64, UploadEntry>,
     /// Digests of objects whose writes to storage are in progress.
     pub(super) reserved_digests: Vec<Sha256>,
 }
 
-struct Entry {
+struct UploadEntry {
     staged: StagedUpload,
-    /// The client that sent it, and the only one that may add it; `None` for an upload of a task of this process, whose
-    /// number is not disclosed.
+    /// The client that sent it and may add it; `None` for an upload of this process, whose number is not disclosed.
     owner: Option<String>,
     /// The number of the write that adds it to a source; `None` if there is no such write.
     claimed_by: Option<u64>,
 }
 
-impl Entry {
+impl UploadEntry {
     /// Returns true if `owner` may add the upload.
     fn is_of(&self, owner: &str) -> bool {
         self.owner.as_deref().is_none_or(|own| own == owner)
@@ -33,7 +32,7 @@ impl Entry {
 impl Registry {
     /// Assigns a number to an upload, and removes the uploads that have expired.
     pub(super) fn insert(&mut self, mut staged: StagedUpload) -> Upload {
-        let oldest = staged.received_at.0.saturating_sub(LIFETIME);
+        let oldest = staged.received_at - LIFETIME;
         self.by_id.retain(|_, entry| entry.staged.received_at.0 > oldest);
         // SECURITY: random, so that a publisher cannot guess the upload of another one, and a number from before a
         // restart cannot name another file. Below 2^53, so that JSON numbers represent it exactly.
@@ -44,7 +43,7 @@ impl Registry {
             }
         };
         let upload = staged.upload.clone();
-        self.by_id.insert(upload.id, Entry { staged, owner: None, claimed_by: None });
+        self.by_id.insert(upload.id, UploadEntry { staged, owner: None, claimed_by: None });
         upload
     }
 
@@ -58,7 +57,7 @@ impl Registry {
     /// Returns an upload that `owner` may add.
     pub(super) fn get(&self, id: u64, owner: &str, now: Timestamp) -> Option<&StagedUpload> {
         let entry = self.by_id.get(&id).filter(|entry| entry.is_of(owner))?;
-        (entry.staged.received_at.0 > now.0.saturating_sub(LIFETIME)).then_some(&entry.staged)
+        (entry.staged.received_at > now - LIFETIME).then_some(&entry.staged)
     }
 
     /// Returns true if an upload is in memory and no write adds it.
@@ -66,8 +65,7 @@ impl Registry {
         self.by_id.get(&id).is_some_and(|entry| entry.claimed_by.is_none())
     }
 
-    /// Records the write that adds an upload. Returns `None` if the upload is not in memory, and false if another write
-    /// adds it.
+    /// Records the write that adds an upload. Returns `None` if it is not in memory, and false if another write adds it.
     pub(super) fn claim(&mut self, id: u64, owner: &str, write: u64) -> Option<bool> {
         let entry = self.by_id.get_mut(&id).filter(|entry| entry.is_of(owner))?;
         let is_free = entry.claimed_by.is_none_or(|other| other == write);
@@ -94,7 +92,7 @@ impl Registry {
 
     /// Returns true while an upload in memory, or one that is being received, needs the object with this digest.
     pub(super) fn needs(&self, sha256: &Sha256) -> bool {
-        let uses = |entry: &Entry| entry.staged.objects().iter().any(|(key, _)| key.digest() == sha256);
+        let uses = |entry: &UploadEntry| entry.staged.objects().iter().any(|(key, _)| key.digest() == sha256);
         self.reserved_digests.contains(sha256) || self.by_id.values().any(uses)
     }
 }

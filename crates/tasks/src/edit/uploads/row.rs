@@ -29,13 +29,13 @@ struct Facts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     readme: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    target: Option<Target>,
+    target: Option<TargetFacts>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     python: Option<Python>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Target {
+struct TargetFacts {
     r: String,
     system: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,7 +63,7 @@ pub(super) fn encode(staged: &StagedUpload, owner: &str) -> UploadRow {
         description: STANDARD.encode(description),
         md5: md5.to_string(),
         readme: readme.map(|(_, size)| size),
-        target: binary_target.map(|target| Target {
+        target: binary_target.map(|target| TargetFacts {
             r: target.r.to_string(),
             system: system_name(target.system).to_owned(),
             arch: target.arch.map(|arch| arch.as_str().to_owned()),

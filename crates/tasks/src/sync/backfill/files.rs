@@ -52,8 +52,7 @@ pub(super) fn key(row: &Row) -> Archive {
     }
 }
 
-/// Counts the archived files that the mirror's table no longer has: if a fifth is lost, the mirror is probably
-/// incomplete.
+/// Counts the archived files that the mirror's table lost: a fifth suggests that the mirror is incomplete.
 pub(super) fn archive_loss(source: &SourceState, tables: &Tables) -> Loss {
     let mirror_files: HashSet<&str> = tables.archive.iter().map(|row| row.file.as_str()).collect();
     let names: HashMap<ReleaseId, &str> =
@@ -67,8 +66,7 @@ pub(super) fn archive_loss(source: &SourceState, tables: &Tables) -> Loss {
     loss
 }
 
-/// Merges the tables and the database. Times of the database take precedence: a copied mirror has other times for known
-/// files.
+/// Merges the tables and the database, whose times take precedence: a copied mirror has other times for known files.
 pub(super) fn collect_files(source: &SourceState, tables: &Tables) -> Files {
     let mut collector =
         FileCollector { source, is_claimed: vec![false; source.releases.len()], rows: Vec::new() };

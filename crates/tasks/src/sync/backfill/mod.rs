@@ -10,7 +10,6 @@
 mod fetch_descriptions;
 mod files;
 mod plan;
-mod rate_limit;
 mod rows;
 mod run;
 mod tables;
@@ -22,7 +21,7 @@ use super::{Sync, SyncError};
 use base::model::ids::SourceId;
 use base::model::source::SourceKind;
 use base::model::time::Day;
-use rate_limit::MAX_RATE;
+use fetch_descriptions::MAX_RATE;
 use run::BackfillRun;
 use runtime::jobs::{AfterHalt, JobStart};
 use store::db::backfill::{self, PendingBackfill};
@@ -37,7 +36,6 @@ const RETRY_DELAY: Duration = Duration::from_secs(600);
 /// The key of the job; a dry run appends `:dry`.
 const JOB_KEY: &str = "backfill:cran";
 
-/// The request for a back-fill.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackfillRequest {
     pub kind: SourceKind,

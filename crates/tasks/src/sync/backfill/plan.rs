@@ -15,10 +15,8 @@ use formats::r::layout::PackageFile;
 use formats::r::rds::archive_meta::MetaRow;
 use store::db::backfill::{Archive, DescriptionResult};
 
-/// The state of CRAN in the database.
 pub(super) struct CranState {
     pub(super) tree: TreeId,
-    /// The first step of the tree.
     pub(super) first_step: Seq,
     pub(super) source: SourceState,
     pub(super) descriptions: HashMap<Archive, DescriptionResult>,
@@ -31,7 +29,6 @@ pub(super) enum PlanOutcome {
     Plan(BackfillPlan),
 }
 
-/// The plan of a back-fill.
 pub(super) struct BackfillPlan {
     pub(super) tree: TreeId,
     /// The first step of the tree, below which the history is written.
@@ -50,7 +47,6 @@ pub(super) struct PlannedRows {
     pub(super) unlisted_files: Vec<(String, String)>,
 }
 
-/// The purpose of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// Determines the missing descriptions and the size.
@@ -59,7 +55,6 @@ pub(super) enum Purpose {
     Write,
 }
 
-/// The size of a back-fill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BackfillSize {
     /// The first and the last day.

@@ -32,7 +32,6 @@ impl ReleaseIdentity {
     }
 }
 
-/// The rows of a history.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct BackfillRows {
     /// Releases with their lives, by package and time.

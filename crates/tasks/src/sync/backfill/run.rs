@@ -5,15 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::fetch_descriptions::{CONNECTIONS, DescriptionFetcher};
+use super::fetch_descriptions::{CONNECTIONS, DescriptionFetcher, MAX_RATE, RateLimit};
 use super::files::SourceState;
 use super::plan::{BackfillSize, CranState, PlanOutcome, PlannedRows, Purpose, plan};
-use super::rate_limit::{MAX_RATE, RateLimit};
 use super::tables::{self, Tables};
-use crate::sync::SyncError;
-use crate::sync::bundle_digests;
 use crate::sync::error::task_result;
 use crate::sync::task::SourceLock;
+use crate::sync::{SyncError, plan};
 use base::model::ids::{SourceId, TxId};
 use base::model::time::Day;
 use runtime::jobs::Reporter;
@@ -23,7 +21,7 @@ use runtime::state::State;
 use store::db::backfill::{self, PendingBackfill};
 use store::db::backfill_write::{self, BackfillPublish, ReleaseHistory};
 use store::db::import::ImportTarget;
-use store::db::{Conn, DbError, step, tree};
+use store::db::{Conn, DbError, tree};
 use upstream::Mirror;
 
 /// Releases per write: half of the usual chunk, because most releases have two lives.
@@ -35,7 +33,6 @@ const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// Maximum number of omitted releases that the message names; the log has all of them.
 const MAX_NAMES: usize = 10;
 
-/// The context of a back-fill.
 pub(super) struct BackfillRun<'a> {
     pub(super) state: &'a Arc<State>,
     pub(super) source_lock: &'a SourceLock,
@@ -58,7 +55,6 @@ pub(super) enum BackfillSummary {
     },
 }
 
-/// The end of a back-fill.
 pub(super) struct BackfillResult {
     pub(super) summary: BackfillSummary,
     /// Set if the digests of the releases could not be stored: the back-fill is then repeated, and stores them.
@@ -104,7 +100,7 @@ impl BackfillRun<'_> {
     /// Stores the digests of the published releases, which a bundle declares.
     async fn set_digests(&self, mirror: &Mirror, lease: &Lease) -> Result<(), SyncError> {
         if let Some(view) = mirror.view().await? {
-            bundle_digests::set_in_releases(&self.state.db, lease, SourceId::CRAN, &view).await?;
+            plan::set_in_releases(&self.state.db, lease, SourceId::CRAN, &view).await?;
         }
         Ok(())
     }
@@ -160,8 +156,7 @@ impl BackfillRun<'_> {
         }
     }
 
-    /// Publishes the plan if it needs no further descriptions; `None` if a sync has meanwhile added releases whose
-    /// descriptions are missing.
+    /// Publishes the plan; `None` if a sync has meanwhile added releases whose descriptions are missing.
     async fn publish(&self, tables: &Arc<Tables>) -> Result<Option<BackfillSummary>, SyncError> {
         self.report.progress("waiting for the running sync", 0, None);
         let lock = tokio::select! {
@@ -261,7 +256,7 @@ fn load_state(c: &mut dyn Conn) -> Result<Option<CranState>, DbError> {
         None => return Ok(None),
         Some(first) => first,
     };
-    let Some(step) = step::get(c, id, first)? else { return Ok(None) };
+    let Some(step) = tree::step(c, id, first)? else { return Ok(None) };
     let mut source = SourceState {
         releases: Vec::new(),
         first_lives: backfill_write::live_releases(c, id, first)?,

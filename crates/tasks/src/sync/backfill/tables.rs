@@ -16,7 +16,6 @@ const EVENTS: &str = "src/contrib/PACKAGES.in";
 /// Size limit of a file, in bytes: ten times the largest one on CRAN.
 const MAX_FILE_SIZE: u64 = 64 << 20;
 
-/// The tables of a mirror.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tables {
     pub(super) archive: Vec<MetaRow<String>>,

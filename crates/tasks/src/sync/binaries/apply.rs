@@ -1,17 +1,14 @@
 //! The transaction of the lists of binaries: writes the changes of each list, then publishes all of them.
 
 use crate::sync::SyncError;
-use crate::sync::apply::{ValidatorUpdates, store_validators};
-use crate::sync::run::SyncContext;
+use crate::sync::run::{SyncContext, ValidatorUpdates, store_validators};
 use base::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId, TxId};
 use base::model::time::Timestamp;
 use runtime::publish::transaction::{CHUNK, Rows, Transaction};
 use store::db::binary_list::{self, BinaryChange};
-use store::db::tx::Publish;
-use store::db::tx::TxKind;
+use store::db::tx::{Publish, TxKind};
 use store::db::{Conn, binary, discovered_binary};
 
-/// A transaction that writes lists of binaries.
 pub(super) struct BinaryTransaction<'a> {
     context: &'a SyncContext<'a>,
     pub(super) inner: Transaction<'a>,

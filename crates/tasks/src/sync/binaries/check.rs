@@ -2,17 +2,18 @@
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
 
 use crate::sync::SyncError;
-use crate::sync::apply::ValidatorUpdates;
 use crate::sync::fetch::{MirrorReply, request};
+use crate::sync::run::ValidatorUpdates;
 use ::upstream::origin::binary_indexes::{BinaryList, Index};
 use ::upstream::{Mirror, UpstreamError};
 use base::model::digest::Sha256;
-use base::model::time::{Clock, SECOND, Timestamp};
+use base::model::time::{Clock, Timestamp};
 use store::db::upstream::StoredValidators;
 use store::db::{Conn, DbError, upstream};
 
@@ -20,16 +21,14 @@ use store::db::{Conn, DbError, upstream};
 const INDEX_FILES: [&str; 3] = ["PACKAGES.gz", "PACKAGES.rds", "PACKAGES"];
 /// Maximum number of parallel requests.
 const MAX_PARALLEL: usize = 8;
-/// Time for which an index counts as absent before it is requested again, in microseconds; a sync by an
-/// administrator requests it immediately.
-const ABSENCE_LIFETIME: i64 = 20 * 3600 * SECOND;
+/// Time for which an index counts as absent before it is requested again; an administrator's sync does not wait.
+const ABSENCE_LIFETIME: Duration = Duration::from_secs(20 * 3600);
 
 /// The result of revalidating an index file.
 #[derive(Clone, Debug)]
 pub(super) enum IndexCheck {
     /// The server does not have it.
     Absent,
-    /// The index did not change.
     Unchanged,
     /// The index was read; its bytes may be the known ones.
     Read(FetchedIndex),
@@ -102,9 +101,8 @@ impl IndexChecker<'_> {
         let mirror = &self.mirrors[index.url_index];
         let absent_key = absent_key(&mirror.address(), index);
         let now = (self.clock)();
-        let is_recent = |row: &&StoredValidators| now.0.saturating_sub(row.fetched_at.0) < ABSENCE_LIFETIME;
-        // A file may have been copied to a directory since the last sync, and requesting it takes little time
-        // there.
+        let is_recent = |row: &&StoredValidators| now.since(row.fetched_at) < ABSENCE_LIFETIME;
+        // A file may have been copied to a directory since the last sync, and requesting it takes little time there.
         let is_forced = self.is_manual || mirror.directory().is_some();
         if !is_forced && self.known_validators.get(&absent_key).filter(is_recent).is_some() {
             return Ok(IndexCheck::Absent);
@@ -134,7 +132,6 @@ impl IndexChecker<'_> {
         Ok(IndexCheck::Absent)
     }
 
-    /// Returns the validators to store.
     pub(super) fn validator_updates(&self, index: &Index, check: &IndexCheck) -> ValidatorUpdates {
         let address = self.mirrors[index.url_index].address();
         let absent_key = absent_key(&address, index);
@@ -150,9 +147,7 @@ impl IndexChecker<'_> {
             IndexCheck::Absent => match self.known_validators.get(&absent_key) {
                 // An administrator requested it again before `ABSENCE_LIFETIME` ended: the time of the first
                 // request stays.
-                Some(validators)
-                    if (self.clock)().0.saturating_sub(validators.fetched_at.0) < ABSENCE_LIFETIME =>
-                {
+                Some(validators) if (self.clock)().since(validators.fetched_at) < ABSENCE_LIFETIME => {
                     Vec::new()
                 }
                 Some(_) | None => vec![(absent_key, Some(marker_row(None, None, (self.clock)())))],

@@ -1,6 +1,5 @@
-//! Syncs the lists of binaries of `CRAN.BinaryURL` after each sync of the sources: reads changed indexes,
-//! compares, publishes one transaction. An unavailable or faulty binary server does not fail the sync of the
-//! sources.
+//! Syncs the lists of binaries of `CRAN.BinaryURL` after each sync of the sources: reads changed indexes, compares,
+//! publishes one transaction. An unavailable or faulty binary server does not fail the sync of the sources.
 //!
 //! Each list is a separate tree, and a binary in it belongs to a release of the sources. `indexes` has the possible
 //! indexes (pure); each is requested conditionally.
@@ -15,10 +14,9 @@ use std::sync::{Arc, OnceLock};
 use sha2::{Digest, Sha256 as Hasher};
 
 use super::SyncError;
-use super::apply::ValidatorUpdates;
 use super::error::task_result;
 use super::index_files::{self, ShrinkPolicy};
-use super::run::SyncContext;
+use super::run::{SyncContext, ValidatorUpdates};
 use super::task::SyncTrigger;
 use ::upstream::Mirror;
 use ::upstream::origin::binary_indexes::{self, BinaryList, Index};
@@ -28,22 +26,19 @@ use base::model::ids::{Seq, SourceId, TreeId, TxId};
 use base::model::time::Timestamp;
 use check::{FetchedIndex, IndexCheck, IndexChecker, marker_row};
 use formats::r::binary_index::{self, indexed_binary};
-use formats::r::index;
-use formats::r::packages;
 use formats::r::platform::Platform;
-use plan::{DeclaredIndex, Plan, plan};
+use formats::r::{index, packages};
+use plan::{BinaryListChanges, DeclaredIndex, plan};
 use runtime::publish::transaction::{Rows, abandon};
 use store::db::binary_list::Releases;
 use store::db::{Conn, DbError, binary_list, discovered_binary, tree, upstream};
 
-/// The result of syncing the binaries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct BinarySyncSummary {
     /// The transaction, if anything changed.
     pub(super) tx: Option<TxId>,
     pub(super) new_count: usize,
-    /// Number of binaries in the lists that were read again whose versions the source does not have, or does not have
-    /// yet.
+    /// Number of binaries in the lists that were read again whose versions the source does not have (yet).
     pub(super) unknown_count: usize,
     /// Errors of single lists, for the result message.
     pub(super) errors: Vec<String>,
@@ -124,7 +119,6 @@ struct BinarySync<'a> {
     summary: BinarySyncSummary,
 }
 
-/// The stored state of a list.
 struct ListState {
     /// Digest of the addresses of its indexes, [`BinarySync::indexes_digest`].
     indexes_digest: Option<String>,
@@ -291,7 +285,7 @@ impl BinarySync<'_> {
         &mut self,
         list: &BinaryList,
         indexes: Vec<(Index, FetchedIndex)>,
-    ) -> Result<Plan, SyncError> {
+    ) -> Result<BinaryListChanges, SyncError> {
         let db = &self.context.state.db;
         let releases = match &self.releases {
             Some(releases) => releases.clone(),
@@ -339,7 +333,6 @@ impl BinarySync<'_> {
     }
 }
 
-/// Parses the binaries of an index.
 fn declare(index: Index, fetched_index: &FetchedIndex, url: &str) -> Result<DeclaredIndex, SyncError> {
     let refusal = |reason: String| SyncError::Refused(format!("{url}: {reason}"));
     let text = index::text(&fetched_index.path, &fetched_index.bytes).map_err(refusal)?;

@@ -9,16 +9,14 @@ use formats::r::binary_index::{FileLocation, IndexedBinary};
 use formats::r::platform::Platform;
 use store::db::binary_list::{BinaryChange, ListedBinary, OfferedBinary, Releases};
 
-/// The binaries that one index offers.
 pub(super) struct DeclaredIndex {
     pub(super) platform: Platform,
     pub(super) folder: String,
     pub(super) binaries: Vec<IndexedBinary>,
 }
 
-/// The changes of a list.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(super) struct BinaryListChanges {
     /// The changes: ended binaries first, then the new ones by package.
     pub(super) changes: Vec<BinaryChange>,
     pub(super) new_count: usize,
@@ -30,8 +28,12 @@ pub(super) struct Plan {
 
 /// Compares the listed binaries with the offers; of several offers for one platform, the first applies.
 /// Binaries for platforms whose indexes were not read do not change.
-pub(super) fn plan(listed: &[ListedBinary], releases: &Releases, indexes: Vec<DeclaredIndex>) -> Plan {
-    let mut plan = Plan::default();
+pub(super) fn plan(
+    listed: &[ListedBinary],
+    releases: &Releases,
+    indexes: Vec<DeclaredIndex>,
+) -> BinaryListChanges {
+    let mut plan = BinaryListChanges::default();
     let mut offers: BTreeMap<(PackageId, ReleaseId, String), OfferedBinary> = BTreeMap::new();
     let mut read_platforms: HashSet<String> = HashSet::new();
     for DeclaredIndex { platform, folder, binaries } in indexes {

@@ -20,7 +20,6 @@ use store::storage::{BackgroundReader, Key, ObjectRead};
 const MAX_OBJECTS: i64 = 500;
 /// The maximum number of bytes read in one step; a larger object is a separate step.
 const MAX_BYTES: u64 = 64 << 20;
-/// Interval at which the progress is recorded.
 const RECORD_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Reads the objects of the extent.

@@ -36,7 +36,6 @@ impl Inspector<'_> {
         }
     }
 
-    /// Examines an object that was not found.
     async fn inspect_missing(&self, key: Key) -> Result<Option<Finding>, RepoError> {
         if !self.upkeep.state.storage.is_own(key.class()) {
             let class = key.class().as_str();

@@ -15,8 +15,7 @@ pub use finding::{Fault, Finding, RepairOutcome};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::job_results::JobNumber;
-use super::{Upkeep, lease, ownership};
+use super::{JobNumber, Upkeep, claim_lease, ownership};
 use crate::backup::stored_again::BackupFiles;
 use base::config::BackupPlace;
 use base::model::count::count_of;
@@ -32,7 +31,6 @@ const MAX_FINDINGS: usize = 10_000;
 const MAX_LOG_LINES: u64 = 100;
 
 words! {
-    /// The comparisons of a scrub.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum ScrubLevel {
         /// Existence and size of every object that a row refers to.
@@ -190,7 +188,7 @@ pub fn start(upkeep: &Arc<Upkeep>, options: ScrubOptions) -> JobStart {
         ScrubLevel::Database => "scrub:database",
         ScrubLevel::Quick | ScrubLevel::Full => "scrub",
     };
-    let (this, job) = (Arc::clone(upkeep), JobNumber::default());
+    let (this, job) = (Arc::clone(upkeep), super::JobNumber::default());
     let number = Arc::clone(&job);
     let (now, text) = ((upkeep.state.clock)(), format!("{options:?}"));
     let start = upkeep.state.jobs.start_with(AfterHalt::Resumes, key, &text, now, |reporter| async move {
@@ -231,7 +229,7 @@ async fn run(upkeep: &Upkeep, options: &ScrubOptions, reporter: &Reporter) -> Re
         // Right after a start, the owners of the classes are not determined yet.
         ownership::claim(upkeep).await;
     }
-    let lease = lease::claim(&upkeep.state, "scrub", "is scrubbing storage").await?;
+    let lease = claim_lease(&upkeep.state, "scrub", "is scrubbing storage").await?;
     let result = if options.level == ScrubLevel::Quick {
         quick::run(upkeep, options, backup, &lease, reporter).await
     } else {

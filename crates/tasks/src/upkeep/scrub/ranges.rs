@@ -2,20 +2,20 @@
 //! read for the longest time come first.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::{ScrubExtent, ScrubOptions};
 use crate::upkeep::references::SWEPT_CLASSES;
 use base::model::digest::Sha256;
 use base::model::storage_class::StorageClass;
-use base::model::time::{SECOND, Timestamp};
+use base::model::time::Timestamp;
 use store::db::scrub::{ReferencedObject, ScrubRange};
 use store::db::{self, Conn, DbError};
 use store::storage::Key;
 
 /// Number of nights in which every object is read once.
 const NIGHTS: usize = 56;
-/// [`NIGHTS`] in microseconds.
-const PERIOD: i64 = NIGHTS as i64 * 86_400 * SECOND;
+const PERIOD: Duration = Duration::from_secs(NIGHTS as u64 * 86_400);
 
 pub(super) struct Range {
     /// A key in the storage directory of the range.
@@ -90,7 +90,7 @@ pub(super) fn select(
     match extent {
         ScrubExtent::Everything => {
             let begin = db::scrub::pass_begin(c)?;
-            if let Some(begin) = begin.filter(|begin| now.0.saturating_sub(begin.0) < PERIOD) {
+            if let Some(begin) = begin.filter(|begin| now.since(begin) < PERIOD) {
                 list.retain(|range| range.row.read_at.is_none_or(|read_at| read_at < begin));
                 is_continued = true;
             } else {
@@ -101,9 +101,8 @@ pub(super) fn select(
         ScrubExtent::Night => {
             let quota = list.len().div_ceil(NIGHTS);
             sort(&mut list);
-            let is_overdue = |range: &Range| {
-                range.row.read_at.is_some_and(|read_at| now.0.saturating_sub(read_at.0) >= PERIOD)
-            };
+            let is_overdue =
+                |range: &Range| range.row.read_at.is_some_and(|read_at| now.since(read_at) >= PERIOD);
             let mut number = 0;
             list.retain(|range| {
                 number += 1;

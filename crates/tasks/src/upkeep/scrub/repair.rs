@@ -22,8 +22,7 @@ fn without_repair(key: &Key) -> Option<RepairOutcome> {
     }
 }
 
-/// Stores an object again that is missing or was moved to the directory `damaged`. Returns the outcome and, if that
-/// failed, the reason.
+/// Stores an object again that is missing or damaged. Returns the outcome and, if that failed, the reason.
 pub(super) async fn repair(
     upkeep: &Upkeep,
     backup: Option<&BackupFiles>,

@@ -11,7 +11,7 @@ use crate::upkeep::references::object_key;
 use base::config::Provider;
 use base::model::digest::Sha256;
 use base::model::storage_class::StorageClass;
-use base::model::time::{Timestamp, microseconds};
+use base::model::time::Timestamp;
 use content::serve::RepoError;
 use runtime::state::State;
 use store::db;
@@ -22,8 +22,7 @@ use store::storage::condition::ConditionScan;
 const MAX_COUNT: usize = 10_000;
 /// The maximum number of lost objects that are logged by name.
 const MAX_NAMES: usize = 100;
-/// Age from which an object that another server stored must be visible here, even if the clocks of the two servers differ
-/// a little.
+/// Age from which an object of another server must be visible here, even if the two clocks differ a little.
 const VISIBILITY_DELAY: Duration = Duration::from_secs(600);
 
 /// Compares the rows of a class with `scan`, which began after `conditions`. Objects in the trash are restored; objects
@@ -84,8 +83,7 @@ fn compare_end(state: &State, run: &SweepRun<'_>) -> Timestamp {
         Provider::Sqlite => return Timestamp(i64::MAX),
         Provider::Postgres => run.options.age.min(VISIBILITY_DELAY),
     };
-    let age = microseconds(age);
-    Timestamp((state.clock)().0.saturating_sub(age))
+    (state.clock)() - age
 }
 
 /// Returns the file names of objects, or their object paths if they have none.

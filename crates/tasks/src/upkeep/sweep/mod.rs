@@ -4,17 +4,14 @@
 
 mod lost;
 mod objects;
-mod pages;
 pub mod trash;
 
 use std::time::{Duration, SystemTime};
 
 use super::references::SWEPT_CLASSES;
-use crate::upkeep::Upkeep;
-use crate::upkeep::lease;
-use crate::upkeep::ownership;
+use crate::upkeep::{Upkeep, claim_lease, ownership};
 use base::model::storage_class::StorageClass;
-use base::model::time::{Timestamp, microseconds};
+use base::model::time::Timestamp;
 use content::serve::RepoError;
 use runtime::jobs::lease::Lease;
 use runtime::state::State;
@@ -36,8 +33,7 @@ pub struct SweepResult {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SweepOptions {
-    /// Sweeps only classes that can be refilled from a mirror or by the server itself, and does not delete from the
-    /// trash.
+    /// Sweeps only classes that can be refilled from a mirror or by the server, and does not empty the trash.
     pub only_refillable: bool,
     pub classes: Vec<StorageClass>,
     /// Classes for which an administrator confirmed that any number of objects may be removed.
@@ -82,7 +78,7 @@ pub async fn sweep(upkeep: &Upkeep, options: &SweepOptions) -> Result<SweepResul
     }
     refuse_while_held(state).await?;
     state.storage.remove_abandoned_spools().await?;
-    let lease = lease::claim(&upkeep.state, "sweep", "is sweeping storage").await?;
+    let lease = claim_lease(&upkeep.state, "sweep", "is sweeping storage").await?;
     let result = sweep_under_lease(upkeep, options, &lease).await;
     lease.release().await;
     let result = result?;
@@ -96,7 +92,7 @@ pub async fn sweep(upkeep: &Upkeep, options: &SweepOptions) -> Result<SweepResul
 /// Refuses to remove objects while a backup reads them.
 pub(super) async fn refuse_while_held(state: &State) -> Result<(), RepoError> {
     let now = (state.clock)();
-    match state.db.read(move |c| db::hold::held_until(c, now)).await? {
+    match state.db.read(move |c| db::backup::held_until(c, now)).await? {
         None => Ok(()),
         Some(_) => Err(RepoError::Conflict(
             "nothing is removed from storage while a backup is made; try again when it is complete"
@@ -106,12 +102,9 @@ pub(super) async fn refuse_while_held(state: &State) -> Result<(), RepoError> {
 }
 
 /// Counts the objects that [`sweep`] would move to the trash, and their size.
-///
-/// # Errors
-/// As [`sweep`].
 pub async fn preview(upkeep: &Upkeep, options: &SweepOptions) -> Result<SweepResult, RepoError> {
     let _guard = upkeep.trash_lock.lock().await;
-    let lease = lease::claim(&upkeep.state, "sweep", "is sweeping storage").await?;
+    let lease = claim_lease(&upkeep.state, "sweep", "is sweeping storage").await?;
     let run = SweepRun { options, lease: &lease, grace: GracePeriod::new(options.grace, Vec::new()) };
     let mut result = SweepResult::default();
     let mut outcome = Ok(());
@@ -274,8 +267,7 @@ async fn sweep_releases(state: &State) -> Result<u64, RepoError> {
 
 /// Returns the instant after which blob rows are too recent to be removed.
 fn row_limit(state: &State, run: &SweepRun<'_>) -> Timestamp {
-    let age = microseconds(run.options.age);
-    Timestamp((state.clock)().0.saturating_sub(age))
+    (state.clock)() - run.options.age
 }
 
 struct SweepRun<'a> {

@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use super::pages::Pages;
 use super::{PAGE, SweepResult, SweepRun, row_limit};
 use crate::upkeep::Upkeep;
-use crate::upkeep::references::{is_referenced, object_key};
+use crate::upkeep::references::{is_referenced, move_to_trash, object_key};
 use base::model::digest::Sha256;
 use base::model::storage_class::StorageClass;
 use content::serve::RepoError;
+use runtime::jobs::lease::Lease;
 use runtime::state::State;
 use store::db;
 use store::storage::{Area, Key, ListedObject};
@@ -18,7 +18,6 @@ use store::storage::{Area, Key, ListedObject};
 /// Maximum number of objects without a row in one scan; the next sweep removes the others.
 const MAX_OBJECTS: usize = 100_000;
 
-/// The scan of a storage class.
 #[derive(Default)]
 pub(super) struct ClassScan {
     /// Number of objects in the class.
@@ -142,7 +141,7 @@ pub(super) async fn sweep_rows(
             let _guard = upkeep.fetches.blob_lock.write().await;
             let now = (upkeep.state.clock)();
             let delete = run.lease.write(&upkeep.state.db, move |c| {
-                Ok(db::hold::held_until(c, now)?.is_none() && db::blob::delete(c, blob.sha256, end)?)
+                Ok(db::backup::held_until(c, now)?.is_none() && db::blob::delete(c, blob.sha256, end)?)
             });
             if delete.await? {
                 discard(&upkeep.state, &key, u64::try_from(blob.size).unwrap_or(0), result).await?;
@@ -172,7 +171,7 @@ pub(super) async fn sweep_objects(
                 || upkeep
                     .state
                     .db
-                    .read(move |c| Ok(db::hold::held_until(c, now)?.is_some() || is_referenced(c, &key)?))
+                    .read(move |c| Ok(db::backup::held_until(c, now)?.is_some() || is_referenced(c, &key)?))
                     .await?;
             if !is_needed {
                 discard(&upkeep.state, &key, object.size, result).await?;
@@ -204,18 +203,43 @@ async fn unknown(
         .collect())
 }
 
-/// Moves an object to the trash, and restores it if a row refers to it afterwards: another server may have stored
-/// the same bytes.
 async fn discard(state: &State, key: &Key, bytes: u64, result: &mut SweepResult) -> Result<(), RepoError> {
-    if !state.storage.move_to_trash(key).await? {
-        return Ok(());
+    if move_to_trash(state, key).await? {
+        result.objects += 1;
+        result.bytes += bytes;
     }
-    let object = *key;
-    if state.db.read(move |c| is_referenced(c, &object)).await? {
-        state.storage.restore(key).await?;
-        return Ok(());
-    }
-    result.objects += 1;
-    result.bytes += bytes;
     Ok(())
+}
+
+/// A cursor over the objects of a class in an area, in listing order.
+pub(super) struct Pages<'a> {
+    state: &'a State,
+    lease: Option<&'a Lease>,
+    area: Area,
+    class: StorageClass,
+    after: Option<Key>,
+}
+
+impl<'a> Pages<'a> {
+    /// Returns a cursor before the first object.
+    pub(super) fn of(state: &'a State, area: Area, class: StorageClass) -> Pages<'a> {
+        Pages { state, lease: None, area, class, after: None }
+    }
+
+    /// Sets a lease that is checked before each page.
+    pub(super) fn with_lease(self, lease: &'a Lease) -> Pages<'a> {
+        Pages { lease: Some(lease), ..self }
+    }
+
+    /// Returns the next page; `None` at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<ListedObject>>, RepoError> {
+        let state = self.state;
+        if let Some(lease) = self.lease {
+            lease.check().await?;
+        }
+        let page = state.storage.list_in(self.area, self.class, self.after.as_ref(), PAGE).await?;
+        let Some(last) = page.last() else { return Ok(None) };
+        self.after = Some(last.key);
+        Ok(Some(page))
+    }
 }

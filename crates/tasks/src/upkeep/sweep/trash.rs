@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::pages::Pages;
+use super::objects::Pages;
 use super::{SweepResult, SweepRun, refuse_while_held};
 use crate::upkeep::Upkeep;
 use crate::upkeep::references::is_referenced;
@@ -11,7 +11,6 @@ use content::serve::RepoError;
 use runtime::state::State;
 use store::storage::Area;
 
-/// A summary of the trash of a class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TrashSummary {
     pub objects: u64,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{DecidedRelease, Decision, View, python, substitute};
+use super::{DecidedRelease, RuleDecision, View, python, substitute};
 use crate::serve::{AllowedVersion, BlockedRelease};
 use base::model::change::LifeState;
 use base::model::ids::{PackageId, ReleaseId};
@@ -10,7 +10,6 @@ use base::model::language::Language;
 use formats::r::version;
 use store::db::{Conn, DbError};
 
-/// Returns the highest version that is not blocked.
 pub(in crate::serve) fn highest_allowed(package: &[DecidedRelease]) -> Option<AllowedVersion> {
     let allowed = package.iter().filter(|decided| !decided.is_blocked());
     let highest = allowed.max_by(|a, b| version::compare(&a.release.version, &b.release.version))?;
@@ -21,11 +20,10 @@ pub(in crate::serve) fn highest_allowed(package: &[DecidedRelease]) -> Option<Al
     Some(AllowedVersion { version: highest.release.version.clone(), is_listed })
 }
 
-/// Returns the reason why a release is blocked, and the highest allowed version of its package; `None` if it is not
-/// blocked.
+/// Returns the reason why a release is blocked, and the highest allowed version; `None` if it is not blocked.
 pub(in crate::serve) fn of_release(package: &[DecidedRelease], release: ReleaseId) -> Option<BlockedRelease> {
     let decided = package.iter().find(|decided| decided.release.release == release)?;
-    let Decision::Blocked(rule, reason) = &decided.decision else { return None };
+    let RuleDecision::Blocked(rule, reason) = &decided.decision else { return None };
     Some(BlockedRelease {
         package: decided.release.name.clone(),
         version: decided.release.version.clone(),
@@ -42,8 +40,7 @@ pub(in crate::serve) fn warning_of(package: &[DecidedRelease], release: ReleaseI
     decided.warning().map(str::to_owned)
 }
 
-/// Returns the packages and ids of the releases, or of the files of Python packages, that rules withhold; none of an
-/// index.
+/// Returns the packages and ids of the releases or Python files that rules withhold; none of an index.
 pub(in crate::serve) fn withheld(view: &View, c: &mut dyn Conn) -> Result<Vec<(PackageId, i64)>, DbError> {
     let Some(policy) = &view.policy else { return Ok(Vec::new()) };
     match policy.repo.language {

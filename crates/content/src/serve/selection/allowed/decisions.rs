@@ -19,11 +19,9 @@ use runtime::state::policies::{BlockedReleases, RepoPolicy, Substitute};
 use store::db::release_facts::{self, TreeRelease};
 use store::db::{self, Conn, DbError};
 
-/// If all rules name packages, the maximum number of packages that are read one by one; for more, the whole
-/// tree is read.
+/// If all rules name packages, the maximum number that is read one by one; beyond it, the whole tree is read.
 const MAX_SINGLE_PACKAGES: usize = 200;
 
-/// The rules that apply to a tree.
 #[derive(Clone)]
 pub(super) struct TreePolicy {
     pub(super) repo: Arc<RepoPolicy>,
@@ -35,7 +33,6 @@ pub(super) struct TreePolicy {
     pub(super) list_delay: Option<i64>,
 }
 
-/// A release with the decision about it.
 #[derive(Clone, Debug)]
 pub(in crate::serve) struct DecidedRelease {
     pub(in crate::serve) release: TreeRelease,
@@ -43,15 +40,13 @@ pub(in crate::serve) struct DecidedRelease {
     pub(in crate::serve) since: Timestamp,
     /// The time at which a sync of the source first listed it.
     pub(in crate::serve) discovered_at: Timestamp,
-    pub(in crate::serve) decision: Decision,
+    pub(in crate::serve) decision: RuleDecision,
 }
 
-/// The decision about a release.
 #[derive(Clone, Debug)]
-pub(in crate::serve) enum Decision {
+pub(in crate::serve) enum RuleDecision {
     NoRule,
-    /// No rule matches, because the release fixes vulnerabilities; the text states which. Only in decisions
-    /// about one package.
+    /// No rule matches, because the release fixes vulnerabilities, as the text states. For one package only.
     AdmittedEarly(String),
     /// An exception matches, with its text.
     Exception(Arc<Rule>, String),
@@ -64,32 +59,32 @@ pub(in crate::serve) enum Decision {
 impl DecidedRelease {
     pub(in crate::serve) fn is_blocked(&self) -> bool {
         match self.decision {
-            Decision::Blocked(..) => true,
-            Decision::NoRule
-            | Decision::AdmittedEarly(_)
-            | Decision::Exception(..)
-            | Decision::Warned(..) => false,
+            RuleDecision::Blocked(..) => true,
+            RuleDecision::NoRule
+            | RuleDecision::AdmittedEarly(_)
+            | RuleDecision::Exception(..)
+            | RuleDecision::Warned(..) => false,
         }
     }
 
     /// Returns the id of the rule that decides about it; `None` if no rule matches.
     pub(in crate::serve) fn rule_id(&self) -> Option<i64> {
         match &self.decision {
-            Decision::Exception(rule, _) | Decision::Blocked(rule, _) | Decision::Warned(rule, _) => {
-                Some(rule.id)
-            }
-            Decision::NoRule | Decision::AdmittedEarly(_) => None,
+            RuleDecision::Exception(rule, _)
+            | RuleDecision::Blocked(rule, _)
+            | RuleDecision::Warned(rule, _) => Some(rule.id),
+            RuleDecision::NoRule | RuleDecision::AdmittedEarly(_) => None,
         }
     }
 
     /// Returns the rule that warns about it, with the reason.
     pub(in crate::serve) fn warning(&self) -> Option<&str> {
         match &self.decision {
-            Decision::Warned(_, reason) => Some(reason),
-            Decision::NoRule
-            | Decision::AdmittedEarly(_)
-            | Decision::Exception(..)
-            | Decision::Blocked(..) => None,
+            RuleDecision::Warned(_, reason) => Some(reason),
+            RuleDecision::NoRule
+            | RuleDecision::AdmittedEarly(_)
+            | RuleDecision::Exception(..)
+            | RuleDecision::Blocked(..) => None,
         }
     }
 }
@@ -209,10 +204,10 @@ impl TreePolicy {
                     Verdict::NoRule => with_reasons
                         .then(|| self.repo.set.early_admission(&facts, release, clock))
                         .flatten()
-                        .map_or(Decision::NoRule, Decision::AdmittedEarly),
-                    Verdict::Exception(rule) => Decision::Exception(Arc::clone(rule), reason(rule)),
-                    Verdict::Blocked(rule) => Decision::Blocked(Arc::clone(rule), reason(rule)),
-                    Verdict::Warned(rule) => Decision::Warned(Arc::clone(rule), reason(rule)),
+                        .map_or(RuleDecision::NoRule, RuleDecision::AdmittedEarly),
+                    Verdict::Exception(rule) => RuleDecision::Exception(Arc::clone(rule), reason(rule)),
+                    Verdict::Blocked(rule) => RuleDecision::Blocked(Arc::clone(rule), reason(rule)),
+                    Verdict::Warned(rule) => RuleDecision::Warned(Arc::clone(rule), reason(rule)),
                 },
                 since,
                 discovered_at: release.discovered_at,
@@ -224,8 +219,9 @@ impl TreePolicy {
 
     /// Returns the snapshot and the times of decisions.
     pub(super) fn clock(&self) -> Clock {
-        let PointRules { at, is_dated, promotion, .. } = self.rules;
-        Clock { age_at: at, now: self.repo.prepared_at, is_dated, is_promoted: promotion.is_some() }
+        let PointRules { aged_at, is_dated, promotion, .. } = self.rules;
+        let age_at = aged_at.unwrap_or(Timestamp(0));
+        Clock { age_at, now: self.repo.prepared_at, is_dated, is_promoted: promotion.is_some() }
     }
 
     fn advisories(&self, kind: Option<SourceKind>, name: &str) -> Option<PackageAdvisories<'_>> {
@@ -266,8 +262,7 @@ pub(super) fn blocked_releases(package: &[DecidedRelease]) -> BlockedReleases {
     blocked
 }
 
-/// Adds the blocked releases of a package, and the release that replaces a blocked listed one: the highest
-/// allowed archived version below it.
+/// Adds the blocked releases of a package, and the highest allowed archived version below a blocked listed one.
 fn add(blocked: &mut BlockedReleases, package: &[DecidedRelease]) {
     for decided in package.iter().filter(|decided| decided.is_blocked()) {
         blocked.releases.insert(decided.release.release);

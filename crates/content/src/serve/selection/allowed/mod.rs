@@ -13,7 +13,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use decisions::TreePolicy;
-pub(in crate::serve) use decisions::{DecidedRelease, Decision, substitute};
+pub(in crate::serve) use decisions::{DecidedRelease, RuleDecision, substitute};
 
 use super::policies;
 use crate::pypi::MARGIN;
@@ -27,7 +27,7 @@ use formats::policy::NameGuards;
 use runtime::state::State;
 use runtime::state::policies::{BlockedReleases, RepoPolicy, Substitute, age_instant};
 use store::db::life::{self, CurrentLife, FileInfo, ListedName, ListedRelease, ReleaseFile};
-use store::db::{Conn, DbError, release_facts};
+use store::db::{self, Conn, DbError, release_facts};
 
 /// A tree of a point, with the guards and rules of its repository.
 #[derive(Clone)]
@@ -57,14 +57,14 @@ pub(in crate::serve) async fn with_rules(state: &State, point: Point, snapshot: 
         Snapshot::Transaction(id) => state.catalog.get().instant(id),
         Snapshot::Alias(alias) => state.catalog.get().fixed_url_end(alias),
     };
-    let at =
+    let aged_at =
         age_time(&policy, (state.clock)(), || end().into_iter().chain(promoted_at(point.promotion)).min());
     let is_dated = policy.set.needs_snapshot()
         && match snapshot {
             Snapshot::Latest => false,
             Snapshot::Date(_) | Snapshot::Transaction(_) | Snapshot::Alias(_) => true,
         };
-    let rules = Some(PointRules { number: policy.number, at, is_dated, promotion: point.promotion });
+    let rules = Some(PointRules { number: policy.number, aged_at, is_dated, promotion: point.promotion });
     let trees = point.trees.into_iter().map(|tree| PointTree { rules, ..tree }).collect();
     Point { trees, open: true, frozen: !point.open, ..point }
 }
@@ -76,14 +76,16 @@ pub(in crate::serve) fn promoted_at(promotion: Option<PromotedList>) -> Option<T
 }
 
 /// Returns the time at which the age of releases is measured: the end of a dated snapshot, or the instant of a
-/// promotion, at the latest `now`. Without rules about the age it is always the same, because the decisions do not
-/// depend on it.
-fn age_time(policy: &RepoPolicy, now: Timestamp, end: impl FnOnce() -> Option<Timestamp>) -> Timestamp {
-    if !policy.set.needs_age() {
-        return Timestamp(0);
-    }
-    let now = age_instant(now);
-    end().map_or(now, |end| end.min(now))
+/// promotion, at the latest `now`. `None` without rules about the age, because decisions do not depend on it then.
+fn age_time(
+    policy: &RepoPolicy,
+    now: Timestamp,
+    end: impl FnOnce() -> Option<Timestamp>,
+) -> Option<Timestamp> {
+    policy.set.needs_age().then(|| {
+        let now = age_instant(now);
+        end().map_or(now, |end| end.min(now))
+    })
 }
 
 /// Returns the value of [`TreePolicy::list_delay`].
@@ -115,11 +117,9 @@ impl View {
         // The current rules apply, even if they are newer than those of the point.
         let policy = rules.and_then(|rules| Some((policies::of_repo(state, point.repo)?, rules)));
         let current = |rules: PointRules, policy: &RepoPolicy| PointRules {
-            // A point of rules without a minimum age has no time for it.
-            at: match rules.at {
-                Timestamp(0) => age_time(policy, (state.clock)(), || promoted_at(rules.promotion)),
-                at => at,
-            },
+            aged_at: rules
+                .aged_at
+                .or_else(|| age_time(policy, (state.clock)(), || promoted_at(rules.promotion))),
             is_dated: rules.is_dated || (policy.set.needs_snapshot() && point.frozen),
             ..rules
         };
@@ -139,7 +139,7 @@ impl View {
     ) -> Vec<View> {
         let rules = |policy: &Arc<RepoPolicy>| PointRules {
             number: policy.number,
-            at: age_time(policy, (state.clock)(), || promoted_at(point.promotion)),
+            aged_at: age_time(policy, (state.clock)(), || promoted_at(point.promotion)),
             is_dated: false,
             promotion: point.promotion,
         };
@@ -179,7 +179,6 @@ impl View {
         self.policy.is_some()
     }
 
-    /// Returns the view of the tree at another step.
     pub(in crate::serve) fn at_step(&self, seq: Seq) -> View {
         View { point_tree: PointTree { seq, ..self.point_tree }, policy: self.policy.clone() }
     }
@@ -198,7 +197,6 @@ impl View {
         Some(TreeGuards { guards: &policy.repo.guards, language, source, is_own })
     }
 
-    /// Removes the rows that a name guard hides.
     fn retain_unguarded<T>(&self, rows: &mut Vec<T>, name: impl Fn(&T) -> &str) {
         if let Some(guards) = self.guards() {
             rows.retain(|row| !guards.hides(name(row)));
@@ -210,8 +208,7 @@ impl View {
         self.policy.as_ref().map(|policy| policy.of_tree(c)).transpose()
     }
 
-    /// Returns the names that the tree owns although rules block all their listed releases; no other tree provides
-    /// them.
+    /// Returns the names that the tree owns although all their listed releases are blocked; no other tree has them.
     pub(in crate::serve) fn hidden_names(&self, c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
         let blocked = self.blocked(c)?;
         let mut names: Vec<String> =
@@ -273,13 +270,9 @@ impl View {
 
     /// Returns the records of the index.
     pub(in crate::serve) fn listed(&self, c: &mut dyn Conn) -> Result<Vec<ListedRelease>, DbError> {
-        let mut rows = life::listed(c, self.tree, self.seq)?;
+        let rows = life::listed(c, self.tree, self.seq)?;
         let Some(blocked) = self.blocked(c)? else { return Ok(rows) };
-        rows.retain(|row| !blocked.releases.contains(&row.release));
-        let substitutes: Vec<_> = blocked.substitutes.iter().collect();
-        add_records(c, &substitutes, &mut rows)?;
-        self.retain_unguarded(&mut rows, |row| &row.name);
-        Ok(rows)
+        self.replace_blocked(c, &blocked, blocked.substitutes.iter().collect(), rows)
     }
 
     /// Like [`View::listed`], limited to these packages.
@@ -288,11 +281,21 @@ impl View {
         c: &mut dyn Conn,
         packages: &[PackageId],
     ) -> Result<Vec<ListedRelease>, DbError> {
-        let mut rows = life::listed_of(c, self.tree, self.seq, packages)?;
+        let rows = life::listed_of(c, self.tree, self.seq, packages)?;
         let Some(blocked) = self.blocked(c)? else { return Ok(rows) };
+        let substitutes = packages.iter().filter_map(|package| blocked.substitutes.get_key_value(package));
+        self.replace_blocked(c, &blocked, substitutes.collect(), rows)
+    }
+
+    /// Replaces the blocked releases among listed ones by their substitutes.
+    fn replace_blocked(
+        &self,
+        c: &mut dyn Conn,
+        blocked: &BlockedReleases,
+        substitutes: Vec<(&PackageId, &Substitute)>,
+        mut rows: Vec<ListedRelease>,
+    ) -> Result<Vec<ListedRelease>, DbError> {
         rows.retain(|row| !blocked.releases.contains(&row.release));
-        let substitutes: Vec<_> =
-            packages.iter().filter_map(|package| blocked.substitutes.get_key_value(package)).collect();
         add_records(c, &substitutes, &mut rows)?;
         self.retain_unguarded(&mut rows, |row| &row.name);
         Ok(rows)
@@ -354,8 +357,7 @@ impl View {
         Ok(files)
     }
 
-    /// Calls [`life::find_file`], which also finds blocked files. Returns `None` if a name guard hides the
-    /// package.
+    /// Calls [`life::find_file`], which also finds blocked files. Returns `None` if a name guard hides the package.
     pub(in crate::serve) fn find_file(
         &self,
         c: &mut dyn Conn,
@@ -394,8 +396,7 @@ impl View {
         Ok(files)
     }
 
-    /// Calls [`life::presence`]: a package belongs to its source even if all its releases are blocked, unless
-    /// a name guard hides it.
+    /// Calls [`life::presence`]: a source keeps a package whose releases are blocked, unless a guard hides it.
     pub(in crate::serve) fn presence(
         &self,
         c: &mut dyn Conn,
@@ -436,7 +437,6 @@ impl TreeGuards<'_> {
     }
 }
 
-/// Adds the records of releases that replace blocked ones.
 fn add_records(
     c: &mut dyn Conn,
     substitutes: &[(&PackageId, &Substitute)],
@@ -464,4 +464,32 @@ fn add_records(
 /// Returns `{name}_{version}` of the file of a source package.
 fn stem(file: &str) -> &str {
     file.strip_suffix(".tar.gz").unwrap_or(file)
+}
+
+/// Returns the tree of a point that owns `package`, by the rule that merges indexes, files and `Archive/` of several
+/// subscriptions: the first one that *lists* the name at the point, regardless of the versions; if none lists it, the
+/// first that has it in its archive. Only the owner provides the name: a shadowed package is neither listed nor served.
+/// `None` when none has it, or when a name guard hides it. The only tree of a point is returned without a check that it
+/// has the package.
+pub(in crate::serve) fn owner(
+    c: &mut dyn Conn,
+    trees: &[View],
+    package: &str,
+) -> Result<Option<View>, DbError> {
+    if let [tree] = trees {
+        return Ok((!tree.hides(package)).then(|| tree.clone()));
+    }
+    // A package id belongs to a name in a language. All sources of a repository have the same language, so the id is
+    // the same in all of them.
+    let Some(first) = trees.first() else { return Ok(None) };
+    let Some(id) = db::package::by_name(c, first.source, package)? else { return Ok(None) };
+    let mut archive_owner = None;
+    for tree in trees {
+        match tree.presence(c, id, package)? {
+            Some(LifeState::Listed) => return Ok(Some(tree.clone())),
+            Some(LifeState::Archived) => archive_owner = archive_owner.or_else(|| Some(tree.clone())),
+            None => {}
+        }
+    }
+    Ok(archive_owner)
 }

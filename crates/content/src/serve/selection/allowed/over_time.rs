@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::decisions::{DecidedRelease, Decision, PackageHistory, TreePolicy, substitute};
+use super::decisions::{DecidedRelease, PackageHistory, RuleDecision, TreePolicy, substitute};
 use super::promoted_at;
 use base::model::change::LifeState;
 use base::model::ids::{ReleaseId, Seq};
@@ -110,8 +110,7 @@ pub(in crate::serve) fn instant(tree: &Tree, seq: Seq) -> Option<Timestamp> {
     tree.steps.get(tree.steps.partition_point(|step| step.seq < seq)).map(|step| step.at)
 }
 
-/// Returns the publication time of the step at which a life ends; the maximum for a life that continues after the newest
-/// step.
+/// Returns the time of the step at which a life ends; the maximum if it continues after the newest step.
 fn end(tree: &Tree, to: Seq, newest: Seq) -> Option<Timestamp> {
     if to <= newest { instant(tree, to) } else { Some(Timestamp(i64::MAX)) }
 }
@@ -156,7 +155,7 @@ impl PackageLives {
             withheld.extend(of_list);
         }
         let base = tree.bases.last().map(|(_, base)| *base);
-        let rules = PointRules { number: repo.number, at: Timestamp(0), is_dated: true, promotion: None };
+        let rules = PointRules { number: repo.number, aged_at: None, is_dated: true, promotion: None };
         let point_tree =
             PointTree { source: tree.source, tree: tree.id, seq: newest, base, rules: Some(rules) };
         let policy = TreePolicy {
@@ -208,8 +207,12 @@ impl PackageLives {
                 let end = promoted_at(period.promotion).unwrap_or(Timestamp(i64::MAX));
                 let age_at = Timestamp(from.0.saturating_add(1)).min(age_instant(now)).min(end);
                 let span = |(version, blocked)| Span { version, from: *from, until: *until, blocked };
-                let rules =
-                    PointRules { at: age_at, is_dated, promotion: period.promotion, ..self.policy.rules };
+                let rules = PointRules {
+                    aged_at: Some(age_at),
+                    is_dated,
+                    promotion: period.promotion,
+                    ..self.policy.rules
+                };
                 spans.extend(self.listed(&rows, rules).into_iter().map(span));
             }
         }
@@ -230,8 +233,7 @@ impl PackageLives {
         self.lives.iter().flat_map(of_life).collect()
     }
 
-    /// Returns the versions that a state lists or would list, the listed ones first, with the reason for which they are
-    /// blocked.
+    /// Returns the versions that a state lists or would list, listed ones first, with the reasons for blocks.
     fn listed(&self, rows: &[TreeRelease], rules: PointRules) -> Vec<(String, Option<String>)> {
         let policy = TreePolicy { rules, ..self.policy.clone() };
         let list = rules.promotion.and_then(|promotion| promotion.seq);
@@ -248,11 +250,11 @@ impl PackageLives {
         listed.extend(allowed.into_iter().map(|decided| (decided.release.version.clone(), None)));
         listed.extend(blocked.into_iter().map(|decided| {
             let reason = match &decided.decision {
-                Decision::Blocked(_, reason) => reason.clone(),
-                Decision::NoRule
-                | Decision::AdmittedEarly(_)
-                | Decision::Exception(..)
-                | Decision::Warned(..) => String::new(),
+                RuleDecision::Blocked(_, reason) => reason.clone(),
+                RuleDecision::NoRule
+                | RuleDecision::AdmittedEarly(_)
+                | RuleDecision::Exception(..)
+                | RuleDecision::Warned(..) => String::new(),
             };
             (decided.release.version.clone(), Some(reason))
         }));

@@ -17,7 +17,6 @@ use formats::python::version::Version;
 use store::db::python_file::{self, ListedFile};
 use store::db::{self, Conn, DbError};
 
-/// The decision about a file.
 #[derive(Clone, Debug)]
 enum FileVerdict {
     Allowed,
@@ -139,8 +138,7 @@ pub(super) fn withheld_versions(
     Ok(withheld)
 }
 
-/// Calls `each` with the files that rules block and the reasons; not for an index, whose files are known only of projects
-/// that were requested.
+/// Calls `each` with blocked files and reasons; not for an index, of which only requested projects are known.
 fn each_blocked(
     c: &mut dyn Conn,
     view: &View,

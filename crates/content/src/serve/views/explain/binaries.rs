@@ -225,8 +225,7 @@ async fn explain_binaries(
     Ok(())
 }
 
-/// Adds the decision on a file, and opens the file in the same way as for a client; returns the error that a
-/// client would get.
+/// Adds the decision on a file, and opens it as for a client; returns the error that a client would get.
 async fn explain_stored(
     repositories: &Repositories,
     request: &ExplainRequest,

@@ -14,8 +14,7 @@ use store::db;
 use store::db::pypi::KnownProject;
 use store::db::python_file::{self, FileLife, ListedFile};
 
-/// Reads the page of a project as for a client, if it is not known for the requested time, and explains the stored
-/// facts.
+/// Reads the page of a project as for a client, unless it is known, and explains the stored facts.
 pub(super) async fn explain_page(
     repositories: &Repositories,
     request: &ExplainRequest,

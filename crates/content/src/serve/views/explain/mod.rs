@@ -26,7 +26,6 @@ pub struct ExplainRequest {
     pub package: String,
     /// The version; `None` for the listed version.
     pub version: Option<String>,
-    /// The snapshot of the repository.
     pub snapshot: Snapshot,
     /// The distribution of the client; `None` for an address of source packages.
     pub distribution: Option<String>,
@@ -41,7 +40,6 @@ pub struct ExplainRequest {
 }
 
 impl ExplainRequest {
-    /// Describes an error for the client.
     fn describe(&self, error: &RepoError) -> String {
         if self.with_details { error.to_string() } else { error.phrase() }
     }
@@ -58,7 +56,6 @@ impl ExplainRequest {
     }
 }
 
-/// The topic of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topic {
     Snapshot,
@@ -68,7 +65,6 @@ pub enum Topic {
     Client,
     /// The platform that fits the client.
     Match,
-    /// A binary of the release.
     Binary,
     /// A file that may be served.
     File,
@@ -88,7 +84,6 @@ pub struct Decision {
     pub rule: String,
 }
 
-/// The result for a client.
 #[derive(Clone, Debug)]
 pub struct ExplainResult {
     /// The file, if the client gets one.
@@ -99,7 +94,6 @@ pub struct ExplainResult {
     pub answer: String,
 }
 
-/// A file that a client gets.
 #[derive(Clone, Debug)]
 pub struct ServedFile {
     pub source: String,
@@ -110,11 +104,9 @@ pub struct ServedFile {
     pub url: String,
 }
 
-/// The decisions and their result.
 #[derive(Clone, Debug)]
 pub struct Explanation {
     pub decisions: Vec<Decision>,
-    /// The result for the client.
     pub result: ExplainResult,
 }
 

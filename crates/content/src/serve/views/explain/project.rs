@@ -21,7 +21,6 @@ use store::db::{self, DbError};
 /// Maximum number of blocked files, and of files with a warning, that are explained.
 const MAX_FILES: usize = 12;
 
-/// The files of a project in one tree of a point.
 struct TreeFiles {
     tree: PointTree,
     /// Whether the tree listed the project at the point or before.

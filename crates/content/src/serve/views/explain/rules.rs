@@ -43,11 +43,11 @@ fn without_record(package: &[DecidedRelease]) -> Option<Decision> {
 
 fn decision(decided: &DecidedRelease) -> Option<Decision> {
     let (verb, reason) = match &decided.decision {
-        allowed::Decision::NoRule => return None,
-        allowed::Decision::AdmittedEarly(reason) => ("admitted early", reason),
-        allowed::Decision::Exception(_, reason) => ("allowed by an exception", reason),
-        allowed::Decision::Blocked(_, reason) => ("blocked", reason),
-        allowed::Decision::Warned(_, reason) => ("available with a warning", reason),
+        allowed::RuleDecision::NoRule => return None,
+        allowed::RuleDecision::AdmittedEarly(reason) => ("admitted early", reason),
+        allowed::RuleDecision::Exception(_, reason) => ("allowed by an exception", reason),
+        allowed::RuleDecision::Blocked(_, reason) => ("blocked", reason),
+        allowed::RuleDecision::Warned(_, reason) => ("available with a warning", reason),
     };
     Some(Decision {
         topic: Topic::Release,

@@ -20,7 +20,6 @@ pub(super) fn format_time(time: Timestamp) -> String {
     text.get(..19).map_or_else(|| text.clone(), |text| format!("{} UTC", text.replace('T', " ")))
 }
 
-/// Returns the decision on the resolved snapshot.
 pub(super) fn snapshot(snapshot: Snapshot, point: &Point) -> Decision {
     // The state of an index has no time of a change; its sequence number is the time up to which the index is known.
     let index = point.trees.iter().find(|tree| owner::is_index(tree));
@@ -75,7 +74,6 @@ pub(super) fn advisory(finding: &Finding<'_>) -> Decision {
     }
 }
 
-/// Returns the decision on an address without a distribution.
 pub(super) fn no_distribution() -> Decision {
     Decision {
         topic: Topic::Distribution,
@@ -112,7 +110,6 @@ pub(super) fn distribution(requested: &str, distribution: &Distribution) -> Deci
     }
 }
 
-/// Returns the decision on the client's `User-Agent`.
 pub(super) fn client(header: Option<&[u8]>) -> Decision {
     let decision = |subject: String, state: &str, is_selected, rule: &str| Decision {
         topic: Topic::Client,

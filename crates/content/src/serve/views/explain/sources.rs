@@ -1,15 +1,12 @@
 //! Explains which release a snapshot has: the ordered sources, the owner of the name, the version.
 
-use super::rules;
 use super::sentences::{self, format_time};
-use super::{Decision, ExplainRequest, Topic};
-use crate::serve::Repositories;
+use super::{Decision, ExplainRequest, Topic, rules};
 use crate::serve::files::file;
 use crate::serve::files::located::LocatedFile;
 use crate::serve::selection::allowed::{DecidedRelease, View};
-use crate::serve::selection::point;
-use crate::serve::selection::{name_guards, owner};
-use crate::serve::{RepoError, find, python};
+use crate::serve::selection::{allowed, name_guards, point};
+use crate::serve::{RepoError, Repositories, find, python};
 use base::model::change::LifeState;
 use base::model::language::Language;
 use base::model::point::{Point, PointTree};
@@ -41,10 +38,8 @@ struct TreeLives {
     lives: Vec<CurrentLife>,
 }
 
-/// A package at a point.
 #[derive(Default)]
-struct PackageLives {
-    /// The tree that owns it.
+struct ExplainedPackage {
     owner: Option<PointTree>,
     lives_by_tree: Vec<TreeLives>,
     /// The decisions of block rules about its releases.
@@ -64,9 +59,9 @@ pub(super) async fn explain_release(
     let catalog = repositories.state.catalog.get();
     let repository = find::repo(&catalog, repo)?;
     decisions.push(sentences::snapshot(*snapshot, &point));
-    let PackageLives { owner, lives_by_tree, decided } =
+    let ExplainedPackage { owner, lives_by_tree, decided } =
         lives_in(&repositories.state, &point, package).await?;
-    // If the point has only one tree, `owner::owner` returns it without a check; it may lack the name.
+    // If the point has only one tree, `allowed::owner` returns it without a check; it may lack the name.
     let owner = owner
         .filter(|owner| lives_by_tree.iter().any(|entry| entry.tree == *owner && !entry.lives.is_empty()));
     decisions.extend(source_decisions(
@@ -126,8 +121,7 @@ pub(super) async fn explain_release(
     Ok(Ok(ExplainedRelease { source, located, part, path }))
 }
 
-/// Returns the part of Bioconductor in the addresses of a tree's packages; packages of other sources are in the
-/// software part.
+/// Returns the part of Bioconductor in the addresses of a tree's packages; other packages are in the software part.
 fn part_of(catalog: &Catalog, owner: PointTree, requested: Option<Version>) -> Option<Part> {
     let part = catalog.tree(owner.tree).and_then(Tree::part);
     part.or_else(|| {
@@ -135,22 +129,22 @@ fn part_of(catalog: &Catalog, owner: PointTree, requested: Option<Version>) -> O
     })
 }
 
-async fn lives_in(state: &State, point: &Point, package: &str) -> Result<PackageLives, RepoError> {
+async fn lives_in(state: &State, point: &Point, package: &str) -> Result<ExplainedPackage, RepoError> {
     let (trees, name) = (View::of(state, point), package.to_owned());
     let lives_by_tree = state.db.read(move |c| {
-        let owner = owner::owner(c, &trees, &name)?;
+        let owner = allowed::owner(c, &trees, &name)?;
         let id = match trees.first() {
             Some(first) => db::package::by_name(c, first.source, &name)?,
             None => None,
         };
-        let Some(id) = id else { return Ok(PackageLives::default()) };
+        let Some(id) = id else { return Ok(ExplainedPackage::default()) };
         let mut lives_by_tree = Vec::with_capacity(trees.len());
         for tree in &trees {
             let lives = tree.current_of(c, id)?;
             lives_by_tree.push(TreeLives { tree: tree.tree(), lives });
         }
         let decided = owner.as_ref().map_or(Ok(Vec::new()), |owner| owner.decided(c, &name))?;
-        Ok::<_, DbError>(PackageLives { owner: owner.map(|owner| owner.tree()), lives_by_tree, decided })
+        Ok::<_, DbError>(ExplainedPackage { owner: owner.map(|owner| owner.tree()), lives_by_tree, decided })
     });
     Ok(lives_by_tree.await?)
 }

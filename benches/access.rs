@@ -7,8 +7,7 @@ use rstudio_pm::access::{self, Action, Actor, Grant, Object, Scope, Selection};
 use rstudio_pm::config;
 use rstudio_pm::db::{Db, token};
 use rstudio_pm::model::digest::Sha256;
-use rstudio_pm::model::identity::Identity;
-use rstudio_pm::model::ids::RepoId;
+use rstudio_pm::model::ids::{Identity, RepoId};
 use rstudio_pm::model::time::Timestamp;
 
 use super::nginx::{fetch, wrk, wrk_refused};

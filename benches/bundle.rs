@@ -10,12 +10,13 @@ use std::time::Instant;
 use rstudio_pm::bundle::record::{ReleaseRecord, SnapshotRecord};
 use rstudio_pm::bundle::segment::{LinesWriter, ReadmeText};
 use rstudio_pm::bundle::{
-    Fields, Head, Object, Product, ProductOrigin, ProductState, Readme, Record, SegmentRef, head, self_digest,
+    Fields, Head, Product, ProductOrigin, ProductState, Readme, Record, RecordObject, SegmentRef, head,
+    self_digest,
 };
 use rstudio_pm::model::digest::Md5;
 use rstudio_pm::model::time::{Day, Timestamp};
 use rstudio_pm::r::packages;
-use rstudio_pm::r::rds::Limits;
+use rstudio_pm::r::rds::RdsLimits;
 use rstudio_pm::r::rds::archive_meta::{MetaRow, read_archive_meta, read_current_meta};
 
 use super::mirror::{Mirror, PACKAGES, RELEASES};
@@ -110,8 +111,8 @@ fn write(root: &Path, mirror: &Path) -> Vec<String> {
     let text = packages::decode_text(&read("PACKAGES.gz"), 1 << 30).expect("an index").into_owned();
     let records = packages::records(&text).map(|record| record.expect("a record"));
     let index: HashMap<&str, _> = records.map(|record| (record.package, record)).collect();
-    let current = read_current_meta(&read("Meta/current.rds")[..], Limits::META).expect("a table");
-    let archive = read_archive_meta(&read("Meta/archive.rds")[..], Limits::META).expect("a table");
+    let current = read_current_meta(&read("Meta/current.rds")[..], RdsLimits::META).expect("a table");
+    let archive = read_archive_meta(&read("Meta/archive.rds")[..], RdsLimits::META).expect("a table");
     let names = current.iter().map(|row| row.package.clone()).collect();
     let mut rows: Vec<(MetaRow<String>, bool)> = archive.into_iter().map(|row| (row, false)).collect();
     rows.extend(current.into_iter().map(|row| (row, true)));
@@ -216,7 +217,7 @@ fn release(row: &MetaRow<String>, stanza: Option<String>) -> (ReleaseRecord, Rea
         day: row.mtime.day(),
         published: Some(row.mtime),
         archived: false,
-        obj: Object {
+        obj: RecordObject {
             sha256,
             size: row.size,
             md5: md5.unwrap_or_else(|| Md5(sha256.0[..16].try_into().expect("sixteen"))),

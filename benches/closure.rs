@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use rstudio_pm::r::closure::{Closure, DependencyIndex, Kinds, Root};
+use rstudio_pm::r::closure::{ClosureRoot, DependencyClosure, DependencyIndex, Kinds};
 use rstudio_pm::r::description::Description;
 use rstudio_pm::r::packages;
 
@@ -28,16 +28,17 @@ pub(crate) fn run(report: &mut Report) {
     report.row(format!("reading the dependencies of {count} packages"), time.clone(), "—", time, "—");
     let step = (count / ROOTS).max(1);
     for (name, kinds) in [("", Kinds::STRONG), (" and what they suggest", Kinds::MOST)] {
-        let roots: Vec<Root<'_>> = records
+        let roots: Vec<ClosureRoot<'_>> = records
             .iter()
             .step_by(step)
             .take(ROOTS)
-            .map(|record| Root { name: record.package, kinds })
+            .map(|record| ClosureRoot { name: record.package, kinds })
             .collect();
         let mut members = 0;
         let times = (0..ROUNDS).map(|_| {
             let start = Instant::now();
-            let Closure { members: all, .. } = std::hint::black_box(index.closure(&roots, Kinds::STRONG));
+            let DependencyClosure { members: all, .. } =
+                std::hint::black_box(index.closure(&roots, Kinds::STRONG));
             let time = start.elapsed().as_secs_f64() * 1e3;
             members = all.len();
             time

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use md5::Md5;
-use rstudio_pm::r::archive::{self, Limits};
+use rstudio_pm::r::archive::{self, ArchiveLimits};
 use rstudio_pm::r::rewrite;
 use sha2::{Digest, Sha256};
 
@@ -24,12 +24,12 @@ pub(crate) fn run(report: &mut Report) {
     let archives = copy_archives(folder.path());
     let read_members = || {
         read_all(&archives, |bytes| {
-            drop(archive::read(bytes, None, Limits::default()).expect("a real package"))
+            drop(archive::read(bytes, None, ArchiveLimits::default()).expect("a real package"))
         })
     };
     let read_descriptions = || {
         read_all(&archives, |bytes| {
-            drop(archive::read_description(bytes, Limits::default()).expect("a package"))
+            drop(archive::read_description(bytes, ArchiveLimits::default()).expect("a package"))
         })
     };
     let contents: Vec<Vec<u8>> = archives.iter().map(|path| fs::read(path).expect("an archive")).collect();
@@ -141,7 +141,8 @@ fn measure_rewriting(report: &mut Report, archives: &[PathBuf]) {
         let (start, mut size) = (Instant::now(), 0);
         for path in archives {
             let bytes = fs::read(path).expect("an archive");
-            let package_archive = archive::read(&bytes[..], None, Limits::default()).expect("a real package");
+            let package_archive =
+                archive::read(&bytes[..], None, ArchiveLimits::default()).expect("a real package");
             let options = rewrite::Options { level, buffer, ..rewrite::Options::default() };
             let (_, rewritten_archive) =
                 rewrite::archive(&bytes[..], &package_archive, "RSPM", None, Vec::new(), options)

@@ -586,7 +586,6 @@ const RETIRED_TYPES: &[&str] = &[
 /// which take the type as an argument: the path of a call names the file.
 const SEVERAL_FILES: &[(&str, &str)] = &[
     ("catalog::Catalog", "the times of changes are computed from fields that only the catalog has"),
-    ("config::Config", "only tests use the example configuration"),
     ("config::Platforms", "reading the sections needs as many lines as using them"),
     ("config::Property", "the table of properties is longer than a file; rows.rs contains its rows"),
     ("daemon::Supervisor", "modes and hand-over are states of one task, which owns the app"),

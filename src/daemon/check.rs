@@ -19,9 +19,9 @@ use base::config::{
     Check, ClassLocation, Config, ConfigError, Listen, Loaded, LogDestination, ProblemCategory, Provider,
     RESTART_COMMAND, Verdict, checks,
 };
-use base::model::error_chain::error_chain;
-use base::model::one_line::joined_lines;
-use base::model::storage_class::StorageClass;
+use base::model::errors::error_chain;
+use base::model::kind::StorageClass;
+use base::model::text::joined_lines;
 use store::db::{Db, DbError, before_start};
 use store::storage::{Storage, virtual_file_system};
 use tasks::sync::directories::{Report, examine};

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use super::sockets::Sockets;
 use base::config::{Config, Provider};
-use base::model::identity::Identity;
+use base::model::ids::Identity;
 
 /// The file with the id of the process that started last.
 const FILE: &str = "rstudio-pm.node";

@@ -1,7 +1,7 @@
 //! Finds storage classes that do not belong to the configured database; creates and changes nothing.
 
 use base::config::{ClassLocation, Config};
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
 use store::db::{DatabaseState, Db};
 use store::storage::condition::move_remedy;
 use store::storage::{Key, Marker, MarkerKey, Storage, StorageError};

@@ -9,7 +9,7 @@ use super::files;
 use crate::http::App;
 use crate::http::net::tls::{Tls, TlsError};
 use crate::http::site::SiteSettings;
-use base::config::{self, Change, Config, Loaded};
+use base::config::{self, Config, Loaded, PropertyChange};
 use runtime::control::{CommandError, ReloadResult};
 use tasks::sync::task::Task;
 use upstream::Upstream;
@@ -57,13 +57,13 @@ pub(super) async fn apply(
 
 pub(super) fn log_changes(result: &ReloadResult) {
     let ReloadResult { applied, ignored, restart, warnings } = result;
-    for Change { property, from, to } in applied {
+    for PropertyChange { property, from, to } in applied {
         tracing::info!("{property} is '{to}' now, was '{from}'");
     }
-    for Change { property, from, .. } in ignored {
+    for PropertyChange { property, from, .. } in ignored {
         tracing::info!("{property} is no longer set and stays '{from}' until a restart");
     }
-    for Change { property, to, .. } in restart {
+    for PropertyChange { property, to, .. } in restart {
         tracing::warn!("{property} = '{to}' needs a restart");
     }
     for warning in warnings {

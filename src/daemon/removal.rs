@@ -13,8 +13,8 @@ use super::service_unit::{ServiceUnit, has_unknown_variables};
 use base::config::{
     self, ClassLocation, Config, ConfigError, LogDestination, Provider, S3Location, without_userinfo,
 };
-use base::model::shell;
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
+use base::model::text::shell_word;
 use store::storage::Key;
 
 /// Directories that the scripts of the distribution packages remove.
@@ -59,7 +59,7 @@ fn commands(config: &Config, is_root_owned: impl Fn(&Path) -> bool) -> Vec<Strin
         if listed_paths.iter().any(|parent| path.starts_with(parent)) {
             continue;
         }
-        let quoted_path = shell::quoted(&path.display().to_string());
+        let quoted_path = shell_word(&path.display().to_string());
         // The server's user cannot write into a directory of root, so its content is not only the server's.
         lines.push(match is_root_owned(&path) {
             true => {
@@ -73,7 +73,7 @@ fn commands(config: &Config, is_root_owned: impl Fn(&Path) -> bool) -> Vec<Strin
         lines.push(bucket(class_location, &classes));
     }
     for log in logs(config).filter(|log| !listed_paths.iter().any(|parent| log.starts_with(parent))) {
-        let quoted_path = shell::quoted(&log.display().to_string());
+        let quoted_path = shell_word(&log.display().to_string());
         // The file and its rotated versions, but no file of another program with the same name prefix.
         lines.push(format!("rm -f {quoted_path} {quoted_path}[.-][0-9]*"));
     }
@@ -141,12 +141,12 @@ fn bucket(class_location: &S3Location, classes: &[StorageClass]) -> String {
     let mut line = String::from("aws s3 rm --recursive");
     for (option, value) in [("--endpoint-url", endpoint), ("--profile", profile), ("--region", region)] {
         if let Some(value) = value {
-            let _ = write!(line, " {option} {}", shell::quoted(value));
+            let _ = write!(line, " {option} {}", shell_word(value));
         }
     }
     // With a trailing slash, so that `pm` does not match `pm-backup`.
     let _ =
-        write!(line, " {}    # {}", shell::quoted(&format!("s3://{bucket}/{prefix}/")), class_names(classes));
+        write!(line, " {}    # {}", shell_word(&format!("s3://{bucket}/{prefix}/")), class_names(classes));
     line
 }
 
@@ -168,7 +168,7 @@ fn database(url: &str) -> String {
     let url = url.split('?').next().unwrap_or_default();
     let name =
         percent_decode_str(url.rsplit('/').next().unwrap_or_default()).decode_utf8_lossy().into_owned();
-    format!("dropdb {}    # of {url}", shell::quoted(&name))
+    format!("dropdb {}    # of {url}", shell_word(&name))
 }
 
 /// `storage class packages`, `storage classes cran, pypi`.

@@ -1,7 +1,7 @@
 //! Existing configurations of administrators are read without errors and without unknown names.
 
 use rstudio_pm::config::{ClassLocation, Loaded, ProblemCategory, parse};
-use rstudio_pm::model::storage_class::StorageClass;
+use rstudio_pm::model::kind::StorageClass;
 
 /// Parses `text`; fails on an error or an unknown name.
 fn parse_clean(text: &str) -> Loaded {

@@ -1,6 +1,6 @@
 //! `[Storage]` and `[FileStorage "class"]`: one test per class, which moves it and checks where its files are.
 
-use rstudio_pm::model::storage_class::StorageClass;
+use rstudio_pm::model::kind::StorageClass;
 
 use crate::support::s3::{self, builder, lines};
 use crate::support::server::{Builder, Server};

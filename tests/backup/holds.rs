@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rstudio_pm::db::backup;
-use rstudio_pm::model::identity::Identity;
+use rstudio_pm::model::ids::Identity;
 use rstudio_pm::upkeep::evict::{self, EvictionKind};
 use rstudio_pm::upkeep::sweep::{SweepOptions, sweep};
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use rstudio_pm::db::DbError;
 use rstudio_pm::jobs::lease::{ClaimError, Lease};
-use rstudio_pm::model::identity::Identity;
+use rstudio_pm::model::ids::Identity;
 
 use super::{Shared, leaders, modes, within};
 use crate::support::db::{Engine, TestDb};

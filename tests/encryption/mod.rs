@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use rstudio_pm::config::key_file;
-use rstudio_pm::model::fingerprint::Fingerprint;
+use rstudio_pm::model::digest::Fingerprint;
 
 use crate::support::rspm::RspmOutput;
 use crate::support::server::Server;

@@ -481,7 +481,7 @@ fn man_page_of_the_configuration() {
 
 #[test]
 fn the_defaults_file() {
-    assert_file("etc/rstudio-pm.gcfg.defaults", &config::defaults::text());
+    assert_file("etc/rstudio-pm.gcfg.defaults", &config::reference::defaults_text());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use rstudio_pm::db::{Conn, DbError, clock_repair, invariants, tree};
 use rstudio_pm::model::ids::{Seq, SourceId};
-use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::model::kind::SourceKind;
 use rstudio_pm::model::time::Timestamp;
 use rstudio_pm::pypi::{PageError, PageReads, Priority, Validity};
 use rstudio_pm::python::accept::SimpleFormat;

@@ -8,9 +8,8 @@ use rstudio_pm::db::python_file::{self, ListedFile};
 use rstudio_pm::db::{Conn, invariants, package, tree};
 use rstudio_pm::edit::{self, OnExisting};
 use rstudio_pm::model::ids::{Seq, SourceId};
-use rstudio_pm::model::repository::RepoKind;
+use rstudio_pm::model::kind::{RepoKind, SourceKind};
 use rstudio_pm::model::snapshot::Snapshot;
-use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::model::time::{Day, Timestamp};
 use rstudio_pm::pypi::PageReads;
 use rstudio_pm::python::accept::SimpleFormat;
@@ -24,11 +23,10 @@ use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::sync::Sync;
 
 use crate::support::backend::{Backend, StoresConfig, actor};
-use crate::support::data;
-use crate::support::db;
 use crate::support::pypi::Pypi;
 use crate::support::python::index::wheel;
 use crate::support::python::package::Package;
+use crate::support::{data, db};
 
 /// The names of files, with the reason for their yank.
 pub(super) type Files = BTreeMap<String, Option<String>>;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use futures_util::StreamExt;
 use rstudio_pm::edit::{self, OnExisting, UploadKind};
-use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::model::kind::SourceKind;
 use rstudio_pm::python::accept::SimpleFormat;
 use rstudio_pm::python::simple::root;
 use rstudio_pm::serve;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rstudio_pm::db::{package, python_file, tree};
 use rstudio_pm::model::ids::{Seq, SourceId};
-use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::model::kind::SourceKind;
 use rstudio_pm::pypi::PageReads;
 use rstudio_pm::python::accept::SimpleFormat;
 use rstudio_pm::sync::Sync;

@@ -2,7 +2,7 @@
 
 use crate::support::{data, rscript};
 use rstudio_pm::r::packages::{BINARY_FIELDS, SOURCE_FIELDS};
-use rstudio_pm::r::rds::Limits;
+use rstudio_pm::r::rds::RdsLimits;
 use rstudio_pm::r::rds::matrix::write_matrix;
 use rstudio_pm::r::rds::packages::read_package_table;
 use std::fs;
@@ -53,7 +53,7 @@ fn folder(root: &Path, name: &str, text: &[u8], fields: &[&str], stanzas: &[Vec<
     let mut rds = Vec::new();
     write_matrix(&mut rds, fields, stanzas).expect("writing to a Vec does not fail");
     fs::write(folder.join("rds/PACKAGES.rds"), &rds).expect("the matrix");
-    let table = read_package_table(&rds[..], Limits::INDEX).expect("our own matrix is read");
+    let table = read_package_table(&rds[..], RdsLimits::INDEX).expect("our own matrix is read");
     assert_eq!(table.len(), stanzas.len(), "{name}");
     folder
 }

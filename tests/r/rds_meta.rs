@@ -5,7 +5,7 @@ use rstudio_pm::model::time::{SECOND, Timestamp};
 use rstudio_pm::r::rds::archive_meta::{
     MetaRow, read_archive_meta, read_current_meta, write_archive_meta, write_current_meta,
 };
-use rstudio_pm::r::rds::{Limits, RdsError};
+use rstudio_pm::r::rds::{RdsError, RdsLimits};
 use std::fs::{self, File};
 
 /// Name, size and time of each row.
@@ -20,9 +20,9 @@ fn real_tables_are_read_as_r_reads_them() {
     let archive = data::path("cran-mirror/src/contrib/Meta/archive.rds");
     let current = data::path("cran-mirror/src/contrib/Meta/current.rds");
     let archive_rows =
-        read_archive_meta(File::open(&archive).expect("readable"), Limits::META).expect("archive");
+        read_archive_meta(File::open(&archive).expect("readable"), RdsLimits::META).expect("archive");
     let current_rows =
-        read_current_meta(File::open(&current).expect("readable"), Limits::META).expect("current");
+        read_current_meta(File::open(&current).expect("readable"), RdsLimits::META).expect("current");
     assert_eq!((current_rows.len(), archive_rows.len()), data::cran().counts());
     let output = rscript::run(
         r#"show <- function(d) cat(sprintf("%s %.0f %.0f\n", rownames(d), d$size, floor(as.numeric(d$mtime))), sep = "")
@@ -37,17 +37,23 @@ fn real_tables_are_read_as_r_reads_them() {
 #[test]
 fn a_table_with_only_na_rows_has_no_rows() {
     let file = File::open(data::path("odd-rds/archive-all-na-r3.4.rds")).expect("readable");
-    assert_eq!(read_archive_meta(file, Limits::META).expect("a valid table"), []);
+    assert_eq!(read_archive_meta(file, RdsLimits::META).expect("a valid table"), []);
 }
 
 #[test]
 fn each_table_is_refused_as_the_other_one() {
     let open =
         |name: &str| File::open(data::path(&format!("cran-mirror/src/contrib/{name}"))).expect("readable");
-    assert!(matches!(read_archive_meta(open("Meta/current.rds"), Limits::META), Err(RdsError::Shape { .. })));
-    assert!(matches!(read_current_meta(open("Meta/archive.rds"), Limits::META), Err(RdsError::Shape { .. })));
-    assert!(matches!(read_archive_meta(open("PACKAGES.rds"), Limits::META), Err(RdsError::Shape { .. })));
-    assert!(matches!(read_archive_meta(open("PACKAGES"), Limits::META), Err(RdsError::NotRds(_))));
+    assert!(matches!(
+        read_archive_meta(open("Meta/current.rds"), RdsLimits::META),
+        Err(RdsError::Shape { .. })
+    ));
+    assert!(matches!(
+        read_current_meta(open("Meta/archive.rds"), RdsLimits::META),
+        Err(RdsError::Shape { .. })
+    ));
+    assert!(matches!(read_archive_meta(open("PACKAGES.rds"), RdsLimits::META), Err(RdsError::Shape { .. })));
+    assert!(matches!(read_archive_meta(open("PACKAGES"), RdsLimits::META), Err(RdsError::NotRds(_))));
 }
 
 fn rows() -> Vec<MetaRow<String>> {
@@ -72,8 +78,8 @@ fn our_tables_have_the_bytes_of_save_rds() {
         let (mut archive, mut current) = (Vec::new(), Vec::new());
         write_archive_meta(&mut archive, rows).expect("written");
         write_current_meta(&mut current, rows).expect("written");
-        assert_eq!(read_archive_meta(&archive[..], Limits::META).expect("read"), rows);
-        assert_eq!(read_current_meta(&current[..], Limits::META).expect("read"), rows);
+        assert_eq!(read_archive_meta(&archive[..], RdsLimits::META).expect("read"), rows);
+        assert_eq!(read_current_meta(&current[..], RdsLimits::META).expect("read"), rows);
         fs::write(root.path().join(format!("archive.{name}")), archive).expect("a file");
         fs::write(root.path().join(format!("current.{name}")), current).expect("a file");
     }
@@ -117,6 +123,6 @@ fn rows_without_a_valid_package_file_are_left_out() {
         saveRDS(list(a = d, b = d[0, ]), commandArgs(TRUE), version = 3, compress = "xz")"#,
         &[&file],
     );
-    let rows = read_archive_meta(File::open(&file).expect("readable"), Limits::META).expect("read");
+    let rows = read_archive_meta(File::open(&file).expect("readable"), RdsLimits::META).expect("read");
     assert_eq!(lines(&rows, true), "a/a_1.0.tar.gz 5 1\na/a_3.0.tgz 5 1\n");
 }

@@ -4,7 +4,7 @@ use crate::support::{data, rscript};
 use rstudio_pm::r::rds::item::{Data, Item};
 use rstudio_pm::r::rds::packages::{PackageTable, read_package_table};
 use rstudio_pm::r::rds::read::read;
-use rstudio_pm::r::rds::{Limits, RdsError};
+use rstudio_pm::r::rds::{RdsError, RdsLimits};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::Path;
@@ -64,7 +64,7 @@ fn every_real_table_is_read_as_r_reads_it() {
         ("database", "cran-db-2018/packages.rds"),
     ] {
         let path = data::path(path);
-        let table = read_package_table(File::open(&path).expect("readable"), Limits::META).expect(name);
+        let table = read_package_table(File::open(&path).expect("readable"), RdsLimits::META).expect(name);
         let file = root.path().join(name);
         dump(&table, &file);
         arguments.extend([path, file]);
@@ -76,7 +76,7 @@ fn every_real_table_is_read_as_r_reads_it() {
 #[test]
 fn the_column_with_values_is_used_if_two_have_the_same_name() {
     let file = File::open(data::path("cran-db-2018/packages.rds")).expect("readable");
-    let table = read_package_table(file, Limits::META).expect("read");
+    let table = read_package_table(file, RdsLimits::META).expect("read");
     let sums = (0..table.len()).filter_map(|r| table.get(r, "MD5sum")).filter(|md5| md5.len() == 32).count();
     let rows = rscript::run(
         "x <- readRDS(commandArgs(TRUE)); stopifnot(sum(names(x) == 'MD5sum') == 2); cat(nrow(x))",
@@ -88,7 +88,7 @@ fn the_column_with_values_is_used_if_two_have_the_same_name() {
 #[test]
 fn a_record_written_as_text_is_read_back_by_r() {
     let file = File::open(data::path("cran-db-2018/packages.rds")).expect("readable");
-    let table = read_package_table(file, Limits::META).expect("read");
+    let table = read_package_table(file, RdsLimits::META).expect("read");
     let root = tempfile::tempdir().expect("a temporary folder");
     let mut text = Vec::new();
     for record in 0..4000 {
@@ -151,9 +151,9 @@ fn strings(item: &Item) -> Vec<Option<&str>> {
 fn versions_containers_encodings_and_compact_forms_are_read_and_code_is_not() {
     let root = forms();
     let open = |name: &str| fs::read(root.path().join(name)).expect("R wrote it");
-    let item = |name: &str| read(&open(name)[..], Limits::INDEX);
+    let item = |name: &str| read(&open(name)[..], RdsLimits::INDEX);
 
-    let matrix = read(&open("matrix.2.none")[..], Limits::INDEX).expect("plain");
+    let matrix = read(&open("matrix.2.none")[..], RdsLimits::INDEX).expect("plain");
     assert_eq!(strings(&matrix), [Some("a"), None, Some("J\u{f6}rg"), Some("")]);
     for version in [2, 3] {
         for container in ["none", "gzip", "bzip2", "xz"] {
@@ -162,7 +162,7 @@ fn versions_containers_encodings_and_compact_forms_are_read_and_code_is_not() {
         }
     }
     let zstd = zstd::encode_all(&open("matrix.3.none")[..], 3).expect("packed");
-    assert_eq!(read(&zstd[..], Limits::INDEX).expect("zstd"), matrix);
+    assert_eq!(read(&zstd[..], RdsLimits::INDEX).expect("zstd"), matrix);
     let mut first_part = open("matrix.2.none");
     let second_part = first_part.split_off(40);
     let members = [first_part, second_part].map(|part| {
@@ -171,7 +171,7 @@ fn versions_containers_encodings_and_compact_forms_are_read_and_code_is_not() {
         gz.write_all(&part).expect("packed");
         gz.finish().expect("packed")
     });
-    assert_eq!(read(&members.concat()[..], Limits::INDEX).expect("two members"), matrix);
+    assert_eq!(read(&members.concat()[..], RdsLimits::INDEX).expect("two members"), matrix);
 
     let Data::List(texts) = item("encodings").expect("encodings").data else { panic!("a list") };
     let texts: Vec<_> = texts.iter().flat_map(strings).collect();
@@ -189,7 +189,7 @@ fn versions_containers_encodings_and_compact_forms_are_read_and_code_is_not() {
     assert_eq!(strings(&forms[8]), [Some("4"), None, Some("6")]);
 
     for name in ["frame.2", "frame.3"] {
-        let table = read_package_table(&open(name)[..], Limits::INDEX).expect(name);
+        let table = read_package_table(&open(name)[..], RdsLimits::INDEX).expect(name);
         assert_eq!(table.record(1).collect::<Vec<_>>(), [("Package", "b")]);
     }
     assert!(item("values").is_ok());
@@ -219,7 +219,7 @@ fn versions_containers_encodings_and_compact_forms_are_read_and_code_is_not() {
 fn metadata_of_installed_packages_is_read() {
     let home = rscript::run("cat(R.home())", &[] as &[&str]);
     let file = File::open(Path::new(home.trim()).join("library/stats/Meta/package.rds")).expect("readable");
-    let item = read(file, Limits::INDEX).expect("data only");
+    let item = read(file, RdsLimits::INDEX).expect("data only");
     let description = item.element("DESCRIPTION").expect("an element");
     assert!(strings(description).contains(&Some("stats")));
 }

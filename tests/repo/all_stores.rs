@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use rstudio_pm::edit::{self, AddStatus, OnExisting, RemoveScope};
+use rstudio_pm::model::kind::SourceKind;
 use rstudio_pm::model::snapshot::Snapshot;
-use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::r::layout::IndexFormat;
 use rstudio_pm::serve::document::RenderedDocument;
 use rstudio_pm::serve::located::FileBody;

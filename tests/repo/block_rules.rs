@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use flate2::read::MultiGzDecoder;
-use rstudio_pm::r::rds::Limits;
+use rstudio_pm::r::rds::RdsLimits;
 use rstudio_pm::r::rds::archive_meta::{read_archive_meta, read_current_meta};
 use rstudio_pm::r::rds::packages::read_package_table;
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ fn index(server: &Server, path: &str) -> Vec<String> {
 /// `package version` of the rows of `PACKAGES.rds`.
 fn rds_index(server: &Server, base: &str) -> Vec<String> {
     let bytes = server.get(&format!("{base}/PACKAGES.rds")).body;
-    let table = read_package_table(bytes.as_slice(), Limits::META).expect("a table");
+    let table = read_package_table(bytes.as_slice(), RdsLimits::META).expect("a table");
     let value = |row, field| table.get(row, field).unwrap_or_default();
     (0..table.len()).map(|row| format!("{} {}", value(row, "Package"), value(row, "Version"))).collect()
 }
@@ -52,8 +52,8 @@ fn rds_index(server: &Server, base: &str) -> Vec<String> {
 fn meta(server: &Server, table: &str) -> Vec<String> {
     let bytes = server.get(&format!("{BASE}/Meta/{table}.rds")).body;
     let rows = match table {
-        "current" => read_current_meta(bytes.as_slice(), Limits::META),
-        _ => read_archive_meta(bytes.as_slice(), Limits::META),
+        "current" => read_current_meta(bytes.as_slice(), RdsLimits::META),
+        _ => read_archive_meta(bytes.as_slice(), RdsLimits::META),
     };
     let folder = |package: &str| if table == "current" { String::new() } else { format!("{package}/") };
     let rows = rows.expect("a table").into_iter();

@@ -2,15 +2,13 @@
 //! first one that it has not been notified of.
 
 use rstudio_pm::db::block_rule as rows;
-use rstudio_pm::edit::block_rule;
 use rstudio_pm::edit::name_guard::{self, NameGuardChanges, NewNameGuard};
 use rstudio_pm::edit::promotion::{self, PromotionRequest};
-use rstudio_pm::edit::{self, OnExisting};
-use rstudio_pm::model::repository::{ChangePolicy, RepoKind};
+use rstudio_pm::edit::{self, OnExisting, block_rule};
+use rstudio_pm::model::kind::{ChangePolicy, RepoKind};
 use rstudio_pm::model::rule_effect::RuleEffect;
 use rstudio_pm::policy::{Criteria, Rule};
-use rstudio_pm::serve::RepoError;
-use rstudio_pm::serve::rule_matches;
+use rstudio_pm::serve::{RepoError, rule_matches};
 
 use super::all_stores::{ObjectStore, stores};
 use super::listing;

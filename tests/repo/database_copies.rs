@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use rstudio_pm::db::{DbError, storage_class};
-use rstudio_pm::model::identity::Identity;
-use rstudio_pm::model::storage_class::StorageClass;
+use rstudio_pm::model::ids::Identity;
+use rstudio_pm::model::kind::StorageClass;
 use rstudio_pm::serve::RepoError;
 use rstudio_pm::storage::{Key, Marker, MarkerContent, Ownership, StorageError};
 use rstudio_pm::upkeep;

@@ -5,9 +5,9 @@ use rstudio_pm::db::{DbError, clock, name_guard as guard_rows, repo as repo_rows
 use rstudio_pm::edit::name_guard::{self, NameGuardChanges, NewNameGuard};
 use rstudio_pm::edit::{self, OnExisting, block_rule};
 use rstudio_pm::model::ids::SourceId;
+use rstudio_pm::model::kind::SourceKind;
 use rstudio_pm::model::name::Name;
 use rstudio_pm::model::rule_effect::RuleEffect;
-use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::model::time::SECOND;
 use rstudio_pm::policy::{Criteria, Rule};
 use rstudio_pm::serve::{RepoError, file};

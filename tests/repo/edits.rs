@@ -1,8 +1,7 @@
 //! Sources, repositories and subscriptions: refused edits, their reasons and remedies.
 
 use rstudio_pm::edit::{self, OnExisting, RepoEdit};
-use rstudio_pm::model::repository::RepoKind;
-use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::model::kind::{RepoKind, SourceKind};
 use rstudio_pm::serve::RepoError;
 
 use super::listing;

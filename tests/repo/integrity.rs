@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use rstudio_pm::edit::{AddStatus, OnExisting};
-use rstudio_pm::model::storage_class::StorageClass;
+use rstudio_pm::model::kind::StorageClass;
 use rstudio_pm::r::layout::IndexFormat;
 use rstudio_pm::serve::located::OpenFile;
 use rstudio_pm::serve::r::document::RDocument;

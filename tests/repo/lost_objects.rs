@@ -3,14 +3,13 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use rstudio_pm::db;
-use rstudio_pm::model::storage_class::StorageClass;
+use rstudio_pm::model::kind::StorageClass;
 use rstudio_pm::model::time::{SECOND, Timestamp};
 use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::storage::{Area, Key, StorageError, day_of};
-use rstudio_pm::upkeep;
 use rstudio_pm::upkeep::scrub::{Fault, RepairOutcome, ScrubOptions};
 use rstudio_pm::upkeep::sweep::SweepOptions;
+use rstudio_pm::{db, upkeep};
 
 use super::all_stores::ObjectStore;
 use super::ownership::{assert_all_served, count, in_area, sweep_now, with_packages};

@@ -38,7 +38,7 @@ async fn a_higher_version_of_a_later_source_is_hidden_everywhere() {
     let current = index(&backend, "all", "latest", RDocument::CurrentRds).await;
     let rows = rstudio_pm::r::rds::archive_meta::read_current_meta(
         current.bytes.as_ref(),
-        rstudio_pm::r::rds::Limits::META,
+        rstudio_pm::r::rds::RdsLimits::META,
     );
     let files: Vec<String> = rows.expect("a table").into_iter().map(|row| row.file).collect();
     assert_eq!(files, ["Abacus_1.0.tar.gz", "internalpkg_1.0.tar.gz", "zoo_1.0.tar.gz"]);
@@ -77,7 +77,7 @@ async fn the_three_forms_of_an_index_contain_the_same_packages() {
     flate2::read::GzDecoder::new(gz.bytes.as_ref()).read_to_end(&mut inflated).expect("gzip");
     assert_eq!((inflated.as_slice(), gz.content), (text.bytes.as_ref(), text.content));
     let rds = index(&backend, "all", "latest", RDocument::Packages(IndexFormat::Rds)).await;
-    let limits = rstudio_pm::r::rds::Limits::INDEX;
+    let limits = rstudio_pm::r::rds::RdsLimits::INDEX;
     let table =
         rstudio_pm::r::rds::packages::read_package_table(rds.bytes.as_ref(), limits).expect("a matrix");
     let names: Vec<_> = (0..table.len()).filter_map(|row| table.get(row, "Package")).collect();

@@ -4,7 +4,7 @@
 use rstudio_pm::edit::metadata::{self, MetadataStatus, NewMetadata};
 use rstudio_pm::edit::{self, OnExisting};
 use rstudio_pm::model::ids::SourceId;
-use rstudio_pm::model::language::Language;
+use rstudio_pm::model::kind::Language;
 use rstudio_pm::serve::metadata::{ServedVersion, of_one};
 
 use super::all_stores::{ObjectStore, stores};

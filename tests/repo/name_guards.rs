@@ -3,7 +3,7 @@
 
 use std::io::Read;
 
-use rstudio_pm::r::rds::{Limits, archive_meta::read_archive_meta};
+use rstudio_pm::r::rds::{RdsLimits, archive_meta::read_archive_meta};
 use serde_json::{Value, json};
 use sha2::Digest;
 
@@ -301,7 +301,7 @@ fn a_guarded_name_has_its_own_source_or_none_at_every_address_of_r() {
             }
             let base = format!("/{name}/{snapshot}/src/contrib");
             let archive = checks.request(case, "GET", &format!("{base}/Meta/archive.rds"), &[]);
-            let rows = read_archive_meta(archive.body.as_slice(), Limits::META).expect("a table");
+            let rows = read_archive_meta(archive.body.as_slice(), RdsLimits::META).expect("a table");
             let of = |name: &str| {
                 let rows = rows.iter().filter(|row| row.package == name);
                 rows.map(|row| row.file.trim_start_matches(&format!("{name}/")).to_owned())

@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
-use rstudio_pm::db;
 use rstudio_pm::edit::{self, OnExisting};
 use rstudio_pm::model::digest::Sha256;
-use rstudio_pm::model::storage_class::StorageClass;
+use rstudio_pm::model::kind::StorageClass;
 use rstudio_pm::serve::RepoError;
 use rstudio_pm::storage::{Area, Key, Ownership};
-use rstudio_pm::upkeep;
 use rstudio_pm::upkeep::sweep::{SweepOptions, SweepResult};
+use rstudio_pm::{db, upkeep};
 
 use super::all_stores::{ObjectStore, package_bytes, stores};
 use super::sweep::{make_old, objects};

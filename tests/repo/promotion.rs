@@ -4,7 +4,7 @@ use rstudio_pm::db::audit::{self, AuditRow, Filter};
 use rstudio_pm::db::promotion::{Promotion, PromotionState};
 use rstudio_pm::edit::promotion::{self, Opening, Person, PromotionRequest};
 use rstudio_pm::edit::{self, OnExisting, RemoveScope, RepoEdit};
-use rstudio_pm::model::repository::{ChangePolicy, RepoKind};
+use rstudio_pm::model::kind::{ChangePolicy, RepoKind};
 use rstudio_pm::serve::RepoError;
 
 use super::all_stores::{ObjectStore, stores};

@@ -3,14 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use rstudio_pm::edit::block_rule;
 use rstudio_pm::edit::name_guard::{self, NameGuardChanges, NewNameGuard};
 use rstudio_pm::edit::promotion::plan::PromotedChanges;
 use rstudio_pm::edit::promotion::{self, Opening, PromotionRequest};
-use rstudio_pm::edit::{self, OnExisting};
-use rstudio_pm::model::repository::{ChangePolicy, RepoKind};
+use rstudio_pm::edit::{self, OnExisting, block_rule};
+use rstudio_pm::model::kind::{ChangePolicy, RepoKind, SourceKind};
 use rstudio_pm::model::rule_effect::RuleEffect;
-use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::model::time::SECOND;
 use rstudio_pm::policy::{Criteria, Rule};
 use rstudio_pm::pypi::PageReads;

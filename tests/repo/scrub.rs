@@ -7,7 +7,7 @@ use std::time::Duration;
 use rstudio_pm::db;
 use rstudio_pm::edit::OnExisting;
 use rstudio_pm::jobs::JobStart;
-use rstudio_pm::model::storage_class::StorageClass;
+use rstudio_pm::model::kind::StorageClass;
 use rstudio_pm::r::layout::IndexFormat;
 use rstudio_pm::serve::r::document::RDocument;
 use rstudio_pm::storage::{Area, Key};

@@ -294,7 +294,7 @@ async fn empty_indexes_for_unsupported_platforms_are_valid() {
     let text = index(&backend, "all", "latest", RDocument::Empty(IndexFormat::Text)).await;
     assert!(text.bytes.is_empty());
     let rds = index(&backend, "all", "latest", RDocument::Empty(IndexFormat::Rds)).await;
-    let limits = rstudio_pm::r::rds::Limits::INDEX;
+    let limits = rstudio_pm::r::rds::RdsLimits::INDEX;
     let table =
         rstudio_pm::r::rds::packages::read_package_table(rds.bytes.as_ref(), limits).expect("a matrix");
     assert!(table.is_empty() && table.fields().any(|field| field == "Package"));

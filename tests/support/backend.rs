@@ -12,8 +12,8 @@ use rstudio_pm::edit::promotion::Person;
 use rstudio_pm::edit::{self, Actor, AddStatus, OnExisting, Upload, Uploads};
 use rstudio_pm::fetch::{FetchLimits, Fetches};
 use rstudio_pm::jobs::Jobs;
-use rstudio_pm::model::identity::Identity;
-use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::model::ids::Identity;
+use rstudio_pm::model::kind::SourceKind;
 use rstudio_pm::model::time::{Clock, Day, SECOND, Timestamp};
 use rstudio_pm::pypi::PageReads;
 use rstudio_pm::serve::{self, RepoError, Repositories};
@@ -190,7 +190,7 @@ impl Backend {
 
     /// Creates a repository with these subscriptions.
     pub(crate) async fn create_repository(&self, name: &str, sources: &[&str]) {
-        let kind = rstudio_pm::model::repository::RepoKind::R;
+        let kind = rstudio_pm::model::kind::RepoKind::R;
         let parsed = name.parse().expect("a name");
         edit::repo::create(&self.state, edit::NewRepo::open(&parsed, kind, ""), OnExisting::Fail, &actor())
             .await

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use rstudio_pm::db::life;
 use rstudio_pm::model::ids::SourceId;
-use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::model::kind::SourceKind;
 use rstudio_pm::model::time::{Day, SECOND, Timestamp};
-use rstudio_pm::r::archive::{self, Limits};
+use rstudio_pm::r::archive::{self, ArchiveLimits};
 use rstudio_pm::r::description::{Description, metadata_stanza};
 use rstudio_pm::r::packages;
 use rstudio_pm::r::rds::archive_meta::{MetaRow, write_archive_meta, write_current_meta};
@@ -123,7 +123,7 @@ impl CranHistory {
         let mut index = String::new();
         for release in self.listed.values() {
             let (_, raw) =
-                archive::read_description(&release.bytes[..], Limits::default()).expect("a package");
+                archive::read_description(&release.bytes[..], ArchiveLimits::default()).expect("a package");
             let description = Description::from_bytes(&raw).expect("a DESCRIPTION");
             index.push_str(&String::from_utf8(metadata_stanza(&description)).expect("text"));
             index.push_str(&format!("MD5sum: {}\n\n", hex::encode(md5::Md5::digest(&release.bytes))));

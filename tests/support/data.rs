@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rstudio_pm::model::count::count_of;
+use rstudio_pm::model::text::count_of;
 
 use super::data_root::root;
 

@@ -52,9 +52,9 @@ pub(crate) async fn index(
 
 /// Returns the names in `Meta/archive.rds`, as `package/file`, sorted.
 pub(crate) async fn archive_names(backend: &Backend, repo: &str, snapshot: &str) -> Vec<String> {
-    use rstudio_pm::r::rds::{Limits, archive_meta::read_archive_meta};
+    use rstudio_pm::r::rds::{RdsLimits, archive_meta::read_archive_meta};
     let document = index(backend, repo, snapshot, RDocument::ArchiveRds).await;
-    let rows = read_archive_meta(document.bytes.as_ref(), Limits::META).expect("a table");
+    let rows = read_archive_meta(document.bytes.as_ref(), RdsLimits::META).expect("a table");
     let mut names: Vec<String> =
         rows.into_iter().map(|row| format!("{}/{}", row.package, row.file)).collect();
     names.sort();

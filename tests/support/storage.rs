@@ -2,7 +2,7 @@
 
 use rstudio_pm::config::{ClassLocation, DirectoryLocation, S3Location, StorageConfig};
 use rstudio_pm::model::digest::Sha256;
-use rstudio_pm::model::storage_class::StorageClass;
+use rstudio_pm::model::kind::StorageClass;
 use rstudio_pm::storage::{Blob, Content, StorageError};
 use sha2::Digest;
 use std::path::Path;

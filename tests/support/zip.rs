@@ -2,13 +2,13 @@
 
 use std::io::Cursor;
 
-use rstudio_pm::r::archive::{ArchiveError, Limits};
+use rstudio_pm::r::archive::{ArchiveError, ArchiveLimits};
 use rstudio_pm::r::zip::{Zip, ZipFormat};
 
 /// Opens a zip file of this format and reads all its contents.
 pub(crate) fn read(bytes: &[u8], format: ZipFormat) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
     let mut file = Cursor::new(bytes);
-    let zip = Zip::open(&mut file, format, Limits::default())?;
+    let zip = Zip::open(&mut file, format, ArchiveLimits::default())?;
     zip.members.iter().map(|member| Ok((member.name.clone(), member.read(&mut file, 1 << 20)?))).collect()
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rstudio_pm::model::time::{Day, SECOND, Timestamp};
-use rstudio_pm::r::archive::{self, Limits};
+use rstudio_pm::r::archive::{self, ArchiveLimits};
 use rstudio_pm::r::description::Description;
 use rstudio_pm::r::rds;
 use rstudio_pm::r::rds::packages::read_package_table;
@@ -33,7 +33,7 @@ fn publications(mirror: &Path) -> (Publications, usize) {
     let (mut publications, mut undated_count) = (Publications::new(), 0);
     for path in paths {
         let file = std::fs::File::open(&path).expect("readable");
-        let (_, raw) = archive::read_description(file, Limits::default()).expect("a package");
+        let (_, raw) = archive::read_description(file, ArchiveLimits::default()).expect("a package");
         let description = Description::from_bytes(&raw).expect("a DESCRIPTION");
         let date_text = description.get("Date/Publication").unwrap_or_default();
         // `2025-02-15 00:50:02 UTC`, and without the zone in older ones.
@@ -102,7 +102,7 @@ async fn back_filled_days_list_the_versions_that_real_archives_declare() {
 /// Compares with CRAN's own list of 2018-01-15, as far as the mirror has those files.
 async fn check_2018(server: &SyncBackend) {
     let file = std::fs::read(data::path("cran-db-2018/packages.rds")).expect("readable");
-    let table = read_package_table(&file[..], rds::Limits::META).expect("a table");
+    let table = read_package_table(&file[..], rds::RdsLimits::META).expect("a table");
     let state = state(server, "2018-01-15".parse().expect("a day")).await.expect("a state");
     let listed = state.listed();
     let lists = |record| {

@@ -3,7 +3,7 @@
 use rstudio_pm::db::{import, tree};
 use rstudio_pm::model::change::{Change, LifeState, NewFile, NewRelease};
 use rstudio_pm::model::ids::SourceId;
-use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::model::kind::SourceKind;
 
 use super::{INDEX, gz, index, on_both_databases, small_mirror};
 use crate::support::db::Engine;

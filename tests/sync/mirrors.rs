@@ -2,7 +2,7 @@
 
 use rstudio_pm::db::{life, tx};
 use rstudio_pm::model::ids::SourceId;
-use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::model::kind::SourceKind;
 use rstudio_pm::sync::task::Task;
 
 use super::{ARCHIVE, CURRENT, INDEX, gz, index, on_both_databases, small_mirror};

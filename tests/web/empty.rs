@@ -1,7 +1,7 @@
 //! Commands that pages without content name: executed as printed, they work.
 
 use rstudio_pm::pages::administration::jobs::{self, Jobs};
-use rstudio_pm::pages::administration::{Page, Section};
+use rstudio_pm::pages::administration::{AdministrationFrame, AdministrationSection};
 use rstudio_pm::pages::frame::Root;
 
 use super::document::{self, unescape};
@@ -141,9 +141,9 @@ fn each_list_without_rows_names_a_command_that_works() {
 fn schedules_that_are_not_known_are_in_the_output_of_the_command_on_the_page() {
     let server = Server::start();
     // A list without schedules is the answer of a database that does not respond.
-    let without_schedules = Page {
+    let without_schedules = AdministrationFrame {
         root: Root::of_path("/__ui__/admin/jobs/"),
-        section: Section::Jobs,
+        section: AdministrationSection::Jobs,
         object: None,
         form_token: None,
         done: None,

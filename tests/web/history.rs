@@ -4,9 +4,8 @@
 use std::collections::BTreeMap;
 
 use rstudio_pm::edit::{self, promotion};
-use rstudio_pm::model::language::Language;
+use rstudio_pm::model::kind::{ChangePolicy, Language, RepoKind};
 use rstudio_pm::model::locked_version::{Interval, LockedVersion};
-use rstudio_pm::model::repository::{ChangePolicy, RepoKind};
 use rstudio_pm::model::rule_effect::RuleEffect;
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::time::{Day, SECOND};

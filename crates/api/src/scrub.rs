@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::units::{bytes, seconds};
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
 
 /// The storage classes with objects that rows refer to.
 const CLASSES: [StorageClass; 6] = [

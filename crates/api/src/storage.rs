@@ -5,7 +5,7 @@ use clap::builder::PossibleValuesParser;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
 
 /// Accepts the names of all storage classes.
 fn classes() -> PossibleValuesParser {

@@ -21,7 +21,6 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Additional time in which a builder must report that its time limit was reached.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The reason why a job has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// The systemd unit closed the connection before the job started, for example because too many builders are
@@ -62,9 +61,6 @@ pub struct Connection {
 
 impl Connection {
     /// Connects to the socket of a systemd unit, so that systemd starts a builder.
-    ///
-    /// # Errors
-    /// The socket does not exist or does not accept this user.
     pub fn open(path: &Path) -> Result<Connection> {
         let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         connect(&socket, &SocketAddrUnix::new(path)?)?;
@@ -72,9 +68,6 @@ impl Connection {
     }
 
     /// Starts a builder as a child, with the connection as its standard input.
-    ///
-    /// # Errors
-    /// The program cannot be run.
     pub(super) fn spawn(command: &mut Command, workspace: Option<tempfile::TempDir>) -> Result<Connection> {
         let (socket, builder_end) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
@@ -90,9 +83,6 @@ impl Connection {
     }
 
     /// Sends the request. Events follow.
-    ///
-    /// # Errors
-    /// The request is invalid, or the builder has ended.
     pub fn start(
         &mut self,
         job: Job,
@@ -111,9 +101,6 @@ impl Connection {
     }
 
     /// Waits for the next event of the started job; the last one is [`Event::Ended`].
-    ///
-    /// # Errors
-    /// The job was refused, or the builder has ended without a report.
     pub fn next_event(&mut self) -> std::result::Result<Event, JobError> {
         loop {
             let Some(packet) = channel::receive(self.socket(), self.deadline)? else {
@@ -131,9 +118,6 @@ impl Connection {
     }
 
     /// Returns a handle that ends the job from another thread.
-    ///
-    /// # Errors
-    /// The process cannot open another file descriptor.
     pub fn interrupter(&self) -> Result<Interrupter> {
         Ok(Interrupter(self.socket().try_clone_to_owned()?))
     }
@@ -179,9 +163,6 @@ impl Drop for Connection {
 }
 
 /// Returns an immutable in-memory file with a credential (memfd_create(2), with seals).
-///
-/// # Errors
-/// The file cannot be created or written.
 pub fn credential_file(credential: &Credential) -> Result<OwnedFd> {
     let descriptor = memfd_create("credential", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut file = File::from(descriptor);

@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::value;
 
 /// Version of the protocol. A builder refuses requests of newer versions; unknown fields are ignored. A request states
-/// the lowest version that supports its job ([`Job::version`]), so that older builders accept the jobs that they
-/// support.
+/// the lowest version that supports its job ([`Job::version`]), for older builders.
 pub const VERSION: u32 = 2;
 /// Maximum length of a packet in bytes.
 pub const MAX_PACKET: usize = 64 << 10;
@@ -18,10 +17,8 @@ pub const MAX_DEPENDENCIES: usize = 300;
 /// Maximum length in bytes of a URL, a reference, a path and a list of host keys.
 const MAX_TEXT: usize = 16 << 10;
 
-/// A message that cannot be sent, or is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum MessageError {
-    /// The packet is longer than [`MAX_PACKET`].
     #[error("a message of {0} bytes is longer than {MAX_PACKET} bytes")]
     Length(usize),
     #[error("invalid message: {0}")]
@@ -131,7 +128,6 @@ impl std::fmt::Debug for ProxyUrl {
     }
 }
 
-/// A request to list references.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListReferences {
     pub remote: Remote,
@@ -139,7 +135,6 @@ pub struct ListReferences {
     pub patterns: Vec<String>,
 }
 
-/// A request to fetch a commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FetchCommit {
     pub remote: Remote,
@@ -165,7 +160,6 @@ pub struct FetchCommit {
     pub directory: String,
 }
 
-/// A request to build an R package.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BuildRPackage {
@@ -192,7 +186,6 @@ pub struct RDependency {
     pub requirements: Vec<String>,
 }
 
-/// A request to build a Python package.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BuildPythonPackage {
@@ -204,7 +197,6 @@ pub struct BuildPythonPackage {
     pub time: Option<u64>,
 }
 
-/// A request to detect Python.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DetectPython {
@@ -227,7 +219,6 @@ pub enum Job {
     DetectPython(DetectPython),
 }
 
-/// The role of a builder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Runs git, with the network and without code of the repository.
@@ -310,7 +301,6 @@ impl Cause {
     }
 }
 
-/// The reason why a job failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{reason}")]
 pub struct Failure {
@@ -368,17 +358,10 @@ pub enum Event {
 
 impl Request {
     /// Returns the packet.
-    ///
-    /// # Errors
-    /// It would be too long.
     pub fn encode(&self) -> Result<Vec<u8>, MessageError> {
         encode(self)
     }
 
-    /// Reads and checks a packet.
-    ///
-    /// # Errors
-    /// It is too long or invalid.
     pub fn decode(packet: &[u8]) -> Result<Request, MessageError> {
         check_length(packet)?;
         #[derive(Deserialize)]
@@ -463,17 +446,11 @@ impl Request {
 
 impl Event {
     /// Returns the packet.
-    ///
-    /// # Errors
-    /// It would be too long.
     pub fn encode(&self) -> Result<Vec<u8>, MessageError> {
         encode(self)
     }
 
     /// Reads a packet.
-    ///
-    /// # Errors
-    /// It is too long or invalid.
     pub fn decode(packet: &[u8]) -> Result<Event, MessageError> {
         check_length(packet)?;
         Ok(serde_json::from_slice(packet)?)

@@ -31,7 +31,6 @@ pub enum Choice {
     None,
 }
 
-/// Paths of sockets and programs.
 #[derive(Clone, Debug)]
 pub struct Paths {
     pub fetch_socket: PathBuf,
@@ -117,9 +116,6 @@ impl std::error::Error for NoSandbox {}
 
 /// Returns the first sandbox in which a minimal R package can be built. `allow_unsandboxed` permits [`Kind::None`]; `r`
 /// is the installation directory of R.
-///
-/// # Errors
-/// No permitted sandbox can build the package.
 pub fn detect(
     choice: Choice,
     allow_unsandboxed: bool,
@@ -130,9 +126,6 @@ pub fn detect(
 }
 
 /// Returns the first sandbox in which Python can be run; `python` is its installation directory.
-///
-/// # Errors
-/// Python cannot be run in any permitted sandbox, or lacks the module `build`.
 pub fn detect_python(
     choice: Choice,
     allow_unsandboxed: bool,
@@ -199,9 +192,6 @@ fn refusal(failure: &Failure, reason: String) -> JobError {
 impl Sandbox {
     /// Starts a builder. `readable_paths` are local repositories for the role `fetch`, and other directories, such as a
     /// library, for the role `build`.
-    ///
-    /// # Errors
-    /// The builder cannot be started.
     pub fn start(&self, role: Role, readable_paths: &[PathBuf]) -> Result<Connection> {
         match self.kind {
             Kind::Systemd => {

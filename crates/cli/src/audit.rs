@@ -8,7 +8,7 @@ use super::name_guard;
 use super::output::{Output, format_time, print_document, table};
 use api::audit::{self, AuditRow};
 use api::operations::admin as operations;
-use base::model::csv;
+use base::model::text::quoted_csv_cell;
 use base::model::time::Day;
 
 /// Number of rows in one response during an export.
@@ -230,7 +230,7 @@ fn line(row: &AuditRow, format: ExportFormat) -> Result<String, CliError> {
             format!("{json}\n")
         }
         ExportFormat::Csv => {
-            let cells = values.map(|value| csv::quoted_cell(value));
+            let cells = values.map(|value| quoted_csv_cell(value));
             format!("{}\r\n", cells.join(","))
         }
         ExportFormat::Text => {

@@ -17,10 +17,10 @@ use api::block_rule::{
 use api::operations::admin as operations;
 use api::row::Row;
 use api::suggested_values::SuggestedValues;
-use base::model::count::count_of;
-use base::model::language::Language;
-use base::model::refused_rows::refused_rows;
+use base::model::errors::refused_rows;
+use base::model::kind::Language;
 use base::model::rule_effect::RuleEffect;
+use base::model::text::count_of;
 
 /// The effect of a rule about vulnerabilities on dated snapshots.
 const DATED: &str =

@@ -18,7 +18,7 @@ use api::error::Error;
 use api::public::bootstrap::{BootstrapRequest, BootstrapToken};
 use api::units::lifetime;
 use base::encryption::bootstrap::{BootstrapError, PrivateKey, Statement};
-use base::model::error_chain::error_chain;
+use base::model::errors::error_chain;
 
 /// The directory of keys below the home directory.
 const DIRECTORY: &str = ".ppm/keys";

@@ -24,7 +24,7 @@ use api::error::Error;
 use api::operations::{Operation, address, admin as operations};
 use api::upload::{Upload, UploadFile};
 use base::config::{self, Config};
-use base::model::error_chain::error_chain;
+use base::model::errors::error_chain;
 use base::model::visible::for_terminal;
 
 /// Minimum size of a file whose upload shows its progress, in bytes.

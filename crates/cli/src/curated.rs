@@ -11,12 +11,10 @@ use super::error::CliError;
 use super::output::{Output, format_count, format_time, note, table};
 use api::definition::{DefinitionFile, DefinitionPlan, PlannedPackage, UpdateDefinition};
 use api::operations::admin as operations;
-use base::model::count::count_of;
-use base::model::csv;
-use base::model::definition_path::{included_files, included_path};
-use base::model::language::Language;
-use base::model::source::SourceKind;
-use base::model::text_file;
+use base::model::definition_file::{included_files, included_path};
+use base::model::kind::{Language, SourceKind};
+use base::model::text::count_of;
+use base::model::{definition_file, text};
 
 /// Maximum size of a file of a definition, in bytes.
 const MAX_FILE: u64 = 16 << 20;
@@ -232,7 +230,7 @@ fn csv_text(packages: &[PlannedPackage]) -> String {
         let why = chain_text(&package.chain);
         let fields =
             [&*package.name, &*package.constraint, &*files, newest, &*package.state, &*count, reason, &*why];
-        text.push_str(&fields.map(csv::cell).join(","));
+        text.push_str(&fields.map(csv_cell).join(","));
         text.push('\n');
     }
     text
@@ -274,7 +272,7 @@ fn read_file(path: &Path, name: String) -> Result<DefinitionFile, CliError> {
         return Err(CliError::refused(reason));
     }
     let bytes = std::fs::read(path).map_err(failed)?;
-    let text = text_file::decode(&bytes).map_err(|position| {
+    let text = decode_text(&bytes).map_err(|position| {
         CliError::refused(format!(
             "{}: the bytes after position {position} are not UTF-8; save the file as UTF-8",
             path.display()

@@ -2,8 +2,8 @@
 
 use super::output::{format_count, format_time, table};
 use api::definition::{DefinitionPlan, PlannedPackage, PlannedRelease};
-use base::model::csv::cell;
-use base::model::source::SourceKind;
+use base::model::kind::SourceKind;
+use base::model::text::csv_cell;
 
 /// The header of the table; the first four columns are always present.
 const COLUMNS: [&str; 9] =
@@ -93,7 +93,7 @@ pub(super) fn csv(packages: &[PlannedPackage]) -> String {
             day(release).to_owned(),
             release.blocked.clone().unwrap_or_default(),
         ];
-        text.push_str(&fields.map(|text| cell(&text)).join(","));
+        text.push_str(&fields.map(|text| csv_cell(&text)).join(","));
         text.push('\n');
     }
     text

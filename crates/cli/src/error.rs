@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use api::error::Code;
 use base::model::documentation::Page;
-use base::model::refused_rows::refused_rows;
+use base::model::errors::refused_rows;
 
 /// An error of the command line.
 #[derive(Debug, thiserror::Error)]

@@ -13,9 +13,8 @@ use api::license::{LicenseType, ListLicenseTypes};
 use api::operations::admin as operations;
 use api::repo::{ListRepos, Repo};
 use api::source::{ListSources, Source};
-use base::model::count::count_of;
-use base::model::language::Language;
-use base::model::source::SourceKind;
+use base::model::kind::{Language, SourceKind};
+use base::model::text::count_of;
 
 pub async fn overview(client: &Client, output: &Output) -> Result<(), CliError> {
     #[derive(Serialize)]

@@ -14,8 +14,8 @@ use api::metadata::{
 };
 use api::operations::admin as operations;
 use api::row::Row;
-use base::model::count::count_of;
-use base::model::refused_rows::refused_rows;
+use base::model::errors::refused_rows;
+use base::model::text::count_of;
 
 /// Maximum size of a file, in bytes.
 const MAX_FILE: u64 = 12 << 20;

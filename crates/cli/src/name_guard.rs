@@ -7,7 +7,7 @@ use super::error::CliError;
 use super::output::{Output, format_time, print_document, table};
 use api::name_guard::{self, AuditedName, CreateNameGuard, DeleteNameGuard, NameChange, NameGuard};
 use api::operations::admin as operations;
-use base::model::csv::cell;
+use base::model::text::csv_cell;
 
 /// Number of hidden packages that are printed.
 const MAX_EXAMPLES: usize = 10;
@@ -215,7 +215,7 @@ fn csv(names: &[AuditedName]) -> String {
     let rows = names.iter().map(|name| cells(name, str::to_owned));
     let mut text = String::new();
     for row in [header].into_iter().chain(rows) {
-        let fields: Vec<String> = row.iter().map(|field| cell(field)).collect();
+        let fields: Vec<String> = row.iter().map(|field| csv_cell(field)).collect();
         text += &fields.join(",");
         text += "\r\n";
     }

@@ -11,8 +11,7 @@ use api::binary::{self, AddedBinaries, RemovedBinary};
 use api::error::Code;
 use api::operations::admin as operations;
 use api::source::{self, AddOutcome, AddedPackages};
-use base::model::language::Language;
-use base::model::source::{SourceKind, Supply};
+use base::model::kind::{Language, SourceKind, Supply};
 
 async fn add_uploaded_packages(client: &Client, args: &Add, source: &str) -> Result<AddedPackages, CliError> {
     let uploads = upload_all(client, &args.path, upload_kind(client, source).await?).await?;

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::error::CliError;
 use api::{ADMIN_PREFIX, CATALOG_HEADER, VERSION_HEADER};
-use base::model::error_chain::error_chain;
+use base::model::errors::error_chain;
 use base::model::loopback::is_loopback;
 
 /// Timeout of a connection attempt.

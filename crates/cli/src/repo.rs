@@ -6,7 +6,7 @@ use super::error::CliError;
 use super::output::{Output, warn};
 use api::operations::admin as operations;
 use api::repo::{self, Repo, Subscription};
-use base::model::repository::ChangePolicy;
+use base::model::kind::ChangePolicy;
 
 /// Formats the line that Posit Package Manager prints for a repository.
 pub fn describe(repo: &Repo) -> String {

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::error::CliError;
 use super::output::{note, shortened};
 use super::remote;
-use base::model::error_chain::error_chain;
+use base::model::errors::error_chain;
 
 /// Maximum size of a response, in bytes.
 const MAX_RESPONSE: usize = 64 << 10;

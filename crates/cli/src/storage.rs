@@ -8,7 +8,7 @@ use super::job::{self, JobFlags};
 use super::output::{Output, format_count, table};
 use api::operations::admin as operations;
 use api::storage::{Storage, StorageOwner, StorageSelection, StorageState, SweepStorage};
-use base::model::count::count_of;
+use base::model::text::count_of;
 
 /// `rspm storage …`
 #[derive(Debug, Subcommand)]

@@ -17,7 +17,7 @@ use super::{bundle_inventory, subset};
 use formats::bundle::shared::{BioconductorConfig, SharedFolder};
 use formats::bundle::{Product, layout, self_digest};
 use formats::r::bioconductor::config::Config;
-use formats::r::bioconductor::{BadName, Component, Version};
+use formats::r::bioconductor::{BadVersionName, BioconductorVersion, Component};
 use upstream::origin::bundle::Bundle;
 
 /// The mirror's file with the versions of Bioconductor.
@@ -69,7 +69,7 @@ pub(super) async fn get(args: GetBioconductor, output: Output) -> Result<ExitSta
 async fn get_version(
     setup: &mut Setup,
     bundle: Option<&Bundle>,
-    version: Version,
+    version: BioconductorVersion,
     requested_packages: Option<&BTreeSet<String>>,
 ) -> Result<ExitStatus, OfflineError> {
     let product = Product::Bioconductor(version.to_string());
@@ -121,7 +121,7 @@ async fn get_version(
 async fn read_inventory(
     reader: &MetadataReader<'_>,
     bundle: Option<&Bundle>,
-    version: Version,
+    version: BioconductorVersion,
     span: HistorySpan,
 ) -> Result<Inventory, OfflineError> {
     if let Some(bundle) = bundle {
@@ -181,7 +181,7 @@ impl<'a> VersionOrigin<'a> {
         Ok(VersionOrigin { setup, reader, bundle: None, config, config_text })
     }
 
-    async fn has_version(&self, version: Version) -> Result<bool, OfflineError> {
+    async fn has_version(&self, version: BioconductorVersion) -> Result<bool, OfflineError> {
         if self.bundle.is_some() {
             let product = Product::Bioconductor(version.to_string());
             return Ok(self.reader.get(&product.head_path()).await?.is_some());
@@ -196,7 +196,7 @@ impl<'a> VersionOrigin<'a> {
     }
 
     /// Returns the versions that the origin has, newest first.
-    async fn available_versions(&self) -> Result<Vec<Version>, OfflineError> {
+    async fn available_versions(&self) -> Result<Vec<BioconductorVersion>, OfflineError> {
         let mut versions = Vec::new();
         for row in self.config.newest_first() {
             if self.has_version(row.version).await? {
@@ -207,10 +207,11 @@ impl<'a> VersionOrigin<'a> {
     }
 
     /// Returns the requested versions; all versions of the origin if none is requested.
-    async fn versions(&self, requested: &[String]) -> Result<Vec<Version>, OfflineError> {
+    async fn versions(&self, requested: &[String]) -> Result<Vec<BioconductorVersion>, OfflineError> {
         let mut versions = Vec::new();
         for text in requested {
-            let name = text.parse().map_err(|e: BadName| OfflineError::Usage(format!("--versions: {e}")))?;
+            let name =
+                text.parse().map_err(|e: BadVersionName| OfflineError::Usage(format!("--versions: {e}")))?;
             let version = self.config.version(name);
             if !versions.contains(&version) {
                 versions.push(version);

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use formats::bundle::Fields;
-use formats::r::archive::{self, Limits, ReadExtent};
+use formats::r::archive::{self, ArchiveLimits, ReadExtent};
 use formats::r::description::Description;
 use formats::r::name::SourceFileName;
 
@@ -30,7 +30,7 @@ pub(super) fn read<R: Read>(
     let name = SourceFileName::parse_archived(file).ok();
     let open = || reopen().map_err(|e| e.to_string());
     let strict_result = open().and_then(|source| {
-        archive::read_up_to(extent, source, name, Limits::default()).map_err(|e| e.to_string())
+        archive::read_up_to(extent, source, name, ArchiveLimits::default()).map_err(|e| e.to_string())
     });
     let reason = match strict_result {
         Ok(package) => {
@@ -45,7 +45,7 @@ pub(super) fn read<R: Read>(
         Err(reason) => reason,
     };
     let lenient_result = open().and_then(|source| {
-        archive::read_identity(source, name, Limits::default()).map_err(|e| e.to_string())
+        archive::read_identity(source, name, ArchiveLimits::default()).map_err(|e| e.to_string())
     });
     match lenient_result {
         Ok(identity) => Contents {

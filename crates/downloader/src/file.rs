@@ -15,8 +15,8 @@ use super::destination::{self, Destination};
 use super::plan::PlannedFetch;
 use super::workers::processors;
 use base::model::digest::Sha256;
-use formats::bundle::{Object, Product};
-use formats::r::archive::{Limits, ReadExtent};
+use formats::bundle::{Product, RecordObject};
+use formats::r::archive::{ArchiveLimits, ReadExtent};
 use formats::r::binary;
 use formats::r::layout::PackageFile;
 use formats::r::platform::Platform;
@@ -33,7 +33,7 @@ pub(super) enum Failure {
 
 #[derive(Debug)]
 pub(super) struct FetchedFile {
-    pub(super) object: Object,
+    pub(super) object: RecordObject,
     pub(super) contents: Contents,
 }
 
@@ -68,7 +68,7 @@ impl<'a> FileTarget<'a> {
         }
         // The first copy may have been damaged in transit.
         let Ok(second_copy) = self.fetch_once(mirror, fetch).await else { return Ok(first_copy) };
-        let Object { sha256, ext, .. } = &first_copy.object;
+        let RecordObject { sha256, ext, .. } = &first_copy.object;
         // Removes the first copy, unless the second copy or another package has the same bytes.
         let path = self.destination.path(&self.product.object_path(*sha256, ext));
         self.claims.release(&path).map_err(|e| Failure::Destination(e, path))?;
@@ -141,8 +141,12 @@ fn process_blocking(
     let download =
         buffer.finish().map_err(|e| Failure::Destination(e, destination.path(&product.objects_dir())))?;
     let file = &fetch.file;
-    let object =
-        Object { sha256: download.sha256, size: download.size, md5: download.md5, ext: file.ext.clone() };
+    let object = RecordObject {
+        sha256: download.sha256,
+        size: download.size,
+        md5: download.md5,
+        ext: file.ext.clone(),
+    };
     if let Some(reason) = mismatch(&object, fetch) {
         return Err(Failure::Mirror(UpstreamError::Refused { url, reason }));
     }
@@ -182,7 +186,7 @@ fn check_binary(download: &CompleteFile, tag: &str, fetch: &PlannedFetch) -> Res
     };
     let name =
         PackageFile::parse(&file).ok_or_else(|| format!("'{file}' is not the name of a package file"))?;
-    let result = binary::check_file(|| download.open(), name, &platform, Limits::default());
+    let result = binary::check_file(|| download.open(), name, &platform, ArchiveLimits::default());
     result.map(drop).map_err(|e| e.to_string())
 }
 
@@ -192,7 +196,7 @@ fn file_name(fetch: &PlannedFetch) -> String {
 
 /// Compares a downloaded file with the size and the checksums that are known. Returns the difference as a clause;
 /// `None` if there is none.
-fn mismatch(object: &Object, fetch: &PlannedFetch) -> Option<String> {
+fn mismatch(object: &RecordObject, fetch: &PlannedFetch) -> Option<String> {
     let file = &fetch.file;
     if let Some(size) = file.size.filter(|size| *size != object.size) {
         return Some(format!("has {} bytes instead of the {size} that the mirror declares", object.size));
@@ -211,7 +215,12 @@ fn mismatch(object: &Object, fetch: &PlannedFetch) -> Option<String> {
 }
 
 /// Stores a file; returns false if the file already existed.
-fn store(download: CompleteFile, path: &Path, object: &Object, fetch: &PlannedFetch) -> io::Result<bool> {
+fn store(
+    download: CompleteFile,
+    path: &Path,
+    object: &RecordObject,
+    fetch: &PlannedFetch,
+) -> io::Result<bool> {
     // A different package may have the same bytes.
     if path.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == object.size)
         && fetch.expected_sha256.is_none()

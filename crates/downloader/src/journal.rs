@@ -196,7 +196,7 @@ impl Journal {
 mod tests {
     use super::*;
     use base::model::digest::Md5;
-    use formats::bundle::{Object, Readme};
+    use formats::bundle::{Readme, RecordObject};
 
     fn release(version: &str, readme: &str) -> ReleaseRecord {
         ReleaseRecord {
@@ -206,7 +206,12 @@ mod tests {
             day: "2026-11-20".parse().unwrap(),
             published: None,
             archived: false,
-            obj: Object { sha256: Sha256([1; 32]), size: 1, md5: Md5([1; 16]), ext: "tar.gz".to_owned() },
+            obj: RecordObject {
+                sha256: Sha256([1; 32]),
+                size: 1,
+                md5: Md5([1; 16]),
+                ext: "tar.gz".to_owned(),
+            },
             index: None,
             desc: None,
             compiled: None,

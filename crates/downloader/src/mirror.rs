@@ -16,7 +16,7 @@ use formats::r::history::{ListingState, MirrorTables, reconstruct};
 use formats::r::layout::PackageFile;
 use formats::r::packages::IndexRecord;
 use formats::r::rds::archive_meta::{MetaRow, read_archive_meta, read_current_meta};
-use formats::r::rds::{Limits, RdsError};
+use formats::r::rds::{RdsError, RdsLimits};
 use formats::r::{index, version};
 
 /// Maximum number of reads if the index changes while the tables are read.
@@ -152,13 +152,13 @@ fn build_inventory(
     let current_rows = table(
         "current",
         tree_files.current_table.as_ref(),
-        |b| read_current_meta(b, Limits::META),
+        |b| read_current_meta(b, RdsLimits::META),
         &mut warnings,
     );
     let archive_rows = table(
         "archive",
         tree_files.archive_table.as_ref(),
-        |b| read_archive_meta(b, Limits::META),
+        |b| read_archive_meta(b, RdsLimits::META),
         &mut warnings,
     );
     let mut files = listed_files(&records, current_rows.as_deref().unwrap_or_default(), folder, prefix);

@@ -210,7 +210,7 @@ mod tests {
     use super::*;
     use base::model::digest::Md5;
     use base::model::time::{SECOND, Timestamp};
-    use formats::bundle::{Object, ReleaseRecord};
+    use formats::bundle::{RecordObject, ReleaseRecord};
 
     fn upstream_file(name: &str, version: &str, size: u64, seconds: i64) -> UpstreamFile {
         UpstreamFile {
@@ -239,7 +239,7 @@ mod tests {
                 day: file.published.expect("dated").day(),
                 published: file.published,
                 archived: false,
-                obj: Object {
+                obj: RecordObject {
                     sha256: Sha256([*byte; 32]),
                     size: file.size.expect("sized"),
                     md5: Md5([*byte; 16]),

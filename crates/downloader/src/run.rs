@@ -19,8 +19,9 @@ use super::plan::{self, ExistingFiles, Plan, PlannedFetch};
 use super::progress::{Output, Progress};
 use super::unreferenced_files::UnreferencedFiles;
 use super::{bundle_inventory, replay::replay};
+use base::model::digest::Sha256;
+use base::model::text::count_of;
 use base::model::time::{Day, Timestamp};
-use base::model::{count::count_of, digest::Sha256};
 use formats::bundle::{
     Head, Product, ProductOrigin, ProductState, Readme, ReleaseRecord, layout, self_digest,
 };

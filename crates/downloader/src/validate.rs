@@ -10,7 +10,7 @@ use super::finding::{Finding, Problem};
 use super::incomplete_files::{self, IncompleteFiles};
 use super::verify_files::{ExpectedFile, verify};
 use super::{journal, last_run};
-use base::model::count::count_of;
+use base::model::text::count_of;
 use formats::bundle::shared::SharedFolder;
 use formats::bundle::{Head, Product, ProductState, Record, layout, self_digest};
 use upstream::UpstreamError;

@@ -12,7 +12,7 @@ use super::setup::{Setup, client, defaults, setup};
 use super::shared::write_documents;
 use super::validate::{Check, Report};
 use base::config::without_userinfo;
-use base::model::count::count_of;
+use base::model::text::count_of;
 use formats::advisory::{Batch, Ecosystem};
 use formats::bundle::shared::{SharedFolder, SharedHead};
 use upstream::advisories::{Feed, FeedRefresh};

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use base::config::{BackupPlace, ClassLocation, Config, Listen, LogDestination};
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
 
 const SERVICE: &str = "rstudio-pm.service";
 /// User and group of the shipped unit.

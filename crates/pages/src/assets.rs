@@ -1,5 +1,4 @@
-//! The style sheet, the script and the icon of the pages (`static/`), and the content security policy that names the
-//! script.
+//! The style sheet, script and icon of the pages (`static/`), and the content security policy for the script.
 
 use std::sync::LazyLock;
 
@@ -94,8 +93,7 @@ pub fn policy() -> String {
     )
 }
 
-/// Compresses bytes at a level from 1 to 12; `None` if that fails. The header contains no time, so equal bytes give
-/// equal results.
+/// Compresses bytes at a level from 1 to 12, without a time, so that equal bytes give equal results.
 pub fn gzip(plain: &[u8], level: i32) -> Option<Vec<u8>> {
     let mut compressor = Compressor::new(CompressionLvl::new(level).ok()?);
     let mut bytes = vec![0; compressor.gzip_compress_bound(plain.len())];

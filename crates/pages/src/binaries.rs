@@ -8,7 +8,6 @@ use base::model::time::Day;
 
 #[derive(Clone, Debug)]
 pub struct BinaryLine {
-    /// The version of the package.
     pub version: String,
     /// The platform and the version of R for which the binary was built.
     pub platform: String,

@@ -163,7 +163,7 @@ impl Calendar<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base::model::repository::{ChangePolicy, RepoKind};
+    use base::model::kind::{ChangePolicy, RepoKind};
 
     fn day(text: &str) -> Day {
         text.parse().expect("a day")

@@ -3,9 +3,7 @@
 use maud::{Markup, html};
 
 use super::first_packages::FirstPackages;
-use super::frame::{Frame, Location, Root, Section};
-use super::pager::pager;
-use super::printed::Printed;
+use super::frame::{Frame, Location, Printed, Root, Section, pager};
 use super::text::{self, count, number, visible};
 use base::model::time::Day;
 

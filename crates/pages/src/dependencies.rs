@@ -87,7 +87,6 @@ pub struct Closure {
     pub omitted: usize,
     /// The reason why the snapshot does not list the package; `None` if it does.
     pub refusal: Option<Refusal>,
-    /// Required packages that the snapshot does not list.
     pub missing: Vec<MissingPackage>,
     /// Conditions for versions that the listed versions do not meet.
     pub unmet: Vec<UnmetCondition>,
@@ -95,7 +94,6 @@ pub struct Closure {
     pub system_requirements: Vec<(String, String)>,
     /// The number of packages whose system requirements are not known.
     pub unknown_requirements: usize,
-    /// The packages of an operating system.
     pub system_packages: SystemPackages,
 }
 

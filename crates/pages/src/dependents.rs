@@ -2,8 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::frame::{Frame, Location, Root, Section};
-use super::pager::pager;
+use super::frame::{Frame, Location, Root, Section, pager};
 use super::text::{count, number, visible};
 
 /// A package that depends on another one.

@@ -13,7 +13,6 @@ const HEIGHT: usize = 80;
 /// Space between bars, in SVG user units.
 const GAP: usize = 4;
 
-/// The downloads of a package.
 #[derive(Clone, Debug)]
 pub struct Downloads {
     pub location: Location,

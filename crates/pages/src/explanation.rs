@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::frame::{Frame, Location, Root, Section};
-use super::setup::Distribution;
+use super::setup::LinuxDistribution;
 use super::text::{size, visible};
 use api::explain::{Decision, Topic};
 
@@ -26,7 +26,7 @@ pub struct Explanation {
     /// The version of the request; empty for the listed version.
     pub version: String,
     /// The distributions to choose from; none in a Python repository.
-    pub distributions: Vec<Distribution>,
+    pub distributions: Vec<LinuxDistribution>,
     /// The name of the chosen distribution; empty if the address of source packages is chosen.
     pub distribution: String,
     /// The `User-Agent` of the client; may be empty.
@@ -34,7 +34,6 @@ pub struct Explanation {
     pub decisions: Vec<Decision>,
     /// The result in one sentence.
     pub answer: String,
-    /// The file, if there is one.
     pub file: Option<ServedFile>,
 }
 
@@ -124,7 +123,7 @@ mod tests {
             location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
             package: "cli".to_owned(),
             version: String::new(),
-            distributions: vec![Distribution {
+            distributions: vec![LinuxDistribution {
                 name: "noble".to_owned(),
                 display: "Ubuntu 24.04".to_owned(),
                 id: "ubuntu".to_owned(),

@@ -6,7 +6,7 @@ use super::text::segment;
 use super::vulnerabilities::{MAX_SUMMARY, versions};
 use api::public::vulnerability::AffectedPackage;
 use base::model::ids::TxId;
-use base::model::one_line::one_line;
+use base::model::text::one_line;
 use base::model::time::Timestamp;
 use base::model::visible::is_control;
 

@@ -2,8 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::frame::{Frame, Location, Root, Section};
-use super::pager::pager;
+use super::frame::{Frame, Location, Root, Section, pager};
 use super::readme::Html;
 use super::text::{self, count, segment, visible};
 
@@ -24,7 +23,7 @@ pub struct Files {
 
 /// A row of the archives of a version of a Python package.
 #[derive(Clone, Debug)]
-pub struct Distribution {
+pub struct DistributionFile {
     pub name: String,
     /// Its size in bytes, if known.
     pub size: Option<u64>,
@@ -32,7 +31,6 @@ pub struct Distribution {
     pub is_stored: bool,
 }
 
-/// The contents of a file.
 #[derive(Clone, Debug)]
 pub enum Contents {
     Text(String),
@@ -48,8 +46,7 @@ pub fn page_of(path: &str) -> String {
 }
 
 impl Files {
-    /// Returns the address of a file; `None` for a path that is too long, or that this server would refuse in an
-    /// address.
+    /// Returns the address of a file; `None` for a path that is too long or refused in addresses.
     pub fn address(&self, root: &Root, path: &str) -> Option<String> {
         let is_possible = path.len() <= MAX_LINKED
             && !path.chars().any(|c| c.is_control() || c == '%' || c == '\\')
@@ -88,7 +85,7 @@ impl Files {
         page: usize,
         pages: &[(&str, String)],
         total: usize,
-        distributions: &[Distribution],
+        distributions: &[DistributionFile],
     ) -> String {
         let frame = self.frame(root, "Files", "Files");
         let root = &frame.root;
@@ -102,7 +99,7 @@ impl Files {
     }
 
     /// Renders the list of the archives of a version of a Python package.
-    fn distributions(&self, root: &Root, distributions: &[Distribution]) -> Markup {
+    fn distributions(&self, root: &Root, distributions: &[DistributionFile]) -> Markup {
         let of = |name: &str| Files { distribution: Some(name.to_owned()), ..self.clone() };
         html! {
             p.prose {
@@ -281,7 +278,7 @@ mod tests {
     #[test]
     fn archives_of_a_python_package_are_links_once_they_are_stored() {
         let distribution =
-            |name: &str, is_stored| Distribution { name: name.to_owned(), size: Some(9), is_stored };
+            |name: &str, is_stored| DistributionFile { name: name.to_owned(), size: Some(9), is_stored };
         let files = files("py", Some("a-1.0.tar.gz"));
         let all = [
             distribution("a-1.0.tar.gz", true),

@@ -2,8 +2,7 @@
 
 use maud::{Markup, html};
 
-use base::model::repository::{ChangePolicy, RepoKind};
-use base::model::source::SourceKind;
+use base::model::kind::{ChangePolicy, RepoKind, SourceKind};
 
 /// A repository, and its first source that a client may read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,7 +10,6 @@ pub struct FirstPackages {
     /// The name of the repository.
     pub repo: String,
     pub kind: RepoKind,
-    /// The changes that it accepts.
     pub changes: ChangePolicy,
     /// The kind and the name of the source; `None` if no source is subscribed.
     pub source: Option<(SourceKind, String)>,

@@ -1,11 +1,12 @@
-//! The frame of all pages, which determines what they look like: head, navigation, search, footer.
+//! The frame of all pages, which determines what they look like: head, navigation, search, footer, the links between the
+//! pages of a long list, the line of a printed page, and the page of an error.
 
 use std::fmt;
 
 use maud::{DOCTYPE, Markup, Render, html};
 
 use super::assets::{Assets, assets};
-use super::text::{segment, visible};
+use super::text::{number, segment, visible, with_packages};
 
 /// Maximum depth of an address whose page has relative links; only addresses with empty segments are deeper.
 const MAX_DEPTH: usize = 16;
@@ -15,12 +16,10 @@ const MAX_DEPTH: usize = 16;
 pub enum Account {
     /// No user is signed in. Contains the path of the sign-in from the root of the server, with a leading slash.
     SignedOut(String),
-    /// A user is signed in.
     SignedIn,
 }
 
-/// The root of the server relative to a page: `./`, `../`, `../../`. Links are relative, because a proxy may have
-/// removed a prefix of the path.
+/// The root of the server relative to a page: `./`, `../`. Links are relative: a proxy may have removed a path prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root {
     path: String,
@@ -91,7 +90,6 @@ impl Root {
         format!("{}web/changes/{}", self.folder(repo, snapshot), self.query(&[]))
     }
 
-    /// Returns the selected version of Bioconductor.
     pub fn bioconductor(&self) -> Option<&str> {
         self.bioconductor.as_deref()
     }
@@ -157,7 +155,6 @@ pub enum Section {
 /// The parts of a page around its content.
 #[derive(Clone, Debug)]
 pub struct Frame {
-    /// The root of the server.
     pub root: Root,
     /// The title, without the name of the server.
     pub title: String,
@@ -323,6 +320,65 @@ impl Frame {
     }
 }
 
+/// The server and the time of the content of a page, for pages that people print as evidence.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Printed {
+    /// The address of the server.
+    pub server: String,
+    /// Publication time of the newest state on the page, RFC 3339, if it is known. The browser prints the current time; a
+    /// page that contained it would have a different `ETag` for each request.
+    pub published: Option<String>,
+}
+
+impl Printed {
+    /// Renders the line; `snapshots` are one or two snapshots of the repository, the earlier one first.
+    pub fn render(&self, repo: &str, snapshots: &[&str]) -> Markup {
+        html! {
+            p.printed {
+                "rstudio-pm " (env!("CARGO_PKG_VERSION")) " at " (visible(&self.server)) ", repository " (repo) ", "
+                @for (at, snapshot) in snapshots.iter().enumerate() {
+                    @if at > 0 { " to " }
+                    span.whole { (snapshot) }
+                }
+                @if let Some(published) = &self.published { "; published " span.whole { (published) } }
+            }
+        }
+    }
+}
+
+/// Returns the error page for a status and its reason phrase; `phrase` describes the error, and may contain text of the
+/// request. `pages` are names of packages and the addresses of their pages: names in quotes in the phrase become links.
+pub fn error_page(root: Root, status: u16, reason: &str, phrase: &str, pages: &[(String, String)]) -> String {
+    let frame = Frame::new(root, format!("{status} {reason}"));
+    let address = |name: &str| pages.iter().find(|(known, _)| known == name).map(|(_, page)| page.clone());
+    frame.render(&html! {
+        h1 { (status) " " (reason) }
+        p.prose { (with_packages(phrase, address)) }
+        p { a href=(frame.root) { "All repositories" } }
+    })
+}
+
+/// Renders links to the pages near `page`, the first and the last one; nothing if there is only one page. `address`
+/// returns the address of a page, counted from 1.
+pub fn pager(page: usize, pages: usize, address: impl Fn(usize) -> String) -> Markup {
+    if pages < 2 {
+        return html! {};
+    }
+    let near = page.saturating_sub(2).max(1)..=page.saturating_add(2).min(pages);
+    html! {
+        nav aria-label="Pages" { ul.pages {
+            @if page > 1 { li { a href=(address(page - 1)) rel="prev" { "Previous" } } }
+            @if *near.start() > 1 { li { a href=(address(1)) { "1" } } }
+            @for other in near.clone() { li {
+                @if other == page { span aria-current="page" { (number(other)) } }
+                @else { a href=(address(other)) { (number(other)) } }
+            } }
+            @if *near.end() < pages { li { a href=(address(pages)) { (number(pages)) } } }
+            @if page < pages { li { a href=(address(page + 1)) rel="next" { "Next" } } }
+        } }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -400,5 +456,16 @@ mod tests {
         let page = frame.render(&html! { p { (hostile) } });
         assert!(!page.contains("<script>") && page.matches("<script").count() == 1, "{page}");
         assert!(page.contains("&lt;script&gt;&quot;'&amp;"), "{page}");
+    }
+
+    #[test]
+    fn names_of_packages_with_a_page_are_links_and_the_phrase_is_escaped() {
+        let pages = [("alpha".to_owned(), "../alpha/".to_owned())];
+        let phrase = "no package '<b>alpha' or 'alpho'; did you mean 'alpha' or 'beta'?";
+        let html =
+            error_page(Root::of_path("/prod/latest/web/packages/x/"), 404, "Not Found", phrase, &pages);
+        let expected = "no package '&lt;b&gt;alpha' or 'alpho'; \
+            did you mean '<a href=\"../alpha/\">alpha</a>' or 'beta'?</p>";
+        assert!(html.contains(expected) && html.contains("<h1>404 Not Found</h1>"), "{html}");
     }
 }

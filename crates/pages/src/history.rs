@@ -40,7 +40,6 @@ impl ListedVersion {
     }
 }
 
-/// The history of a package.
 #[derive(Clone, Debug)]
 pub struct History {
     pub package: String,

@@ -2,8 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::frame::{Frame, Location, Root};
-use super::pager::pager;
+use super::frame::{Frame, Location, Root, pager};
 use super::text::{self, count, visible};
 use api::public::alert::Alert;
 use base::model::time::Day;
@@ -25,7 +24,6 @@ pub struct RepositoryCard {
 /// A page of the repositories.
 #[derive(Clone, Debug)]
 pub struct Repositories {
-    /// The repositories on the page.
     pub cards: Vec<RepositoryCard>,
     /// The number of the page, from 1.
     pub page: usize,

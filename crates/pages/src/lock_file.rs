@@ -63,8 +63,7 @@ impl SkipReason {
 #[derive(Clone, Debug)]
 pub struct OtherDay {
     pub day: Day,
-    /// The packages that the day does not list in the version of the file: name, version of the file, and
-    /// state on that day.
+    /// The packages that the day does not list in the version of the file: name, that version, and state.
     pub changes: Vec<(String, String, LockedState)>,
 }
 
@@ -83,7 +82,6 @@ pub struct Result {
 
 #[derive(Clone, Debug)]
 pub struct RefusedForm {
-    /// The text of the file.
     pub text: String,
     /// The day, if it is one.
     pub day: Option<Day>,
@@ -94,7 +92,7 @@ pub struct RefusedForm {
 
 /// The page with the form.
 #[derive(Clone, Debug)]
-pub struct Form {
+pub struct LockFileForm {
     pub location: Location,
     /// Whether the repository has Python packages.
     pub is_python: bool,
@@ -102,7 +100,7 @@ pub struct Form {
     pub refused: Option<RefusedForm>,
 }
 
-impl Form {
+impl LockFileForm {
     /// Returns the page, with the result for a file if there is one.
     pub fn render(&self, root: Root, result: Option<&Result>) -> String {
         let Location { repo, snapshot } = &self.location;
@@ -318,7 +316,7 @@ mod tests {
 
     /// Returns the page of a repository with R packages that has this result.
     fn rendered(result: &Result) -> String {
-        let form = Form {
+        let form = LockFileForm {
             location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
             is_python: false,
             refused: None,
@@ -452,7 +450,7 @@ mod tests {
 
     #[test]
     fn another_day_has_its_changes_up_to_a_limit() {
-        let form = Form {
+        let form = LockFileForm {
             location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
             is_python: false,
             refused: None,

@@ -10,7 +10,7 @@ use super::frame::{Frame, Root};
 
 /// A page of the manual.
 #[derive(Clone, Copy, Debug)]
-pub struct Page {
+pub struct ManualPage {
     /// Its name in addresses: `access`, `runbooks/disk-full`.
     pub name: &'static str,
     /// Its file below `docs/`, without `.md`.
@@ -20,11 +20,11 @@ pub struct Page {
 
 macro_rules! page {
     ($name:literal, $file:literal) => {
-        Page { name: $name, file: $file, text: include_str!(concat!("../../../docs/", $file, ".md")) }
+        ManualPage { name: $name, file: $file, text: include_str!(concat!("../../../docs/", $file, ".md")) }
     };
 }
 
-pub const PAGES: &[Page] = &[
+pub const PAGES: &[ManualPage] = &[
     page!("access", "admin/access"),
     page!("air-gapped", "admin/air-gapped"),
     page!("backup", "admin/backup"),
@@ -85,8 +85,8 @@ pub const PAGES: &[Page] = &[
 /// The first part of the address of a page, after the root of the server.
 const FOLDER: &str = "__docs__/";
 
-impl Page {
-    pub fn find(name: &str) -> Option<&'static Page> {
+impl ManualPage {
+    pub fn find(name: &str) -> Option<&'static ManualPage> {
         PAGES.iter().find(|page| page.name == name)
     }
 
@@ -96,7 +96,6 @@ impl Page {
         heading.unwrap_or(self.name)
     }
 
-    /// Returns the page as HTML.
     pub fn render(&self, root: Root) -> String {
         let frame = Frame::new(root, format!("{} – Manual", self.title()));
         let root = frame.root.to_string();
@@ -116,7 +115,7 @@ impl Page {
 
 pub fn contents(root: Root) -> String {
     let frame = Frame::new(root, "Manual");
-    let list = |is_of_list: fn(&Page) -> bool| -> Markup {
+    let list = |is_of_list: fn(&ManualPage) -> bool| -> Markup {
         let pages = PAGES.iter().filter(|page| is_of_list(page));
         html! {
             ul { @for page in pages {
@@ -218,7 +217,7 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    fn render(page: &Page) -> String {
+    fn render(page: &ManualPage) -> String {
         page.render(Root::of_path(&format!("/{FOLDER}{}/", page.name)))
     }
 
@@ -238,7 +237,7 @@ mod tests {
 
     #[test]
     fn links_between_pages_lead_to_headings_that_exist() {
-        let ids = |page: &Page| -> BTreeSet<String> {
+        let ids = |page: &ManualPage| -> BTreeSet<String> {
             let html = render(page);
             let parts = html.split(" id=\"").skip(1);
             parts.map(|part| part.split('"').next().expect("an id").to_owned()).collect()
@@ -254,7 +253,7 @@ mod tests {
                     continue;
                 };
                 let (name, anchor) = rest.split_once("/#").unwrap_or((rest.trim_end_matches('/'), ""));
-                let target = Page::find(name).unwrap_or_else(|| panic!("{}: {link}", page.file));
+                let target = ManualPage::find(name).unwrap_or_else(|| panic!("{}: {link}", page.file));
                 assert!(anchor.is_empty() || ids(target).contains(anchor), "{}: {link}", page.file);
             }
         }
@@ -267,7 +266,7 @@ mod tests {
             assert_eq!(html.matches("<h1").count(), 1, "{}", page.file);
             assert!(!html.contains("<script>"), "{}", page.file);
         }
-        let access = render(Page::find("access").expect("a page"));
+        let access = render(ManualPage::find("access").expect("a page"));
         assert!(
             access.contains("<pre tabindex=\"0\">") && access.contains(&format!("{FOLDER}sign-in/")),
             "{access}"

@@ -9,7 +9,7 @@ use super::frame::{Frame, Location, Root, Section};
 use super::readme::Html;
 use super::text::{self, count, number, segment, visible};
 use super::vulnerabilities::MAX_SUMMARY;
-use base::model::one_line::one_line;
+use base::model::text::one_line;
 use base::model::time::Day;
 
 /// The key of metadata that is displayed before all others.

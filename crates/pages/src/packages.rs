@@ -3,8 +3,7 @@
 use maud::{Markup, html};
 
 use super::first_packages::FirstPackages;
-use super::frame::{Frame, Location, Root, Section};
-use super::pager::pager;
+use super::frame::{Frame, Location, Root, Section, pager};
 use super::text::{self, count, visible};
 use base::model::time::Day;
 

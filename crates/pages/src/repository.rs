@@ -8,7 +8,7 @@ use super::first_packages::FirstPackages;
 use super::frame::{Frame, Location, Root, Section};
 use super::setup::{Setup, System};
 use super::text::{self, count, visible};
-use base::model::repository::RepoKind;
+use base::model::kind::RepoKind;
 use base::model::time::Day;
 
 /// Whether the content of a snapshot can still change.
@@ -48,7 +48,6 @@ pub struct Overview<'a> {
     pub setup: Setup,
     /// Whether the system was detected from the browser and not chosen.
     pub is_detected: bool,
-    /// Whether the content of the snapshot can still change.
     pub stability: Stability,
     /// The day on which this state was published, if it is known.
     pub published: Option<Day>,
@@ -59,7 +58,6 @@ pub struct Overview<'a> {
     pub changes: Vec<RepositoryEvent>,
     /// The versions of Bioconductor that can be chosen.
     pub bioconductor: Vec<String>,
-    /// The calendar of the repository.
     pub calendar: Calendar<'a>,
     /// The command by which the repository gets its first packages.
     pub first_packages: &'a FirstPackages,

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use base::model::count::count_of;
+use base::model::text::count_of;
 use base::model::time::Day;
 use base::model::visible::is_control;
 
@@ -67,8 +67,7 @@ pub fn time(text: &str) -> Markup {
     html! { time datetime=(datetime) { (seconds) } }
 }
 
-/// Returns the address if a page may link to it: `http`, `https` or `mailto`, without spaces and control
-/// characters.
+/// Returns the address if a page may link to it: `http`, `https` or `mailto`, without spaces and controls.
 pub fn external(address: &str) -> Option<&str> {
     let (scheme, rest) = address.split_once(':')?;
     let is_web = ["http", "https"].iter().any(|known| known.eq_ignore_ascii_case(scheme));

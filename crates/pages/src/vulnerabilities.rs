@@ -2,12 +2,10 @@
 
 use maud::html;
 
-use super::frame::{Frame, Location, Root, Section};
-use super::pager::pager;
-use super::printed::Printed;
+use super::frame::{Frame, Location, Printed, Root, Section, pager};
 use super::text::{count, visible};
 use api::public::vulnerability::AffectedPackage;
-use base::model::one_line::one_line;
+use base::model::text::one_line;
 
 /// Maximum number of characters of the summary of an advisory on pages and in feeds.
 pub(super) const MAX_SUMMARY: usize = 300;

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::catalog::CatalogHandle;
 use crate::jobs::Jobs;
 use base::config::Config;
-use base::model::identity::Identity;
+use base::model::ids::Identity;
 use base::model::time::Clock;
 use formats::advisory::Index;
 use formats::r::sysreqs::Rules;

@@ -3,18 +3,9 @@
 //! declares. Uses no store.
 
 pub mod advisories;
-pub mod error;
 pub mod origin;
 pub mod rule_base;
 pub mod transport;
-
-pub use error::UpstreamError;
-pub use origin::mirror::Mirror;
-pub use origin::python_index::PythonIndex;
-pub use transport::client::{Limits, reqwest_proxy, user_agent};
-pub use transport::download::ByteSink;
-pub use transport::file::{FilePart, FileRequest, FileResponse, FileStream, Validators};
-pub use transport::page::{Page, PageAge, PageResponse};
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -22,9 +13,15 @@ use std::sync::Arc;
 use base::config::{BinaryServerKind, BinaryUrl, Config, Cran, Proxy};
 use origin::bundle::Bundle;
 use origin::bundle_cache::BundleCache;
+pub use origin::mirror::Mirror;
+pub use origin::python_index::PythonIndex;
 use transport::Transport;
 use transport::address::Address;
 use transport::client::HttpClient;
+pub use transport::client::{Limits, reqwest_proxy, user_agent};
+pub use transport::download::ByteSink;
+pub use transport::file::{FilePart, FileRequest, FileResponse, FileStream, Validators};
+pub use transport::page::{Page, PageAge, PageResponse};
 
 /// The client for all origins; clones share its connections and its cache of bundles.
 #[derive(Clone)]
@@ -101,4 +98,27 @@ impl Upstream {
         let binary_url = |kind| BinaryUrl { base: base.clone(), kind };
         Cow::Owned(vec![binary_url(BinaryServerKind::Mirror), binary_url(linux)])
     }
+}
+
+/// An error of a request to a mirror. Never contains the userinfo of the URL.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// The mirror has no such file (404, 410, or no file on disk).
+    #[error("{0} is not on the mirror")]
+    Missing(String),
+    /// A later attempt may succeed: the connection failed, the request timed out, or the mirror answered 408, 429 or
+    /// 5xx.
+    #[error("{url}: {reason}")]
+    Unavailable {
+        url: String,
+        reason: String,
+        /// The mirror's `Retry-After`, in seconds.
+        retry_after: Option<u64>,
+        /// Whether other requests to the mirror fail, too: no connection to it could be made, requests to it are
+        /// paused, or its bundle is incomplete.
+        is_of_mirror: bool,
+    },
+    /// A later attempt will not succeed: a bad URL, a rejected certificate, an invalid body.
+    #[error("{url}: {reason}")]
+    Refused { url: String, reason: String },
 }

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use super::Upstream;
-use super::error::UpstreamError;
 use super::origin::bundle::{Bundle, SharedCheck};
 use super::transport::Transport;
 use super::transport::decompress::{self, UnpackLimits};
 use super::transport::file::{FileRequest, FileResponse, Validators};
+use super::{Upstream, UpstreamError};
 use formats::bundle::layout;
 use formats::bundle::shared::SharedFolder;
 use formats::r::sysreqs::RuleBase;
@@ -30,24 +29,24 @@ pub enum RuleBaseRefresh {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+enum RuleBaseForm {
     /// A tar archive of a folder.
     Archive,
     Document,
     Compressed,
 }
 
-impl Form {
-    fn of(file: &str) -> Option<Form> {
+impl RuleBaseForm {
+    fn of(file: &str) -> Option<RuleBaseForm> {
         let file = file.to_ascii_lowercase();
         let has_extension =
             |extensions: &[&str]| extensions.iter().any(|extension| file.ends_with(extension));
         if has_extension(&[".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst"]) {
-            Some(Form::Archive)
+            Some(RuleBaseForm::Archive)
         } else if has_extension(&[".json.zst"]) {
-            Some(Form::Compressed)
+            Some(RuleBaseForm::Compressed)
         } else {
-            has_extension(&[".json"]).then_some(Form::Document)
+            has_extension(&[".json"]).then_some(RuleBaseForm::Document)
         }
     }
 }
@@ -55,9 +54,6 @@ impl Form {
 impl Upstream {
     /// Reads the rule base at `url`: an archive (`….tar.gz` etc.), a document (`….json`, `….json.zst`), a folder
     /// (`file:///`) with `rules/*.json` and `systems.json`, or the folder `sysreqs` of a bundle.
-    ///
-    /// # Errors
-    /// The rule base cannot be fetched, or is invalid.
     pub async fn rule_base(
         &self,
         url: &str,
@@ -65,7 +61,7 @@ impl Upstream {
     ) -> Result<RuleBaseRefresh, UpstreamError> {
         let url = url.trim_end_matches('/');
         let (folder, file) = url.rsplit_once('/').unwrap_or((url, ""));
-        let Some(form) = Form::of(file) else {
+        let Some(form) = RuleBaseForm::of(file) else {
             let transport = self.transport(url)?;
             return match transport.directory() {
                 Some(root) if root.join(layout::HEAD).is_file() => {
@@ -101,20 +97,17 @@ impl Upstream {
 }
 
 /// Parses a fetched rule base; the extension of `file` determines the format.
-///
-/// # Errors
-/// The format is unknown, or the rule base invalid.
 pub fn parse_file(file: &str, bytes: &[u8]) -> Result<RuleBase, String> {
-    unpack(Form::of(file).ok_or("neither an archive nor a document")?, bytes)
+    unpack(RuleBaseForm::of(file).ok_or("neither an archive nor a document")?, bytes)
 }
 
 fn refusal(transport: &Transport, reason: String) -> UpstreamError {
     UpstreamError::Refused { url: transport.address(), reason }
 }
 
-fn unpack(form: Form, bytes: &[u8]) -> Result<RuleBase, String> {
+fn unpack(form: RuleBaseForm, bytes: &[u8]) -> Result<RuleBase, String> {
     match form {
-        Form::Archive => {
+        RuleBaseForm::Archive => {
             let mut files = Vec::new();
             let limits = UnpackLimits {
                 total_size: MAX_TOTAL_SIZE,
@@ -125,8 +118,8 @@ fn unpack(form: Form, bytes: &[u8]) -> Result<RuleBase, String> {
                 .map_err(|error| error.to_string())?;
             RuleBase::from_files(files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())))
         }
-        Form::Document => RuleBase::from_document(bytes),
-        Form::Compressed => RuleBase::from_document(&decompress::zstd(bytes, MAX_TOTAL_SIZE)?),
+        RuleBaseForm::Document => RuleBase::from_document(bytes),
+        RuleBaseForm::Compressed => RuleBase::from_document(&decompress::zstd(bytes, MAX_TOTAL_SIZE)?),
     }
     .map_err(|error| error.to_string())
 }
@@ -195,10 +188,10 @@ mod tests {
 
     #[test]
     fn the_file_extension_determines_the_format_of_rules() {
-        assert_eq!(Form::of("main.tar.gz"), Some(Form::Archive));
-        assert_eq!(Form::of("RULES.TGZ"), Some(Form::Archive));
-        assert_eq!(Form::of("0a1b.json.zst"), Some(Form::Compressed));
-        assert_eq!(Form::of("rules.json"), Some(Form::Document));
-        assert_eq!(Form::of("sysreqs"), None);
+        assert_eq!(RuleBaseForm::of("main.tar.gz"), Some(RuleBaseForm::Archive));
+        assert_eq!(RuleBaseForm::of("RULES.TGZ"), Some(RuleBaseForm::Archive));
+        assert_eq!(RuleBaseForm::of("0a1b.json.zst"), Some(RuleBaseForm::Compressed));
+        assert_eq!(RuleBaseForm::of("rules.json"), Some(RuleBaseForm::Document));
+        assert_eq!(RuleBaseForm::of("sysreqs"), None);
     }
 }

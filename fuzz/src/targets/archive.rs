@@ -2,13 +2,14 @@
 
 use std::io::{Cursor, Write};
 
-use rstudio_pm::r::archive::{self, Limits};
+use rstudio_pm::r::archive::{self, ArchiveLimits};
 use rstudio_pm::r::rewrite::{self, Options};
 use rstudio_pm::r::zip::{self, Zip, ZipFormat};
 use rstudio_pm::r::{binary, packages};
 
 /// Small limits that are reached quickly.
-const LIMITS: Limits = Limits { inflated: 4 << 20, ratio: 250, members: 1000, description: 64 << 10 };
+const LIMITS: ArchiveLimits =
+    ArchiveLimits { inflated: 4 << 20, ratio: 250, members: 1000, description: 64 << 10 };
 
 /// A compressed stream: the output does not exceed the limit.
 pub fn decoder(data: &[u8]) {
@@ -57,7 +58,7 @@ fn check_archive(archive: &[u8]) {
         return;
     };
     let larger_limits =
-        Limits { inflated: 2 * LIMITS.inflated, description: 2 * LIMITS.description, ..LIMITS };
+        ArchiveLimits { inflated: 2 * LIMITS.inflated, description: 2 * LIMITS.description, ..LIMITS };
     let reread = archive::read(&*rewritten, None, larger_limits).expect("a rewritten archive is valid");
     assert_eq!((reread.package(), reread.version()), (checked.package(), checked.version()));
     assert_eq!(reread.description.get("Repository"), Some("some/repository"));

@@ -12,15 +12,16 @@ use rstudio_pm::python::name::{self, NormalName};
 use rstudio_pm::python::requirement::Requirement;
 use rstudio_pm::python::simple::{read, root, write};
 use rstudio_pm::python::specifier::Specifiers;
-use rstudio_pm::python::target::{Platform, PythonMinor, Target};
-use rstudio_pm::python::upload::multipart::{self, BadForm, Event, FormReader};
-use rstudio_pm::python::version::Version;
+use rstudio_pm::python::target::{PythonMinor, WheelPlatform, WheelTarget};
+use rstudio_pm::python::upload::multipart::{self, BadForm, FormEvent, FormReader};
+use rstudio_pm::python::version::Pep440Version;
 use rstudio_pm::python::wheel_name::WheelName;
 use rstudio_pm::python::{layout, lock_file, provenance, requirements_file};
-use rstudio_pm::r::archive::Limits;
+use rstudio_pm::r::archive::ArchiveLimits;
 
 /// Small limits that are reached quickly.
-const LIMITS: Limits = Limits { inflated: 4 << 20, ratio: 50, members: 1000, description: 64 << 10 };
+const LIMITS: ArchiveLimits =
+    ArchiveLimits { inflated: 4 << 20, ratio: 50, members: 1000, description: 64 << 10 };
 
 /// The parts of a form, whose bytes arrive in pieces of this size.
 fn parts(boundary: &str, body: &[u8], size: usize) -> Result<Vec<(String, Vec<u8>)>, BadForm> {
@@ -30,10 +31,10 @@ fn parts(boundary: &str, body: &[u8], size: usize) -> Result<Vec<(String, Vec<u8
         reader.push(piece);
         while let Some(event) = reader.take()? {
             match event {
-                Event::Part(head) => parts.push((head.name, Vec::new())),
-                Event::Content(bytes) => parts.last_mut().expect("a part").1.extend_from_slice(&bytes),
-                Event::PartEnd => {}
-                Event::End => return Ok(parts),
+                FormEvent::Part(head) => parts.push((head.name, Vec::new())),
+                FormEvent::Content(bytes) => parts.last_mut().expect("a part").1.extend_from_slice(&bytes),
+                FormEvent::PartEnd => {}
+                FormEvent::End => return Ok(parts),
             }
         }
     }
@@ -165,7 +166,7 @@ pub fn requirements(data: &[u8]) {
         }
         let Some(specifiers) = Specifiers::lenient(line) else { continue };
         for version in &lines {
-            let version = Version::lenient(version);
+            let version = Pep440Version::lenient(version);
             let is_contained = specifiers.contains(&version);
             assert!(is_contained || !specifiers.is_empty());
         }
@@ -177,10 +178,10 @@ pub fn text(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let normal = name::normalize(&text);
     assert_eq!(name::normalize(&normal), normal);
-    let version = Version::lenient(&text);
+    let version = Pep440Version::lenient(&text);
     // Longer texts are no versions.
     if version.normalized().len() <= 255 {
-        assert_eq!(Version::lenient(&version.normalized()), version);
+        assert_eq!(Pep440Version::lenient(&version.normalized()), version);
     }
     let _ = accept::negotiate(Some(&*text), Some(&text));
     if let Ok(path) = layout::parse(&text)
@@ -197,9 +198,9 @@ pub fn text(data: &[u8]) {
         }
     }
     if let Ok(wheel) = WheelName::parse(&text) {
-        let target = Target {
+        let target = WheelTarget {
             python: PythonMinor { major: 3, minor: 11 },
-            platform: "manylinux_2_17_x86_64".parse::<Platform>().expect("a platform"),
+            platform: "manylinux_2_17_x86_64".parse::<WheelPlatform>().expect("a platform"),
         };
         let _ = (target.accepts(&wheel.tags), wheel.is_normal());
         assert!(FileName::parse(&text).is_ok());

@@ -5,9 +5,9 @@ use rstudio_pm::r::rds::archive_meta::{
 };
 use rstudio_pm::r::rds::matrix::write_matrix;
 use rstudio_pm::r::rds::packages::{PackageTable, read_package_table};
-use rstudio_pm::r::rds::{Limits, package_rds, read};
+use rstudio_pm::r::rds::{RdsLimits, package_rds, read};
 
-const LIMITS: Limits = Limits { stream: 4 << 20, memory: 16 << 20 };
+const LIMITS: RdsLimits = RdsLimits { stream: 4 << 20, memory: 16 << 20 };
 
 /// Any object.
 pub fn item(data: &[u8]) {
@@ -30,7 +30,7 @@ pub fn packages(data: &[u8]) {
     if write_matrix(&mut written, &["Package", "Version"], &stanzas).is_err() {
         return;
     }
-    let reread = read_package_table(&*written, Limits::INDEX).expect("what is written can be read");
+    let reread = read_package_table(&*written, RdsLimits::INDEX).expect("what is written can be read");
     assert!(reread.len() <= table.len());
 }
 
@@ -39,12 +39,12 @@ pub fn meta(data: &[u8]) {
     if let Ok(rows) = read_archive_meta(data, LIMITS) {
         let mut written = Vec::new();
         write_archive_meta(&mut written, &rows).expect("writing to a Vec succeeds");
-        assert_eq!(read_archive_meta(&*written, Limits::META).expect("what is written can be read"), rows);
+        assert_eq!(read_archive_meta(&*written, RdsLimits::META).expect("what is written can be read"), rows);
     }
     if let Ok(rows) = read_current_meta(data, LIMITS) {
         let mut written = Vec::new();
         write_current_meta(&mut written, &rows).expect("writing to a Vec succeeds");
-        assert_eq!(read_current_meta(&*written, Limits::META).expect("what is written can be read"), rows);
+        assert_eq!(read_current_meta(&*written, RdsLimits::META).expect("what is written can be read"), rows);
     }
 }
 

@@ -24,12 +24,12 @@ pub fn version(data: &[u8]) {
         assert_eq!(version::compare(a, a), Ordering::Equal);
         if version::is_package_version(a) {
             assert!(version::is_numeric(a));
-            let parsed: version::Version = a.parse().expect("a package version");
+            let parsed: version::PackageVersion = a.parse().expect("a package version");
             assert_eq!(parsed.as_str(), *a);
         }
         for b in &all {
             assert_eq!(version::compare(a, b), version::compare(b, a).reverse());
-            let value = |text: &str| version::Version::lenient(text);
+            let value = |text: &str| version::PackageVersion::lenient(text);
             assert_eq!(value(a) == value(b), version::compare(a, b).is_eq());
             for c in &all {
                 if version::compare(a, b).is_le() && version::compare(b, c).is_le() {

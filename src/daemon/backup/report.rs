@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use base::model::count::count_of;
 use base::model::documentation::Page;
-use base::model::shell;
+use base::model::text::{count_of, shell_word};
 use tasks::backup::error::BackupError;
 use tasks::backup::folder::Folder;
 use tasks::backup::manifest::Manifest;
@@ -293,7 +292,7 @@ fn add_revocations(text: &mut String, revocations: &LaterRevocations) {
         ),
     };
     for row in rows.iter().take(MAX_REVOCATIONS) {
-        let object = shell::quoted(&row.object);
+        let object = shell_word(&row.object);
         let flag = if row.kind == "user" { "--user" } else { "--guid" };
         let _ = writeln!(text, "  rspm revoke token {flag}={}  # {}", escape(&object), row.at);
     }

@@ -9,7 +9,7 @@ use crate::daemon::{local_command, sockets};
 use api::ADMIN_PREFIX;
 use api::backup::{RecordBackupTest, RecordedBackupTest};
 use base::config::{BackupPlace, Config};
-use base::model::error_chain::error_chain;
+use base::model::errors::error_chain;
 
 /// Timeout for the exchange with the server.
 const TIMEOUT: Duration = Duration::from_secs(30);

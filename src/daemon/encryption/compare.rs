@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base::config::{Config, EncryptionKey, KeySource, key_file};
-use base::model::fingerprint::Fingerprint;
+use base::model::digest::Fingerprint;
 use store::db::{Db, DbError, encryption_key};
 
 /// An error of the comparison of the key with that of the database.

@@ -4,7 +4,7 @@ use super::compare::KeyMismatch;
 use crate::daemon::privileges::PrivilegeError;
 use base::config::ConfigError;
 use base::config::key_file::{self, KeyFileError};
-use base::model::fingerprint::Fingerprint;
+use base::model::digest::Fingerprint;
 use store::db::DbError;
 
 #[derive(Debug, thiserror::Error)]

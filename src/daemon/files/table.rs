@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::daemon::{node, sockets};
 use base::config::{ClassLocation, Config, LogDestination, Provider, key_file};
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
 use store::db::sqlite_dir;
 
 #[derive(Debug)]

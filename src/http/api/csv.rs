@@ -7,8 +7,8 @@ use crate::http::base_url::RequestHead;
 use crate::http::net::body::Body;
 use crate::http::response;
 use crate::http::web::answer;
-use base::model::csv::cell;
 use base::model::ids::SourceId;
+use base::model::text::csv_cell;
 use content::serve::difference::{Change, ListedPackage};
 use content::serve::listing::ListedVersion;
 
@@ -57,7 +57,7 @@ pub(crate) fn of_packages<'a>(
 }
 
 fn push_row(text: &mut String, cells: &[String]) {
-    text.push_str(&cells.iter().map(|text| cell(text)).collect::<Vec<_>>().join(","));
+    text.push_str(&cells.iter().map(|text| csv_cell(text)).collect::<Vec<_>>().join(","));
     text.push_str("\r\n");
 }
 

@@ -2,13 +2,13 @@
 
 use api::binary::Binary;
 use content::serve::binary_rows::BinaryRow;
-use formats::r::layout::{FileName, RPath};
+use formats::r::layout::{RPath, RepoFileName};
 use formats::r::platform::{ANY_ARCH, Target};
 
 /// Converts a binary to its wire type.
 pub(crate) fn wire(row: BinaryRow) -> Binary {
     let BinaryRow { version, platform, any_arch, file, sha256, size, listed_at, stored } = row;
-    let name = FileName::parse(&file);
+    let name = RepoFileName::parse(&file);
     let address = sha256.zip(name).map(|(sha256, file)| {
         let platform = platform.clone();
         RPath::Binary { platform, sha256, file }.path()

@@ -12,8 +12,8 @@ use crate::http::repo::etag;
 use crate::http::response::{self, ErrorFormat, header_value};
 use base::model::digest::Sha256;
 use pages::assets;
-use pages::failure;
 use pages::frame::Root;
+use pages::frame::error_page;
 
 const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 /// The content security policy of images of packages.
@@ -70,7 +70,7 @@ pub(in crate::http) fn failure_page(head: &RequestHead<'_>, failure: &Failure) -
     let plain = response::failure(failure, ErrorFormat::Text);
     let reason = failure.status.canonical_reason().unwrap_or_default();
     let root = Root::of_path(head.path);
-    let html = failure::page(root, failure.status.as_u16(), reason, &failure.phrase, failure.similar());
+    let html = error_page(root, failure.status.as_u16(), reason, &failure.phrase, failure.similar());
     let mut response = with_content(&head.parts.headers, failure.status, html.into_bytes());
     for name in [header::RETRY_AFTER, header::WWW_AUTHENTICATE, header::ALLOW] {
         for value in plain.headers().get_all(&name) {

@@ -6,9 +6,9 @@ use http::HeaderMap;
 use crate::http::error::Failure;
 use crate::http::target::Query;
 use base::config::platforms::{self, Os, Platforms};
-use base::model::repository::RepoKind;
-use formats::r::bioconductor::{Part, Version};
-use pages::setup::{Distribution, System};
+use base::model::kind::RepoKind;
+use formats::r::bioconductor::{BioconductorVersion, Part};
+use pages::setup::{LinuxDistribution, System};
 use runtime::catalog::Repository;
 
 /// Returns the system, and whether it was detected from the browser. A parameter that names no known system is ignored,
@@ -65,11 +65,11 @@ fn of_browser(headers: &HeaderMap) -> System {
 }
 
 /// Returns the Linux distributions that pages offer.
-pub(super) fn distributions(platforms: &Platforms) -> Vec<Distribution> {
+pub(super) fn distributions(platforms: &Platforms) -> Vec<LinuxDistribution> {
     let is_offered = |d: &&platforms::Distribution| d.os == Os::Linux && d.has_status_row && !d.is_hidden;
     let offered = platforms.distributions.iter().filter(is_offered);
     offered
-        .map(|d| Distribution {
+        .map(|d| LinuxDistribution {
             name: d.name.clone(),
             display: d.display.clone(),
             id: os_release_id(&d.rules_name).to_owned(),
@@ -95,7 +95,7 @@ fn os_release_id(rules_name: &str) -> &str {
 /// 400.
 pub(super) fn part(repo: &Repository, query: &Query) -> Result<Option<Part>, Failure> {
     let requested = query.get("bioc").filter(|text| !text.is_empty() && repo.kind == RepoKind::Bioconductor);
-    let version = requested.map(str::parse::<Version>).transpose();
+    let version = requested.map(str::parse::<BioconductorVersion>).transpose();
     let version = version.map_err(|error| Failure::bad_request(format!("the parameter bioc: {error}")))?;
     Ok(version.map(Part::whole))
 }

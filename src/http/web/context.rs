@@ -9,14 +9,14 @@ use crate::http::login::permission::Principal;
 use crate::http::net::peer::Client;
 use crate::http::target::Query;
 use base::model::ids::SourceId;
+use base::model::kind::SourceKind;
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
 use content::serve::history::ListingScope;
 use formats::r::bioconductor::Part;
 use pages::first_packages::FirstPackages;
-use pages::frame::{Account, Location, Root};
-use pages::printed::Printed;
+use pages::frame::{Account, Location, Printed, Root};
 use pages::text::segment;
 use runtime::catalog::{Catalog, Repository, Source};
 

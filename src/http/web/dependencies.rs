@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::context::Context;
 use super::{project, system_packages};
 use crate::http::error::Failure;
-use base::model::language::Language;
+use base::model::kind::Language;
 use content::serve;
 use content::serve::dependency_graph::{DependencyGraph, ReverseDependency, VersionCondition, chain};
 use content::serve::info::{PackageDetail, Release};

@@ -4,7 +4,7 @@ use super::context::Context;
 use super::project;
 use crate::http::error::Failure;
 use base::model::ids::SourceId;
-use base::model::repository::RepoKind;
+use base::model::kind::RepoKind;
 use pages::downloads::Downloads;
 
 /// Number of weeks on the page.

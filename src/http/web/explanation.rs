@@ -4,7 +4,7 @@ use super::choice;
 use super::context::Context;
 use crate::http::api::admin::explain::decision;
 use crate::http::error::Failure;
-use base::model::repository::RepoKind;
+use base::model::kind::RepoKind;
 use base::model::snapshot::Snapshot;
 use content::serve::explain::{self, ExplainRequest};
 use formats::r::bioconductor::Part;

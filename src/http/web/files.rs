@@ -11,7 +11,7 @@ use crate::http::route::web::PackagePage;
 use content::serve::info::PackageDetail;
 use content::serve::package_files::{self, PackageFiles, StoredArchive};
 use content::serve::python;
-use pages::files::{Contents, Distribution, Files, page_of};
+use pages::files::{Contents, DistributionFile, Files, page_of};
 use pages::readme::Format;
 
 /// Names of the file with the news of a package, in order of preference.
@@ -147,12 +147,12 @@ pub(super) async fn of_project(
         distribution: selected.as_ref().map(|(name, _)| name.clone()),
     };
     let PackagePage::File(path) = requested else {
-        let row = |distribution: &python::detail::Distribution| Distribution {
+        let row = |distribution: &python::detail::Distribution| DistributionFile {
             name: distribution.name.clone(),
             size: distribution.size,
             is_stored: distribution.archive.is_some(),
         };
-        let rows: Vec<Distribution> = distributions.iter().map(row).collect();
+        let rows: Vec<DistributionFile> = distributions.iter().map(row).collect();
         let all = match selected {
             Some((_, archive)) => package_files::list(repositories, archive).await?,
             None => PackageFiles::default(),

@@ -19,21 +19,20 @@ use crate::http::net::read_body;
 use crate::http::net::request_body::Incoming;
 use crate::http::site::SiteSettings;
 use api::error::Code;
-use base::model::language::Language;
+use base::model::kind::{Language, RepoKind};
 use base::model::locked_version::{Interval, LockedState};
 use base::model::owned_bytes::bytes_with;
-use base::model::repository::RepoKind;
 use base::model::snapshot::Snapshot;
 use base::model::time::Day;
 use content::serve;
 use content::serve::lock_file::{self, ComparisonPermit, MAX_PACKAGES, MAX_WAIT};
 use content::serve::vulnerabilities::Vulnerabilities;
 use formats::python;
-use formats::python::requirement::Constraint;
+use formats::python::requirement::VersionsOrUrl;
 use formats::python::requirements_file::{self, SkippedKind, SkippedLine};
 use formats::r::lock_file::MAX_FILE;
 use formats::r::{self};
-use pages::lock_file::{Form, OtherDay, RefusedForm, Result as Comparison, SkipReason, Skipped};
+use pages::lock_file::{LockFileForm, OtherDay, RefusedForm, Result as Comparison, SkipReason, Skipped};
 
 /// Limits the files that are parsed concurrently: the values of a TOML file of 1 MiB take about 80 MB.
 static PARSES: Semaphore = Semaphore::const_new(2);
@@ -155,7 +154,7 @@ pub(super) async fn page(
     posted: Option<Posted>,
 ) -> Result<(StatusCode, String), Failure> {
     let is_python = context.repo.kind == RepoKind::Python;
-    let form = Form { location: context.location.clone(), is_python, refused: None };
+    let form = LockFileForm { location: context.location.clone(), is_python, refused: None };
     let root = context.root.clone();
     let Some(Posted { file, day, is_form }) = posted else {
         return Ok((StatusCode::OK, form.render(root, None)));
@@ -183,7 +182,7 @@ pub(super) async fn page(
         reason: failure.phrase,
         is_about_day: is_bad_day || is_unknown_day,
     };
-    let form = Form { refused: Some(refused), ..form };
+    let form = LockFileForm { refused: Some(refused), ..form };
     Ok((failure.status, form.render(root, None)))
 }
 
@@ -342,8 +341,8 @@ fn add_package(
 }
 
 /// Returns the version of a constraint that allows only one version: `3.0` of `==3.0`, `===3.0` or `(==3.0)`.
-fn exact_version(constraint: &Constraint) -> Option<String> {
-    let Constraint::Versions(specifiers) = constraint else { return None };
+fn exact_version(constraint: &VersionsOrUrl) -> Option<String> {
+    let VersionsOrUrl::Versions(specifiers) = constraint else { return None };
     let text = specifiers.as_str();
     let clause = text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).unwrap_or(text).trim();
     let version = clause.strip_prefix("==")?.trim_start_matches('=').trim();

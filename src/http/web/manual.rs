@@ -8,7 +8,7 @@ use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::error::Failure;
 use crate::http::net::body::Body;
-use pages::manual::{Page, contents};
+use pages::manual::{ManualPage, contents};
 
 /// Answers with the page `name`, or with the list of all pages if `name` is empty.
 pub(in crate::http) fn answer(
@@ -19,7 +19,7 @@ pub(in crate::http) fn answer(
     let root = context::root(app, head);
     let html = match name {
         "" => contents(root),
-        name => Page::find(name)
+        name => ManualPage::find(name)
             .ok_or_else(|| {
                 Failure::not_found("the manual does not have this page; all pages are at /__docs__/")
             })?

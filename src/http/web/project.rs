@@ -9,9 +9,8 @@ use super::{readme, unknown};
 use crate::http::error::Failure;
 use api::error::Code;
 use base::model::ids::SourceId;
-use base::model::language::Language;
+use base::model::kind::{Language, RepoKind};
 use base::model::license::Licenses;
-use base::model::repository::RepoKind;
 use content::serve::dependency_graph::DependencyGraph;
 use content::serve::info::{PackageDetail, Release};
 use content::serve::metadata::ServedVersion;
@@ -23,7 +22,7 @@ use formats::python::facts::FileFacts;
 use formats::python::license_types;
 use formats::python::metadata::Metadata;
 use formats::python::name::normalize;
-use formats::python::version::Version;
+use formats::python::version::Pep440Version;
 use formats::r::dependency::DependencyKind;
 use formats::r::description::Description;
 use formats::r::license::licenses;
@@ -419,7 +418,7 @@ fn r_command(kind: RepoKind, release: &Release, snapshot: &str) -> Option<String
 /// Returns the command that installs a version of a Python project; `None` for a text that is not a version. SECURITY: the
 /// text after the name in a file name of an index can be anything, and people paste this command.
 fn pip_command(project: &str, version: &str) -> Option<String> {
-    Version::lenient(version).is_valid().then(|| format!("pip install {project}=={version}"))
+    Pep440Version::lenient(version).is_valid().then(|| format!("pip install {project}=={version}"))
 }
 
 /// Returns the URLs in the metadata of a project, separated by spaces; `None` if there are none.

@@ -13,10 +13,9 @@ use crate::http::net::body::Body;
 use crate::http::response::{self, header_value};
 use crate::http::target::Query;
 use base::model::ids::SourceId;
+use base::model::kind::{RepoKind, SourceKind};
 use base::model::point::Point;
-use base::model::repository::RepoKind;
 use base::model::snapshot::Snapshot;
-use base::model::source::SourceKind;
 use base::model::time::Day;
 use content::serve;
 use content::serve::package_query::PackageQuery;
@@ -284,7 +283,7 @@ fn summary(tx: &Tx) -> String {
 mod tests {
     use super::*;
     use base::model::ids::{RepoId, Seq, TxId};
-    use base::model::repository::ChangePolicy;
+    use base::model::kind::ChangePolicy;
     use base::model::time::Timestamp;
     use runtime::catalog::RepoStep;
 

@@ -15,7 +15,7 @@ use crate::http::net::body::Body;
 use crate::http::response::{self, header_value};
 use crate::http::route::web::{PackagePage, WebPath};
 use crate::http::target::Query;
-use base::model::repository::RepoKind;
+use base::model::kind::RepoKind;
 use base::model::snapshot::Snapshot;
 use content::serve;
 use formats::python::name::{is_valid, normalize};

@@ -3,7 +3,7 @@
 use super::context::Context;
 use crate::http::api::public::vulnerabilities::rows;
 use crate::http::error::Failure;
-use base::model::repository::RepoKind;
+use base::model::kind::RepoKind;
 use content::serve;
 use pages::vulnerabilities::Vulnerabilities;
 

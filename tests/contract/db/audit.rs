@@ -8,7 +8,7 @@ use rstudio_pm::db::audit::{self, AuditRow, Filter, NO_DIGEST, Verification};
 use rstudio_pm::db::author::{self, Author, AuthorKind};
 use rstudio_pm::db::{Conn, Db, DbError, clock, source, tree};
 use rstudio_pm::model::change::LifeState;
-use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::model::kind::SourceKind;
 use rstudio_pm::model::time::{SECOND, Timestamp};
 
 use super::samples::{CRAN, NEW_YEAR, change, introduce, publish_of};

@@ -2,8 +2,7 @@
 
 use rstudio_pm::db::encryption_key::{self, EncryptedColumn};
 use rstudio_pm::db::{Conn, DbError, Value};
-use rstudio_pm::model::digest::Sha256;
-use rstudio_pm::model::fingerprint::Fingerprint;
+use rstudio_pm::model::digest::{Fingerprint, Sha256};
 
 use crate::support::db::TestDb;
 

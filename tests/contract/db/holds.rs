@@ -1,7 +1,7 @@
 //! Holds of running backups: they are renewed, released, and expire.
 
 use rstudio_pm::db::backup;
-use rstudio_pm::model::identity::Identity;
+use rstudio_pm::model::ids::Identity;
 use rstudio_pm::model::time::{SECOND, Timestamp};
 
 use crate::support::db::TestDb;

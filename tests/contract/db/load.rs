@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rstudio_pm::db::{clock, import, source, tree};
 use rstudio_pm::model::change::{Change, LifeState};
 use rstudio_pm::model::ids::TreeId;
-use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::model::kind::SourceKind;
 
 use super::samples::{CRAN, NEW_YEAR, change, introduce, publish_of, release, target};
 use crate::support::db::TestDb;

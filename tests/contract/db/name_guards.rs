@@ -9,8 +9,7 @@ use rstudio_pm::db::tx::{Publish, TxKind};
 use rstudio_pm::db::{DbError, WriteError, clock, pypi, source};
 use rstudio_pm::model::change::{Counts, LifeState};
 use rstudio_pm::model::ids::{SourceId, TreeId};
-use rstudio_pm::model::language::Language;
-use rstudio_pm::model::source::{SourceKind, Supply};
+use rstudio_pm::model::kind::{Language, SourceKind, Supply};
 use rstudio_pm::model::time::{SECOND, Timestamp};
 use rstudio_pm::publish::edit::{EditPlan, publish_step};
 

@@ -2,7 +2,7 @@
 
 use rstudio_pm::db::node::{self, Beat, ModeRequest, NodeRow};
 use rstudio_pm::db::{clock, lease};
-use rstudio_pm::model::identity::Identity;
+use rstudio_pm::model::ids::Identity;
 use rstudio_pm::model::time::{SECOND, Timestamp};
 
 use crate::support::db::TestDb;

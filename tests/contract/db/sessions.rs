@@ -3,7 +3,7 @@
 use rstudio_pm::db::identity;
 use rstudio_pm::db::session::{self, DeviceLogin, DeviceState, Session};
 use rstudio_pm::model::digest::Sha256;
-use rstudio_pm::model::identity::Identity;
+use rstudio_pm::model::ids::Identity;
 use rstudio_pm::model::time::{SECOND, Timestamp};
 
 use super::samples::NEW_YEAR;

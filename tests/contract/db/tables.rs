@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rstudio_pm::db::repo::NewRepoStep;
-use rstudio_pm::db::repo::{self, Edit, NewRepo, Subscription};
+use rstudio_pm::db::repo::{self, Edit, NewRepo, NewRepoStep, Subscription};
 use rstudio_pm::db::{
     DbError, WriteError, blob, clock, detail, file, ids, import, lease, package, rendered, source, tree, tx,
     upstream,
@@ -12,8 +11,7 @@ use rstudio_pm::db::{
 use rstudio_pm::model::change::{Change, LifeState};
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::ids::{PackageId, RepoId, SourceId};
-use rstudio_pm::model::repository::{ChangePolicy, RepoKind};
-use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::model::kind::{ChangePolicy, RepoKind, SourceKind};
 use rstudio_pm::model::time::{SECOND, Timestamp};
 
 use super::samples::{CRAN, NEW_YEAR, publish_of, release, target};

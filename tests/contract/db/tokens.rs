@@ -2,8 +2,7 @@
 
 use rstudio_pm::db::token::{self, ChangedToken, NewToken, ScopeRow};
 use rstudio_pm::model::digest::Sha256;
-use rstudio_pm::model::identity::Identity;
-use rstudio_pm::model::ids::TokenId;
+use rstudio_pm::model::ids::{Identity, TokenId};
 
 use super::samples::NEW_YEAR;
 use crate::support::db::TestDb;

@@ -1,11 +1,10 @@
 //! Damaged files are never served completely and never stored.
 
 use rstudio_pm::fetch::FetchLimits;
-use rstudio_pm::model::identity::Identity;
-use rstudio_pm::model::storage_class::StorageClass;
-use rstudio_pm::serve;
+use rstudio_pm::model::ids::Identity;
+use rstudio_pm::model::kind::StorageClass;
 use rstudio_pm::storage::Ownership;
-use rstudio_pm::upkeep;
+use rstudio_pm::{serve, upkeep};
 
 use super::{Fixture, KB, is_refused, read, short_limits};
 use crate::support::mirror::{Entry, Mirror};
@@ -124,7 +123,7 @@ async fn a_lost_object_is_fetched_and_stored_again() {
     fixture.get(&entry).await.expect("the file");
     fixture.wait_stored(&entry).await;
     let sha256 = fixture.locate(&entry).await.unwrap().sha256.expect("known");
-    let key = rstudio_pm::storage::Key::Package(rstudio_pm::model::storage_class::StorageClass::Cran, sha256);
+    let key = rstudio_pm::storage::Key::Package(rstudio_pm::model::kind::StorageClass::Cran, sha256);
     fixture.backend.state.storage.delete(&key).await.expect("deleted");
     assert!(fixture.get(&entry).await.expect("from the mirror") == entry.bytes);
     while fixture.backend.state.storage.size(&key).await.unwrap().is_none() {

@@ -3,7 +3,7 @@
 use crate::support::rerun;
 use crate::support::storage::{bytes, on_disk, read};
 use rstudio_pm::model::digest::Sha256;
-use rstudio_pm::model::storage_class::StorageClass;
+use rstudio_pm::model::kind::StorageClass;
 use rstudio_pm::storage::{Key, Storage, StorageError};
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;

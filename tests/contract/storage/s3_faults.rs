@@ -5,7 +5,7 @@ use crate::support::s3;
 use crate::support::storage::{bytes, read};
 use rstudio_pm::config::{S3Location, StorageConfig};
 use rstudio_pm::model::digest::Sha256;
-use rstudio_pm::model::storage_class::StorageClass;
+use rstudio_pm::model::kind::StorageClass;
 use rstudio_pm::storage::{Key, Storage, StorageError};
 use std::time::{Duration, Instant};
 

@@ -4,7 +4,7 @@ use crate::support::s3;
 use crate::support::storage::{bytes, on_disk, read};
 use rstudio_pm::config::StorageConfig;
 use rstudio_pm::model::digest::Sha256;
-use rstudio_pm::model::storage_class::StorageClass;
+use rstudio_pm::model::kind::StorageClass;
 use rstudio_pm::storage::{Content, Key, Storage, StorageError};
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use rstudio_pm::r::rds::{Limits, archive_meta::read_archive_meta};
+use rstudio_pm::r::rds::{RdsLimits, archive_meta::read_archive_meta};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -271,7 +271,7 @@ impl CrashTest {
         // An add is complete.
         assert_eq!(version("left"), version("right"), "half a transaction");
         let archive = get("Meta/archive.rds").body;
-        let rows = read_archive_meta(archive.as_slice(), Limits::META).expect("a table");
+        let rows = read_archive_meta(archive.as_slice(), RdsLimits::META).expect("a table");
         let archived: BTreeSet<String> = rows.into_iter().map(|row| row.file).collect();
         let expected: Vec<Release> = match all {
             true => ledger.added_packages.keys().cloned().collect(),

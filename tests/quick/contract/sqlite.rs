@@ -80,11 +80,11 @@ fn a_full_disk_is_an_error_until_there_is_space() {
         db.try_write(move |c| {
             let new = repo::NewRepo {
                 name: format!("r{n}").parse().expect("a name"),
-                kind: rstudio_pm::model::repository::RepoKind::R,
+                kind: rstudio_pm::model::kind::RepoKind::R,
                 description: "x".repeat(20_000),
                 hidden: false,
                 authenticated: false,
-                changes: rstudio_pm::model::repository::ChangePolicy::Any,
+                changes: rstudio_pm::model::kind::ChangePolicy::Any,
             };
             repo::create(c, &new, Timestamp(0))
         })

@@ -8,7 +8,7 @@ use rstudio_pm::r::rds::item::{Data, Item};
 use rstudio_pm::r::rds::matrix::write_matrix;
 use rstudio_pm::r::rds::packages::{PackageTable, read_package_table};
 use rstudio_pm::r::rds::read::read;
-use rstudio_pm::r::rds::{Limits, RdsError};
+use rstudio_pm::r::rds::{RdsError, RdsLimits};
 use std::io::Write;
 
 /// The header of a stream of version 2.
@@ -17,7 +17,7 @@ const V2: &[u8] = b"X\n\0\0\0\x02\0\x04\x05\0\0\x02\x03\0";
 const V3: &[u8] = b"X\n\0\0\0\x03\0\x04\x05\0\0\x03\x05\0\0\0\0\x05UTF-8";
 /// The item `NULL`.
 const NULL: u32 = 0xfe;
-const SMALL_LIMITS: Limits = Limits { stream: 1 << 20, memory: 1 << 20 };
+const SMALL_LIMITS: RdsLimits = RdsLimits { stream: 1 << 20, memory: 1 << 20 };
 
 fn stream(words: &[u32]) -> Vec<u8> {
     let mut bytes = V2.to_vec();
@@ -151,7 +151,7 @@ fn impossible_lengths_are_refused_before_memory_is_allocated() {
         let result = read(&stream(&[code, i32::MAX as u32])[..], SMALL_LIMITS);
         assert!(matches!(result, Err(RdsError::TooLong(_))), "{code}: {result:?}");
         // Both limits allow the length, but the elements are missing: only the received bytes are held.
-        let large_limits = Limits { stream: 1 << 40, memory: 1 << 40 };
+        let large_limits = RdsLimits { stream: 1 << 40, memory: 1 << 40 };
         let result = read(&stream(&[code, i32::MAX as u32, 0])[..], large_limits);
         assert!(result.is_err(), "{code}: {result:?}");
     }
@@ -191,10 +191,10 @@ fn a_pairlist_of_a_million_nodes_is_read_in_a_loop() {
     }
     words.push(NULL);
     let bytes = stream(&words);
-    let item = read(&bytes[..], Limits { stream: 16 << 20, memory: 128 << 20 }).expect("long, not deep");
+    let item = read(&bytes[..], RdsLimits { stream: 16 << 20, memory: 128 << 20 }).expect("long, not deep");
     assert!(matches!(item.data, Data::Pairs(nodes) if nodes.len() == 1_000_000));
     assert!(matches!(
-        read(&bytes[..], Limits { stream: 16 << 20, memory: 4 << 20 }),
+        read(&bytes[..], RdsLimits { stream: 16 << 20, memory: 4 << 20 }),
         Err(RdsError::TooLarge(_))
     ));
 }
@@ -204,7 +204,7 @@ fn nesting_has_a_limit() {
     let levels: [&[u32]; 5] = [&[19, 1], &[20, 1], &[2], &[0x20d, 0], &[238]];
     for level in levels {
         let words: Vec<u32> = level.iter().copied().cycle().take(level.len() * 100_000).collect();
-        let result = read(&stream(&words)[..], Limits::INDEX);
+        let result = read(&stream(&words)[..], RdsLimits::INDEX);
         assert!(matches!(result, Err(RdsError::Malformed { .. })), "{level:?}: {result:?}");
     }
     let mut sixty_levels: Vec<u32> = [19, 1].repeat(60);
@@ -220,12 +220,12 @@ fn decompression_bombs_are_refused_at_the_limits() {
     for compressed_stream in [gzip(&bomb), zstd] {
         assert!(compressed_stream.len() < bomb.len() / 100);
         assert!(matches!(read(&compressed_stream[..], SMALL_LIMITS), Err(RdsError::TooLong(_))));
-        let tight_limits = Limits { stream: 16 << 20, memory: 1 << 20 };
+        let tight_limits = RdsLimits { stream: 16 << 20, memory: 1 << 20 };
         assert!(matches!(read(&compressed_stream[..], tight_limits), Err(RdsError::TooLarge(_))));
     }
     // Each of many small items has four bytes in the stream and over fifty in memory.
     let nulls = [&[19, 250_000][..], &vec![NULL; 250_000]].concat();
-    let tight_limits = Limits { stream: 16 << 20, memory: 4 << 20 };
+    let tight_limits = RdsLimits { stream: 16 << 20, memory: 4 << 20 };
     assert!(matches!(read(&stream(&nulls)[..], tight_limits), Err(RdsError::TooLarge(_))));
     // The length of a list that is larger than the rest of the stream.
     let long_list = stream(&[19, 200_000]);
@@ -262,7 +262,7 @@ fn compact_forms_are_expanded_within_the_limits() {
     assert_eq!(real_sequence.data, Data::Real(vec![0.5, 1.5]));
     for class in ["compact_intseq", "compact_realseq"] {
         let bomb = altrep_item(class, &reals(&[2_147_483_647.0, 1.0, 1.0]));
-        assert!(matches!(read(&bomb[..], Limits::INDEX), Err(RdsError::TooLarge(_))));
+        assert!(matches!(read(&bomb[..], RdsLimits::INDEX), Err(RdsError::TooLarge(_))));
         for state in [
             &[f64::NAN, 1.0, 1.0][..],
             &[-1.0, 1.0, 1.0],

@@ -5,7 +5,7 @@ use rstudio_pm::db::invariants;
 use rstudio_pm::edit::curated::{self, Update, UpdateRequest, snapshot};
 use rstudio_pm::edit::curation::Input;
 use rstudio_pm::edit::{self, OnExisting, RemoveScope};
-use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::model::kind::SourceKind;
 use rstudio_pm::pypi::PageReads;
 use rstudio_pm::r::layout::IndexFormat;
 use rstudio_pm::serve::document::DocumentRequest;

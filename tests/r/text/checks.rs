@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::index::file_name;
 use crate::support::{data, rscript};
-use rstudio_pm::r::archive::{self, Limits};
+use rstudio_pm::r::archive::{self, ArchiveLimits};
 use rstudio_pm::r::description::check::ServedRecord;
 use rstudio_pm::r::description::{Description, check};
 use rstudio_pm::r::rds::matrix::matrix;
@@ -441,7 +441,7 @@ fn encodings_are_known_as_to_r() {
 fn no_real_package_and_no_real_record_is_refused() {
     for path in data::tarballs() {
         let bytes = std::fs::read(&path).expect("a tarball");
-        let identity = archive::read_identity(&bytes[..], None, Limits::default()).expect("a release");
+        let identity = archive::read_identity(&bytes[..], None, ArchiveLimits::default()).expect("a release");
         check::check(&identity.description_raw).unwrap_or_else(|e| panic!("{}: {e}", file_name(&path)));
     }
     for file in ["cran-mirror/src/contrib/PACKAGES", "cran-index-full/PACKAGES.gz"] {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use crate::support::{data, rscript};
-use rstudio_pm::r::closure::{DependencyIndex, Kinds, Root};
+use rstudio_pm::r::closure::{ClosureRoot, DependencyIndex, Kinds};
 use rstudio_pm::r::description::Description;
 use rstudio_pm::r::{name, packages};
 
@@ -72,7 +72,7 @@ fn closures_of_random_packages_of_the_full_index_are_those_of_r() {
         let [root, strong, most] = line.split('|').collect::<Vec<_>>()[..] else { panic!("{line}") };
         let [strong, most] = [strong, most].map(|list| dependencies(list, root));
         for (kinds, expected) in [(Kinds::STRONG, &strong), (Kinds::MOST, &most)] {
-            let closure = index.closure(&[Root { name: root, kinds }], Kinds::STRONG);
+            let closure = index.closure(&[ClosureRoot { name: root, kinds }], Kinds::STRONG);
             let members = closure.members.iter().map(|member| member.name);
             let missing = closure.missing.iter().map(|missing| missing.name);
             let names: BTreeSet<&str> = members.chain(missing).filter(|name| *name != root).collect();
@@ -86,7 +86,8 @@ fn closures_of_random_packages_of_the_full_index_are_those_of_r() {
     assert!(largest > Some(100) && larger > ROOTS / 4, "the closures are too small: {largest:?}, {larger}");
 
     // The closure of all of them consists of the closures of each.
-    let roots: Vec<Root<'_>> = all.keys().map(|name| Root { name, kinds: Kinds::MOST }).collect();
+    let roots: Vec<ClosureRoot<'_>> =
+        all.keys().map(|name| ClosureRoot { name, kinds: Kinds::MOST }).collect();
     let closure = index.closure(&roots, Kinds::STRONG);
     let members = closure.members.iter().map(|member| member.name);
     let names: BTreeSet<&str> = members.chain(closure.missing.iter().map(|missing| missing.name)).collect();

@@ -2,7 +2,7 @@
 
 use super::index::file_name;
 use crate::support::{data, rscript};
-use rstudio_pm::r::archive::{self, Limits};
+use rstudio_pm::r::archive::{self, ArchiveLimits};
 use rstudio_pm::r::description::Description;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -23,7 +23,7 @@ fn every_real_description_is_read_as_r_reads_it() {
     let mut descriptions = BTreeMap::new();
     for path in data::tarballs() {
         let bytes = std::fs::read(&path).expect("a tarball");
-        let identity = archive::read_identity(&bytes[..], None, Limits::default()).expect("a release");
+        let identity = archive::read_identity(&bytes[..], None, ArchiveLimits::default()).expect("a release");
         descriptions.insert(file_name(&path), identity.description_raw);
     }
     // The real packages are UTF-8 or ASCII; the following have older encodings.

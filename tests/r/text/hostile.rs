@@ -3,13 +3,13 @@
 use super::tar::{Tar, description, gz, header, set_checksum, source};
 use crate::support::data;
 use rstudio_pm::r::archive::{
-    ArchiveError, Limits, Members, PackageArchive, ReadExtent, read, read_identity, read_up_to,
+    ArchiveError, ArchiveLimits, Members, PackageArchive, ReadExtent, read, read_identity, read_up_to,
 };
 use rstudio_pm::r::name::SourceFileName;
 use std::io::Write;
 
 fn check(bytes: &[u8]) -> Result<PackageArchive, ArchiveError> {
-    read(bytes, None, Limits::default())
+    read(bytes, None, ArchiveLimits::default())
 }
 
 /// A valid package, to which the tests add members.
@@ -46,7 +46,7 @@ fn a_plain_package_is_read_with_all_its_details() {
     let bytes =
         source("a1", "1.0-2", &[("src/x.c", b"int x;\n"), ("README", b"no"), ("readme.md", b"# yes\n")]);
     let file = SourceFileName::parse("a1_1.0-2.tar.gz").expect("a name");
-    let archive = read(&bytes[..], Some(file), Limits::default()).expect("a package");
+    let archive = read(&bytes[..], Some(file), ArchiveLimits::default()).expect("a package");
     assert_eq!((archive.package(), archive.version()), ("a1", "1.0-2"));
     assert!(archive.needs_compilation && archive.built.is_none());
     assert_eq!(archive.readme, Some(("readme.md".to_owned(), b"# yes\n".to_vec())));
@@ -141,7 +141,7 @@ fn a_prefix_that_only_some_programs_read_is_refused() {
         }
         // An archived release cannot be corrected.
         let archived = base().raw(header, b"").gz();
-        read_identity(&archived[..], None, Limits::default()).expect("a release");
+        read_identity(&archived[..], None, ArchiveLimits::default()).expect("a release");
     }
     for magic in [b"ustar\x0000", b"ustar  \0", b"\0\0\0\0\0\0\0\0"] {
         check(&base().raw(member(magic, b""), b"").gz()).expect("no prefix");
@@ -151,7 +151,7 @@ fn a_prefix_that_only_some_programs_read_is_refused() {
 
 #[test]
 fn bytes_after_the_end_of_an_uploaded_archive_are_refused() {
-    let upload = |bytes: &[u8]| read_up_to(ReadExtent::Upload, bytes, None, Limits::default());
+    let upload = |bytes: &[u8]| read_up_to(ReadExtent::Upload, bytes, None, ArchiveLimits::default());
     let (end, hidden) = (base().end(), Tar::default().file("a1/hidden", b"x").end());
     let one_zero_block = [&base().0[..], &[0; 512], &hidden].concat();
     for bytes in [
@@ -271,7 +271,7 @@ fn names_and_versions_must_agree_and_be_valid() {
     let bytes = base().gz();
     for name in ["b2_1.0.tar.gz", "a1_1.1.tar.gz", "a1_1-0.tar.gz"] {
         let file = SourceFileName::parse(name).expect("a name");
-        let result = read(&bytes[..], Some(file), Limits::default());
+        let result = read(&bytes[..], Some(file), ArchiveLimits::default());
         assert!(matches!(result, Err(ArchiveError::OtherFileName { .. })), "{name}");
     }
 }
@@ -352,7 +352,8 @@ fn headers_with_false_sizes_are_refused() {
 
 #[test]
 fn size_members_and_description_are_limited() {
-    let limits = Limits { inflated: 1 << 20, members: 3, description: 1000, ..Limits::default() };
+    let limits =
+        ArchiveLimits { inflated: 1 << 20, members: 3, description: 1000, ..ArchiveLimits::default() };
     let read_limited = |bytes: Vec<u8>| read(&bytes[..], None, limits);
     let result = read_limited(base().file("a1/x", &vec![1; 2 << 20]).gz());
     assert!(matches!(result, Err(ArchiveError::TooLarge { .. })));
@@ -373,26 +374,29 @@ fn a_decompression_bomb_is_refused_early() {
     }
     let bomb = encoder.finish().expect("writing to a Vec does not fail");
     assert_refused!(bomb, ArchiveError::Bomb { .. });
-    assert!(matches!(read_identity(&bomb[..], None, Limits::default()), Err(ArchiveError::Bomb { .. })));
+    assert!(matches!(
+        read_identity(&bomb[..], None, ArchiveLimits::default()),
+        Err(ArchiveError::Bomb { .. })
+    ));
 }
 
 #[test]
 fn an_archived_release_is_identified_despite_faults_that_a_new_one_must_not_have() {
     let odd_archive = base().member(b'0', b"a1/\xff", b"", b"").gz();
     let file = SourceFileName::parse_archived("a1_1-0.tar.gz").expect("a name");
-    let identity = read_identity(&odd_archive[..], Some(file), Limits::default()).expect("a release");
+    let identity = read_identity(&odd_archive[..], Some(file), ArchiveLimits::default()).expect("a release");
     assert_eq!((identity.name.as_str(), identity.version.as_str()), ("a1", "1.0"));
     let bundle =
         Tar::default().file("VR/DESCRIPTION", b"Bundle: VR\nVersion: 7.2-49\nContains: MASS nnet\n").gz();
-    assert_eq!(read_identity(&bundle[..], None, Limits::default()).expect("a bundle").name, "VR");
+    assert_eq!(read_identity(&bundle[..], None, ArchiveLimits::default()).expect("a bundle").name, "VR");
     let other_file = SourceFileName::parse("b2_1.0.tar.gz").expect("a name");
-    let result = read_identity(&odd_archive[..], Some(other_file), Limits::default());
+    let result = read_identity(&odd_archive[..], Some(other_file), ArchiveLimits::default());
     assert!(matches!(result, Err(ArchiveError::OtherFileName { .. })));
     let mut damaged_archive = odd_archive.clone();
     let offset = damaged_archive.len() - 6;
     damaged_archive[offset] ^= 1;
     assert!(matches!(
-        read_identity(&damaged_archive[..], None, Limits::default()),
+        read_identity(&damaged_archive[..], None, ArchiveLimits::default()),
         Err(ArchiveError::Damaged(_))
     ));
 }
@@ -407,7 +411,7 @@ fn a_real_package_cut_at_any_offset_is_refused_and_never_panics() {
         assert!(check(&bytes[..length]).is_err(), "cut at {length}");
     }
     for length in (0..bytes.len()).step_by(11) {
-        assert!(read_identity(&bytes[..length], None, Limits::default()).is_err(), "cut at {length}");
+        assert!(read_identity(&bytes[..length], None, ArchiveLimits::default()).is_err(), "cut at {length}");
     }
 }
 
@@ -441,7 +445,7 @@ fn a_tar_with_any_header_byte_changed_never_panics() {
 #[test]
 fn members_are_read_in_order_with_their_contents() {
     let bytes = base().file("a1/x", b"contents").gz();
-    let mut members = Members::new(&bytes[..], Limits::default()).expect("an archive");
+    let mut members = Members::new(&bytes[..], ArchiveLimits::default()).expect("an archive");
     let mut names = Vec::new();
     while let Some(member) = members.advance().expect("a member") {
         names
@@ -463,7 +467,7 @@ fn metadata_is_read_without_the_rest_of_the_archive_if_it_is_complete() {
         tar.file("a1/src/x.c", &incompressible).file("a1/readme.md", b"# two\n").gz()
     };
     let details = |bytes: &[u8], extent| {
-        let package = read_up_to(extent, bytes, None, Limits::default())?;
+        let package = read_up_to(extent, bytes, None, ArchiveLimits::default())?;
         Ok::<_, ArchiveError>((package.description, package.needs_compilation, package.readme))
     };
     let complete_archive = build("NeedsCompilation: yes\n", "a1/README.md");

@@ -3,7 +3,7 @@
 use crate::support::{data, rscript};
 use md5::{Digest, Md5};
 use rstudio_pm::model::digest;
-use rstudio_pm::r::archive::{self, Limits};
+use rstudio_pm::r::archive::{self, ArchiveLimits};
 use rstudio_pm::r::name::SourceFileName;
 use rstudio_pm::r::{description, packages};
 use std::path::Path;
@@ -21,7 +21,7 @@ fn records_of_real_packages_are_those_of_write_packages() {
         std::os::unix::fs::symlink(&path, folder.path().join(&name)).expect("a link");
         let bytes = std::fs::read(&path).expect("a tarball");
         let file = SourceFileName::parse(&name).expect("a file name");
-        let archive = archive::read(&bytes[..], Some(file), Limits::default())
+        let archive = archive::read(&bytes[..], Some(file), ArchiveLimits::default())
             .unwrap_or_else(|e| panic!("{name}: {e}"));
         archive.require_source().expect("a source package");
         let md5 = digest::Md5(Md5::digest(&bytes).into());

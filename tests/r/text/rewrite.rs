@@ -4,11 +4,11 @@ use super::hostile::pax;
 use super::index::file_name;
 use super::tar::{Tar, description, gz, header, source};
 use crate::support::{data, rscript};
-use rstudio_pm::r::archive::{self, Limits, Members, PackageArchive};
+use rstudio_pm::r::archive::{self, ArchiveLimits, Members, PackageArchive};
 use rstudio_pm::r::rewrite::{self, Options, RewriteError};
 
 fn read(bytes: &[u8]) -> PackageArchive {
-    archive::read(bytes, None, Limits::default()).expect("a package")
+    archive::read(bytes, None, ArchiveLimits::default()).expect("a package")
 }
 
 fn rewrite_package(bytes: &[u8], options: Options) -> Vec<u8> {
@@ -18,7 +18,7 @@ fn rewrite_package(bytes: &[u8], options: Options) -> Vec<u8> {
 /// Raw name and contents of every member.
 fn members(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut all_members = Vec::new();
-    let mut members = Members::new(bytes, Limits::default()).expect("an archive");
+    let mut members = Members::new(bytes, ArchiveLimits::default()).expect("an archive");
     while let Some(member) = members.advance().expect("a member") {
         let contents = members.contents(&member, 1 << 30).expect("contents");
         all_members.push((String::from_utf8_lossy(&member.name).into_owned(), contents));

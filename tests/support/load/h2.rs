@@ -5,7 +5,7 @@ use std::time::Instant;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rstudio_pm::model::error_chain::error_chain;
+use rstudio_pm::model::errors::error_chain;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::client::TlsStream;

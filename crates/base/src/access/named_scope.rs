@@ -34,10 +34,8 @@ pub enum Names {
     Only(Vec<String>),
 }
 
-/// A text that is not a scope with its objects.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadNamedScope {
-    /// The word does not name a scope.
     #[error(transparent)]
     Word(#[from] UnknownWord),
     #[error("the scope {0} needs its objects: {0}:name, several names separated by commas, or {0}:* for all")]

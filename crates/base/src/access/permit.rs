@@ -14,7 +14,6 @@ pub enum Actor<'a> {
     Socket,
 }
 
-/// The action of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Reads data that is open to everyone, or filters a list to the objects that the actor may read.
@@ -28,8 +27,7 @@ pub enum Action {
     /// Adds or removes packages of a source, or renames or deletes the source.
     WriteSource,
     CreateSource,
-    /// Uploads a file, or reads a build. Requires permission to change at least one source; the handler checks the
-    /// source of the upload or the build.
+    /// Uploads a file, or reads a build. Requires permission to change any source; the handler checks which.
     Upload,
     /// Plans, requests or approves promotions to a repository. For [`Object::Server`], requires permission for at
     /// least one repository; the handler checks the repository of the promotion.
@@ -45,7 +43,6 @@ pub enum Action {
     ControlProcess,
 }
 
-/// The object of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Object<'a> {
     /// The server, or several objects.
@@ -56,9 +53,7 @@ pub enum Object<'a> {
         authenticated: bool,
     },
     Source(&'a SourceObject),
-    /// A repository that does not exist.
     UnknownRepository,
-    /// A source that does not exist.
     UnknownSource,
 }
 
@@ -66,14 +61,12 @@ pub enum Object<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceObject {
     pub id: SourceId,
-    /// Whether everyone may read its packages: an open repository subscribes to it, or no authenticated repository
-    /// has ever subscribed to it.
+    /// Whether everyone may read its packages: an open repository subscribes to it, or no authenticated one ever did.
     pub open: bool,
     /// The authenticated repositories that subscribe to it.
     pub repositories: Vec<RepoId>,
 }
 
-/// The reason why an action is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The actor has no token.
@@ -85,9 +78,6 @@ pub enum Refusal {
 }
 
 /// Decides whether `actor` may do `action` with `object`.
-///
-/// # Errors
-/// The action is refused.
 pub fn permit(actor: Actor<'_>, action: Action, object: Object<'_>) -> Result<(), Refusal> {
     let grant = match actor {
         Actor::Socket => return Ok(()),

@@ -1,7 +1,6 @@
 //! Names of persons that look the same to a reader.
 
-/// Returns whether a character has no glyph, or changes the direction of the text: two names that differ in such
-/// characters look the same.
+/// Returns whether a character has no glyph, or changes the direction of text: names with and without it look the same.
 pub fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -12,9 +11,8 @@ pub fn is_invisible(c: char) -> bool {
             | '\u{110cd}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Returns whether two names are those of one person: equal without regard to case, to blanks at their ends, to invisible
-/// characters and to the encoding of characters (compatibility caseless match of Unicode, 3.13 D146). Letters of different
-/// scripts are different, even if they look the same.
+/// Returns whether two names are those of one person: equal but for case, blanks at their ends, invisible characters
+/// and encoding (compatibility caseless match of Unicode, 3.13 D146). Letters of different scripts differ.
 pub fn is_same(a: &str, b: &str) -> bool {
     let visible = |name: &str| name.chars().filter(|c| !is_invisible(*c)).collect::<String>();
     let (a, b) = (visible(a), visible(b));

@@ -147,27 +147,22 @@ impl Grant {
         self.scopes.iter().any(promotes)
     }
 
-    /// Returns whether the grant permits promotions to at least one repository.
     pub(super) fn promotes_any(&self) -> bool {
         self.scopes.iter().any(|scope| matches!(scope, Scope::ReposPromote(_) | Scope::GlobalAdmin))
     }
 
-    /// Returns whether the grant permits reading and testing block rules.
     pub(super) fn reads_blocklist(&self) -> bool {
         self.scopes.contains(&Scope::BlocklistRead) || self.changes_blocklist()
     }
 
-    /// Returns whether the grant permits changes of block rules.
     pub(super) fn changes_blocklist(&self) -> bool {
         self.scopes.contains(&Scope::BlocklistAdmin) || self.is_admin()
     }
 
-    /// Returns whether the grant permits reading and changing metadata.
     pub(super) fn manages_metadata(&self) -> bool {
         self.scopes.contains(&Scope::MetadataAdmin) || self.is_admin()
     }
 
-    /// Returns whether the grant permits changes of at least one source.
     pub(super) fn writes_any(&self) -> bool {
         self.scopes.iter().any(|scope| matches!(scope, Scope::SourcesWrite(_) | Scope::GlobalAdmin))
     }

@@ -25,9 +25,6 @@ const MAX_CONTACT: usize = 200;
 
 /// Checks an email address or a URL that a comment of the header `User-Agent` contains; returns it. The error is a clause
 /// that follows the value.
-///
-/// # Errors
-/// It is neither of them, or contains characters that a comment must not contain.
 pub fn contact(text: &str) -> Result<String, String> {
     let is_address = text.contains('@') || text.contains("://");
     // Parentheses delimit a comment, and a backslash begins a quoted character (RFC 9110 section 5.6.5).
@@ -41,8 +38,7 @@ pub fn contact(text: &str) -> Result<String, String> {
     ))
 }
 
-/// Checks a URL and returns it without a trailing slash. Errors are clauses that follow the value, and contain no
-/// secret.
+/// Checks a URL and returns it without a trailing slash. Errors follow the value, and contain no secret.
 pub(super) fn url(text: &str, purpose: UrlPurpose) -> Result<String, String> {
     let schemes: &[&str] = match purpose {
         UrlPurpose::Server | UrlPurpose::S3 | UrlPurpose::Web => &["http", "https"],

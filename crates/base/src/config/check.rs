@@ -3,16 +3,13 @@
 use super::Loaded;
 use super::problem::{ConfigError, Problem, ProblemCategory};
 
-/// One check and its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// The subject of the check.
     pub title: &'static str,
     pub verdict: Verdict,
     pub findings: Vec<String>,
 }
 
-/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Pass,

@@ -16,7 +16,6 @@ const MAX_LENGTH: u64 = 64 << 10;
 /// A client secret, and the form in which the file contains it.
 pub struct ClientSecret {
     pub text: Zeroizing<String>,
-    /// The form of the secret in the file.
     pub form: ValueForm,
 }
 
@@ -31,10 +30,6 @@ pub enum ClientSecretError {
     Empty,
 }
 
-/// Reads the client secret from a file.
-///
-/// # Errors
-/// The file cannot be read, is too long or empty.
 pub fn read(path: &Path, config: &Config) -> Result<ClientSecret, ClientSecretError> {
     let mut text = Zeroizing::new(String::new());
     std::fs::File::open(path)?.take(MAX_LENGTH + 1).read_to_string(&mut text)?;
@@ -47,9 +42,8 @@ pub fn read(path: &Path, config: &Config) -> Result<ClientSecret, ClientSecretEr
     parse(&text, keys).ok_or(ClientSecretError::Empty)
 }
 
-/// Returns the client secret in a text, without white space at its ends; `None` if there is none. `keys` are the
-/// encryption key and the previous one. A text that neither of them decrypts is plain text: providers issue secrets
-/// that look encrypted.
+/// Returns the trimmed client secret; `None` if empty. `keys` are the encryption key and the previous one. A text that
+/// neither decrypts is plain text: providers issue secrets that look encrypted.
 fn parse(text: &str, keys: [Option<&Key>; 2]) -> Option<ClientSecret> {
     let text = text.trim();
     if text.is_empty() {

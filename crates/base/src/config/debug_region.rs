@@ -65,9 +65,6 @@ impl DebugRegion {
     }
 
     /// Returns the region of a name, ignoring case.
-    ///
-    /// # Errors
-    /// Any other text; the message lists the names and the nearest one.
     pub fn parse(text: &str) -> Result<DebugRegion, String> {
         let name = value::choice(text, &DebugRegion::NAMES)?;
         let region = DebugRegion::ALL.into_iter().find(|region| region.as_str() == name);

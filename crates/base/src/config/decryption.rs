@@ -8,7 +8,6 @@ use super::problem::{Problem, ProblemCategory};
 use super::table::Effect;
 use crate::encryption::value::{decrypt, looks_encrypted};
 
-/// The keys of a server.
 pub(super) struct Keys<'a> {
     pub(super) current_key: Option<&'a EncryptionKey>,
     /// The key before the last rotation.
@@ -26,9 +25,8 @@ pub(super) fn mark_encrypted(settings: &mut Settings) {
     }
 }
 
-/// Replaces encrypted values with their plain text. Returns an error for each value that looks encrypted and
-/// cannot be decrypted, unless its property has no effect, and a warning for each value that is encrypted with the
-/// old key.
+/// Decrypts values. Returns an error for each one that looks encrypted and cannot be decrypted, unless its property has
+/// no effect, and a warning for each one that is encrypted with the old key.
 pub(super) fn decrypt_values(settings: &mut Settings, keys: &Keys<'_>) -> (Vec<Problem>, Vec<Problem>) {
     let (mut errors, mut warnings) = (Vec::new(), Vec::new());
     for setting in settings.iter_mut().filter(|setting| setting.property.kind.may_be_encrypted()) {

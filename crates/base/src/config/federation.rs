@@ -43,7 +43,6 @@ pub struct Federation {
     pub unique_id_claim: String,
     /// The claim with the name of the client.
     pub username_claim: String,
-    /// Lifetime of an issued token.
     pub token_lifetime: Duration,
     /// Whether the log has a line about each exchange.
     pub logging: bool,

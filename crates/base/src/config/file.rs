@@ -13,21 +13,17 @@ use super::lexer::MAX_LENGTH;
 use super::problem::{ConfigError, Origin};
 use super::reader::Reader;
 use super::validate::{Environment, MergedSettings, from_settings};
-use super::{Loaded, credentials, parse, value};
+use super::{Loaded, environment, parse, value};
 
 /// Default path of the configuration file.
 pub const DEFAULT_FILE: &str = "/etc/rstudio-pm/rstudio-pm.gcfg";
 
-/// Commands that make a new path of the configuration writable for the service: systemd generates its sandbox from the
-/// file.
+/// Commands after a change of paths: systemd generates the sandbox of the service from the file.
 pub const RESTART_COMMAND: &str = "systemctl restart rstudio-pm";
 
 /// Reads the file at `path` and the files that `PACKAGEMANAGER_…_FILE` names, parses it, applies the environment, and
 /// decrypts its encrypted values. `env` must have only the pairs of [`std::env::vars_os`] that are valid UTF-8;
 /// [`std::env::vars`] panics on others.
-///
-/// # Errors
-/// A file cannot be read, or the errors of [`parse`].
 pub fn load(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, ConfigError> {
     let (text, env) = read_inputs(path, env)?;
     let key_environment = KeyEnvironment::from_variables(&env);
@@ -57,9 +53,6 @@ pub fn load(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Res
 }
 
 /// Reads the configuration like [`load`], but does not decrypt values. For programs that use no encrypted values.
-///
-/// # Errors
-/// As [`load`].
 pub fn load_encrypted(
     path: &Path,
     env: impl IntoIterator<Item = (String, String)>,
@@ -71,14 +64,13 @@ pub fn load_encrypted(
 /// Names and values of environment variables.
 type Variables = Vec<(String, String)>;
 
-/// Returns the text of the configuration file, and the environment with the contents of the files that its
-/// variables name.
+/// Returns the text of the configuration file, and the environment with the secrets of its files.
 fn read_inputs(
     path: &Path,
     env: impl IntoIterator<Item = (String, String)>,
 ) -> Result<(Vec<u8>, Variables), ConfigError> {
     let text = read(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-    match credentials::read(env) {
+    match environment::read_secret_files(env) {
         (env, errors) if errors.is_empty() => Ok((text, env)),
         (_, errors) => Err(ConfigError::Invalid { errors, warnings: Vec::new() }),
     }

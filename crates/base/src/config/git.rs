@@ -26,7 +26,6 @@ pub struct Git {
     pub local_paths: Vec<String>,
     /// Hosts from which submodules may be fetched over HTTP, besides that of the repository.
     pub submodule_hosts: Vec<String>,
-    /// The treatment of the key of an unknown SSH host.
     pub host_keys: HostKeyPolicy,
     /// Library of packages that builds can use.
     pub r_library: Option<PathBuf>,

@@ -60,7 +60,6 @@ impl fmt::Display for EncryptionKey {
 pub enum KeyFileError {
     #[error("the encryption key {key_source} cannot be read: {source}{}", remedy(key_source, source))]
     Unreadable { key_source: KeySource, source: io::Error },
-    /// The text is not a key.
     #[error(
         "{key_source} is not an encryption key: {source}; restore it from a backup or copy it from another server"
     )]
@@ -154,9 +153,6 @@ fn read_text(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 }
 
 /// Reads the key in a file; `None` if there is no such file.
-///
-/// # Errors
-/// The file cannot be read, or is not a key.
 pub fn read(path: &Path) -> Result<Option<EncryptionKey>, KeyFileError> {
     KeyEnvironment { key: None, credentials: None }.find(path)
 }
@@ -189,9 +185,6 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Generates a random key.
-///
-/// # Errors
-/// The operating system provides no random numbers.
 pub fn random() -> io::Result<Key> {
     let mut bytes = Zeroizing::new([0; LENGTH]);
     SysRng.try_fill_bytes(&mut *bytes).map_err(io::Error::other)?;
@@ -199,9 +192,6 @@ pub fn random() -> io::Result<Key> {
 }
 
 /// Encrypts a value for the configuration.
-///
-/// # Errors
-/// The operating system provides no random numbers.
 pub fn encrypt(key: &Key, text: &str) -> io::Result<String> {
     let mut nonce = [0; NONCE_LENGTH];
     SysRng.try_fill_bytes(&mut nonce).map_err(io::Error::other)?;
@@ -218,18 +208,12 @@ pub fn create(path: &Path, key: &Key) -> io::Result<()> {
 }
 
 /// Creates or replaces the file of a key.
-///
-/// # Errors
-/// The error of the file system.
 pub fn replace(path: &Path, key: &Key) -> io::Result<()> {
     temporary_file(path, key)?.persist(path).map_err(|error| error.error)?;
     sync_directory(path)
 }
 
 /// Renames the file of a key, replacing another one.
-///
-/// # Errors
-/// The error of the file system.
 pub fn rename(source: &Path, target: &Path) -> io::Result<()> {
     fs::rename(source, target)?;
     sync_directory(target)

@@ -58,9 +58,6 @@ impl Logging {
 
 impl LogLevel {
     /// Parses `trace`, `debug`, `info`, `warn` or `error`, ignoring case.
-    ///
-    /// # Errors
-    /// Any other word; the message lists the known ones.
     pub fn parse(text: &str) -> Result<LogLevel, String> {
         value::choice(text, &["TRACE", "DEBUG", "INFO", "WARN", "ERROR"]).map(|word| match word {
             "TRACE" => LogLevel::Trace,

@@ -39,8 +39,8 @@ pub(super) fn plain_default(property: &Property, class: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::spelling::nearest;
-    use crate::model::storage_class::StorageClass;
+    use crate::config::problem::nearest;
+    use crate::model::kind::StorageClass;
 
     fn rows() -> impl Iterator<Item = (&'static Section, &'static Property)> {
         SECTIONS.iter().flat_map(|section| section.properties.iter().map(move |property| (section, property)))

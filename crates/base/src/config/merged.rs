@@ -3,9 +3,8 @@
 
 use super::lookup;
 use super::parsed_file::{Heading, ParsedFile};
-use super::problem::{Origin, Position, Problem, ProblemCategory};
+use super::problem::{Origin, Position, Problem, ProblemCategory, did_you_mean, nearest};
 use super::rows::SECTIONS;
-use super::spelling::{did_you_mean, nearest};
 use super::table::{Property, Section};
 
 /// One value and its origin.
@@ -15,14 +14,11 @@ pub struct Value {
     pub text: String,
     /// The position at which the value is set.
     pub origin: Origin,
-    /// Whether the value is or was encrypted.
     pub form: ValueForm,
 }
 
-/// Whether a value is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueForm {
-    /// The value is plain text.
     Plain,
     /// The value is encrypted and was not decrypted.
     Encrypted,
@@ -35,7 +31,6 @@ pub enum ValueForm {
 /// A property with its values.
 #[derive(Clone)]
 pub struct Setting {
-    /// The section of the property.
     pub section: &'static Section,
     pub sub: Option<String>,
     /// The property's row in the table.
@@ -83,8 +78,7 @@ pub(super) fn heading(section: &str, sub: Option<&str>) -> String {
 impl Settings {
     /// Returns the setting of a property, if it is set. Names are spelled as in the table.
     pub fn get(&self, section: &str, sub: Option<&str>, property: &str) -> Option<&Setting> {
-        // The embedded platform table has hundreds of settings of one section, so the most selective name is compared
-        // first.
+        // The most selective name first: the embedded platform table has hundreds of settings of one section.
         self.settings.iter().find(|setting| {
             setting.property.name == property
                 && setting.sub.as_deref() == sub
@@ -96,7 +90,6 @@ impl Settings {
         self.settings.iter()
     }
 
-    /// Iterates mutably over all settings.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Setting> {
         self.settings.iter_mut()
     }

@@ -2,7 +2,7 @@
 //!
 //! The three steps: [`parsed_file`] (sections and entries with their positions, from [`lexer`]), [`merged`]
 //! (repeated sections merged, overridden by [`environment`], each value with its origin), [`validate`] (a [`Config`]).
-//! One table ([`table`], its [`rows`]) defines the known names. Pure except for [`file`], [`credentials`],
+//! One table ([`table`], its [`rows`]) defines the known names. Pure except for [`file`], [`environment`],
 //! [`client_secret`] and [`key_file`]; uses only `model`, `encryption` and `access`.
 
 pub mod address;
@@ -11,20 +11,16 @@ pub mod backup_place;
 pub mod binaries;
 pub mod check;
 pub mod client_secret;
-mod credentials;
 pub mod database;
 mod debug_region;
 mod decryption;
-pub mod defaults;
 mod environment;
-mod example;
 pub mod federation;
 pub mod file;
 pub mod git;
 pub mod key_file;
 mod lexer;
 pub mod listen;
-mod locations;
 pub mod logging;
 mod lookup;
 pub mod merged;
@@ -39,17 +35,14 @@ pub mod pypi;
 mod reader;
 pub mod reference;
 pub mod reload;
-pub mod requirements;
 pub mod rows;
 pub mod server;
-mod spelling;
 pub mod storage;
 pub mod table;
 pub mod validate;
 mod value;
-pub mod vulnerabilities;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use address::without_userinfo;
@@ -67,21 +60,20 @@ pub use listen::{Http, HttpRedirect, Https, MinimumTls};
 pub use logging::{LogFormat, LogLevel, Logging};
 pub use merged::{Settings, ValueForm};
 pub use metrics::{Metrics, StorageAlerts, StorageAudit};
+pub use mirrors::Requirements;
+pub use mirrors::Vulnerabilities;
 pub use mirrors::{Bioconductor, Cran};
 pub use open_id_connect::{GroupScopes, OpenIdConnect};
 pub use pattern::Pattern;
 pub use platforms::Platforms;
 pub use problem::{ConfigError, Origin, Position, Problem, ProblemCategory};
 pub use pypi::{EarlierYanks, LocalPython, Pypi};
-pub use reload::{Change, Reload, reload};
-pub use requirements::Requirements;
+pub use reload::{PropertyChange, Reload, reload};
 pub use server::{AccessLogFormat, Proxy, Secret, Server};
 pub use storage::{ClassLocation, DirectoryLocation, S3Location, StorageConfig};
 pub use validate::{parse, parse_valid_part};
 pub use value::{Listen, LogDestination};
-pub use vulnerabilities::Vulnerabilities;
 
-/// A valid configuration with its settings and warnings.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     pub config: Arc<Config>,
@@ -128,4 +120,50 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// The encryption key, if there is one.
     pub encryption_key: Option<Arc<EncryptionKey>>,
+}
+
+impl Config {
+    /// Returns a valid configuration for tests and examples: every path is below `dir` (absolute; nothing is created), HTTP and
+    /// metrics on loopback ports that the system chooses, and `additions` (gcfg text, may be empty) appended.
+    pub fn example(dir: &Path, additions: &str) -> Result<Loaded, ConfigError> {
+        parse("example.gcfg", format!("{}{additions}", Config::example_text(dir)).as_bytes(), [])
+    }
+
+    /// Returns the text of [`Config::example`], to be written to a file.
+    pub fn example_text(dir: &Path) -> String {
+        let location = |name: &str| {
+            let path = dir.join(name).to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"");
+            format!("\"{path}\"")
+        };
+        format!(
+            "[Server]\nDataDir = {}\nTempDir = {}\nAccessLog = {}\nSockFileDir = {}\n\
+             [HTTP]\nListen = 127.0.0.1:0\n[Metrics]\nListen = 127.0.0.1:0\n\
+             [Logging]\nSystemLog = {}\n",
+            location("data"),
+            location("tmp"),
+            location("log/access.log"),
+            location("run"),
+            location("log/server.log"),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_paths_are_below_the_directory_and_lines_can_be_added() {
+        let dir = Path::new("/a \"b\" ; c");
+        let loaded = Config::example(dir, "[CRAN]\nURL = file:///m\n").expect("valid");
+        let config = &loaded.config;
+        assert_eq!(loaded.warnings, []);
+        for path in
+            [&config.server.data_dir, &config.server.temp_dir, &config.server.access_log, &config.sqlite.dir]
+        {
+            assert!(path.starts_with(dir), "{}", path.display());
+        }
+        assert_eq!(config.cran.url, "file:///m");
+        assert!(Config::example(dir, "[HTTP]\nListen = x\n").is_err());
+    }
 }

@@ -56,7 +56,6 @@ pub struct OpenIdConnect {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupScopes {
     pub group: String,
-    /// The scopes of its members.
     pub scopes: Vec<NamedScope>,
 }
 
@@ -130,8 +129,7 @@ impl OpenIdConnect {
     }
 }
 
-/// Checks `Server.Address`: the provider redirects browsers to a registered address, and browsers send the
-/// session only over TLS.
+/// Checks `Server.Address`: the provider redirects to it, and browsers send the session only over TLS.
 fn check_address(reader: &mut Reader<'_>, address: Option<&str>) {
     let message = match address {
         None => {

@@ -1,5 +1,4 @@
-//! The first of the three forms of a configuration: sections and entries as written in the file, before any lookup
-//! of names.
+//! The first of the three forms of a configuration: sections and entries as written, before any lookup.
 
 use std::sync::Arc;
 

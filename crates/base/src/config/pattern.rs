@@ -1,5 +1,4 @@
-//! Regular expressions in the configuration. An expression matches whole texts only, in a time that is linear in the
-//! length of the text.
+//! Regular expressions in the configuration, which match whole texts in a time linear in their length.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! Problems of a configuration: errors and warnings, each with its position, property and remedy.
+//! Problems of a configuration: errors and warnings, each with its position, property and remedy, such as a known name for
+//! a misspelled one.
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
@@ -50,11 +51,9 @@ pub enum ProblemCategory {
 
 /// A problem: an error in [`ConfigError::Invalid`], otherwise a warning of [`super::Loaded`].
 ///
-/// It is displayed as one line: position, section, property, offending value (secrets as `***`), reason and
-/// remedy.
+/// Displayed as one line: position, section, property, value (secrets as `***`), reason and remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The part of `check-config` that reports the problem.
     pub category: ProblemCategory,
     /// The origin of the value, or of the name if that is wrong.
     pub origin: Origin,
@@ -92,7 +91,6 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The reasons why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("cannot read the configuration file {}: {source}; {}", path.display(), remedy(path, source))]
@@ -147,4 +145,22 @@ pub(super) fn permission_remedy(path: &Path) -> String {
 
 fn lines(errors: &[Problem]) -> String {
     errors.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Formats the question `did you mean X?`.
+pub(super) fn did_you_mean(name: &str) -> String {
+    format!("did you mean `{name}`?")
+}
+
+/// Returns the known name with the smallest edit distance to `name`, if it is similar enough.
+pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let name = name.to_ascii_lowercase();
+    // The comparison is quadratic, and no known name is that long.
+    if name.len() > 64 {
+        return None;
+    }
+    let distance = |candidate: &str| strsim::damerau_levenshtein(&name, &candidate.to_ascii_lowercase());
+    let (distance, nearest_name) =
+        candidates.map(|candidate| (distance(candidate), candidate)).min_by_key(|(distance, _)| *distance)?;
+    (distance <= 1 + nearest_name.len() / 4).then_some(nearest_name)
 }

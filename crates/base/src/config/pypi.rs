@@ -9,8 +9,7 @@ use super::value;
 
 #[derive(Clone)]
 pub struct Pypi {
-    /// `https://`, `http://` or `file:///` of an index, with or without `/simple`, no trailing slash; may contain user
-    /// and password.
+    /// `https://`, `http://` or `file:///` of an index, without trailing slash; may contain user and password.
     pub url: String,
     /// Hosts, with a port or without, that files may come from besides that of `url` and PyPI's file host.
     pub file_hosts: Vec<String>,

@@ -17,8 +17,7 @@ impl<'a> Reader<'a> {
         Reader { settings, errors: Vec::new(), warnings: Vec::new() }
     }
 
-    /// Checks the type of every value that is set. A wrong value of a property without effect is only a
-    /// warning.
+    /// Checks the type of every value that is set; only a warning for a property without effect.
     pub(super) fn check_all(&mut self) {
         for setting in self.settings.iter() {
             let property = setting.property;
@@ -201,8 +200,7 @@ fn row(section: &str, name: &str) -> &'static Property {
     property.expect("the property is in the table")
 }
 
-/// Checks an empty value, which means unset. It is valid only for a property without a default, or whose type
-/// gives an empty value a meaning.
+/// Checks an empty value, which means unset. A property with a default allows it only if its type gives it a meaning.
 fn check_empty(property: &Property) -> Result<(), String> {
     let default = lookup::plain_default(property, "<class>");
     let can_be_empty = matches!(property.kind, Kind::Listen | Kind::Text | Kind::Network | Kind::Host);

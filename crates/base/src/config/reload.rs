@@ -8,25 +8,21 @@ use super::table::{Effect, Property, Section};
 use super::validate::{self, Environment};
 use super::{ConfigError, Loaded};
 
-/// The result of a reload.
 #[derive(Clone, Debug)]
 pub struct Reload {
-    /// The new configuration: the running settings with the new values of [`Reload::applied`], and the warnings of the
-    /// file.
+    /// The running settings with the new values of [`Reload::applied`], and the warnings of the file.
     pub loaded: Loaded,
     /// Properties whose new value applies now.
-    pub applied: Vec<Change>,
-    /// Properties that are no longer set: they keep their old value (`from`) until a restart, after which they have the
-    /// default (`to`).
-    pub ignored: Vec<Change>,
+    pub applied: Vec<PropertyChange>,
+    /// Properties that are no longer set: until a restart they keep `from`, then the default `to` applies.
+    pub ignored: Vec<PropertyChange>,
     /// Properties that changed in the file and need a restart.
-    pub restart: Vec<Change>,
+    pub restart: Vec<PropertyChange>,
 }
 
-/// A changed property, safe to print: secrets are `***`, URLs lack user and password, several values are separated by
-/// `, `.
+/// A changed property, safe to print: secrets are `***`, URLs lack user and password; values are joined by `, `.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct PropertyChange {
     /// `CRAN.URL`, `FileStorage.cache.Location`.
     pub property: String,
     /// The previous value, set or default; may be empty.
@@ -41,7 +37,7 @@ impl Reload {
         self.applied.is_empty() && self.ignored.is_empty() && self.restart.is_empty()
     }
 
-    /// Returns whether a change of the property is applied. `property` has the form of [`Change::property`].
+    /// Returns whether a change of the property is applied. `property` has the form of [`PropertyChange::property`].
     pub fn applies(&self, property: &str) -> bool {
         self.applied.iter().any(|change| change.property == property)
     }
@@ -84,7 +80,7 @@ fn find<'a>(settings: &'a Settings, setting: &Setting) -> Option<&'a Setting> {
     settings.get(setting.section.name, setting.sub.as_deref(), setting.property.name)
 }
 
-fn change(current: &Settings, file: &Settings, setting: &Setting) -> Option<Change> {
+fn change(current: &Settings, file: &Settings, setting: &Setting) -> Option<PropertyChange> {
     let (section, sub, property) = (setting.section, setting.sub.as_deref(), setting.property);
     let (old_values, new_values) =
         (current.effective_values(section, sub, property), file.effective_values(section, sub, property));
@@ -92,7 +88,7 @@ fn change(current: &Settings, file: &Settings, setting: &Setting) -> Option<Chan
         let text: Vec<String> = values.iter().map(|value| printable(property, value)).collect();
         text.join(", ")
     };
-    (old_values != new_values).then(|| Change {
+    (old_values != new_values).then(|| PropertyChange {
         property: name(section, sub, property),
         from: text(&old_values),
         to: text(&new_values),
@@ -126,7 +122,7 @@ mod tests {
         reload(&loaded(running), &loaded(file)).expect("no contradiction")
     }
 
-    fn lines(changes: &[Change]) -> Vec<String> {
+    fn lines(changes: &[PropertyChange]) -> Vec<String> {
         changes.iter().map(|c| format!("{}: {} -> {}", c.property, c.from, c.to)).collect()
     }
 

@@ -39,8 +39,7 @@ pub struct Server {
     pub package_rewrite_compression_level: u32,
     /// Write buffer for local packages in bytes, default 32 KB.
     pub package_rewrite_buffer_size: usize,
-    /// Whether clients may detect content types from the bytes; if false (the default), `X-Content-Type-Options:
-    /// nosniff` is sent.
+    /// Whether clients may detect content types; if false (the default), `X-Content-Type-Options: nosniff` is sent.
     pub content_type_sniffing: bool,
     /// Whether names of local and git sources are guarded from their first upload on.
     pub automatic_name_guard: bool,

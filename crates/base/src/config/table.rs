@@ -6,12 +6,10 @@
 
 use super::address::{self, UrlPurpose};
 use super::backup_place::BackupPlace;
-use super::binaries;
-use super::spelling::{did_you_mean, nearest};
-use super::value;
-use crate::model::storage_class::StorageClass;
+use super::problem::{did_you_mean, nearest};
+use super::{binaries, value};
+use crate::model::kind::StorageClass;
 
-/// A section of the file.
 #[derive(Debug)]
 pub struct Section {
     /// The name as documented; matched case-insensitively.

@@ -1,5 +1,4 @@
-//! The third of the three forms of a configuration: validates merged settings and returns a [`Config`], or all
-//! errors.
+//! The last of the three forms of a configuration: validates merged settings to a [`Config`], or all errors.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use super::reader::Reader;
 use super::{
     Authentication, Bioconductor, Bootstrap, Config, Cran, Database, Federation, Git, Loaded, LocalPython,
     Logging, Metrics, OpenIdConnect, Platforms, Postgres, Proxy, Pypi, Requirements, Server, Sqlite,
-    StorageAlerts, StorageAudit, StorageConfig, Vulnerabilities, decryption, environment, listen, locations,
+    StorageAlerts, StorageAudit, StorageConfig, Vulnerabilities, decryption, environment, listen, storage,
 };
 
 /// Parses `text` (`name` is used in messages), applies the environment and validates the result. Encrypted values stay
@@ -73,8 +72,7 @@ pub(super) fn from_settings(
 ) -> Result<Loaded, ConfigError> {
     let mut reader = Reader::new(&settings);
     reader.check_all();
-    // The meaning of an invalid line is unknown, so errors about missing or contradictory settings may be wrong and are
-    // omitted.
+    // After an invalid line, errors about missing or contradictory settings may be wrong and are omitted.
     let is_complete = errors.is_empty();
     errors.append(&mut reader.errors);
     let config = config(&mut reader, environment);
@@ -110,8 +108,8 @@ fn config(reader: &mut Reader<'_>, environment: Environment) -> Config {
     let open_id_connect = OpenIdConnect::read(reader, server.address.as_deref());
     Config {
         storage: StorageConfig {
-            locations: locations::read(reader),
-            backups: locations::backup_connection(reader),
+            locations: storage::read(reader),
+            backups: storage::backup_connection(reader),
             spool_dir: server.temp_dir.clone(),
         },
         server,
@@ -153,7 +151,7 @@ mod tests {
         AccessLogFormat, ClassLocation, Listen, LogDestination, LogFormat, LogLevel, MinimumTls,
         ProblemCategory, Provider, S3Location,
     };
-    use crate::model::storage_class::StorageClass;
+    use crate::model::kind::StorageClass;
     use proptest::prelude::*;
 
     fn parse_valid(text: &str) -> Loaded {

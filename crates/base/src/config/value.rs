@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::spelling::nearest;
+use super::problem::nearest;
 use crate::model::time::crontab;
 
 /// An address to listen on: `:4242` (every address, IPv6 and IPv4) or `host:port`.
@@ -30,7 +30,6 @@ impl std::fmt::Display for Listen {
     }
 }
 
-/// A destination of the server log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogDestination {
     Stdout,
@@ -134,8 +133,7 @@ fn scale(number: &str, unit: u128) -> Option<u128> {
     Some(whole.saturating_mul(unit).saturating_add(part * unit / 10_u128.pow(power)))
 }
 
-/// Parses a size and returns bytes: `32KB`, `1.5M`, `2 GiB`, `512`. All units are powers of 1024, with or without `i`
-/// and `B`.
+/// Parses a size in bytes: `32KB`, `1.5M`, `2 GiB`, `512`. Units are powers of 1024, with or without `i` and `B`.
 pub(super) fn size(text: &str, min: u64, max: u64) -> Result<u64, String> {
     let invalid = || "is not a size; write for example 512, 32KB or 2MB (1 KB is 1024 bytes)".to_owned();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());

@@ -95,9 +95,6 @@ impl PublicKey {
     }
 
     /// Checks that the owner of the key signed a statement.
-    ///
-    /// # Errors
-    /// The signature differs.
     pub fn verify(&self, statement: Statement<'_>, signature: &[u8]) -> Result<(), BootstrapError> {
         let signature = Signature::try_from(signature).map_err(|_| BootstrapError::Signature)?;
         VerifyingKey::<Sha256>::new(self.0.clone())
@@ -106,9 +103,6 @@ impl PublicKey {
     }
 
     /// Encrypts a text of at most 190 bytes for the owner of the key.
-    ///
-    /// # Errors
-    /// The text is too long.
     pub fn encrypt(&self, text: &str) -> Result<Vec<u8>, BootstrapError> {
         self.0
             .encrypt(&mut SysRng, Oaep::<Sha256>::new(), text.as_bytes())
@@ -118,9 +112,6 @@ impl PublicKey {
 
 impl PrivateKey {
     /// Generates a key.
-    ///
-    /// # Errors
-    /// The generation fails.
     pub fn generate() -> Result<PrivateKey, BootstrapError> {
         rsa::PrivateKey::new(&mut SysRng, BITS).map(PrivateKey).map_err(|_| BootstrapError::Generation)
     }
@@ -137,9 +128,6 @@ impl PrivateKey {
     }
 
     /// Returns the PEM texts of the private and the public key.
-    ///
-    /// # Errors
-    /// The key cannot be written.
     pub fn texts(&self) -> Result<(Zeroizing<String>, String), BootstrapError> {
         let private = self.0.to_pkcs8_pem(LineEnding::LF).map_err(|_| BootstrapError::PrivateKey)?;
         let public = self.0.to_public_key().to_public_key_pem(LineEnding::LF);
@@ -147,9 +135,6 @@ impl PrivateKey {
     }
 
     /// Signs a statement.
-    ///
-    /// # Errors
-    /// The key is too short.
     pub fn sign(&self, statement: Statement<'_>) -> Result<Vec<u8>, BootstrapError> {
         let key = SigningKey::<Sha256>::new(self.0.clone());
         let signature = key.try_sign_with_rng(&mut SysRng, &statement.message());
@@ -157,9 +142,6 @@ impl PrivateKey {
     }
 
     /// Decrypts the response of the server.
-    ///
-    /// # Errors
-    /// The response is encrypted for another key.
     pub fn decrypt(&self, bytes: &[u8]) -> Result<Zeroizing<String>, BootstrapError> {
         let text = self.0.decrypt_blinded(&mut SysRng, Oaep::<Sha256>::new(), bytes);
         let text = text.map_err(|_| BootstrapError::Encryption)?;

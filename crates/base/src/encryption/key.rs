@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::model::digest;
-use crate::model::fingerprint::Fingerprint;
+use crate::model::digest::Fingerprint;
 
 /// Length of a key in bytes.
 pub const LENGTH: usize = 512;
@@ -38,9 +38,6 @@ impl Key {
     }
 
     /// Parses the text of a key file. White space is ignored.
-    ///
-    /// # Errors
-    /// The text is not a key.
     pub fn parse(text: &[u8]) -> Result<Key, KeyError> {
         let digits = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace());
         let text: Zeroizing<Vec<u8>> = Zeroizing::new(digits.collect());

@@ -1,5 +1,4 @@
-//! Encrypted values: base64 of a nonce and NaCl's secretbox. Values of AES-256-GCM can be decrypted, but are not
-//! created.
+//! Encrypted values: base64 of a nonce and NaCl's secretbox. Those of AES-256-GCM can only be decrypted.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -56,9 +55,8 @@ fn open_aes(key: &Key, bytes: &[u8]) -> Option<Vec<u8>> {
     Some(ciphertext)
 }
 
-/// Returns true for a text in the form that [`encrypt`] returns, even if it is truncated or changed. A long random
-/// password can have this form; words and hexadecimal digits cannot, because the text must contain upper-case
-/// letters, lower-case letters and other characters.
+/// Returns true for a text in the form of [`encrypt`], even if truncated or changed. Long random passwords can have it;
+/// words and hexadecimal digits cannot: it needs upper-case and lower-case letters, and other characters.
 pub fn looks_encrypted(text: &str) -> bool {
     let digits = text.trim_end_matches('=');
     let has = |predicate: fn(&u8) -> bool| digits.as_bytes().iter().any(predicate);

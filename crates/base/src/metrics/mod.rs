@@ -4,7 +4,6 @@
 //! Statistics of the process are read on each scrape.
 
 mod process;
-mod registrar;
 mod tokens;
 
 use std::sync::LazyLock;
@@ -12,15 +11,14 @@ use std::time::{Duration, SystemTime};
 
 use http::Method;
 use parking_lot::Mutex;
+use prometheus::core::Collector;
 use prometheus::{
     Counter, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
-    IntGauge, IntGaugeVec, Registry, TextEncoder,
+    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use registrar::Registrar;
-pub use tokens::{IssuedToken, RefusedToken, TokenCounters};
-
 use crate::model::time::{SECOND, Timestamp};
+pub use tokens::{IssuedToken, RefusedToken, TokenCounters};
 
 /// `Content-Type` of [`text`]: the text exposition format of Prometheus, version 0.0.4.
 pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -29,14 +27,13 @@ pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 const METHODS: [&str; 4] = ["GET", "HEAD", "POST", "other"];
 /// Values of the label for the status class.
 const STATUSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-/// Upper bounds of the buckets of response times, in seconds: for responses from memory, from the disk and from a
-/// mirror.
+/// Upper bounds of the buckets of response times, in seconds: from memory, the disk and a mirror.
 const DURATION_BUCKETS: [f64; 12] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0, 300.0];
 
-static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
+static METRICS: LazyLock<MetricFamilies> = LazyLock::new(MetricFamilies::new);
 
-struct Metrics {
+struct MetricFamilies {
     registry: Registry,
     /// Serializes [`text`], which resets process counters before it sets them.
     text_lock: Mutex<()>,
@@ -84,8 +81,8 @@ struct ProcessFamilies {
     max_fds: IntGauge,
 }
 
-impl Metrics {
-    fn new() -> Metrics {
+impl MetricFamilies {
+    fn new() -> MetricFamilies {
         let registry = Registry::new();
         let registrar = Registrar(&registry);
         let build = registrar.gauges(
@@ -118,7 +115,7 @@ impl Metrics {
         );
         let path = &["path"];
         let source = &["source"];
-        Metrics {
+        MetricFamilies {
             text_lock: Mutex::new(()),
             process: ProcessFamilies {
                 cpu: registrar.register(Counter::new(
@@ -297,8 +294,7 @@ fn status_index(status: u16) -> usize {
     usize::from(status / 100).clamp(1, STATUSES.len()) - 1
 }
 
-/// Records a completed request: the bytes of its response body that were sent, and its duration since the end of its
-/// head.
+/// Records a completed request: the sent bytes of its response body, and its duration since the end of its head.
 pub fn request_completed(method: &Method, status: u16, bytes: u64, duration: Duration) {
     let method = match *method {
         Method::GET => 0,
@@ -461,6 +457,36 @@ pub fn set_waiting_usage_rows(rows: usize) {
 #[allow(clippy::cast_precision_loss, reason = "Prometheus has only floats; beyond 9 PB they are not exact")]
 fn bytes(count: u64) -> f64 {
     count as f64
+}
+
+pub(super) struct Registrar<'a>(pub(super) &'a Registry);
+
+impl Registrar<'_> {
+    pub(super) fn register<C: Collector + Clone + 'static>(&self, metric: prometheus::Result<C>) -> C {
+        let metric = metric.expect("names and labels are constants and valid");
+        self.0.register(Box::new(metric.clone())).expect("each name is registered once");
+        metric
+    }
+
+    pub(super) fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.register(IntCounter::new(name, help))
+    }
+
+    pub(super) fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.register(IntCounterVec::new(Opts::new(name, help), labels))
+    }
+
+    pub(super) fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.register(IntGauge::new(name, help))
+    }
+
+    pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.register(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    pub(super) fn float_gauges(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+        self.register(GaugeVec::new(Opts::new(name, help), labels))
+    }
 }
 
 #[cfg(test)]

@@ -21,8 +21,7 @@ pub(super) struct ProcessStats {
     pub(super) max_fds: u64,
 }
 
-/// Reads the statistics of this process. The time is proportional to the number of open descriptors: several
-/// milliseconds for ten thousand.
+/// Reads the statistics of this process. Ten thousand open descriptors take several milliseconds.
 pub(super) fn read() -> ProcessStats {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let usage = getrusage(UsageWho::RUSAGE_SELF).ok();

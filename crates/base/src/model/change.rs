@@ -34,8 +34,7 @@ pub struct NewRelease {
     pub revision: i64,
     /// Publication time upstream, if known.
     pub published_at: Option<Timestamp>,
-    /// The index record: DCF text without the blank line at its end. `None` for an archived release whose DESCRIPTION
-    /// was never read.
+    /// The index record: DCF text without final blank line. `None` for an archived release with an unread DESCRIPTION.
     pub stanza: Option<Vec<u8>>,
     /// The DESCRIPTION in the archive, byte for byte, if it was read.
     pub description: Option<Vec<u8>>,
@@ -67,8 +66,7 @@ pub struct LifeKey {
     /// Listed or archived.
     pub state: LifeState,
     pub package: PackageId,
-    /// The field `Path` of the record, for a package that is also listed in a subdirectory (`4.6.0/Recommended`);
-    /// otherwise empty.
+    /// The field `Path` of the record, for packages also listed in a subdirectory (`4.6.0/Recommended`), or empty.
     pub path: String,
     pub release: ReleaseId,
     /// The file that the life lists; 0 for the release's own source package.
@@ -94,14 +92,12 @@ pub enum Change {
         state: LifeState,
         package: PackageId,
         release: ReleaseId,
-        /// The number of the index record that the life lists. 0 is the first source record of the release; see
-        /// [`Change::Record`].
+        /// The number of the listed index record, 0 for the release's first source record; see [`Change::Record`].
         variant: i64,
         path: String,
     },
-    /// A known release gets a new index record. Upstream may edit a record without changing the file, and a release
-    /// that was only in `Archive/` gets its first record when it is listed. The same step contains a
-    /// [`Change::BeginLife`] with the number of the new record.
+    /// A known release gets a new index record: upstream edited it, or a release that was only in `Archive/` is listed.
+    /// The same step contains a [`Change::BeginLife`] with its number.
     Record {
         release: ReleaseId,
         /// The number of the index record, which is lower than the numbers of all earlier records of the release
@@ -136,4 +132,73 @@ impl std::ops::AddAssign for Counts {
         self.archived += other.archived;
         self.removed += other.removed;
     }
+}
+
+/// A file that a tree never listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewPythonFile {
+    /// The normalized name of the project.
+    pub project: String,
+    pub version: String,
+    /// 0 for the first bytes under this file name, increased by one for each replacement by different bytes.
+    pub revision: i64,
+    pub name: String,
+    /// Size in bytes.
+    pub size: i64,
+    /// Digest of the bytes, which are in storage.
+    pub sha256: Sha256,
+    /// Facts for the page of the project, as JSON.
+    pub facts: Vec<u8>,
+    /// Digest and size in bytes of the METADATA of a wheel, which is in storage.
+    pub metadata: Option<(Sha256, i64)>,
+    /// The files that were uploaded with it.
+    pub attached: AttachedFiles,
+}
+
+/// The files that were uploaded with a distribution: digest and size in bytes of each, which is in storage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AttachedFiles {
+    pub signature: Option<(Sha256, i64)>,
+    /// The provenance object with its attestations.
+    pub provenance: Option<(Sha256, i64)>,
+}
+
+impl AttachedFiles {
+    /// Returns true if `other` has all these files.
+    pub fn are_in(&self, other: &AttachedFiles) -> bool {
+        let is_in = |file: Option<(Sha256, i64)>, other| file.is_none() || file == other;
+        is_in(self.signature, other.signature) && is_in(self.provenance, other.provenance)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (Sha256, i64)> {
+        self.signature.into_iter().chain(self.provenance)
+    }
+}
+
+/// One change, at its next step, of a tree whose lives list single files: a version of a Python package has several.
+/// `yanked` is the reason, which may be empty, or `None` for a file that is not yanked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileChange {
+    /// A new file is listed.
+    Introduce {
+        file: Box<NewPythonFile>,
+        /// The reason why it is yanked.
+        yanked: Option<String>,
+    },
+    /// A known file is listed.
+    BeginLife {
+        package: PackageId,
+        release: ReleaseId,
+        file: FileId,
+        /// The number of its facts, see [`FileChange::Facts`].
+        variant: i64,
+        /// The reason why it is yanked.
+        yanked: Option<String>,
+    },
+    /// New facts about a known file, for its lives with this number. 0 is the number of the first facts.
+    Facts { file: FileId, variant: i64, facts: Vec<u8> },
+    /// Files that were uploaded with a known file replace earlier ones of their kind.
+    Attach { file: FileId, attached: AttachedFiles },
+    /// A file is no longer listed, or its listing changes.
+    EndLife(LifeKey),
 }

@@ -1,4 +1,5 @@
-//! Digests, written in lower-case hexadecimal: SHA-256 and BLAKE2b-256 (32 bytes), and MD5 (16 bytes).
+//! Digests, written in lower-case hexadecimal: SHA-256 and BLAKE2b-256 (32 bytes), and MD5 (16 bytes); fingerprints of
+//! encryption keys.
 
 use std::fmt;
 use std::str::FromStr;
@@ -92,6 +93,37 @@ digest!(
     32
 );
 
+/// The SHA-256 of an encryption key, which identifies the key in messages and in the database. Its `Display` form has only the first eight digits; [`Fingerprint::digits`] returns all.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint(pub Sha256);
+
+impl Fingerprint {
+    /// Returns all 64 hexadecimal digits, the form that [`FromStr`] parses.
+    pub fn digits(self) -> String {
+        self.0.to_string()
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}…", &self.digits()[..8])
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprint({self})")
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = BadDigest;
+
+    fn from_str(text: &str) -> Result<Fingerprint, BadDigest> {
+        text.parse().map(Fingerprint)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,5 +153,13 @@ mod tests {
         ] {
             assert!(bad.parse::<Sha256>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_fingerprint_is_displayed_abbreviated_and_parsed_from_all_digits() {
+        let fingerprint = Fingerprint(Sha256([0xab; 32]));
+        assert_eq!(fingerprint.to_string(), "abababab…");
+        assert_eq!(fingerprint.digits().parse(), Ok(fingerprint));
+        assert!("abababab…".parse::<Fingerprint>().is_err());
     }
 }

@@ -32,8 +32,7 @@ pub struct Tag {
 }
 
 impl Tag {
-    /// Returns the value of an attribute, whose name is in lower case; empty for an attribute without a value. The first
-    /// occurrence counts, as in browsers.
+    /// Returns the value of an attribute (name in lower case), or the empty text. The first one counts, as in browsers.
     pub fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }

@@ -29,8 +29,7 @@ impl Default for Licenses {
 }
 
 impl Licenses {
-    /// Creates the value for alternative licenses, among which the user may choose. `None` is a license without an
-    /// identifier.
+    /// Creates the value for licenses among which the user may choose; `None` for one without an identifier.
     pub fn of_alternatives(alternatives: impl IntoIterator<Item = Option<String>>) -> Licenses {
         let mut words: Vec<Option<String>> = Vec::new();
         for alternative in alternatives {
@@ -43,8 +42,7 @@ impl Licenses {
         Licenses::new(expression, words.into_iter().map(|id| id.unwrap_or_else(|| UNKNOWN.to_owned())))
     }
 
-    /// Creates the value for an expression with these identifiers. Without an expression, the relation of the licenses
-    /// is unknown.
+    /// Creates the value for an expression with these identifiers; without one, their relation is unknown.
     pub fn new(expression: Option<String>, ids: impl IntoIterator<Item = String>) -> Licenses {
         let mut types: Vec<String> = ids.into_iter().collect();
         types.sort_unstable();

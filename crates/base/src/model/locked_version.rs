@@ -20,8 +20,7 @@ pub enum LockedState {
     },
     /// The snapshot has no version of the package.
     Missing,
-    /// The index of the package was not queried, because the file has too many unknown projects, or the index
-    /// did not answer.
+    /// The index was not queried, because the file has too many unknown projects, or it did not answer.
     Unknown,
 }
 

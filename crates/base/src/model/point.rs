@@ -21,8 +21,7 @@ pub struct PointTree {
 /// The block rules that apply to a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PointRules {
-    /// A number that this process assigned to the rules. It changes with the rules, and with the advisories on which
-    /// they depend.
+    /// A number that this process assigned to the rules; it changes with them and with their advisories.
     pub number: u64,
     /// The instant at which the age of releases is measured; `None` if no rule depends on the age.
     pub aged_at: Option<Timestamp>,
@@ -69,8 +68,7 @@ impl PointTree {
         self.base.map_or(self.source, |base| base.source)
     }
 
-    /// Returns the tree whose packages are listed: for a curated source, the tree of its base; otherwise the tree
-    /// itself.
+    /// Returns the tree whose packages are listed: that of the base for a curated source, or else this one.
     pub fn listing(&self) -> PointTree {
         match self.base {
             Some(Base { source, tree, seq, .. }) => {

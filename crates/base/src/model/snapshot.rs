@@ -75,8 +75,7 @@ impl FromStr for Snapshot {
         if !text.is_empty() && text.len() <= 18 && text.bytes().all(|b| b.is_ascii_digit()) {
             return text.parse().map(|id| Snapshot::Transaction(TxId(id))).map_err(|_| error());
         }
-        // Until about 2022, URLs of Posit Package Manager contained `date+base64`; many Dockerfiles still contain
-        // them.
+        // Until about 2022, URLs of Posit Package Manager contained `date+base64`; Dockerfiles still do.
         let date = text.split_once('+').map_or(text, |(date, _)| date);
         match (date.parse(), text.parse()) {
             (Ok(day), _) => Ok(Snapshot::Date(day)),

@@ -41,8 +41,7 @@ fn is_hidden_on_terminal(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || is_format(c) && !is_joiner
 }
 
-/// Replaces hidden characters by their code point: `⟨U+202E⟩`. Keeps line feeds and tabs, and converts CRLF line breaks to
-/// line feeds.
+/// Replaces hidden characters by their code point: `⟨U+202E⟩`. Keeps line feeds and tabs; CRLF becomes a line feed.
 pub fn visible(text: &str, is_hidden: impl Fn(char) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.replace("\r\n", "\n").chars() {

@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
-use super::memory::OomKills;
-use super::starvation::Starvation;
+use super::resources::{OomKills, Starvation};
 use super::workspace::Workspace;
 use super::{confinement, descendants};
 use crate::channel;
@@ -43,7 +42,7 @@ pub(super) fn io_failure(operation: impl std::fmt::Display) -> impl FnOnce(std::
     }
 }
 
-pub(super) struct Job {
+pub(super) struct RunningJob {
     pub(super) limits: Limits,
     pub(super) workspace: Workspace,
     connection: OwnedFd,
@@ -53,16 +52,16 @@ pub(super) struct Job {
     starvation: RefCell<Starvation>,
 }
 
-impl Job {
+impl RunningJob {
     pub(super) fn new(
         connection: OwnedFd,
         log: File,
         limits: Limits,
         workspace: Workspace,
         deadline: Instant,
-    ) -> Job {
+    ) -> RunningJob {
         let (has_leftovers, starvation) = (Cell::new(false), RefCell::new(Starvation::begin()));
-        Job { limits, workspace, connection, log, deadline, has_leftovers, starvation }
+        RunningJob { limits, workspace, connection, log, deadline, has_leftovers, starvation }
     }
 
     /// Sends an event; fails with [`Stop::Disconnected`] if the connection is closed.
@@ -260,5 +259,5 @@ impl Job {
 
 /// Interval between two samples of the processor times.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
-/// Maximum length of a line that [`Job::lines`] passes on, in bytes; a longer line is passed on in pieces.
+/// Maximum length of a line that [`RunningJob::lines`] passes on, in bytes; a longer line is passed on in pieces.
 const MAX_LINE: u64 = 64 << 10;

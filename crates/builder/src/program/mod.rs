@@ -6,9 +6,8 @@ mod confinement;
 mod descendants;
 mod fetch;
 mod job;
-mod memory;
+mod resources;
 mod result_file;
-mod starvation;
 mod workspace;
 
 use std::collections::BTreeMap;
@@ -22,7 +21,7 @@ use rustix::io::fcntl_dupfd_cloexec;
 use rustix::net::SocketType;
 use rustix::net::sockopt::socket_type;
 
-use self::job::{Job, Stop, io_failure};
+use self::job::{RunningJob, Stop, io_failure};
 use self::workspace::Workspace;
 use super::channel;
 use super::message::{self, Cause, Event, Failure, Purpose, Report, Request};
@@ -113,7 +112,7 @@ fn serve(role: &str, directory: &Path) -> std::io::Result<()> {
         return refuse(format!("could not restrict the builder: {error}"));
     }
     let deadline = start + Duration::from_secs(request.limits.seconds.min(86_400));
-    let job = Job::new(connection, log.into(), request.limits, workspace, deadline);
+    let job = RunningJob::new(connection, log.into(), request.limits, workspace, deadline);
     let result = match &request.job {
         message::Job::ListReferences(list) => fetch::list_references(&job, list, &program, descriptors),
         message::Job::FetchCommit(fetch) => fetch::fetch_commit(&job, fetch, &program, descriptors),
@@ -127,7 +126,7 @@ fn serve(role: &str, directory: &Path) -> std::io::Result<()> {
         Err(Stop::Disconnected) => return Ok(()),
     };
     let milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let report = Report { max_rss: memory::peak(), milliseconds, ..report };
+    let report = Report { max_rss: resources::peak_memory(), milliseconds, ..report };
     // An error means that the server closed the connection.
     let _ = job.send(&Event::Ended(report));
     Ok(())
@@ -154,7 +153,7 @@ fn take(descriptors: &mut Descriptors, purpose: Purpose) -> std::io::Result<Owne
 
 /// Returns the file for the result. Its size limit is that of the request, or the sandbox's limit for files if that is
 /// lower.
-fn result_file(descriptors: &mut Descriptors, job: &Job) -> Result<result_file::ResultFile, Stop> {
+fn result_file(descriptors: &mut Descriptors, job: &RunningJob) -> Result<result_file::ResultFile, Stop> {
     let file: File =
         take(descriptors, Purpose::Result).map_err(io_failure("could not open the result"))?.into();
     let fsize = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;

@@ -144,7 +144,7 @@ impl Drop for Transfer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base::model::storage_class::StorageClass;
+    use base::model::kind::StorageClass;
     use base::model::time::SECOND;
 
     const DAY: i64 = 86_400 * SECOND;

@@ -10,7 +10,7 @@ use super::verify::{ExpectedFile, PackageForm};
 use super::{Delivery, FetchError, Fetches};
 use base::model::digest::Sha256;
 use base::model::ids::FileId;
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
 use store::db;
 use store::db::blob::Blob;
 use store::db::file::{FetchedFacts, FileState};

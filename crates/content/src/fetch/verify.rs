@@ -69,7 +69,7 @@ impl ExpectedFile {
     /// Reads the whole archive and checks the gzip CRC, and name and version in DESCRIPTION. Blocking.
     pub(super) fn check_archive(&self, archive: impl Read) -> Result<(), FetchError> {
         let name = SourceFileName::parse_archived(&self.name).ok();
-        archive::read_identity(archive, name, archive::Limits::default())
+        archive::read_identity(archive, name, archive::ArchiveLimits::default())
             .map(drop)
             .map_err(|e| self.mismatch(&format!("an invalid archive: {e}")))
     }
@@ -84,7 +84,7 @@ impl ExpectedFile {
         let name = PackageFile::parse(&self.name).ok_or_else(|| {
             FetchError::Mismatch(format!("{} is not the name of a package file", self.name))
         })?;
-        binary::check_file(open, name, platform, archive::Limits::default()).map_err(|e| {
+        binary::check_file(open, name, platform, archive::ArchiveLimits::default()).map_err(|e| {
             FetchError::Mismatch(format!("upstream's {} for {platform} is refused: {e}", self.name))
         })
     }

@@ -14,7 +14,7 @@ use super::digests::ComputedDigest;
 use base::model::digest::Sha256;
 use formats::python::facts::FileFacts;
 use formats::python::simple::page::ProjectPage;
-use formats::python::version::Version;
+use formats::python::version::Pep440Version;
 use store::db::index_file::{FileRowChange, KnownIndexFile, NewFile};
 
 /// A file of a page.
@@ -106,7 +106,7 @@ pub fn rows(
         let version = file.name.version(&page.name, versions).or_else(|| file.name.version(&page.name, None));
         rows.push(PageRow {
             name: file.name.as_str().to_owned(),
-            version: version.unwrap_or_else(|| Version::lenient(file.name.stem()).as_str().to_owned()),
+            version: version.unwrap_or_else(|| Pep440Version::lenient(file.name.stem()).as_str().to_owned()),
             locator,
             size: file
                 .size

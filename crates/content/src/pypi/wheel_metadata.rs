@@ -10,7 +10,7 @@ use sha2::Digest;
 use super::PageReads;
 use base::model::digest::Sha256;
 use base::model::ids::SourceId;
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
 use formats::python::archive::{PackageError, WHEEL_LIMITS, wheel};
 use formats::python::facts::FileFacts;
 use runtime::state::State;

@@ -12,7 +12,9 @@ use crate::error::OfflineError;
 use crate::progress::Output;
 use formats::bundle::self_digest;
 use formats::python::archive::{SDIST_LIMITS, WHEEL_LIMITS, sdist, wheel};
-use formats::python::closure::{Closure, Combinations, Expansion, ProjectRequirement, ProjectVersion};
+use formats::python::closure::{
+    Combinations, Expansion, ProjectRequirement, ProjectVersion, RequirementClosure,
+};
 use formats::python::file_name::FileKind;
 use formats::python::metadata::Metadata;
 use formats::python::name::NormalName;
@@ -63,7 +65,7 @@ impl Selector<'_> {
     ) -> Result<Selection, OfflineError> {
         let mut selection = Selection::default();
         let mut metadata_requirements: BTreeMap<ProjectVersion, Vec<Requirement>> = BTreeMap::new();
-        let mut closure = Closure::new(self.rule.environments.clone(), requirements);
+        let mut closure = RequirementClosure::new(self.rule.environments.clone(), requirements);
         while !closure.is_complete() {
             self.read_pages(&mut selection, closure.pending_projects()).await?;
             let new_requirements = closure.take_pending().map_err(|error| {

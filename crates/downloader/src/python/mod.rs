@@ -26,7 +26,7 @@ use super::file::Failure;
 use super::incomplete_files::IncompleteFiles;
 use super::progress::{Output, Progress};
 use super::setup::{Setup, setup};
-use base::model::count::count_of;
+use base::model::text::count_of;
 use closure::{Selection, Selector};
 use download::{DownloadContext, fetch};
 use formats::bundle::{Head, Product, ProductOrigin, PythonRecord, PythonState};

@@ -7,7 +7,7 @@ use super::selection::Rule;
 use crate::error::OfflineError;
 use crate::progress::Output;
 use formats::python::closure::ProjectRequirement;
-use formats::python::lock_file::{self, BadLockFile, LockedPackage};
+use formats::python::lock_file::{self, BadPythonLockFile, LockedPackage};
 use formats::python::marker::Marker;
 use formats::python::requirement::Requirement;
 use formats::python::requirements_file::{self, Entry};
@@ -93,7 +93,7 @@ fn applies(marker: &Marker, rule: &Rule) -> bool {
 }
 
 /// Converts the packages of a lock file to requirements of exact versions, with their digests.
-fn locked(bytes: &[u8], rule: &Rule, output: Output) -> Result<Vec<ProjectRequirement>, BadLockFile> {
+fn locked(bytes: &[u8], rule: &Rule, output: Output) -> Result<Vec<ProjectRequirement>, BadPythonLockFile> {
     let file = lock_file::parse(bytes)?;
     for package in &file.skipped {
         output.warn(&format!("{} is left out: {}", package.name, package.reason));

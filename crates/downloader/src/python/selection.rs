@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use formats::bundle::FilesRule;
 use formats::python::closure::{ProjectRequirement, allow_all};
 use formats::python::environment::Environment;
-use formats::python::selection::{self, Candidate};
+use formats::python::selection::{self, FileCandidate};
 use formats::python::simple::page::{PageFile, ProjectPage};
 use formats::python::target::BadTarget;
-use formats::python::version::Version;
+use formats::python::version::Pep440Version;
 
 /// The environments for which wheels are chosen.
 #[derive(Clone, Debug)]
@@ -47,18 +47,18 @@ pub(super) fn choose(
     rule: &Rule,
 ) -> Vec<ChosenFile> {
     let names_pre_release = requirements.iter().any(|requirement| requirement.names_pre_release());
-    let allowed_files: Vec<(Version, String, &PageFile)> = page
+    let allowed_files: Vec<(Pep440Version, String, &PageFile)> = page
         .offered_files()
         .iter()
         .filter_map(|file| {
             let text = version_of(page, file)?;
-            Some((Version::lenient(&text), text, file))
+            Some((Pep440Version::lenient(&text), text, file))
         })
         .filter(|(version, _, file)| allow_all(requirements, version, file.sha256(), file.yanked.is_some()))
         .collect();
-    let candidates: Vec<Candidate<'_>> = allowed_files
+    let candidates: Vec<FileCandidate<'_>> = allowed_files
         .iter()
-        .map(|(version, _, file)| Candidate {
+        .map(|(version, _, file)| FileCandidate {
             name: &file.name,
             version: version.clone(),
             requires_python: file.requires_python.as_deref(),

@@ -12,7 +12,6 @@ pub const MAX_FILE_SIZE: u64 = 8 << 20;
 /// Maximum number of skipped files that are recorded; further ones are only counted.
 const MAX_SKIPPED_FILES: usize = 20;
 
-/// The file format of an advisory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Json,
@@ -20,9 +19,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// Detects the format from the path of a file in a directory or an archive, such as
-    /// `vulns/readxl/RSEC-2023-1.yaml`. The file name of an advisory is its id, which begins with capital letters, or
-    /// with `x_` for a private advisory. `None` for other names, and for files in hidden directories.
+    /// Detects the format from a path such as `vulns/readxl/RSEC-2023-1.yaml`. The file name is an id, which begins
+    /// with capital letters, or with `x_` for a private advisory. `None` for other names, and in hidden directories.
     pub fn from_path(path: &str) -> Option<Format> {
         let (folders, file) = path.rsplit_once('/').unwrap_or(("", path));
         let is_hidden = |name: &str| name.starts_with('.') && name != ".";
@@ -46,20 +44,18 @@ impl Format {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SkippedFile {
+pub struct SkippedAdvisory {
     /// The file; for JSON lines, with the number of the line.
     pub file: String,
     pub reason: String,
 }
 
-/// The reason why all files are refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadBatch {
     #[error("there is no advisory about packages of CRAN, Bioconductor or PyPI in it")]
     Empty,
     #[error("{malformed} of {total} advisories in it are malformed; the first is {file}: {reason}")]
     Damaged {
-        /// The number of malformed files.
         malformed: usize,
         /// The number of advisories and malformed files; several advisories with the same id are counted once.
         total: usize,
@@ -73,7 +69,7 @@ pub enum BadBatch {
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     records: BTreeMap<String, BatchRecord>,
-    skipped: Vec<SkippedFile>,
+    skipped: Vec<SkippedAdvisory>,
     malformed: usize,
     /// The number of well-formed advisories that are only about other ecosystems.
     unsupported: usize,
@@ -88,8 +84,7 @@ struct BatchRecord {
 
 impl Batch {
     /// Adds the file of an advisory. A malformed file is skipped and counted; an advisory that is only about other
-    /// ecosystems is counted, but not stored. Of two advisories with the same id, the one that was modified later
-    /// is used.
+    /// ecosystems is counted, but not stored. Of two with the same id, the one modified later is used.
     pub fn add_file(&mut self, file: &str, format: Format, bytes: &[u8]) {
         let json = text(bytes).and_then(|text| match format {
             Format::Json => one_line(text),
@@ -147,22 +142,20 @@ impl Batch {
         self.malformed += 1;
         if self.skipped.len() < MAX_SKIPPED_FILES {
             let file = file.chars().take(200).collect();
-            self.skipped.push(SkippedFile { file, reason: reason.chars().take(300).collect() });
+            self.skipped.push(SkippedAdvisory { file, reason: reason.chars().take(300).collect() });
         }
     }
 
-    /// Returns the number of advisories.
     pub fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Returns whether there are no advisories.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
     /// Returns the number of skipped files, and the first of them with the reasons.
-    pub fn skipped_files(&self) -> (usize, &[SkippedFile]) {
+    pub fn skipped_files(&self) -> (usize, &[SkippedAdvisory]) {
         (self.malformed, &self.skipped)
     }
 
@@ -171,8 +164,7 @@ impl Batch {
         self.records.values().map(|record| &record.advisory)
     }
 
-    /// Returns the time of an advisory's last modification; `None` if there is no such advisory, or if it has no such
-    /// time.
+    /// Returns the time of an advisory's last modification; `None` if the advisory or the time is missing.
     pub fn modification_time(&self, id: &str) -> Option<Timestamp> {
         self.records.get(id)?.advisory.modified
     }
@@ -224,8 +216,7 @@ fn text(bytes: &[u8]) -> Result<&str, String> {
     std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
 }
 
-/// Rewrites JSON to one line; JSON strings contain no line breaks. The error is a clause that follows a colon in the
-/// message.
+/// Rewrites JSON to one line; JSON strings contain no line breaks. The error follows a colon in the message.
 fn one_line(text: &str) -> Result<String, String> {
     if !text.trim().contains(['\n', '\r']) {
         return Ok(text.trim().to_owned());

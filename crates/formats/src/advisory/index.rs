@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::batch::Batch;
-use super::merge;
 use super::range::{PreparedRange, Range};
 use super::record::{Advisory, Affected, Severity};
-use super::version::{Ecosystem, Version};
+use super::version::{Ecosystem, EcosystemVersion};
 use base::model::digest::Sha256;
 use base::model::time::Timestamp;
 
@@ -28,7 +27,6 @@ pub struct FeedState {
     pub count: usize,
 }
 
-/// The advisories of one feed.
 #[derive(Debug)]
 pub struct AdvisoryFeed {
     /// The URL or path of the feed, which identifies it.
@@ -57,7 +55,7 @@ struct AffectedEntry {
     ranges: Vec<Range>,
     prepared_ranges: Vec<PreparedRange>,
     /// The listed versions that are outside all ranges.
-    versions: Vec<Version>,
+    versions: Vec<EcosystemVersion>,
     severity: Vec<Severity>,
 }
 
@@ -78,7 +76,6 @@ pub struct Finding<'a> {
     pub ranges: Vec<&'a Range>,
 }
 
-/// The advisories about a package.
 #[derive(Clone, Copy, Debug)]
 pub struct PackageAdvisories<'a> {
     index: &'a Index,
@@ -87,8 +84,7 @@ pub struct PackageAdvisories<'a> {
 }
 
 impl Index {
-    /// Creates an index of several feeds. If several advisories have the same id, the one that was modified last is
-    /// used.
+    /// Creates an index of several feeds. Of advisories with the same id, the one modified last is used.
     pub fn new(feeds: Vec<AdvisoryFeed>) -> Index {
         let mut index = Index::default();
         let mut newest_by_id: BTreeMap<&str, &Advisory> = BTreeMap::new();
@@ -129,12 +125,10 @@ impl Index {
         }
     }
 
-    /// Returns the number of advisories.
     pub fn len(&self) -> usize {
         self.advisories.len()
     }
 
-    /// Returns whether there are no advisories.
     pub fn is_empty(&self) -> bool {
         self.advisories.is_empty()
     }
@@ -166,14 +160,14 @@ impl AffectedEntry {
     fn new(ecosystem: Ecosystem, advisory: usize, affected: &Affected) -> AffectedEntry {
         let prepared_ranges: Vec<PreparedRange> =
             affected.ranges.iter().filter_map(|r| PreparedRange::new(ecosystem, r)).collect();
-        let versions = affected.versions.iter().map(|text| Version::new(ecosystem, text));
+        let versions = affected.versions.iter().map(|text| EcosystemVersion::new(ecosystem, text));
         let versions =
             versions.filter(|version| !prepared_ranges.iter().any(|range| range.contains(version))).collect();
         let severity = affected.severity.clone();
         AffectedEntry { advisory, ranges: affected.ranges.clone(), prepared_ranges, versions, severity }
     }
 
-    fn contains(&self, version: &Version) -> bool {
+    fn contains(&self, version: &EcosystemVersion) -> bool {
         self.versions.iter().any(|listed_version| listed_version.is_same(version))
             || self.prepared_ranges.iter().any(|range| range.contains(version))
     }
@@ -182,7 +176,7 @@ impl AffectedEntry {
 impl<'a> PackageAdvisories<'a> {
     /// Returns the vulnerabilities of a version whose advisories are not withdrawn at `now`, newest first.
     pub fn vulnerabilities(&self, version: &str, now: Timestamp) -> Vec<Finding<'a>> {
-        let version = Version::new(self.ecosystem, version);
+        let version = EcosystemVersion::new(self.ecosystem, version);
         let index = self.index;
         let in_force = |entry: &&AffectedEntry| {
             index.advisories[entry.advisory].withdrawn.is_none_or(|since| since > now)
@@ -193,7 +187,7 @@ impl<'a> PackageAdvisories<'a> {
             let advisory = &index.advisories[hit.advisory];
             std::iter::once(&*advisory.id).chain(advisory.aliases.iter().map(|alias| &**alias))
         });
-        let groups = merge::group_by_shared_name(names);
+        let groups = group_by_shared_name(names);
         let finding =
             |group: Vec<usize>| self.finding(group.into_iter().map(|position| hits[position]).collect());
         let mut findings: Vec<Finding<'_>> = groups.into_iter().map(finding).collect();
@@ -240,6 +234,37 @@ impl<'a> PackageAdvisories<'a> {
 fn id_rank(ecosystem: Ecosystem, id: &str) -> usize {
     let databases = [ecosystem.id_prefix(), "GHSA-", "CVE-"];
     databases.iter().position(|prefix| id.starts_with(prefix)).unwrap_or(databases.len())
+}
+
+/// Groups items, such as advisories under the ids of several databases, that share a name, directly or through other items. An item is given by its names. Returns the sorted
+/// item indexes of each group.
+pub(super) fn group_by_shared_name<'a, N: IntoIterator<Item = &'a str>>(
+    items: impl IntoIterator<Item = N>,
+) -> Vec<Vec<usize>> {
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut group_of: HashMap<&str, usize> = HashMap::new();
+    for (index, names) in items.into_iter().enumerate() {
+        let names: Vec<&str> = names.into_iter().collect();
+        let mut existing_groups: Vec<usize> =
+            names.iter().filter_map(|name| group_of.get(name).copied()).collect();
+        existing_groups.sort_unstable();
+        existing_groups.dedup();
+        let target = existing_groups.first().copied().unwrap_or_else(|| {
+            groups.push(Vec::new());
+            groups.len() - 1
+        });
+        groups[target].push(index);
+        // An item with names from several groups joins these groups.
+        for other in existing_groups.into_iter().skip(1) {
+            let members = std::mem::take(&mut groups[other]);
+            groups[target].extend(members);
+            group_of.values_mut().filter(|group| **group == other).for_each(|group| *group = target);
+        }
+        group_of.extend(names.into_iter().map(|name| (name, target)));
+    }
+    groups.retain(|group| !group.is_empty());
+    groups.iter_mut().for_each(|group| group.sort_unstable());
+    groups
 }
 
 #[cfg(test)]
@@ -374,6 +399,51 @@ mod tests {
             let is_in_range = if from <= to { (from..to).contains(&v) } else { v >= from };
             let expected = listed.contains(&v) || is_in_range;
             prop_assert_eq!(!ids(&index, Ecosystem::Cran, "a", &text(&v)).is_empty(), expected);
+        }
+    }
+
+    #[test]
+    fn items_that_share_a_name_are_one_group() {
+        let group =
+            |items: &[&[&'static str]]| group_by_shared_name(items.iter().map(|names| names.iter().copied()));
+        assert_eq!(group(&[&["A", "CVE-1"], &["B"], &["G", "CVE-1"]]), [vec![0, 2], vec![1]]);
+        assert_eq!(
+            group(&[&["A"], &["B"], &["C", "A", "B"]]),
+            [vec![0, 1, 2]],
+            "a third item joins two groups"
+        );
+        assert_eq!(group(&[&["A", "B"], &["B", "A"]]), [vec![0, 1]]);
+        assert_eq!(group(&[]), Vec::<Vec<usize>>::new());
+    }
+
+    proptest! {
+        #[test]
+        fn groups_are_the_connected_components(items in proptest::collection::vec(proptest::collection::vec(0_usize..8, 0..4), 0..8)) {
+            const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+            let groups = group_by_shared_name(items.iter().map(|names| names.iter().map(|n| NAMES[*n])));
+            let mut members: Vec<usize> = groups.concat();
+            members.sort_unstable();
+            prop_assert_eq!(members, (0..items.len()).collect::<Vec<_>>(), "each once");
+            // Propagates the lowest number until nothing changes.
+            let mut label: Vec<usize> = (0..items.len()).collect();
+            for _ in 0..items.len() {
+                for a in 0..items.len() {
+                    for b in 0..items.len() {
+                        if items[a].iter().any(|name| items[b].contains(name)) {
+                            let smallest = label[a].min(label[b]);
+                            (label[a], label[b]) = (smallest, smallest);
+                        }
+                    }
+                }
+            }
+            for group in &groups {
+                prop_assert!(group.iter().all(|index| label[*index] == label[group[0]]));
+            }
+            let mut firsts: Vec<usize> = groups.iter().map(|group| label[group[0]]).collect();
+            let count = firsts.len();
+            firsts.sort_unstable();
+            firsts.dedup();
+            prop_assert_eq!(firsts.len(), count, "no two groups belong together");
         }
     }
 }

@@ -1,26 +1,25 @@
 //! Evaluates the version ranges of an advisory. Rules: <https://ossf.github.io/osv-schema/#evaluation>.
 
-use super::version::{Ecosystem, Version};
+use super::version::{Ecosystem, EcosystemVersion};
 
 /// A range with its events in the order of the advisory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {
     /// `ECOSYSTEM`, `SEMVER` or `GIT`.
     pub kind: Box<str>,
-    pub events: Box<[Event]>,
+    pub events: Box<[RangeEvent]>,
 }
 
-/// An event at a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    pub kind: EventKind,
+pub struct RangeEvent {
+    pub kind: RangeEventKind,
     /// The version or commit. `0` as an introduction precedes all versions; `*` as a limit follows all versions.
     pub version: Box<str>,
 }
 
 /// The kind of an event. Events at the same version are evaluated in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum EventKind {
+pub enum RangeEventKind {
     /// This version and later ones are affected.
     Introduced,
     /// Versions up to and including this one are affected.
@@ -35,7 +34,7 @@ pub enum EventKind {
 #[derive(Clone, Debug)]
 pub(super) struct PreparedRange {
     /// The sorted events, without limits.
-    events: Box<[(Bound, EventKind)]>,
+    events: Box<[(Bound, RangeEventKind)]>,
     /// The limits. If there are any, a version must be below one of them.
     limits: Box<[Bound]>,
 }
@@ -44,20 +43,20 @@ pub(super) struct PreparedRange {
 #[derive(Clone, Debug)]
 enum Bound {
     Start,
-    Version(Version),
+    Version(EcosystemVersion),
     End,
 }
 
 impl Bound {
-    fn new(ecosystem: Ecosystem, event: &Event) -> Bound {
+    fn new(ecosystem: Ecosystem, event: &RangeEvent) -> Bound {
         match (event.kind, &*event.version) {
-            (EventKind::Introduced, "0") => Bound::Start,
-            (EventKind::Limit, "*") => Bound::End,
-            (_, text) => Bound::Version(Version::new(ecosystem, text)),
+            (RangeEventKind::Introduced, "0") => Bound::Start,
+            (RangeEventKind::Limit, "*") => Bound::End,
+            (_, text) => Bound::Version(EcosystemVersion::new(ecosystem, text)),
         }
     }
 
-    fn compare_version(&self, version: &Version) -> std::cmp::Ordering {
+    fn compare_version(&self, version: &EcosystemVersion) -> std::cmp::Ordering {
         match self {
             Bound::Start => std::cmp::Ordering::Less,
             Bound::Version(bound) => bound.compare(version),
@@ -81,9 +80,9 @@ impl PreparedRange {
         if !matches!(&*range.kind, "ECOSYSTEM" | "SEMVER") {
             return None;
         }
-        let bound = |event: &Event| (Bound::new(ecosystem, event), event.kind);
+        let bound = |event: &RangeEvent| (Bound::new(ecosystem, event), event.kind);
         let (limits, mut events): (Vec<_>, Vec<_>) =
-            range.events.iter().map(bound).partition(|(_, kind)| *kind == EventKind::Limit);
+            range.events.iter().map(bound).partition(|(_, kind)| *kind == RangeEventKind::Limit);
         events.sort_by(|(a, a_kind), (b, b_kind)| a.compare_bound(b).then(a_kind.cmp(b_kind)));
         Some(PreparedRange {
             events: events.into(),
@@ -91,7 +90,7 @@ impl PreparedRange {
         })
     }
 
-    pub(super) fn contains(&self, version: &Version) -> bool {
+    pub(super) fn contains(&self, version: &EcosystemVersion) -> bool {
         if !self.limits.is_empty() && !self.limits.iter().any(|limit| limit.compare_version(version).is_gt())
         {
             return false;
@@ -100,10 +99,13 @@ impl PreparedRange {
         for (bound, kind) in &self.events {
             let order = bound.compare_version(version);
             match kind {
-                EventKind::Introduced if order.is_le() => is_affected = true,
-                EventKind::Fixed if order.is_le() => is_affected = false,
-                EventKind::LastAffected if order.is_lt() => is_affected = false,
-                EventKind::Introduced | EventKind::Fixed | EventKind::LastAffected | EventKind::Limit => {}
+                RangeEventKind::Introduced if order.is_le() => is_affected = true,
+                RangeEventKind::Fixed if order.is_le() => is_affected = false,
+                RangeEventKind::LastAffected if order.is_lt() => is_affected = false,
+                RangeEventKind::Introduced
+                | RangeEventKind::Fixed
+                | RangeEventKind::LastAffected
+                | RangeEventKind::Limit => {}
             }
         }
         is_affected
@@ -115,16 +117,19 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn range(events: &[(EventKind, &str)]) -> Range {
-        let events = events.iter().map(|(kind, version)| Event { kind: *kind, version: (*version).into() });
+    fn range(events: &[(RangeEventKind, &str)]) -> Range {
+        let events =
+            events.iter().map(|(kind, version)| RangeEvent { kind: *kind, version: (*version).into() });
         Range { kind: "ECOSYSTEM".into(), events: events.collect() }
     }
 
     fn contains(ecosystem: Ecosystem, range: &Range, version: &str) -> bool {
-        PreparedRange::new(ecosystem, range).expect("an order").contains(&Version::new(ecosystem, version))
+        PreparedRange::new(ecosystem, range)
+            .expect("an order")
+            .contains(&EcosystemVersion::new(ecosystem, version))
     }
 
-    use EventKind::{Fixed, Introduced, LastAffected, Limit};
+    use RangeEventKind::{Fixed, Introduced, LastAffected, Limit};
 
     fn assert_contains(ecosystem: Ecosystem, range: &Range, members: &[&str], others: &[&str]) {
         members.iter().for_each(|v| assert!(contains(ecosystem, range, v), "{v} in {range:?}"));
@@ -190,7 +195,7 @@ mod tests {
     }
 
     /// Evaluates the events by the algorithm of the schema, for versions that are numbers.
-    fn expected_membership(events: &[(EventKind, u8)], v: u8) -> bool {
+    fn expected_membership(events: &[(RangeEventKind, u8)], v: u8) -> bool {
         let limits: Vec<u8> = events.iter().filter(|e| e.0 == Limit).map(|e| e.1).collect();
         if !limits.is_empty() && limits.iter().all(|limit| v >= *limit) {
             return false;
@@ -208,7 +213,7 @@ mod tests {
         is_affected
     }
 
-    fn event() -> impl Strategy<Value = (EventKind, u8)> {
+    fn event() -> impl Strategy<Value = (RangeEventKind, u8)> {
         let kind =
             prop_oneof![4 => Just(Introduced), 3 => Just(Fixed), 2 => Just(LastAffected), 1 => Just(Limit)];
         (kind, 0_u8..8)
@@ -225,9 +230,9 @@ mod tests {
             } else {
                 (Ecosystem::Cran, (|n: u8| if n == 0 { "0".to_owned() } else { format!("0.{n}") }) as fn(u8) -> String)
             };
-            let range_events: Vec<Event> = events
+            let range_events: Vec<RangeEvent> = events
                 .iter()
-                .map(|(kind, n)| Event { kind: *kind, version: text(*n).into() })
+                .map(|(kind, n)| RangeEvent { kind: *kind, version: text(*n).into() })
                 .collect();
             let range = Range { kind: "ECOSYSTEM".into(), events: range_events.into() };
             prop_assert_eq!(contains(ecosystem, &range, &text(v)), expected_membership(&events, v), "{} in {:?}", v, range);

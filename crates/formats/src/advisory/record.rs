@@ -1,9 +1,9 @@
 //! Parses an advisory from a JSON record of the Open Source Vulnerability schema: the fields that are matched or
-//! reported.
+//! reported, and the base score of its CVSS vector.
 
 use serde::{Deserialize, Deserializer};
 
-use super::range::{Event, EventKind, Range};
+use super::range::{Range, RangeEvent, RangeEventKind};
 use super::version::Ecosystem;
 use base::model::time::Timestamp;
 
@@ -12,12 +12,10 @@ use base::model::time::Timestamp;
 pub struct Advisory {
     /// The id, such as `RSEC-2023-1`.
     pub id: String,
-    /// The time of the last modification.
     #[serde(default, deserialize_with = "time")]
     pub modified: Option<Timestamp>,
     #[serde(default, deserialize_with = "time")]
     pub published: Option<Timestamp>,
-    /// The time at which the advisory was withdrawn.
     #[serde(default, deserialize_with = "time")]
     pub withdrawn: Option<Timestamp>,
     /// Other ids of the same vulnerability.
@@ -52,7 +50,6 @@ pub struct Affected {
     /// The severity for this package, if it differs.
     #[serde(default, deserialize_with = "null_as_empty")]
     pub severity: Vec<Severity>,
-    /// The affected ranges of versions.
     #[serde(default, deserialize_with = "null_as_empty")]
     pub ranges: Vec<Range>,
     #[serde(default, deserialize_with = "null_as_empty")]
@@ -77,9 +74,6 @@ const MAX_ID_LEN: usize = 200;
 
 impl Advisory {
     /// Parses an advisory.
-    ///
-    /// # Errors
-    /// The text is not JSON, or not an advisory.
     pub fn from_json(text: &str) -> Result<Advisory, BadAdvisory> {
         // serde would also accept an array with the fields in order.
         if !text.trim_start().starts_with('{') {
@@ -167,13 +161,13 @@ struct RawEvent {
 impl<'de> Deserialize<'de> for Range {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Range, D::Error> {
         let raw = RawRange::deserialize(deserializer)?;
-        let event = |kind, version: Option<String>| Some(Event { kind, version: version?.into() });
+        let event = |kind, version: Option<String>| Some(RangeEvent { kind, version: version?.into() });
         let single_events = |raw: RawEvent| {
             [
-                event(EventKind::Introduced, raw.introduced),
-                event(EventKind::Fixed, raw.fixed),
-                event(EventKind::LastAffected, raw.last_affected),
-                event(EventKind::Limit, raw.limit),
+                event(RangeEventKind::Introduced, raw.introduced),
+                event(RangeEventKind::Fixed, raw.fixed),
+                event(RangeEventKind::LastAffected, raw.last_affected),
+                event(RangeEventKind::Limit, raw.limit),
             ]
         };
         let events = raw.events.into_iter().flat_map(single_events).flatten().collect();
@@ -181,9 +175,45 @@ impl<'de> Deserialize<'de> for Range {
     }
 }
 
+/// The required base metrics of CVSS 2. Other metrics are ignored, because they depend on the time or the environment.
+const BASE_METRICS_V2: &[&str] = &["AV", "AC", "Au", "C", "I", "A"];
+/// The required base metrics of CVSS 3.
+const BASE_METRICS_V3: &[&str] = &["AV", "AC", "PR", "UI", "S", "C", "I", "A"];
+/// The required base metrics of CVSS 4.
+const BASE_METRICS_V4: &[&str] = &["AV", "AC", "AT", "PR", "UI", "VC", "VI", "VA", "SC", "SI", "SA"];
+
+/// Returns the base score, from 0.0 to 10.0, of a CVSS vector of version 2.0, 3.0, 3.1 or 4.0; `None` for other texts.
+pub fn base_score(vector: &str) -> Option<f64> {
+    if vector.len() > 400 {
+        return None;
+    }
+    let vector = vector.trim().trim_end_matches('/');
+    let (version, metrics) = match vector.split_once('/') {
+        Some((version, rest)) if version.starts_with("CVSS:") => (Some(version), rest),
+        Some(_) | None => (None, vector),
+    };
+    let names = match version {
+        None => BASE_METRICS_V2,
+        Some("CVSS:3.0" | "CVSS:3.1") => BASE_METRICS_V3,
+        Some("CVSS:4.0") => BASE_METRICS_V4,
+        Some(_) => return None,
+    };
+    let find = |metric: &&str| {
+        let mut values = metrics.split('/').filter(|part| part.split(':').next() == Some(metric));
+        // A repeated metric is ambiguous.
+        values.next().filter(|_| values.next().is_none())
+    };
+    let base_metrics: Vec<&str> = names.iter().map(find).collect::<Option<_>>()?;
+    let text = version.into_iter().chain(base_metrics).collect::<Vec<_>>().join("/");
+    let score = text.parse::<cvss::Cvss>().ok()?.score();
+    // Scores have one decimal place.
+    Some((score * 10.0).round() / 10.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn known_fields_are_read_and_others_ignored() {
@@ -199,8 +229,8 @@ mod tests {
             Some("2023-07-13T02:37:06.600000Z")
         );
         let range = &advisory.affected[0].ranges[0];
-        let kinds: Vec<EventKind> = range.events.iter().map(|event| event.kind).collect();
-        assert_eq!(kinds, [EventKind::Introduced, EventKind::Fixed, EventKind::LastAffected]);
+        let kinds: Vec<RangeEventKind> = range.events.iter().map(|event| event.kind).collect();
+        assert_eq!(kinds, [RangeEventKind::Introduced, RangeEventKind::Fixed, RangeEventKind::LastAffected]);
         assert_eq!(advisory.ecosystems().collect::<Vec<_>>(), [Ecosystem::Cran]);
     }
 
@@ -230,5 +260,47 @@ mod tests {
         assert_eq!(line(" \n "), None);
         let long = line(&"é".repeat(900)).expect("a line");
         assert_eq!((long.chars().count(), long.ends_with('…')), (201, true));
+    }
+
+    #[test]
+    fn scores_are_those_of_the_calculators() {
+        for (vector, score) in [
+            ("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H", 9.8),
+            ("CVSS:3.1/AV:N/AC:L/PR:N/UI:R/S:C/C:L/I:L/A:N", 6.1),
+            ("CVSS:3.0/AV:L/AC:H/PR:L/UI:N/S:U/C:N/I:N/A:L", 2.5),
+            ("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:N/A:N", 0.0),
+            ("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:C/C:H/I:H/A:H", 10.0),
+            // Metrics outside the base group are ignored.
+            ("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H/E:P/RL:O/RC:C", 9.8),
+            ("CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N/SA:N", 9.3),
+            ("CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:H/SI:H/SA:H", 10.0),
+            ("CVSS:4.0/AV:L/AC:L/AT:N/PR:L/UI:N/VC:N/VI:N/VA:L/SC:N/SI:N/SA:N/E:U", 4.8),
+            ("AV:N/AC:L/Au:N/C:P/I:P/A:P", 7.5),
+        ] {
+            assert_eq!(base_score(vector), Some(score), "{vector}");
+        }
+        for bad in
+            ["", "medium", "7.5", "CVSS:3.1", "CVSS:3.1/AV:N", "CVSS:9.9/AV:N/AC:L", "CVSS:4.0/AV:N/AC:L"]
+        {
+            assert_eq!(base_score(bad), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_a_panic(text in "(CVSS:[2345]\\.[01]/)?([A-Z][A-Za-z]?:[A-Z]/?){0,14}|.{0,40}") {
+            prop_assert!(base_score(&text).is_none_or(|score| (0.0..=10.0).contains(&score)));
+        }
+
+        #[test]
+        fn every_vector_of_the_fourth_version_has_a_score(
+            av in "[NALP]", ac in "[LH]", at in "[NP]", pr in "[NLH]", ui in "[NPA]", rest in "[HLN]{6}",
+        ) {
+            let names = ["VC", "VI", "VA", "SC", "SI", "SA"];
+            let rest: Vec<String> = names.iter().zip(rest.chars()).map(|(n, c)| format!("{n}:{c}")).collect();
+            let text = format!("CVSS:4.0/AV:{av}/AC:{ac}/AT:{at}/PR:{pr}/UI:{ui}/{}", rest.join("/"));
+            let score = base_score(&text);
+            prop_assert!(score.is_some_and(|score| (0.0..=10.0).contains(&score)), "{} {:?}", text, score);
+        }
     }
 }

@@ -43,42 +43,42 @@ impl Ecosystem {
 
 /// A version, with the order of its ecosystem.
 #[derive(Clone, Debug)]
-pub(super) enum Version {
+pub(super) enum EcosystemVersion {
     /// A version from CRAN or Bioconductor. Versions that R does not accept also have an order.
     R(Box<str>),
-    Python(python::version::Version),
+    Python(python::version::Pep440Version),
 }
 
-impl Version {
-    pub(super) fn new(ecosystem: Ecosystem, text: &str) -> Version {
+impl EcosystemVersion {
+    pub(super) fn new(ecosystem: Ecosystem, text: &str) -> EcosystemVersion {
         match ecosystem {
-            Ecosystem::Cran | Ecosystem::Bioconductor => Version::R(text.into()),
-            Ecosystem::Pypi => Version::Python(python::version::Version::lenient(text)),
+            Ecosystem::Cran | Ecosystem::Bioconductor => EcosystemVersion::R(text.into()),
+            Ecosystem::Pypi => EcosystemVersion::Python(python::version::Pep440Version::lenient(text)),
         }
     }
 
     /// Returns whether two versions are the same. Valid versions are compared by value, others by text.
-    pub(super) fn is_same(&self, other: &Version) -> bool {
+    pub(super) fn is_same(&self, other: &EcosystemVersion) -> bool {
         match (self, other) {
-            (Version::R(a), Version::R(b)) => {
+            (EcosystemVersion::R(a), EcosystemVersion::R(b)) => {
                 a == b
                     || (r::version::is_numeric(a)
                         && r::version::is_numeric(b)
                         && r::version::compare(a, b).is_eq())
             }
-            (Version::Python(a), Version::Python(b)) => a == b,
-            (Version::R(_) | Version::Python(_), _) => false,
+            (EcosystemVersion::Python(a), EcosystemVersion::Python(b)) => a == b,
+            (EcosystemVersion::R(_) | EcosystemVersion::Python(_), _) => false,
         }
     }
 
     /// Compares two versions in the order of the ecosystem.
-    pub(super) fn compare(&self, other: &Version) -> Ordering {
+    pub(super) fn compare(&self, other: &EcosystemVersion) -> Ordering {
         match (self, other) {
-            (Version::R(a), Version::R(b)) => r::version::compare(a, b),
-            (Version::Python(a), Version::Python(b)) => a.cmp(b),
+            (EcosystemVersion::R(a), EcosystemVersion::R(b)) => r::version::compare(a, b),
+            (EcosystemVersion::Python(a), EcosystemVersion::Python(b)) => a.cmp(b),
             // Versions of two ecosystems are never compared.
-            (Version::R(_), Version::Python(_)) => Ordering::Less,
-            (Version::Python(_), Version::R(_)) => Ordering::Greater,
+            (EcosystemVersion::R(_), EcosystemVersion::Python(_)) => Ordering::Less,
+            (EcosystemVersion::Python(_), EcosystemVersion::R(_)) => Ordering::Greater,
         }
     }
 }
@@ -97,7 +97,9 @@ mod tests {
 
     #[test]
     fn valid_versions_are_equal_by_value_and_others_by_text() {
-        let is_same = |ecosystem, a, b| Version::new(ecosystem, a).is_same(&Version::new(ecosystem, b));
+        let is_same = |ecosystem, a, b| {
+            EcosystemVersion::new(ecosystem, a).is_same(&EcosystemVersion::new(ecosystem, b))
+        };
         for (a, b) in [("0.1-8", "0.1.8"), ("1.2", "01.2"), ("1", "1")] {
             assert!(is_same(Ecosystem::Cran, a, b), "{a} {b}");
         }
@@ -116,7 +118,7 @@ mod tests {
     fn each_ecosystem_has_its_own_order() {
         let assert_sorted = |ecosystem, versions: &[&str]| {
             for pair in versions.windows(2) {
-                let [a, b] = [pair[0], pair[1]].map(|text| Version::new(ecosystem, text));
+                let [a, b] = [pair[0], pair[1]].map(|text| EcosystemVersion::new(ecosystem, text));
                 assert!(a.compare(&b).is_lt() && b.compare(&a).is_gt(), "{pair:?}");
             }
         };

@@ -15,13 +15,11 @@ pub const READER_LEVEL: u32 = 1;
 /// Maximum number of segments; enough for more than ten years of daily runs.
 const MAX_SEGMENTS: usize = 10_000;
 
-/// The head of a product.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     pub format: String,
     /// The name of the [`Product`].
     pub product: String,
-    /// The schema of the product.
     pub schema: u32,
     /// The lowest reader level that can read the product.
     pub min_reader: u32,
@@ -38,7 +36,6 @@ pub struct Head {
     /// The requested packages, if the bundle contains only these and their dependencies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subset: Option<Vec<String>>,
-    /// The rule by which files of Python packages were chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<FilesRule>,
     /// The bundle on which an incremental bundle is based; `None` for a complete bundle.
@@ -68,7 +65,6 @@ pub struct FilesRule {
     pub sdists: bool,
 }
 
-/// The bundle on which an incremental bundle is based.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IncrementalBase {
     /// The earliest day that the snapshot of that bundle may have.
@@ -79,9 +75,7 @@ pub struct IncrementalBase {
 /// The head of an earlier day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EarlierHead {
-    /// The path of the file.
     pub path: String,
-    /// The digest of the file.
     #[serde(with = "as_text")]
     pub sha256: Sha256,
 }
@@ -128,7 +122,6 @@ pub struct CompressedFile {
     pub path: String,
     /// The size of the file in bytes.
     pub size: u64,
-    /// The digest of the file.
     #[serde(with = "as_text")]
     pub sha256: Sha256,
     /// The unpacked size in bytes.
@@ -137,9 +130,6 @@ pub struct CompressedFile {
 
 impl Head {
     /// Reads the head of a product.
-    ///
-    /// # Errors
-    /// The head is damaged, of a different product, or of a newer format.
     pub fn read(bytes: &[u8], product: &Product) -> Result<Head, FormatError> {
         /// The members that are read first, because the others may differ in a later schema.
         #[derive(Deserialize)]
@@ -174,7 +164,6 @@ impl Head {
         Ok(head)
     }
 
-    /// Returns the content of the file.
     pub fn bytes(&self) -> Vec<u8> {
         self_digest::serialize(self)
     }

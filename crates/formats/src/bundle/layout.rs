@@ -1,5 +1,4 @@
-//! Defines all paths of a bundle. They are relative, in lower case except for versions, and valid on Windows file
-//! systems.
+//! Defines all paths of a bundle: relative, in lower case except for versions, and valid on Windows.
 
 use std::fmt;
 
@@ -73,7 +72,6 @@ impl Product {
         }
     }
 
-    /// Returns the directory of its objects.
     pub fn objects_dir(&self) -> String {
         match self {
             Product::Cran | Product::Bioconductor(_) | Product::Pypi => format!("{}/obj", self.root()),
@@ -133,9 +131,8 @@ pub fn immutable_path(folder: &str, stem: impl fmt::Display, sha256: Sha256, ext
     if folder.is_empty() { name } else { format!("{folder}/{name}") }
 }
 
-/// Returns the path of the object for the address of a file on a page that was generated from a bundle. Such an address
-/// is `{object}/{file name}`, because installers take the name from the end of the address; with `.metadata` after the
-/// name, it is the address of the object with METADATA. `None` for any other path.
+/// Returns the path of the object for an address `{object}/{file name}` on a page that was generated from a bundle
+/// (installers take the name from its end); with `.metadata` at the end, that of METADATA. `None` for other paths.
 pub fn python_object_of_page(path: &str) -> Option<String> {
     let (object, name) = path.rsplit_once('/')?;
     let (folder, object_name) = object.rsplit_once('/')?;
@@ -152,8 +149,7 @@ pub fn python_object_of_page(path: &str) -> Option<String> {
     })
 }
 
-/// Returns whether a path in a head is safe: below the directory of the head, and of lower-case letters, digits, `.`,
-/// `-` and `_`.
+/// Returns whether a path in a head is below its directory, and of lower-case letters, digits, `.`, `-` and `_`.
 pub fn is_safe_path(path: &str) -> bool {
     let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_');
     path.len() <= 200

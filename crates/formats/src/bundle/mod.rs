@@ -16,7 +16,7 @@ pub use head::{CompressedFile, EarlierHead, FilesRule, Head, IncrementalBase, Pr
 pub use layout::Product;
 pub use python_record::PythonRecord;
 pub use python_state::PythonState;
-pub use record::{Fields, Object, Readme, Record, ReleaseRecord};
+pub use record::{Fields, Readme, Record, RecordObject, ReleaseRecord};
 pub use state::ProductState;
 
 /// A violation of the specification. Callers add the path of the file to the message.

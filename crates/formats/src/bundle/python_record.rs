@@ -1,10 +1,8 @@
 //! A line of a segment of Python packages: a file, or an event that concerns a file or a project.
 
-use std::borrow::Cow;
-
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::record::SnapshotRecord;
+use super::record::{RecordKind, SnapshotRecord};
 use super::text::{as_optional_text, as_text};
 use crate::python::file_name::FileName;
 use crate::python::name::NormalName;
@@ -21,7 +19,6 @@ pub enum PythonRecord {
     Mark(MarkRecord),
     /// A file is no longer available.
     Remove(RemoveRecord),
-    /// The status of a project.
     Status(StatusRecord),
     /// A file that the index lists, but the bundle does not contain.
     Skip(SkipRecord),
@@ -34,16 +31,8 @@ pub enum PythonRecord {
 
 impl PythonRecord {
     /// Parses a line.
-    ///
-    /// # Errors
-    /// The line is not a record.
     pub fn read(line: &[u8]) -> serde_json::Result<PythonRecord> {
-        #[derive(Deserialize)]
-        struct Kind<'a> {
-            #[serde(borrow)]
-            t: Cow<'a, str>,
-        }
-        let kind: Kind<'_> = serde_json::from_slice(line)?;
+        let kind: RecordKind<'_> = serde_json::from_slice(line)?;
         match &*kind.t {
             "file" => serde_json::from_slice(line).map(PythonRecord::File),
             "mark" => serde_json::from_slice(line).map(PythonRecord::Mark),
@@ -69,7 +58,6 @@ impl PythonRecord {
     }
 }
 
-/// A file of a project.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRecord {
     /// The normalized name of the project.
@@ -82,7 +70,6 @@ pub struct FileRecord {
     /// The time of the upload, if the index states it.
     #[serde(default, with = "as_optional_text", skip_serializing_if = "Option::is_none")]
     pub upload: Option<Timestamp>,
-    /// The digests and the size of its bytes.
     pub obj: FileObject,
     /// `Requires-Python`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,7 +84,6 @@ pub struct FileRecord {
     pub yanked: Option<String>,
 }
 
-/// The digests and the size of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileObject {
     #[serde(with = "as_text")]
@@ -130,13 +116,11 @@ pub struct MarkRecord {
     pub day: Day,
 }
 
-/// The removal of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoveRecord {
     /// The normalized name of the project.
     pub project: String,
     pub name: String,
-    /// The digest of its bytes.
     #[serde(with = "as_text")]
     pub sha256: Sha256,
     /// The day from which it applies.
@@ -171,9 +155,6 @@ pub struct SkipRecord {
 
 impl FileRecord {
     /// Checks the values that become parts of paths or rows, and returns the extension of the object.
-    ///
-    /// # Errors
-    /// A message with the invalid value.
     pub fn extension(&self) -> Result<String, String> {
         check_project(&self.project)?;
         object_extension(&self.name)
@@ -191,9 +172,6 @@ pub(super) fn check_project(project: &str) -> Result<(), String> {
 }
 
 /// Returns the extension of a file's object, in lower case and without a leading dot, such as `whl` or `tar.gz`.
-///
-/// # Errors
-/// The text is not the name of a distribution file.
 pub fn object_extension(name: &str) -> Result<String, String> {
     let file = FileName::parse(name).map_err(|error| error.to_string())?;
     Ok(file.extension().trim_start_matches('.').to_ascii_lowercase())
@@ -216,14 +194,14 @@ fn write_yank<S: Serializer>(yanked: &Option<String>, serializer: S) -> Result<S
 fn read_yank<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum Yank {
+    enum YankField {
         Flag(bool),
         Reason(String),
     }
-    Ok(match Yank::deserialize(deserializer)? {
-        Yank::Flag(false) => None,
-        Yank::Flag(true) => Some(String::new()),
-        Yank::Reason(reason) => Some(reason),
+    Ok(match YankField::deserialize(deserializer)? {
+        YankField::Flag(false) => None,
+        YankField::Flag(true) => Some(String::new()),
+        YankField::Reason(reason) => Some(reason),
     })
 }
 

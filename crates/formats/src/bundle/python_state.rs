@@ -12,8 +12,7 @@ use base::model::time::Day;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PythonState {
     projects: BTreeMap<String, ProjectState>,
-    /// Listed files without a record. There are some if the base of an incremental bundle is missing or is another
-    /// bundle.
+    /// Listed files without a record: the base of an incremental bundle is missing or is another bundle.
     missing_files: Vec<String>,
     day: Option<Day>,
 }
@@ -74,9 +73,6 @@ impl PythonState {
     }
 
     /// Applies a record of the segment with this serial.
-    ///
-    /// # Errors
-    /// An invalid name, or a snapshot that does not match the state.
     pub fn apply(&mut self, record: &PythonRecord, serial: u64) -> Result<(), String> {
         match record {
             PythonRecord::File(file) => {

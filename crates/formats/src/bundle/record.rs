@@ -21,7 +21,6 @@ pub enum Record {
     /// A new release. Unless it is archived, it is listed from its day on, instead of the previous release.
     #[serde(rename = "ver")]
     Release(Box<ReleaseRecord>),
-    /// A changed index record of a release.
     Index(IndexUpdate),
     /// A package is no longer listed.
     Archive(PackageEvent),
@@ -36,23 +35,22 @@ pub enum Record {
     Unknown,
 }
 
+/// The kind of a line, which is read before the rest.
+#[derive(Deserialize)]
+pub(super) struct RecordKind<'a> {
+    #[serde(borrow)]
+    pub(super) t: Cow<'a, str>,
+}
+
 impl Record {
     /// Parses a line. The kind is read first, because the derived `Deserialize` would buffer all members until it finds
     /// the kind, which takes twice as long.
-    ///
-    /// # Errors
-    /// The line is not a record.
     pub fn read(line: &[u8]) -> serde_json::Result<Record> {
-        #[derive(Deserialize)]
-        struct Kind<'a> {
-            #[serde(borrow)]
-            t: Cow<'a, str>,
-        }
         // Fast path: lines that this program writes begin with the kind.
         if line.starts_with(br#"{"t":"ver","#) {
             return serde_json::from_slice(line).map(Record::Release);
         }
-        let kind: Kind<'_> = serde_json::from_slice(line)?;
+        let kind: RecordKind<'_> = serde_json::from_slice(line)?;
         match &*kind.t {
             "ver" => serde_json::from_slice(line).map(Record::Release),
             "index" => serde_json::from_slice(line).map(Record::Index),
@@ -84,7 +82,7 @@ pub struct ReleaseRecord {
     /// unknown whether it was ever listed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub archived: bool,
-    pub obj: Object,
+    pub obj: RecordObject,
     /// Its record in the mirror's index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<String>,
@@ -100,20 +98,17 @@ pub struct ReleaseRecord {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Object {
-    /// The digest of the file.
+pub struct RecordObject {
     #[serde(with = "as_text")]
     pub sha256: Sha256,
     /// The size of the file in bytes.
     pub size: u64,
-    /// The MD5 of the file.
     #[serde(with = "as_text")]
     pub md5: Md5,
     /// The file name extension, one of [`EXTENSIONS`].
     pub ext: String,
 }
 
-/// A reference to a README.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Readme {
     /// The file name, such as `README.md`.
@@ -130,7 +125,6 @@ pub struct IndexUpdate {
     pub folder: Option<String>,
     pub name: String,
     pub version: String,
-    /// The digest of the file.
     #[serde(with = "as_text")]
     pub sha256: Sha256,
     /// The day from which the record applies.
@@ -139,7 +133,6 @@ pub struct IndexUpdate {
     pub index: String,
 }
 
-/// An event that concerns a package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackageEvent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -174,9 +167,6 @@ pub struct SnapshotRecord {
 
 impl ReleaseRecord {
     /// Checks the values that become parts of paths or rows.
-    ///
-    /// # Errors
-    /// A message with the invalid value.
     pub fn check(&self) -> Result<(), String> {
         check_names(self.folder.as_deref(), &self.name, Some(&self.version))?;
         if EXTENSIONS.contains(&self.obj.ext.as_str()) {

@@ -59,7 +59,6 @@ impl LinesWriter {
         lines
     }
 
-    /// Begins a file of READMEs.
     pub fn readmes() -> LinesWriter {
         LinesWriter { text: Vec::new(), records: 0 }
     }
@@ -81,9 +80,6 @@ impl LinesWriter {
     }
 
     /// Returns the content of the file and its entry in a head. `folder` is relative to the head.
-    ///
-    /// # Errors
-    /// Compression failed, for example because memory is exhausted.
     pub fn pack(mut self, folder: &str, serial: u64) -> std::io::Result<(Vec<u8>, CompressedFile)> {
         let records = self.records;
         self.push(&Trailer { end: true, records });
@@ -98,9 +94,6 @@ impl LinesWriter {
 
 /// Verifies a file against its entry in a head, and returns a reader of its lines. It unpacks while it is read, so that
 /// the text is never in memory as a whole. Errors of the reader must be converted by [`format_error`].
-///
-/// # Errors
-/// The size or the digest differs.
 pub fn unpack_reader<'a>(
     bytes: &'a [u8],
     entry: &CompressedFile,
@@ -158,9 +151,6 @@ pub fn format_error(error: io::Error) -> FormatError {
 }
 
 /// Verifies a file against its entry in a head, and returns its whole unpacked content.
-///
-/// # Errors
-/// As [`unpack_reader`], and if unpacking fails.
 pub fn unpack(bytes: &[u8], entry: &CompressedFile) -> Result<Vec<u8>, FormatError> {
     let mut lines = unpack_reader(bytes, entry)?;
     let mut text = Vec::with_capacity(usize::try_from(entry.raw_size).unwrap_or_default());
@@ -169,9 +159,6 @@ pub fn unpack(bytes: &[u8], entry: &CompressedFile) -> Result<Vec<u8>, FormatErr
 }
 
 /// Returns the records of a segment, in order.
-///
-/// # Errors
-/// A malformed line, a different segment, or a missing end.
 pub fn records(text: impl BufRead, product: &Product, serial: u64) -> Result<Vec<Record>, FormatError> {
     let mut records = Vec::new();
     for_each_record(text, product, serial, |record| {
@@ -196,9 +183,6 @@ pub fn for_each_record(
 }
 
 /// Passes the records of a segment of Python packages to `take` one by one.
-///
-/// # Errors
-/// As [`for_each_record`].
 pub fn for_each_python_record(
     text: impl BufRead,
     serial: u64,
@@ -270,9 +254,6 @@ fn check_trailer(line: &[u8], records: u64, number: u64) -> Result<(), FormatErr
 }
 
 /// Returns the READMEs of a file, each verified by its digest.
-///
-/// # Errors
-/// As [`records`].
 pub fn readmes(text: impl BufRead) -> Result<Vec<ReadmeText>, FormatError> {
     let mut readmes: Vec<ReadmeText> = Vec::new();
     for_each_readme(text, |readme| {

@@ -1,5 +1,4 @@
-//! JSON objects that contain their own digest. It is the last member, `sha256`, and covers all bytes before the comma
-//! that precedes this member.
+//! JSON objects that end with their own digest: the member `sha256` covers all bytes before the comma that precedes it.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -31,9 +30,6 @@ pub fn serialize<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 /// Verifies the digest of a serialized value, and deserializes it.
-///
-/// # Errors
-/// The bytes are truncated, changed, or not such an object.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FormatError> {
     let (body, tail) = bytes.split_at(bytes.len().saturating_sub(TAIL_LEN));
     let declared_digest = tail

@@ -9,7 +9,6 @@ use super::text::as_text;
 use super::{CompressedFile, FormatError, head, self_digest};
 use base::model::time::Timestamp;
 
-/// A folder of shared data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SharedFolder {
     /// `sysreqs`: one document, `rules`, in the format of `r::sysreqs::RuleBase`.
@@ -33,7 +32,6 @@ impl SharedFolder {
     }
 }
 
-/// The head of a folder of shared data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SharedHead {
     /// As in a product's head.
@@ -50,7 +48,6 @@ pub struct SharedHead {
 }
 
 impl SharedHead {
-    /// Creates a head that lists these files.
     pub fn new(
         folder: SharedFolder,
         created: Timestamp,
@@ -66,9 +63,6 @@ impl SharedHead {
     }
 
     /// Reads the head of a folder.
-    ///
-    /// # Errors
-    /// The head is damaged, of a different folder, or of a newer format.
     pub fn read(bytes: &[u8], folder: SharedFolder) -> Result<SharedHead, FormatError> {
         let shared_head: SharedHead = self_digest::parse(bytes)?;
         if shared_head.product != folder.folder() {

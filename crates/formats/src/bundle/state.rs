@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::record::{Object, Record, ReleaseRecord, SnapshotRecord, check_names};
+use super::record::{Record, RecordObject, ReleaseRecord, SnapshotRecord, check_names};
 use super::self_digest::digest;
 use base::model::digest::Sha256;
 use base::model::time::{Day, Timestamp};
@@ -15,8 +15,7 @@ pub type Key = (String, String);
 pub struct ProductState {
     /// A hash map, because there is a lookup for every record and index row, whereas sorted iteration is rare.
     packages: HashMap<Key, PackageState>,
-    /// Listed releases without a record. There are some if the base of an incremental bundle is missing or is another
-    /// bundle.
+    /// Listed releases without a record: the base of an incremental bundle is missing or is another bundle.
     missing_releases: Vec<String>,
     day: Option<Day>,
 }
@@ -37,7 +36,7 @@ pub struct Release {
     pub published: Option<Timestamp>,
     /// The first day of the release.
     pub day: Day,
-    pub object: Object,
+    pub object: RecordObject,
     /// The digest of its index record.
     pub index: Option<Sha256>,
 }
@@ -68,8 +67,7 @@ impl ProductState {
         packages.into_iter()
     }
 
-    /// Returns the packages by value, ordered by folder and name, so that each package can be freed before the
-    /// next one is used.
+    /// Returns the packages by value, ordered by folder and name, so that each can be freed before the next.
     pub fn into_packages(self) -> impl Iterator<Item = (Key, PackageState)> {
         let mut packages: Vec<_> = self.packages.into_iter().collect();
         packages.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
@@ -117,9 +115,6 @@ impl ProductState {
     }
 
     /// Applies a record.
-    ///
-    /// # Errors
-    /// An invalid name, the restoration of an unknown release, or a snapshot that does not match the state.
     pub fn apply(&mut self, record: &Record) -> Result<(), String> {
         match record {
             Record::Release(release) => {
@@ -171,7 +166,6 @@ impl ProductState {
         Ok(())
     }
 
-    /// Removes a package from `missing_releases`.
     fn remove_missing_release(&mut self, folder: Option<&str>, name: &str) {
         let prefix = listing_line(folder.unwrap_or_default(), name, "");
         self.missing_releases.retain(|line| !line.starts_with(&prefix));
@@ -288,7 +282,7 @@ mod tests {
             day: day(date),
             published: None,
             archived: false,
-            obj: Object {
+            obj: RecordObject {
                 sha256: Sha256([byte; 32]),
                 size: 1,
                 md5: Md5([byte; 16]),

@@ -1,21 +1,17 @@
-//! The decision about the releases of one package.
+//! The decision about the releases of one package, and the time from which the age of a release is measured.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::age::effective_time;
 use super::rule::{Criteria, Rule, age_text};
 use crate::advisory::{Finding, PackageAdvisories, base_score};
-use crate::python;
-use base::model::ids::SourceId;
-use base::model::language::Language;
-use base::model::license::UNKNOWN;
-use base::model::time::Timestamp;
-
 use crate::python::name::normalize;
-use crate::r;
+use crate::{python, r};
+use base::model::ids::SourceId;
+use base::model::kind::Language;
+use base::model::license::UNKNOWN;
+use base::model::time::{SECOND, Timestamp};
 
-/// The facts about a package.
 #[derive(Clone, Copy)]
 pub struct PackageFacts<'a> {
     /// Its name, normalized for a Python project.
@@ -23,8 +19,7 @@ pub struct PackageFacts<'a> {
     pub language: Language,
     /// The source that provides it in the repository.
     pub source: SourceId,
-    /// Whether the packages of the source are uploaded or built here. Rules about the age then apply only if they name
-    /// the source.
+    /// Whether its packages are uploaded or built here. Rules about the age then apply only if they name the source.
     pub is_own: bool,
     pub advisories: Option<PackageAdvisories<'a>>,
     /// Whether any version of it is listed.
@@ -32,7 +27,6 @@ pub struct PackageFacts<'a> {
     pub releases: &'a [ReleaseFacts],
 }
 
-/// The facts about a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReleaseFacts {
     pub version: String,
@@ -60,7 +54,6 @@ pub struct Clock {
     pub is_promoted: bool,
 }
 
-/// The decision about a release.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Verdict<'a> {
     NoRule,
@@ -71,7 +64,6 @@ pub enum Verdict<'a> {
 }
 
 impl<'a> Verdict<'a> {
-    /// Returns the rule that blocks the release.
     pub fn blocking_rule(self) -> Option<&'a Arc<Rule>> {
         match self {
             Verdict::Blocked(rule) => Some(rule),
@@ -86,7 +78,7 @@ impl PackageFacts<'_> {
         match self.language {
             Language::R => r::version::compare(a, b),
             Language::Python => {
-                python::version::Version::lenient(a).cmp(&python::version::Version::lenient(b))
+                python::version::Pep440Version::lenient(a).cmp(&python::version::Pep440Version::lenient(b))
             }
         }
     }
@@ -95,8 +87,7 @@ impl PackageFacts<'_> {
         self.advisories.map(|advisories| advisories.vulnerabilities(version, clock.now)).unwrap_or_default()
     }
 
-    /// Returns the license of a release. If it is unknown, returns the license of another release, because licenses
-    /// rarely change.
+    /// Returns the license of a release, or else of another one, because licenses rarely change.
     fn license<'b>(&'b self, release: &'b ReleaseFacts) -> Option<&'b str> {
         let mut others = self.releases.iter().filter_map(|other| other.license.as_deref());
         release.license.as_deref().or_else(|| others.next_back())
@@ -152,8 +143,7 @@ pub(super) fn fixes(
     }
 }
 
-/// Returns the ids of the vulnerabilities whose fix exempts a release from the minimum age; empty without such an
-/// exemption.
+/// Returns the ids of the vulnerabilities whose fix exempts a release from the minimum age.
 fn admitting_fixes(
     criteria: &Criteria,
     package: &PackageFacts<'_>,
@@ -230,8 +220,7 @@ fn score(finding: &Finding<'_>) -> Option<f64> {
     finding.severity.iter().filter_map(|severity| base_score(&severity.score)).reduce(f64::max)
 }
 
-/// Returns short texts about the facts that make a rule match a release. There are none for criteria that need no
-/// explanation, such as the name.
+/// Returns short texts about the facts that make a rule match; none for self-evident criteria, such as the name.
 pub(super) fn evidence(
     criteria: &Criteria,
     package: &PackageFacts<'_>,
@@ -263,4 +252,41 @@ pub(super) fn evidence(
         evidence.push(format!("{basis} {}, younger than {}", since.day(), age_text(min_age)));
     }
     evidence
+}
+
+/// Maximum time, in microseconds, from the publication time that upstream claims to the first sync that found the
+/// release. If the claimed time is older, the age is measured from that sync.
+pub const MAX_CLAIM_LEAD: i64 = 48 * 3600 * SECOND;
+
+/// Returns the time from which the age of a release is measured: the publication time that upstream claims, if the
+/// first sync of the source (`is_initial`) found the release, or the sync that found it at most [`MAX_CLAIM_LEAD`]
+/// later. Otherwise, and for a later claim, the time of that sync.
+pub fn effective_time(claimed: Option<Timestamp>, discovered_at: Timestamp, is_initial: bool) -> Timestamp {
+    match claimed {
+        Some(claimed) if claimed > discovered_at => discovered_at,
+        Some(claimed) if is_initial => claimed,
+        Some(claimed) if discovered_at.0.saturating_sub(claimed.0) <= MAX_CLAIM_LEAD => claimed,
+        Some(_) | None => discovered_at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: i64 = 86_400 * SECOND;
+
+    #[test]
+    fn the_age_of_a_backdated_release_counts_from_its_first_sync() {
+        let seen = Timestamp(1000 * DAY);
+        let old = Some(Timestamp(500 * DAY));
+        assert_eq!(effective_time(old, seen, false), seen);
+        assert_eq!(effective_time(old, seen, true), Timestamp(500 * DAY), "a mirror with years of history");
+        let yesterday = Some(Timestamp(999 * DAY));
+        assert_eq!(effective_time(yesterday, seen, false), Timestamp(999 * DAY));
+        assert_eq!(effective_time(Some(Timestamp(998 * DAY)), seen, false), Timestamp(998 * DAY));
+        assert_eq!(effective_time(Some(Timestamp(998 * DAY - 1)), seen, false), seen);
+        assert_eq!(effective_time(Some(Timestamp(1001 * DAY)), seen, true), seen, "from the future");
+        assert_eq!(effective_time(None, seen, true), seen);
+    }
 }

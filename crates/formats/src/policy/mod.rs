@@ -1,7 +1,5 @@
-//! Block rules: their criteria, their order, and the decision which versions of a package they forbid. Pure: callers
-//! pass the facts about the releases.
+//! Block rules: criteria, order, and the decision about the versions of a package. Pure: callers pass the facts.
 
-mod age;
 mod decide;
 mod name_guard;
 mod rule;
@@ -10,10 +8,10 @@ mod rule_set;
 mod stored;
 mod withheld;
 
-pub use age::{MAX_CLAIM_LEAD, effective_time};
 pub use decide::{Clock, PackageFacts, ReleaseFacts, Verdict};
+pub use decide::{MAX_CLAIM_LEAD, effective_time};
 pub use name_guard::{NameGuard, NameGuards, NamePattern, comparison_key};
-pub use rule::{BadRule, Criteria, MAX_MIN_AGE, Operator, Rule, VersionRange};
+pub use rule::{BadRule, Criteria, MAX_MIN_AGE, RangeOperator, Rule, VersionRange};
 pub use rule_index::{RuleIndex, RuleIndexes, Scope};
 pub use rule_set::RuleSet;
 pub use stored::{criteria_text, read_criteria};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::rule::BadRule;
 use crate::python;
 use base::model::ids::SourceId;
-use base::model::language::Language;
+use base::model::kind::Language;
 
 /// Maximum length of a pattern, in bytes.
 const MAX_PATTERN: usize = 128;
@@ -194,7 +194,6 @@ impl NameGuards {
         set
     }
 
-    /// Returns whether no name is guarded.
     pub fn is_empty(&self) -> bool {
         self.exact.is_empty() && self.prefixes.is_empty() && self.idle.len() == 0
     }

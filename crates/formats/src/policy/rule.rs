@@ -4,13 +4,11 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::python;
+use crate::{python, r};
 use base::model::ids::{RepoId, SourceId};
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::rule_effect::RuleEffect;
 use base::model::time::SECOND;
-
-use crate::r;
 
 /// Maximum of the age criterion, in microseconds: ten years.
 pub const MAX_MIN_AGE: i64 = 3_650 * 86_400 * SECOND;
@@ -21,7 +19,6 @@ pub struct Rule {
     pub id: i64,
     /// Rules with a lower priority number come first.
     pub priority: i64,
-    /// The effect on matching releases.
     pub effect: RuleEffect,
     pub criteria: Criteria,
     /// Free text that is sent to clients.
@@ -41,8 +38,7 @@ pub struct Criteria {
     pub license: Option<String>,
     /// SPDX identifiers, or `Unknown`; matches if each alternative of the license is among them.
     pub license_types: Vec<String>,
-    /// SPDX identifiers, or `Unknown`; matches if no alternative of the license consists of them alone. Empty for no such
-    /// criterion.
+    /// SPDX identifiers, or `Unknown`; matches if no alternative of the license consists of them alone. May be empty.
     pub license_types_except: Vec<String>,
     /// Whether the release must have a known vulnerability.
     pub vulns: bool,
@@ -61,7 +57,7 @@ pub struct Criteria {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operator {
+pub enum RangeOperator {
     Less,
     LessOrEqual,
     Greater,
@@ -73,11 +69,10 @@ pub enum Operator {
 /// A range of versions with one bound, or a single version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionRange {
-    pub operator: Operator,
+    pub operator: RangeOperator,
     pub version: String,
 }
 
-/// A criterion that is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadRule(pub String);
@@ -111,12 +106,10 @@ impl Criteria {
             || self.min_age.is_some()
     }
 
-    /// Returns whether the decision depends on advisories.
     pub fn needs_advisories(&self) -> bool {
         self.vulns || self.min_severity.is_some()
     }
 
-    /// Returns whether the decision depends on the license.
     pub fn needs_license(&self) -> bool {
         self.license.is_some() || !self.license_types.is_empty() || !self.license_types_except.is_empty()
     }
@@ -168,15 +161,15 @@ impl VersionRange {
     pub fn contains(&self, language: Language, version: &str) -> bool {
         let order = match language {
             Language::R => r::version::compare(version, &self.version),
-            Language::Python => python::version::Version::lenient(version)
-                .cmp(&python::version::Version::lenient(&self.version)),
+            Language::Python => python::version::Pep440Version::lenient(version)
+                .cmp(&python::version::Pep440Version::lenient(&self.version)),
         };
         match self.operator {
-            Operator::Less => order == Ordering::Less,
-            Operator::LessOrEqual => order != Ordering::Greater,
-            Operator::Greater => order == Ordering::Greater,
-            Operator::GreaterOrEqual => order != Ordering::Less,
-            Operator::Equal => order == Ordering::Equal,
+            RangeOperator::Less => order == Ordering::Less,
+            RangeOperator::LessOrEqual => order != Ordering::Greater,
+            RangeOperator::Greater => order == Ordering::Greater,
+            RangeOperator::GreaterOrEqual => order != Ordering::Less,
+            RangeOperator::Equal => order == Ordering::Equal,
         }
     }
 }
@@ -187,16 +180,16 @@ impl FromStr for VersionRange {
     fn from_str(text: &str) -> Result<VersionRange, BadRule> {
         let trimmed = text.trim();
         let operators = [
-            ("<=", Operator::LessOrEqual),
-            (">=", Operator::GreaterOrEqual),
-            ("==", Operator::Equal),
-            ("<", Operator::Less),
-            (">", Operator::Greater),
-            ("=", Operator::Equal),
+            ("<=", RangeOperator::LessOrEqual),
+            (">=", RangeOperator::GreaterOrEqual),
+            ("==", RangeOperator::Equal),
+            ("<", RangeOperator::Less),
+            (">", RangeOperator::Greater),
+            ("=", RangeOperator::Equal),
         ];
         let found =
             operators.iter().find_map(|(sign, operator)| Some((*operator, trimmed.strip_prefix(sign)?)));
-        let (operator, version) = found.unwrap_or((Operator::Equal, trimmed));
+        let (operator, version) = found.unwrap_or((RangeOperator::Equal, trimmed));
         let version = version.trim();
         let is_version = !version.is_empty()
             && version.len() <= 128
@@ -216,11 +209,11 @@ impl FromStr for VersionRange {
 impl fmt::Display for VersionRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = match self.operator {
-            Operator::Less => "<",
-            Operator::LessOrEqual => "<=",
-            Operator::Greater => ">",
-            Operator::GreaterOrEqual => ">=",
-            Operator::Equal => "",
+            RangeOperator::Less => "<",
+            RangeOperator::LessOrEqual => "<=",
+            RangeOperator::Greater => ">",
+            RangeOperator::GreaterOrEqual => ">=",
+            RangeOperator::Equal => "",
         };
         write!(f, "{sign}{}", self.version)
     }

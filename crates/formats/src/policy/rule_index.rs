@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::rule::Rule;
 use crate::python::name::normalize;
 use base::model::ids::{RepoId, SourceId};
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::rule_effect::RuleEffect;
 
 /// The repository of a [`RuleSet`](super::RuleSet).
@@ -52,13 +52,9 @@ pub struct RuleIndex {
 pub(super) struct RuleCounts {
     /// Rules that are no exceptions.
     pub(super) effective: usize,
-    /// Rules whose decision depends on advisories.
     pub(super) with_advisories: usize,
-    /// Rules whose decision depends on licenses.
     pub(super) with_license: usize,
-    /// Rules whose decision depends on the age of releases.
     pub(super) with_age: usize,
-    /// Rules that do not apply to dated snapshots.
     pub(super) not_dated: usize,
 }
 
@@ -79,7 +75,6 @@ impl RuleIndexes {
         indexes
     }
 
-    /// Returns the language of the packages.
     pub fn language(&self) -> Language {
         self.language
     }
@@ -126,8 +121,7 @@ impl RuleIndexes {
         shared.chain(single.map(|(_, index)| index)).cloned().collect()
     }
 
-    /// Returns whether a rule can match packages of the language. Rules about licenses do not apply to Python projects,
-    /// whose pages do not state licenses.
+    /// Returns whether a rule can match packages of the language. Pages of Python projects do not state licenses.
     fn can_match(&self, rule: &Rule) -> bool {
         !(self.language == Language::Python && rule.criteria.needs_license())
     }
@@ -140,8 +134,7 @@ impl VersionLimits {
 }
 
 impl RuleIndex {
-    /// Returns the rules with this package name, in the order of evaluation. The name of a Python project must be
-    /// normalized.
+    /// Returns the rules with this package name (normalized for Python), in the order of evaluation.
     pub(super) fn of_package(&self, name: &str) -> &[Arc<Rule>] {
         self.by_package.get(name).map(Vec::as_slice).unwrap_or_default()
     }
@@ -164,7 +157,6 @@ impl RuleIndex {
         self.by_package.is_empty() && self.general.is_empty()
     }
 
-    /// Returns a copy with these changes.
     fn with(&self, language: Language, changes: &IndexChanges<'_>) -> RuleIndex {
         let mut index = self.clone();
         let removed: HashSet<i64> = changes.removed.iter().map(|rule| rule.id).collect();

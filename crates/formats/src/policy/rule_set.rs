@@ -9,8 +9,7 @@ use super::rule_index::{RuleCounts, RuleIndex};
 use base::model::ids::SourceId;
 use base::model::rule_effect::RuleEffect;
 
-/// The rules that can match releases of a repository. It is empty if all of them are exceptions, which have no effect
-/// without other rules.
+/// The rules that can match releases of a repository; empty if all are exceptions, which have no effect alone.
 #[derive(Clone, Debug, Default)]
 pub struct RuleSet {
     indexes: Vec<Arc<RuleIndex>>,
@@ -47,8 +46,7 @@ impl RuleSet {
             && self.indexes.iter().zip(indexes).all(|(a, b)| Arc::ptr_eq(a, b))
     }
 
-    /// Returns the names of all packages that can be blocked; `None` if a blocking rule names no package, or if there are
-    /// more than `limit` of them.
+    /// Returns the packages that can be blocked; `None` if a blocking rule names none, or for more than `limit` names.
     pub fn only_packages(&self, limit: usize) -> Option<BTreeSet<&str>> {
         let blocks_any = self.general.iter().any(|rule| rule.effect == RuleEffect::Block);
         let count: usize = self.indexes_with_effect().iter().map(|index| index.names().len()).sum();
@@ -79,8 +77,7 @@ impl RuleSet {
         })
     }
 
-    /// Returns the ids of the rules that are evaluated for releases of a package, in order, up to and including the
-    /// rule `decisive`.
+    /// Returns the ids of the rules evaluated for releases of a package, in order, up to and including `decisive`.
     pub fn compared(&self, package: &str, decisive: Option<i64>) -> Vec<i64> {
         let mut ids = Vec::new();
         for rule in self.of_package(package) {
@@ -97,17 +94,14 @@ impl RuleSet {
         self.of_package(package).filter_map(|rule| rule.criteria.min_age)
     }
 
-    /// Returns whether a decision depends on advisories.
     pub fn needs_advisories(&self) -> bool {
         self.counts.with_advisories > 0
     }
 
-    /// Returns whether a decision depends on licenses.
     pub fn needs_license(&self) -> bool {
         self.counts.with_license > 0
     }
 
-    /// Returns whether a decision depends on the age of releases.
     pub fn needs_age(&self) -> bool {
         self.counts.with_age > 0
     }

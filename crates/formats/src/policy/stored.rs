@@ -66,9 +66,6 @@ pub fn criteria_text(criteria: &Criteria, effect: RuleEffect) -> String {
 
 /// Reads the text of criteria, and determines the effect. Source and repository are `None`, because the text does not
 /// contain them.
-///
-/// # Errors
-/// The text is malformed, or has a criterion that this version does not support.
 pub fn read_criteria(text: &str, exception: bool) -> Result<(Criteria, RuleEffect), BadRule> {
     let stored: StoredCriteria = serde_json::from_str(text).map_err(|error| BadRule(error.to_string()))?;
     let effect = RuleEffect::of_flags(exception, stored.warn);

@@ -27,9 +27,6 @@ pub struct Withheld {
 
 impl Withheld {
     /// Reads the text that [`encode`] returned, of the promotion at an instant.
-    ///
-    /// # Errors
-    /// The text is malformed.
     pub fn decode(text: &[u8], promoted_at: Timestamp) -> Result<Withheld, BadRule> {
         let mut numbers = Vec::new();
         DeflateDecoder::new(text).take(MAX_TEXT).read_to_end(&mut numbers).map_err(|error| {

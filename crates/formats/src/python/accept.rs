@@ -15,7 +15,6 @@ pub enum SimpleFormat {
 pub const ACCEPT: &str =
     "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1";
 
-/// The media types with their formats.
 const NAMES: [(&str, SimpleFormat); 5] = [
     ("application/vnd.pypi.simple.v1+json", SimpleFormat::Json),
     ("application/vnd.pypi.simple.v1+html", SimpleFormat::Html),
@@ -47,17 +46,15 @@ impl SimpleFormat {
         SimpleFormat::from_name(media_type)
     }
 
-    /// Returns the format of a media type without parameters. Each request for a page compares several, so it allocates
-    /// nothing.
+    /// Returns the format of a media type without parameters. Allocates nothing: each request compares several.
     fn from_name(media_type: &str) -> Option<SimpleFormat> {
         let entry = NAMES.iter().find(|(name, _)| media_type.eq_ignore_ascii_case(name));
         entry.map(|(_, format)| *format)
     }
 }
 
-/// Returns the format of a response. The query parameter `format` prevails if it is a known media type; otherwise the
-/// values of the `Accept` fields decide. If they contain no media type of a simple page, the format is `text/html`, as for browsers
-/// and on PyPI.
+/// Returns the format of a response: the query parameter `format` if it is a known media type, or else that of the
+/// `Accept` fields; `text/html`, as on PyPI, if they name none of a simple page.
 pub fn negotiate<'a>(accept: impl IntoIterator<Item = &'a str>, format: Option<&str>) -> SimpleFormat {
     if let Some(format) = format.and_then(SimpleFormat::from_name) {
         return format;

@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::environment::Environment;
 use super::name::NormalName;
-use super::requirement::{Constraint, Requirement};
+use super::requirement::{Requirement, VersionsOrUrl};
 use super::selection::names_pre_release;
 use super::specifier::Specifiers;
-use super::version::Version;
+use super::version::Pep440Version;
 use base::model::digest::Sha256;
 
 /// Maximum number of different requirements of a closure. A closure of real packages has several hundred.
@@ -22,7 +22,6 @@ pub const MAX_REQUIREMENTS_OF_PROJECT: usize = 2_000;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ProjectVersion {
     pub project: NormalName,
-    /// The text of the version.
     pub version: String,
 }
 
@@ -47,7 +46,6 @@ pub struct Expansion {
     pub extras: Vec<String>,
 }
 
-/// A closure has too many requirements.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TooManyRequirements {
     /// More than [`MAX_REQUIREMENTS`].
@@ -74,9 +72,8 @@ pub struct Combinations<'a> {
     pub all: &'a [ProjectRequirement],
 }
 
-/// The state of a closure.
 #[derive(Clone, Debug)]
-pub struct Closure {
+pub struct RequirementClosure {
     /// The environments whose requirements are followed.
     environments: Vec<Environment>,
     /// The different requirements of each project.
@@ -100,7 +97,7 @@ impl ProjectRequirement {
 
     /// Converts a requirement of the user, or of a version. `None` if it is a URL.
     pub fn of(requirement: Requirement, required_by: Option<ProjectVersion>) -> Option<ProjectRequirement> {
-        let Constraint::Versions(versions) = requirement.constraint else { return None };
+        let VersionsOrUrl::Versions(versions) = requirement.constraint else { return None };
         let extras = requirement.extras.iter().map(|extra| extra.as_str().to_owned()).collect();
         let project = requirement.name;
         Some(ProjectRequirement { project, extras, versions, digests: Vec::new(), required_by })
@@ -113,7 +110,7 @@ impl ProjectRequirement {
 
     /// Returns true if a file with this version and digest satisfies the requirement. A file of unknown digest satisfies no
     /// requirement with digests.
-    pub fn allows(&self, version: &Version, sha256: Option<Sha256>) -> bool {
+    pub fn allows(&self, version: &Pep440Version, sha256: Option<Sha256>) -> bool {
         let has_digest = || sha256.is_some_and(|sha256| self.digests.contains(&sha256));
         self.versions.contains(version) && (self.digests.is_empty() || has_digest())
     }
@@ -138,7 +135,7 @@ impl ProjectRequirement {
 /// Returns true if a file of a project satisfies all requirements of the project.
 pub fn allow_all(
     requirements: &[&ProjectRequirement],
-    version: &Version,
+    version: &Pep440Version,
     sha256: Option<Sha256>,
     is_yanked: bool,
 ) -> bool {
@@ -147,14 +144,13 @@ pub fn allow_all(
         && (!is_yanked || may_be_yanked())
 }
 
-impl Closure {
-    /// Begins with the requirements of the user. Requirements of versions are followed if they may apply in one of the
-    /// environments.
-    pub fn new(environments: Vec<Environment>, requested: Vec<ProjectRequirement>) -> Closure {
+impl RequirementClosure {
+    /// Begins with the requirements of the user. Those of versions are followed if they may apply in an environment.
+    pub fn new(environments: Vec<Environment>, requested: Vec<ProjectRequirement>) -> RequirementClosure {
         let chain = |requirement: &ProjectRequirement| {
             (requirement.project.clone(), vec![requirement.project.clone()])
         };
-        Closure {
+        RequirementClosure {
             environments,
             chains: requested.iter().map(chain).collect(),
             pending: requested,
@@ -170,7 +166,7 @@ impl Closure {
         self.pending.is_empty() && self.new_expansions.is_empty()
     }
 
-    /// Returns the projects whose pages [`Closure::take_pending`] needs.
+    /// Returns the projects whose pages [`RequirementClosure::take_pending`] needs.
     pub fn pending_projects(&self) -> BTreeSet<NormalName> {
         self.pending.iter().map(|requirement| requirement.project.clone()).collect()
     }
@@ -225,7 +221,7 @@ impl Closure {
         self.expansions.iter()
     }
 
-    /// Returns the new expansions. For each of them, the caller reads the metadata and calls [`Closure::add_required`].
+    /// Returns the new expansions. For each of them, the caller reads the metadata and calls [`RequirementClosure::add_required`].
     pub fn take_expansions(&mut self) -> Vec<Expansion> {
         std::mem::take(&mut self.new_expansions)
     }
@@ -246,7 +242,7 @@ impl Closure {
             .filter_map(|requirement| ProjectRequirement::of(requirement.clone(), Some(version.clone())));
         for required in required.collect::<Vec<_>>() {
             if required.project == version.project
-                && required.versions.contains(&Version::lenient(&version.version))
+                && required.versions.contains(&Pep440Version::lenient(&version.version))
             {
                 self.add_expansion(Expansion { version: version.clone(), extras: required.extras });
                 continue;
@@ -284,19 +280,19 @@ mod tests {
     type Index<'a> = &'a [(&'a str, &'a str, &'a [&'a str])];
 
     /// Runs a closure, and returns its expansions as `name version[extras]`, with the closure.
-    fn closure(index: Index<'_>, requirements: &[&str]) -> (Vec<String>, Closure) {
+    fn closure(index: Index<'_>, requirements: &[&str]) -> (Vec<String>, RequirementClosure) {
         let requirements = requirements.iter().map(|text| requested(text)).collect();
-        let mut closure = Closure::new(vec![Environment::default()], requirements);
+        let mut closure = RequirementClosure::new(vec![Environment::default()], requirements);
         let mut expansions = Vec::new();
         while !closure.is_complete() {
             for requirement in closure.take_pending().expect("few") {
                 let mut chosen = BTreeSet::new();
                 let Combinations { sets, all } = closure.combinations(&requirement);
                 for set in sets.into_iter().chain([all.iter().collect()]) {
-                    let versions: Vec<Version> = index
+                    let versions: Vec<Pep440Version> = index
                         .iter()
                         .filter(|(project, ..)| name(project) == requirement.project)
-                        .map(|(_, version, _)| Version::lenient(version))
+                        .map(|(_, version, _)| Pep440Version::lenient(version))
                         .filter(|version| allow_all(&set, version, None, false))
                         .collect();
                     let has_pre_release = set.iter().any(|requirement| requirement.names_pre_release());
@@ -373,11 +369,12 @@ mod tests {
 
     #[test]
     fn yanked_files_need_a_pin_and_pre_releases_a_name() {
-        let yanked = |text: &str| allow_all(&[&requested(text)], &Version::lenient("1.0"), None, true);
+        let yanked = |text: &str| allow_all(&[&requested(text)], &Pep440Version::lenient("1.0"), None, true);
         assert!(yanked("odd==1.0") && !yanked("odd>=1") && !yanked("odd==2.0"));
-        let versions = ["1.0", "2.0rc1"].map(Version::lenient);
-        let newest =
-            |text: &str| newest_version(&versions, requested(text).names_pre_release()).map(Version::as_str);
+        let versions = ["1.0", "2.0rc1"].map(Pep440Version::lenient);
+        let newest = |text: &str| {
+            newest_version(&versions, requested(text).names_pre_release()).map(Pep440Version::as_str)
+        };
         assert_eq!((newest("odd"), newest("odd>=1.0a1")), (Some("1.0"), Some("2.0rc1")));
         let with_digest = ProjectRequirement { digests: vec![Sha256([1; 32])], ..requested("odd") };
         assert!(with_digest.allows(&versions[0], Some(Sha256([1; 32]))));
@@ -390,12 +387,12 @@ mod tests {
     #[test]
     fn a_closure_with_too_many_requirements_is_refused() {
         let requirements = (0..=MAX_REQUIREMENTS).map(|number| requested(&format!("p{number}"))).collect();
-        let mut closure = Closure::new(Vec::new(), requirements);
+        let mut closure = RequirementClosure::new(Vec::new(), requirements);
         assert_eq!(closure.take_pending(), Err(TooManyRequirements::All));
         let requirements = |count| (0..count).map(|number| requested(&format!("odd>={number}"))).collect();
-        let mut closure = Closure::new(Vec::new(), requirements(MAX_REQUIREMENTS_OF_PROJECT));
+        let mut closure = RequirementClosure::new(Vec::new(), requirements(MAX_REQUIREMENTS_OF_PROJECT));
         assert_eq!(closure.take_pending().map(|new| new.len()), Ok(MAX_REQUIREMENTS_OF_PROJECT));
-        let mut closure = Closure::new(Vec::new(), requirements(MAX_REQUIREMENTS_OF_PROJECT + 1));
+        let mut closure = RequirementClosure::new(Vec::new(), requirements(MAX_REQUIREMENTS_OF_PROJECT + 1));
         assert_eq!(closure.take_pending(), Err(TooManyRequirements::OfProject(name("odd"))));
     }
 

@@ -3,8 +3,8 @@
 use super::marker::{Marker, Operand};
 use super::name::normalize;
 use super::specifier::Specifiers;
-use super::target::{Platform, PythonMinor};
-use super::version::Version;
+use super::target::{PythonMinor, WheelPlatform};
+use super::version::Pep440Version;
 
 /// A patch version that is later than all others of a minor version.
 const LAST_PATCH: u32 = 9999;
@@ -12,9 +12,8 @@ const LAST_PATCH: u32 = 9999;
 /// CPython of a minor version on a platform; `None` means any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
-    /// The minor version of CPython.
     pub python: Option<PythonMinor>,
-    pub platform: Option<Platform>,
+    pub platform: Option<WheelPlatform>,
 }
 
 impl Environment {
@@ -62,7 +61,7 @@ impl Environment {
         let prefix = format!("{}.{}.", python.major, python.minor);
         let parts = specifiers.as_str().split(|c: char| !c.is_ascii_digit() && c != '.');
         versions.extend(parts.filter(|part| part.starts_with(&prefix)).map(str::to_owned));
-        versions.iter().any(|version| specifiers.contains(&Version::lenient(version)))
+        versions.iter().any(|version| specifiers.contains(&Pep440Version::lenient(version)))
     }
 
     /// Returns the values of a variable that must be compared with a text; `None` if they are unknown.
@@ -88,21 +87,21 @@ impl Environment {
     /// Returns `os.name`, `sys.platform` and `platform.system()`.
     fn system(&self) -> Option<(&'static str, &'static str, &'static str)> {
         match self.platform.as_ref()? {
-            Platform::Glibc(..) | Platform::Musl(..) => Some(("posix", "linux", "Linux")),
-            Platform::MacOs(..) => Some(("posix", "darwin", "Darwin")),
-            Platform::Other(tag) if tag.starts_with("win") => Some(("nt", "win32", "Windows")),
-            Platform::Other(tag) if tag.starts_with("linux") => Some(("posix", "linux", "Linux")),
-            Platform::Other(_) => None,
+            WheelPlatform::Glibc(..) | WheelPlatform::Musl(..) => Some(("posix", "linux", "Linux")),
+            WheelPlatform::MacOs(..) => Some(("posix", "darwin", "Darwin")),
+            WheelPlatform::Other(tag) if tag.starts_with("win") => Some(("nt", "win32", "Windows")),
+            WheelPlatform::Other(tag) if tag.starts_with("linux") => Some(("posix", "linux", "Linux")),
+            WheelPlatform::Other(_) => None,
         }
     }
 
     /// Returns `platform.machine()`.
     fn machine(&self) -> Option<&str> {
         match self.platform.as_ref()? {
-            Platform::Glibc(_, _, machine)
-            | Platform::Musl(_, _, machine)
-            | Platform::MacOs(_, _, machine) => Some(machine),
-            Platform::Other(tag) => match &**tag {
+            WheelPlatform::Glibc(_, _, machine)
+            | WheelPlatform::Musl(_, _, machine)
+            | WheelPlatform::MacOs(_, _, machine) => Some(machine),
+            WheelPlatform::Other(tag) => match &**tag {
                 "win_amd64" => Some("AMD64"),
                 "win_arm64" => Some("ARM64"),
                 "win32" => Some("x86"),
@@ -151,7 +150,7 @@ fn compare(value: &str, operator: &str, text: &str) -> bool {
     if matches!(operator, "in" | "not in") {
         return text.contains(value) == (operator == "in");
     }
-    let version = Version::lenient(value);
+    let version = Pep440Version::lenient(value);
     if version.is_valid()
         && let Ok(specifiers) = format!("{operator}{text}").parse::<Specifiers>()
     {

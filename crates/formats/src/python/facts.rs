@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::metadata::Metadata;
 use super::name::normalize;
 use super::simple::page::{MetadataFile, PageFile};
+use base::model::change::AttachedFiles;
 use base::model::digest::Sha256;
-use base::model::file_change::AttachedFiles;
 use base::model::time::Timestamp;
 
 /// Maximum length of a stored summary, in characters; PyPI accepts 512.
@@ -41,10 +41,8 @@ pub struct FileFacts {
     /// The digest of another algorithm, such as `md5=…`, if the index declares no SHA-256 for the file.
     #[serde(rename = "d", skip_serializing_if = "Option::is_none")]
     pub other_digest: Option<String>,
-    /// Whether a signature was uploaded with the file.
     #[serde(rename = "sg", default, skip_serializing_if = "std::ops::Not::not")]
     pub has_signature: bool,
-    /// Whether attestations were uploaded with the file.
     #[serde(rename = "at", default, skip_serializing_if = "std::ops::Not::not")]
     has_attestations: bool,
 }
@@ -105,7 +103,6 @@ impl FileFacts {
         self.provenance.is_some() || self.has_attestations
     }
 
-    /// Removes the digest of METADATA.
     pub fn without_metadata(self) -> FileFacts {
         FileFacts { metadata: None, ..self }
     }

@@ -1,11 +1,12 @@
 //! File names of distributions: the kind, by extension, and the version of a file of a project.
 
+use std::collections::BTreeSet;
+
 use super::name::{self, NormalName};
-use super::version::Version;
+use super::version::Pep440Version;
 use super::wheel_name::WheelName;
 
-/// The kind of a distribution file. Installers use only wheels and sdists; files of the other kinds are old, but still
-/// listed.
+/// The kind of a distribution file. Installers use only wheels and sdists; the other kinds are old, but still listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FileKind {
     /// `.whl`
@@ -48,7 +49,6 @@ pub struct FileName {
     stem_len: usize,
 }
 
-/// The reason why a text is not the name of a distribution file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadFileName {
     /// The text is not one path segment.
@@ -117,13 +117,12 @@ impl FileName {
         &self.text[self.stem_len..]
     }
 
-    /// Returns the version of a file of `project`. If the page of the project lists `versions`, returns the listed
-    /// version that equals the version in the file name. Returns `None` if the file does not belong to the project; for
-    /// kinds other than wheels also if its version is not listed.
+    /// Returns the version of a file of `project`; if its page lists `versions`, as listed there. `None` for a file of
+    /// another project, and for kinds other than wheels also if the version is not listed.
     pub fn version(&self, project: &NormalName, versions: Option<&[String]>) -> Option<String> {
         if self.kind == FileKind::Wheel {
             let wheel = WheelName::parse(&self.text).ok()?;
-            let version = Version::lenient(wheel.version);
+            let version = Pep440Version::lenient(wheel.version);
             let listed_version =
                 versions.and_then(|versions| find_version(wheel.version, &version, versions));
             let is_own = name::normalize(wheel.distribution) == project.as_str();
@@ -137,7 +136,7 @@ impl FileName {
             match versions {
                 None => return Some(text.to_owned()),
                 Some(versions) => {
-                    if let Some(version) = find_version(text, &Version::lenient(text), versions) {
+                    if let Some(version) = find_version(text, &Pep440Version::lenient(text), versions) {
                         return Some(version);
                     }
                 }
@@ -146,8 +145,7 @@ impl FileName {
         None
     }
 
-    /// Removes the suffixes after the version, such as `-py2.7`, `.win32` or `-1.noarch`, in names of old kinds of
-    /// files.
+    /// Removes the suffixes after the version in names of old kinds: `-py2.7`, `.win32` or `-1.noarch`.
     fn without_platform<'a>(&self, rest: &'a str) -> &'a str {
         const PLATFORMS: [&str; 4] = [".win", ".linux-", ".macosx-", ".cygwin-"];
         let cut_at = |text: &'a str, mark: &str| text.find(mark).map_or(text, |at| &text[..at]);
@@ -166,10 +164,10 @@ impl FileName {
 }
 
 /// Returns the listed version with the same text; if there is none, a listed version that is equal by value.
-fn find_version(text: &str, version: &Version, versions: &[String]) -> Option<String> {
+fn find_version(text: &str, version: &Pep440Version, versions: &[String]) -> Option<String> {
     let same_text = versions.iter().find(|listed| *listed == text);
     let same_value =
-        same_text.or_else(|| versions.iter().find(|listed| Version::lenient(listed) == *version));
+        same_text.or_else(|| versions.iter().find(|listed| Pep440Version::lenient(listed) == *version));
     same_value.cloned()
 }
 
@@ -194,14 +192,48 @@ impl<'a> SdistName<'a> {
             return None;
         }
         let (distribution, version) = file.stem().rsplit_once('-')?;
-        let is_valid = name::is_valid(distribution) && Version::lenient(version).is_valid();
+        let is_valid = name::is_valid(distribution) && Pep440Version::lenient(version).is_valid();
         is_valid.then_some(SdistName { distribution, version })
     }
 
     /// Returns true if name and version are normalized, as PyPI requires of new source distributions.
     pub fn is_normal(&self) -> bool {
         name::normalize(self.distribution).replace('-', "_") == self.distribution
-            && Version::lenient(self.version).normalized() == self.version
+            && Pep440Version::lenient(self.version).normalized() == self.version
+    }
+}
+
+/// What files of a project stand for; two files with equal values are alternatives. Versions and build tags are compared by
+/// value, tags as the set of their combinations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Distribution {
+    Wheel {
+        version: Pep440Version,
+        /// The number of the build tag, and the rest of it.
+        build: Option<(u64, String)>,
+        /// Every combination of the tags.
+        tags: BTreeSet<String>,
+    },
+    /// The source distribution of a version, in any format.
+    Source(Pep440Version),
+    /// A file of another kind, or one whose name cannot be read.
+    Other(String),
+}
+
+impl Distribution {
+    /// Returns the distribution of a file; `version` is that of its metadata.
+    pub fn of_file(file: &str, version: &str) -> Distribution {
+        let other = || Distribution::Other(file.to_owned());
+        let Ok(name) = FileName::parse(file) else { return other() };
+        match (name.kind(), WheelName::parse(file)) {
+            (FileKind::Wheel, Ok(wheel)) => Distribution::Wheel {
+                version: Pep440Version::lenient(version),
+                build: wheel.build.map(|build| (build.number, build.rest.to_owned())),
+                tags: wheel.tags.expand().map(|tag| tag.to_string()).collect(),
+            },
+            (FileKind::Sdist, _) => Distribution::Source(Pep440Version::lenient(version)),
+            _ => other(),
+        }
     }
 }
 
@@ -290,6 +322,50 @@ mod tests {
                 let file_name = FileName::parse(&file).unwrap();
                 prop_assert_eq!(file_name.version(&project, Some(&["7".to_owned(), version.clone()])), Some(version.clone()));
             }
+        }
+    }
+
+    fn of(file: &str) -> Distribution {
+        let version = file.split('-').nth(1).expect("a version");
+        let version = [".tar.gz", ".tar.xz", ".zip"]
+            .iter()
+            .find_map(|end| version.strip_suffix(end))
+            .unwrap_or(version);
+        Distribution::of_file(file, version)
+    }
+
+    #[test]
+    fn spellings_of_one_distribution_are_equal() {
+        for (one, other) in [
+            ("a-1.0-py2.py3-none-any.whl", "a-1.0-py3.py2-none-any.whl"),
+            ("A_b-1.0-py3-none-any.whl", "a_b-1.0-py3-none-any.whl"),
+            ("a-1.0-py3-none-any.whl", "a-1.0.0-py3-none-any.whl"),
+            ("a-1.0-py3-none-any.whl", "a-v1-py3-none-any.whl"),
+            ("a-1.0-py3-none-any.whl", "a-1.0-PY3-none-any.whl"),
+            ("a-1.0-py3-none-any.whl", "a-1.0-py3.py3-none-any.whl"),
+            ("a-1.0-1-py3-none-any.whl", "a-1.0-01-py3-none-any.whl"),
+            ("a-1.0+a.b-py3-none-any.whl", "a-1.0+a_b-py3-none-any.whl"),
+            ("a-1.0-cp39.cp310-abi3.none-a.b.whl", "a-1.0-cp310.cp39-none.abi3-b.a.whl"),
+            ("a_b-1.0.tar.gz", "a.b-1.0.tar.xz"),
+            ("a-1.0.tar.gz", "a-1.zip"),
+        ] {
+            assert_eq!(of(one), of(other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn others_differ() {
+        for (one, other) in [
+            ("a-1.0-py3-none-any.whl", "a-1.0-py2.py3-none-any.whl"),
+            ("a-1.0-py3-none-any.whl", "a-1.0-0-py3-none-any.whl"),
+            ("a-1.0-1-py3-none-any.whl", "a-1.0-1a-py3-none-any.whl"),
+            ("a-1.0-py3-none-any.whl", "a-1.0+x-py3-none-any.whl"),
+            ("a-1.0-py3-none-any.whl", "a-1.0rc1-py3-none-any.whl"),
+            ("a-1.0-cp310-cp310-win32.whl", "a-1.0-cp311-cp311-win32.whl"),
+            ("a-1.0-py3-none-any.whl", "a-1.0.tar.gz"),
+            ("a-1.0.tar.gz", "a-1.0.post1.tar.gz"),
+        ] {
+            assert_ne!(of(one), of(other), "{one} {other}");
         }
     }
 }

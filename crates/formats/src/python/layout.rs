@@ -22,21 +22,10 @@ pub enum PythonPath {
     /// from another spelling of the project.
     Redirect(Box<PythonPath>),
     /// `packages/{id}/{file}`, or an attached file.
-    File {
-        /// The identity of the bytes.
-        id: FileId,
-        /// The file name of the distribution.
-        file: FileName,
-        /// The distribution, or an attached file.
-        part: FilePart,
-    },
+    File { id: FileId, file: FileName, part: FilePart },
     /// `packages/source/{letter}/{project}/{file}`, for a wheel with its interpreters instead of `source`: the address of a
     /// file that needs no page, which recipes of conda and spack contain.
-    Named {
-        project: NormalName,
-        /// The file name of the distribution.
-        file: FileName,
-    },
+    Named { project: NormalName, file: FileName },
     /// `pypi/{project}/json` or `pypi/{project}/{version}/json`: a document of PyPI's JSON API.
     Json {
         project: NormalName,
@@ -48,7 +37,6 @@ pub enum PythonPath {
 /// The identity of a distribution's bytes in an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FileId {
-    /// The digest of the bytes.
     Sha256(Sha256),
     /// The row number of a file whose digest is not known yet.
     Row(u64),
@@ -66,13 +54,10 @@ pub enum FilePart {
     Provenance,
 }
 
-/// The reason why a path is not a path of a Python repository.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadPath {
-    /// A segment that is not the name of a project.
+pub enum BadPythonPath {
     #[error(transparent)]
-    Name(#[from] super::name::BadName),
-    /// A segment that is not a file name.
+    Name(#[from] super::name::BadProjectName),
     #[error(transparent)]
     File(#[from] super::file_name::BadFileName),
     #[error("'{0}' is not a file of this repository; addresses of files are on the page of their project")]
@@ -100,10 +85,10 @@ impl FilePart {
 }
 
 /// Parses a decoded path, without a slash before it.
-pub fn parse(path: &str) -> Result<PythonPath, BadPath> {
+pub fn parse(path: &str) -> Result<PythonPath, BadPythonPath> {
     let segments: Vec<&str> = path.splitn(5, '/').collect();
     let redirect = |path| PythonPath::Redirect(Box::new(path));
-    let unknown = || BadPath::Unknown(path.chars().take(120).collect());
+    let unknown = || BadPythonPath::Unknown(path.chars().take(120).collect());
     match segments[..] {
         ["simple"] => Ok(redirect(PythonPath::Root)),
         ["simple", ""] => Ok(PythonPath::Root),
@@ -118,7 +103,7 @@ pub fn parse(path: &str) -> Result<PythonPath, BadPath> {
             let parts = FilePart::ALL.into_iter().filter(|part| *part != FilePart::Distribution);
             let sibling = parts.filter_map(|part| Some((file.strip_suffix(part.suffix())?, part))).next();
             let (file, part) = sibling.unwrap_or((file, FilePart::Distribution));
-            let id = parse_id(id).ok_or_else(|| BadPath::Id(id.chars().take(80).collect()))?;
+            let id = parse_id(id).ok_or_else(|| BadPythonPath::Id(id.chars().take(80).collect()))?;
             Ok(PythonPath::File { id, file: FileName::parse(file)?, part })
         }
         ["packages", kind, letter, name, file] => {
@@ -136,14 +121,13 @@ pub fn parse(path: &str) -> Result<PythonPath, BadPath> {
     }
 }
 
-/// Parses the path of a document of the JSON API. `is_exact` is false if the path ends with a slash, so that it is
-/// redirected.
-fn parse_json(name: &str, version: Option<&str>, is_exact: bool) -> Result<PythonPath, BadPath> {
+/// Parses the path of a document of the JSON API. A path with a slash at its end (not `is_exact`) is redirected.
+fn parse_json(name: &str, version: Option<&str>, is_exact: bool) -> Result<PythonPath, BadPythonPath> {
     let project: NormalName = name.parse()?;
     let is_version =
         |text: &str| (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
     if let Some(text) = version.filter(|text| !is_version(text)) {
-        return Err(BadPath::Version(text.escape_debug().take(120).collect()));
+        return Err(BadPythonPath::Version(text.escape_debug().take(120).collect()));
     }
     let is_exact = is_exact && project.as_str() == name;
     let path = PythonPath::Json { project, version: version.map(Into::into) };
@@ -179,9 +163,8 @@ pub fn push_link(id: FileId, file: &FileName, out: &mut String) {
     out.extend(percent_encoding::utf8_percent_encode(file.as_str(), UNENCODED));
 }
 
-/// Returns the address of a distribution relative to the root of the server, without a leading slash. It is a second
-/// address of the same bytes, for programs that mirror PyPI: they accept only paths that begin with `/packages/`.
-/// `repository` is `{repository}/{snapshot}`.
+/// Returns a second address of a distribution, relative to the root of the server, for programs that mirror PyPI: they
+/// accept only paths that begin with `/packages/`. `repository` is `{repository}/{snapshot}`.
 pub fn root_link(repository: &str, id: FileId, file: &FileName) -> String {
     let file = percent_encoding::utf8_percent_encode(file.as_str(), UNENCODED);
     format!("packages/{repository}/{id}/{file}")

@@ -17,7 +17,6 @@ pub struct LicenseExpression {
     ids: Vec<Box<str>>,
 }
 
-/// A text that is not a license expression.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadLicense {
     #[error("'{0}' is not a license identifier of SPDX; see spdx.org/licenses, or use LicenseRef-Name")]

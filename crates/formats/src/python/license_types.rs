@@ -4,10 +4,9 @@ use super::license::LicenseExpression;
 use super::metadata::Metadata;
 use base::model::license::Licenses;
 
-/// Classifiers with their SPDX identifiers, without the prefixes `License :: ` and `OSI Approved :: `. Ambiguous
-/// classifiers, such as `BSD License`, are left out (PEP 639, appendix "Mapping License Classifiers to SPDX
-/// Identifiers"). Exceptions are classifiers that are commonly used for one license, such as `Apache Software License`
-/// for version 2.0.
+/// Classifiers with their SPDX identifiers, without the prefixes `License :: ` and `OSI Approved :: `. Ambiguous ones,
+/// such as `BSD License`, are left out (PEP 639, appendix "Mapping License Classifiers to SPDX Identifiers"), except
+/// those commonly used for one license, such as `Apache Software License` for version 2.0.
 const CLASSIFIERS: &[(&str, &str)] = &[
     ("Apache Software License", "Apache-2.0"),
     ("Blue Oak Model License (BlueOak-1.0.0)", "BlueOak-1.0.0"),

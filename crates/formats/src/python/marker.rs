@@ -45,12 +45,10 @@ pub enum Marker {
 /// An operand of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operand {
-    /// A variable of the environment.
     Variable(&'static str),
     Text(Box<str>),
 }
 
-/// A text that is not a marker.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{rest}' is not an environment marker; write for example python_version < \"3.9\"")]
 pub struct BadMarker {

@@ -6,7 +6,6 @@ pub mod accept;
 pub mod archive;
 pub mod closure;
 pub mod curated;
-pub mod distribution;
 pub mod environment;
 pub mod facts;
 pub mod file_name;

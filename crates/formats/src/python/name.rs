@@ -11,14 +11,13 @@ const MAX_NAME: usize = 255;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NormalName(Box<str>);
 
-/// A text that is not the name of a project.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{excerpt}' is not the name of a Python project: use ASCII letters, digits, '.', '_' and '-', beginning and \
      ending with a letter or a digit{}",
     character_text(.other_character)
 )]
-pub struct BadName {
+pub struct BadProjectName {
     /// The beginning of the text, escaped.
     excerpt: String,
     /// The first character that is not ASCII: it may look like one that is.
@@ -67,13 +66,13 @@ pub fn normalize(name: &str) -> String {
 }
 
 impl FromStr for NormalName {
-    type Err = BadName;
+    type Err = BadProjectName;
 
     /// Parses a name in any spelling.
-    fn from_str(text: &str) -> Result<NormalName, BadName> {
+    fn from_str(text: &str) -> Result<NormalName, BadProjectName> {
         if !is_valid(text) {
             let excerpt = text.escape_debug().take(120).collect();
-            return Err(BadName { excerpt, other_character: text.chars().find(|c| !c.is_ascii()) });
+            return Err(BadProjectName { excerpt, other_character: text.chars().find(|c| !c.is_ascii()) });
         }
         Ok(NormalName(normalize(text).into()))
     }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::file_name::{FileKind, FileName};
 use super::name::normalize;
-use super::version::Version;
+use super::version::Pep440Version;
 use super::wheel_name::WheelName;
 use base::model::digest::Sha256;
 use base::model::trusted_publisher::{CiSystem, CiWorkflow, TrustedPublisher};
@@ -29,7 +29,6 @@ const FEDERATION_PUBLISHER: &str = "rstudio-pm-federation";
 /// The type of the statement of an attestation.
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 
-/// The reason why bytes are not the provenance of a file.
 #[derive(Debug, thiserror::Error)]
 pub enum BadProvenance {
     #[error("the provenance object has {0} bytes, more than the {MAX_PROVENANCE} allowed")]
@@ -69,38 +68,38 @@ pub enum BadProvenance {
 }
 
 /// A value that is read from a JSON object. The derived code of `T` alone also accepts a list of its values.
-struct Object<T>(T);
+struct JsonObject<T>(T);
 
 struct ObjectVisitor<T>(PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object<T>, D::Error> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for JsonObject<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<JsonObject<T>, D::Error> {
         deserializer.deserialize_map(ObjectVisitor(PhantomData))
     }
 }
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
-    type Value = Object<T>;
+    type Value = JsonObject<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<JsonObject<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(JsonObject)
     }
 }
 
 #[derive(Deserialize)]
 struct Provenance {
     version: u64,
-    attestation_bundles: Vec<Object<Bundle>>,
+    attestation_bundles: Vec<JsonObject<Bundle>>,
 }
 
 #[derive(Deserialize)]
 struct Bundle {
-    publisher: Object<Publisher>,
-    attestations: Vec<Object<Attestation>>,
+    publisher: JsonObject<Publisher>,
+    attestations: Vec<JsonObject<Attestation>>,
 }
 
 #[derive(Deserialize)]
@@ -112,14 +111,14 @@ struct Publisher {
 #[derive(Deserialize)]
 struct Attestation {
     version: u64,
-    verification_material: Object<VerificationMaterial>,
-    envelope: Object<Envelope>,
+    verification_material: JsonObject<VerificationMaterial>,
+    envelope: JsonObject<Envelope>,
 }
 
 #[derive(Deserialize)]
 struct VerificationMaterial {
     certificate: String,
-    transparency_entries: Vec<Object<IgnoredAny>>,
+    transparency_entries: Vec<JsonObject<IgnoredAny>>,
 }
 
 #[derive(Deserialize)]
@@ -132,13 +131,13 @@ struct Envelope {
 struct Statement {
     #[serde(rename = "_type")]
     kind: String,
-    subject: Vec<Object<Subject>>,
+    subject: Vec<JsonObject<Subject>>,
 }
 
 #[derive(Deserialize)]
 struct Subject {
     name: String,
-    digest: Object<SubjectDigest>,
+    digest: JsonObject<SubjectDigest>,
 }
 
 #[derive(Deserialize)]
@@ -151,21 +150,22 @@ pub fn check(bytes: &[u8], file: &FileName, sha256: Sha256) -> Result<(), BadPro
     if bytes.len() as u64 > MAX_PROVENANCE {
         return Err(BadProvenance::TooLarge(bytes.len()));
     }
-    let Object(Provenance { version, attestation_bundles }) =
+    let JsonObject(Provenance { version, attestation_bundles }) =
         serde_json::from_slice(bytes).map_err(|error| BadProvenance::Json(shorten(&error)))?;
     check_version("object", version)?;
     if attestation_bundles.is_empty() {
         return Err(BadProvenance::Empty("attestation bundles"));
     }
-    for Object(Bundle { publisher: Object(Publisher { _kind: _ }), attestations }) in attestation_bundles {
+    for JsonObject(Bundle { publisher: JsonObject(Publisher { _kind: _ }), attestations }) in
+        attestation_bundles
+    {
         check_attestations(&attestations, file, sha256)?;
     }
     Ok(())
 }
 
-/// Returns the provenance object with the attestations of an upload, a JSON list whose elements must all be about the
-/// file with this name and digest. The text of the list is in the object unchanged: an attestation may have more keys than
-/// the specification has.
+/// Returns the provenance object with the attestations of an upload, a JSON list whose elements must all be about this
+/// file. Its text is unchanged: an attestation may have more keys than the specification has.
 pub fn of_attestations(
     list: &[u8],
     file: &FileName,
@@ -173,10 +173,10 @@ pub fn of_attestations(
     publisher: Option<&TrustedPublisher>,
 ) -> Result<Vec<u8>, BadProvenance> {
     let list = std::str::from_utf8(list).map_err(|_| BadProvenance::Utf8)?;
-    let attestations: Vec<Object<Attestation>> =
+    let attestations: Vec<JsonObject<Attestation>> =
         serde_json::from_str(list).map_err(|error| BadProvenance::List(shorten(&error)))?;
     check_attestations(&attestations, file, sha256)?;
-    for Object(Attestation { verification_material, envelope, .. }) in &attestations {
+    for JsonObject(Attestation { verification_material, envelope, .. }) in &attestations {
         for (part, text) in
             [("certificate", &verification_material.0.certificate), ("signature", &envelope.0.signature)]
         {
@@ -213,7 +213,7 @@ fn publisher_object(publisher: Option<&TrustedPublisher>) -> Value {
 }
 
 fn check_attestations(
-    attestations: &[Object<Attestation>],
+    attestations: &[JsonObject<Attestation>],
     file: &FileName,
     sha256: Sha256,
 ) -> Result<(), BadProvenance> {
@@ -234,12 +234,12 @@ fn check_attestation(
     }
     let statement = BASE64_STANDARD.decode(&attestation.envelope.0.statement);
     let statement = statement.map_err(|_| BadProvenance::Base64("statement"))?;
-    let Object(Statement { kind, subject }) =
+    let JsonObject(Statement { kind, subject }) =
         serde_json::from_slice(&statement).map_err(|error| BadProvenance::Statement(shorten(&error)))?;
     if kind != STATEMENT_TYPE {
         return Err(BadProvenance::StatementType(excerpt(&kind)));
     }
-    let [Object(Subject { name, digest: Object(digest) })] = &subject[..] else {
+    let [JsonObject(Subject { name, digest: JsonObject(digest) })] = &subject[..] else {
         return Err(BadProvenance::Subjects(subject.len()));
     };
     if !is_same_file(name, file) {
@@ -267,7 +267,7 @@ fn is_same_file(name: &str, file: &FileName) -> bool {
     if file.kind() != FileKind::Wheel {
         let project_and_version = |file: &FileName| {
             let (project, version) = file.stem().rsplit_once('-')?;
-            Some((normalize(project), Version::lenient(version)))
+            Some((normalize(project), Pep440Version::lenient(version)))
         };
         let (a, b) = (project_and_version(&other), project_and_version(file));
         return normalize(other.stem()) == normalize(file.stem()) || (a.is_some() && a == b);

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use super::marker::{BadMarker, Marker};
-use super::name::{BadName, NormalName};
+use super::name::{BadProjectName, NormalName};
 use super::specifier::{BadSpecifier, Specifiers};
 
 /// Maximum length of a requirement, in bytes.
@@ -17,28 +17,25 @@ pub struct Requirement {
     pub name: NormalName,
     /// The extras, normalized and sorted.
     pub extras: Vec<NormalName>,
-    /// The allowed versions, or a URL.
-    pub constraint: Constraint,
+    pub constraint: VersionsOrUrl,
     pub marker: Option<Marker>,
 }
 
 /// The versions or the file that a requirement allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Constraint {
+pub enum VersionsOrUrl {
     /// The allowed versions; without a clause, all versions.
     Versions(Specifiers),
     /// `@ url`: the file or checkout at this URL.
     Url(String),
 }
 
-/// The reason why a text is not a requirement.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadRequirement {
     #[error("a requirement has {0} bytes, more than the {MAX_REQUIREMENT} allowed")]
     TooLong(usize),
-    /// The text does not begin with a name.
     #[error(transparent)]
-    Name(#[from] BadName),
+    Name(#[from] BadProjectName),
     #[error("'{0}': extras are written in brackets, separated by commas, such as name[extra1,extra2]")]
     Extras(String),
     #[error(transparent)]
@@ -90,18 +87,17 @@ impl Requirement {
                 rest => Some(rest.strip_prefix(';').ok_or_else(|| BadRequirement::Url(excerpt()))?),
             };
             let marker = marker.map(Marker::parse).transpose()?;
-            return Ok(Requirement { name, extras, constraint: Constraint::Url(url.to_owned()), marker });
+            return Ok(Requirement { name, extras, constraint: VersionsOrUrl::Url(url.to_owned()), marker });
         }
         let (specifiers, marker) = match rest.split_once(';') {
             Some((specifiers, marker)) => (specifiers, Some(Marker::parse(marker)?)),
             None => (rest, None),
         };
-        let constraint = Constraint::Versions(specifiers.parse()?);
+        let constraint = VersionsOrUrl::Versions(specifiers.parse()?);
         Ok(Requirement { name, extras, constraint, marker })
     }
 
-    /// Returns true if the requirement may apply in some environment when these extras (normalized names) are
-    /// requested.
+    /// Returns true if the requirement may apply in some environment with these extras (normalized names).
     pub fn may_apply(&self, extras: &[String]) -> bool {
         self.marker.as_ref().is_none_or(|marker| marker.may_apply(extras))
     }
@@ -113,11 +109,11 @@ fn word(text: &str) -> &str {
     text.find(is_end).map(|end| &text[..end]).filter(|word| !word.is_empty()).unwrap_or(text)
 }
 
-impl fmt::Display for Constraint {
+impl fmt::Display for VersionsOrUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Constraint::Versions(specifiers) => specifiers.fmt(f),
-            Constraint::Url(url) => write!(f, "@ {url}"),
+            VersionsOrUrl::Versions(specifiers) => specifiers.fmt(f),
+            VersionsOrUrl::Url(url) => write!(f, "@ {url}"),
         }
     }
 }
@@ -135,13 +131,13 @@ mod tests {
     fn all_forms_are_read() {
         let name_only = parse("Odd.Name");
         assert_eq!((name_only.name.as_str(), name_only.marker.is_none()), ("odd-name", true));
-        assert!(matches!(&name_only.constraint, Constraint::Versions(all) if all.is_empty()));
+        assert!(matches!(&name_only.constraint, VersionsOrUrl::Versions(all) if all.is_empty()));
         let requirement = parse("odd [B_x, a] >=1.0, <2 ; python_version < '3.9' and extra == 'x'");
         assert_eq!(requirement.extras.iter().map(NormalName::as_str).collect::<Vec<_>>(), ["a", "b-x"]);
         assert_eq!(requirement.constraint.to_string(), ">=1.0, <2");
         assert!(requirement.may_apply(&["x".to_owned()]) && !requirement.may_apply(&[]));
         for old in ["odd (>=1.0)", "odd(>=1.0,<2);os_name=='nt'", "odd[]>=1"] {
-            assert!(matches!(parse(old).constraint, Constraint::Versions(_)), "{old}");
+            assert!(matches!(parse(old).constraint, VersionsOrUrl::Versions(_)), "{old}");
         }
         let url = parse("odd[x] @ https://example.org/odd-1.0.tar.gz;x=1#sha256=00 ; os_name == 'posix'");
         assert_eq!(url.constraint.to_string(), "@ https://example.org/odd-1.0.tar.gz;x=1#sha256=00");

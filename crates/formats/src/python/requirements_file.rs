@@ -4,15 +4,14 @@
 
 use std::fmt;
 
-use super::requirement::{BadRequirement, Constraint, Requirement};
+use super::requirement::{BadRequirement, Requirement, VersionsOrUrl};
+use base::model::definition_file::decode_text;
 use base::model::digest::Sha256;
-use base::model::error_list::ErrorList;
-use base::model::text_file;
+use base::model::errors::ErrorList;
 
 /// Maximum size of a file, in bytes.
 const MAX_FILE: usize = 16 << 20;
 
-/// The content of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequirementsFile {
     /// The entries, in the order of the file.
@@ -39,13 +38,11 @@ pub enum Entry {
     File {
         line: usize,
         path: String,
-        /// Whether the file contains constraints (`-c`): its lines only restrict the versions of packages that are
-        /// required elsewhere.
+        /// Whether the file contains constraints (`-c`), which only restrict versions of packages required elsewhere.
         is_constraint: bool,
     },
 }
 
-/// The reason why a file is refused, with the line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadRequirements {
     #[error("the file has {0} bytes, more than the {MAX_FILE} allowed")]
@@ -89,8 +86,7 @@ pub struct NamedRequirements {
 pub struct SkippedLine {
     pub line: usize,
     pub kind: SkippedKind,
-    /// The name of the option or of the project; empty if there is none. Values of options and addresses may contain
-    /// passwords and are left out.
+    /// The name of the option or project; may be empty. Values and addresses are left out: they may contain passwords.
     pub name: String,
 }
 
@@ -130,10 +126,6 @@ fn has_value(option: &str) -> bool {
     INSTALLER_OPTIONS.contains(&option) || INDEX_OPTIONS.contains(&option)
 }
 
-/// Parses the bytes of a requirements file.
-///
-/// # Errors
-/// The first error of the file.
 pub fn parse(bytes: &[u8]) -> Result<RequirementsFile, BadRequirements> {
     let (file, errors) = read(bytes);
     errors.into_first().map_or(Ok(file), Err)
@@ -188,7 +180,7 @@ pub fn parse_named(bytes: &[u8]) -> Result<NamedRequirements, BadRequirements> {
 fn named_or_address(line: usize, text: &str) -> Result<Result<Requirement, SkippedLine>, BadRequirements> {
     let address = |name: String| Err(SkippedLine { line, kind: SkippedKind::Address, name });
     match Requirement::parse(text) {
-        Ok(Requirement { name, constraint: Constraint::Url(_), .. }) => Ok(address(name.to_string())),
+        Ok(Requirement { name, constraint: VersionsOrUrl::Url(_), .. }) => Ok(address(name.to_string())),
         // The file name of an archive has the form of a name, too.
         Ok(_) | Err(_) if is_address(text) => Ok(address(String::new())),
         Ok(requirement) => Ok(Ok(requirement)),
@@ -202,7 +194,7 @@ fn content_lines(bytes: &[u8]) -> Result<Vec<(usize, String)>, BadRequirements> 
     if bytes.len() > MAX_FILE {
         return Err(BadRequirements::TooLarge(bytes.len()));
     }
-    let text = text_file::decode(bytes).map_err(|_| BadRequirements::NotUtf8)?;
+    let text = decode_text(bytes).map_err(|_| BadRequirements::NotUtf8)?;
     let lines = logical_lines(&text).into_iter();
     let content = lines.map(|(line, text)| (line, without_comment(&text).trim().to_owned()));
     Ok(content.filter(|(_, text)| !text.is_empty()).collect())
@@ -228,8 +220,7 @@ fn is_address(text: &str) -> bool {
         || [".whl", ".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"].iter().any(is_archive)
 }
 
-/// Joins lines that end in a backslash; a comment line ends the joined line. Each line has the number of its first
-/// part.
+/// Joins lines that end in a backslash, up to a comment line. Each line has the number of its first part.
 fn logical_lines(text: &str) -> Vec<(usize, String)> {
     let mut lines: Vec<(usize, String)> = Vec::new();
     let mut is_continued = false;

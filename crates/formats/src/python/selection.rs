@@ -1,20 +1,19 @@
-//! Chooses wheels and other files of a project: for each environment those of the newest version that has a file for
-//! it. Pure.
+//! Chooses the files of a project: for each environment those of the newest version that has one for it. Pure.
 
 use std::collections::BTreeSet;
 
 use super::environment::Environment;
 use super::file_name::{FileKind, FileName};
 use super::specifier::Specifiers;
-use super::target::{BadTarget, Platform, PythonMinor};
-use super::version::Version;
+use super::target::{BadTarget, PythonMinor, WheelPlatform};
+use super::version::Pep440Version;
 use super::wheel_name::WheelName;
 
 /// A file from which [`newest`] chooses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate<'a> {
+pub struct FileCandidate<'a> {
     pub name: &'a FileName,
-    pub version: Version,
+    pub version: Pep440Version,
     pub requires_python: Option<&'a str>,
 }
 
@@ -27,7 +26,7 @@ pub fn environments(pythons: &[String], platforms: &[String]) -> Result<Vec<Envi
     let mut platform_list = Vec::new();
     // `any` stands for wheels of all platforms, which are always taken.
     for text in platforms.iter().filter(|text| *text != "any") {
-        platform_list.push(Some(text.parse::<Platform>()?));
+        platform_list.push(Some(text.parse::<WheelPlatform>()?));
     }
     if python_list.is_empty() {
         python_list.push(None);
@@ -44,13 +43,13 @@ pub fn environments(pythons: &[String], platforms: &[String]) -> Result<Vec<Envi
 /// Returns the positions of the candidates that are chosen: for each environment those of the newest version that has a
 /// file for it. A pre-release is chosen only if `names_pre_release`, or if there is nothing else.
 pub fn newest(
-    candidates: &[Candidate<'_>],
+    candidates: &[FileCandidate<'_>],
     environments: &[Environment],
     names_pre_release: bool,
 ) -> BTreeSet<usize> {
     let mut chosen = BTreeSet::new();
     for environment in environments {
-        let usable: Vec<(usize, &Candidate<'_>)> =
+        let usable: Vec<(usize, &FileCandidate<'_>)> =
             candidates.iter().enumerate().filter(|(_, candidate)| accepts(environment, candidate)).collect();
         let versions = usable.iter().map(|(_, candidate)| &candidate.version);
         let Some(newest) = newest_version(versions, names_pre_release) else { continue };
@@ -62,9 +61,9 @@ pub fn newest(
 
 /// Returns the highest version. A pre-release is returned only if `names_pre_release`, or if there is nothing else.
 pub fn newest_version<'a>(
-    versions: impl IntoIterator<Item = &'a Version>,
+    versions: impl IntoIterator<Item = &'a Pep440Version>,
     names_pre_release: bool,
-) -> Option<&'a Version> {
+) -> Option<&'a Pep440Version> {
     versions.into_iter().max_by_key(|version| (names_pre_release || !version.is_pre_release(), *version))
 }
 
@@ -73,8 +72,7 @@ pub fn names_pre_release(specifiers: &Specifiers) -> bool {
     specifiers.as_str().contains(|c: char| c.is_ascii_alphabetic())
 }
 
-/// Returns true if a file can be installed in an environment.
-fn accepts(environment: &Environment, candidate: &Candidate<'_>) -> bool {
+fn accepts(environment: &Environment, candidate: &FileCandidate<'_>) -> bool {
     if !environment.is_allowed_by(candidate.requires_python) {
         return false;
     }
@@ -98,12 +96,12 @@ mod tests {
     fn names(files: &[(&str, &str)], pythons: &[&str], pre_release: bool) -> Vec<String> {
         let parsed: Vec<FileName> =
             files.iter().map(|(name, _)| FileName::parse(name).expect("a file name")).collect();
-        let candidates: Vec<Candidate<'_>> = parsed
+        let candidates: Vec<FileCandidate<'_>> = parsed
             .iter()
             .zip(files)
-            .map(|(name, (_, version))| Candidate {
+            .map(|(name, (_, version))| FileCandidate {
                 name,
-                version: Version::lenient(version),
+                version: Pep440Version::lenient(version),
                 requires_python: None,
             })
             .collect();

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::version::Version;
+use super::version::Pep440Version;
 use pep440_rs::Version as Value;
 
 /// Maximum length of a list of specifiers, in bytes.
@@ -20,7 +20,6 @@ pub struct Specifiers {
     clauses: Vec<Clause>,
 }
 
-/// A text that is not a list of version specifiers.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{clause}' is not a version specifier (PEP 440); write for example >=1.0, ==2.1.* or ~=3.4")]
 pub struct BadSpecifier {
@@ -96,17 +95,18 @@ impl Specifiers {
         clause_texts(&self.text).filter_map(split_operator).any(is_text)
     }
 
-    /// Returns true if every clause contains the version. A text that is not a valid version is contained only if each
-    /// clause is that exact text.
-    pub fn contains(&self, version: &Version) -> bool {
+    /// Returns true if every clause contains the version; an invalid one only if each clause is that exact text.
+    pub fn contains(&self, version: &Pep440Version) -> bool {
         self.clauses.iter().all(|clause| clause.contains(version))
     }
 
     /// Returns the version of a clause `==1.2.3` or `===1.2.3`; no other version can be contained.
-    pub fn pin(&self) -> Option<Version> {
+    pub fn pin(&self) -> Option<Pep440Version> {
         self.clauses.iter().find_map(|clause| match clause {
-            Clause::Compare(SpecifierOperator::Equal, value) => Some(Version::lenient(&value.to_string())),
-            Clause::Text(text) => Some(Version::lenient(text)),
+            Clause::Compare(SpecifierOperator::Equal, value) => {
+                Some(Pep440Version::lenient(&value.to_string()))
+            }
+            Clause::Text(text) => Some(Pep440Version::lenient(text)),
             _ => None,
         })
     }
@@ -146,7 +146,7 @@ fn split_operator(clause: &str) -> Option<(SpecifierOperator, &str)> {
 }
 
 fn value(text: &str) -> Option<Value> {
-    Version::lenient(text).value().cloned()
+    Pep440Version::lenient(text).value().cloned()
 }
 
 fn parse_clause(clause: &str) -> Result<Clause, BadSpecifier> {
@@ -192,7 +192,7 @@ fn parse_lenient(clause: &str) -> Result<Clause, BadSpecifier> {
 }
 
 impl Clause {
-    fn contains(&self, version: &Version) -> bool {
+    fn contains(&self, version: &Pep440Version) -> bool {
         let (operator, this) = match self {
             Clause::Text(text) => return text.eq_ignore_ascii_case(version.as_str()),
             Clause::Prefix(expected, prefix) => {
@@ -211,8 +211,7 @@ impl Clause {
             // Excludes pre-releases of the version, unless the version is a pre-release itself.
             SpecifierOperator::Less if this.any_prerelease() => value < this,
             SpecifierOperator::Less => *value < this.clone().with_dev(Some(0)),
-            // Excludes local versions of the version, and its post-releases unless the version is a post-release
-            // itself.
+            // Excludes local versions of the version, and its post-releases unless it is one itself.
             SpecifierOperator::Greater => {
                 let without_post = || public.clone().with_post(None).with_dev(None);
                 public > *this && (this.is_post() || !value.is_post() || without_post() != *this)
@@ -246,7 +245,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn contains(specifiers: &str, version: &str) -> bool {
-        specifiers.parse::<Specifiers>().expect(specifiers).contains(&Version::lenient(version))
+        specifiers.parse::<Specifiers>().expect(specifiers).contains(&Pep440Version::lenient(version))
     }
 
     #[test]
@@ -329,10 +328,11 @@ mod tests {
     fn old_metadata_is_read_leniently() {
         let specifiers = Specifiers::lenient(">=3.6.*, !=3.7.*").expect("lenient");
         assert!(
-            specifiers.contains(&Version::lenient("3.6")) && !specifiers.contains(&Version::lenient("3.7.1"))
+            specifiers.contains(&Pep440Version::lenient("3.6"))
+                && !specifiers.contains(&Pep440Version::lenient("3.7.1"))
         );
         assert_eq!(Specifiers::lenient("3.6+ only"), None);
-        assert_eq!("==1.2".parse::<Specifiers>().expect("a pin").pin(), Some(Version::lenient("1.2")));
+        assert_eq!("==1.2".parse::<Specifiers>().expect("a pin").pin(), Some(Pep440Version::lenient("1.2")));
         assert_eq!(">=1.2".parse::<Specifiers>().expect("no pin").pin(), None);
     }
 
@@ -341,7 +341,7 @@ mod tests {
         fn operators_agree_with_the_order(
             a in "[0-3]\\.[0-3](a1|rc1|\\.post1|\\.dev1)?", b in "[0-3]\\.[0-3](\\.0)?(a1|rc1|\\.post1|\\.dev1)?",
         ) {
-            let (x, y) = (Version::lenient(&a), Version::lenient(&b));
+            let (x, y) = (Pep440Version::lenient(&a), Pep440Version::lenient(&b));
             for (operator, expected) in [("==", x == y), ("!=", x != y), ("<=", x <= y), (">=", x >= y)] {
                 prop_assert_eq!(contains(&format!("{operator}{b}"), &a), expected, "{} {} {}", a, operator, b);
             }
@@ -352,7 +352,7 @@ mod tests {
         #[test]
         fn no_text_panics(text in "\\PC{0,30}", version in "\\PC{0,10}") {
             if let Some(specifiers) = Specifiers::lenient(&text) {
-                let _ = specifiers.contains(&Version::lenient(&version));
+                let _ = specifiers.contains(&Pep440Version::lenient(&version));
             }
         }
     }

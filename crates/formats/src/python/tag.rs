@@ -3,8 +3,7 @@
 
 use std::fmt;
 
-/// The tags of a wheel: three sets, whose members are joined by dots, such as `py2.py3-none-any`. Each combination of
-/// members is a tag of the wheel.
+/// The tags of a wheel: all combinations of three sets, whose members are joined by dots, such as `py2.py3-none-any`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct WheelTags {
     python: Box<str>,

@@ -6,9 +6,9 @@ use super::tag::{Tag, WheelTags};
 
 /// CPython of a minor version on a platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct WheelTarget {
     pub python: PythonMinor,
-    pub platform: Platform,
+    pub platform: WheelPlatform,
 }
 
 /// A minor version of Python, written `3.11`.
@@ -22,7 +22,7 @@ pub struct PythonMinor {
 
 /// A platform, given by the newest platform tag that it accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Platform {
+pub enum WheelPlatform {
     /// `manylinux_{major}_{minor}_{arch}`: Linux with at least this version of glibc.
     Glibc(u16, u16, Box<str>),
     /// `musllinux_{major}_{minor}_{arch}`: Linux with at least this version of musl.
@@ -33,20 +33,17 @@ pub enum Platform {
     Other(Box<str>),
 }
 
-/// A text that is not a target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadTarget {
     #[error("'{0}' is not a minor version of Python; write for example 3.11")]
     Python(String),
-    /// The text is not a platform tag.
     #[error(
         "'{0}' is not a platform tag; write for example manylinux_2_17_x86_64, win_amd64 or macosx_11_0_arm64"
     )]
     Platform(String),
 }
 
-impl Target {
-    /// Returns true if the target accepts one of the wheel's tags.
+impl WheelTarget {
     pub fn accepts(&self, tags: &WheelTags) -> bool {
         tags.expand().any(|tag| self.python.accepts(tag) && self.platform.accepts(tag.platform))
     }
@@ -81,18 +78,25 @@ fn interpreter(tag: &str) -> Option<(&str, PythonMinor)> {
     Some((name, PythonMinor { major: major.parse().ok()?, minor }))
 }
 
-impl Platform {
+impl WheelPlatform {
     /// Returns true if a wheel with this platform tag runs on this platform.
     pub fn accepts(&self, tag: &str) -> bool {
         if tag == "any" {
             return true;
         }
-        match (self, tag.parse::<Platform>()) {
-            (Platform::Glibc(major, minor, arch), Ok(Platform::Glibc(tag_major, tag_minor, tag_arch)))
-            | (Platform::Musl(major, minor, arch), Ok(Platform::Musl(tag_major, tag_minor, tag_arch))) => {
-                *arch == tag_arch && *major == tag_major && tag_minor <= *minor
-            }
-            (Platform::MacOs(major, minor, arch), Ok(Platform::MacOs(tag_major, tag_minor, tag_arch))) => {
+        match (self, tag.parse::<WheelPlatform>()) {
+            (
+                WheelPlatform::Glibc(major, minor, arch),
+                Ok(WheelPlatform::Glibc(tag_major, tag_minor, tag_arch)),
+            )
+            | (
+                WheelPlatform::Musl(major, minor, arch),
+                Ok(WheelPlatform::Musl(tag_major, tag_minor, tag_arch)),
+            ) => *arch == tag_arch && *major == tag_major && tag_minor <= *minor,
+            (
+                WheelPlatform::MacOs(major, minor, arch),
+                Ok(WheelPlatform::MacOs(tag_major, tag_minor, tag_arch)),
+            ) => {
                 let fits = match &*tag_arch {
                     "universal2" => matches!(&**arch, "x86_64" | "arm64"),
                     "intel" | "fat64" | "fat3" | "universal" => &**arch == "x86_64",
@@ -102,11 +106,11 @@ impl Platform {
                 fits && (tag_major, tag_minor) <= (*major, *minor)
                     && (tag_major > 10 || &**arch == "x86_64" || &*tag_arch == "universal2")
             }
-            (Platform::Other(own), _) => &**own == tag,
-            (Platform::Glibc(_, _, arch) | Platform::Musl(_, _, arch), _) => {
+            (WheelPlatform::Other(own), _) => &**own == tag,
+            (WheelPlatform::Glibc(_, _, arch) | WheelPlatform::Musl(_, _, arch), _) => {
                 tag.strip_prefix("linux_") == Some(&**arch)
             }
-            (Platform::MacOs(..), _) => false,
+            (WheelPlatform::MacOs(..), _) => false,
         }
     }
 }
@@ -126,10 +130,10 @@ impl FromStr for PythonMinor {
     }
 }
 
-impl FromStr for Platform {
+impl FromStr for WheelPlatform {
     type Err = BadTarget;
 
-    fn from_str(text: &str) -> Result<Platform, BadTarget> {
+    fn from_str(text: &str) -> Result<WheelPlatform, BadTarget> {
         let is_tag = !text.is_empty()
             && text.len() <= 255
             && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
@@ -139,7 +143,7 @@ impl FromStr for Platform {
         // Platform tags before PEP 600.
         for (old, minor) in [("manylinux1_", 5), ("manylinux2010_", 12), ("manylinux2014_", 17)] {
             if let Some(arch) = text.strip_prefix(old) {
-                return Ok(Platform::Glibc(2, minor, arch.into()));
+                return Ok(WheelPlatform::Glibc(2, minor, arch.into()));
             }
         }
         let versioned = |family: &str| {
@@ -147,10 +151,10 @@ impl FromStr for Platform {
             let [major, minor] = [parts.next()?.parse().ok()?, parts.next()?.parse().ok()?];
             Some((major, minor, Box::<str>::from(parts.next()?)))
         };
-        let glibc = versioned("manylinux_").map(|(a, b, arch)| Platform::Glibc(a, b, arch));
-        let musl = || versioned("musllinux_").map(|(a, b, arch)| Platform::Musl(a, b, arch));
-        let macos = || versioned("macosx_").map(|(a, b, arch)| Platform::MacOs(a, b, arch));
-        Ok(glibc.or_else(musl).or_else(macos).unwrap_or_else(|| Platform::Other(text.into())))
+        let glibc = versioned("manylinux_").map(|(a, b, arch)| WheelPlatform::Glibc(a, b, arch));
+        let musl = || versioned("musllinux_").map(|(a, b, arch)| WheelPlatform::Musl(a, b, arch));
+        let macos = || versioned("macosx_").map(|(a, b, arch)| WheelPlatform::MacOs(a, b, arch));
+        Ok(glibc.or_else(musl).or_else(macos).unwrap_or_else(|| WheelPlatform::Other(text.into())))
     }
 }
 
@@ -159,8 +163,10 @@ mod tests {
     use super::*;
 
     fn accepts(python: &str, platform: &str, wheel: &str) -> bool {
-        let target =
-            Target { python: python.parse().expect(python), platform: platform.parse().expect(platform) };
+        let target = WheelTarget {
+            python: python.parse().expect(python),
+            platform: platform.parse().expect(platform),
+        };
         let parts: Vec<&str> = wheel.split('-').collect();
         target.accepts(&WheelTags::new(parts[0], parts[1], parts[2]).expect(wheel))
     }
@@ -204,6 +210,6 @@ mod tests {
         for bad in ["", "3", "3.x", "3.11.1", "+3.1"] {
             assert!(bad.parse::<PythonMinor>().is_err(), "{bad}");
         }
-        assert!("linux x86".parse::<Platform>().is_err() && "".parse::<Platform>().is_err());
+        assert!("linux x86".parse::<WheelPlatform>().is_err() && "".parse::<WheelPlatform>().is_err());
     }
 }

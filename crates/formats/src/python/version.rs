@@ -1,5 +1,4 @@
-//! Versions (PEP 440), and invalid versions of old files on PyPI. Their text identifies them; comparisons use the
-//! value.
+//! Versions (PEP 440), and invalid ones of old files on PyPI. The text identifies them; comparisons use the value.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -8,26 +7,24 @@ use std::str::FromStr;
 /// Maximum length of a version, in bytes.
 const MAX_VERSION: usize = 255;
 
-/// A version as written. Comparisons (and `==`) are by value: `1.0` equals `1.0.0` and `v1`; compare
-/// [`Version::as_str`] where the text matters. Texts that are not versions (`2004d`) precede all versions, ordered
-/// by text.
+/// A version as written. Comparisons (and `==`) are by value: `1.0` equals `1.0.0` and `v1`; the text is
+/// [`Pep440Version::as_str`]. Texts that are not versions (`2004d`) precede all others, ordered by text.
 #[derive(Clone, Debug)]
-pub struct Version {
+pub struct Pep440Version {
     text: Box<str>,
     value: Option<pep440_rs::Version>,
 }
 
-/// A text that is not a version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a version of a Python package (PEP 440); write for example 1.0, 2.1rc1 or 1.0.post2")]
-pub struct BadVersion(String);
+pub struct BadPep440Version(String);
 
-impl Version {
+impl Pep440Version {
     /// Creates a version from any text, without the white space around it.
-    pub fn lenient(text: &str) -> Version {
+    pub fn lenient(text: &str) -> Pep440Version {
         let text = text.trim();
         let value = if text.len() <= MAX_VERSION { text.parse().ok() } else { None };
-        Version { text: text.into(), value }
+        Pep440Version { text: text.into(), value }
     }
 
     pub fn as_str(&self) -> &str {
@@ -55,23 +52,23 @@ impl Version {
     }
 }
 
-impl FromStr for Version {
-    type Err = BadVersion;
+impl FromStr for Pep440Version {
+    type Err = BadPep440Version;
 
-    fn from_str(text: &str) -> Result<Version, BadVersion> {
-        let version = Version::lenient(text);
-        if version.is_valid() { Ok(version) } else { Err(BadVersion(text.chars().take(120).collect())) }
+    fn from_str(text: &str) -> Result<Pep440Version, BadPep440Version> {
+        let version = Pep440Version::lenient(text);
+        if version.is_valid() { Ok(version) } else { Err(BadPep440Version(text.chars().take(120).collect())) }
     }
 }
 
-impl fmt::Display for Version {
+impl fmt::Display for Pep440Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-impl Ord for Version {
-    fn cmp(&self, other: &Version) -> Ordering {
+impl Ord for Pep440Version {
+    fn cmp(&self, other: &Pep440Version) -> Ordering {
         match (&self.value, &other.value) {
             (Some(a), Some(b)) => a.cmp(b),
             (None, None) => self.text.cmp(&other.text),
@@ -80,19 +77,19 @@ impl Ord for Version {
     }
 }
 
-impl PartialOrd for Version {
-    fn partial_cmp(&self, other: &Version) -> Option<Ordering> {
+impl PartialOrd for Pep440Version {
+    fn partial_cmp(&self, other: &Pep440Version) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Version {
-    fn eq(&self, other: &Version) -> bool {
+impl PartialEq for Pep440Version {
+    fn eq(&self, other: &Pep440Version) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl Eq for Version {}
+impl Eq for Pep440Version {}
 
 #[cfg(test)]
 mod tests {
@@ -126,7 +123,7 @@ mod tests {
             "1!0.1",
         ];
         for pair in ordered.windows(2) {
-            assert!(Version::lenient(pair[0]) < Version::lenient(pair[1]), "{pair:?}");
+            assert!(Pep440Version::lenient(pair[0]) < Pep440Version::lenient(pair[1]), "{pair:?}");
         }
     }
 
@@ -145,12 +142,12 @@ mod tests {
             ("2009r", "2009.post0"),
             ("0!1", "1"),
         ] {
-            let version = text.parse::<Version>().expect(text);
+            let version = text.parse::<Pep440Version>().expect(text);
             assert_eq!(version.normalized(), normal, "{text}");
-            assert_eq!(version, Version::lenient(normal), "{text}");
+            assert_eq!(version, Pep440Version::lenient(normal), "{text}");
         }
-        assert_eq!(Version::lenient("1.0"), Version::lenient("1.0.0"));
-        assert_eq!(Version::lenient("1.0 ").as_str(), "1.0");
+        assert_eq!(Pep440Version::lenient("1.0"), Pep440Version::lenient("1.0.0"));
+        assert_eq!(Pep440Version::lenient("1.0 ").as_str(), "1.0");
     }
 
     #[test]
@@ -159,10 +156,13 @@ mod tests {
         for bad in
             ["", "2004d", "1.0.dev-r1", "1..0", "1.0+", "1.0+a..b", "french toast", "1.0\u{660}", &long]
         {
-            assert!(bad.parse::<Version>().is_err(), "{bad:?}");
+            assert!(bad.parse::<Pep440Version>().is_err(), "{bad:?}");
         }
-        assert!(Version::lenient("2004d").is_pre_release() && Version::lenient("1rc1").is_pre_release());
-        assert!(!Version::lenient("1.0.post1").is_pre_release());
+        assert!(
+            Pep440Version::lenient("2004d").is_pre_release()
+                && Pep440Version::lenient("1rc1").is_pre_release()
+        );
+        assert!(!Pep440Version::lenient("1.0.post1").is_pre_release());
     }
 
     proptest! {
@@ -170,12 +170,12 @@ mod tests {
         fn order_is_total(
             a in "[0-9a-dr.+!-]{0,7}", b in "[0-9]\\.[0-9](a|rc|\\.post|\\.dev)?[0-9]?", c in "\\PC{0,5}",
         ) {
-            let [a, b, c] = [a, b, c].map(|text| Version::lenient(&text));
+            let [a, b, c] = [a, b, c].map(|text| Pep440Version::lenient(&text));
             prop_assert_eq!(a.cmp(&b), b.cmp(&a).reverse());
             let mut three = [&a, &b, &c];
             three.sort();
             prop_assert!(three[0] <= three[2]);
-            prop_assert_eq!(Version::lenient(&a.normalized()), a);
+            prop_assert_eq!(Pep440Version::lenient(&a.normalized()), a);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::name;
 use super::tag::WheelTags;
-use super::version::Version;
+use super::version::Pep440Version;
 
 /// Maximum number of digits at the beginning of a build tag: uv refuses numbers of more than 64 bits.
 const MAX_BUILD_DIGITS: usize = 19;
@@ -12,7 +12,7 @@ const MAX_BUILD_DIGITS: usize = 19;
 pub struct WheelName<'a> {
     /// The project, in any spelling, with `_` instead of `-`.
     pub distribution: &'a str,
-    /// The version as written; it may be invalid, see [`Version::is_valid`].
+    /// The version as written; it may be invalid, see [`Pep440Version::is_valid`].
     pub version: &'a str,
     pub build: Option<Build<'a>>,
     pub tags: WheelTags,
@@ -21,12 +21,10 @@ pub struct WheelName<'a> {
 /// A build tag, which begins with a digit and orders the wheels of one version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Build<'a> {
-    /// The number at its beginning.
     pub number: u64,
     pub rest: &'a str,
 }
 
-/// The reason why a text is not the file name of a wheel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadWheelName {
     #[error("'{0}' is not the file name of a wheel; it has the form name-1.0-py3-none-any.whl")]
@@ -80,8 +78,8 @@ impl<'a> WheelName<'a> {
         })
     }
 
-    pub fn version(&self) -> Version {
-        Version::lenient(self.version)
+    pub fn version(&self) -> Pep440Version {
+        Pep440Version::lenient(self.version)
     }
 
     /// Returns true if name and version are normalized, as PyPI requires of new wheels.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{Read, Seek, Write};
 
 use super::archive::read::ArchiveContent;
-use super::archive::{self, ArchiveError, Limits, MemberKind, Members, PackageArchive, links};
+use super::archive::{self, ArchiveError, ArchiveLimits, MemberKind, Members, PackageArchive, links};
 use super::checksums::{ChecksumList, SIGNATURE};
 use super::description::Built;
 use super::layout::PackageFile;
@@ -19,7 +19,6 @@ use super::zip::{self, Zip, ZipFormat};
 /// The platform that an archive declares, and its `Meta/package.rds`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BinaryInfo {
-    /// The minor version of R.
     pub r: RMinor,
     /// The operating system, as far as the archive declares it.
     pub system: TargetSystem,
@@ -29,7 +28,6 @@ pub struct BinaryInfo {
     pub package_rds: Vec<u8>,
 }
 
-/// The operating system of a binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetSystem {
     Linux,
@@ -39,13 +37,10 @@ pub enum TargetSystem {
     Unix,
 }
 
-/// The reason why an archive is not an acceptable binary package.
 #[derive(Debug, thiserror::Error)]
 pub enum BinaryError {
-    /// The archive is damaged or not acceptable.
     #[error(transparent)]
     Archive(BinaryArchiveError),
-    /// DESCRIPTION has no `Built` field.
     #[error(
         "this is a source package; build a binary of it with R CMD INSTALL --build, or add it with rspm add"
     )]
@@ -65,14 +60,12 @@ pub enum BinaryError {
     HasSource(String),
     #[error("the binary is built for R {r} on {system}{arch}, not for {requested}")]
     OtherPlatform {
-        /// The minor version of R.
         r: RMinor,
         system: TargetSystem,
         /// The architecture in parentheses after a space, or empty.
         arch: String,
         requested: Platform,
     },
-    /// A library for a different platform.
     #[error(
         "the library '{path}' is built for {platform}, but according to DESCRIPTION the package {built}; build it \
          again with R CMD INSTALL --build"
@@ -80,7 +73,6 @@ pub enum BinaryError {
     Library {
         /// The path of the library within the archive.
         path: String,
-        /// The platform of the library.
         platform: String,
         /// A phrase for the platform in `Built`: `is built for '…'` or `has no compiled code`.
         built: String,
@@ -141,13 +133,10 @@ enum LibraryPlatform {
 }
 
 /// Reads the platform of an archive that [`super::archive::read`] accepted. `source` must provide the same bytes again.
-///
-/// # Errors
-/// [`BinaryError`], one variant for each reason.
 pub fn read_info(
     source: impl Read,
     package_archive: &PackageArchive,
-    limits: Limits,
+    limits: ArchiveLimits,
 ) -> Result<BinaryInfo, BinaryError> {
     let built = BuiltPlatform::parse(package_archive.built.as_ref().ok_or(BinaryError::Source)?)?;
     let mut members = Members::new(source, limits)?;
@@ -185,7 +174,6 @@ pub struct ZipPackage {
     pub archive: PackageArchive,
     pub info: BinaryInfo,
     zip: Zip,
-    /// The package's lists of checksums.
     checksum_lists: Vec<(ChecksumList, Vec<u8>)>,
 }
 
@@ -194,7 +182,7 @@ pub struct ZipPackage {
 pub fn read_zip(
     file: &mut (impl Read + Seek),
     name: Option<PackageFile<'_>>,
-    limits: Limits,
+    limits: ArchiveLimits,
 ) -> Result<ZipPackage, BinaryError> {
     let zip = Zip::open(file, ZipFormat::Plain, limits)?;
     let (mut folder, mut description_raw, mut rds) = (None::<String>, None, None);
@@ -290,14 +278,11 @@ impl ZipPackage {
 
 /// Checks that a file is a valid binary for the platform, of the package and version in `name`. Returns its `Built`
 /// field. `open` must provide the same bytes each time.
-///
-/// # Errors
-/// [`BinaryError`], one variant for each reason.
 pub fn check_file<R: Read + Seek>(
     open: impl Fn() -> std::io::Result<R>,
     name: PackageFile<'_>,
     platform: &Platform,
-    limits: Limits,
+    limits: ArchiveLimits,
 ) -> Result<Built, BinaryError> {
     let open = || open().map_err(ArchiveError::Io);
     let built = if name.extension == "zip" {
@@ -312,8 +297,7 @@ pub fn check_file<R: Read + Seek>(
     Ok(built)
 }
 
-/// Number of bytes at the start of a library that identify its platform. The PE header of Windows follows a short DOS
-/// program.
+/// Number of bytes of a library that identify its platform: the PE header of Windows follows a short DOS program.
 const HEAD_LEN: usize = 1024;
 
 /// Returns whether a path names a library, such as `libs/pkg.so` or `libs/x64/pkg.dll`. The 32-bit `libs/i386` in
@@ -324,10 +308,8 @@ fn is_library(inner_path: &str) -> bool {
         && [".so", ".dylib", ".dll"].iter().any(|end| inner_path.ends_with(end))
 }
 
-/// The platform in a `Built` field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuiltPlatform {
-    /// The minor version of R.
     pub r: RMinor,
     pub system: TargetSystem,
     /// The architecture in the triplet; `None` without a triplet.
@@ -338,9 +320,6 @@ pub struct BuiltPlatform {
 
 impl BuiltPlatform {
     /// Reads a `Built` field.
-    ///
-    /// # Errors
-    /// The field does not begin with a version of R, or names an unsupported system or architecture.
     pub fn parse(built: &Built) -> Result<BuiltPlatform, BinaryError> {
         let excerpt = |text: &str| text.chars().take(80).collect::<String>();
         let r =

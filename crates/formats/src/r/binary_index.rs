@@ -1,5 +1,4 @@
-//! Binaries in the index of another server: their records, the location of their files, and the records for the index
-//! of this server.
+//! Binaries in the index of another server: records, locations of files, and the records for this server's index.
 
 use std::io::Write;
 
@@ -31,9 +30,7 @@ pub struct IndexedBinary {
     pub location: FileLocation,
     /// The size in bytes.
     pub size: Option<u64>,
-    /// The MD5 of the file.
     pub md5: Option<Md5>,
-    /// The SHA-256 of the file.
     pub sha256: Option<Sha256>,
     /// The record for the index of this server.
     pub stanza: Vec<u8>,

@@ -1,5 +1,4 @@
-//! The checksum lists of packages: `MD5`, and, from R 4.6 on, `SHA256`, which R compares with the files at each
-//! installation.
+//! The checksum lists of packages, `MD5` and, from R 4.6 on, `SHA256`: R checks the files at each installation.
 
 use md5::Md5;
 use sha2::{Digest, Sha256};
@@ -27,8 +26,7 @@ impl ChecksumList {
         }
     }
 
-    /// Returns the list with the checksums of replaced files, which are pairs of a path and its new bytes. Other lines
-    /// are unchanged.
+    /// Returns the list with the checksums of replaced files, pairs of path and new bytes. Other lines are unchanged.
     pub(in crate::r) fn update(self, contents: &[u8], replaced: &[(&str, &[u8])]) -> Vec<u8> {
         let mut out = Vec::with_capacity(contents.len() + 16);
         let mut text = contents;

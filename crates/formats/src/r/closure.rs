@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::dependency::{DependencyKind, Operator, Requirement};
+use super::dependency::{DependencyKind, Operator, VersionRequirement};
 use super::description::Description;
 use super::name;
 
@@ -20,13 +20,13 @@ pub struct DependencyIndex {
     /// The numbers of the names.
     numbers: HashMap<Box<str>, u32>,
     /// The packages by number; `None` for a name that is only a dependency.
-    packages: Vec<Option<Package>>,
+    packages: Vec<Option<IndexPackage>>,
     requirements: Vec<(Operator, Box<str>)>,
     requirement_numbers: HashMap<(Operator, Box<str>), u32>,
 }
 
 #[derive(Clone, Debug)]
-struct Package {
+struct IndexPackage {
     version: Box<str>,
     /// The dependencies, ordered by kind, then as written; without R and its base packages.
     edges: Box<[DependencyEdge]>,
@@ -43,17 +43,16 @@ struct DependencyEdge {
 
 /// A package whose closure is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Root<'a> {
+pub struct ClosureRoot<'a> {
     pub name: &'a str,
     /// The kinds of the package's own dependencies that are followed.
     pub kinds: Kinds,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Closure<'a> {
-    /// The roots in the order of the request, then their dependencies, by distance from the roots. Each package occurs
-    /// once.
-    pub members: Vec<Member<'a>>,
+pub struct DependencyClosure<'a> {
+    /// The roots in the order of the request, then their dependencies by distance from the roots, each once.
+    pub members: Vec<ClosureMember<'a>>,
     /// Dependencies that the index does not have, by name.
     pub missing: Vec<MissingDependency<'a>>,
     /// Requirements that the versions in the index do not meet, in the order of the members that declare them.
@@ -62,18 +61,16 @@ pub struct Closure<'a> {
     pub unknown_roots: Vec<String>,
 }
 
-/// A package of a closure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Member<'a> {
+pub struct ClosureMember<'a> {
     pub name: &'a str,
     /// The version that the index has.
     pub version: &'a str,
-    /// The position in [`Closure::members`] of the package that needs it, on a shortest chain from a root; `None` for a
+    /// The position in [`DependencyClosure::members`] of the package that needs it, on a shortest chain from a root; `None` for a
     /// root.
     pub parent: Option<usize>,
 }
 
-/// A dependency that the index does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingDependency<'a> {
     pub name: &'a str,
@@ -93,7 +90,7 @@ pub struct UnmetRequirement<'a> {
     pub dependency: &'a str,
     /// The version that the index has.
     pub version: &'a str,
-    pub requirement: Requirement<'a>,
+    pub requirement: VersionRequirement<'a>,
 }
 
 impl Kinds {
@@ -111,17 +108,14 @@ impl Kinds {
         Kinds(self.0 | (1 << kind as u8))
     }
 
-    /// Returns the kinds that are in at least one of the sets.
     pub const fn union(self, other: Kinds) -> Kinds {
         Kinds(self.0 | other.0)
     }
 
-    /// Returns the kinds that are in both sets.
     pub const fn intersection(self, other: Kinds) -> Kinds {
         Kinds(self.0 & other.0)
     }
 
-    /// Returns whether the set contains a kind.
     pub const fn contains(self, kind: DependencyKind) -> bool {
         self.0 & (1 << kind as u8) != 0
     }
@@ -145,7 +139,7 @@ impl DependencyIndex {
                 }
             }
         }
-        let package = Package { version: version.into(), edges: edges.into(), r: r.into() };
+        let package = IndexPackage { version: version.into(), edges: edges.into(), r: r.into() };
         let number = self.number(name);
         self.packages[number as usize] = Some(package);
     }
@@ -162,18 +156,17 @@ impl DependencyIndex {
     }
 
     /// Returns the requirements of a package on R; none for a package that the index does not have.
-    pub fn r_requirements(&self, name: &str) -> impl Iterator<Item = Requirement<'_>> {
+    pub fn r_requirements(&self, name: &str) -> impl Iterator<Item = VersionRequirement<'_>> {
         let package = self.numbers.get(name).and_then(|number| self.package(*number));
         package
             .into_iter()
             .flat_map(move |package| package.r.iter().map(move |number| self.requirement_at(*number)))
     }
 
-    /// Returns the closure of some packages. The dependencies of a root are followed if they are of the kinds of
-    /// the root, those of any other member if they are of the kinds `recursive`. If a root is also a dependency,
-    /// the kinds of the root apply.
-    pub fn closure<'a>(&'a self, roots: &[Root<'_>], recursive: Kinds) -> Closure<'a> {
-        let mut closure = Closure::default();
+    /// Returns the closure of some packages: of a root, also one that is a dependency, those of its kinds are followed,
+    /// of any other member those of the kinds `recursive`.
+    pub fn closure<'a>(&'a self, roots: &[ClosureRoot<'_>], recursive: Kinds) -> DependencyClosure<'a> {
+        let mut closure = DependencyClosure::default();
         // The number and the followed kinds of each member, and the position of each number in `members`.
         let mut members: Vec<(u32, Kinds)> = Vec::new();
         let mut positions: Vec<Option<u32>> = vec![None; self.names.len()];
@@ -192,7 +185,7 @@ impl DependencyIndex {
             }
             *position = Some(members.len() as u32);
             members.push((number, root.kinds));
-            closure.members.push(Member {
+            closure.members.push(ClosureMember {
                 name: &self.names[number as usize],
                 version: &package.version,
                 parent: None,
@@ -220,7 +213,11 @@ impl DependencyIndex {
                 if positions[edge.dependency as usize].is_none() {
                     positions[edge.dependency as usize] = Some(members.len() as u32);
                     members.push((edge.dependency, recursive));
-                    closure.members.push(Member { name, version: &package.version, parent: Some(position) });
+                    closure.members.push(ClosureMember {
+                        name,
+                        version: &package.version,
+                        parent: Some(position),
+                    });
                 }
                 let requirement = edge.requirement.map(|number| self.requirement_at(number));
                 let requirement = requirement.filter(|requirement| !requirement.is_met_by(&package.version));
@@ -240,7 +237,7 @@ impl DependencyIndex {
 
     /// Returns the members of a closure in an order in which they can be installed: each member follows its strong
     /// dependencies. The members of a cycle, which cannot be installed, have an arbitrary order.
-    pub fn installation_order<'a>(&'a self, closure: &Closure<'a>) -> Vec<Member<'a>> {
+    pub fn installation_order<'a>(&'a self, closure: &DependencyClosure<'a>) -> Vec<ClosureMember<'a>> {
         let positions: HashMap<u32, usize> = closure
             .members
             .iter()
@@ -278,8 +275,8 @@ impl DependencyIndex {
     /// Returns the version requirements of a closure's members on their strong dependencies.
     pub fn strong_requirements<'a>(
         &'a self,
-        closure: &Closure<'a>,
-    ) -> impl Iterator<Item = (&'a str, Requirement<'a>)> {
+        closure: &DependencyClosure<'a>,
+    ) -> impl Iterator<Item = (&'a str, VersionRequirement<'a>)> {
         let numbers = closure.members.iter().filter_map(|member| self.numbers.get(member.name));
         let packages = numbers.filter_map(|number| self.package(*number)).collect::<Vec<_>>().into_iter();
         let edges = packages.flat_map(|package| package.edges.iter());
@@ -290,13 +287,13 @@ impl DependencyIndex {
         })
     }
 
-    fn package(&self, number: u32) -> Option<&Package> {
+    fn package(&self, number: u32) -> Option<&IndexPackage> {
         self.packages.get(number as usize)?.as_ref()
     }
 
-    fn requirement_at(&self, number: u32) -> Requirement<'_> {
+    fn requirement_at(&self, number: u32) -> VersionRequirement<'_> {
         let (operator, version) = &self.requirements[number as usize];
-        Requirement { operator: *operator, version }
+        VersionRequirement { operator: *operator, version }
     }
 
     fn number(&mut self, name: &str) -> u32 {
@@ -310,7 +307,7 @@ impl DependencyIndex {
         number
     }
 
-    fn requirement(&mut self, requirement: Requirement<'_>) -> u32 {
+    fn requirement(&mut self, requirement: VersionRequirement<'_>) -> u32 {
         let key: (Operator, Box<str>) = (requirement.operator, requirement.version.into());
         let next = self.requirements.len() as u32;
         let number = *self.requirement_numbers.entry(key.clone()).or_insert(next);
@@ -321,7 +318,7 @@ impl DependencyIndex {
     }
 }
 
-impl<'a> Closure<'a> {
+impl<'a> DependencyClosure<'a> {
     /// Returns the chain of packages from a root to the member at a position, both included; empty if there is none.
     pub fn chain(&self, position: usize) -> Vec<&'a str> {
         let mut chain = Vec::new();
@@ -354,11 +351,11 @@ mod tests {
         index
     }
 
-    fn root(name: &str, kinds: Kinds) -> Root<'_> {
-        Root { name, kinds }
+    fn root(name: &str, kinds: Kinds) -> ClosureRoot<'_> {
+        ClosureRoot { name, kinds }
     }
 
-    fn names<'a>(closure: &Closure<'a>) -> Vec<&'a str> {
+    fn names<'a>(closure: &DependencyClosure<'a>) -> Vec<&'a str> {
         closure.members.iter().map(|member| member.name).collect()
     }
 
@@ -400,7 +397,7 @@ mod tests {
              Package: c3\nLinkingTo: b2 (> 1)\n\nPackage: d4\nSuggests: a1\n\n\
              Package: x1\nImports: y2\n\nPackage: y2\nImports: x1\n\nPackage: z9",
         );
-        let order = |roots: &[Root<'_>]| {
+        let order = |roots: &[ClosureRoot<'_>]| {
             let closure = index.closure(roots, Kinds::STRONG);
             index.installation_order(&closure).iter().map(|member| member.name.to_owned()).collect::<Vec<_>>()
         };
@@ -526,7 +523,7 @@ mod tests {
             let index = model_index(&model);
             let names_of_roots: Vec<(String, Kinds)> =
                 roots.iter().map(|(number, kinds)| (package_name(*number), *kinds)).collect();
-            let requested: Vec<Root<'_>> =
+            let requested: Vec<ClosureRoot<'_>> =
                 names_of_roots.iter().map(|(name, kinds)| root(name, *kinds)).collect();
             let closure = index.closure(&requested, recursive);
             let members: BTreeSet<&str> = closure.members.iter().map(|member| member.name).collect();

@@ -17,7 +17,6 @@ pub enum DcfError {
     NoTag { line: usize, text: String },
     #[error("line {line}: a continuation line begins the record; put a 'Tag:' line before it")]
     Continuation { line: usize },
-    /// More than [`MAX_FIELDS`] fields in one record.
     #[error("line {line}: a record of more than {MAX_FIELDS} fields; this is not package metadata")]
     TooManyFields { line: usize },
     #[error("line {line}: a zero byte; this is not a text file")]
@@ -26,10 +25,10 @@ pub enum DcfError {
 
 /// A field of a record. Tag and value are slices of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Field<'a> {
+pub struct DcfField<'a> {
     /// The text before the first `:`. As in R, a blank before the `:` belongs to it ([`Mode::Lenient`] trims it).
     pub tag: &'a [u8],
-    pub value: Value<'a>,
+    pub value: DcfValue<'a>,
     /// The line on which the field begins, from 1.
     pub line: usize,
     /// The byte offset of the field's first line in the input.
@@ -40,9 +39,9 @@ pub struct Field<'a> {
 
 /// A value verbatim: from after the `:` to the end of its last continuation line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Value<'a>(&'a [u8]);
+pub struct DcfValue<'a>(&'a [u8]);
 
-impl<'a> Value<'a> {
+impl<'a> DcfValue<'a> {
     /// Returns the unchanged bytes, without the last line end.
     pub fn raw(self) -> &'a [u8] {
         self.0
@@ -100,17 +99,17 @@ impl<'a> Value<'a> {
 
 /// One record: its fields in order, duplicates included, and its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record<'a> {
+pub struct DcfRecord<'a> {
     /// Every byte of the record from its first tag to its last line, without that line's end.
     pub raw: &'a [u8],
     /// The byte offset of `raw` in the input.
     pub offset: usize,
-    pub fields: Vec<Field<'a>>,
+    pub fields: Vec<DcfField<'a>>,
 }
 
-impl<'a> Record<'a> {
+impl<'a> DcfRecord<'a> {
     /// Returns the value of a tag (case-sensitive). If a tag is repeated, the last value is used, as in R.
-    pub fn get(&self, tag: &str) -> Option<Value<'a>> {
+    pub fn get(&self, tag: &str) -> Option<DcfValue<'a>> {
         self.fields.iter().rev().find(|f| f.tag == tag.as_bytes()).map(|f| f.value)
     }
 }
@@ -134,8 +133,8 @@ pub fn records(text: &[u8]) -> Records<'_> {
 ///
 /// # Errors
 /// Only [`DcfError::Zero`] and [`DcfError::TooManyFields`].
-pub fn description(text: &[u8]) -> Result<Record<'_>, DcfError> {
-    let empty_record = Record { raw: &text[..0], offset: 0, fields: Vec::new() };
+pub fn description(text: &[u8]) -> Result<DcfRecord<'_>, DcfError> {
+    let empty_record = DcfRecord { raw: &text[..0], offset: 0, fields: Vec::new() };
     Records::new(text, Mode::Lenient).next().unwrap_or(Ok(empty_record))
 }
 
@@ -153,18 +152,18 @@ impl<'a> Records<'a> {
         Records { text, position, line: 0, mode }
     }
 
-    fn fail(&mut self, error: DcfError) -> Option<Result<Record<'a>, DcfError>> {
+    fn fail(&mut self, error: DcfError) -> Option<Result<DcfRecord<'a>, DcfError>> {
         self.position = self.text.len();
         Some(Err(error))
     }
 }
 
 impl<'a> Iterator for Records<'a> {
-    type Item = Result<Record<'a>, DcfError>;
+    type Item = Result<DcfRecord<'a>, DcfError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let text = self.text;
-        let mut fields: Vec<Field<'a>> = Vec::with_capacity(8);
+        let mut fields: Vec<DcfField<'a>> = Vec::with_capacity(8);
         // Byte offsets: of the record, of the current field's value, and of the end of its last line so far.
         let (mut record_start, mut value_start, mut end) = (self.position, self.position, self.position);
         // Lenient mode only: the number of fields before the last blank line, and whether the current field is ignored.
@@ -193,7 +192,7 @@ impl<'a> Iterator for Records<'a> {
                     (Some(_), _) if is_ignored => {}
                     (Some(open_field), _) => {
                         end = start + line.len();
-                        (open_field.value, open_field.end) = (Value(&text[value_start..end]), end);
+                        (open_field.value, open_field.end) = (DcfValue(&text[value_start..end]), end);
                     }
                     (None, Mode::Strict) => return self.fail(DcfError::Continuation { line: self.line }),
                     (None, Mode::Lenient) => {}
@@ -218,8 +217,8 @@ impl<'a> Iterator for Records<'a> {
                     }
                     value_start = start + colon + 1;
                     end = start + line.len();
-                    let (value, line) = (Value(&text[value_start..end]), self.line);
-                    fields.push(Field { tag, value, line, start, end });
+                    let (value, line) = (DcfValue(&text[value_start..end]), self.line);
+                    fields.push(DcfField { tag, value, line, start, end });
                 }
                 _ if self.mode == Mode::Lenient => is_ignored = true,
                 _ => {
@@ -229,7 +228,7 @@ impl<'a> Iterator for Records<'a> {
             }
         }
         (!fields.is_empty())
-            .then(|| Ok(Record { raw: &text[record_start..end], offset: record_start, fields }))
+            .then(|| Ok(DcfRecord { raw: &text[record_start..end], offset: record_start, fields }))
     }
 }
 
@@ -278,9 +277,8 @@ pub(in crate::r) fn copy_fields(stanza: &[u8], omitted_fields: &[&[u8]]) -> Vec<
     out
 }
 
-/// Appends a field with an LF after each of its lines, which may end in CR or CRLF where it is from, and without empty
-/// lines.
-pub(in crate::r) fn copy_lines(out: &mut Vec<u8>, field: &Field<'_>) {
+/// Appends a field with LF line ends, whatever its own ones are, and without empty lines.
+pub(in crate::r) fn copy_lines(out: &mut Vec<u8>, field: &DcfField<'_>) {
     out.extend_from_slice(field.tag);
     out.push(b':');
     let (first, mut rest) = split_line(field.value.raw());
@@ -343,7 +341,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn only_record(text: &[u8]) -> Record<'_> {
+    fn only_record(text: &[u8]) -> DcfRecord<'_> {
         let mut records = records(text);
         let record = records.next().expect("a record").expect("good DCF");
         assert_eq!(records.next(), None);

@@ -1,5 +1,4 @@
-//! Dependency lists: `Depends`, `Imports`, `LinkingTo`, `Suggests` and `Enhances`, parsed leniently enough for every
-//! package on CRAN.
+//! Dependency lists, `Depends` to `Enhances`, parsed leniently enough for every package on CRAN.
 
 use super::version;
 use std::cmp::Ordering;
@@ -90,8 +89,7 @@ impl Operator {
         }
     }
 
-    /// Returns whether the operator allows a version; `order` is the result of comparing it with the required
-    /// version.
+    /// Returns whether the operator allows a version; `order` is its comparison with the required one.
     pub fn allows(self, order: Ordering) -> bool {
         match self {
             Operator::Equal => order.is_eq(),
@@ -106,13 +104,13 @@ impl Operator {
 
 /// A version requirement, as in `(>= 1.2)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Requirement<'a> {
+pub struct VersionRequirement<'a> {
     pub operator: Operator,
     /// The required version, as written; `r1234` (a Subversion revision) occurs for `R`.
     pub version: &'a str,
 }
 
-impl Requirement<'_> {
+impl VersionRequirement<'_> {
     /// Returns whether a version meets the requirement. If the required version is not a version number, such as a
     /// Subversion revision, every version meets it.
     pub fn is_met_by(&self, candidate: &str) -> bool {
@@ -126,7 +124,7 @@ pub struct Dependency<'a> {
     /// The package, or `R`, as written; check with [`super::name::is_package`] before using it in a path.
     pub name: &'a str,
     /// The version requirement; `None` also if it could not be parsed.
-    pub requirement: Option<Requirement<'a>>,
+    pub requirement: Option<VersionRequirement<'a>>,
 }
 
 impl fmt::Display for Dependency<'_> {
@@ -144,7 +142,7 @@ pub fn parse_list(text: &str) -> impl Iterator<Item = Dependency<'_>> {
 }
 
 /// Returns the version requirements on R in a `Depends` field.
-pub fn r_requirements(depends: &str) -> impl Iterator<Item = Requirement<'_>> {
+pub fn r_requirements(depends: &str) -> impl Iterator<Item = VersionRequirement<'_>> {
     parse_list(depends).filter(|d| d.name == "R").filter_map(|d| d.requirement)
 }
 
@@ -155,7 +153,7 @@ fn parse_item(text: &str) -> Option<Dependency<'_>> {
     (!name.is_empty()).then(|| Dependency { name, requirement: parse_requirement(rest) })
 }
 
-fn parse_requirement(text: &str) -> Option<Requirement<'_>> {
+fn parse_requirement(text: &str) -> Option<VersionRequirement<'_>> {
     let (requirement, _) = text.split_once(')')?;
     let requirement = requirement.trim();
     let end = requirement.find(|c: char| !matches!(c, '<' | '>' | '=' | '!'))?;
@@ -169,7 +167,7 @@ fn parse_requirement(text: &str) -> Option<Requirement<'_>> {
         _ => return None,
     };
     let version = requirement[end..].trim();
-    (!version.is_empty()).then_some(Requirement { operator, version })
+    (!version.is_empty()).then_some(VersionRequirement { operator, version })
 }
 
 #[cfg(test)]

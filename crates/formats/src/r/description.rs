@@ -36,9 +36,6 @@ impl std::fmt::Display for Built {
 
 impl Description {
     /// Reads the bytes of a DESCRIPTION file and decodes them according to its `Encoding`.
-    ///
-    /// # Errors
-    /// The bytes contain NUL or too many fields, so they are not a DESCRIPTION.
     pub fn from_bytes(bytes: &[u8]) -> Result<Description, DcfError> {
         let record = dcf::description(bytes)?;
         let encoding_name = record.get("Encoding").map(|v| String::from_utf8_lossy(&v.fold()).into_owned());
@@ -80,8 +77,7 @@ impl Description {
         self.non_empty("Version")
     }
 
-    /// Returns the value of `NeedsCompilation`: yes or true, no or false, in any case; `None` for a missing or other
-    /// value.
+    /// Returns `NeedsCompilation`: yes or true, no or false, in any case; `None` for other values.
     pub fn needs_compilation(&self) -> Option<bool> {
         let value = self.get("NeedsCompilation")?;
         if value.eq_ignore_ascii_case("yes") || value.eq_ignore_ascii_case("true") {
@@ -103,7 +99,6 @@ impl Description {
         })
     }
 
-    /// Iterates over the items of a dependency field.
     pub fn dependencies(&self, kind: DependencyKind) -> impl Iterator<Item = Dependency<'_>> {
         dependency::parse_list(self.get(kind.field()).unwrap_or_default())
     }
@@ -164,8 +159,7 @@ fn stanza(description: &Description, md5: Option<Md5>, needs_compilation: Option
     out
 }
 
-/// Appends the fields that mark a record as a binary and state its platform: `Built` as in DESCRIPTION, `Platform`,
-/// and the minor version of R.
+/// Appends the fields of a binary: `Built` as in DESCRIPTION, `Platform`, and the minor version of R.
 pub fn write_built_fields(stanza: &mut Vec<u8>, built: &Built, r: super::version::RMinor) {
     let mut write = |tag: &str, value: &str| {
         dcf::write_field(stanza, tag, value).expect("writing to a Vec succeeds");

@@ -21,8 +21,7 @@ pub fn by_name(label: &str) -> Option<&'static Encoding> {
 /// The names of encodings that contain ASCII, as `iconv` of glibc, and thus R on Linux, knows them.
 const NAMES_OF_R: &str = include_str!("encodings.txt");
 
-/// Returns whether R accepts the `Encoding` of a DESCRIPTION: `iconv` knows it, and with it ASCII is unchanged. An empty
-/// value is the encoding of the session.
+/// Returns whether R accepts an `Encoding`: `iconv` knows it, and ASCII is unchanged. Empty is that of the session.
 pub fn is_of_r(label: &str) -> bool {
     // `iconv` ignores a suffix such as //TRANSLIT, and other characters than these.
     let is_significant = |c: &char| c.is_ascii_alphanumeric() || "_-.:".contains(*c);

@@ -4,22 +4,19 @@ use std::borrow::Cow;
 
 use super::description::check;
 use super::packages::{self, IndexRecord};
-use super::rds::Limits;
+use super::rds::RdsLimits;
 use super::rds::packages::read_package_table;
-use base::model::count::count_of;
+use base::model::text::count_of;
 
 /// Maximum size of a decompressed index in bytes, about twenty times the size of CRAN's.
 const MAX_TEXT: u64 = 128 << 20;
 
 /// Returns the index as text. `path` determines the format: RDS for `.rds`, otherwise text, compressed or not.
-///
-/// # Errors
-/// The bytes are not an index.
 pub fn text<'a>(path: &str, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
     if !path.ends_with(".rds") {
         return packages::decode_text(bytes, MAX_TEXT).map_err(|e| e.to_string());
     }
-    let table = read_package_table(bytes, Limits::INDEX).map_err(|e| e.to_string())?;
+    let table = read_package_table(bytes, RdsLimits::INDEX).map_err(|e| e.to_string())?;
     let mut text = Vec::new();
     for record in 0..table.len() {
         table.write_stanza(record, &mut text);

@@ -13,9 +13,8 @@ const MAX_PATH: usize = 1024;
 /// Maximum length of a segment in bytes: the limit of file systems.
 const MAX_SEGMENT: usize = 255;
 
-/// The reason why a path is not a path of a repository.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadPath {
+pub enum BadRPath {
     /// The path is too long, or a segment is not a plain name (empty, `..`, control characters).
     #[error("'{0}' is not a repository path: use plain names separated by single slashes")]
     Form(String),
@@ -54,7 +53,6 @@ pub enum Tree {
 /// A directory that can be listed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Directory {
-    /// The directory of an index.
     Tree(Tree),
     /// `src/contrib/Archive`
     Archive,
@@ -83,42 +81,31 @@ pub enum RPath {
     /// The index of a tree.
     Index { tree: Tree, format: IndexFormat },
     /// A file in the directory of an index: a source or a binary package.
-    File { tree: Tree, file: FileName },
+    File { tree: Tree, file: RepoFileName },
     /// A file in a subdirectory of `src/contrib`, as in a record's `Path` field: `4.6.0/Recommended/{file}`.
     SubFile {
         /// The value of `Path`.
         dir: SubDir,
-        file: FileName,
+        file: RepoFileName,
     },
     /// `src/contrib/Archive/{package}/{file}`
-    Archive { package: Segment, file: FileName },
+    Archive { package: Segment, file: RepoFileName },
     /// `src/contrib/Meta/archive.rds`
     ArchiveMeta,
     /// `src/contrib/Meta/current.rds`
     CurrentMeta,
     /// `web/packages/packages.rds`: the package database.
     PackageDatabase,
-    /// `bin/linux/{distribution}-{arch}/{r}/` followed by a path from `src/contrib` on: that path with binaries instead
-    /// of sources.
+    /// `bin/linux/{distribution}-{arch}/{r}/` before a path from `src/contrib` on: the same with binaries.
     Linux {
-        /// The platform of the binaries.
         platform: LinuxPlatform,
         /// The path from `src/contrib` on.
         path: Box<RPath>,
     },
     /// `builds/{platform}/{sha256}/{file}`: exactly this binary, even if there are newer ones.
-    Binary {
-        /// The platform of the binary.
-        platform: Platform,
-        sha256: Sha256,
-        file: FileName,
-    },
+    Binary { platform: Platform, sha256: Sha256, file: RepoFileName },
     /// `bin/linux/{r}-{distribution}/contrib/{r}/PACKAGES`: only the packages that have a binary.
-    BinaryIndex {
-        /// The platform of the binaries.
-        platform: LinuxPlatform,
-        format: IndexFormat,
-    },
+    BinaryIndex { platform: LinuxPlatform, format: IndexFormat },
     /// A directory: a list of its files.
     Directory {
         directory: Directory,
@@ -138,7 +125,7 @@ pub struct LinuxPlatform {
 
 /// The name of a file that is not an index.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FileName(Segment);
+pub struct RepoFileName(Segment);
 
 /// A directory of one to four segments below `src/contrib`, other than `Archive` and `Meta`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -157,25 +144,21 @@ pub struct PackageFile<'a> {
 }
 
 /// Parses a path below the snapshot, without a leading slash. Its segments must already be percent-decoded.
-///
-/// # Errors
-/// [`BadPath::Form`] for a malformed path, [`BadPath::Unknown`] for another path that is not part of this layout.
-pub fn parse(path: &str) -> Result<RPath, BadPath> {
+pub fn parse(path: &str) -> Result<RPath, BadRPath> {
     let excerpt = || path.chars().take(200).collect::<String>();
-    let unknown = || BadPath::Unknown(excerpt());
+    let unknown = || BadRPath::Unknown(excerpt());
     let (plain_path, has_slash) = match path.strip_suffix('/') {
         Some(plain_path) => (plain_path, true),
         None => (path, false),
     };
     if path.len() > MAX_PATH || !plain_path.split('/').all(Segment::is_valid) {
-        return Err(BadPath::Form(excerpt()));
+        return Err(BadRPath::Form(excerpt()));
     }
     let segments: Vec<&str> = plain_path.split('/').collect();
     let r_path = parse_segments(&segments).ok_or_else(unknown)?;
     if has_slash { r_path.with_slash().ok_or_else(unknown) } else { Ok(r_path) }
 }
 
-/// Parses the segments of a path without a slash at its end.
 fn parse_segments(segments: &[&str]) -> Option<RPath> {
     let (tree, rest) = match segments {
         ["src", "contrib", rest @ ..] => (Tree::Source, rest),
@@ -206,7 +189,7 @@ fn parse_segments(segments: &[&str]) -> Option<RPath> {
         (Tree::Source, ["Archive"]) => directory(Directory::Archive),
         (tree, [file]) => match IndexFormat::parse(file) {
             Some(format) => Some(RPath::Index { tree, format }),
-            None => FileName::parse(file).map(|file| RPath::File { tree, file }),
+            None => RepoFileName::parse(file).map(|file| RPath::File { tree, file }),
         },
         (Tree::Source, ["Meta", "archive.rds"]) => Some(RPath::ArchiveMeta),
         (Tree::Source, ["Meta", "current.rds"]) => Some(RPath::CurrentMeta),
@@ -214,13 +197,14 @@ fn parse_segments(segments: &[&str]) -> Option<RPath> {
             directory(Directory::Package(Segment((*package).to_owned())))
         }
         // Old guides write the directory in lower case.
-        (Tree::Source, ["Archive" | "archive", package, file]) => {
-            FileName::parse(file).map(|file| RPath::Archive { package: Segment((*package).to_owned()), file })
+        (Tree::Source, ["Archive" | "archive", package, file]) => RepoFileName::parse(file)
+            .map(|file| RPath::Archive { package: Segment((*package).to_owned()), file }),
+        (Tree::Source, [dir @ .., file]) => {
+            match (SubDir::parse(&dir.join("/")), RepoFileName::parse(file)) {
+                (Some(dir), Some(file)) => Some(RPath::SubFile { dir, file }),
+                _ => None,
+            }
         }
-        (Tree::Source, [dir @ .., file]) => match (SubDir::parse(&dir.join("/")), FileName::parse(file)) {
-            (Some(dir), Some(file)) => Some(RPath::SubFile { dir, file }),
-            _ => None,
-        },
         (Tree::Windows { .. } | Tree::MacOs { .. } | Tree::Linux(_), _) => None,
     }
 }
@@ -229,7 +213,7 @@ fn parse_segments(segments: &[&str]) -> Option<RPath> {
 fn parse_binary(tag: &str, digits: &str, file: &str) -> Option<RPath> {
     let platform = Platform::parse(tag).filter(|platform| platform.to_string() == tag)?;
     let sha256: Sha256 = digits.parse().ok().filter(|sha256: &Sha256| sha256.to_string() == digits)?;
-    Some(RPath::Binary { platform, sha256, file: FileName::parse(file)? })
+    Some(RPath::Binary { platform, sha256, file: RepoFileName::parse(file)? })
 }
 
 impl RPath {
@@ -257,8 +241,7 @@ impl RPath {
         }
     }
 
-    /// Returns the relative path from this path's directory to the snapshot, such as `../../` from
-    /// `src/contrib/{file}`.
+    /// Returns the relative path from this directory to the snapshot: `../../` from `src/contrib/{file}`.
     pub fn path_to_root(&self) -> String {
         "../".repeat(self.path().matches('/').count())
     }
@@ -369,23 +352,22 @@ impl Segment {
     }
 }
 
-impl FileName {
+impl RepoFileName {
     /// Parses a plain name that is not the name of an index.
-    pub fn parse(text: &str) -> Option<FileName> {
+    pub fn parse(text: &str) -> Option<RepoFileName> {
         let segment = Segment::parse(text)?;
-        if IndexFormat::parse(text).is_some() { None } else { Some(FileName(segment)) }
+        if IndexFormat::parse(text).is_some() { None } else { Some(RepoFileName(segment)) }
     }
 
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 
-    /// Splits a file name in the form of `R CMD INSTALL --build` on Unix,
-    /// `{package}_{version}_R_{platform}.tar.gz`, into the name without the platform, and the platform. `None` if
-    /// the name does not have this form.
-    pub fn split_platform(&self) -> Option<(FileName, &str)> {
+    /// Splits a file name of `R CMD INSTALL --build` on Unix, `{package}_{version}_R_{platform}.tar.gz`, into the name
+    /// without the platform, and the platform; `None` for other names.
+    pub fn split_platform(&self) -> Option<(RepoFileName, &str)> {
         let (name, platform) = self.as_str().strip_suffix(".tar.gz")?.rsplit_once("_R_")?;
-        let file = FileName::parse(&format!("{name}.tar.gz"))?;
+        let file = RepoFileName::parse(&format!("{name}.tar.gz"))?;
         (file.package_file().is_some() && platform.contains('-')).then_some((file, platform))
     }
 
@@ -413,8 +395,7 @@ impl SubDir {
 impl<'a> PackageFile<'a> {
     const EXTENSIONS: [&'static str; 6] = ["tar.gz", "tar.bz2", "tar.xz", "tar.zst", "tgz", "zip"];
 
-    /// Splits a file name; `None` when it is not a plain name, has no version, an unknown extension, or a package name
-    /// that R does not accept.
+    /// Splits a file name; `None` for one without version, with an unknown extension, or a package name that R refuses.
     pub fn parse(name: &'a str) -> Option<PackageFile<'a>> {
         let (package, rest) = name.split_once('_')?;
         let (version, extension) = Self::EXTENSIONS.into_iter().find_map(|extension| {
@@ -441,7 +422,7 @@ impl fmt::Display for Segment {
     }
 }
 
-impl fmt::Display for FileName {
+impl fmt::Display for RepoFileName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -538,7 +519,7 @@ mod tests {
             &path_with_long_segment,
             &long_path,
         ] {
-            assert!(matches!(parse(path), Err(BadPath::Form(_))), "{path:?}");
+            assert!(matches!(parse(path), Err(BadRPath::Form(_))), "{path:?}");
         }
     }
 
@@ -577,7 +558,7 @@ mod tests {
             &format!("builds/noble/{}/cli_3.6.6.tar.gz", "0a".repeat(32)),
             &format!("builds/4.5-noble/{}/PACKAGES", "0a".repeat(32)),
         ] {
-            assert!(matches!(parse(path), Err(BadPath::Unknown(_))), "{path:?}");
+            assert!(matches!(parse(path), Err(BadRPath::Unknown(_))), "{path:?}");
         }
     }
 
@@ -634,7 +615,7 @@ mod tests {
     #[test]
     fn a_file_named_as_r_builds_it_has_a_usual_name() {
         let split = |name: &str| {
-            let file = FileName::parse(name).expect("a file");
+            let file = RepoFileName::parse(name).expect("a file");
             file.split_platform().map(|(name, platform)| (name.to_string(), platform.to_owned()))
         };
         assert_eq!(
@@ -678,9 +659,9 @@ mod tests {
         proptest::sample::select(IndexFormat::ALL.to_vec())
     }
 
-    fn files() -> impl Strategy<Value = FileName> {
+    fn files() -> impl Strategy<Value = RepoFileName> {
         let files = segments().prop_filter("a directory", |s| s != "Archive");
-        files.prop_filter_map("a file", |s| FileName::parse(&s))
+        files.prop_filter_map("a file", |s| RepoFileName::parse(&s))
     }
 
     /// Platforms with distribution names as in the configuration: ASCII letters, digits and `_`. `win` and `macos` are

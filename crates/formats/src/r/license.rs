@@ -13,10 +13,8 @@ const MAX_CONDITIONS: usize = 8;
 struct Family {
     /// Its names, in lower case.
     names: &'static [&'static str],
-    /// Versions, ascending, with their identifiers. The identifiers of GNU licenses are without `-only` and
-    /// `-or-later`.
+    /// Versions, ascending, with their identifiers, for GNU licenses without `-only` and `-or-later`.
     versions: &'static [(&'static str, &'static str)],
-    /// Whether it is a GNU license.
     is_gnu: bool,
 }
 
@@ -86,9 +84,8 @@ const NAMES: &[(&str, &str)] = &[
     ("creative commons attribution-noncommercial-noderivs 4.0 international license", "CC-BY-NC-ND-4.0"),
 ];
 
-/// Returns the licenses of a `License` field. Alternatives are separated by `|`; a version may be part of the name, or
-/// a range in parentheses; `+ file LICENSE` is ignored. `file LICENSE` alone, `Unlimited`, `ACM` and other texts have
-/// no identifier.
+/// Returns the licenses of a `License` field: alternatives separated by `|`, with a version in the name or a range in
+/// parentheses; `+ file LICENSE` is ignored. `file LICENSE`, `Unlimited`, `ACM` and others have no identifier.
 pub fn licenses(field: &str) -> Licenses {
     if field.len() > MAX_FIELD {
         return Licenses::default();
@@ -100,8 +97,7 @@ pub fn licenses(field: &str) -> Licenses {
     }))
 }
 
-/// Returns the identifiers of one alternative; the user may choose any of them. Empty if the alternative has no
-/// identifier.
+/// Returns the identifiers of one alternative, any of which the user may choose; empty if it has none.
 fn alternative(text: &str) -> Vec<String> {
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let is_file = |rest: &str| rest.trim_start().to_ascii_lowercase().starts_with("file");
@@ -157,7 +153,6 @@ enum LicenseOperator {
     Greater,
 }
 
-/// A condition on the version of a license.
 struct LicenseCondition {
     operator: LicenseOperator,
     version: Vec<u32>,

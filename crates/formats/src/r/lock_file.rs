@@ -18,7 +18,7 @@ const MAX_EXCERPT: usize = 100;
 
 /// The format of a list of packages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LockKind {
+pub enum RLockKind {
     /// `renv.lock`.
     Renv,
     /// `rv.lock`.
@@ -27,10 +27,9 @@ pub enum LockKind {
     SessionInfo,
 }
 
-/// The content of a list of packages.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LockFile {
-    pub kind: LockKind,
+pub struct RLockFile {
+    pub kind: RLockKind,
     /// The version of R, as written, if the file states it.
     pub r_version: Option<String>,
     /// The versions, by package. Base packages of R are omitted.
@@ -39,9 +38,8 @@ pub struct LockFile {
     pub skipped: Vec<String>,
 }
 
-/// The reason why a list of packages is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadLockFile {
+pub enum BadRLockFile {
     #[error("the file has {0} bytes, more than the {MAX_FILE} allowed")]
     TooLarge(usize),
     #[error("the file is not UTF-8 text; save it as UTF-8")]
@@ -55,7 +53,6 @@ pub enum BadLockFile {
     Name(String),
     #[error("the package '{package}' has the version '{version}', which is not a version of an R package")]
     Version { package: String, version: String },
-    /// An entry of `renv.lock` has the key of another package than the one that it states.
     #[error(
         "entry {position} of 'Packages' has the key '{key}', but is about the package '{package}'; write the file again with \
          renv::snapshot()"
@@ -108,15 +105,11 @@ struct RvPackage {
     source: BTreeMap<String, IgnoredAny>,
 }
 
-/// Parses a list of packages.
-///
-/// # Errors
-/// [`BadLockFile`], for the first defect.
-pub fn parse(bytes: &[u8]) -> Result<LockFile, BadLockFile> {
+pub fn parse(bytes: &[u8]) -> Result<RLockFile, BadRLockFile> {
     if bytes.len() > MAX_FILE {
-        return Err(BadLockFile::TooLarge(bytes.len()));
+        return Err(BadRLockFile::TooLarge(bytes.len()));
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| BadLockFile::NotUtf8)?;
+    let text = std::str::from_utf8(bytes).map_err(|_| BadRLockFile::NotUtf8)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim_start().starts_with('{') {
         return renv(text);
@@ -127,14 +120,14 @@ pub fn parse(bytes: &[u8]) -> Result<LockFile, BadLockFile> {
     session_info(text)
 }
 
-fn renv(text: &str) -> Result<LockFile, BadLockFile> {
+fn renv(text: &str) -> Result<RLockFile, BadRLockFile> {
     let raw: Renv =
-        serde_json::from_str(text).map_err(|error| BadLockFile::Syntax(excerpt(&error.to_string())))?;
-    let mut lock = LockFile::new(LockKind::Renv, raw.r.and_then(|r| r.version));
+        serde_json::from_str(text).map_err(|error| BadRLockFile::Syntax(excerpt(&error.to_string())))?;
+    let mut lock = RLockFile::new(RLockKind::Renv, raw.r.and_then(|r| r.version));
     for (index, (package, entry)) in raw.packages.0.into_iter().enumerate() {
         if let Some(stated) = entry.package.filter(|stated| *stated != package) {
             let (key, package) = (excerpt(&package), excerpt(&stated));
-            return Err(BadLockFile::Contradiction { position: index + 1, key, package });
+            return Err(BadRLockFile::Contradiction { position: index + 1, key, package });
         }
         let from_repository =
             matches!(entry.source.as_deref(), None | Some("Repository" | "Bioconductor" | "CRAN"));
@@ -144,10 +137,10 @@ fn renv(text: &str) -> Result<LockFile, BadLockFile> {
     Ok(lock)
 }
 
-fn rv(text: &str) -> Result<LockFile, BadLockFile> {
+fn rv(text: &str) -> Result<RLockFile, BadRLockFile> {
     let raw: Rv =
-        toml_edit::de::from_str(text).map_err(|error| BadLockFile::Syntax(excerpt(error.message())))?;
-    let mut lock = LockFile::new(LockKind::Rv, raw.r_version);
+        toml_edit::de::from_str(text).map_err(|error| BadRLockFile::Syntax(excerpt(error.message())))?;
+    let mut lock = RLockFile::new(RLockKind::Rv, raw.r_version);
     for package in &raw.packages {
         lock.insert(&package.name, &package.version, package.source.contains_key("repository"))?;
     }
@@ -156,10 +149,10 @@ fn rv(text: &str) -> Result<LockFile, BadLockFile> {
 }
 
 /// Parses lines such as `[1] ggplot2_3.5.2 dplyr_1.1.4`. Elements without `_` are base packages of R.
-fn session_info(text: &str) -> Result<LockFile, BadLockFile> {
+fn session_info(text: &str) -> Result<RLockFile, BadRLockFile> {
     let r_version = text.lines().find_map(|line| line.trim_start().strip_prefix("R version "));
     let r_version = r_version.and_then(|rest| rest.split_whitespace().next()).map(str::to_owned);
-    let mut lock = LockFile::new(LockKind::SessionInfo, r_version);
+    let mut lock = RLockFile::new(RLockKind::SessionInfo, r_version);
     for line in text.lines() {
         let Some((index, elements)) =
             line.trim_start().strip_prefix('[').and_then(|rest| rest.split_once(']'))
@@ -179,17 +172,17 @@ fn session_info(text: &str) -> Result<LockFile, BadLockFile> {
             }
         }
     }
-    if lock.packages.is_empty() { Err(BadLockFile::Unknown) } else { Ok(lock) }
+    if lock.packages.is_empty() { Err(BadRLockFile::Unknown) } else { Ok(lock) }
 }
 
-impl LockFile {
-    fn new(kind: LockKind, r_version: Option<String>) -> LockFile {
-        LockFile { kind, r_version, packages: BTreeMap::new(), skipped: Vec::new() }
+impl RLockFile {
+    fn new(kind: RLockKind, r_version: Option<String>) -> RLockFile {
+        RLockFile { kind, r_version, packages: BTreeMap::new(), skipped: Vec::new() }
     }
 
-    fn insert(&mut self, package: &str, version: &str, from_repository: bool) -> Result<(), BadLockFile> {
+    fn insert(&mut self, package: &str, version: &str, from_repository: bool) -> Result<(), BadRLockFile> {
         if !name::is_package(package) {
-            return Err(BadLockFile::Name(excerpt(package)));
+            return Err(BadRLockFile::Name(excerpt(package)));
         }
         if name::is_base(package) {
             return Ok(());
@@ -199,7 +192,7 @@ impl LockFile {
             return Ok(());
         }
         if !version::is_package_version(version) {
-            return Err(BadLockFile::Version { package: excerpt(package), version: excerpt(version) });
+            return Err(BadRLockFile::Version { package: excerpt(package), version: excerpt(version) });
         }
         match self.packages.entry(package.to_owned()) {
             Entry::Vacant(entry) => {
@@ -207,7 +200,7 @@ impl LockFile {
                 Ok(())
             }
             Entry::Occupied(entry) if entry.get() == version => Ok(()),
-            Entry::Occupied(_) => Err(BadLockFile::TwoVersions(package.to_owned())),
+            Entry::Occupied(_) => Err(BadRLockFile::TwoVersions(package.to_owned())),
         }
     }
 }
@@ -221,7 +214,7 @@ fn excerpt(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn versions(lock: &LockFile) -> Vec<(&str, &str)> {
+    fn versions(lock: &RLockFile) -> Vec<(&str, &str)> {
         lock.packages.iter().map(|(package, version)| (package.as_str(), version.as_str())).collect()
     }
 
@@ -232,7 +225,7 @@ mod tests {
             "limma": {"Package": "limma", "Version": "3.60.0", "Source": "Bioconductor"},
             "mine": {"Package": "mine", "Version": "0.1", "Source": "GitHub"}}}"#;
         let lock = parse(text.as_bytes()).unwrap();
-        assert_eq!(lock.kind, LockKind::Renv);
+        assert_eq!(lock.kind, RLockKind::Renv);
         assert_eq!(lock.r_version.as_deref(), Some("4.4.1"));
         assert_eq!(versions(&lock), [("R6", "2.5.1"), ("limma", "3.60.0")]);
         assert_eq!(lock.skipped, ["mine"]);
@@ -244,7 +237,7 @@ mod tests {
                     source = { repository = \"https://example.org\" }\n\n[[packages]]\nname = \"mine\"\n\
                     version = \"0.1\"\nsource = { git = \"https://example.org/mine\", sha = \"12\" }\n";
         let lock = parse(text.as_bytes()).unwrap();
-        assert_eq!(lock.kind, LockKind::Rv);
+        assert_eq!(lock.kind, RLockKind::Rv);
         assert_eq!(versions(&lock), [("R6", "2.5.1")]);
         assert_eq!(lock.skipped, ["mine"]);
     }
@@ -256,7 +249,7 @@ mod tests {
                     [1] ggplot2_3.5.2 dplyr_1.1.4\n\nloaded via a namespace (and not attached):\n \
                     [1] cli_3.6.3      MASS_7.3-61   \n[10] compiler_4.4.1\n";
         let lock = parse(text.as_bytes()).unwrap();
-        assert_eq!(lock.kind, LockKind::SessionInfo);
+        assert_eq!(lock.kind, RLockKind::SessionInfo);
         assert_eq!(lock.r_version.as_deref(), Some("4.4.1"));
         let expected = [("MASS", "7.3-61"), ("cli", "3.6.3"), ("dplyr", "1.1.4"), ("ggplot2", "3.5.2")];
         assert_eq!(versions(&lock), expected);
@@ -264,8 +257,8 @@ mod tests {
 
     #[test]
     fn the_limit_is_one_mebibyte() {
-        assert_eq!(parse(&vec![b' '; MAX_FILE]), Err(BadLockFile::Unknown));
-        assert_eq!(parse(&vec![b' '; MAX_FILE + 1]), Err(BadLockFile::TooLarge(MAX_FILE + 1)));
+        assert_eq!(parse(&vec![b' '; MAX_FILE]), Err(BadRLockFile::Unknown));
+        assert_eq!(parse(&vec![b' '; MAX_FILE + 1]), Err(BadRLockFile::TooLarge(MAX_FILE + 1)));
     }
 
     #[test]
@@ -284,25 +277,25 @@ mod tests {
 
     #[test]
     fn invalid_files_are_refused() {
-        assert_eq!(parse(b"\xff"), Err(BadLockFile::NotUtf8));
-        assert_eq!(parse(b"<html></html>"), Err(BadLockFile::Unknown));
-        assert!(matches!(parse(b"{\"Packages\": 1}"), Err(BadLockFile::Syntax(_))));
-        assert!(matches!(parse("[".repeat(10_000).as_bytes()), Err(BadLockFile::Unknown)));
+        assert_eq!(parse(b"\xff"), Err(BadRLockFile::NotUtf8));
+        assert_eq!(parse(b"<html></html>"), Err(BadRLockFile::Unknown));
+        assert!(matches!(parse(b"{\"Packages\": 1}"), Err(BadRLockFile::Syntax(_))));
+        assert!(matches!(parse("[".repeat(10_000).as_bytes()), Err(BadRLockFile::Unknown)));
         let nested = format!("{{\"Packages\": {}", "[".repeat(10_000));
-        assert!(matches!(parse(nested.as_bytes()), Err(BadLockFile::Syntax(_))));
+        assert!(matches!(parse(nested.as_bytes()), Err(BadRLockFile::Syntax(_))));
         let name = r#"{"Packages": {"../x": {"Version": "1.0"}}}"#;
-        assert_eq!(parse(name.as_bytes()), Err(BadLockFile::Name("../x".to_owned())));
+        assert_eq!(parse(name.as_bytes()), Err(BadRLockFile::Name("../x".to_owned())));
         let version = r#"{"Packages": {"R6": {}}}"#;
-        let expected = BadLockFile::Version { package: "R6".to_owned(), version: String::new() };
+        let expected = BadRLockFile::Version { package: "R6".to_owned(), version: String::new() };
         assert_eq!(parse(version.as_bytes()), Err(expected));
         let repeated = r#"{"Packages": {"R6": {"Version": "2.5.1"}, "R6": {"Version": "2.5.0"}}}"#;
-        assert_eq!(parse(repeated.as_bytes()), Err(BadLockFile::TwoVersions("R6".to_owned())));
+        assert_eq!(parse(repeated.as_bytes()), Err(BadRLockFile::TwoVersions("R6".to_owned())));
         let entry = |version: &str| {
             format!(
                 "[[packages]]\nname = \"R6\"\nversion = \"{version}\"\nsource = {{ repository = \"x\" }}\n"
             )
         };
         let two = entry("2.5.1") + &entry("2.5.0");
-        assert_eq!(parse(two.as_bytes()), Err(BadLockFile::TwoVersions("R6".to_owned())));
+        assert_eq!(parse(two.as_bytes()), Err(BadRLockFile::TwoVersions("R6".to_owned())));
     }
 }

@@ -36,12 +36,10 @@ pub fn is_package(name: &str) -> bool {
         && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'.')
 }
 
-/// The reason why a text is not the file name of a source package.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadFileName {
+pub enum BadSourceFileName {
     #[error("'{0}' is not a source package's file name; expected the form name_1.0.tar.gz")]
     Form(String),
-    /// The part before `_` is not a package name.
     #[error(
         "'{0}': the part before '_' is not a package name (2 to 255 ASCII letters, digits and dots, beginning with a \
          letter and not ending with a dot)"
@@ -51,7 +49,6 @@ pub enum BadFileName {
     Version(String),
 }
 
-/// The extension of a source package's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Extension {
     /// `.tar.gz`: the current format.
@@ -87,28 +84,28 @@ pub struct SourceFileName<'a> {
 }
 
 impl<'a> SourceFileName<'a> {
-    /// Parses the file name of a source package.
-    pub fn parse(name: &'a str) -> Result<SourceFileName<'a>, BadFileName> {
+    pub fn parse(name: &'a str) -> Result<SourceFileName<'a>, BadSourceFileName> {
         let file = SourceFileName::parse_archived(name)?;
         if version::is_package_version(file.version) {
             return Ok(file);
         }
-        Err(BadFileName::Version(excerpt(name)))
+        Err(BadSourceFileName::Version(excerpt(name)))
     }
 
     /// Like [`SourceFileName::parse`], but also accepts versions of old files: see [`is_archive_file_version`].
-    pub fn parse_archived(name: &'a str) -> Result<SourceFileName<'a>, BadFileName> {
+    pub fn parse_archived(name: &'a str) -> Result<SourceFileName<'a>, BadSourceFileName> {
         let extensions = [Extension::TarGz, Extension::Tgz, Extension::TarBz2, Extension::TarXz];
         let (stem, extension) = extensions
             .into_iter()
             .find_map(|e| name.strip_suffix(e.as_str()).map(|stem| (stem, e)))
-            .ok_or_else(|| BadFileName::Form(excerpt(name)))?;
-        let (package, version) = stem.split_once('_').ok_or_else(|| BadFileName::Form(excerpt(name)))?;
+            .ok_or_else(|| BadSourceFileName::Form(excerpt(name)))?;
+        let (package, version) =
+            stem.split_once('_').ok_or_else(|| BadSourceFileName::Form(excerpt(name)))?;
         if !is_package(package) {
-            return Err(BadFileName::Package(excerpt(name)));
+            return Err(BadSourceFileName::Package(excerpt(name)));
         }
         if !is_archive_file_version(version) {
-            return Err(BadFileName::Version(excerpt(name)));
+            return Err(BadSourceFileName::Version(excerpt(name)));
         }
         Ok(SourceFileName { package, version, extension })
     }
@@ -159,18 +156,18 @@ mod tests {
     #[test]
     fn other_file_names_are_refused_with_the_reason() {
         let cases = [
-            ("png.tar.gz", BadFileName::Form("png.tar.gz".into())),
-            ("png_1.0.zip", BadFileName::Form("png_1.0.zip".into())),
-            ("p_1.0.tar.gz", BadFileName::Package("p_1.0.tar.gz".into())),
-            ("../x_1.0.tar.gz", BadFileName::Package("../x_1.0.tar.gz".into())),
-            ("png_.tar.gz", BadFileName::Version("png_.tar.gz".into())),
-            ("png_1.0/..tar.gz", BadFileName::Version("png_1.0/..tar.gz".into())),
-            ("png_1.0b.tar.gz", BadFileName::Version("png_1.0b.tar.gz".into())),
+            ("png.tar.gz", BadSourceFileName::Form("png.tar.gz".into())),
+            ("png_1.0.zip", BadSourceFileName::Form("png_1.0.zip".into())),
+            ("p_1.0.tar.gz", BadSourceFileName::Package("p_1.0.tar.gz".into())),
+            ("../x_1.0.tar.gz", BadSourceFileName::Package("../x_1.0.tar.gz".into())),
+            ("png_.tar.gz", BadSourceFileName::Version("png_.tar.gz".into())),
+            ("png_1.0/..tar.gz", BadSourceFileName::Version("png_1.0/..tar.gz".into())),
+            ("png_1.0b.tar.gz", BadSourceFileName::Version("png_1.0b.tar.gz".into())),
         ];
         for (name, error) in cases {
             assert_eq!(SourceFileName::parse(name), Err(error));
         }
-        let rule = BadFileName::Package("p_1.0.tar.gz".into()).to_string();
+        let rule = BadSourceFileName::Package("p_1.0.tar.gz".into()).to_string();
         for part in
             ["2 to 255 ASCII letters, digits and dots", "beginning with a letter", "not ending with a dot"]
         {

@@ -8,8 +8,7 @@ use flate2::{Compression, GzBuilder};
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
 
-/// The fields of a source index, in R's order (`tools:::.get_standard_repository_db_fields()`); `File` and `Path`, if
-/// any, follow them.
+/// The fields of a source index before `File` and `Path`, as in `tools:::.get_standard_repository_db_fields()`.
 pub const SOURCE_FIELDS: [&str; 15] = [
     "Package",
     "Version",
@@ -52,13 +51,11 @@ where
     Ok(())
 }
 
-/// Returns a gzip encoder for indexes: level 6, without time and name, so that equal texts produce equal bytes.
-/// The caller must call `finish`.
+/// Returns a gzip encoder: without time and name, so that equal texts produce equal bytes. Call `finish`.
 pub fn gzip<W: Write>(out: W) -> GzEncoder<W> {
     GzBuilder::new().mtime(0).write(out, Compression::new(6))
 }
 
-/// The reason why the bytes of an upstream are not an index.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
     /// An error page with status 200, a login page, a directory listing.
@@ -70,7 +67,6 @@ pub enum IndexError {
         "this is binary data, not a PACKAGES index; check that the URL is the root of a CRAN-like repository"
     )]
     Binary,
-    /// The compressed stream is truncated.
     #[error(
         "the compressed PACKAGES index is truncated; the mirror is being updated or the transfer was interrupted"
     )]
@@ -104,9 +100,6 @@ pub enum IndexError {
 
 /// Returns the text of an index, which may be gzip-compressed (detected by content). More than `limit` bytes are an
 /// error.
-///
-/// # Errors
-/// [`IndexError`], except the errors about records.
 pub fn decode_text(bytes: &[u8], limit: u64) -> Result<Cow<'_, [u8]>, IndexError> {
     let text = if bytes.starts_with(b"\x1f\x8b") {
         let mut text = Vec::new();
@@ -197,7 +190,7 @@ pub fn records(text: &[u8]) -> impl Iterator<Item = Result<IndexRecord<'_>, Inde
     dcf::records(text).enumerate().map(|(n, record)| index_record(&record?, n + 1))
 }
 
-fn index_record<'a>(record: &dcf::Record<'a>, number: usize) -> Result<IndexRecord<'a>, IndexError> {
+fn index_record<'a>(record: &dcf::DcfRecord<'a>, number: usize) -> Result<IndexRecord<'a>, IndexError> {
     let invalid_value = |field: &'static str, value: &[u8]| {
         let value = String::from_utf8_lossy(&value[..value.len().min(80)]).into_owned();
         IndexError::InvalidValue { record: number, field, value }

@@ -43,9 +43,7 @@ pub enum Target {
 /// The platform of a binary.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Platform {
-    /// The minor version of R.
     pub r: RMinor,
-    /// The distribution or operating system.
     pub target: Target,
     pub arch: Arch,
 }
@@ -81,8 +79,7 @@ impl Platform {
         Some(Platform { r: RMinor::parse(r)?, target, arch })
     }
 
-    /// Returns the form in the database: the label, a slash, and `arch`; `any` for `None`. The platform's own
-    /// architecture is not used.
+    /// Returns the form in the database: the label, a slash, and `arch` (not the platform's own); `any` for `None`.
     pub fn database_form(&self, arch: Option<Arch>) -> String {
         format!("{}/{}", self.label(), arch.map_or(ANY_ARCH, Arch::as_str))
     }

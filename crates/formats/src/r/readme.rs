@@ -1,5 +1,4 @@
-//! Selects the README of a package: `README.md`, `README.txt` or `README`, case-insensitive, at the top level of the
-//! archive or in a folder there.
+//! Selects the README of a package: `README.md`, `.txt` or none, in any case, at the top level or in a folder there.
 
 /// The largest accepted README in bytes: 1 MiB.
 pub const MAX_README: u64 = 1 << 20;

@@ -1,6 +1,6 @@
 //! Rewrites an archive with another `Repository` field in DESCRIPTION. Only files that depend on it are changed too.
 
-use super::archive::{ArchiveError, Limits, Member, MemberKind, Members, PackageArchive};
+use super::archive::{ArchiveError, ArchiveLimits, Member, MemberKind, Members, PackageArchive};
 use super::checksums::ChecksumList;
 use super::dcf;
 use flate2::write::GzEncoder;
@@ -14,20 +14,18 @@ pub struct Options {
     /// Size of the buffers before compression and before writing, in bytes.
     pub buffer: usize,
     /// The limits with which the archive was checked.
-    pub limits: Limits,
+    pub limits: ArchiveLimits,
 }
 
 impl Default for Options {
     /// Returns level 6 and buffers of 32 KiB.
     fn default() -> Options {
-        Options { level: 6, buffer: 32 << 10, limits: Limits::default() }
+        Options { level: 6, buffer: 32 << 10, limits: ArchiveLimits::default() }
     }
 }
 
-/// The reason why an archive was not rewritten.
 #[derive(Debug, thiserror::Error)]
 pub enum RewriteError {
-    /// The archive cannot be read.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     #[error("could not write the rewritten package")]
@@ -42,9 +40,6 @@ pub enum RewriteError {
 
 /// Returns DESCRIPTION with `Repository: value`: replaces the lines of the last `Repository` field, which R reads, or
 /// adds a line at the end of the record if there is no such field. All other bytes are unchanged, including line ends.
-///
-/// # Errors
-/// [`RewriteError::BadValue`], and [`ArchiveError::Dcf`] if the bytes are not text.
 pub fn description(raw: &[u8], value: &str) -> Result<Vec<u8>, RewriteError> {
     let is_printable = |b: u8| b == b' ' || b.is_ascii_graphic();
     if value.trim() != value || value.is_empty() || !value.bytes().all(is_printable) {
@@ -53,8 +48,7 @@ pub fn description(raw: &[u8], value: &str) -> Result<Vec<u8>, RewriteError> {
     let record = dcf::description(raw).map_err(ArchiveError::Dcf)?;
     let (range, is_at_beginning) = match record.fields.iter().rev().find(|field| field.tag == b"Repository") {
         Some(field) => (field.start..field.end, false),
-        // If the text has no fields, the new field is appended at the end, because later lines would become part of its
-        // value.
+        // Without fields, the new one is appended at the end: later lines would become part of its value.
         None if record.fields.is_empty() => (raw.len()..raw.len(), false),
         None => {
             let end = first_record_end(raw, record.offset);
@@ -72,8 +66,7 @@ pub fn description(raw: &[u8], value: &str) -> Result<Vec<u8>, RewriteError> {
     out.extend_from_slice(b"Repository: ");
     out.extend_from_slice(value.as_bytes());
     if !range.is_empty() && has_empty_line(&raw[range.clone()]) {
-        // Keeps an empty line in the replaced field, because fields after an empty line do not replace fields before
-        // it.
+        // Keeps an empty line in the replaced field: fields after it do not replace those before it.
         out.extend_from_slice(line_end);
     }
     let rest = &raw[range.end..];
@@ -138,8 +131,7 @@ fn remove_origin(mut raw: Vec<u8>) -> Result<Vec<u8>, RewriteError> {
     }
 }
 
-/// The new contents of the files that name the repository: pairs of a path in the package and bytes. A signed package
-/// keeps its files.
+/// The new contents, by path, of the files that name the repository. A signed package keeps its files.
 pub(in crate::r) fn replacements(
     package_archive: &PackageArchive,
     repository: &str,
@@ -153,7 +145,6 @@ pub(in crate::r) fn replacements(
     Ok([("DESCRIPTION", description)].into_iter().chain(package_rds).collect())
 }
 
-/// The result of a rewrite.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RewriteOutput {
     /// DESCRIPTION in the new archive.
@@ -161,7 +152,6 @@ pub struct RewriteOutput {
 }
 
 impl RewriteOutput {
-    /// Returns the result of writing `replacements`.
     pub(in crate::r) fn new(
         package_archive: &PackageArchive,
         replacements: Vec<(&'static str, Vec<u8>)>,

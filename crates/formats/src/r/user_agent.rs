@@ -15,11 +15,9 @@ pub enum UserAgent {
     Unsupported,
 }
 
-/// The properties of an R client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RClient {
     pub r: RVersion,
-    /// Operating system of the client.
     pub system: ClientSystem,
     /// Architecture of the client; `None` if it is unsupported or not given.
     pub arch: Option<Arch>,

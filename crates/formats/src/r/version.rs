@@ -7,21 +7,20 @@ use std::fmt;
 use std::str::FromStr;
 
 /// A version as written. Comparisons (including `==`) use the value: `1.0-1` equals `1.0.1`, and `1.2` equals `01.2`.
-/// To compare texts, use [`Version::as_str`]. Components may have any number of digits.
+/// To compare texts, use [`PackageVersion::as_str`]. Components may have any number of digits.
 #[derive(Clone, Debug)]
-pub struct Version(Box<str>);
+pub struct PackageVersion(Box<str>);
 
-/// A text that R does not accept as a package version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{0}' is not a package version: write two or more numbers with '.' or '-' between them, such as 1.0 or 0.9-2"
 )]
-pub struct BadVersion(String);
+pub struct BadPackageVersion(String);
 
-impl Version {
+impl PackageVersion {
     /// Creates a version from any text, because old files have versions with letters, which must be sorted too.
-    pub fn lenient(text: &str) -> Version {
-        Version(text.into())
+    pub fn lenient(text: &str) -> PackageVersion {
+        PackageVersion(text.into())
     }
 
     pub fn as_str(&self) -> &str {
@@ -34,14 +33,12 @@ impl Version {
     }
 }
 
-/// Returns whether R accepts the text as a package version (Writing R Extensions, 1.1.1): two or more numbers,
-/// separated by `.` or `-`.
+/// Returns whether the text is a package version (Writing R Extensions, 1.1.1): two or more numbers between `.` or `-`.
 pub fn is_package_version(text: &str) -> bool {
     is_numeric(text) && text.bytes().any(|byte| matches!(byte, b'.' | b'-'))
 }
 
-/// Returns whether the text is one or more numbers, separated by `.` or `-`. One number is valid in requirements such
-/// as `R (>= 4)`.
+/// Returns whether the text is numbers between `.` or `-`. One is valid in requirements such as `R (>= 4)`.
 pub fn is_numeric(text: &str) -> bool {
     let mut has_digits = false;
     let is_valid = text.bytes().all(|byte| match byte {
@@ -57,8 +54,7 @@ pub fn is_numeric(text: &str) -> bool {
 /// The greatest number in a version that R can compare: it reads greater ones as `NA`.
 pub const MAX_COMPONENT: i32 = i32::MAX;
 
-/// Returns whether R can compare a version with others: every number, without leading zeros, is at most
-/// [`MAX_COMPONENT`].
+/// Returns whether R can compare a version: every number, without leading zeros, is at most [`MAX_COMPONENT`].
 pub fn is_comparable(text: &str) -> bool {
     let mut number = 0_u64;
     text.bytes().all(|byte| {
@@ -70,9 +66,8 @@ pub fn is_comparable(text: &str) -> bool {
     })
 }
 
-/// Compares two versions by value, without allocating. For valid versions, the result equals that of R's
-/// `compareVersion`. Other texts have a total order too: letters precede numbers, and all other ASCII characters are
-/// separators.
+/// Compares two versions by value, without allocating; valid ones as R's `compareVersion`. In other texts, letters
+/// precede numbers, and all other ASCII characters are separators.
 pub fn compare(a: &str, b: &str) -> Ordering {
     VersionTokens(a.as_bytes()).cmp(VersionTokens(b.as_bytes()))
 }
@@ -108,42 +103,42 @@ impl<'a> Iterator for VersionTokens<'a> {
     }
 }
 
-impl FromStr for Version {
-    type Err = BadVersion;
+impl FromStr for PackageVersion {
+    type Err = BadPackageVersion;
 
-    fn from_str(text: &str) -> Result<Version, BadVersion> {
+    fn from_str(text: &str) -> Result<PackageVersion, BadPackageVersion> {
         if is_package_version(text) {
-            return Ok(Version(text.into()));
+            return Ok(PackageVersion(text.into()));
         }
-        Err(BadVersion(text.chars().take(80).collect()))
+        Err(BadPackageVersion(text.chars().take(80).collect()))
     }
 }
 
-impl fmt::Display for Version {
+impl fmt::Display for PackageVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl Ord for Version {
-    fn cmp(&self, other: &Version) -> Ordering {
+impl Ord for PackageVersion {
+    fn cmp(&self, other: &PackageVersion) -> Ordering {
         compare(&self.0, &other.0)
     }
 }
 
-impl PartialOrd for Version {
-    fn partial_cmp(&self, other: &Version) -> Option<Ordering> {
+impl PartialOrd for PackageVersion {
+    fn partial_cmp(&self, other: &PackageVersion) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Version {
-    fn eq(&self, other: &Version) -> bool {
+impl PartialEq for PackageVersion {
+    fn eq(&self, other: &PackageVersion) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl Eq for Version {}
+impl Eq for PackageVersion {}
 
 /// A minor version of R, written `4.5`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -185,7 +180,7 @@ mod tests {
             assert_eq!(compare(pair[0], pair[1]), Ordering::Less, "{pair:?}");
         }
         for (a, b) in [("1.0-1", "1.0.1"), ("01.2", "1.2"), ("1.00", "1.0")] {
-            assert_eq!(Version::lenient(a), Version::lenient(b));
+            assert_eq!(PackageVersion::lenient(a), PackageVersion::lenient(b));
         }
     }
 
@@ -209,10 +204,10 @@ mod tests {
     #[test]
     fn validity_is_that_of_the_manual() {
         for good in ["1.0", "0.9-2", "1.2.3.4", "20240101.1", "0-0"] {
-            assert!(good.parse::<Version>().is_ok(), "{good}");
+            assert!(good.parse::<PackageVersion>().is_ok(), "{good}");
         }
         for bad in ["", "1", "1.0a", "1.0.", ".1", "1..0", "1.0\n2", "1_0", "1.0 ", "-1.0", "１.0"] {
-            assert!(bad.parse::<Version>().is_err(), "{bad:?}");
+            assert!(bad.parse::<PackageVersion>().is_err(), "{bad:?}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::Page;
+use super::AdministrationFrame;
 use crate::text::visible;
 
 /// The name of the field with the token of forms.
@@ -90,7 +90,7 @@ impl Form {
     }
 
     /// Renders the form with the command, or only the command on a page without forms.
-    pub fn render(&self, page: &Page) -> Markup {
+    pub fn render(&self, page: &AdministrationFrame) -> Markup {
         let command = html! { small.command { code { (visible(&self.command)) } } };
         let Some(token) = &page.form_token else { return html! { p { (command) } } };
         let rejected = page.rejected.as_ref();
@@ -174,7 +174,7 @@ pub fn yes_or_no() -> Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::administration::Section;
+    use crate::administration::AdministrationSection;
     use crate::frame::Root;
 
     #[test]
@@ -186,9 +186,9 @@ mod tests {
             values: vec![("name".to_owned(), "<b>".to_owned())],
             ..RejectedForm::default()
         };
-        let page = Page {
+        let page = AdministrationFrame {
             root: Root::of_path("/__ui__/admin/sources/"),
-            section: Section::Sources,
+            section: AdministrationSection::Sources,
             object: None,
             form_token: Some("t".to_owned()),
             done: None,

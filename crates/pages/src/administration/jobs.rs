@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::Page;
+use super::AdministrationFrame;
 use crate::text::{number, time, visible};
 use api::control::Schedule;
 use api::job::Job;
@@ -31,7 +31,7 @@ pub struct Jobs {
     pub schedules: Vec<Schedule>,
 }
 
-pub fn list(page: &Page, jobs: &Jobs) -> String {
+pub fn list(page: &AdministrationFrame, jobs: &Jobs) -> String {
     page.render(
         "Jobs",
         &html! {

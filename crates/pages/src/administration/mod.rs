@@ -16,7 +16,7 @@ use super::frame::{Frame, Root};
 use super::text::{segment, visible};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Section {
+pub enum AdministrationSection {
     Sources,
     Repositories,
     Jobs,
@@ -25,37 +25,37 @@ pub enum Section {
     Tokens,
 }
 
-impl Section {
+impl AdministrationSection {
     /// All sections, in the order of the navigation.
-    pub const ALL: [Section; 6] = [
-        Section::Sources,
-        Section::Repositories,
-        Section::Jobs,
-        Section::Storage,
-        Section::Rules,
-        Section::Tokens,
+    pub const ALL: [AdministrationSection; 6] = [
+        AdministrationSection::Sources,
+        AdministrationSection::Repositories,
+        AdministrationSection::Jobs,
+        AdministrationSection::Storage,
+        AdministrationSection::Rules,
+        AdministrationSection::Tokens,
     ];
 
     /// Returns the segment of the address of the section.
     pub fn segment(self) -> &'static str {
         match self {
-            Section::Sources => "sources",
-            Section::Repositories => "repositories",
-            Section::Jobs => "jobs",
-            Section::Storage => "storage",
-            Section::Rules => "rules",
-            Section::Tokens => "tokens",
+            AdministrationSection::Sources => "sources",
+            AdministrationSection::Repositories => "repositories",
+            AdministrationSection::Jobs => "jobs",
+            AdministrationSection::Storage => "storage",
+            AdministrationSection::Rules => "rules",
+            AdministrationSection::Tokens => "tokens",
         }
     }
 
     fn label(self) -> &'static str {
         match self {
-            Section::Sources => "Sources",
-            Section::Repositories => "Repositories",
-            Section::Jobs => "Jobs",
-            Section::Storage => "Storage",
-            Section::Rules => "Rules",
-            Section::Tokens => "Tokens",
+            AdministrationSection::Sources => "Sources",
+            AdministrationSection::Repositories => "Repositories",
+            AdministrationSection::Jobs => "Jobs",
+            AdministrationSection::Storage => "Storage",
+            AdministrationSection::Rules => "Rules",
+            AdministrationSection::Tokens => "Tokens",
         }
     }
 
@@ -72,10 +72,10 @@ impl Section {
 
 /// The parts that all pages of administrators display around their content.
 #[derive(Clone, Debug)]
-pub struct Page {
+pub struct AdministrationFrame {
     /// The root of the server.
     pub root: Root,
-    pub section: Section,
+    pub section: AdministrationSection,
     /// The object of the page, if it has one.
     pub object: Option<String>,
     /// The token of forms; `None` if the page has no forms.
@@ -86,7 +86,7 @@ pub struct Page {
     pub rejected: Option<RejectedForm>,
 }
 
-impl Page {
+impl AdministrationFrame {
     /// Returns the address of the page, to which its forms are sent.
     pub fn address(&self) -> String {
         match &self.object {
@@ -122,7 +122,7 @@ impl Page {
                 }
             } }
             nav aria-label="Administration" { ul {
-                @for section in Section::ALL {
+                @for section in AdministrationSection::ALL {
                     @let current = (section == self.section).then_some("page");
                     li { a href=(section.address(&self.root)) aria-current=[current] { (section.label()) } }
                 }
@@ -137,9 +137,9 @@ mod tests {
 
     #[test]
     fn pages_without_a_token_of_forms_have_no_form() {
-        let page = |form_token| Page {
+        let page = |form_token| AdministrationFrame {
             root: Root::of_path("/__ui__/admin/storage/"),
-            section: Section::Storage,
+            section: AdministrationSection::Storage,
             object: None,
             form_token,
             done: Some("Done."),

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::form::{CONFIRM, Form, Kind, choices, yes_or_no};
-use super::{Page, Section};
+use super::{AdministrationFrame, AdministrationSection};
 use crate::text::{time, visible};
 use api::repo::Repo;
 
@@ -14,7 +14,7 @@ fn type_choices() -> Kind {
 }
 
 /// Returns the page with the list of repositories.
-pub fn list(page: &Page, repos: &[Repo]) -> String {
+pub fn list(page: &AdministrationFrame, repos: &[Repo]) -> String {
     let create = Form::new("create", "Create", "rspm create repo --name=NAME --type=TYPE".to_owned())
         .field("name", "Name", Kind::Required(64))
         .filled("type", "Type", type_choices(), "r")
@@ -29,7 +29,7 @@ pub fn list(page: &Page, repos: &[Repo]) -> String {
                     th scope="col" { "Visibility" } th scope="col" { "Description" }
                 } }
                 tbody { @for repo in repos { tr {
-                    td.name { a href=(Section::Repositories.object(&page.root, &repo.name)) { (repo.name) } }
+                    td.name { a href=(AdministrationSection::Repositories.object(&page.root, &repo.name)) { (repo.name) } }
                     td { (repo.kind) }
                     td { (names(repo).join(", ")) }
                     td { (visibility(repo)) }
@@ -60,7 +60,7 @@ fn visibility(repo: &Repo) -> String {
 }
 
 /// Returns the page of a repository. `sources` are the names of all sources.
-pub fn show(page: &Page, repo: &Repo, sources: &[String]) -> String {
+pub fn show(page: &AdministrationFrame, repo: &Repo, sources: &[String]) -> String {
     let name = &repo.name;
     let flag = |value: bool| if value { "true" } else { "false" };
     let description = Form::new(
@@ -109,7 +109,7 @@ pub fn show(page: &Page, repo: &Repo, sources: &[String]) -> String {
 }
 
 /// Renders the subscriptions, in order of precedence.
-fn subscriptions(page: &Page, repo: &Repo, sources: &[String]) -> Markup {
+fn subscriptions(page: &AdministrationFrame, repo: &Repo, sources: &[String]) -> Markup {
     let name = &repo.name;
     let subscribe =
         Form::new("subscribe", "Subscribe", format!("rspm subscribe --repo={name} --source=SOURCE"))
@@ -138,7 +138,7 @@ fn subscriptions(page: &Page, repo: &Repo, sources: &[String]) -> Markup {
                 tbody { @for source in &repo.sources {
                     @let version = source.version.as_deref();
                     tr {
-                        td.name { a href=(Section::Sources.object(&page.root, &source.name)) { (source.name) } }
+                        td.name { a href=(AdministrationSection::Sources.object(&page.root, &source.name)) { (source.name) } }
                         td { (source.type_label) }
                         td { (version.unwrap_or("all")) }
                     }

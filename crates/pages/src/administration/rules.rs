@@ -2,26 +2,31 @@
 
 use maud::{Markup, html};
 
-use super::Page;
+use super::AdministrationFrame;
 use super::form::{CONFIRM, Form, Kind, yes_or_no};
 use crate::text::{number, time, visible};
 use api::block_rule::{BlockRule, CreatedBlockRules};
-use base::model::count::count_of;
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::rule_effect::RuleEffect;
+use base::model::text::count_of;
 
 /// Maximum number of rules on the page: a server may have 200,000.
 const MAX_ROWS: usize = 200;
 
 /// The objects that a rule can refer to.
 #[derive(Clone, Debug, Default)]
-pub struct Names {
+pub struct RuleObjects {
     pub sources: Vec<String>,
     pub repositories: Vec<String>,
 }
 
 /// Returns the page; `checked` is a rule that was tested against the packages, and not created.
-pub fn list(page: &Page, rules: &[BlockRule], names: &Names, checked: Option<&CreatedBlockRules>) -> String {
+pub fn list(
+    page: &AdministrationFrame,
+    rules: &[BlockRule],
+    names: &RuleObjects,
+    checked: Option<&CreatedBlockRules>,
+) -> String {
     page.render(
         "Rules",
         &html! {
@@ -49,7 +54,7 @@ pub fn list(page: &Page, rules: &[BlockRule], names: &Names, checked: Option<&Cr
     )
 }
 
-fn create(names: &Names) -> Form {
+fn create(names: &RuleObjects) -> Form {
     let any = |all: &'static str, names: &[String]| {
         let names = names.iter().map(|name| (name.clone(), name.clone()));
         Kind::Choice(std::iter::once((String::new(), all.to_owned())).chain(names).collect())
@@ -94,7 +99,7 @@ fn create(names: &Names) -> Form {
         )
 }
 
-fn table(page: &Page, rules: &[BlockRule]) -> Markup {
+fn table(page: &AdministrationFrame, rules: &[BlockRule]) -> Markup {
     html! {
         section.scroll tabindex="0" aria-label="Rules" { table {
             thead { tr {
@@ -106,7 +111,7 @@ fn table(page: &Page, rules: &[BlockRule]) -> Markup {
     }
 }
 
-fn row(page: &Page, rule: &BlockRule) -> Markup {
+fn row(page: &AdministrationFrame, rule: &BlockRule) -> Markup {
     let id = rule.id.unwrap_or_default().to_string();
     let delete = Form::new("delete", "Delete", format!("rspm delete blocklist-rule --id={id}"))
         .of(&id)
@@ -213,15 +218,15 @@ fn matches(checked: &CreatedBlockRules) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::administration::Section;
+    use crate::administration::AdministrationSection;
     use crate::administration::form::RejectedForm;
     use crate::frame::Root;
     use api::block_rule::{BlockRuleMatches, ListedVersionChange};
 
-    fn page() -> Page {
-        Page {
+    fn page() -> AdministrationFrame {
+        AdministrationFrame {
             root: Root::of_path("/__ui__/admin/rules/"),
-            section: Section::Rules,
+            section: AdministrationSection::Rules,
             object: None,
             form_token: Some("0a".to_owned()),
             done: None,
@@ -242,7 +247,7 @@ mod tests {
             description: "ask \u{202e}legal".to_owned(),
             ..BlockRule::default()
         };
-        let text = list(&page(), &[rule], &Names::default(), None);
+        let text = list(&page(), &[rule], &RuleObjects::default(), None);
         for part in [
             "package: <bdi>&lt;b&gt;</bdi>",
             "versions: <bdi>&lt;4.0.0</bdi>",
@@ -261,10 +266,10 @@ mod tests {
     fn a_page_with_many_rules_is_bounded_and_a_rule_without_criteria_says_so() {
         let rules: Vec<BlockRule> =
             (1..=MAX_ROWS as i64 + 5).map(|id| BlockRule { id: Some(id), ..BlockRule::default() }).collect();
-        let text = list(&page(), &rules, &Names::default(), None);
+        let text = list(&page(), &rules, &RuleObjects::default(), None);
         assert_eq!(text.matches("all versions of all packages").count(), MAX_ROWS);
         assert!(text.contains("first 200 of 205 rules"), "{text}");
-        let none = list(&page(), &[], &Names::default(), None);
+        let none = list(&page(), &[], &RuleObjects::default(), None);
         assert!(none.contains("There is no rule") && none.contains("Create a rule"), "{none}");
     }
 
@@ -286,7 +291,7 @@ mod tests {
             archived_examples: vec!["d <1>".to_owned()],
         };
         let checked = CreatedBlockRules { matches: vec![found], ..CreatedBlockRules::default() };
-        let text = list(&page(), &[], &Names::default(), Some(&checked));
+        let text = list(&page(), &[], &RuleObjects::default(), Some(&checked));
         for part in [
             "4 of 22\u{202f}362 in prod: a 1 (replaced by 0.9), b 2 (not replaced), c 3, …",
             "; and 2,000 versions that only the archive has: d &lt;1&gt;, …",
@@ -299,14 +304,14 @@ mod tests {
     fn a_rule_about_python_packages_has_no_count() {
         let rule = BlockRule { language: Some("python".to_owned()), ..BlockRule::default() };
         let checked = CreatedBlockRules { rules: vec![rule], ..CreatedBlockRules::default() };
-        let text = list(&page(), &[], &Names::default(), Some(&checked));
+        let text = list(&page(), &[], &RuleObjects::default(), Some(&checked));
         assert!(text.contains("matches only Python packages, which are not counted"), "{text}");
         assert!(!text.contains("matches these packages now"), "{text}");
     }
 
     #[test]
     fn the_box_that_confirms_a_rule_about_all_packages_is_not_required_and_stays_ticked() {
-        let text = list(&page(), &[], &Names::default(), None);
+        let text = list(&page(), &[], &RuleObjects::default(), None);
         assert!(
             text.contains(r#"<input type="checkbox" id="create-all" name="all" value="true">"#),
             "{text}"
@@ -316,8 +321,8 @@ mod tests {
             values: vec![("all".to_owned(), "true".to_owned())],
             ..RejectedForm::default()
         };
-        let page = Page { rejected: Some(rejected), ..page() };
-        let text = list(&page, &[], &Names::default(), None);
+        let page = AdministrationFrame { rejected: Some(rejected), ..page() };
+        let text = list(&page, &[], &RuleObjects::default(), None);
         assert!(text.contains(r#"id="create-all" name="all" value="true" checked>"#), "{text}");
     }
 }

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::form::{CONFIRM, Form, Kind, choices};
-use super::{Page, Section};
+use super::{AdministrationFrame, AdministrationSection};
 use crate::text::{count, number, time};
 use api::source::Source;
 
@@ -20,7 +20,7 @@ const SYNC_KINDS: [(&str, &str); 5] = [
     ("vulns", "Advisories about vulnerabilities"),
 ];
 
-pub fn list(page: &Page, sources: &[Source]) -> String {
+pub fn list(page: &AdministrationFrame, sources: &[Source]) -> String {
     let create = Form::new("create", "Create", "rspm create source --name=NAME --type=TYPE".to_owned())
         .field("name", "Name", Kind::Required(64))
         .filled("type", "Type", choices(TYPES), TYPES[0]);
@@ -42,7 +42,7 @@ pub fn list(page: &Page, sources: &[Source]) -> String {
     )
 }
 
-fn table(page: &Page, sources: &[Source]) -> Markup {
+fn table(page: &AdministrationFrame, sources: &[Source]) -> Markup {
     html! {
         section.scroll tabindex="0" aria-label="Sources" { table {
             thead { tr {
@@ -50,7 +50,7 @@ fn table(page: &Page, sources: &[Source]) -> Markup {
                 th scope="col" { "Last change" } th scope="col" { "Changed" }
             } }
             tbody { @for source in sources { tr {
-                td.name { a href=(Section::Sources.object(&page.root, &source.name)) { (source.name) } }
+                td.name { a href=(AdministrationSection::Sources.object(&page.root, &source.name)) { (source.name) } }
                 td { (source.type_label) }
                 td.number { (number(source.packages)) }
                 @match &source.last_transaction {
@@ -66,7 +66,7 @@ fn changes(added: i64, updated: i64, removed: i64) -> String {
     format!("{} new, {} updated, {} removed", number(added), number(updated), number(removed))
 }
 
-pub fn show(page: &Page, source: &Source) -> String {
+pub fn show(page: &AdministrationFrame, source: &Source) -> String {
     let name = &source.name;
     let is_own = TYPES.contains(&source.kind.as_str());
     let rename = Form::new("rename", "Rename", format!("rspm edit source --name={name} --new-name=NAME"))
@@ -125,9 +125,9 @@ mod tests {
 
     #[test]
     fn only_the_page_of_a_built_in_source_states_that_it_always_exists() {
-        let page = Page {
+        let page = AdministrationFrame {
             root: Root::of_path("/__ui__/admin/sources/subset/"),
-            section: Section::Sources,
+            section: AdministrationSection::Sources,
             object: Some("subset".to_owned()),
             form_token: None,
             done: None,

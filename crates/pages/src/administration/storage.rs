@@ -2,12 +2,12 @@
 
 use maud::{Markup, html};
 
-use super::Page;
+use super::AdministrationFrame;
 use super::form::{CONFIRM, Form, Kind};
 use crate::text::{self, number, time, visible};
 use api::storage::{Storage, StorageOwner, StorageState};
 
-pub fn list(page: &Page, storage: &Storage) -> String {
+pub fn list(page: &AdministrationFrame, storage: &Storage) -> String {
     let sweep = Form::new("sweep", "Sweep now", "rspm storage sweep".to_owned());
     let restore = Form::new("restore", "Restore", "rspm storage restore".to_owned()).field(
         CONFIRM,
@@ -76,7 +76,7 @@ fn owner(class: &StorageState) -> Markup {
 }
 
 /// Renders the form to confirm a sweep, if the class has one that needs confirmation.
-fn waiting(page: &Page, class: &StorageState) -> Markup {
+fn waiting(page: &AdministrationFrame, class: &StorageState) -> Markup {
     let Some(sweep) = &class.waiting else { return html! {} };
     let name = &class.class;
     let confirm = Form::new("sweep", "Sweep", format!("rspm storage sweep --confirm={name}")).of(name).field(

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use maud::{Markup, html};
 
-use super::Page;
+use super::AdministrationFrame;
 use super::form::{Form, Kind, choices};
 use crate::text::{time, visible};
 use api::token::{CreatedToken, Scope, Token};
@@ -13,7 +13,7 @@ const SCOPES: [&str; 6] =
     ["repos:read", "sources:write", "blocklist:read", "blocklist:admin", "metadata:admin", "global:admin"];
 
 /// Returns the page; `created` is a token that was just created, which is displayed once.
-pub fn list(page: &Page, tokens: &[Token], created: Option<&CreatedToken>) -> String {
+pub fn list(page: &AdministrationFrame, tokens: &[Token], created: Option<&CreatedToken>) -> String {
     let create = Form::new(
         "create",
         "Create",
@@ -51,7 +51,7 @@ fn new_token(created: &CreatedToken) -> Markup {
     }
 }
 
-fn table(page: &Page, tokens: &[Token]) -> Markup {
+fn table(page: &AdministrationFrame, tokens: &[Token]) -> Markup {
     html! {
         section.scroll tabindex="0" aria-label="Tokens" { table {
             thead { tr {
@@ -103,14 +103,14 @@ fn scopes(scopes: &[Scope]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::administration::Section;
+    use crate::administration::AdministrationSection;
     use crate::frame::Root;
 
     #[test]
     fn a_long_name_of_a_creator_can_break_and_a_token_without_user_has_no_parentheses() {
-        let page = Page {
+        let page = AdministrationFrame {
             root: Root::of_path("/__ui__/admin/tokens/"),
-            section: Section::Tokens,
+            section: AdministrationSection::Tokens,
             object: None,
             form_token: None,
             done: None,

@@ -8,11 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use ammonia::{Builder, UrlRelative, UrlRelativeEvaluate};
 use percent_encoding::percent_decode_str;
 
-use super::nesting::{ELEMENTS, MAX_HTML, well_nested};
-use super::open_elements::{OpenElements, TagForm};
+use super::nesting::{ELEMENTS, MAX_HTML, VOID, well_nested};
 use super::restructured_inline::escape;
 use super::tag::{
-    Part, attribute, figure, heading, is_empty_header, is_empty_link, is_named, link_content, link_name,
+    HtmlPart, attribute, figure, heading, is_empty_header, is_empty_link, is_named, link_content, link_name,
     parts, pixels,
 };
 use crate::text::visible;
@@ -188,7 +187,7 @@ fn adapt(html: &str, links: &Links) -> CleanHtml {
     let mut is_apart = false;
     for (at, part) in parts.iter().enumerate() {
         let tag = match part {
-            Part::Text(text) => {
+            HtmlPart::Text(text) => {
                 let is_next = !text.is_empty() && std::mem::take(&mut is_apart);
                 let has_space =
                     text.starts_with(char::is_whitespace) || out.html.ends_with(char::is_whitespace);
@@ -198,7 +197,7 @@ fn adapt(html: &str, links: &Links) -> CleanHtml {
                 out.html.push_str(text);
                 continue;
             }
-            Part::Tag(tag) => *tag,
+            HtmlPart::Tag(tag) => *tag,
         };
         let after = parts.get(at + 1..).unwrap_or_default();
         let form = open.read(tag);
@@ -280,7 +279,13 @@ fn is_without_effect(tag: &str, known: &BTreeSet<&str>) -> bool {
 /// Writes a tag with `id`, and with its permitted attributes; `after` are the parts after it. An address is written only
 /// if it is a [`link_target`]. Links without text get a name, links of images a class, headers of tables a scope, and
 /// preformatted text, which may be wider than the page, is scrolled with the keyboard.
-fn push_tag(out: &mut CleanHtml, tag: &str, id: Option<&str>, after: &[Part<'_>], known: &BTreeSet<&str>) {
+fn push_tag(
+    out: &mut CleanHtml,
+    tag: &str,
+    id: Option<&str>,
+    after: &[HtmlPart<'_>],
+    known: &BTreeSet<&str>,
+) {
     let (name, _) = tag.split_once(' ').unwrap_or((tag, ""));
     out.html.push('<');
     out.html.push_str(name);
@@ -325,17 +330,17 @@ fn push_tag(out: &mut CleanHtml, tag: &str, id: Option<&str>, after: &[Part<'_>]
 }
 
 /// Returns the ids in the text outside headings, and a unique id for each heading, in order.
-fn ids<'a>(parts: &[Part<'a>]) -> (BTreeSet<&'a str>, Vec<Option<String>>) {
+fn ids<'a>(parts: &[HtmlPart<'a>]) -> (BTreeSet<&'a str>, Vec<Option<String>>) {
     let tags = parts.iter().filter_map(|part| match part {
-        Part::Tag(tag) if heading(tag).is_none() && !is_named(tag, "img") => Some(*tag),
-        Part::Tag(_) | Part::Text(_) => None,
+        HtmlPart::Tag(tag) if heading(tag).is_none() && !is_named(tag, "img") => Some(*tag),
+        HtmlPart::Tag(_) | HtmlPart::Text(_) => None,
     });
     let own: BTreeSet<&str> = tags.filter_map(|tag| attribute(tag, "id")).collect();
     let mut taken: HashSet<String> = own.iter().map(|id| (*id).to_owned()).collect();
     let mut headings = Vec::new();
     let mut next_numbers: HashMap<String, usize> = HashMap::new();
     for (at, part) in parts.iter().enumerate() {
-        let Part::Tag(tag) = part else { continue };
+        let HtmlPart::Tag(tag) = part else { continue };
         if heading(tag).is_none() || tag.starts_with('/') {
             continue;
         }
@@ -363,13 +368,13 @@ fn ids<'a>(parts: &[Part<'a>]) -> (BTreeSet<&'a str>, Vec<Option<String>>) {
 }
 
 /// Returns the id of a heading, as GitHub forms it; `after` are the parts after its start tag.
-fn slug(after: &[Part<'_>]) -> String {
+fn slug(after: &[HtmlPart<'_>]) -> String {
     let mut slug = ID_PREFIX.to_owned();
     for part in after {
         match part {
-            Part::Tag(tag) if heading(tag).is_some() => break,
-            Part::Tag(_) => {}
-            Part::Text(text) => {
+            HtmlPart::Tag(tag) if heading(tag).is_some() => break,
+            HtmlPart::Tag(_) => {}
+            HtmlPart::Text(text) => {
                 let text =
                     text.replace("&nbsp;", " ").replace("&amp;", "").replace("&lt;", "").replace("&gt;", "");
                 let letters = text.chars().filter_map(|c| match c {
@@ -421,6 +426,59 @@ impl HeadingLevels {
     }
 }
 
+/// How the tags of an element are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TagForm {
+    Same,
+    /// Not at all; only the content of the element is written.
+    Omitted,
+}
+
+#[derive(Default)]
+pub(super) struct OpenElements<'a> {
+    /// Names, and how the tags are written, from the outside in.
+    open: Vec<(&'a str, TagForm)>,
+    /// The number of headings among them.
+    headings: usize,
+}
+
+impl<'a> OpenElements<'a> {
+    /// Reads the next tag, and returns how it is written. Paragraphs are not permitted in headings.
+    pub(super) fn read(&mut self, tag: &'a str) -> TagForm {
+        if tag.starts_with('/') {
+            let Some((name, form)) = self.open.pop() else { return TagForm::Same };
+            if heading(name).is_some() {
+                self.headings = self.headings.saturating_sub(1);
+            }
+            return form;
+        }
+        let name = tag.split(' ').next().unwrap_or_default();
+        if VOID.contains(&name) {
+            return TagForm::Same;
+        }
+        let form = match name {
+            "p" | "div" if self.is_in_heading() => TagForm::Omitted,
+            _ => TagForm::Same,
+        };
+        if heading(name).is_some() {
+            self.headings += 1;
+        }
+        self.open.push((name, form));
+        form
+    }
+
+    pub(super) fn is_in_heading(&self) -> bool {
+        self.headings > 0
+    }
+
+    /// Omits the end tag of the element that the last tag began.
+    pub(super) fn omit(&mut self) {
+        if let Some((_, form)) = self.open.last_mut() {
+            *form = TagForm::Omitted;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -453,5 +511,20 @@ mod tests {
         let mut levels = HeadingLevels::default();
         assert_eq!((levels.begin(1), levels.begin(2)), (3, 4));
         assert_eq!((levels.end(), levels.end()), (4, 3));
+    }
+
+    #[test]
+    fn headings_have_no_paragraphs() {
+        use TagForm::{Omitted, Same};
+        for (tags, expected) in [
+            ("p /p", vec![Same, Same]),
+            ("h3 p br /p /h3 p /p", vec![Same, Omitted, Same, Omitted, Same, Same, Same]),
+            ("h3 h4 /h4 div /div /h3", vec![Same, Same, Same, Omitted, Omitted, Same]),
+            ("p /p /p p /p", vec![Same; 5]),
+        ] {
+            let mut open = OpenElements::default();
+            let forms = tags.split(' ').map(|tag| open.read(tag));
+            assert_eq!(forms.collect::<Vec<_>>(), expected, "{tags}");
+        }
     }
 }

@@ -3,11 +3,9 @@
 //! SECURITY: authors of packages write READMEs, and no converter is trusted. [`clean`] removes from the result of every
 //! converter all elements and attributes that are not in its list.
 
-mod attributes;
 mod clean;
 mod markdown;
 mod nesting;
-mod open_elements;
 mod restructured;
 mod restructured_inline;
 mod tag;

@@ -4,7 +4,6 @@
 //! elements are repeated in all following blocks, and texts between the cells of a table are moved before it. It may also
 //! end elements around the text. Of the result of [`well_nested`], a parser makes the elements that are written there.
 
-use super::attributes::push_attributes;
 use super::tag::is_blank;
 use base::model::html::{Token, Tokens};
 
@@ -109,7 +108,7 @@ pub(super) fn well_nested(html: &str) -> Option<String> {
     if html.len() > MAX_HTML {
         return None;
     }
-    let (mut writer, mut tags) = (Writer::default(), 0_usize);
+    let (mut writer, mut tags) = (NestingWriter::default(), 0_usize);
     for token in tokens(html) {
         tags += usize::from(!matches!(token, Token::Text(_)));
         match token {
@@ -154,14 +153,14 @@ impl Element {
 }
 
 #[derive(Default)]
-struct Writer {
+struct NestingWriter {
     html: String,
     /// The offset after the last tag or comment.
     text_start: usize,
     open: Vec<Element>,
 }
 
-impl Writer {
+impl NestingWriter {
     fn text(&mut self, text: &str) {
         // A parser takes a no-break space for content.
         if !text.bytes().all(|byte| byte.is_ascii_whitespace()) {
@@ -457,13 +456,73 @@ fn tokens(html: &str) -> impl Iterator<Item = Token> {
     })
 }
 
+/// Maximum length of the value of an attribute, in bytes; longer ones are omitted.
+pub(super) const MAX_VALUE: usize = 2_000;
+/// Maximum number of columns and rows of a cell: browsers need seconds for many wide cells.
+const MAX_SPAN: usize = 100;
+/// Maximum number of characters of a host that are not plain. The parser of addresses needs time proportional to the square
+/// of the number of characters that are not ASCII.
+const MAX_UNUSUAL: usize = 100;
+
+const ATTRIBUTES: [&str; 12] =
+    ["alt", "colspan", "dir", "height", "href", "id", "lang", "rowspan", "src", "start", "title", "width"];
+
+/// Writes the attributes of a start tag that READMEs may have.
+pub(super) fn push_attributes(html: &mut String, attributes: &[(String, String)]) {
+    for key in ATTRIBUTES {
+        let Some(value) = value(attributes, key) else { continue };
+        let is_written = match key {
+            "colspan" | "rowspan" => value.parse().is_ok_and(|span: usize| (1..=MAX_SPAN).contains(&span)),
+            "href" => value.len() <= MAX_VALUE && is_short_host(value),
+            _ => value.len() <= MAX_VALUE,
+        };
+        if !is_written {
+            continue;
+        }
+        html.push(' ');
+        html.push_str(key);
+        html.push_str("=\"");
+        for c in value.chars() {
+            match c {
+                '&' => html.push_str("&amp;"),
+                '"' => html.push_str("&quot;"),
+                '<' => html.push_str("&lt;"),
+                '>' => html.push_str("&gt;"),
+                c => html.push(c),
+            }
+        }
+        html.push('"');
+    }
+}
+
+/// Returns the value of an attribute; for the id of an anchor also its name.
+fn value<'a>(attributes: &'a [(String, String)], key: &str) -> Option<&'a str> {
+    let find = |key: &str| attributes.iter().find(|(found, _)| found == key);
+    // Of equal attributes, the first one counts.
+    let found = find(key).or_else(|| if key == "id" { find("name") } else { None });
+    found.map(|(_, value)| value.as_str())
+}
+
+/// Returns true for an address whose host is plain, or has few other characters.
+fn is_short_host(address: &str) -> bool {
+    let unusual = address.chars().filter(|c| !c.is_ascii() || matches!(c, '%' | '&')).count();
+    if unusual <= MAX_UNUSUAL || address.starts_with(['#', '.']) {
+        return true;
+    }
+    let lower = address.get(..8).unwrap_or_default().to_ascii_lowercase();
+    let start = ["https://", "http://"].into_iter().find(|start| lower.starts_with(start));
+    let rest = start.and_then(|start| address.get(start.len()..)).unwrap_or_default();
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    host.len() < rest.len()
+        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:@_".contains(&byte))
+}
+
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
+    use super::MAX_VALUE;
     use super::*;
-    use crate::readme::attributes::MAX_VALUE;
     use base::model::html::{MAX_ATTRIBUTES, Tag};
+    use proptest::prelude::*;
 
     #[test]
     fn elements_are_nested_as_html_permits_them() {

@@ -1,7 +1,7 @@
 //! A small converter of reStructuredText to HTML. It converts the markup that READMEs use, and leaves all other text
 //! unchanged. It accepts every text, but stops when the result is much longer.
 
-use super::restructured_inline::{Names, escape, inline, key};
+use super::restructured_inline::{DefinedNames, escape, inline, key};
 
 /// Maximum nesting of lists, quotes and directives; deeper text is left unchanged.
 const MAX_DEPTH: usize = 8;
@@ -27,14 +27,14 @@ pub(super) fn to_html(text: &str) -> Option<String> {
     let lines: Vec<&str> = expanded.iter().map(|line| line.trim_end()).collect();
     let names = names(&lines);
     names.left.set(limit);
-    let mut writer = Writer { names, styles: Vec::new(), out: String::new(), limit, searched: 0 };
+    let mut writer = RestructuredWriter { names, styles: Vec::new(), out: String::new(), limit, searched: 0 };
     writer.blocks(&lines, 0);
     (!writer.is_full()).then_some(writer.out)
 }
 
 /// Collects targets and substitutions, because they may be defined after their use.
-fn names(lines: &[&str]) -> Names {
-    let mut names = Names::default();
+fn names(lines: &[&str]) -> DefinedNames {
+    let mut names = DefinedNames::default();
     for (at, line) in lines.iter().enumerate() {
         let Some(rest) = line.trim_start().strip_prefix(".. ") else { continue };
         if let Some((name, address)) = rest.strip_prefix('_').and_then(|rest| rest.split_once(": ")) {
@@ -130,8 +130,8 @@ fn is_table(line: &str) -> bool {
     is_grid || line.starts_with("==") && line.contains(' ') && line.chars().all(|c| "= ".contains(c))
 }
 
-struct Writer {
-    names: Names,
+struct RestructuredWriter {
+    names: DefinedNames,
     /// The styles of titles in order of appearance: the adornment, and whether it is also above the title.
     styles: Vec<(char, bool)>,
     out: String,
@@ -141,7 +141,7 @@ struct Writer {
     searched: usize,
 }
 
-impl Writer {
+impl RestructuredWriter {
     /// Returns true if the text needs more than the limits, so that the result is not used.
     fn is_full(&self) -> bool {
         self.names.left.get() == 0 || self.out.len() > self.limit || self.searched > MAX_SEARCHED

@@ -17,7 +17,7 @@ const MAX_NAME: usize = 100;
 
 /// The names that a document defines, with their addresses and texts.
 #[derive(Default)]
-pub(super) struct Names {
+pub(super) struct DefinedNames {
     /// Addresses of `.. _name: address`, by the name in lower case.
     pub(super) targets: HashMap<String, String>,
     /// Texts of `.. |name| image::` and `replace::`.
@@ -28,7 +28,7 @@ pub(super) struct Names {
 }
 
 /// Converts a text; everything that is not markup is escaped.
-pub(super) fn inline(text: &str, names: &Names) -> String {
+pub(super) fn inline(text: &str, names: &DefinedNames) -> String {
     let mut out = String::with_capacity(text.len() + text.len() / 4);
     let mut rest = text;
     // The character before `rest`: a marker in the middle of a word is not markup.
@@ -98,7 +98,7 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<(&'a str, usize)
 }
 
 /// Converts markup that begins with a marker; returns the HTML and the number of bytes that it replaces.
-fn markup(rest: &str, names: &Names) -> Option<(String, usize)> {
+fn markup(rest: &str, names: &DefinedNames) -> Option<(String, usize)> {
     if let Some((literal, length)) = between(rest, "``", "``") {
         return Some((format!("<code>{}</code>", escape(literal)), length));
     }
@@ -149,7 +149,7 @@ fn role(rest: &str) -> Option<(String, usize)> {
 }
 
 /// Converts the reference `name_` to a link, if the name has an address.
-fn reference(rest: &str, names: &Names) -> Option<(String, usize)> {
+fn reference(rest: &str, names: &DefinedNames) -> Option<(String, usize)> {
     let rest = beginning(rest, MAX_NAME);
     let end = rest.find(|c: char| !c.is_alphanumeric() && !"_-.+".contains(c)).unwrap_or(rest.len());
     let word = rest.get(..end)?.trim_end_matches(['.', '-', '+']);

@@ -7,7 +7,7 @@ const MAX_PIXELS: u32 = 2_000;
 
 /// A part of clean HTML.
 #[derive(Clone, Copy)]
-pub(super) enum Part<'a> {
+pub(super) enum HtmlPart<'a> {
     /// Escaped text.
     Text(&'a str),
     /// A tag without its brackets.
@@ -15,16 +15,16 @@ pub(super) enum Part<'a> {
 }
 
 /// Splits clean HTML, in which `<` and `>` occur only as brackets of tags.
-pub(super) fn parts(html: &str) -> Vec<Part<'_>> {
+pub(super) fn parts(html: &str) -> Vec<HtmlPart<'_>> {
     let mut parts = Vec::new();
     let mut rest = html;
     while let Some((text, after)) = rest.split_once('<') {
         let Some((tag, after)) = after.split_once('>') else { break };
-        parts.push(Part::Text(text));
-        parts.push(Part::Tag(tag));
+        parts.push(HtmlPart::Text(text));
+        parts.push(HtmlPart::Tag(tag));
         rest = after;
     }
-    parts.push(Part::Text(rest));
+    parts.push(HtmlPart::Text(rest));
     parts
 }
 
@@ -66,18 +66,18 @@ pub(super) fn figure<'a>(tag: &'a str, figures: &BTreeSet<String>) -> Option<&'a
 }
 
 /// Returns true if a link has neither text nor a figure; `after` are the parts after its start tag.
-pub(super) fn is_empty_link(after: &[Part<'_>], figures: &BTreeSet<String>) -> bool {
+pub(super) fn is_empty_link(after: &[HtmlPart<'_>], figures: &BTreeSet<String>) -> bool {
     for part in after {
         match part {
-            Part::Text(text) if text.trim().is_empty() => {}
-            Part::Tag(tag) if is_named(tag, "img") => {
+            HtmlPart::Text(text) if text.trim().is_empty() => {}
+            HtmlPart::Tag(tag) if is_named(tag, "img") => {
                 let has_text = attribute(tag, "alt").is_some_and(|alt| !alt.trim().is_empty());
                 if has_text || figure(tag, figures).is_some() {
                     return false;
                 }
             }
-            Part::Tag("/a") => return true,
-            Part::Text(_) | Part::Tag(_) => return false,
+            HtmlPart::Tag("/a") => return true,
+            HtmlPart::Text(_) | HtmlPart::Tag(_) => return false,
         }
     }
     false
@@ -85,17 +85,17 @@ pub(super) fn is_empty_link(after: &[Part<'_>], figures: &BTreeSet<String>) -> b
 
 /// Returns whether a link has text, of its own or of an image, and whether it has an image; `after` are the parts after its
 /// start tag.
-pub(super) fn link_content(after: &[Part<'_>]) -> (bool, bool) {
+pub(super) fn link_content(after: &[HtmlPart<'_>]) -> (bool, bool) {
     let (mut has_text, mut has_image) = (false, false);
     for part in after {
         match part {
-            Part::Text(text) => has_text |= !is_blank(text),
-            Part::Tag("/a") => break,
-            Part::Tag(tag) if is_named(tag, "img") => {
+            HtmlPart::Text(text) => has_text |= !is_blank(text),
+            HtmlPart::Tag("/a") => break,
+            HtmlPart::Tag(tag) if is_named(tag, "img") => {
                 has_image = true;
                 has_text |= attribute(tag, "alt").is_some_and(|alt| !alt.trim().is_empty());
             }
-            Part::Tag(_) => {}
+            HtmlPart::Tag(_) => {}
         }
     }
     (has_text, has_image)
@@ -104,13 +104,15 @@ pub(super) fn link_content(after: &[Part<'_>]) -> (bool, bool) {
 /// Returns true if a header of a table has no text, so that it is no header; `after` are the parts after its start tag.
 ///
 /// The search ends at a table in the header, so that nested tables are not searched repeatedly.
-pub(super) fn is_empty_header(after: &[Part<'_>]) -> bool {
+pub(super) fn is_empty_header(after: &[HtmlPart<'_>]) -> bool {
     for part in after {
         let is_text = match part {
-            Part::Text(text) => !is_blank(text),
-            Part::Tag("/th") => return true,
-            Part::Tag(tag) if is_named(tag, "table") => true,
-            Part::Tag(tag) => is_named(tag, "img") && attribute(tag, "alt").is_some_and(|alt| !is_blank(alt)),
+            HtmlPart::Text(text) => !is_blank(text),
+            HtmlPart::Tag("/th") => return true,
+            HtmlPart::Tag(tag) if is_named(tag, "table") => true,
+            HtmlPart::Tag(tag) => {
+                is_named(tag, "img") && attribute(tag, "alt").is_some_and(|alt| !is_blank(alt))
+            }
         };
         if is_text {
             return false;

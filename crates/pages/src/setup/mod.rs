@@ -1,13 +1,12 @@
 //! Setup instructions for clients: the address of the repository, and for each client the lines to copy and a command
 //! that checks whether they work. `tests/web/setup.rs` executes the lines as displayed.
 
-mod bioconductor;
 mod python;
 mod r;
 
 use maud::{Markup, html};
 
-use base::model::repository::RepoKind;
+use base::model::kind::RepoKind;
 
 /// The system on which packages are installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +36,7 @@ impl System {
 
 /// A Linux distribution that a client may run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Distribution {
+pub struct LinuxDistribution {
     /// The name in addresses, after `__linux__/`.
     pub name: String,
     pub display: String,
@@ -58,7 +57,7 @@ pub struct Setup {
     pub snapshot: String,
     pub system: System,
     /// The distributions to choose from.
-    pub distributions: Vec<Distribution>,
+    pub distributions: Vec<LinuxDistribution>,
     pub bioconductor: Option<String>,
     /// A package of the repository and its version, for the command that checks the setup.
     pub example: Option<(String, String)>,
@@ -83,7 +82,7 @@ impl Setup {
     pub fn clients(&self) -> Vec<Client> {
         match self.kind {
             RepoKind::R => r::clients(self),
-            RepoKind::Bioconductor => bioconductor::clients(self),
+            RepoKind::Bioconductor => r::bioconductor_clients(self),
             RepoKind::Python => python::clients(self),
         }
     }
@@ -97,8 +96,8 @@ impl Setup {
                     summary { (client.name) }
                     @for part in &client.parts {
                         @match part {
-                            Part::Remark(text) => { p.prose { (text) } }
-                            Part::Snippet(snippet) => { (snippet.render()) }
+                            SetupPart::Remark(text) => { p.prose { (text) } }
+                            SetupPart::Snippet(snippet) => { (snippet.render()) }
                         }
                     }
                 }
@@ -114,7 +113,7 @@ pub struct Client {
     pub key: &'static str,
     pub name: &'static str,
     /// The parts of the instructions.
-    pub parts: Vec<Part>,
+    pub parts: Vec<SetupPart>,
 }
 
 impl Client {
@@ -123,19 +122,19 @@ impl Client {
     }
 
     fn remark(mut self, text: impl Into<String>) -> Client {
-        self.parts.push(Part::Remark(text.into()));
+        self.parts.push(SetupPart::Remark(text.into()));
         self
     }
 
     fn snippet(mut self, target: impl Into<String>, text: impl Into<String>) -> Client {
-        self.parts.push(Part::Snippet(Snippet::new(target, text)));
+        self.parts.push(SetupPart::Snippet(Snippet::new(target, text)));
         self
     }
 }
 
 /// A part of the setup instructions of a client.
 #[derive(Clone, Debug)]
-pub enum Part {
+pub enum SetupPart {
     Remark(String),
     Snippet(Snippet),
 }
@@ -172,7 +171,7 @@ mod tests {
             repository: "https://pm.example/prod".to_owned(),
             snapshot: "2026-11-20".to_owned(),
             system,
-            distributions: vec![Distribution {
+            distributions: vec![LinuxDistribution {
                 name: "noble".to_owned(),
                 display: "Ubuntu 24.04 (Noble)".to_owned(),
                 id: "ubuntu".to_owned(),
@@ -204,9 +203,9 @@ mod tests {
                 keys.dedup();
                 assert_eq!(keys.len(), clients.len());
                 for client in &clients {
-                    let has_address = |part: &Part| match part {
-                        Part::Snippet(snippet) => snippet.text.contains("https://pm.example/"),
-                        Part::Remark(_) => false,
+                    let has_address = |part: &SetupPart| match part {
+                        SetupPart::Snippet(snippet) => snippet.text.contains("https://pm.example/"),
+                        SetupPart::Remark(_) => false,
                     };
                     assert!(client.parts.iter().any(has_address), "{:?} {}", kind, client.key);
                 }
@@ -220,8 +219,8 @@ mod tests {
     #[test]
     fn the_text_for_any_linux_names_all_distributions() {
         let clients = setup(RepoKind::R, System::AnyLinux).clients();
-        let Some(Part::Snippet(first)) =
-            clients[0].parts.iter().find(|part| matches!(part, Part::Snippet(_)))
+        let Some(SetupPart::Snippet(first)) =
+            clients[0].parts.iter().find(|part| matches!(part, SetupPart::Snippet(_)))
         else {
             panic!("the first client has lines")
         };

@@ -12,7 +12,7 @@ use crate::state::State;
 use base::access::{Grant, Scope};
 use base::encryption::bootstrap::{BootstrapError, PublicKey, Statement};
 use base::model::digest::Sha256;
-use base::model::identity::Identity;
+use base::model::ids::Identity;
 use base::model::time::Timestamp;
 use store::db::author::{self, Author, AuthorKind};
 use store::db::{DbError, token};

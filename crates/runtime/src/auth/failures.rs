@@ -12,7 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::secret::Prefix;
-use base::model::identity::Identity;
+use base::model::ids::Identity;
 use base::model::time::Timestamp;
 
 /// Number of failures that are accepted as a burst.

@@ -16,7 +16,7 @@ use crate::state::State;
 use base::access::Grant;
 use base::config::Authentication;
 use base::model::digest::Sha256;
-use base::model::identity::Identity;
+use base::model::ids::Identity;
 use base::model::time::Timestamp;
 use store::db::author::{Author, AuthorKind};
 use store::db::token::ScopeRow;

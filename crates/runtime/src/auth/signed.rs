@@ -14,7 +14,7 @@ use super::jwt::{Claims, Invalid, UnverifiedToken};
 use super::tokens::{self, Token, TokenKind, Tokens};
 use super::{secret, trusted_publisher};
 use base::access::Grant;
-use base::model::identity::Identity;
+use base::model::ids::Identity;
 use base::model::time::Timestamp;
 use base::model::trusted_publisher::TrustedPublisher;
 use base::words;

@@ -18,14 +18,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
+use base::model::kind::{ChangePolicy, RepoKind, SourceKind};
 use base::model::name::Name;
 use base::model::point::{Base, PointTree, PromotedList};
-use base::model::repository::{ChangePolicy, RepoKind};
 use base::model::snapshot::Alias;
-use base::model::source::SourceKind;
 use base::model::time::Timestamp;
 use formats::r::bioconductor::config::Config;
-use formats::r::bioconductor::{Component, Part, Version};
+use formats::r::bioconductor::{BioconductorVersion, Component, Part};
 use store::db::fixed_url::FixedUrl;
 use store::db::skew::{self, Skew};
 use store::db::tree::{Role, Step};
@@ -170,7 +169,7 @@ pub struct Subscription {
     pub source: SourceId,
     /// For the source Bioconductor, the subscribed version. For another source in a repository of Bioconductor,
     /// the version for which its packages are served. `None` means all versions.
-    pub version: Option<Version>,
+    pub version: Option<BioconductorVersion>,
 }
 
 impl Subscription {
@@ -295,10 +294,10 @@ impl Catalog {
     }
 
     /// Returns the published versions of Bioconductor, newest first.
-    pub fn bioconductor_versions(&self) -> Vec<Version> {
+    pub fn bioconductor_versions(&self) -> Vec<BioconductorVersion> {
         let published_trees =
             self.source_package_trees(SourceId::BIOCONDUCTOR).filter(|tree| !tree.steps.is_empty());
-        let mut versions: Vec<Version> =
+        let mut versions: Vec<BioconductorVersion> =
             published_trees.filter_map(Tree::part).map(|part| part.version).collect();
         versions.sort_unstable_by(|a, b| b.cmp(a));
         versions.dedup();
@@ -306,7 +305,7 @@ impl Catalog {
     }
 
     /// Returns the default version of Bioconductor: the current release if published, else the newest published one.
-    pub fn default_bioconductor_version(&self) -> Option<Version> {
+    pub fn default_bioconductor_version(&self) -> Option<BioconductorVersion> {
         let versions = self.bioconductor_versions();
         let release = self.bioconductor.as_ref().map(|config| config.release);
         release.filter(|release| versions.contains(release)).or_else(|| versions.first().copied())

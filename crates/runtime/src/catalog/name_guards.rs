@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::ReadExtent;
-use base::model::language::Language;
+use base::model::kind::Language;
 use formats::policy::{NameGuard, NameGuards, NamePattern};
 use store::db::name_guard::{self, GuardChanges, GuardState, NameGuardRow, Overlap};
 use store::db::{Conn, DbError};

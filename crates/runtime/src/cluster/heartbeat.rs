@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use super::{Cluster, LEADER, Leadership, Provider, mode_request};
 use crate::control::Mode;
 use crate::jobs;
-use base::model::identity::Identity;
-use base::model::storage_class::StorageClass;
+use base::model::ids::Identity;
+use base::model::kind::StorageClass;
 
 use store::db::lease::Fence;
 use store::db::link::Link;

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Cluster, LEADER, Provider};
 use base::config::Settings;
-use base::model::identity::Identity;
+use base::model::ids::Identity;
 use base::model::time::{SECOND, Timestamp};
 use store::db::lease;
 use store::db::node::{self, NodeRow};

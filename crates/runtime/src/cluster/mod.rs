@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use crate::control::{Control, Mode};
-use base::model::identity::Identity;
+use base::model::ids::Identity;
 use base::model::time::{Clock, Timestamp};
 use store::db::lease::Fence;
 use store::db::link::Link;

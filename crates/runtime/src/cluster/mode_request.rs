@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Cluster, Provider, RequestState, list};
 use crate::control::Command;
-use base::model::identity::Identity;
+use base::model::ids::Identity;
 use base::model::time::Timestamp;
 use store::db::author::{self, Author};
 use store::db::node::{self, ModeRequest};

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::Cluster;
 use super::heartbeat::{self, SHARED_CLASSES};
-use base::model::identity::Identity;
-use base::model::storage_class::StorageClass;
+use base::model::ids::Identity;
+use base::model::kind::StorageClass;
 use base::model::time::SECOND;
 use store::db::link::Link;
 use store::db::{DbError, lease, node};

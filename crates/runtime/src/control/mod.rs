@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use base::config::{Change, DebugRegion};
+use base::config::{DebugRegion, PropertyChange};
 use store::db::author::{self, Author};
 
 /// Capacity of the command queue; further callers wait.
@@ -19,11 +19,11 @@ const QUEUE: usize = 16;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReloadResult {
     /// Properties whose new values were applied.
-    pub applied: Vec<Change>,
+    pub applied: Vec<PropertyChange>,
     /// Properties that the file no longer contains; the active values remain in effect.
-    pub ignored: Vec<Change>,
+    pub ignored: Vec<PropertyChange>,
     /// Properties that are not reloadable; a restart, or `rspm offline` and `rspm online`, applies them.
-    pub restart: Vec<Change>,
+    pub restart: Vec<PropertyChange>,
     pub warnings: Vec<String>,
 }
 

@@ -3,8 +3,7 @@
 use std::convert::Infallible;
 
 use crate::state::State;
-use base::model::change::{Change, Counts};
-use base::model::file_change::FileChange;
+use base::model::change::{Change, Counts, FileChange};
 use base::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
 use base::model::time::Timestamp;
 use store::db::import::{self, ImportTarget};

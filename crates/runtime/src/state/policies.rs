@@ -10,9 +10,8 @@ use arc_swap::ArcSwap;
 
 use crate::catalog::{BlockRules, Catalog, Guards, Repository, Source};
 use base::model::ids::{PackageId, ReleaseId, RepoId, Seq, SourceId, TreeId};
-use base::model::language::Language;
+use base::model::kind::{Language, SourceKind};
 use base::model::point::{PointRules, PromotedList};
-use base::model::source::SourceKind;
 use base::model::time::{SECOND, Timestamp};
 use formats::advisory::Index;
 use formats::policy::{NameGuards, Rule, RuleIndexes, RuleSet, Scope, Withheld};
@@ -403,7 +402,7 @@ mod tests {
     use super::*;
     use crate::catalog::{RepoStep, StoredRule, Subscription};
     use base::model::ids::TxId;
-    use base::model::repository::{ChangePolicy, RepoKind};
+    use base::model::kind::{ChangePolicy, RepoKind};
     use base::model::rule_effect::RuleEffect;
     use formats::policy::Criteria;
 

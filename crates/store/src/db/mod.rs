@@ -26,8 +26,8 @@ use std::time::Duration;
 use rusqlite::OpenFlags;
 
 use base::config::{Config, Provider};
-use base::model::fingerprint::Fingerprint;
-use base::model::identity::Identity;
+use base::model::digest::Fingerprint;
+use base::model::ids::Identity;
 use base::model::time::Timestamp;
 use link::Link;
 use migrate::{MigrationConn, MigrationMode};

@@ -9,7 +9,7 @@ use tracing::field::{Field, Visit};
 
 use super::timestamp::{self, TimestampFormat};
 use base::config::LogFormat;
-use base::model::error_chain::error_chain;
+use base::model::errors::error_chain;
 
 #[derive(Default)]
 pub(super) struct EventParts {

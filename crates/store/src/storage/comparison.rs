@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::condition::COMPARISON_TIMEOUT;
 use super::disk::Disk;
 use super::{Backend, Storage, StorageError, blocking};
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
 
 impl Storage {
     /// Waits for a request to compare all classes with the database, because a directory was replaced.

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Key, Storage, StorageError};
-use base::model::identity::Identity;
-use base::model::storage_class::StorageClass;
+use base::model::ids::Identity;
+use base::model::kind::StorageClass;
 
 /// Time for which a store operation waits for a comparison with the database.
 pub(super) const COMPARISON_TIMEOUT: Duration = Duration::from_secs(30);
@@ -485,7 +485,7 @@ impl RecentChanges {
 mod tests {
     use super::*;
     use base::model::digest::Sha256;
-    use base::model::storage_class::StorageClass;
+    use base::model::kind::StorageClass;
 
     #[test]
     fn warnings_name_classes_and_remedies() {

@@ -8,7 +8,7 @@ use super::{
     clamp_range, memory_cache, spool,
 };
 use base::model::digest::Sha256;
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{DirBuilder, File};

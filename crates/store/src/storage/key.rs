@@ -1,7 +1,7 @@
 //! Names of stored objects: [`Key`] with class, path and media type, and [`MarkerKey`] of the marker of a class.
 
 use base::model::digest::Sha256;
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
 use std::fmt;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

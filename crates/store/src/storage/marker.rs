@@ -4,8 +4,8 @@
 use std::fmt;
 
 use super::{Backend, Storage, StorageError, blocking};
-use base::model::identity::Identity;
-use base::model::storage_class::StorageClass;
+use base::model::ids::Identity;
+use base::model::kind::StorageClass;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Marker {

@@ -31,7 +31,7 @@ pub use trash::{GRACE, GracePeriod, day_of};
 
 use base::config::{ClassLocation, StorageConfig};
 use base::model::digest::Sha256;
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
 use bytes::Bytes;
 use disk::Disk;
 use futures_util::StreamExt;

@@ -5,9 +5,9 @@ use super::disk::{Disk, SPOOL_DIRECTORY};
 use super::s3::S3;
 use super::{Spool, StorageError, UnusableLocation};
 use base::config::{ClassLocation, DirectoryLocation, RESTART_COMMAND, S3Location, StorageConfig};
-use base::model::error_chain::error_chain;
-use base::model::shell;
-use base::model::storage_class::StorageClass;
+use base::model::errors::error_chain;
+use base::model::kind::StorageClass;
+use base::model::text::shell_word;
 use bytes::Bytes;
 use nix::sys::statfs::{
     BPF_FS_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, DEBUGFS_MAGIC, DEVPTS_SUPER_MAGIC,
@@ -238,7 +238,7 @@ fn quote(path: &Path) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
     match text.chars().all(is_plain) {
         true => text,
-        false => shell::quoted(&text),
+        false => shell_word(&text),
     }
 }
 

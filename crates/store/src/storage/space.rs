@@ -12,7 +12,7 @@ use nix::sys::statvfs::statvfs;
 use super::{Storage, probe};
 use base::config::{ClassLocation, StorageConfig};
 use base::metrics;
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
 
 /// Interval between checks of the file systems, which cost one system call each.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);

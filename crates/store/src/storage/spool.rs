@@ -1,7 +1,7 @@
 //! Spools: files being written that are not objects yet, and the removal of abandoned ones.
 
 use super::{Key, StorageError};
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};

@@ -2,7 +2,7 @@
 //! deletes them; reads and writes the markers of classes.
 
 use super::{Area, Backend, Key, Marker, MarkerContent, MarkerKey, Storage, StorageError, blocking};
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Time during which a removed object can be restored.

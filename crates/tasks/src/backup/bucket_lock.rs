@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::bucket::BucketFolder;
 use super::error::BackupError;
-use base::model::identity::Identity;
+use base::model::ids::Identity;
 use store::storage::{Bucket, BucketFile, StorageError};
 
 const LOCKS: &str = "locks";

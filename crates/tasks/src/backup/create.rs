@@ -14,12 +14,11 @@ use super::folder::{Folder, FolderLock, LockWait, Part, list_path, manifest_path
 use super::manifest::{FORMAT, Manifest, PreviousBackup};
 use super::migrate::Progress;
 use super::snapshot::{self, Snapshot};
-use super::{destination, manifest, objects, results};
+use super::{configuration, destination, manifest, objects, results};
 use base::config::{BackupPlace, Config};
-use base::model::count::count_of;
-use base::model::digest::Sha256;
-use base::model::fingerprint::Fingerprint;
-use base::model::identity::Identity;
+use base::model::digest::{Fingerprint, Sha256};
+use base::model::text::count_of;
+use base::model::ids::Identity;
 use base::model::time::Timestamp;
 use runtime::jobs::{AfterHalt, JobStart, Reporter};
 use runtime::state::State;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::error::BackupError;
 use base::config::backup_place::is_below;
 use base::config::{BackupPlace, ClassLocation, Config, S3Location};
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
 
 /// Returns the folder for backups: `requested`, otherwise the first of `Server.BackupPaths`.
 ///

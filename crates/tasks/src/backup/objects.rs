@@ -67,7 +67,7 @@ fn parse(line: &str) -> Option<StoredObject> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base::model::storage_class::StorageClass;
+    use base::model::kind::StorageClass;
 
     #[test]
     fn a_list_is_read_back_and_other_lines_are_refused() {

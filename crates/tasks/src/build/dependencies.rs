@@ -11,13 +11,13 @@ use futures_util::StreamExt;
 use super::Builds;
 use super::failure::BuildFailure;
 use super::needs::{self, Needs};
+use base::model::kind::RepoKind;
 use base::model::point::Point;
-use base::model::repository::RepoKind;
 use base::model::snapshot::Snapshot;
 use builder::message::{MAX_DEPENDENCIES, RDependency};
 use content::serve::located::FileBody;
 use content::serve::{RepoError, dependency_graph, file, find, point};
-use formats::r::closure::{DependencyIndex, Kinds, Member, Root};
+use formats::r::closure::{ClosureMember, ClosureRoot, DependencyIndex, Kinds};
 use formats::r::version::{is_numeric, is_package_version};
 use runtime::catalog::{Catalog, Repository};
 use store::db::git_builder::GitBuilder;
@@ -117,7 +117,8 @@ fn select(
     needs: &Needs,
     repository: &str,
 ) -> (Vec<SelectedDependency>, Vec<String>) {
-    let roots: Vec<Root<'_>> = needs.keys().map(|name| Root { name, kinds: Kinds::STRONG }).collect();
+    let roots: Vec<ClosureRoot<'_>> =
+        needs.keys().map(|name| ClosureRoot { name, kinds: Kinds::STRONG }).collect();
     let closure = index.closure(&roots, Kinds::STRONG);
     let mut notes = Vec::new();
     let mut missing: BTreeSet<&str> = closure.unknown_roots.iter().map(String::as_str).collect();
@@ -144,7 +145,7 @@ fn select(
         ));
         return (Vec::new(), notes);
     }
-    let selected = order.into_iter().map(|Member { name, version, .. }| SelectedDependency {
+    let selected = order.into_iter().map(|ClosureMember { name, version, .. }| SelectedDependency {
         name: name.to_owned(),
         version: version.to_owned(),
         requirements: requirements.remove(name).into_iter().flatten().collect(),

@@ -9,7 +9,7 @@ use super::failure::BuildFailure;
 use super::job::{self, Request};
 use super::log::BuildLog;
 use base::config::{Config, SandboxChoice};
-use base::model::language::Language;
+use base::model::kind::Language;
 use builder::message::Report;
 use builder::sandbox::{Choice, Paths, Sandbox, detect, detect_python};
 

@@ -39,7 +39,7 @@ use self::log::BuildLog;
 use self::references::Remotes;
 use crate::edit::Uploads;
 use ::builder::sandbox::Sandbox;
-use base::model::language::Language;
+use base::model::kind::Language;
 use content::serve::Repositories;
 use runtime::state::State;
 use store::db::git_builder::GitBuilder;

@@ -6,7 +6,7 @@ use std::io::{Read, Seek};
 use std::path::PathBuf;
 
 use super::failure::BuildFailure;
-use formats::python::version::Version;
+use formats::python::version::Pep440Version;
 
 /// Maximum number of files of a build: a source distribution and a wheel.
 const MAX_FILES: usize = 2;
@@ -27,7 +27,7 @@ pub(super) async fn commit_time(mut tree: File) -> Result<(File, Option<u64>), B
 /// projects that take their version from git, because the build has no access to the tags.
 pub(super) fn version_of_tag(tag: &str) -> Option<String> {
     let text = tag.trim_start_matches(|c: char| !c.is_ascii_digit());
-    text.parse::<Version>().ok().map(|version| version.normalized())
+    text.parse::<Pep440Version>().ok().map(|version| version.normalized())
 }
 
 /// Reads the files of a build, with their names. Their content is checked later, as for uploads.

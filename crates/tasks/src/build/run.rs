@@ -19,7 +19,7 @@ use crate::edit::add::{BuildOrigin, add_built};
 use crate::edit::python::receive;
 use crate::edit::{Actor, AddStatus, OnExisting, Upload, UploadKind, upload};
 use base::model::ids::TxId;
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::time::Timestamp;
 use builder::message::{BuildPythonPackage, BuildRPackage, Job};
 use content::serve::RepoError;

@@ -7,8 +7,7 @@ use super::{Actor, AddStatus, OnExisting, Upload, Write, apply, publish, python}
 use base::model::change::{Counts, NewFile, NewRelease};
 use base::model::digest::Sha256;
 use base::model::ids::{PackageId, ReleaseId, Seq, SourceId, TxId};
-use base::model::language::Language;
-use base::model::source::SourceKind;
+use base::model::kind::{Language, SourceKind};
 use base::model::time::Timestamp;
 use content::serve::{RepoError, find};
 use runtime::publish::edit::{EditPlan, publish_step};

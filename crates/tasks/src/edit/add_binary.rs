@@ -6,7 +6,7 @@ use super::uploads::{BinaryTarget, StagedUpload, Uploads};
 use super::{Actor, AddStatus, OnExisting, Upload, Write, publish};
 use base::config::platforms::Distribution;
 use base::model::ids::{PackageId, ReleaseId, TxId};
-use base::model::language::Language;
+use base::model::kind::Language;
 use content::serve::binary_rows::target;
 use content::serve::{RepoError, find};
 use formats::r::platform::{Arch, Platform};

@@ -1,8 +1,7 @@
 //! Sources whose packages administrators and builds may change.
 
 use base::model::ids::{SourceId, TreeId};
-use base::model::language::Language;
-use base::model::source::{SourceKind, Supply};
+use base::model::kind::{Language, SourceKind, Supply};
 use content::serve::{RepoError, find};
 use runtime::catalog::{Catalog, Source};
 

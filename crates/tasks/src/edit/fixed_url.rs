@@ -2,11 +2,11 @@
 
 use super::{Actor, apply};
 use base::model::ids::{Seq, TreeId};
-use base::model::repository::{ChangePolicy, RepoKind};
+use base::model::kind::{ChangePolicy, RepoKind};
 use base::model::snapshot::{Alias, Snapshot};
 use base::model::time::{Day, Timestamp};
 use content::serve::{RepoError, Repositories, find, point};
-use formats::r::bioconductor::{Part, Version};
+use formats::r::bioconductor::{BioconductorVersion, Part};
 use runtime::catalog::resolve::{self, Unresolved};
 use runtime::catalog::{Catalog, Repository, Subscription};
 use runtime::state::State;
@@ -22,7 +22,7 @@ const MAX_URLS: usize = 100_000;
 pub struct FixedUrlRequest {
     pub repo: String,
     /// The version of Bioconductor whose packages are fixed; `None` for all.
-    pub version: Option<Version>,
+    pub version: Option<BioconductorVersion>,
     /// The day; `None` for the newest state.
     pub date: Option<Day>,
     /// Sources whose state differs from that of `date`, each with its state.

@@ -3,12 +3,11 @@
 use std::collections::HashSet;
 
 use super::{Actor, OnExisting};
-use base::model::language::Language;
-use base::model::refused_rows::refused_rows;
+use base::model::errors::refused_rows;
+use base::model::kind::Language;
 use content::serve::{RepoError, find};
-use formats::python;
 use formats::python::name::normalize;
-use formats::r;
+use formats::{python, r};
 use runtime::catalog::Catalog;
 use runtime::state::State;
 use store::db::metadata::{self, Metadata, Scope};

@@ -30,8 +30,8 @@ mod uploads;
 pub use upload_body::UploadKind;
 pub use uploads::{Upload, Uploads};
 
+use base::model::kind::{ChangePolicy, RepoKind};
 use base::model::name::Name;
-use base::model::repository::{ChangePolicy, RepoKind};
 use base::model::time::Timestamp;
 use content::serve::RepoError;
 use runtime::publish::edit::apply_unless_refused;

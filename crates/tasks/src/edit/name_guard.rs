@@ -2,7 +2,7 @@
 
 use super::{Actor, apply};
 use base::model::ids::SourceId;
-use base::model::language::Language;
+use base::model::kind::Language;
 use content::serve::guard_effects::{self, NameChange};
 use content::serve::{RepoError, Repositories, find};
 use formats::policy::NamePattern;

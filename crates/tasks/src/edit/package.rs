@@ -8,8 +8,7 @@ use futures_util::stream::BoxStream;
 
 use super::uploads::{Upload, Uploads};
 use super::{Actor, RemoveScope, UploadKind, curated, python, remove, upload};
-use base::model::language::Language;
-use base::model::source::SourceKind;
+use base::model::kind::{Language, SourceKind};
 use content::serve::{RepoError, Repositories, find};
 use runtime::state::State;
 

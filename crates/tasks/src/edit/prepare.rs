@@ -10,7 +10,7 @@ use super::upload_body::{UploadBody, UploadKind};
 use super::uploads::staged::PendingWrite;
 use super::uploads::{BinaryTarget, StagedUpload, Upload};
 use base::model::digest::{Md5, Sha256};
-use base::model::error_chain::error_chain;
+use base::model::errors::error_chain;
 use base::model::time::Timestamp;
 use content::serve::RepoError;
 use formats::r::archive::{self, ArchiveError, PackageArchive, ReadExtent};

@@ -14,7 +14,7 @@ use super::{Actor, Write, apply, publish};
 use api::promotion::PromotionPlan;
 use base::access::person::{is_same, may_be_same};
 use base::model::ids::{RepoId, SourceId};
-use base::model::repository::ChangePolicy;
+use base::model::kind::ChangePolicy;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
 use content::serve::{RepoError, Repositories, withheld};
@@ -22,12 +22,11 @@ use runtime::catalog::resolve::Selection;
 use runtime::catalog::{Catalog, CatalogHandle, Repository};
 use runtime::publish::edit::{apply_edit, end_of_past, publish_list};
 use runtime::state::State;
-use store::db::audit;
 use store::db::author::{self, Author};
 use store::db::promotion::{self, Decision, NewPromotion, Promotion, PromotionState, RecordedPlan};
 use store::db::repo::{NewRepoStep, Subscription};
 use store::db::tx::{Publish, TxKind};
-use store::db::{self, Conn, DbError};
+use store::db::{self, Conn, DbError, audit};
 
 #[derive(Clone, Debug)]
 pub struct PromotionRequest {

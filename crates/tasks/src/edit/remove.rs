@@ -5,7 +5,7 @@ use super::plan::plan_changes;
 use super::{Actor, RemoveScope, Write, apply};
 use base::model::change::LifeState;
 use base::model::ids::{Seq, TxId};
-use base::model::language::Language;
+use base::model::kind::Language;
 use content::serve::RepoError;
 use runtime::publish::edit::{EditPlan, publish_step};
 use runtime::state::State;

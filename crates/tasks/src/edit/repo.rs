@@ -3,7 +3,7 @@
 use super::promotion::{FixedState, fixed_state};
 use super::{Actor, NewRepo, OnExisting, RepoEdit, Write, exists_already, name_conflict, publish};
 use base::model::ids::{RepoId, Seq, SourceId, TxId};
-use base::model::repository::{ChangePolicy, RepoKind};
+use base::model::kind::{ChangePolicy, RepoKind};
 use base::model::time::Timestamp;
 use content::serve::{RepoError, find};
 use runtime::catalog::{RepoStep, Repository};

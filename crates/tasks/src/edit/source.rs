@@ -2,10 +2,8 @@
 
 use super::subscription::unsubscribe_advice;
 use super::{OnExisting, apply, exists_already, name_conflict};
-use base::model::language::Language;
+use base::model::kind::{ChangePolicy, Language, SourceKind, Supply};
 use base::model::name::Name;
-use base::model::repository::ChangePolicy;
-use base::model::source::{SourceKind, Supply};
 use content::serve::{RepoError, find};
 use runtime::publish::edit::apply_edit;
 use runtime::state::State;

@@ -2,10 +2,9 @@
 
 use super::{Actor, OnExisting, apply, publish};
 use base::model::ids::SourceId;
-use base::model::repository::{ChangePolicy, RepoKind};
-use base::model::source::SourceKind;
+use base::model::kind::{ChangePolicy, RepoKind, SourceKind};
 use content::serve::{RepoError, find};
-use formats::r::bioconductor::Version;
+use formats::r::bioconductor::BioconductorVersion;
 use runtime::catalog::{Catalog, Repository, Source};
 use runtime::publish::edit::publish_subscriptions;
 use runtime::state::State;
@@ -24,7 +23,7 @@ pub async fn subscribe(
     state: &State,
     repo: &str,
     source: &str,
-    version: Option<Version>,
+    version: Option<BioconductorVersion>,
     existing: OnExisting,
     actor: &Actor,
 ) -> Result<(), RepoError> {
@@ -66,7 +65,7 @@ pub async fn unsubscribe(
     state: &State,
     repo: &str,
     source: &str,
-    version: Option<Version>,
+    version: Option<BioconductorVersion>,
     actor: &Actor,
 ) -> Result<(), RepoError> {
     let catalog = state.catalog.get();
@@ -204,7 +203,7 @@ pub fn unsubscribe_advice(repo: &str, changes: ChangePolicy, source: &str) -> St
     }
 }
 
-pub(super) fn subscription_label(version: Option<Version>) -> String {
+pub(super) fn subscription_label(version: Option<BioconductorVersion>) -> String {
     version.map(|version| version.to_string()).unwrap_or_default()
 }
 
@@ -226,7 +225,7 @@ fn check_version(
     catalog: &Catalog,
     repo: &Repository,
     source: &Source,
-    version: Option<Version>,
+    version: Option<BioconductorVersion>,
 ) -> Result<(), RepoError> {
     let example = catalog
         .default_bioconductor_version()
@@ -261,7 +260,7 @@ fn check_version(
 }
 
 /// Checks that the version exists. Before the first sync, every version is accepted.
-fn check_version_exists(catalog: &Catalog, version: Option<Version>) -> Result<(), RepoError> {
+fn check_version_exists(catalog: &Catalog, version: Option<BioconductorVersion>) -> Result<(), RepoError> {
     let Some((version, config)) = version.zip(catalog.bioconductor.as_deref()) else { return Ok(()) };
     if config.get(version).is_some() {
         return Ok(());

@@ -14,10 +14,10 @@ use super::upload_body::{UploadBody, UploadKind};
 use super::uploads::staged::PendingWrite;
 use super::uploads::{DigestReservation, Upload, Uploads};
 use base::config::{Provider, Server};
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
 use base::model::time::Timestamp;
 use content::serve::{RepoError, error};
-use formats::r::archive::Limits;
+use formats::r::archive::ArchiveLimits;
 use formats::r::rewrite;
 use runtime::state::State;
 use store::db::{self, blob::Blob};
@@ -199,6 +199,6 @@ fn options(server: &Server) -> rewrite::Options {
     rewrite::Options {
         level: server.package_rewrite_compression_level,
         buffer: server.package_rewrite_buffer_size,
-        limits: Limits::default(),
+        limits: ArchiveLimits::default(),
     }
 }

@@ -9,10 +9,10 @@ use futures_util::stream::BoxStream;
 use sha2::Digest;
 
 use base::model::digest::Sha256;
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
 use content::serve::RepoError;
 use content::serve::error::run_blocking;
-use formats::python::upload::digest::{FileDigests, FileHasher};
+use formats::python::upload::form::{FileDigests, FileHasher};
 use runtime::state::State;
 use store::storage::{Spool, StorageError};
 

@@ -15,11 +15,11 @@ use super::task::{SourceLock, SyncTrigger, Task};
 use super::{SyncError, skew};
 use ::upstream::{Mirror, Upstream};
 use base::model::change::Counts;
-use base::model::count::count_of;
 use base::model::ids::{Seq, SourceId, TreeId, TxId};
+use base::model::text::count_of;
 use base::model::time::Timestamp;
 use formats::r::bioconductor::config::Config;
-use formats::r::bioconductor::{Component, Part, Version, VersionName, part_url};
+use formats::r::bioconductor::{BioconductorVersion, Component, Part, VersionName, part_url};
 use runtime::jobs::Reporter;
 use runtime::jobs::lease::Lease;
 use runtime::publish::edit::apply_edit;
@@ -95,7 +95,7 @@ async fn is_final(
     state: &State,
     config: &Config,
     address: &str,
-    version: Version,
+    version: BioconductorVersion,
 ) -> Result<bool, SyncError> {
     let Some(last_update) = config.last_update(version) else { return Ok(false) };
     let software = Part::single(version, Component::Software);
@@ -136,10 +136,10 @@ async fn fetch_config(state: &Arc<State>, mirror: &Mirror, report: &Reporter) ->
 /// Returns the versions to sync, newest first.
 fn versions_to_sync(
     config: &Config,
-    version: Option<Version>,
+    version: Option<BioconductorVersion>,
     address: &str,
-) -> Result<Vec<Version>, SyncError> {
-    let versions: Vec<Version> = config.newest_first().map(|row| row.version).collect();
+) -> Result<Vec<BioconductorVersion>, SyncError> {
+    let versions: Vec<BioconductorVersion> = config.newest_first().map(|row| row.version).collect();
     match version {
         None => Ok(versions),
         Some(version) if versions.contains(&version) => Ok(vec![version]),
@@ -159,7 +159,7 @@ struct VersionLists(Vec<(PackageList, ListCheck)>);
 struct VersionSync<'a> {
     context: &'a SyncContext<'a>,
     url: &'a str,
-    version: Version,
+    version: BioconductorVersion,
 }
 
 impl VersionSync<'_> {
@@ -314,7 +314,7 @@ fn mirror(upstream: &Upstream, url: &str, part: Part) -> Result<Mirror, SyncErro
     Ok(upstream.mirror_part(url, &part_url(url, part))?)
 }
 
-fn command(version: Version) -> String {
+fn command(version: BioconductorVersion) -> String {
     format!("rspm sync --type=bioconductor --version={version}")
 }
 
@@ -324,7 +324,7 @@ struct RunSummary {
     /// A message for each version that was published.
     published: Vec<String>,
     unchanged_count: usize,
-    absent_versions: Vec<Version>,
+    absent_versions: Vec<BioconductorVersion>,
     /// A message for each version that could not be synced.
     failures: Vec<String>,
 }
@@ -343,7 +343,7 @@ impl RunSummary {
     /// Records the result for a version; an error that concerns all versions ends the run.
     fn record(
         &mut self,
-        version: Version,
+        version: BioconductorVersion,
         result: Result<VersionOutcome, SyncError>,
     ) -> Result<(), SyncError> {
         match result {
@@ -369,7 +369,7 @@ impl RunSummary {
     }
 
     /// Returns a line for each changed version, and one for the others.
-    fn message(mut self, requested_version: Option<Version>) -> Result<String, SyncError> {
+    fn message(mut self, requested_version: Option<BioconductorVersion>) -> Result<String, SyncError> {
         let address = &self.address;
         if let (Some(version), false) = (requested_version, self.absent_versions.is_empty()) {
             self.failures.push(format!(

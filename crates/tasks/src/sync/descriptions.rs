@@ -12,7 +12,7 @@ use super::error::task_result;
 use base::model::ids::SourceId;
 use formats::r::dcf;
 use formats::r::rds::packages::{PackageTable, read_package_table};
-use formats::r::rds::{Limits, RdsError};
+use formats::r::rds::{RdsError, RdsLimits};
 use runtime::jobs::Reporter;
 use runtime::state::State;
 use store::db::detail::{self, ReleaseWithoutDetail};
@@ -101,7 +101,7 @@ fn parse_descriptions(
     bytes: &Bytes,
     releases: &[ReleaseWithoutDetail],
 ) -> Result<Vec<detail::ReleaseDescription>, RdsError> {
-    let table = read_package_table(&bytes[..], Limits::META)?;
+    let table = read_package_table(&bytes[..], RdsLimits::META)?;
     let releases: HashMap<(&str, &str), &ReleaseWithoutDetail> =
         releases.iter().map(|release| ((release.name.as_str(), release.version.as_str()), release)).collect();
     let description_of = |record: usize| {

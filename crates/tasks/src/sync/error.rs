@@ -19,9 +19,9 @@ pub enum SyncError {
     #[error(transparent)]
     Storage(#[from] StorageError),
     #[error("this version cannot sync sources of type {0}; it supports cran, bioconductor and pypi")]
-    NotSynced(base::model::source::SourceKind),
+    NotSynced(base::model::kind::SourceKind),
     #[error("back-fill is not supported for sources of type {0}; it is for cran")]
-    NotBackfillable(base::model::source::SourceKind),
+    NotBackfillable(base::model::kind::SourceKind),
     #[error("another server that uses this database is syncing {0}; its result will be visible here as well")]
     HeldByOtherServer(String),
     #[error(

@@ -11,7 +11,7 @@ use base::model::time::Timestamp;
 use formats::r::index;
 use formats::r::packages::IndexRecord;
 use formats::r::rds::archive_meta::{MetaRow, read_archive_meta, read_current_meta};
-use formats::r::rds::{Limits, RdsError};
+use formats::r::rds::{RdsError, RdsLimits};
 use upstream::origin::mirror_view::MirrorView;
 
 /// The treatment of a file that lost a fifth of its entries.
@@ -53,12 +53,12 @@ fn table(
 
 /// Parses `Meta/current.rds`.
 fn current(file: Option<IndexFile>, warnings: &mut Vec<String>) -> Option<Rows> {
-    table(file, |bytes| read_current_meta(bytes, Limits::META), warnings)
+    table(file, |bytes| read_current_meta(bytes, RdsLimits::META), warnings)
 }
 
 /// Parses `Meta/archive.rds`.
 fn archive(file: Option<IndexFile>, warnings: &mut Vec<String>) -> Option<Rows> {
-    table(file, |bytes| read_archive_meta(bytes, Limits::META), warnings)
+    table(file, |bytes| read_archive_meta(bytes, RdsLimits::META), warnings)
 }
 
 /// A declaration that lost a fifth or more of its packages or archived files; contains the message.

@@ -33,8 +33,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use base::model::ids::{SourceId, TreeId};
+use base::model::kind::SourceKind;
 use base::model::point::PointTree;
-use base::model::source::SourceKind;
 use base::model::time::Timestamp;
 use content::pypi::PageReads;
 use failures::{MeasuredSync, log_failure, log_success};

@@ -5,7 +5,7 @@ use tokio::sync::Notify;
 
 use base::config::Config;
 use base::model::ids::SourceId;
-use base::model::source::SourceKind;
+use base::model::kind::SourceKind;
 
 /// A task that runs on a schedule, or when an administrator starts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::scrub::{self, ScrubOptions};
 use super::sweep::SweepOptions;
 use super::{Upkeep, sweep};
-use base::model::repository::RepoKind;
+use base::model::kind::RepoKind;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
 use content::serve::document::DocumentRequest;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::{Upkeep, missing, unmarked};
-use base::model::identity::Identity;
-use base::model::storage_class::StorageClass;
+use base::model::ids::Identity;
+use base::model::kind::StorageClass;
 use content::serve::RepoError;
 use runtime::state::State;
 use store::db;

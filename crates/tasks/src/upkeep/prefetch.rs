@@ -7,12 +7,12 @@ use futures_util::{StreamExt, stream};
 use sha2::Digest;
 
 use super::{JobNumber, Upkeep};
-use base::model::count::count_of;
+use base::model::text::count_of;
 use content::serve::located::LocatedFile;
 use content::serve::python::prefetch::{self, ChosenFiles, Scope};
 use content::serve::{self, RepoError};
-use formats::python::curated::rule::Rule;
-use formats::python::curated::{self, Definition, ReadOptions};
+use formats::python::curated::rule::ProjectRule;
+use formats::python::curated::{self, PythonDefinition, ReadOptions};
 use formats::python::environment::Environment;
 use formats::python::name::NormalName;
 use formats::python::selection;
@@ -163,7 +163,7 @@ async fn read(
     files: Vec<DefinitionFile>,
     strict: bool,
     targets: Vec<Environment>,
-) -> Result<Definition, RepoError> {
+) -> Result<PythonDefinition, RepoError> {
     serve::error::run_blocking(move || {
         let definition = curated::read_for(&curation::named(&files), ReadOptions { strict }, &targets);
         definition.map_err(|error| RepoError::Invalid(error.to_string()))
@@ -174,7 +174,7 @@ async fn read(
 async fn run(
     upkeep: &Arc<Upkeep>,
     options: Arc<Options>,
-    definition: Definition,
+    definition: PythonDefinition,
     reporter: &Reporter,
 ) -> PrefetchResult {
     let mut result = PrefetchResult {
@@ -222,7 +222,7 @@ async fn prefetch_project(
     upkeep: &Upkeep,
     options: &Options,
     name: &NormalName,
-    rule: &Rule,
+    rule: &ProjectRule,
 ) -> ProjectResult {
     let mut result = ProjectResult::default();
     let chosen = prefetch::choose(&upkeep.repositories, &options.scope, name, rule, &options.environments);

@@ -1,6 +1,6 @@
 //! References from rows of the database to stored objects.
 
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
 use content::serve::RepoError;
 use runtime::state::State;
 use store::db;

@@ -3,7 +3,7 @@
 
 use super::references::{is_referenced, object_key};
 use base::model::digest::Sha256;
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
 use base::model::time::Timestamp;
 use content::serve::RepoError;
 use runtime::state::State;

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::model::count::count_of;
 use base::model::ids::{RepoId, Seq};
-use base::model::repository::ChangePolicy;
+use base::model::kind::ChangePolicy;
+use base::model::text::count_of;
 use content::serve::withheld::{self, WithheldChange};
 use content::serve::{RepoError, policies};
 use runtime::catalog::Repository;

@@ -8,9 +8,9 @@ use sha2::Digest;
 
 use super::summary::UsageError;
 use super::{Inner, Usage, day_number, summary};
-use base::model::count::count_of;
 use base::model::digest::Sha256;
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
+use base::model::text::count_of;
 use base::model::time::Timestamp;
 use runtime::jobs::schedule::{Schedule, ScheduleStatus, sleep_until};
 use store::db::download::{self, Aggregate};

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::day_number;
 use base::model::ids::SourceId;
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::time::Timestamp;
 use store::db::download::Count;
 

@@ -8,7 +8,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::feed_file::FeedFileFormat;
 use super::{FeedRefresh, MAX_FETCHED_SIZE, fetch_file, refusal};
-use crate::error::UpstreamError;
+use crate::UpstreamError;
 use crate::transport::Transport;
 use crate::transport::file::{FileRequest, FileResponse, Validators};
 use base::model::time::Timestamp;

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use super::UNPACK_LIMITS;
 use crate::transport::decompress;
 use formats::advisory::{Batch, Format};
-use formats::r::archive::{ArchiveError, Limits};
+use formats::r::archive::{ArchiveError, ArchiveLimits};
 use formats::r::zip::{Zip, ZipFormat};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,8 +71,11 @@ pub(super) fn add_if_advisory(batch: &mut Batch, path: &str, bytes: &[u8]) {
 
 fn zip(batch: &mut Batch, bytes: &[u8]) -> Result<(), ArchiveError> {
     let mut file = Cursor::new(bytes);
-    let limits =
-        Limits { inflated: UNPACK_LIMITS.total_size, members: UNPACK_LIMITS.file_count, ..Limits::default() };
+    let limits = ArchiveLimits {
+        inflated: UNPACK_LIMITS.total_size,
+        members: UNPACK_LIMITS.file_count,
+        ..ArchiveLimits::default()
+    };
     let zip = Zip::open(&mut file, ZipFormat::Streamed, limits)?;
     for member in zip.members.iter().filter(|member| Format::from_path(&member.name).is_some()) {
         if member.size > UNPACK_LIMITS.file_size {

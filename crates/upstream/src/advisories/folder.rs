@@ -6,10 +6,9 @@ use sha2::Digest;
 
 use super::feed_file::{self, FeedFileFormat};
 use super::{FeedRefresh, MAX_FETCHED_SIZE, UNPACK_LIMITS, refusal};
-use crate::error::UpstreamError;
-use crate::transport::Transport;
-use crate::transport::decompress;
+use crate::UpstreamError;
 use crate::transport::file::{FileRequest, FileResponse, Validators};
+use crate::transport::{Transport, decompress};
 use formats::advisory::{Batch, Ecosystem, Format};
 
 const MAX_DEPTH: usize = 8;

@@ -2,16 +2,14 @@
 //! a folder.
 
 mod bucket;
-mod bundle;
 mod feed_file;
 mod folder;
 
-use super::Upstream;
-use super::error::UpstreamError;
-use super::origin::bundle::Bundle;
+use super::origin::bundle::{Bundle, SharedCheck};
 use super::transport::Transport;
 use super::transport::decompress::{self, UnpackLimits};
 use super::transport::file::{FileRequest, FileResponse, Validators};
+use super::{Upstream, UpstreamError};
 use base::config::without_userinfo;
 use feed_file::FeedFileFormat;
 use formats::advisory::{Batch, Ecosystem};
@@ -29,11 +27,11 @@ const UNPACK_LIMITS: UnpackLimits =
 pub struct Feed {
     /// The URL, which may contain user and password.
     url: String,
-    form: Form,
+    form: FeedForm,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Form {
+enum FeedForm {
     File(FeedFileFormat),
     /// The folder of an ecosystem in the OSV database.
     Bucket(Ecosystem),
@@ -55,21 +53,20 @@ pub enum FeedRefresh {
 }
 
 impl Feed {
-    /// Returns the feeds of a URL: a file (`….tar.gz`, `….zip`, `….ndjson`, `….ndjson.zst`), a folder
-    /// (`file:///`), the folder `vulns` of a bundle, or the root of the OSV database, which has a folder per
-    /// ecosystem; only those of `ecosystems` become feeds.
+    /// Returns the feeds of a URL: a file (`….tar.gz`, `….zip`, `….ndjson`, `….ndjson.zst`), a folder (`file:///`),
+    /// `vulns` of a bundle, or the root of the OSV database, whose folders of `ecosystems` become feeds.
     pub fn of(url: &str, ecosystems: &[Ecosystem]) -> Vec<Feed> {
         let url = url.trim_end_matches('/');
         let file = url.rsplit('/').next().unwrap_or_default();
         let form = match FeedFileFormat::of(file) {
-            Some(format) => Form::File(format),
+            Some(format) => FeedForm::File(format),
             None if file == SharedFolder::Advisories.folder() && !url.starts_with("file:") => {
-                Form::Bundle(ecosystems.to_vec())
+                FeedForm::Bundle(ecosystems.to_vec())
             }
-            None if url.starts_with("file:") => Form::Folder(ecosystems.to_vec()),
+            None if url.starts_with("file:") => FeedForm::Folder(ecosystems.to_vec()),
             None => {
                 let bucket =
-                    |ecosystem: &Ecosystem| Feed { url: url.to_owned(), form: Form::Bucket(*ecosystem) };
+                    |ecosystem: &Ecosystem| Feed { url: url.to_owned(), form: FeedForm::Bucket(*ecosystem) };
                 return ecosystems.iter().map(bucket).collect();
             }
         };
@@ -86,8 +83,8 @@ impl Feed {
     pub fn name(&self) -> String {
         let url = without_userinfo(&self.url);
         match &self.form {
-            Form::Bucket(ecosystem) => format!("{url}/{}", ecosystem.as_str()),
-            Form::File(_) | Form::Bundle(_) | Form::Folder(_) => url,
+            FeedForm::Bucket(ecosystem) => format!("{url}/{}", ecosystem.as_str()),
+            FeedForm::File(_) | FeedForm::Bundle(_) | FeedForm::Folder(_) => url,
         }
     }
 }
@@ -95,9 +92,6 @@ impl Feed {
 impl Upstream {
     /// Refreshes a feed. `stored_batch` returns the last stored contents of the feed, if any. It is awaited
     /// only if the feed is a changed folder of the OSV database, from which only the changes are fetched.
-    ///
-    /// # Errors
-    /// The feed cannot be fetched, or is invalid.
     pub async fn advisories(
         &self,
         feed: &Feed,
@@ -105,20 +99,20 @@ impl Upstream {
         stored_batch: impl Future<Output = Option<Batch>> + Send,
     ) -> Result<FeedRefresh, UpstreamError> {
         match &feed.form {
-            Form::File(format) => {
+            FeedForm::File(format) => {
                 let (folder, file) = feed.url.rsplit_once('/').unwrap_or((&feed.url, ""));
                 fetch_file(&self.transport(folder)?, file, *format, known_validators).await
             }
-            Form::Bucket(ecosystem) => {
+            FeedForm::Bucket(ecosystem) => {
                 bucket::refresh(&self.transport(&feed.url)?, *ecosystem, known_validators, stored_batch).await
             }
-            Form::Bundle(ecosystems) => {
-                bundle::refresh(&self.bundle_of(&feed.url)?, ecosystems, known_validators).await
+            FeedForm::Bundle(ecosystems) => {
+                refresh_bundle(&self.bundle_of(&feed.url)?, ecosystems, known_validators).await
             }
-            Form::Folder(ecosystems) if feed.is_bundle(&self.transport(&feed.url)?) => {
-                bundle::refresh(&self.bundle_of(&feed.url)?, ecosystems, known_validators).await
+            FeedForm::Folder(ecosystems) if feed.is_bundle(&self.transport(&feed.url)?) => {
+                refresh_bundle(&self.bundle_of(&feed.url)?, ecosystems, known_validators).await
             }
-            Form::Folder(ecosystems) => {
+            FeedForm::Folder(ecosystems) => {
                 folder::refresh(&self.transport(&feed.url)?, ecosystems, known_validators).await
             }
         }
@@ -134,9 +128,6 @@ impl Upstream {
 }
 
 /// Parses a fetched file of advisories; the extension of `file` determines the format.
-///
-/// # Errors
-/// The format is unknown, or the file damaged.
 pub fn parse_file(file: &str, bytes: &[u8]) -> Result<Batch, String> {
     feed_file::unpack(FeedFileFormat::of(file).ok_or("not a file of advisories")?, file, bytes)
 }
@@ -168,6 +159,38 @@ fn refusal(transport: &Transport, path: &str, reason: String) -> UpstreamError {
         url: if path.is_empty() { address } else { format!("{address}/{path}") },
         reason,
     }
+}
+
+/// Reads the advisories of a bundle, a file of JSON lines per ecosystem, which the head of the folder `vulns` lists, unless
+/// they are unchanged.
+async fn refresh_bundle(
+    bundle: &Bundle,
+    ecosystems: &[Ecosystem],
+    known_validators: Option<Validators>,
+) -> Result<FeedRefresh, UpstreamError> {
+    let shared_folder = SharedFolder::Advisories;
+    let refusal = |reason: String| refusal(bundle.transport(), shared_folder.folder(), reason);
+    let names: Vec<String> = ecosystems.iter().map(|ecosystem| ecosystem.file_name()).collect();
+    let shared_check =
+        bundle.check_shared(shared_folder, names.iter().map(String::as_str), known_validators.as_ref()).await;
+    let (files, validators) = match shared_check.map_err(|error| refusal(error.to_string()))? {
+        SharedCheck::Absent => return Ok(FeedRefresh::Absent),
+        SharedCheck::Unchanged => return Ok(FeedRefresh::Unchanged),
+        SharedCheck::Changed(files, validators) => (files, validators),
+    };
+    let mut batch = Batch::default();
+    for file in files {
+        let lines =
+            bundle.shared_file(shared_folder, &file).await.map_err(|error| refusal(error.to_string()))?;
+        let file_batch = decompress::run_blocking(move || {
+            let mut batch = Batch::default();
+            batch.add_lines(&file.path, &lines);
+            Ok(batch)
+        });
+        batch.merge(file_batch.await.map_err(refusal)?);
+    }
+    let batch = batch.validate().map_err(|error| refusal(error.to_string()))?;
+    Ok(FeedRefresh::Read(Box::new(batch), validators))
 }
 
 #[cfg(test)]

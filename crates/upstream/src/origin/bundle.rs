@@ -9,7 +9,7 @@
 
 use bytes::Bytes;
 
-use crate::error::UpstreamError;
+use crate::UpstreamError;
 use crate::transport::Transport;
 use crate::transport::file::{FileRequest, FileResponse, Validators};
 use base::model::time::Day;
@@ -129,10 +129,6 @@ impl Bundle {
         self.transport.address()
     }
 
-    /// Returns whether the bundle has the product.
-    ///
-    /// # Errors
-    /// The bundle cannot be read.
     pub async fn has(&self, product: &Product) -> Result<bool, BundleError> {
         let Some((file, _)) = product.marker() else {
             return Ok(self.get(&product.head_path(), MAX_HEAD_SIZE).await?.is_some());
@@ -143,9 +139,6 @@ impl Bundle {
     }
 
     /// Returns the head of a product, joined with its bases; a missing base is an error.
-    ///
-    /// # Errors
-    /// The head is missing, damaged, or of another version.
     pub async fn head(&self, product: &Product) -> Result<VerifiedHead, BundleError> {
         self.require_bases(product, self.head_or_incremental(product).await?)
     }
@@ -168,9 +161,6 @@ impl Bundle {
     }
 
     /// As [`Bundle::head`], but accepts an incremental bundle without its base.
-    ///
-    /// # Errors
-    /// As [`Bundle::head`].
     pub async fn head_or_incremental(&self, product: &Product) -> Result<VerifiedHead, BundleError> {
         match self.check_head(product, None).await? {
             HeadCheck::Read { verified_head, .. } => Ok(*verified_head),
@@ -180,9 +170,6 @@ impl Bundle {
     }
 
     /// As [`Bundle::head_or_incremental`], unless the file is unchanged since the given validators.
-    ///
-    /// # Errors
-    /// As [`Bundle::head`].
     pub(super) async fn check_head(
         &self,
         product: &Product,
@@ -257,9 +244,6 @@ impl Bundle {
     }
 
     /// Returns the records of a segment, in order.
-    ///
-    /// # Errors
-    /// The segment is missing or damaged.
     pub async fn segment(&self, product: &Product, segment: &SegmentRef) -> Result<Vec<Record>, BundleError> {
         let (product, serial) = (product.clone(), segment.serial);
         let path = product.path(&segment.file.path);
@@ -286,9 +270,6 @@ impl Bundle {
     }
 
     /// Returns the READMEs of a segment.
-    ///
-    /// # Errors
-    /// As [`Bundle::segment`].
     pub async fn readmes(
         &self,
         product: &Product,
@@ -302,9 +283,6 @@ impl Bundle {
     }
 
     /// Returns the head of shared data; `None` if the bundle does not have it.
-    ///
-    /// # Errors
-    /// The head is damaged.
     pub async fn shared_head(&self, shared_folder: SharedFolder) -> Result<Option<SharedHead>, BundleError> {
         let file = format!("{}/{}", shared_folder.folder(), layout::HEAD);
         match self.get(&file, MAX_HEAD_SIZE).await? {
@@ -314,9 +292,6 @@ impl Bundle {
     }
 
     /// Returns the files of shared data with these names, unless they are unchanged; missing ones are skipped.
-    ///
-    /// # Errors
-    /// The head is damaged.
     pub async fn check_shared<'a>(
         &self,
         shared_folder: SharedFolder,
@@ -334,9 +309,6 @@ impl Bundle {
     }
 
     /// Returns an unpacked file of shared data.
-    ///
-    /// # Errors
-    /// As [`Bundle::segment`].
     pub async fn shared_file(
         &self,
         shared_folder: SharedFolder,
@@ -351,9 +323,6 @@ impl Bundle {
     }
 
     /// Returns the Bioconductor versions; `None` if the bundle was made without them.
-    ///
-    /// # Errors
-    /// The file is damaged.
     pub async fn bioconductor(&self) -> Result<Option<BioconductorConfig>, BundleError> {
         match self.get(layout::BIOCONDUCTOR_CONFIG, MAX_HEAD_SIZE).await? {
             None => Ok(None),

@@ -11,10 +11,9 @@ use parking_lot::Mutex;
 use super::bundle::{Bundle, BundleError, VerifiedHead};
 use super::bundle_cache::{BundleCache, Contents};
 use super::mirror_view::{Database, MetaFile, MirrorView, ProductBuilder};
-use crate::error::UpstreamError;
-use crate::transport::Transport;
-use crate::transport::decompress;
+use crate::UpstreamError;
 use crate::transport::file::{FileRequest, FileResponse, Validators};
+use crate::transport::{Transport, decompress};
 use base::model::digest::Sha256;
 use formats::bundle::record::EXTENSIONS;
 use formats::bundle::{Head, Product};
@@ -83,7 +82,6 @@ impl BundleMirror {
         format!("{}/{}", self.transport().address(), self.prefix).trim_end_matches('/').to_owned()
     }
 
-    /// Returns the transport of the files of the bundle.
     pub(super) fn transport(&self) -> &Transport {
         self.bundle.transport()
     }

@@ -9,10 +9,10 @@ use http::HeaderMap;
 use super::bundle::{Bundle, BundleError};
 use super::bundle_cache::BundleCache;
 use super::bundle_mirror::{self, BundleMirror};
-use super::mirror_dir;
 use super::mirror_view::MirrorView;
-use super::probe::Layout;
-use crate::error::UpstreamError;
+use super::probe;
+use super::probe::{MirrorLayout, check_directory};
+use crate::UpstreamError;
 use crate::transport::Transport;
 use crate::transport::address::Address;
 use crate::transport::client::HttpClient;
@@ -28,15 +28,14 @@ use formats::r::version::RMinor;
 /// A CRAN-like mirror; cloning is cheap.
 #[derive(Clone)]
 pub struct Mirror {
-    /// Access to the files at its address.
     transport: Transport,
-    layout: Arc<Layout>,
+    layout: Arc<MirrorLayout>,
 }
 
 impl Mirror {
     /// Creates the mirror at an address; HTTP is not accessed yet.
     pub(crate) fn at(address: Address, client: &Arc<HttpClient>, cache: &Arc<BundleCache>) -> Mirror {
-        let layout = Arc::new(Layout::of(&address, client, cache));
+        let layout = Arc::new(MirrorLayout::of(&address, client, cache));
         Mirror { transport: Transport::of_mirror(address, client), layout }
     }
 
@@ -76,24 +75,20 @@ impl Mirror {
 
     fn bundle(&self) -> Option<&BundleMirror> {
         match &*self.layout {
-            Layout::Mirror => None,
-            Layout::Bundle(bundle) => Some(bundle),
-            Layout::Http(probe) => probe.bundle(),
+            MirrorLayout::Mirror => None,
+            MirrorLayout::Bundle(bundle) => Some(bundle),
+            MirrorLayout::Http(probe) => probe.bundle(),
         }
     }
 
-    /// Returns the bundle in a directory.
     fn dir_bundle(&self) -> Option<&BundleMirror> {
         match &*self.layout {
-            Layout::Bundle(bundle) => Some(bundle),
-            Layout::Mirror | Layout::Http(_) => None,
+            MirrorLayout::Bundle(bundle) => Some(bundle),
+            MirrorLayout::Mirror | MirrorLayout::Http(_) => None,
         }
     }
 
     /// Returns the contents of a bundle below `src/contrib` of this mirror; `None` if it is not a bundle.
-    ///
-    /// # Errors
-    /// The bundle is missing, incomplete, or of another version.
     pub async fn view(&self) -> Result<Option<Arc<MirrorView>>, UpstreamError> {
         match self.bundle() {
             None => Ok(None),
@@ -110,12 +105,8 @@ impl Mirror {
         }
     }
 
-    /// Returns the README of a package file of a bundle in a directory, by the digest of the file; `None` if
-    /// the file has none, or the mirror is not such a bundle. The first call for a product reads its records,
-    /// which takes a second of CPU time for all of CRAN.
-    ///
-    /// # Errors
-    /// The bundle is incomplete.
+    /// Returns the README of a package file of a bundle in a directory, by its digest, if it has one. The first call
+    /// for a product reads its records: a second of CPU time for all of CRAN.
     pub async fn readme(&self, product: &Product, file: Sha256) -> Result<Option<String>, BundleError> {
         match self.dir_bundle() {
             None => Ok(None),
@@ -127,8 +118,8 @@ impl Mirror {
     /// mirror is not a bundle. An HTTP address may be one, so it has a path even before it was probed.
     pub fn object_path(&self, product: &Product, sha256: Sha256, name: &str) -> Option<String> {
         match &*self.layout {
-            Layout::Mirror => None,
-            Layout::Bundle(_) | Layout::Http(_) => {
+            MirrorLayout::Mirror => None,
+            MirrorLayout::Bundle(_) | MirrorLayout::Http(_) => {
                 Some(product.object_path(sha256, bundle_mirror::extension(name)?))
             }
         }
@@ -146,15 +137,14 @@ impl Mirror {
     /// always passes: only a request for its first file shows whether it is usable.
     pub async fn check(&self) -> Result<(), UpstreamError> {
         match &*self.layout {
-            Layout::Mirror => mirror_dir::check(&self.transport).await,
+            MirrorLayout::Mirror => check_directory(&self.transport).await,
             // Each product of a bundle has a head, which is checked when it is read.
-            Layout::Bundle(_) | Layout::Http(_) => Ok(()),
+            MirrorLayout::Bundle(_) | MirrorLayout::Http(_) => Ok(()),
         }
     }
 
-    /// Returns the same mirror for requests with the `User-Agent` and the query of R with this minor version,
-    /// on Linux with this architecture. A server chooses the binaries below `__linux__` by this header and
-    /// this query.
+    /// Returns the same mirror for requests with the `User-Agent` and the query of R with this minor version on Linux,
+    /// by which a server chooses the binaries below `__linux__`.
     ///
     /// # Errors
     /// A directory cannot choose by client.
@@ -168,7 +158,7 @@ impl Mirror {
             query: format!("r_version={r}&arch={arch}"),
         };
         match self.transport.with_identity(identity) {
-            Some(transport) => Ok(Mirror { transport, layout: Arc::new(Layout::Mirror) }),
+            Some(transport) => Ok(Mirror { transport, layout: Arc::new(MirrorLayout::Mirror) }),
             None => {
                 let reason = "is a directory, and cannot choose between binaries and sources".to_owned();
                 Err(UpstreamError::Refused { url: self.address(), reason })
@@ -177,22 +167,16 @@ impl Mirror {
     }
 
     /// Sends a HEAD request and returns the headers; none for a directory. No retry.
-    ///
-    /// # Errors
-    /// As [`Mirror::open`].
     pub async fn request_headers(&self, path: &str) -> Result<HeaderMap, UpstreamError> {
         self.transport.request_headers(path).await
     }
 
     /// Reads a small file whole, with retries and back-off.
-    ///
-    /// # Errors
-    /// As [`Mirror::open`], or the file is too large.
     pub async fn fetch(&self, request: FileRequest<'_>) -> Result<FileResponse, UpstreamError> {
         match &*self.layout {
-            Layout::Mirror => self.transport.fetch(request).await,
-            Layout::Bundle(bundle) => bundle.fetch(&request).await,
-            Layout::Http(probe) => probe.fetch(&self.transport, request).await,
+            MirrorLayout::Mirror => self.transport.fetch(request).await,
+            MirrorLayout::Bundle(bundle) => bundle.fetch(&request).await,
+            MirrorLayout::Http(probe) => probe.fetch(&self.transport, request).await,
         }
     }
 
@@ -206,9 +190,6 @@ impl Mirror {
 
     /// Reads at most `length` bytes of a package file from `offset` (`Range` over HTTP). If a server sends
     /// the whole file instead, reading ends after that part. No retry.
-    ///
-    /// # Errors
-    /// As [`Mirror::open`].
     pub async fn read_part(&self, path: &str, offset: u64, length: u64) -> Result<FilePart, UpstreamError> {
         let (transport, path) = self.locate(path).await?;
         transport.read_part(&path, offset, length).await
@@ -217,9 +198,6 @@ impl Mirror {
     /// Opens a package file. `resume` is the length and the validators of a part that was read before: the stream
     /// begins after this part if the file is unchanged (`Range` with `If-Range` over HTTP), otherwise at 0.
     /// No retry: the caller decides about further attempts.
-    ///
-    /// # Errors
-    /// The mirror does not have the file, refuses the request or does not answer; the path is invalid.
     pub async fn open(
         &self,
         path: &str,
@@ -229,8 +207,7 @@ impl Mirror {
         transport.open(&path, resume).await
     }
 
-    /// Downloads a file; `expected_size` is its size if it is known: a file of a different size is refused.
-    /// Returns the number of bytes.
+    /// Downloads a file, and returns its size. One that differs from `expected_size`, if known, is refused.
     ///
     /// # Errors
     /// The mirror does not have the file, the file has a different size, or all retries failed: see

@@ -265,9 +265,8 @@ impl FolderBuilder {
     }
 }
 
-/// Returns the folder of the mirror that contains a folder of a product, and the path below it: subfolders of
-/// CRAN such as `4.6.0/Recommended` are in CRAN's index, Bioconductor's repositories are separate. `None` if
-/// it belongs to no folder.
+/// Returns the folder of the mirror with a folder of a product, and the path below it: subfolders of CRAN such as
+/// `4.6.0/Recommended` are in its index, Bioconductor's repositories are separate. `None` for others.
 fn mirror_folder<'a>(product: &Product, folder: &'a str) -> Option<(&'a str, &'a str)> {
     match product {
         Product::Cran => Some(("", folder)),
@@ -319,8 +318,8 @@ impl Database {
 mod tests {
     use super::*;
     use formats::bundle::ReleaseRecord;
-    use formats::bundle::record::{Object as RecordObject, PackageEvent};
-    use formats::r::rds::Limits;
+    use formats::bundle::record::{PackageEvent, RecordObject};
+    use formats::r::rds::RdsLimits;
     use formats::r::rds::archive_meta::{read_archive_meta, read_current_meta};
 
     fn release(folder: Option<&str>, name: &str, version: &str, byte: u8) -> Record {
@@ -377,10 +376,10 @@ mod tests {
         let rows = |rows: Vec<MetaRow<String>>| -> Vec<String> {
             rows.iter().map(|row| format!("{} {} {}", row.package, row.file, row.mtime.seconds())).collect()
         };
-        let current = rows(read_current_meta(&current[..], Limits::META).expect("a table"));
+        let current = rows(read_current_meta(&current[..], RdsLimits::META).expect("a table"));
         assert_eq!(current, ["a1 a1_0.2.tar.gz 5", "b2 b2_1.1.tar.gz 3"]);
         let archive = view.meta_file(MetaFile::Archive).expect("memory");
-        let archive = rows(read_archive_meta(&archive[..], Limits::META).expect("a table"));
+        let archive = rows(read_archive_meta(&archive[..], RdsLimits::META).expect("a table"));
         let archived = ["a1 a1_0.1.tar.gz 2", "a1 a1_0.1.tar.gz 4", "b2 b2_1.0.tar.gz 1", "c3 c3_9.tar.gz 7"];
         assert_eq!(archive, archived);
         let events = view.meta_file(MetaFile::Events).expect("memory");

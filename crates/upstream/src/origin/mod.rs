@@ -6,7 +6,6 @@ pub mod bundle;
 pub(super) mod bundle_cache;
 pub(super) mod bundle_mirror;
 pub mod mirror;
-mod mirror_dir;
 pub mod mirror_view;
 mod probe;
 pub mod python_bundle;

@@ -37,7 +37,7 @@ struct CachedState {
 
 /// What an address of an index has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Layout {
+pub(super) enum IndexLayout {
     Bundle,
     /// Pages in this folder; empty for the address itself.
     Pages(&'static str),
@@ -46,32 +46,32 @@ pub(super) enum Layout {
 /// The known layouts of the indexes over HTTP, by address, and the contents of the bundle that was read last.
 #[derive(Default)]
 pub(super) struct PythonCache {
-    layouts: Mutex<HashMap<String, Layout>>,
+    layouts: Mutex<HashMap<String, IndexLayout>>,
     /// Locked while a bundle is read; other readers wait, and then use the result.
     state: tokio::sync::Mutex<Option<CachedState>>,
 }
 
 impl PythonCache {
     /// Returns the layout of an address over HTTP, if it is known.
-    pub(super) fn layout(&self, address: &str) -> Option<Layout> {
+    pub(super) fn layout(&self, address: &str) -> Option<IndexLayout> {
         self.layouts.lock().get(address).copied()
     }
 
     /// Records the layout of an address; `None` to determine it again.
-    pub(super) fn record(&self, address: &str, layout: Option<Layout>) {
+    pub(super) fn record(&self, address: &str, layout: Option<IndexLayout>) {
         let mut layouts = self.layouts.lock();
         let known = match layout {
             Some(layout) => layouts.insert(address.to_owned(), layout),
             None => layouts.remove(address),
         };
         match layout.filter(|_| known != layout) {
-            Some(Layout::Bundle) => {
+            Some(IndexLayout::Bundle) => {
                 tracing::info!(target: "upstream", "{address} is a bundle with Python packages");
             }
-            Some(Layout::Pages(folder)) if folder != FOLDERS[0] => {
+            Some(IndexLayout::Pages(folder)) if folder != FOLDERS[0] => {
                 tracing::info!(target: "upstream", "{address} has pages below '{folder}/', not below 'simple/'");
             }
-            Some(Layout::Pages(_)) | None => {}
+            Some(IndexLayout::Pages(_)) | None => {}
         }
     }
 
@@ -105,9 +105,6 @@ impl PythonCache {
 }
 
 /// Returns the records of a segment, in order.
-///
-/// # Errors
-/// The segment is missing or damaged.
 pub async fn records(bundle: &Bundle, segment: &SegmentRef) -> Result<Vec<PythonRecord>, BundleError> {
     let (path, serial) = (Product::Pypi.path(&segment.file.path), segment.serial);
     let read = bundle.read_compressed(&path, &segment.file, move |text| {
@@ -122,9 +119,6 @@ pub async fn records(bundle: &Bundle, segment: &SegmentRef) -> Result<Vec<Python
 }
 
 /// Returns the state after all segments of a head.
-///
-/// # Errors
-/// A segment is missing or damaged, or a record is not consistent with the ones before it.
 pub async fn state(bundle: &Bundle, head: &VerifiedHead) -> Result<PythonState, BundleError> {
     let mut state = PythonState::default();
     for segment in head.since(0) {

@@ -11,8 +11,8 @@ use url::Url;
 use super::bundle::Bundle;
 use super::bundle_cache::BundleCache;
 use super::bundle_mirror::upstream_error;
-use super::python_bundle::{self, FOLDERS, Layout};
-use crate::error::UpstreamError;
+use super::python_bundle::{self, FOLDERS, IndexLayout};
+use crate::UpstreamError;
 use crate::transport::Transport;
 use crate::transport::file::{FileRequest, FileResponse, Validators};
 use crate::transport::page::{Page, PageAge, PageRequest, PageResponse};
@@ -57,27 +57,23 @@ impl PythonIndex {
     /// Returns the address of the page of a project for messages; without a project, that of the list of projects.
     pub fn page_address(&self, project: Option<&str>) -> String {
         let folder = match self.layout() {
-            Some(Layout::Pages(folder)) => folder,
-            Some(Layout::Bundle) | None => FOLDERS[0],
+            Some(IndexLayout::Pages(folder)) => folder,
+            Some(IndexLayout::Bundle) | None => FOLDERS[0],
         };
         let parts = [Some(self.address()), Some(folder.to_owned()), project.map(str::to_owned)];
         parts.into_iter().flatten().filter(|part| !part.is_empty()).map(|part| part + "/").collect()
     }
 
-    /// Requests the list of projects; `accept` are the media types that the client can read. The request is conditional if
-    /// there are the validators of the last response with the list at the same address, see
-    /// [`page_address`](Self::page_address).
-    ///
-    /// # Errors
-    /// The index has none, or does not answer after all retries.
+    /// Requests the list of projects; `accept` are the media types that the client can read. It is conditional with the
+    /// validators of the last response at the same address: see [`page_address`](Self::page_address).
     pub async fn root(
         &self,
         accept: &'static str,
         validators: Option<&Validators>,
     ) -> Result<PageResponse, UpstreamError> {
         let folder = match self.layout() {
-            Some(Layout::Bundle) => return self.root_of_bundle(validators).await,
-            Some(Layout::Pages(folder)) => folder,
+            Some(IndexLayout::Bundle) => return self.root_of_bundle(validators).await,
+            Some(IndexLayout::Pages(folder)) => folder,
             None => FOLDERS[0],
         };
         match self.list(folder, accept, validators).await {
@@ -104,7 +100,7 @@ impl PythonIndex {
                         }
                     }
                 }
-                self.cache.python.record(&self.address(), Some(Layout::Pages(folder)));
+                self.cache.python.record(&self.address(), Some(IndexLayout::Pages(folder)));
                 Ok(response)
             }
         }
@@ -113,15 +109,15 @@ impl PythonIndex {
     /// Requests the list of projects from its place; `None` if this is `folder`, where it was requested.
     async fn root_elsewhere(
         &self,
-        layout: Layout,
+        layout: IndexLayout,
         folder: &'static str,
         accept: &'static str,
         validators: Option<&Validators>,
     ) -> Result<Option<PageResponse>, UpstreamError> {
         match layout {
-            Layout::Bundle => self.root_of_bundle(validators).await.map(Some),
-            Layout::Pages(other) if other != folder => self.list(other, accept, None).await.map(Some),
-            Layout::Pages(_) => Ok(None),
+            IndexLayout::Bundle => self.root_of_bundle(validators).await.map(Some),
+            IndexLayout::Pages(other) if other != folder => self.list(other, accept, None).await.map(Some),
+            IndexLayout::Pages(_) => Ok(None),
         }
     }
 
@@ -152,9 +148,6 @@ impl PythonIndex {
 
     /// Requests the page of a project, by its normalized name; conditionally if there is the `ETag` of an earlier
     /// response. No retry: a client waits.
-    ///
-    /// # Errors
-    /// The index does not have the page, or does not answer.
     pub async fn project(
         &self,
         project: &str,
@@ -163,8 +156,8 @@ impl PythonIndex {
     ) -> Result<PageResponse, UpstreamError> {
         let layout = self.layout();
         let folder = match layout {
-            Some(Layout::Bundle) => return self.project_of_bundle(project, etag).await,
-            Some(Layout::Pages(folder)) => folder,
+            Some(IndexLayout::Bundle) => return self.project_of_bundle(project, etag).await,
+            Some(IndexLayout::Pages(folder)) => folder,
             None => FOLDERS[0],
         };
         let validators = etag.map(|etag| Validators { etag: Some(etag.to_owned()), modified: None });
@@ -177,9 +170,9 @@ impl PythonIndex {
         match get(folder).await {
             Err(error @ (UpstreamError::Missing(_) | UpstreamError::Refused { .. })) if layout.is_none() => {
                 match self.determine_layout().await? {
-                    Layout::Bundle => self.project_of_bundle(project, etag).await,
-                    Layout::Pages(other) if other != folder => get(other).await,
-                    Layout::Pages(_) => Err(error),
+                    IndexLayout::Bundle => self.project_of_bundle(project, etag).await,
+                    IndexLayout::Pages(other) if other != folder => get(other).await,
+                    IndexLayout::Pages(_) => Err(error),
                 }
             }
             response => response,
@@ -187,20 +180,20 @@ impl PythonIndex {
     }
 
     /// Returns the layout of the address; `None` if it is not known.
-    fn layout(&self) -> Option<Layout> {
+    fn layout(&self) -> Option<IndexLayout> {
         let Some(root) = self.transport.directory() else {
             return self.cache.python.layout(&self.address());
         };
         let is_bundle = Product::Pypi.marker().is_some_and(|(marker, _)| root.join(marker).is_file());
-        Some(if is_bundle { Layout::Bundle } else { Layout::Pages(FOLDERS[0]) })
+        Some(if is_bundle { IndexLayout::Bundle } else { IndexLayout::Pages(FOLDERS[0]) })
     }
 
     /// Determines the layout of an address without a page below `simple/`: requests the file that identifies a bundle, then
     /// a list of projects in the other folders. Without an answer, nothing is recorded, and the next request determines it
     /// again; otherwise pages would be missing until the next sync.
-    async fn determine_layout(&self) -> Result<Layout, UpstreamError> {
+    async fn determine_layout(&self) -> Result<IndexLayout, UpstreamError> {
         if self.transport.directory().is_some() {
-            return Ok(Layout::Pages(FOLDERS[0]));
+            return Ok(IndexLayout::Pages(FOLDERS[0]));
         }
         let bundle = Bundle::at(self.transport.clone());
         let is_bundle = match bundle.has(&Product::Pypi).await.map_err(upstream_error) {
@@ -208,12 +201,12 @@ impl PythonIndex {
             Err(error @ UpstreamError::Unavailable { .. }) => return Err(error),
             Err(UpstreamError::Missing(_) | UpstreamError::Refused { .. }) => false,
         };
-        let mut layout = if is_bundle { Layout::Bundle } else { Layout::Pages(FOLDERS[0]) };
+        let mut layout = if is_bundle { IndexLayout::Bundle } else { IndexLayout::Pages(FOLDERS[0]) };
         let others = FOLDERS.into_iter().skip(1).filter(|_| !is_bundle);
         for folder in others {
             match self.list(folder, ACCEPT, None).await {
                 Ok(PageResponse::Page(page)) if is_list((*page).clone()).await => {
-                    layout = Layout::Pages(self.folder_of_list(folder, &page));
+                    layout = IndexLayout::Pages(self.folder_of_list(folder, &page));
                     break;
                 }
                 Err(error @ UpstreamError::Unavailable { .. }) => return Err(error),
@@ -224,7 +217,6 @@ impl PythonIndex {
         Ok(layout)
     }
 
-    /// Returns the contents of the bundle.
     async fn bundle_state(&self) -> Result<Arc<PythonState>, UpstreamError> {
         let bundle = Bundle::at(self.transport.clone());
         let head = self.cache.head(&bundle, &Product::Pypi).await.map_err(|error| {
@@ -317,7 +309,6 @@ impl PythonIndex {
         Err(UpstreamError::Missing(missing.unwrap_or_default()))
     }
 
-    /// Returns the URL of a file in the directory.
     fn file_url(&self, path: &str) -> Result<Url, UpstreamError> {
         let file = self.transport.directory().map(|root| root.join(path));
         file.and_then(|file| Url::from_file_path(file).ok()).ok_or_else(|| self.not_a_url())
@@ -328,7 +319,6 @@ fn format_of(page: &Page) -> Option<SimpleFormat> {
     page.media_type.as_deref().and_then(SimpleFormat::of_media_type)
 }
 
-/// Returns true if a page is a list of projects.
 async fn is_list(page: Page) -> bool {
     let work = move || {
         let body = format_of(&page).zip(page.decoded(root::MAX_ROOT).ok());

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use url::Url;
 
-use crate::error::UpstreamError;
+use crate::UpstreamError;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {

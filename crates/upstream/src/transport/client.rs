@@ -6,7 +6,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use reqwest::{RequestBuilder, Response, redirect};
 
-use crate::error::UpstreamError;
+use crate::UpstreamError;
 use base::config::Proxy;
 
 /// Returns the header `User-Agent` of a program: its name and the version, and the contact in a comment, for the
@@ -157,9 +157,6 @@ fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
 }
 
 /// Converts `[Proxy]` for reqwest. `NO_PROXY` of the environment always applies.
-///
-/// # Errors
-/// `Proxy.URL` is not the address of a proxy.
 pub fn reqwest_proxy(proxy: &Proxy) -> Result<Option<reqwest::Proxy>, UpstreamError> {
     let Some(configured_url) = proxy.url.as_ref().map(|url| url.0.trim()).filter(|url| !url.is_empty())
     else {

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use formats::r::archive::{ArchiveError, Limits, MemberKind, Members};
+use formats::r::archive::{ArchiveError, ArchiveLimits, MemberKind, Members};
 
 /// Limits of unpacking, in bytes except for the number of files.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +21,7 @@ pub(crate) fn tar(
     mut add_file: impl FnMut(String, Vec<u8>),
 ) -> Result<(), ArchiveError> {
     let archive_limits =
-        Limits { inflated: limits.total_size, members: limits.file_count, ..Limits::default() };
+        ArchiveLimits { inflated: limits.total_size, members: limits.file_count, ..ArchiveLimits::default() };
     let mut members = Members::new(archive, archive_limits)?;
     while let Some(member) = members.advance()? {
         let path = member.path()?;

@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 
 use super::file::{FileRequest, FileResponse, FileStream, Validators, segments};
-use crate::error::UpstreamError;
+use crate::UpstreamError;
 
 /// Bytes per read of a package file.
 const CHUNK: usize = 256 * 1024;

@@ -5,7 +5,7 @@ use futures_util::StreamExt;
 
 use super::file::{FileStream, Validators};
 use super::{Transport, retry};
-use crate::error::UpstreamError;
+use crate::UpstreamError;
 
 /// Receives the bytes of a file.
 #[allow(async_fn_in_trait, reason = "callers await it in place")]

@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
-use crate::error::UpstreamError;
+use crate::UpstreamError;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Validators {

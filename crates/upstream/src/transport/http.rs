@@ -14,9 +14,9 @@ use url::Url;
 use super::client::{self, HttpClient, Limits};
 use super::file::{FileRequest, FileResponse, FileStream, Validators, segments};
 use super::retry;
-use crate::error::UpstreamError;
+use crate::UpstreamError;
 use base::metrics;
-use base::model::error_chain::error_chain;
+use base::model::errors::error_chain;
 
 /// Characters of a path segment that are encoded: all but the unreserved ones (RFC 3986) and `+`, which mirrors
 /// interpret literally.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use ::http::HeaderMap;
 
-use super::error::UpstreamError;
+use super::UpstreamError;
 use address::Address;
 use client::{HttpClient, Limits};
 use dir::{DirTransport, InPlaceFile};

@@ -13,7 +13,7 @@ use url::Url;
 use super::file::Validators;
 use super::http::{self, HttpTransport, Target};
 use super::retry;
-use crate::error::UpstreamError;
+use crate::UpstreamError;
 use base::metrics;
 
 #[derive(Clone, Debug)]
@@ -80,9 +80,6 @@ impl Page {
     }
 
     /// Returns the decoded body.
-    ///
-    /// # Errors
-    /// The body is damaged, or has more than `limit` bytes.
     pub fn decoded(&self, limit: u64) -> Result<Bytes, UpstreamError> {
         let refusal = |reason: String| UpstreamError::Refused { url: self.display_url(), reason };
         let mut body = Vec::new();

@@ -6,7 +6,7 @@ use backon::{ExponentialBuilder, Retryable};
 use parking_lot::Mutex;
 
 use super::client::Limits;
-use crate::error::UpstreamError;
+use crate::UpstreamError;
 
 /// Time of the last bytes from a mirror.
 pub(super) struct LastActivity(Mutex<Instant>);

@@ -5,7 +5,7 @@ use super::job::{Started, start_response};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use api::backfill::{StartBackfill, StoppedBackfill};
-use base::model::source::SourceKind;
+use base::model::kind::SourceKind;
 use base::model::time::{BadDay, Day};
 use content::serve::RepoError;
 use tasks::sync::SyncError;

@@ -15,7 +15,7 @@ use crate::http::response;
 use crate::http::route::access::{change_blocklist, inspect_repository};
 use api::block_rule as wire;
 use api::error::Code;
-use base::model::refused_rows::refused_rows;
+use base::model::errors::refused_rows;
 use base::model::rule_effect::RuleEffect;
 use base::model::time::{Day, SECOND, Timestamp};
 use content::serve::rule_matches::{RuleMatch, RuleMatches};

@@ -3,10 +3,9 @@
 use crate::http::error::{Failure, truncate};
 use api::block_rule as wire;
 use base::model::ids::{RepoId, SourceId};
-use base::model::language::Language;
+use base::model::kind::{Language, SourceKind};
 use base::model::license::{UNKNOWN, similar_identifier};
 use base::model::rule_effect::RuleEffect;
-use base::model::source::SourceKind;
 use base::model::time::SECOND;
 use content::serve::find;
 use formats::policy::{BadRule, Criteria, MAX_MIN_AGE, Rule};

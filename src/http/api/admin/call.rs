@@ -16,7 +16,7 @@ use crate::http::switch::Switch;
 use api::operations::Operation;
 use api::row::Row;
 use base::model::name::{BadName, Name};
-use formats::r::bioconductor::{BadVersion, Version};
+use formats::r::bioconductor::{BadBioconductorVersion, BioconductorVersion};
 use runtime::control::Control;
 use tasks::edit::{Actor, OnExisting};
 
@@ -92,8 +92,8 @@ pub(super) fn on_existing(succeed: bool) -> OnExisting {
     if succeed { OnExisting::Succeed } else { OnExisting::Fail }
 }
 
-pub(super) fn version(text: &str) -> Result<Version, Failure> {
-    text.parse().map_err(|e: BadVersion| Failure::bad_request(e.to_string()))
+pub(super) fn version(text: &str) -> Result<BioconductorVersion, Failure> {
+    text.parse().map_err(|e: BadBioconductorVersion| Failure::bad_request(e.to_string()))
 }
 
 /// Parses the name of a new source or repository.

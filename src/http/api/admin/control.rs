@@ -65,7 +65,7 @@ fn conflict(error: CommandError) -> Failure {
 }
 
 fn wire(result: control::ReloadResult) -> Reload {
-    let changes = |changes: Vec<config::Change>| {
+    let changes = |changes: Vec<config::PropertyChange>| {
         changes
             .into_iter()
             .map(|change| Change { property: change.property, from: change.from, to: change.to })

@@ -7,12 +7,11 @@ use api::definition::{
     BlockedFiles, Definition, DefinitionDependency, DefinitionFile, DefinitionPlan, PlannedPackage,
     PlannedRelease, UpdateDefinition,
 };
-use base::model::language::Language;
+use base::model::kind::{Language, SourceKind};
 use base::model::snapshot::{BadSnapshot, Snapshot};
-use base::model::source::SourceKind;
 use base::model::time::Timestamp;
 use content::serve::find;
-use formats::python::curated::plan::PlanRow;
+use formats::python::curated::plan::ProjectPlanRow;
 use formats::r::closure::Kinds;
 use formats::r::curated::parse_include;
 use store::db::curation;
@@ -152,16 +151,16 @@ fn r_wire(update: r_curated::Update, kind: SourceKind, commit: bool) -> Definiti
 }
 
 fn wire(update: Update, commit: bool) -> DefinitionPlan {
-    let blocked = |row: &PlanRow| {
+    let blocked = |row: &ProjectPlanRow| {
         let files = update.blocked.get(&row.name)?;
         let count = files.count.map(|count| i64::try_from(count).unwrap_or(i64::MAX));
         Some(BlockedFiles { count, reason: files.reason.clone() })
     };
-    let chain = |row: &PlanRow| {
+    let chain = |row: &ProjectPlanRow| {
         let chain = update.chains.get(&row.name).map(Vec::as_slice).unwrap_or_default();
         chain.iter().map(ToString::to_string).collect()
     };
-    let package = |row: PlanRow| PlannedPackage {
+    let package = |row: ProjectPlanRow| PlannedPackage {
         blocked_files: blocked(&row),
         chain: chain(&row),
         name: row.name.to_string(),

@@ -9,7 +9,7 @@ use api::error::Code;
 use api::job::{ClearSource, Job, JobStatus, StartSync};
 use base::model::ids::SourceId;
 use base::model::words::UnknownWord;
-use formats::r::bioconductor::BadName;
+use formats::r::bioconductor::BadVersionName;
 use runtime::catalog::Repository;
 use runtime::jobs::{self, JobStart, JobState};
 use store::db::audit;
@@ -65,7 +65,7 @@ pub(super) async fn start_response(app: &App, started: &JobStart) -> Started {
 pub(super) async fn sync(call: Call<'_>, body: StartSync) -> Started {
     let app = call.app;
     let version = body.version.as_deref().map(str::parse).transpose();
-    let version = version.map_err(|error: BadName| Failure::bad_request(error.to_string()))?;
+    let version = version.map_err(|error: BadVersionName| Failure::bad_request(error.to_string()))?;
     // `sysreqs` and `vulns` are not sources: their data apply to all sources.
     let started = match body.kind.to_ascii_lowercase().as_str() {
         "sysreqs" => app.sync.start_requirements("rspm sync"),

@@ -6,7 +6,7 @@ use super::call::{Answer, Call, WithStatus};
 use crate::http::app::App;
 use crate::http::error::{Failure, truncate};
 use api::name_guard as wire;
-use base::model::language::Language;
+use base::model::kind::Language;
 use content::serve::guard_effects::{NameChange, ProvidedPackage};
 use content::serve::name_audit;
 use runtime::catalog::Catalog;

@@ -5,7 +5,7 @@ use super::definition;
 use super::job::{Started, start_response};
 use crate::http::error::Failure;
 use api::prefetch::{Prefetch, PrefetchedPackage, StartPrefetch};
-use base::model::source::SourceKind;
+use base::model::kind::SourceKind;
 use content::serve::find;
 use tasks::upkeep::prefetch::{self, PrefetchRequest};
 

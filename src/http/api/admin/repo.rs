@@ -7,7 +7,7 @@ use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::route::access::inspect_source;
 use api::repo::{CreateRepo, EditRepo, ListRepos, Reorder, Repo, Subscribe, Subscription, Unsubscribe};
-use base::model::repository::ChangePolicy;
+use base::model::kind::ChangePolicy;
 use content::serve;
 use runtime::catalog::{self, Catalog, Repository};
 use tasks::edit::{self, NewRepo, RepoEdit};

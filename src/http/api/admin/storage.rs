@@ -10,8 +10,8 @@ use api::eviction::{Eviction, EvictionKind, StartEviction};
 use api::storage::{
     AdoptedStorage, Storage, StorageOwner, StorageSelection, StorageState, SweepStorage, WaitingSweep,
 };
-use base::model::count::count_of;
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
+use base::model::text::count_of;
 use base::model::time::{Timestamp, microseconds};
 use content::serve::RepoError;
 use store::db;

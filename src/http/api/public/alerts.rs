@@ -7,7 +7,7 @@ use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::login::permission::Principal;
 use api::public::alert::Alert;
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
 use base::model::time::{SECOND, Timestamp};
 use content::serve::RepoError;
 use runtime::jobs::{Job, JobState};

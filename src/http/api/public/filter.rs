@@ -23,7 +23,7 @@ use crate::http::route::access::read_repository;
 use api::error::Code;
 use api::public::filter::{Dependencies, Details, Filter, FilterError, FilterResult};
 use api::public::package::KeyValue;
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::point::Point;
 use base::model::snapshot::{BadSnapshot, Snapshot};
 use content::serve::info::PackageDetail;

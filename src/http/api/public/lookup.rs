@@ -5,11 +5,11 @@ use std::ops::Range;
 use super::Call;
 use crate::http::error::{Failure, truncate};
 use crate::http::login::permission::Principal;
+use base::model::kind::RepoKind;
 use base::model::point::Point;
-use base::model::repository::RepoKind;
 use base::model::snapshot::Snapshot;
 use content::serve;
-use formats::r::bioconductor::{BadVersion, Part, Version};
+use formats::r::bioconductor::{BadBioconductorVersion, BioconductorVersion, Part};
 use runtime::catalog::{self, Catalog, Repository};
 
 /// Maximum number of rows in a response.
@@ -41,9 +41,11 @@ pub(super) async fn requested_point(
 }
 
 /// Parses `bioc_version`, the Bioconductor version; an invalid one is an error for every repository.
-pub(super) fn bioconductor_version(requested: Option<&str>) -> Result<Option<Version>, Failure> {
+pub(super) fn bioconductor_version(requested: Option<&str>) -> Result<Option<BioconductorVersion>, Failure> {
     let version = requested.filter(|text| !text.is_empty()).map(str::parse).transpose();
-    version.map_err(|error: BadVersion| Failure::bad_request(format!("the parameter bioc_version: {error}")))
+    version.map_err(|error: BadBioconductorVersion| {
+        Failure::bad_request(format!("the parameter bioc_version: {error}"))
+    })
 }
 
 /// Finds a repository by number or name; hidden ones too.

@@ -12,10 +12,9 @@ use api::public::package::{
 };
 use api::query::Order;
 use base::model::ids::{SourceId, TreeId};
-use base::model::language::Language;
+use base::model::kind::{Language, RepoKind};
 use base::model::license::Licenses;
 use base::model::point::Point;
-use base::model::repository::RepoKind;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
 use content::serve;

@@ -5,7 +5,7 @@ use crate::http::error::Failure;
 use api::public::filter::{Dependencies, Details, Filter, FilterResult};
 use api::public::package::KeyValue;
 use base::model::ids::SourceId;
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::point::Point;
 use content::serve::metadata::ServedVersion;
 use content::serve::python::detail::{self, ProjectDetail, ProjectRelease};
@@ -17,7 +17,7 @@ use formats::python::license::LicenseExpression;
 use formats::python::metadata::Metadata;
 use formats::python::name::{self, NormalName};
 use formats::python::requirement::Requirement;
-use formats::python::version::Version;
+use formats::python::version::Pep440Version;
 use tasks::usage::Usage;
 
 /// Maximum number of requests to an index, for pages and files, that one request of a client causes.
@@ -145,7 +145,7 @@ async fn find(
     };
     let display_name = found.display_name(found.preferred());
     let missing = || RepoError::NotFound(format!("there is no project '{name}' in this snapshot"));
-    let is_requested = |text: &str| Version::lenient(text) == Version::lenient(&blocked.version);
+    let is_requested = |text: &str| Pep440Version::lenient(text) == Pep440Version::lenient(&blocked.version);
     if version.is_some_and(|text| !is_requested(text)) {
         // All files of the project are blocked, and it has no such version.
         return Err(missing());

@@ -7,9 +7,8 @@ use super::vulnerabilities::wire;
 use crate::http::error::Failure;
 use crate::http::repo::python::project::{self, Base};
 use api::public::package::{Downloads, KeyValue, Package, Release};
-use base::model::language::Language;
+use base::model::kind::{Language, RepoKind};
 use base::model::point::Point;
-use base::model::repository::RepoKind;
 use base::model::snapshot::Snapshot;
 use content::serve;
 use content::serve::block_rules;
@@ -17,7 +16,7 @@ use content::serve::metadata::ServedVersion;
 use content::serve::python::detail::{self, ProjectRelease};
 use content::serve::python::metadata;
 use formats::python::facts::FileFacts;
-use formats::python::version::Version;
+use formats::python::version::Pep440Version;
 
 /// Completes a row of a list: `name` is the normalized name of the project, `facts` describe the listed version.
 pub(super) fn row(name: String, version: String, facts: FileFacts, package: Package) -> Package {
@@ -94,7 +93,7 @@ pub(super) async fn releases(call: &Call<'_>, point: &Point, name: &str) -> Resu
     let detail = detail::project(repositories, point, name, None).await?;
     let files = detail.releases.iter().flat_map(|release| release.files.iter().cloned()).collect();
     let blocked = block_rules::blocked_versions(repositories, point, detail.source, files).await?;
-    let reason = |release: &ProjectRelease| blocked.get(&Version::lenient(&release.version)).cloned();
+    let reason = |release: &ProjectRelease| blocked.get(&Pep440Version::lenient(&release.version)).cloned();
     let wire = |release: &ProjectRelease| Release {
         source_id: detail.source.0,
         name: detail.display_name.clone(),

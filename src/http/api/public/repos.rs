@@ -12,7 +12,7 @@ use crate::http::route::access::read_repository;
 use api::public::repo::{ListDates, ListRepos, Repo, TransactionDate};
 use api::public::url::{Snapshot as WireSnapshot, SnapshotQuery};
 use api::query::Order;
-use base::model::repository::RepoKind;
+use base::model::kind::RepoKind;
 use base::model::snapshot::Snapshot;
 use base::model::time::Day;
 use content::serve;

@@ -5,7 +5,7 @@ use crate::http::api::platforms;
 use crate::http::repo::r::bioconductor;
 use api::public::status::Status;
 use base::model::ids::SourceId;
-use base::model::repository::RepoKind;
+use base::model::kind::RepoKind;
 use runtime::catalog::Repository;
 use serde_json::{Value, json};
 

@@ -6,19 +6,19 @@ use std::hash::Hash;
 use super::lookup::repository;
 use super::{Answer, Call, RequestBody};
 use crate::http::error::Failure;
-use ::base::model::language::Language;
-use ::base::model::point::Point;
-use ::base::model::snapshot::Snapshot;
 use api::public::sysreqs::Requirements as WireRequirements;
 use api::public::sysreqs::{
     Action, Dependency, DescriptionRequirements, Needs, OfDescription, OfPackage, OfPackages,
     PackageRequirements, Requirement,
 };
+use base::model::kind::Language;
+use base::model::point::Point;
+use base::model::snapshot::Snapshot;
 use content::serve;
 use content::serve::requirements::Requirements;
 use formats::r::dependency::DependencyKind;
 use formats::r::description::Description;
-use formats::r::sysreqs::{MatchedRule, base};
+use formats::r::sysreqs::{self, MatchedRule};
 
 /// Maximum number of names of packages with unknown requirements in a response.
 const MAX_UNKNOWN_NAMES: usize = 100;
@@ -193,7 +193,7 @@ async fn newest_point(call: &Call<'_>, repo: &str) -> Result<Point, Failure> {
 pub(in crate::http) fn wire(needs: &[MatchedRule<'_>], installer: &str) -> Needs {
     let packages: Vec<String> = distinct(needs.iter().flat_map(|need| need.packages));
     let action =
-        |action: &base::Action| Action { command: action.command.clone(), script: action.script.clone() };
+        |action: &sysreqs::Action| Action { command: action.command.clone(), script: action.script.clone() };
     Needs {
         install_scripts: packages.iter().map(|name| format!("{installer} {name}")).collect(),
         packages,

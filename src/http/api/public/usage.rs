@@ -6,7 +6,7 @@ use super::lookup::positions;
 use super::{Answer, Call};
 use crate::http::error::Failure;
 use api::public::usage::{ListDownloads, PackageDownloads};
-use base::model::language::Language;
+use base::model::kind::Language;
 use tasks::usage::UsageError;
 
 /// Default of `_days`.

@@ -16,7 +16,7 @@ use base::model::point::Point;
 use base::model::time::Timestamp;
 use content::serve;
 use content::serve::vulnerabilities::Vulnerabilities;
-use formats::advisory::{self, EventKind, Finding, base_score};
+use formats::advisory::{self, Finding, RangeEventKind, base_score};
 
 /// Returns the vulnerabilities of the packages of a repository, by name and id.
 pub(super) async fn of_repo(
@@ -131,13 +131,13 @@ fn severity(severity: &advisory::Severity) -> Severity {
 }
 
 fn range(range: &advisory::Range) -> Range {
-    let event = |event: &advisory::Event| {
+    let event = |event: &advisory::RangeEvent| {
         let version = Some(event.version.to_string());
         match event.kind {
-            EventKind::Introduced => Event { introduced: version, ..Event::default() },
-            EventKind::Fixed => Event { fixed: version, ..Event::default() },
-            EventKind::LastAffected => Event { last_affected: version, ..Event::default() },
-            EventKind::Limit => Event { limit: version, ..Event::default() },
+            RangeEventKind::Introduced => Event { introduced: version, ..Event::default() },
+            RangeEventKind::Fixed => Event { fixed: version, ..Event::default() },
+            RangeEventKind::LastAffected => Event { last_affected: version, ..Event::default() },
+            RangeEventKind::Limit => Event { limit: version, ..Event::default() },
         }
     };
     Range { kind: range.kind.to_string(), events: range.events.iter().map(event).collect() }

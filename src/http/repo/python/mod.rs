@@ -22,7 +22,7 @@ use crate::http::repo::r::platform_request::PlatformRequest;
 use crate::http::repo::resolve_cache::{Entry, EntryKey, Resource, Validity};
 use crate::http::response::{self, header_value};
 use crate::http::target::Query;
-use base::model::repository::RepoKind;
+use base::model::kind::RepoKind;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
 use content::serve;

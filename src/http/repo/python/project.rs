@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use content::serve::python::detail::{ProjectDetail, ProjectRelease};
-use formats::advisory::{EventKind, Finding};
+use formats::advisory::{Finding, RangeEventKind};
 use formats::python::facts::FileFacts;
 use formats::python::file_name::{FileKind, FileName};
 use formats::python::layout::{FileId, FilePart, json_link, root_link};
@@ -135,7 +135,8 @@ fn wheel_python(name: &str) -> String {
 /// Returns the versions that fix a vulnerability, in the order of the advisory.
 pub(in crate::http) fn fixed_in(finding: &Finding<'_>) -> Vec<String> {
     let versions = finding.ranges.iter().filter(|range| &*range.kind != "GIT");
-    let fixes = versions.flat_map(|range| range.events.iter()).filter(|event| event.kind == EventKind::Fixed);
+    let fixes =
+        versions.flat_map(|range| range.events.iter()).filter(|event| event.kind == RangeEventKind::Fixed);
     let mut fixed: Vec<String> = Vec::new();
     for event in fixes {
         if !fixed.iter().any(|version| **version == *event.version) {
@@ -166,7 +167,7 @@ pub(in crate::http) fn vulnerabilities(findings: &[Finding<'_>]) -> Value {
 mod tests {
     use super::*;
     use base::model::ids::{SourceId, TreeId};
-    use formats::advisory::{Event, Range};
+    use formats::advisory::{Range, RangeEvent};
 
     fn base(repository: &str) -> Base {
         Base { server: "http://host".to_owned(), repository: repository.to_owned() }
@@ -217,7 +218,7 @@ mod tests {
             kind: kind.into(),
             events: fixed
                 .iter()
-                .map(|version| Event { kind: EventKind::Fixed, version: (*version).into() })
+                .map(|version| RangeEvent { kind: RangeEventKind::Fixed, version: (*version).into() })
                 .collect(),
         };
         let ranges =

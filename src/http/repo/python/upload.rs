@@ -30,7 +30,7 @@ use formats::python::upload::form::{
     ATTESTATIONS, BadUpload, CONTENT, MAX_ATTESTATIONS, MAX_FIELD, MAX_FIELD_SUM, MAX_FIELDS, MAX_SIGNATURE,
     SIGNATURE, UploadForm,
 };
-use formats::python::upload::multipart::{self, BadForm, Event, FormReader};
+use formats::python::upload::multipart::{self, BadForm, FormEvent, FormReader};
 use store::db::{DbError, author};
 use tasks::edit::python::receive::{self, ReceivedFile};
 
@@ -139,9 +139,9 @@ impl FormStream {
         let (mut count, mut sum) = (0, 0);
         loop {
             let head = match self.next().await? {
-                Event::Part(head) => head,
-                Event::End => break,
-                Event::Content(_) | Event::PartEnd => continue,
+                FormEvent::Part(head) => head,
+                FormEvent::End => break,
+                FormEvent::Content(_) | FormEvent::PartEnd => continue,
             };
             count += 1;
             if count > MAX_FIELDS {
@@ -179,7 +179,7 @@ impl FormStream {
         Ok((form, file.ok_or_else(|| bad_upload(&BadUpload::NoFile))?))
     }
 
-    async fn next(&mut self) -> Result<Event, Failure> {
+    async fn next(&mut self) -> Result<FormEvent, Failure> {
         loop {
             if let Some(event) = self.reader.take().map_err(bad_form)? {
                 return Ok(event);
@@ -201,7 +201,7 @@ impl FormStream {
         sum: &mut u64,
     ) -> Result<Vec<u8>, Failure> {
         let (mut size, mut value) = (0, Vec::new());
-        while let Event::Content(bytes) = self.next().await? {
+        while let FormEvent::Content(bytes) = self.next().await? {
             size += bytes.len() as u64;
             *sum += bytes.len() as u64;
             if size > limit {
@@ -224,11 +224,11 @@ impl FormStream {
         let pieces = stream::unfold(Some((self, limit)), move |state| async move {
             let (form, remaining) = state?;
             let failure = match form.next().await {
-                Ok(Event::Content(bytes)) => match remaining.checked_sub(bytes.len() as u64) {
+                Ok(FormEvent::Content(bytes)) => match remaining.checked_sub(bytes.len() as u64) {
                     Some(remaining) => return Some((Ok(bytes), Some((form, remaining)))),
                     None => too_large(limit),
                 },
-                Ok(Event::Part(_) | Event::PartEnd | Event::End) => return None,
+                Ok(FormEvent::Part(_) | FormEvent::PartEnd | FormEvent::End) => return None,
                 Err(failure) => failure,
             };
             let error = io::Error::other(failure.phrase.clone());

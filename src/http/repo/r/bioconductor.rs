@@ -13,12 +13,12 @@ use crate::http::repo::etag;
 use crate::http::response::{self, Representation, RepresentationKind, Vary};
 use api::public::status::BiocVersion;
 use base::model::digest::Sha256;
-use base::model::repository::RepoKind;
+use base::model::kind::RepoKind;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
 use content::serve;
 use formats::r::bioconductor::config::Config;
-use formats::r::bioconductor::{Part, PartName, Version, VersionName};
+use formats::r::bioconductor::{BioconductorVersion, Part, PartName, VersionName};
 use runtime::catalog::Catalog;
 
 /// Answers `config.yaml`, as of the snapshot.
@@ -145,7 +145,7 @@ pub(in crate::http) fn rows(catalog: &Catalog) -> Vec<BiocVersion> {
 
 /// Returns the CRAN snapshot of a Bioconductor version: the day on which the next version became the release, else the
 /// day of the version's last update, else `latest`.
-pub(in crate::http) fn cran_snapshot(config: &Config, version: Version) -> String {
+pub(in crate::http) fn cran_snapshot(config: &Config, version: BioconductorVersion) -> String {
     let day = config.successor_release_day(version).or_else(|| config.last_update(version));
     day.map_or_else(|| "latest".to_owned(), |day| day.to_string())
 }

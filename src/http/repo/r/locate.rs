@@ -11,7 +11,7 @@ use base::model::snapshot::Snapshot;
 use content::serve::binary_selector::BinarySelector;
 use content::serve::located::LocatedFile;
 use content::serve::{self, RepoError};
-use formats::r::layout::{FileName, LinuxPlatform, RPath, Tree};
+use formats::r::layout::{LinuxPlatform, RPath, RepoFileName, Tree};
 use formats::r::platform::Arch;
 use store::logs::ServiceError;
 
@@ -93,7 +93,7 @@ pub(super) async fn binary_file(
     app: &App,
     point: &Point,
     tree: &Tree,
-    file: &FileName,
+    file: &RepoFileName,
     snapshot: Snapshot,
 ) -> Result<ResolvedFile, Failure> {
     let platform = choose_platform::tree_platform(app, tree).ok_or_else(|| no_binary(file))?;
@@ -105,7 +105,7 @@ pub(super) async fn binary_of_version(
     app: &App,
     point: &Point,
     selector: &BinarySelector,
-    file: &FileName,
+    file: &RepoFileName,
 ) -> Result<ResolvedFile, Failure> {
     let absent = || no_binary(file);
     let parts = file.package_file().ok_or_else(absent)?;
@@ -122,7 +122,10 @@ pub(super) async fn binary_of_version(
 ///
 /// # Errors
 /// 404 for a platform that differs from the tree's.
-pub(super) fn plain_name(path: &RPath, tree_platform: &LinuxPlatform) -> Result<Option<FileName>, Failure> {
+pub(super) fn plain_name(
+    path: &RPath,
+    tree_platform: &LinuxPlatform,
+) -> Result<Option<RepoFileName>, Failure> {
     let RPath::File { tree: Tree::Source, file } = path else { return Ok(None) };
     let Some((plain_name, platform)) = file.split_platform() else { return Ok(None) };
     let arch = platform.split_once('-').and_then(|(arch, _)| Arch::of_spelling(arch));
@@ -132,7 +135,7 @@ pub(super) fn plain_name(path: &RPath, tree_platform: &LinuxPlatform) -> Result<
     Ok(Some(plain_name))
 }
 
-fn no_binary(file: &FileName) -> Failure {
+fn no_binary(file: &RepoFileName) -> Failure {
     Failure::not_found(format!("there is no binary package '{}'", truncate(file.as_str())))
 }
 
@@ -142,7 +145,7 @@ pub(super) async fn binary_by_digest(
     point: &Point,
     selector: &BinarySelector,
     sha256: digest::Sha256,
-    file: &FileName,
+    file: &RepoFileName,
 ) -> Result<ResolvedFile, Failure> {
     let absent = || Failure::not_found(format!("there is no such binary of '{}'", truncate(file.as_str())));
     let parts = file.package_file().ok_or_else(absent)?;
@@ -167,7 +170,7 @@ enum ContribDir<'a> {
 async fn locate(
     app: &App,
     point: &Point,
-    file: &FileName,
+    file: &RepoFileName,
     contrib_dir: ContribDir<'_>,
 ) -> Result<LocatedFile, Failure> {
     let absent = || Failure::not_found(format!("there is no package file '{}'", truncate(file.as_str())));

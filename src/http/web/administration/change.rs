@@ -9,7 +9,7 @@ use crate::http::target::Query;
 use api::block_rule::BlockRule;
 use api::operations::{Operation, address, admin as operations};
 use api::repo::Unsubscribe;
-use pages::administration::Section;
+use pages::administration::AdministrationSection;
 use pages::administration::form::{ACTION, CONFIRM, OBJECT};
 use pages::frame::Root;
 
@@ -57,9 +57,9 @@ pub(super) enum ResponsePart {
 #[derive(Debug, PartialEq)]
 pub(super) enum Target {
     /// The first page of a section.
-    Section(Section),
+    Section(AdministrationSection),
     /// The page of an object.
-    Object(Section, String),
+    Object(AdministrationSection, String),
 }
 
 impl Target {
@@ -177,12 +177,12 @@ fn sources(action: &str, form: &Query) -> Result<Change, Invalid> {
         "create" => {
             let name = name(form)?;
             let body = json!({ "name": name, "type": text(form, "type") });
-            let next_page = Target::Object(Section::Sources, name.to_owned());
+            let next_page = Target::Object(AdministrationSection::Sources, name.to_owned());
             Ok(Change { field: "name", ..change::<operations::CreateSource>([], body, next_page, "created") })
         }
         "sync" => {
             let body = json!({ "type": text(form, "type") });
-            let next_page = Target::Section(Section::Jobs);
+            let next_page = Target::Section(AdministrationSection::Jobs);
             Ok(Change { field: "type", ..change::<operations::StartSync>([], body, next_page, "started") })
         }
         _ => Err(unknown()),
@@ -193,7 +193,7 @@ fn source(action: &str, form: &Query, name: &str) -> Result<Change, Invalid> {
     match action {
         "rename" => {
             let new = new_name(form)?;
-            let next_page = Target::Object(Section::Sources, new.to_owned());
+            let next_page = Target::Object(AdministrationSection::Sources, new.to_owned());
             let body = json!({ "new_name": new });
             Ok(Change {
                 field: "new_name",
@@ -202,7 +202,7 @@ fn source(action: &str, form: &Query, name: &str) -> Result<Change, Invalid> {
         }
         "delete" => {
             require_confirmation(form)?;
-            let next_page = Target::Section(Section::Sources);
+            let next_page = Target::Section(AdministrationSection::Sources);
             Ok(Change {
                 field: CONFIRM,
                 ..change::<operations::DeleteSource>([name], Value::Null, next_page, "deleted")
@@ -223,12 +223,12 @@ fn repositories(action: &str, form: &Query) -> Result<Change, Invalid> {
         "description": text(form, "description"),
         "authenticated": flag(form, "authenticated")?,
     });
-    let next_page = Target::Object(Section::Repositories, name.to_owned());
+    let next_page = Target::Object(AdministrationSection::Repositories, name.to_owned());
     Ok(Change { field: "name", ..change::<operations::CreateRepo>([], body, next_page, "created") })
 }
 
 fn repository(action: &str, form: &Query, name: &str) -> Result<Change, Invalid> {
-    let here = || Target::Object(Section::Repositories, name.to_owned());
+    let here = || Target::Object(AdministrationSection::Repositories, name.to_owned());
     let edit = |body: Value, field: &'static str, next_page: Target, message_key: &'static str| {
         Ok(Change { field, ..change::<operations::EditRepo>([name], body, next_page, message_key) })
     };
@@ -244,12 +244,12 @@ fn repository(action: &str, form: &Query, name: &str) -> Result<Change, Invalid>
         }
         "rename" => {
             let new = new_name(form)?;
-            let next_page = Target::Object(Section::Repositories, new.to_owned());
+            let next_page = Target::Object(AdministrationSection::Repositories, new.to_owned());
             edit(json!({ "new_name": new }), "new_name", next_page, "renamed")
         }
         "delete" => {
             require_confirmation(form)?;
-            let next_page = Target::Section(Section::Repositories);
+            let next_page = Target::Section(AdministrationSection::Repositories);
             Ok(Change {
                 field: CONFIRM,
                 ..change::<operations::DeleteRepo>([name], Value::Null, next_page, "deleted")
@@ -288,7 +288,7 @@ fn repository(action: &str, form: &Query, name: &str) -> Result<Change, Invalid>
 }
 
 fn storage(action: &str, form: &Query) -> Result<Change, Invalid> {
-    let jobs = || Target::Section(Section::Jobs);
+    let jobs = || Target::Section(AdministrationSection::Jobs);
     match action {
         "sweep" => {
             let class = Some(text(form, OBJECT)).filter(|class| !class.is_empty());
@@ -304,7 +304,7 @@ fn storage(action: &str, form: &Query) -> Result<Change, Invalid> {
         }
         "adopt" => {
             require_confirmation(form)?;
-            let next_page = Target::Section(Section::Storage);
+            let next_page = Target::Section(AdministrationSection::Storage);
             Ok(change::<operations::AdoptStorage>([], json!({ "classes": [] }), next_page, "changed"))
         }
         _ => Err(unknown()),
@@ -312,7 +312,7 @@ fn storage(action: &str, form: &Query) -> Result<Change, Invalid> {
 }
 
 fn rules(action: &str, form: &Query) -> Result<Change, Invalid> {
-    let here = Target::Section(Section::Rules);
+    let here = Target::Section(AdministrationSection::Rules);
     match action {
         "create" => {
             let rule = rule(form).map_err(|(field, message)| invalid(field, message))?;
@@ -331,7 +331,7 @@ fn rules(action: &str, form: &Query) -> Result<Change, Invalid> {
 }
 
 fn tokens(action: &str, form: &Query) -> Result<Change, Invalid> {
-    let here = Target::Section(Section::Tokens);
+    let here = Target::Section(AdministrationSection::Tokens);
     match action {
         "create" => {
             let description = required(form, "description", "enter the purpose of the token")?;

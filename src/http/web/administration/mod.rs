@@ -33,7 +33,7 @@ use crate::http::switch::Switch;
 use crate::http::target::Query;
 use api::block_rule::CreatedBlockRules;
 use api::token::CreatedToken;
-use pages::administration::Section;
+use pages::administration::AdministrationSection;
 use pages::administration::form::{ACTION, OBJECT, RejectedForm};
 
 /// Maximum size of a form, in bytes.
@@ -111,7 +111,7 @@ async fn get(
     query: &Query,
 ) -> Result<Response<Body>, Failure> {
     if page == AdministrationPage::Start {
-        return Ok(see_other(Section::Sources.address(&context::root(app, head))));
+        return Ok(see_other(AdministrationSection::Sources.address(&context::root(app, head))));
     }
     let reservation = app.response_budget.reserve(app.client(head.peer))?;
     let view = View {

@@ -9,7 +9,9 @@ use api::operations::admin as operations;
 use api::token::CreatedToken;
 use pages::administration::form::RejectedForm;
 use pages::administration::jobs::{EndedJob, Jobs};
-use pages::administration::{Page, Section, jobs, repositories, rules, sources, storage, tokens};
+use pages::administration::{
+    AdministrationFrame, AdministrationSection, jobs, repositories, rules, sources, storage, tokens,
+};
 use pages::frame::Root;
 
 use store::db::job_run;
@@ -43,49 +45,53 @@ impl View<'_> {
         match page {
             AdministrationPage::Start | AdministrationPage::Sources => {
                 let all = self.api.get::<operations::Sources>([]).await?;
-                Ok(sources::list(&self.page(Section::Sources, None), &all))
+                Ok(sources::list(&self.page(AdministrationSection::Sources, None), &all))
             }
             AdministrationPage::Source(name) => {
                 let source = self.api.get::<operations::Source>([name]).await?;
-                Ok(sources::show(&self.page(Section::Sources, Some(&source.name)), &source))
+                Ok(sources::show(&self.page(AdministrationSection::Sources, Some(&source.name)), &source))
             }
             AdministrationPage::Repositories => {
                 let all = self.api.get::<operations::Repos>([]).await?;
-                Ok(repositories::list(&self.page(Section::Repositories, None), &all))
+                Ok(repositories::list(&self.page(AdministrationSection::Repositories, None), &all))
             }
             AdministrationPage::Repository(name) => {
                 let repo = self.api.get::<operations::Repo>([name]).await?;
                 let names = self.app.state.catalog.get();
                 let names: Vec<String> = names.sources.iter().map(|source| source.name.to_string()).collect();
-                Ok(repositories::show(&self.page(Section::Repositories, Some(&repo.name)), &repo, &names))
+                Ok(repositories::show(
+                    &self.page(AdministrationSection::Repositories, Some(&repo.name)),
+                    &repo,
+                    &names,
+                ))
             }
             AdministrationPage::Jobs => {
                 let jobs = self.jobs().await?;
-                Ok(jobs::list(&self.page(Section::Jobs, None), &jobs))
+                Ok(jobs::list(&self.page(AdministrationSection::Jobs, None), &jobs))
             }
             AdministrationPage::Storage => {
                 let storage = self.api.get::<operations::Storage>([]).await?;
-                Ok(storage::list(&self.page(Section::Storage, None), &storage))
+                Ok(storage::list(&self.page(AdministrationSection::Storage, None), &storage))
             }
             AdministrationPage::Rules => {
                 let all = self.api.get::<operations::BlockRules>([]).await?;
                 let catalog = self.app.state.catalog.get();
-                let names = rules::Names {
+                let names = rules::RuleObjects {
                     sources: catalog.sources.iter().map(|source| source.name.to_string()).collect(),
                     repositories: catalog.repos.iter().map(|repo| repo.name.to_string()).collect(),
                 };
-                let page = self.page(Section::Rules, None);
+                let page = self.page(AdministrationSection::Rules, None);
                 Ok(rules::list(&page, &all, &names, self.checked.as_ref()))
             }
             AdministrationPage::Tokens => {
                 let all = self.api.get::<operations::Tokens>([]).await?;
-                Ok(tokens::list(&self.page(Section::Tokens, None), &all, self.created.as_ref()))
+                Ok(tokens::list(&self.page(AdministrationSection::Tokens, None), &all, self.created.as_ref()))
             }
         }
     }
 
-    fn page(&self, section: Section, object: Option<&str>) -> Page {
-        Page {
+    fn page(&self, section: AdministrationSection, object: Option<&str>) -> AdministrationFrame {
+        AdministrationFrame {
             root: self.root.clone(),
             section,
             object: object.map(str::to_owned),

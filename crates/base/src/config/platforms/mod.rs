@@ -51,8 +51,7 @@ words! {
     }
 }
 
-/// Folders of macOS binaries below `bin/macosx`. An empty folder is `bin/macosx/contrib` itself; `None` means that
-/// there are no binaries.
+/// Folders of macOS binaries below `bin/macosx`; empty for `bin/macosx/contrib` itself, `None` for no binaries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MacFolders {
     /// `4.5`, or `default`.
@@ -62,8 +61,7 @@ pub struct MacFolders {
 }
 
 impl Platforms {
-    /// Returns the Linux distribution that a name in a URL refers to. Aliases are resolved, and hidden
-    /// distributions are found too.
+    /// Returns the Linux distribution, also a hidden one, of a name in a URL, which may be an alias.
     pub fn linux(&self, name: &str) -> Option<&Distribution> {
         let find = |name: &str| self.distributions.iter().find(|d| d.os == Os::Linux && d.name == name);
         let distribution = find(name)?;

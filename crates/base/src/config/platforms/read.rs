@@ -3,14 +3,12 @@
 use std::sync::LazyLock;
 
 use super::{Distribution, MacFolders, Os, Platforms};
-use crate::config::lookup;
 use crate::config::merged::{Settings, merge};
 use crate::config::parsed_file::ParsedFile;
-use crate::config::problem::ProblemCategory;
+use crate::config::problem::{ProblemCategory, did_you_mean, nearest};
 use crate::config::reader::Reader;
-use crate::config::spelling::{did_you_mean, nearest};
 use crate::config::table::{Property, Section};
-use crate::config::value;
+use crate::config::{lookup, value};
 
 static EMBEDDED_TABLE: LazyLock<Settings> = LazyLock::new(|| {
     let file = ParsedFile::read("the embedded platform table", include_bytes!("table.gcfg"));
@@ -67,8 +65,7 @@ fn section(name: &str) -> &'static Section {
     lookup::section(name).expect("the sections of platforms are in the table")
 }
 
-/// Returns the names of a section's subsections, the subsections of the embedded table first; subsections without a
-/// value are skipped.
+/// Returns the names of a section's subsections with values, those of the embedded table first.
 fn names(reader: &Reader<'_>, name: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for settings in [&*EMBEDDED_TABLE, reader.settings] {
@@ -85,8 +82,7 @@ fn names(reader: &Reader<'_>, name: &str) -> Vec<String> {
     names
 }
 
-/// Returns the first property that the file sets in a subsection: errors about the subsection's name have the position
-/// of that property.
+/// Returns the first property that the file sets in a subsection, as the position of errors about its name.
 fn any_property(reader: &Reader<'_>, name: &str, sub: &str) -> &'static str {
     let is_set = |property: &&Property| reader.is_non_empty(name, Some(sub), property.name);
     section(name)

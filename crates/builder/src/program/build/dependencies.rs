@@ -7,11 +7,10 @@ use std::process::Command;
 
 use super::find_r::R;
 use crate::message::{BuildRPackage, Cause, Failure, RDependency};
-use crate::program::job::{Job, Stop, io_failure};
+use crate::program::job::{RunningJob, Stop, io_failure};
 
-/// An R script that writes the names of the packages that need not be installed. Each line of the input file
-/// contains the name of a package and the requirements on its version, separated by tabs; the name is written if
-/// the installed version meets all requirements.
+/// An R script that writes the names of the packages that need not be installed. Each line of its input is a name and
+/// the requirements on the version, separated by tabs, all of which the installed version must meet.
 const SCRIPT: &str = r#"
 is_met <- function(requirement, version) {
     parts <- strsplit(requirement, " ", fixed = TRUE)[[1L]]
@@ -32,7 +31,7 @@ const MAX_OUTPUT: u64 = 256 << 10;
 /// Installs the packages that are in no library, or only in unsuitable versions. Returns the names of the packages that
 /// cannot be installed. This is not a failure, because the build may succeed without them.
 pub(super) fn install(
-    job: &Job,
+    job: &RunningJob,
     r: &R,
     request: &BuildRPackage,
     mut packages: File,
@@ -79,7 +78,7 @@ pub(super) fn install(
 }
 
 /// Returns a command that runs R with the libraries of the build.
-pub(super) fn command(job: &Job, r: &R, request: &BuildRPackage) -> Command {
+pub(super) fn command(job: &RunningJob, r: &R, request: &BuildRPackage) -> Command {
     let mut command = r.command(job);
     // R_LIBS_SITE is not used, because it would hide the packages of the distribution.
     if let Some(library) = &request.library {
@@ -89,7 +88,7 @@ pub(super) fn command(job: &Job, r: &R, request: &BuildRPackage) -> Command {
 }
 
 /// Returns the names of the packages whose installed version meets the requirements.
-fn installed_packages(job: &Job, r: &R, request: &BuildRPackage) -> Result<BTreeSet<String>, Stop> {
+fn installed_packages(job: &RunningJob, r: &R, request: &BuildRPackage) -> Result<BTreeSet<String>, Stop> {
     let write_error = || io_failure("could not write the requirements of the build");
     let (script, list) = (job.workspace.tmp().join("satisfied.R"), job.workspace.tmp().join("requirements"));
     let lines = request.dependencies.iter().map(|dependency| {

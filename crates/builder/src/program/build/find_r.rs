@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::message::{Cause, Failure};
-use crate::program::job::{Job, Stop};
+use crate::program::job::{RunningJob, Stop};
 
 pub(super) struct R {
     pub(super) program: PathBuf,
@@ -14,7 +14,7 @@ pub(super) struct R {
 }
 
 /// Finds R: in `directory` if it is given, otherwise the newest version in `/opt/R`, otherwise R of the system.
-pub(super) fn find(job: &Job, directory: Option<&Path>) -> Result<R, Stop> {
+pub(super) fn find(job: &RunningJob, directory: Option<&Path>) -> Result<R, Stop> {
     let candidates = match directory {
         Some(directory) => vec![directory.join("bin/R"), directory.join("lib/R/bin/R")],
         None => {
@@ -43,7 +43,7 @@ pub(super) fn find(job: &Job, directory: Option<&Path>) -> Result<R, Stop> {
 
 impl R {
     /// Returns a command with the environment of builds, without a user's profile and library.
-    pub(super) fn command(&self, job: &Job) -> Command {
+    pub(super) fn command(&self, job: &RunningJob) -> Command {
         let mut command = job.workspace.command(&self.program);
         command
             .env("LANG", "C.UTF-8")

@@ -9,13 +9,13 @@ mod sources;
 use std::path::Path;
 
 pub(super) use self::python::{build_python_package, detect_python};
-use super::job::{Job, Stop, io_failure};
+use super::job::{RunningJob, Stop, io_failure};
 use super::{Descriptors, result_file, take};
 use crate::message::{BuildRPackage, Cause, Failure, Purpose, Report};
 
 /// Builds a source package with `R CMD build`.
 pub(super) fn build_r_package(
-    job: &Job,
+    job: &RunningJob,
     request: &BuildRPackage,
     mut descriptors: Descriptors,
 ) -> Result<Report, Stop> {

@@ -9,7 +9,7 @@ use tar::{Builder, Header};
 use super::find_r::numbers;
 use super::{package_file, sources};
 use crate::message::{BuildPythonPackage, Cause, DetectPython, Failure, Purpose, Report};
-use crate::program::job::{Job, Stop, io_failure};
+use crate::program::job::{RunningJob, Stop, io_failure};
 use crate::program::{Descriptors, result_file, take};
 
 /// An installation of Python with the module `build`.
@@ -20,7 +20,7 @@ struct Python {
 }
 
 /// Reports the version of Python.
-pub(in crate::program) fn detect_python(job: &Job, request: &DetectPython) -> Result<Report, Stop> {
+pub(in crate::program) fn detect_python(job: &RunningJob, request: &DetectPython) -> Result<Report, Stop> {
     let Python { program, version } = find(job, request.python.as_deref().map(Path::new))?;
     job.started("Python", &version, &program)?;
     Ok(Report::default())
@@ -29,7 +29,7 @@ pub(in crate::program) fn detect_python(job: &Job, request: &DetectPython) -> Re
 /// Builds a source distribution and a wheel, and writes them as a tar file. It is not a failure if only the wheel
 /// cannot be built.
 pub(in crate::program) fn build_python_package(
-    job: &Job,
+    job: &RunningJob,
     request: &BuildPythonPackage,
     mut descriptors: Descriptors,
 ) -> Result<Report, Stop> {
@@ -99,7 +99,7 @@ pub(in crate::program) fn build_python_package(
 
 /// Finds Python: in `directory` if it is given, otherwise the newest version in `/opt/python`, otherwise Python of the
 /// system.
-fn find(job: &Job, directory: Option<&Path>) -> Result<Python, Stop> {
+fn find(job: &RunningJob, directory: Option<&Path>) -> Result<Python, Stop> {
     let candidates = match directory {
         Some(directory) => vec![directory.join("bin/python3"), directory.to_owned()],
         None => {
@@ -138,7 +138,7 @@ fn find(job: &Job, directory: Option<&Path>) -> Result<Python, Stop> {
 
 impl Python {
     /// Returns a command with the environment of builds, without a user's packages and without a package index.
-    fn command(&self, job: &Job) -> Command {
+    fn command(&self, job: &RunningJob) -> Command {
         let mut command = job.workspace.command(&self.program);
         command
             .current_dir(job.workspace.tmp())

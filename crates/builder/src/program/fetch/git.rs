@@ -8,10 +8,10 @@ use std::process::Command;
 
 use rustix::io::{FdFlags, fcntl_setfd};
 
-use super::agent;
+use super::credential;
 use crate::message::{Cause, Failure, Purpose, Remote};
 use crate::program::Descriptors;
-use crate::program::job::{Job, Stop, io_failure};
+use crate::program::job::{RunningJob, Stop, io_failure};
 use crate::url::{GitUrl, Scheme};
 
 /// Configuration for every command. It overrides settings of repositories that could run programs. Objects are checked
@@ -79,7 +79,7 @@ const MAX_KNOWN_HOSTS: usize = 16 << 10;
 
 /// git, prepared for one remote repository.
 pub(super) struct Git<'a> {
-    job: &'a Job,
+    job: &'a RunningJob,
     pub(super) url: GitUrl,
     config: PathBuf,
     ssh: String,
@@ -93,7 +93,7 @@ pub(super) struct Git<'a> {
 impl<'a> Git<'a> {
     /// Checks the URL and writes the configuration.
     pub(super) fn new(
-        job: &'a Job,
+        job: &'a RunningJob,
         remote: &Remote,
         program: &Path,
         descriptors: &mut Descriptors,
@@ -126,7 +126,7 @@ impl<'a> Git<'a> {
         fs::write(&known_hosts, &remote.known_hosts).map_err(write_error())?;
         let agent = match descriptors.remove(&Purpose::Agent) {
             Some(upstream) => Some(
-                agent::listen(&job.workspace.home(), upstream)
+                credential::relay_agent(&job.workspace.home(), upstream)
                     .map_err(io_failure("could not open a socket for the SSH agent"))?,
             ),
             None => None,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::git::Git;
 use crate::message::FetchCommit;
-use crate::program::job::{Job, Stop, io_failure};
+use crate::program::job::{RunningJob, Stop, io_failure};
 
 /// Files in which a project names the program that determines its version.
 const FILES: [&str; 3] = ["pyproject.toml", "setup.py", "setup.cfg"];
@@ -28,7 +28,7 @@ const SEARCH_LIMIT: u64 = 1 << 20;
 
 /// Fetches the history if the project needs it; returns its directory. git cannot fetch into the repository afterwards.
 pub(super) fn collect(
-    job: &Job,
+    job: &RunningJob,
     git: &Git<'_>,
     request: &FetchCommit,
     commit: &str,

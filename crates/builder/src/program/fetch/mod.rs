@@ -1,6 +1,5 @@
 //! The role `fetch`: runs git with network access and a credential, but no code of the repository.
 
-mod agent;
 pub(super) mod credential;
 mod git;
 mod history;
@@ -12,7 +11,7 @@ use std::io::Write;
 use std::path::Path;
 
 use self::git::{Git, remote_failure};
-use super::job::{Job, Stop, io_failure};
+use super::job::{RunningJob, Stop, io_failure};
 use super::{Descriptors, result_file};
 use crate::message::{Cause, Event, Failure, FetchCommit, ListReferences, Report, VERSION};
 
@@ -21,7 +20,7 @@ const FILE_TIMES: std::ops::RangeInclusive<u64> = 315_532_800..=u32::MAX as u64;
 
 /// Lists references in one request, without a clone.
 pub(super) fn list_references(
-    job: &Job,
+    job: &RunningJob,
     request: &ListReferences,
     program: &Path,
     mut descriptors: Descriptors,
@@ -53,7 +52,7 @@ fn is_listed(line: &str, patterns: &[String]) -> bool {
 
 /// Fetches one commit and writes its tree.
 pub(super) fn fetch_commit(
-    job: &Job,
+    job: &RunningJob,
     request: &FetchCommit,
     program: &Path,
     mut descriptors: Descriptors,
@@ -91,14 +90,14 @@ fn commit_time(output: &str) -> u64 {
 }
 
 /// Reports the version of git, after checking that git can be run.
-fn start(job: &Job, git: &Git<'_>) -> Result<(), Stop> {
+fn start(job: &RunningJob, git: &Git<'_>) -> Result<(), Stop> {
     let version = git.output(&["--version"])?;
     let program = version.strip_prefix("git version ").unwrap_or(&version);
     job.send(&Event::Started { v: VERSION, program: format!("git {program}") })
 }
 
 /// Creates the repository. If only a directory is requested, content outside of it is not fetched.
-fn prepare(job: &Job, git: &Git<'_>, request: &FetchCommit) -> Result<(), Stop> {
+fn prepare(job: &RunningJob, git: &Git<'_>, request: &FetchCommit) -> Result<(), Stop> {
     // git fetches only from repositories with the same hash algorithm.
     let mut arguments = vec!["init", "--quiet", "--template=", "--initial-branch=main"];
     if request.commit.as_ref().is_some_and(|commit| commit.len() == 64) {
@@ -126,7 +125,7 @@ fn prepare(job: &Job, git: &Git<'_>, request: &FetchCommit) -> Result<(), Stop> 
 }
 
 /// Fetches the commit, by its id if the server allows that, otherwise by the reference; returns its id.
-fn download(job: &Job, git: &Git<'_>, request: &FetchCommit) -> Result<String, Stop> {
+fn download(job: &RunningJob, git: &Git<'_>, request: &FetchCommit) -> Result<String, Stop> {
     let depth = format!("--depth={}", request.depth);
     let mut arguments = vec!["fetch", "--quiet", "--no-tags", "--no-recurse-submodules"];
     if request.depth > 0 {

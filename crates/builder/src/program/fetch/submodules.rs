@@ -6,14 +6,14 @@ use std::path::PathBuf;
 
 use super::git::Git;
 use crate::message::{Cause, Failure, FetchCommit};
-use crate::program::job::{Job, Stop};
+use crate::program::job::{RunningJob, Stop};
 use crate::url::{GitUrl, Scheme};
 
 /// Maximum number of submodules on all levels together.
 const MAX_SUBMODULES: usize = 200;
 
 /// Fetches the submodules, down to the requested level.
-pub(super) fn fetch(job: &Job, git: &Git<'_>, request: &FetchCommit) -> Result<(), Stop> {
+pub(super) fn fetch(job: &RunningJob, git: &Git<'_>, request: &FetchCommit) -> Result<(), Stop> {
     let mut repositories = vec![job.workspace.sources()];
     let mut count = 0;
     for level in 1..=request.submodules {

@@ -11,7 +11,7 @@ use sha2::Digest;
 use crate::serve::{Repositories, error};
 use base::model::digest::Sha256;
 use base::model::ids::ReleaseId;
-use formats::r::archive::{self, ArchiveError, Limits};
+use formats::r::archive::{self, ArchiveError, ArchiveLimits};
 use store::db::detail::{self, ReleaseDescription};
 use store::db::{DbError, blob};
 use store::storage::{Key, StorageError};
@@ -126,7 +126,7 @@ pub(in crate::serve) async fn name_and_version(
         return Ok(None);
     }
     let bytes = repositories.state.storage.read(key).await?;
-    let limits = Limits { inflated: MAX_INFLATED_BYTES, ..Limits::default() };
+    let limits = ArchiveLimits { inflated: MAX_INFLATED_BYTES, ..ArchiveLimits::default() };
     let result = error::run_blocking(move || archive::read_identity(&bytes[..], None, limits)).await?;
     Ok(Some(result.map(|identity| (identity.name, identity.version))))
 }
@@ -139,7 +139,7 @@ async fn read_stored(repositories: &Repositories, key: &Key) -> Result<ArchiveDe
 }
 
 fn read(bytes: &Bytes) -> Result<ArchiveDetails, ArchiveError> {
-    let limits = Limits { inflated: MAX_INFLATED_BYTES, ..Limits::default() };
+    let limits = ArchiveLimits { inflated: MAX_INFLATED_BYTES, ..ArchiveLimits::default() };
     let contents = archive::read(&bytes[..], None, limits)?;
     let readme =
         contents.readme.map(|(_, text)| (Sha256(sha2::Sha256::digest(&text).into()), Bytes::from(text)));

@@ -19,7 +19,7 @@ use crate::serve::selection::{allowed, name_guards, policies};
 use crate::serve::{RepoError, Repositories, error};
 use base::model::change::LifeState;
 use base::model::ids::SourceId;
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::point::{Point, PointTree};
 use store::db;
 use store::storage::{Blob, Content, Key, StorageError};

@@ -10,7 +10,7 @@ use quick_cache::sync::Cache;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::serve::{RepoError, Repositories, error};
-use formats::r::archive::{ArchiveError, Limits, MemberKind, Members};
+use formats::r::archive::{ArchiveError, ArchiveLimits, MemberKind, Members};
 use formats::r::zip::{Zip, ZipFormat};
 use store::storage::{Key, memory_cache};
 
@@ -296,7 +296,7 @@ fn for_each_file(
     kind: ArchiveKind,
     mut visit: impl FnMut(String, u64, ReadStart<'_>) -> Result<ControlFlow<()>, ArchiveError>,
 ) -> Result<(), ArchiveError> {
-    let limits = Limits { inflated: MAX_INFLATED_BYTES, ..Limits::default() };
+    let limits = ArchiveLimits { inflated: MAX_INFLATED_BYTES, ..ArchiveLimits::default() };
     match kind {
         ArchiveKind::Tar => {
             let mut members = Members::new(bytes, limits)?;

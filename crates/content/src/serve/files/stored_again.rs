@@ -3,8 +3,7 @@
 
 use crate::fetch::{Delivery, FetchError, FetchOutcome, FetchRequest};
 use base::model::digest::Sha256;
-use base::model::language::Language;
-use base::model::storage_class::StorageClass;
+use base::model::kind::{Language, StorageClass};
 use formats::r::platform::Platform;
 use formats::r::version;
 use store::db::stored_file::{self, FileOrigin, MirroredFile};

@@ -11,15 +11,15 @@ use crate::serve::selection::name_guards;
 use crate::serve::{RepoError, Repositories};
 use base::model::digest::Sha256;
 use base::model::ids::{PackageId, Seq, SourceId};
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::point::{Base, PointTree};
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
-use formats::python::curated::Definition;
+use formats::python::curated::PythonDefinition;
 use formats::python::curated::plan::{BaseFile, BaseProject};
-use formats::python::curated::rule::Rule;
+use formats::python::curated::rule::ProjectRule;
 use formats::python::name::NormalName;
-use formats::python::version::Version;
+use formats::python::version::Pep440Version;
 use runtime::catalog::resolve::today;
 use runtime::state::State;
 use store::db::python_file::{self, FoundFile, ListedFile};
@@ -89,7 +89,7 @@ pub(in crate::serve) fn allows(
         return Ok(true);
     }
     let rule = rule(c, tree, &found.project)?;
-    Ok(rule.is_some_and(|rule| rule.allows(&Version::lenient(&found.row.version), sha256)))
+    Ok(rule.is_some_and(|rule| rule.allows(&Pep440Version::lenient(&found.row.version), sha256)))
 }
 
 /// Removes the files of one project that a curated source does not allow.
@@ -98,11 +98,11 @@ fn retain_allowed(c: &mut dyn Conn, tree: &PointTree, files: &mut Vec<ListedFile
         return Ok(());
     };
     let rule = rule(c, tree, &project)?.unwrap_or_default();
-    files.retain(|file| rule.allows(&Version::lenient(&file.version), file.sha256));
+    files.retain(|file| rule.allows(&Pep440Version::lenient(&file.version), file.sha256));
     Ok(())
 }
 
-fn rule(c: &mut dyn Conn, tree: &PointTree, project: &str) -> Result<Option<Rule>, DbError> {
+fn rule(c: &mut dyn Conn, tree: &PointTree, project: &str) -> Result<Option<ProjectRule>, DbError> {
     let text = db::curation::rule(c, tree.tree, tree.seq, project)?;
     text.map(|text| parse_rule(&text)).transpose()
 }
@@ -111,9 +111,9 @@ fn rule(c: &mut dyn Conn, tree: &PointTree, project: &str) -> Result<Option<Rule
 ///
 /// # Errors
 /// [`DbError::Shape`]: the row was not written by this program.
-pub fn parse_rule(text: &str) -> Result<Rule, DbError> {
+pub fn parse_rule(text: &str) -> Result<ProjectRule, DbError> {
     let bad = |_| DbError::Shape { column: 0, found: "other text", expected: "a rule of a curated source" };
-    Rule::parse(text).map_err(bad)
+    ProjectRule::parse(text).map_err(bad)
 }
 
 /// The state of PyPI from which a definition selects.
@@ -178,7 +178,7 @@ pub fn base_state(state: &State, snapshot: Snapshot) -> Result<BaseState, RepoEr
 pub async fn base_projects(
     repositories: &Repositories,
     base: Base,
-    definition: &Definition,
+    definition: &PythonDefinition,
 ) -> Result<BTreeMap<NormalName, BaseProject>, RepoError> {
     let names = definition.rules.keys().cloned().collect();
     let mut projects = BTreeMap::new();
@@ -186,7 +186,7 @@ pub async fn base_projects(
     for (name, is_listed) in listed_names(repositories, base, names).await? {
         if !is_listed {
             projects.insert(name, BaseProject::Unlisted);
-        } else if definition.rules.get(&name).is_some_and(Rule::allows_all) {
+        } else if definition.rules.get(&name).is_some_and(ProjectRule::allows_all) {
             projects.insert(name, BaseProject::NotRead);
         } else {
             restricted.push(name);
@@ -199,8 +199,10 @@ pub async fn base_projects(
     let files = repositories.state.db.read(move |c| {
         let mut files = Vec::with_capacity(known.len());
         for name in &known {
-            let file =
-                |file: ListedFile| BaseFile { version: Version::lenient(&file.version), sha256: file.sha256 };
+            let file = |file: ListedFile| BaseFile {
+                version: Pep440Version::lenient(&file.version),
+                sha256: file.sha256,
+            };
             let files_of_project = of_base(c, base, name)?.into_iter().map(file).collect();
             files.push((name.clone(), BaseProject::Files(files_of_project)));
         }
@@ -219,7 +221,7 @@ pub async fn leave_out_names_of_others(
     repositories: &Repositories,
     source: SourceId,
     base: Base,
-    definition: &mut Definition,
+    definition: &mut PythonDefinition,
 ) -> Result<(), RepoError> {
     let names = definition.rules.keys().cloned().collect();
     for (name, is_listed) in listed_names(repositories, base, names).await? {
@@ -297,7 +299,7 @@ pub async fn blocked_files(
     repositories: &Repositories,
     source: SourceId,
     base: Base,
-    rules: &BTreeMap<NormalName, Rule>,
+    rules: &BTreeMap<NormalName, ProjectRule>,
 ) -> Result<BTreeMap<NormalName, BlockedFiles>, RepoError> {
     let state = &repositories.state;
     let mut blocked: BTreeMap<NormalName, BlockedFiles> = BTreeMap::new();
@@ -313,7 +315,7 @@ pub async fn blocked_files(
             let mut found = Vec::new();
             for (name, rule) in &rules {
                 let mut files = of_base(c, base, name)?;
-                files.retain(|file| rule.allows(&Version::lenient(&file.version), file.sha256));
+                files.retain(|file| rule.allows(&Pep440Version::lenient(&file.version), file.sha256));
                 let hidden = allowed::python::take_decided(c, &view, &mut files)?.blocked;
                 if let Some(first) = hidden.first() {
                     let reason = format!("blocked in '{repo}' by {}", first.reason);

@@ -13,7 +13,7 @@ use crate::serve::selection::allowed::{self, View};
 use crate::serve::selection::name_guards;
 use crate::serve::{BlockedRelease, RepoError, Repositories, error};
 use base::model::ids::{RepoId, SourceId};
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::point::{Base, Point};
 use formats::python::closure::ProjectVersion;
 use formats::python::curated::candidates::{
@@ -23,7 +23,7 @@ use formats::python::curated::dependencies::{Dependencies, Search, VersionMetada
 use formats::python::curated::plan::{BaseFile, BaseProject};
 use formats::python::file_name::{FileKind, FileName};
 use formats::python::name::NormalName;
-use formats::python::version::Version;
+use formats::python::version::Pep440Version;
 use store::db::python_file::ListedFile;
 use store::db::{Conn, DbError};
 
@@ -201,7 +201,7 @@ fn with_decisions(
 fn project_file(file: ListedFile) -> ProjectFile {
     let kind = FileName::parse(&file.name).ok().map(|name| name.kind());
     ProjectFile {
-        file: BaseFile { version: Version::lenient(&file.version), sha256: file.sha256 },
+        file: BaseFile { version: Pep440Version::lenient(&file.version), sha256: file.sha256 },
         is_installable: matches!(kind, Some(FileKind::Wheel | FileKind::Sdist)),
         is_yanked: file.yanked.is_some(),
     }

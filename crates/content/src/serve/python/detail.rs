@@ -9,14 +9,14 @@ use crate::serve::selection::allowed::{self, View};
 use crate::serve::selection::{name_guards, policies};
 use crate::serve::{BlockedRelease, RepoError, Repositories};
 use base::model::ids::{SourceId, TreeId};
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::point::Point;
 use base::model::time::Timestamp;
 use formats::python::facts::FileFacts;
 use formats::python::file_name::{FileKind, FileName};
 use formats::python::layout::FilePart;
 use formats::python::name::NormalName;
-use formats::python::version::Version;
+use formats::python::version::Pep440Version;
 use store::db;
 use store::db::python_file::ListedFile;
 
@@ -106,7 +106,7 @@ pub struct ProjectReleases {
     /// The name as the owner writes it, on the list of an index.
     list_name: Option<String>,
     /// The version that installers prefer; `None` if all files are blocked.
-    preferred: Option<Version>,
+    preferred: Option<Pep440Version>,
     /// The releases with files that are not blocked, the highest version first.
     pub releases: Vec<ProjectRelease>,
     /// The reason for each blocked file.
@@ -126,7 +126,7 @@ impl ProjectReleases {
 
     /// Returns the release of a version, in any spelling.
     pub fn release(&self, version: &str) -> Option<&ProjectRelease> {
-        release_of(&self.releases, &Version::lenient(version))
+        release_of(&self.releases, &Pep440Version::lenient(version))
     }
 
     /// Returns the release that installers prefer; `None` if all files are blocked.
@@ -145,7 +145,7 @@ impl ProjectReleases {
         point: &Point,
         version: Option<&str>,
     ) -> Result<&ProjectRelease, RepoError> {
-        let requested = version.map(Version::lenient);
+        let requested = version.map(Pep440Version::lenient);
         let selected = requested.as_ref().or(self.preferred.as_ref());
         if let Some(release) = selected.and_then(|version| release_of(&self.releases, version)) {
             return Ok(release);
@@ -194,7 +194,9 @@ impl ProjectReleases {
     pub fn blocked(&self, version: &str) -> Option<&BlockedRelease> {
         match self.release(version) {
             Some(_) => None,
-            None => blocked_of(&self.blocked, Some(&Version::lenient(version)), self.releases.is_empty()),
+            None => {
+                blocked_of(&self.blocked, Some(&Pep440Version::lenient(version)), self.releases.is_empty())
+            }
         }
     }
 }
@@ -212,7 +214,7 @@ pub async fn releases_within(
 ) -> Result<ProjectReleases, RepoError> {
     let project: NormalName = name
         .parse()
-        .map_err(|error: formats::python::name::BadName| RepoError::NotFound(error.to_string()))?;
+        .map_err(|error: formats::python::name::BadProjectName| RepoError::NotFound(error.to_string()))?;
     let page = find_page(repositories, point, &project, budget).await?;
     let tree = page.point.trees.first().copied().ok_or_else(|| unknown(&project))?;
     // The tree of the page is at the last change of the files, at which the list may not have the project.
@@ -234,7 +236,7 @@ pub async fn releases_within(
         }
     });
     let (files, blocked, list_name) = files.await?;
-    let preferred = newest(&files).map(|file| Version::lenient(&file.version));
+    let preferred = newest(&files).map(|file| Pep440Version::lenient(&file.version));
     Ok(ProjectReleases { project, page, list_name, preferred, releases: releases(files), blocked })
 }
 
@@ -242,34 +244,34 @@ fn unknown(project: &NormalName) -> RepoError {
     RepoError::NotFound(format!("there is no project '{project}' in this snapshot"))
 }
 
-fn release_of<'a>(releases: &'a [ProjectRelease], version: &Version) -> Option<&'a ProjectRelease> {
-    releases.iter().find(|release| Version::lenient(&release.version) == *version)
+fn release_of<'a>(releases: &'a [ProjectRelease], version: &Pep440Version) -> Option<&'a ProjectRelease> {
+    releases.iter().find(|release| Pep440Version::lenient(&release.version) == *version)
 }
 
 /// Returns the blocked file of a version; if there is none and all files are blocked, the one with the highest version.
 fn blocked_of<'a>(
     blocked: &'a [BlockedRelease],
-    version: Option<&Version>,
+    version: Option<&Pep440Version>,
     is_all: bool,
 ) -> Option<&'a BlockedRelease> {
-    let of = |blocked: &BlockedRelease| Version::lenient(&blocked.version);
+    let of = |blocked: &BlockedRelease| Pep440Version::lenient(&blocked.version);
     let requested = version.and_then(|version| blocked.iter().find(|blocked| of(blocked) == *version));
     requested.or_else(|| blocked.iter().filter(|_| is_all).max_by_key(|blocked| of(blocked)))
 }
 
 /// Groups the files of a project by version, the highest first.
 fn releases(files: Vec<ListedFile>) -> Vec<ProjectRelease> {
-    let mut files: Vec<(Version, ListedFile)> =
-        files.into_iter().map(|file| (Version::lenient(&file.version), file)).collect();
+    let mut files: Vec<(Pep440Version, ListedFile)> =
+        files.into_iter().map(|file| (Pep440Version::lenient(&file.version), file)).collect();
     files.sort_by(|(a, x), (b, y)| b.cmp(a).then_with(|| (&x.name, x.key.file).cmp(&(&y.name, y.key.file))));
-    let mut releases: Vec<(Version, Vec<ListedFile>)> = Vec::new();
+    let mut releases: Vec<(Pep440Version, Vec<ListedFile>)> = Vec::new();
     for (version, file) in files {
         match releases.last_mut() {
             Some((last, files)) if *last == version => files.push(file),
             Some(_) | None => releases.push((version, vec![file])),
         }
     }
-    let release = |(version, files): (Version, Vec<ListedFile>)| {
+    let release = |(version, files): (Pep440Version, Vec<ListedFile>)| {
         let first =
             files.iter().min_by_key(|file| (FileFacts::read(&file.facts).upload_time(), file.key.file));
         let version = first.map_or_else(|| version.as_str().to_owned(), |file| file.version.clone());

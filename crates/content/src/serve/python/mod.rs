@@ -18,9 +18,8 @@ pub(super) mod wheel_metadata;
 use super::RepoError;
 use std::sync::Arc;
 
-use base::model::language::Language;
+use base::model::kind::{Language, SourceKind};
 use base::model::point::Point;
-use base::model::source::SourceKind;
 use runtime::state::State;
 
 pub(super) fn language(state: &State, point: &Point) -> Language {

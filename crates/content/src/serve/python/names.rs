@@ -13,7 +13,7 @@ use base::model::ids::{PackageId, Seq};
 use base::model::point::{Base, PointTree};
 use base::model::time::Timestamp;
 use formats::python::facts::FileFacts;
-use formats::python::version::Version;
+use formats::python::version::Pep440Version;
 use store::db::python_file::{self, ListedFile};
 use store::db::{Conn, DbError};
 
@@ -107,8 +107,8 @@ fn read_names(
 
 fn listed_version(files: &[ListedFile]) -> Option<ProjectListing> {
     let newest = newest(files)?;
-    let version = Version::lenient(&newest.version);
-    let of_version = files.iter().filter(|file| Version::lenient(&file.version) == version);
+    let version = Pep440Version::lenient(&newest.version);
+    let of_version = files.iter().filter(|file| Pep440Version::lenient(&file.version) == version);
     let published_at = of_version.filter_map(|file| FileFacts::read(&file.facts).upload_time()).min();
     let (package, version) = (newest.key.package, newest.version.clone());
     Some(ProjectListing { package, version, published_at, files: Vec::new() })
@@ -313,9 +313,9 @@ pub(in crate::serve) fn preferred_versions(
 
 fn preferred_version(files: &[ListedFile]) -> PreferredVersion {
     let Some(newest) = newest(files) else { return PreferredVersion::default() };
-    let version = Version::lenient(&newest.version);
+    let version = Pep440Version::lenient(&newest.version);
     let mut files: Vec<&ListedFile> =
-        files.iter().filter(|file| Version::lenient(&file.version) == version).collect();
+        files.iter().filter(|file| Pep440Version::lenient(&file.version) == version).collect();
     files.sort_by(|a, b| a.name.cmp(&b.name));
     let facts =
         files.into_iter().fold(FileFacts::default(), |facts, file| facts.or(FileFacts::read(&file.facts)));
@@ -326,7 +326,7 @@ fn preferred_version(files: &[ListedFile]) -> PreferredVersion {
 /// the highest one that is not yanked, else the highest one.
 pub(in crate::serve) fn newest(files: &[ListedFile]) -> Option<&ListedFile> {
     files.iter().max_by_key(|file| {
-        let version = Version::lenient(&file.version);
+        let version = Pep440Version::lenient(&file.version);
         (file.yanked.is_none(), file.yanked.is_none() && !version.is_pre_release(), version)
     })
 }

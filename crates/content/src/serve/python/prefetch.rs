@@ -10,17 +10,17 @@ use crate::serve::selection::allowed::{self, View};
 use crate::serve::selection::name_guards;
 use crate::serve::{RepoError, Repositories};
 use base::model::ids::{FileId, SourceId};
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::point::{Base, Point};
 use base::model::snapshot::Snapshot;
-use formats::python::curated::rule::Rule;
+use formats::python::curated::rule::ProjectRule;
 use formats::python::environment::Environment;
 use formats::python::facts::FileFacts;
 use formats::python::file_name::FileName;
 use formats::python::name::NormalName;
-use formats::python::selection::{self, Candidate};
+use formats::python::selection::{self, FileCandidate};
 use formats::python::simple::page::ProjectStatus;
-use formats::python::version::Version;
+use formats::python::version::Pep440Version;
 use runtime::state::State;
 use store::db::python_file::{self, FileRole, ListedFile};
 use store::db::{self, Conn, DbError};
@@ -80,7 +80,7 @@ pub async fn choose(
     repositories: &Repositories,
     scope: &Scope,
     project: &NormalName,
-    rule: &Rule,
+    rule: &ProjectRule,
     environments: &[Environment],
 ) -> Result<ChosenFiles, RepoError> {
     let state = &repositories.state;
@@ -113,8 +113,10 @@ pub async fn choose(
         let Chosen { positions, problems } = chosen(&name, &files, &rule, &environments);
         let chosen: Vec<&ListedFile> =
             positions.into_iter().filter_map(|position| files.get(position)).collect();
-        let versions: BTreeMap<Version, &str> =
-            chosen.iter().map(|file| (Version::lenient(&file.version), file.version.as_str())).collect();
+        let versions: BTreeMap<Pep440Version, &str> = chosen
+            .iter()
+            .map(|file| (Pep440Version::lenient(&file.version), file.version.as_str()))
+            .collect();
         Ok(Some(ChosenFiles {
             versions: versions.into_values().rev().map(str::to_owned).collect(),
             files: located(c, base, &chosen, FileRole::Distribution)?,
@@ -146,11 +148,16 @@ struct Chosen {
     problems: Vec<String>,
 }
 
-fn chosen(project: &NormalName, files: &[ListedFile], rule: &Rule, environments: &[Environment]) -> Chosen {
-    let parsed: Vec<(Option<FileName>, Version, FileFacts)> = files
+fn chosen(
+    project: &NormalName,
+    files: &[ListedFile],
+    rule: &ProjectRule,
+    environments: &[Environment],
+) -> Chosen {
+    let parsed: Vec<(Option<FileName>, Pep440Version, FileFacts)> = files
         .iter()
         .map(|file| {
-            let version = Version::lenient(&file.version);
+            let version = Pep440Version::lenient(&file.version);
             (FileName::parse(&file.name).ok(), version, FileFacts::read(&file.facts))
         })
         .collect();
@@ -163,7 +170,7 @@ fn chosen(project: &NormalName, files: &[ListedFile], rule: &Rule, environments:
             if is_offered && alternative.allows(version, file.sha256) {
                 positions.push(position);
                 let (version, requires_python) = (version.clone(), facts.requires_python.as_deref());
-                candidates.push(Candidate { name, version, requires_python });
+                candidates.push(FileCandidate { name, version, requires_python });
             }
         }
         let names_pre_release = selection::names_pre_release(alternative.versions());
@@ -243,7 +250,7 @@ mod tests {
         ];
         let project: NormalName = "odd".parse().expect("a name");
         let choose = |rule: &str| {
-            let rule = Rule::parse(rule).expect(rule);
+            let rule = ProjectRule::parse(rule).expect(rule);
             let Chosen { positions, problems } = chosen(&project, &files, &rule, &[Environment::default()]);
             (positions.into_iter().collect::<Vec<_>>(), problems.len())
         };

@@ -18,7 +18,7 @@ use formats::python::simple::page::{MetadataFile, ProjectStatus};
 use formats::python::simple::read::is_web_address;
 use formats::python::simple::root;
 use formats::python::simple::write::{FileEntry, Hashes, HtmlWriter, JsonWriter, PageProperties};
-use formats::python::version::Version;
+use formats::python::version::Pep440Version;
 use runtime::catalog::Catalog;
 use store::db::python_file::{self, PageRow};
 use store::db::{self, Conn, DbError};
@@ -129,8 +129,8 @@ fn encode_page(
     page: &PageProperties<'_>,
     files: &[PageRow],
 ) -> io::Result<Vec<u8>> {
-    let mut files: Vec<(Version, &PageRow)> =
-        files.iter().map(|file| (Version::lenient(&file.version), file)).collect();
+    let mut files: Vec<(Pep440Version, &PageRow)> =
+        files.iter().map(|file| (Pep440Version::lenient(&file.version), file)).collect();
     files.sort_unstable_by(|(a, x), (b, y)| {
         a.cmp(b).then_with(|| (a.as_str(), &x.name, x.file).cmp(&(b.as_str(), &y.name, y.file)))
     });

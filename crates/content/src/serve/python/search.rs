@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::names::ProjectNames;
 use crate::serve::views::package_query::{PackageQuery, SortBy};
 use formats::python::name::normalize;
-use formats::python::version::Version;
+use formats::python::version::Pep440Version;
 
 /// Returns the number of matching projects, and the positions of those of the page. Normalized names are compared. The
 /// versions of projects of an index are not known here: these projects are sorted before all others.
@@ -44,7 +44,7 @@ fn in_order(names: &ProjectNames, mut positions: Vec<u32>, query: &PackageQuery)
         SortBy::Name if query.descending => positions.reverse(),
         SortBy::Name => {}
         SortBy::Version => {
-            let key = |position| Some(Version::lenient(&version(position)?.version));
+            let key = |position| Some(Pep440Version::lenient(&version(position)?.version));
             positions = with_known_keys(positions, query.descending, key);
         }
         SortBy::Published => {

@@ -14,7 +14,7 @@ use crate::serve::files::mirror_fetch;
 use crate::serve::{RepoError, Repositories};
 use base::model::digest::Sha256;
 use base::model::ids::{FileId, SourceId};
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
 use formats::python::layout::FilePart;
 use store::db;
 use store::db::attached_file::{self, StoredWheel};

@@ -7,7 +7,7 @@ use crate::serve::selection::{name_guards, point};
 use crate::serve::{RepoError, Repositories};
 use base::model::change::LifeState;
 use base::model::ids::{PackageId, ReleaseId, SourceId};
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::point::Base;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::document::{Listing, RRows};
 use base::model::time::Timestamp;
 use formats::r::description::Description;
-use formats::r::layout::{FileName, IndexFormat, Segment};
+use formats::r::layout::{IndexFormat, RepoFileName, Segment};
 use store::db::life::FileInfo;
 
 struct ListingEntry<'a> {
@@ -70,7 +70,7 @@ fn entries<'a>(listing: &Listing, rows: &'a RRows) -> Vec<ListingEntry<'a>> {
                 let usual_name = || Some(format!("{}_{}.{extension}", record.package()?, record.version()?));
                 let name = record.non_empty("File").map(str::to_owned).or_else(usual_name)?;
                 let size = record.non_empty("Filesize").and_then(|size| size.parse().ok());
-                Some(ListingEntry { name: FileName::parse(&name)?.to_string(), at: None, size, package: "" })
+                Some(ListingEntry { name: RepoFileName::parse(&name)?.to_string(), at: None, size, package: "" })
             };
             records.iter().filter_map(|record| entry(&record.stanza)).collect()
         }
@@ -78,7 +78,7 @@ fn entries<'a>(listing: &Listing, rows: &'a RRows) -> Vec<ListingEntry<'a>> {
 }
 
 fn file_entry(file: &FileInfo) -> Option<ListingEntry<'_>> {
-    let name = FileName::parse(&file.file)?.to_string();
+    let name = RepoFileName::parse(&file.file)?.to_string();
     Some(ListingEntry { name, at: file.published_at, size: file.size, package: &file.name })
 }
 

@@ -6,7 +6,7 @@ use super::allowed::View;
 use super::policies;
 use crate::serve::{GuardedName, RepoError};
 use base::model::ids::SourceId;
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::point::Point;
 use formats::policy::NameGuard;
 use formats::python::name::normalize;

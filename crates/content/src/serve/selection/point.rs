@@ -9,12 +9,11 @@ use std::time::Duration;
 use super::allowed;
 use crate::serve::{RepoError, Repositories, find};
 use base::model::ids::RepoId;
+use base::model::kind::{RepoKind, SourceKind};
 use base::model::point::Point;
-use base::model::repository::RepoKind;
 use base::model::snapshot::Snapshot;
-use base::model::source::SourceKind;
 use base::model::time::Timestamp;
-use formats::r::bioconductor::{Part, Version};
+use formats::r::bioconductor::{BioconductorVersion, Part};
 use runtime::catalog::resolve::{self, Unresolved};
 use runtime::catalog::{Catalog, Repository, Subscription};
 use runtime::state::State;
@@ -61,7 +60,11 @@ pub async fn resolve_part(
 ///
 /// # Errors
 /// [`RepoError::NotFound`]; [`RepoError::Unresolved`] for a version that was never published.
-pub fn of_source(state: &State, source: &str, version: Option<Version>) -> Result<Point, RepoError> {
+pub fn of_source(
+    state: &State,
+    source: &str,
+    version: Option<BioconductorVersion>,
+) -> Result<Point, RepoError> {
     let catalog = state.catalog.get();
     let source = find::source(&catalog, source)?;
     let part = match source.kind {

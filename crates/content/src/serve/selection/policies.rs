@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::serve::BlockedRelease;
 use base::model::ids::{RepoId, SourceId};
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::point::Point;
 use base::model::time::Timestamp;
 use formats::policy::{NameGuards, RuleIndexes};

@@ -7,7 +7,7 @@ use super::allowed::{RuleDecision, View};
 use super::policies;
 use crate::serve::RepoError;
 use base::model::ids::RepoId;
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::snapshot::Snapshot;
 use formats::policy::encode_withheld;
 use runtime::catalog::Repository;

@@ -11,11 +11,11 @@ use super::vulnerabilities::Vulnerabilities;
 use crate::serve::selection::allowed::View;
 use crate::serve::{RepoError, Repositories, error, python};
 use base::model::ids::SourceId;
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::point::{Point, PointTree};
 use base::model::time::{SECOND, Timestamp};
 use formats::advisory::Index;
-use formats::python::version::Version;
+use formats::python::version::Pep440Version;
 use formats::r;
 use store::db::{self, DbError};
 
@@ -157,7 +157,7 @@ fn sorted(versions: &[String], language: Language) -> Vec<&String> {
     let mut versions: Vec<&String> = versions.iter().collect();
     match language {
         Language::R => versions.sort_by(|a, b| r::version::compare(b, a)),
-        Language::Python => versions.sort_by_cached_key(|text| Reverse(Version::lenient(text))),
+        Language::Python => versions.sort_by_cached_key(|text| Reverse(Pep440Version::lenient(text))),
     }
     versions
 }

@@ -8,7 +8,7 @@ use crate::serve::{RepoError, find};
 use base::config::platforms::{Distribution, Os};
 use base::model::digest::Sha256;
 use base::model::ids::{ReleaseId, Seq, SourceId, TreeId};
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::point::{Point, PointTree};
 use base::model::time::Timestamp;
 use formats::r::layout::PackageFile;

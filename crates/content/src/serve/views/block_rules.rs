@@ -8,13 +8,12 @@ use crate::serve::selection::{allowed, name_guards, point, policies};
 use crate::serve::{AllowedVersion, RepoError, Repositories, find};
 use base::model::change::LifeState;
 use base::model::ids::{ReleaseId, SourceId};
-use base::model::language::Language;
+use base::model::kind::{Language, RepoKind};
 use base::model::point::Point;
-use base::model::repository::RepoKind;
 use base::model::snapshot::Snapshot;
 use formats::policy::Rule;
 use formats::python::version::Version;
-use formats::r::bioconductor::{Part, Version};
+use formats::r::bioconductor::{BioconductorVersion, Part};
 use formats::r::version::compare;
 use runtime::state::State;
 use store::db::life;
@@ -42,7 +41,7 @@ pub struct RuleTest {
 pub async fn test(
     repositories: &Repositories,
     repo: &str,
-    bioconductor: Option<Version>,
+    bioconductor: Option<BioconductorVersion>,
     package: &str,
     version: Option<&str>,
 ) -> Result<RuleTest, RepoError> {

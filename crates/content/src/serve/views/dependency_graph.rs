@@ -11,7 +11,7 @@ use crate::serve::selection::allowed::View;
 use crate::serve::{RepoError, Repositories, error};
 use base::model::point::{Point, PointTree};
 use formats::r::closure::DependencyIndex;
-use formats::r::dependency::{DependencyKind, Operator, Requirement};
+use formats::r::dependency::{DependencyKind, Operator, VersionRequirement};
 use formats::r::description::Description;
 use formats::r::name::is_base;
 use runtime::state::State;
@@ -80,7 +80,7 @@ pub struct VersionCondition<'a> {
     pub dependent: &'a str,
     /// The package that it is about.
     pub dependency: &'a str,
-    pub requirement: Requirement<'a>,
+    pub requirement: VersionRequirement<'a>,
 }
 
 /// Returns the shortest chain of packages from the installed package to the one at `position`, without the latter.
@@ -335,7 +335,7 @@ impl DependencyGraph {
             let condition = |(dependent, operator, version): (u32, Operator, u32)| VersionCondition {
                 dependent: &self.names[dependent as usize],
                 dependency,
-                requirement: Requirement { operator, version: &self.versions[version as usize] },
+                requirement: VersionRequirement { operator, version: &self.versions[version as usize] },
             };
             Some(conditions.into_iter().map(condition).collect::<Vec<_>>())
         };

@@ -11,11 +11,11 @@ use crate::serve::python::names::ProjectFile;
 use crate::serve::selection::allowed::View;
 use crate::serve::{RepoError, Repositories, error, python};
 use base::model::ids::{ReleaseId, SourceId};
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::point::Point;
 use base::model::time::Timestamp;
 use base::words;
-use formats::python::version::Version;
+use formats::python::version::Pep440Version;
 use formats::r::version;
 use runtime::state::policies::RepoPolicy;
 
@@ -229,7 +229,7 @@ fn listed(row: ListedVersion) -> ListedPackage {
 fn kind(old: &ListedVersion, new: &ListedVersion, language: Language) -> Option<ChangeKind> {
     let order = match language {
         Language::R => version::compare(&old.version, &new.version),
-        Language::Python => Version::lenient(&old.version).cmp(&Version::lenient(&new.version)),
+        Language::Python => Pep440Version::lenient(&old.version).cmp(&Pep440Version::lenient(&new.version)),
     };
     if order.is_lt() {
         return Some(ChangeKind::Updated);

@@ -8,11 +8,11 @@ use crate::serve::selection::allowed::View;
 use crate::serve::selection::{allowed, point, policies};
 use crate::serve::{RepoError, Repositories, python};
 use base::model::ids::SourceId;
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::snapshot::Snapshot;
 use formats::policy::{NameGuards, RuleIndexes};
 use formats::python::name::NormalName;
-use formats::r::bioconductor::{Part, Version};
+use formats::r::bioconductor::{BioconductorVersion, Part};
 use runtime::catalog::{Repository, guards_in_force};
 use runtime::state::policies::RepoPolicy;
 use store::db::name_guard::{self, NameGuardRow};
@@ -26,7 +26,7 @@ const NAMES_PER_READ: usize = 500;
 pub struct NameChange {
     pub repo: String,
     /// The version of Bioconductor, each of which has packages of its own; `None` for other repositories.
-    pub bioconductor: Option<Version>,
+    pub bioconductor: Option<BioconductorVersion>,
     pub name: String,
     /// The listed package before the change; `None` if there is none.
     pub before: Option<ProvidedPackage>,

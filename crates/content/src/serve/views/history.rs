@@ -7,7 +7,7 @@ use crate::serve::selection::allowed::over_time::{PackageLives, Span, listed_spa
 use crate::serve::selection::{name_guards, policies};
 use crate::serve::{RepoError, Repositories, python};
 use base::model::ids::{SourceId, TreeId};
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;

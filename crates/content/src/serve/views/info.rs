@@ -14,11 +14,9 @@ use crate::serve::{RepoError, Repositories, find, python};
 use base::model::change::LifeState;
 use base::model::digest::Sha256;
 use base::model::ids::{ReleaseId, SourceId, TreeId, TxId};
-use base::model::language::Language;
+use base::model::kind::{Language, SourceKind, StorageClass};
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
-use base::model::source::SourceKind;
-use base::model::storage_class::StorageClass;
 use base::model::time::{Day, Timestamp};
 use runtime::catalog::resolve::{list_after, periods, selection, today};
 use runtime::catalog::{Catalog, RepoStep, Repository, Source};
@@ -391,7 +389,7 @@ mod tests {
     use super::*;
     use base::model::change::Counts;
     use base::model::ids::{RepoId, Seq};
-    use base::model::repository::{ChangePolicy, RepoKind};
+    use base::model::kind::{ChangePolicy, RepoKind};
     use runtime::catalog::Subscription;
     use store::db::tx::TxKind;
 

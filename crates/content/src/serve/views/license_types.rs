@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::serve::{RepoError, Repositories};
 use base::model::ids::{PackageId, Seq, SourceId, TreeId};
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::license::Licenses;
 use formats::r::description::Description;
 use formats::r::license::licenses;

@@ -10,7 +10,7 @@ use crate::serve::python::names::{PreferredVersion, PreferredVersions, ProjectFi
 use crate::serve::selection::allowed::View;
 use crate::serve::{RepoError, Repositories, error, python};
 use base::model::ids::{PackageId, ReleaseId, SourceId, TreeId};
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::point::{Point, PointTree};
 use base::model::time::Timestamp;
 use formats::python::facts::FileFacts;

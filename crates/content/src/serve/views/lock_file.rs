@@ -11,7 +11,7 @@ use crate::serve::python::detail::releases_within;
 use crate::serve::python::file::RequestBudget;
 use crate::serve::selection::name_guards;
 use crate::serve::{RepoError, Repositories};
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::locked_version::{Interval, LockedState, LockedVersion};
 use base::model::point::Point;
 use base::model::time::Timestamp;

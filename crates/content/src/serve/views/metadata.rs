@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use crate::serve::{RepoError, Repositories};
 use base::model::ids::{RepoId, SourceId};
-use base::model::language::Language;
+use base::model::kind::Language;
 use formats::python::name::normalize;
-use formats::python::version::Version;
+use formats::python::version::Pep440Version;
 use store::db::metadata::{self, Metadata, Scope};
 
 /// A version of a package that is served to a client.
@@ -61,7 +61,7 @@ fn applicable(
     let is_version = |version: &str| match language {
         _ if version.is_empty() || version == served.version => true,
         Language::R => false,
-        Language::Python => Version::lenient(version) == Version::lenient(&served.version),
+        Language::Python => Pep440Version::lenient(version) == Pep440Version::lenient(&served.version),
     };
     let mut rows: Vec<&Metadata> = rows
         .iter()

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::serve::RepoError;
 use crate::serve::selection::name_guards;
 use base::model::ids::SourceId;
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::time::Timestamp;
 use base::words;
 use formats::policy::{NamePattern, comparison_key};

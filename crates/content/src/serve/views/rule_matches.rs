@@ -11,13 +11,12 @@ use crate::serve::selection::{allowed, point, policies};
 use crate::serve::{RepoError, Repositories};
 use base::model::change::LifeState;
 use base::model::ids::ReleaseId;
-use base::model::language::Language;
+use base::model::kind::{Language, RepoKind};
 use base::model::point::Point;
-use base::model::repository::RepoKind;
 use base::model::rule_effect::RuleEffect;
 use base::model::snapshot::Snapshot;
 use formats::policy::{NameGuards, Rule, RuleIndexes};
-use formats::r::bioconductor::{Part, Version};
+use formats::r::bioconductor::{BioconductorVersion, Part};
 use formats::r::version;
 use runtime::catalog::{Catalog, Repository};
 use runtime::state::State;
@@ -35,7 +34,7 @@ const NEW_RULE: i64 = i64::MAX;
 pub struct RuleMatches {
     pub repo: String,
     /// The version of Bioconductor, each of which has packages of its own; `None` for other repositories.
-    pub bioconductor: Option<Version>,
+    pub bioconductor: Option<BioconductorVersion>,
     /// Number of packages about whose listed version the rule decides: for a rule that blocks, the version that is listed
     /// without the rule, otherwise the one that is listed with it.
     pub packages: usize,
@@ -128,7 +127,7 @@ pub async fn of_rule(repositories: &Repositories, rule: &Rule) -> Result<Vec<Rul
 pub(in crate::serve) fn versions<'a>(
     catalog: &Catalog,
     repo: &'a Repository,
-) -> Vec<(&'a Repository, Option<Version>)> {
+) -> Vec<(&'a Repository, Option<BioconductorVersion>)> {
     match repo.kind {
         RepoKind::Bioconductor => {
             catalog.bioconductor_versions().into_iter().map(|version| (repo, Some(version))).collect()

@@ -6,11 +6,10 @@ use crate::serve::selection::allowed::View;
 use crate::serve::selection::point;
 use crate::serve::{RepoError, Repositories, find, python};
 use base::model::ids::SourceId;
-use base::model::language::Language;
-use base::model::repository::RepoKind;
+use base::model::kind::{Language, RepoKind};
 use base::model::snapshot::Snapshot;
 use formats::python::name::NormalName;
-use formats::r::bioconductor::{Part, Version};
+use formats::r::bioconductor::{BioconductorVersion, Part};
 use store::db::{Conn, DbError, python_file};
 
 /// Maximum number of names in a warning.
@@ -35,7 +34,7 @@ pub async fn warnings(
     repositories: &Repositories,
     repo: &str,
     source: &str,
-    version: Option<Version>,
+    version: Option<BioconductorVersion>,
 ) -> Result<Vec<String>, RepoError> {
     let state = &repositories.state;
     let catalog = state.catalog.get();

@@ -4,8 +4,7 @@
 use std::sync::Arc;
 
 use base::model::ids::SourceId;
-use base::model::language::Language;
-use base::model::source::SourceKind;
+use base::model::kind::{Language, SourceKind};
 use base::model::time::Timestamp;
 use formats::advisory::{Ecosystem, Finding, Index, PackageAdvisories};
 use runtime::catalog::Catalog;

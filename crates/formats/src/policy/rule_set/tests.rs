@@ -5,7 +5,7 @@ use crate::advisory::{AdvisoryFeed, Batch, Ecosystem, Format, Index};
 use crate::policy::{Criteria, RuleIndexes, Scope, Verdict};
 use base::model::digest::Sha256;
 use base::model::ids::RepoId;
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::rule_effect::RuleEffect;
 use base::model::time::{SECOND, Timestamp};
 

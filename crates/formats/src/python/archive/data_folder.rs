@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::scripts;
 use super::{PackageError, excerpt, notice};
 use crate::python::name;
-use crate::python::version::Version;
+use crate::python::version::Pep440Version;
 
 const DATA: &str = ".data";
 /// The folders in it: the keys of installation schemes.
@@ -102,7 +102,7 @@ fn check_egg<'a>(
     let Some(stem) = name.strip_suffix(".egg-info").filter(|_| eggs.insert(name)) else { return Ok(()) };
     let mut parts = stem.split('-');
     let is_project = parts.next().is_some_and(name::is_valid);
-    if !is_project || parts.next().is_some_and(|version| !Version::lenient(version).is_valid()) {
+    if !is_project || parts.next().is_some_and(|version| !Pep440Version::lenient(version).is_valid()) {
         return Err(PackageError::SecondInfo(excerpt(path)));
     }
     notice(notices, || {

@@ -2,12 +2,11 @@
 
 use crate::python::metadata::BadMetadata;
 use crate::python::metadata::validity::BadField;
-use crate::python::version::BadVersion;
+use crate::python::version::BadPep440Version;
 use crate::python::wheel_name::BadWheelName;
 use crate::r::archive::ArchiveError;
-use base::model::error_chain::error_chain;
+use base::model::errors::error_chain;
 
-/// The reason why a package is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
     /// A malformed zip or tar file, or one that exceeds a limit. The cause is not a source of this error: its own message
@@ -18,15 +17,12 @@ pub enum PackageError {
     OtherFormat { file: String, expected: &'static str },
     #[error("'{0}' has a format that is not supported; build a .tar.gz file")]
     Unsupported(String),
-    /// Not the file name of a wheel.
     #[error(transparent)]
     WheelName(#[from] BadWheelName),
     #[error("'{0}' is not the file name of a source distribution; it has the form name-1.0.tar.gz")]
     SdistName(String),
-    /// The metadata is not usable.
     #[error(transparent)]
     Metadata(#[from] BadMetadata),
-    /// The bytes of the metadata are not UTF-8.
     #[error(
         "line {line} of '{path}' is not UTF-8 (byte {byte:#04x}), so that pip ends with an error; save the files with the \
          description, the authors and the other metadata as UTF-8, and build the package again"
@@ -38,15 +34,13 @@ pub enum PackageError {
         /// The first byte that does not belong to a character.
         byte: u8,
     },
-    /// The metadata begins with a byte order mark.
     #[error(
         "line 1 of '{0}' begins with a byte order mark (U+FEFF), so that pip and uv do not read its first field; save the \
          files with the metadata as UTF-8 without it, and build the package again"
     )]
     ByteOrderMark(String),
-    /// The version is not valid by PEP 440.
     #[error(transparent)]
-    Version(#[from] BadVersion),
+    Version(#[from] BadPep440Version),
     /// A field of the metadata that installers cannot read.
     #[error(transparent)]
     Field(#[from] BadField),
@@ -59,7 +53,6 @@ pub enum PackageError {
     Repeated(String),
     #[error("'{0}' is missing in the archive; build the package again with a current build tool")]
     Missing(String),
-    /// The wheel does not have exactly one `.dist-info` directory.
     #[error(
         "a wheel must have exactly one folder named …-{{version}}.dist-info at its top, and no such file; this one has {0}"
     )]
@@ -67,35 +60,29 @@ pub enum PackageError {
     /// The name of the `.dist-info` directory or the top folder does not match the file name.
     #[error("the folder '{folder}' is not that of '{file}'; rename the file, or build the package again")]
     OtherFolder { folder: String, file: String },
-    /// The name of the `.dist-info` directory has another form than `{name}-{version}`.
     #[error(
         "the folder '{0}' is not named like name-1.0.dist-info, with one '-' after a name that begins and ends with a letter or \
          digit: uv fails in every environment in which it was installed; build the package again with a current build tool"
     )]
     DistInfoName(String),
-    /// A folder or file that is installed as the metadata of another distribution.
     #[error(
         "'{0}' is installed as the metadata of another distribution, with which pip or uv then fails in the environment; build \
          the package again without it"
     )]
     SecondInfo(String),
-    /// The configuration of the environment in the `.data` directory.
     #[error(
         "'{0}' replaces the configuration of the environment (pyvenv.cfg); build the package again without it"
     )]
     Configuration(String),
-    /// A `.data` directory of another name than the `.dist-info` directory.
     #[error(
         "'{path}' is in another folder than '{expected}.data', that of this wheel: pip installs it to other places than uv; \
          build the package again"
     )]
     OtherDataFolder {
-        /// The path of a member.
         path: String,
         /// The name without `.data`.
         expected: String,
     },
-    /// A member of the `.data` directory outside the folders that installers know.
     #[error(
         "'{0}' is not in one of the folders purelib, platlib, headers, scripts and data of the .data folder: pip and uv refuse \
          the wheel; build the package again"
@@ -103,12 +90,10 @@ pub enum PackageError {
     DataKey(String),
     #[error("'{0}' is outside the top folder; a source distribution is exactly one folder")]
     SecondFolder(String),
-    /// The project in the metadata differs from that in the file name.
     #[error(
         "the metadata has Name '{metadata}', but the file is named '{file}'; rename the file, or build the package again"
     )]
     OtherName { metadata: String, file: String },
-    /// The version in the file name of a source distribution contains `-`.
     #[error(
         "the version '{version}' in the file name '{file}' contains '-', so that installers read another name and version; \
          rename the file to '{expected}'"
@@ -119,7 +104,6 @@ pub enum PackageError {
         file: String,
         expected: String,
     },
-    /// The version in the metadata differs from that in the file name.
     #[error(
         "the metadata has Version '{metadata}', but the file is named '{file}'; rename the file, or build the package again"
     )]
@@ -128,13 +112,11 @@ pub enum PackageError {
     WheelVersion(String),
     #[error("line {0} of RECORD is malformed; build the package again")]
     Record(usize),
-    /// A row of RECORD that is not below the folder of the installation.
     #[error(
         "line {line} of RECORD names '{path}', which is not below the folder of the installation: pip deletes it when the \
          package is removed; build the package again"
     )]
     RecordPath { line: usize, path: String },
-    /// The name of an entry point cannot be used as a file name.
     #[error(
         "entry_points.txt has the script '{0}', which is not a file name of at most 255 bytes without '/', '\\', brackets and \
          control characters; rename the script"

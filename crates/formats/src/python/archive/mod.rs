@@ -12,18 +12,17 @@ mod wheel_file;
 pub use error::PackageError;
 
 use super::metadata::{MAX_METADATA, Metadata, installers, validity};
-use crate::r::archive::Limits;
+use crate::r::archive::ArchiveLimits;
 
 /// The limits of wheels: 16 GiB of content, 50 times the compressed size, and 400,000 members.
-pub const WHEEL_LIMITS: Limits =
-    Limits { inflated: 16 << 30, ratio: 50, members: 400_000, description: MAX_METADATA };
+pub const WHEEL_LIMITS: ArchiveLimits =
+    ArchiveLimits { inflated: 16 << 30, ratio: 50, members: 400_000, description: MAX_METADATA };
 
 /// The limits of source distributions, which may contain data that compresses well.
-pub const SDIST_LIMITS: Limits = Limits { ratio: 250, ..WHEEL_LIMITS };
+pub const SDIST_LIMITS: ArchiveLimits = ArchiveLimits { ratio: 250, ..WHEEL_LIMITS };
 
-/// The result of reading an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PackageArchive {
+pub struct DistributionArchive {
     pub metadata: Metadata,
     /// The unchanged bytes of METADATA or PKG-INFO.
     pub metadata_raw: Vec<u8>,
@@ -99,11 +98,11 @@ fn check_identity(
     file: &str,
 ) -> Result<(), PackageError> {
     use super::name::normalize;
-    use super::version::Version;
+    use super::version::Pep440Version;
     if normalize(&metadata.name) != normalize(distribution) {
         return Err(PackageError::OtherName { metadata: metadata.name.clone(), file: file.to_owned() });
     }
-    if Version::lenient(&metadata.version) != Version::lenient(version) {
+    if Pep440Version::lenient(&metadata.version) != Pep440Version::lenient(version) {
         return Err(PackageError::OtherVersion { metadata: metadata.version.clone(), file: file.to_owned() });
     }
     Ok(())

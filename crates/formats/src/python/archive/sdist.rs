@@ -5,20 +5,20 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Seek, SeekFrom};
 
 use super::wheel::check_path;
-use super::{PackageArchive, PackageError, check_identity, check_metadata, excerpt, notice};
+use super::{DistributionArchive, PackageError, check_identity, check_metadata, excerpt, notice};
 use crate::python::file_name::{FileName, SdistName};
 use crate::python::metadata::Metadata;
 use crate::python::name::normalize;
-use crate::python::version::Version;
+use crate::python::version::Pep440Version;
 use crate::r::archive::links::{self, LinkCheck};
-use crate::r::archive::{ArchiveError, Limits, MemberKind, Members};
+use crate::r::archive::{ArchiveError, ArchiveLimits, MemberKind, Members};
 use crate::r::zip::{Zip, ZipFormat};
 
 /// Reads `{folder}/PKG-INFO`, without checks of the other members. `file` is the file name.
 pub fn read_metadata(
     source: &mut (impl Read + Seek),
     file: &FileName,
-    limits: Limits,
+    limits: ArchiveLimits,
 ) -> Result<(Metadata, Vec<u8>), PackageError> {
     let raw = match container(source, file)? {
         Container::Zip => {
@@ -45,14 +45,11 @@ pub fn read_metadata(
 }
 
 /// Reads and checks a whole source distribution. Its metadata must declare the project and version of the file name.
-///
-/// # Errors
-/// [`PackageError`], one variant for each reason.
 pub fn read(
     source: &mut (impl Read + Seek),
     file: &FileName,
-    limits: Limits,
-) -> Result<PackageArchive, PackageError> {
+    limits: ArchiveLimits,
+) -> Result<DistributionArchive, PackageError> {
     let mut notices = Vec::new();
     let (folder, raw) = match container(source, file)? {
         Container::Zip => read_zip(source, limits)?,
@@ -65,7 +62,7 @@ pub fn read(
     check_identity(&metadata, name.distribution, name.version, file.as_str())?;
     let is_own_folder = folder.rsplit_once('-').is_some_and(|(distribution, version)| {
         normalize(distribution) == normalize(name.distribution)
-            && Version::lenient(version) == Version::lenient(name.version)
+            && Pep440Version::lenient(version) == Pep440Version::lenient(name.version)
     });
     if !is_own_folder {
         return Err(PackageError::OtherFolder { folder: excerpt(&folder), file: file.to_string() });
@@ -83,15 +80,15 @@ pub fn read(
                 .to_owned()
         });
     }
-    Ok(PackageArchive { metadata, metadata_raw: raw, notices })
+    Ok(DistributionArchive { metadata, metadata_raw: raw, notices })
 }
 
 /// Checks that the version in the file name has no `-`, at which installers split the name.
 fn check_version_form(metadata: &Metadata, file: &FileName) -> Result<(), PackageError> {
-    let (project, version) = (normalize(&metadata.name), Version::lenient(&metadata.version));
+    let (project, version) = (normalize(&metadata.name), Pep440Version::lenient(&metadata.version));
     let parts = file.stem().match_indices('-').map(|(at, _)| (&file.stem()[..at], &file.stem()[at + 1..]));
     let is_own =
-        |(name, rest): &(&str, &str)| normalize(name) == project && Version::lenient(rest) == version;
+        |(name, rest): &(&str, &str)| normalize(name) == project && Pep440Version::lenient(rest) == version;
     match parts.into_iter().find(is_own) {
         Some((_, text)) if text.contains('-') => Err(PackageError::HyphenVersion {
             version: excerpt(text),
@@ -107,8 +104,7 @@ enum Container {
     Tar,
 }
 
-/// Returns the kind of archive according to the extension. The content must match it, because installers rely on the
-/// extension.
+/// Returns the kind of archive by the extension, on which installers rely; the content must match it.
 fn container(source: &mut (impl Read + Seek), file: &FileName) -> Result<Container, PackageError> {
     let mut head = Vec::new();
     source.seek(SeekFrom::Start(0)).map_err(ArchiveError::Io)?;
@@ -146,7 +142,7 @@ fn check_folder(folder: &mut Option<String>, path: &str, is_folder: bool) -> Res
 
 fn read_zip(
     source: &mut (impl Read + Seek),
-    limits: Limits,
+    limits: ArchiveLimits,
 ) -> Result<(String, Option<Vec<u8>>), PackageError> {
     let zip = Zip::open(source, ZipFormat::Wheel, limits)?;
     let (mut folder, mut raw) = (None, None);
@@ -164,7 +160,7 @@ fn read_zip(
 
 fn read_tar(
     source: impl Read,
-    limits: Limits,
+    limits: ArchiveLimits,
     notices: &mut Vec<String>,
 ) -> Result<(String, Option<Vec<u8>>), PackageError> {
     let mut members = Members::new(source, limits)?;

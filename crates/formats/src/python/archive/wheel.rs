@@ -7,14 +7,14 @@ use sha2::Digest as _;
 
 use super::record::{self, Record};
 use super::{
-    MAX_NAME, PackageArchive, PackageError, check_identity, check_metadata, data_folder, excerpt, notice,
-    scripts, wheel_file,
+    DistributionArchive, MAX_NAME, PackageError, check_identity, check_metadata, data_folder, excerpt,
+    notice, scripts, wheel_file,
 };
 use crate::python::metadata::{MAX_METADATA, Metadata};
 use crate::python::name::{self, normalize};
-use crate::python::version::Version;
+use crate::python::version::Pep440Version;
 use crate::python::wheel_name::WheelName;
-use crate::r::archive::Limits;
+use crate::r::archive::ArchiveLimits;
 use crate::r::zip::{Zip, ZipFormat, ZipMember};
 use base::model::digest::Sha256;
 use base::model::visible::is_format;
@@ -28,7 +28,7 @@ const MAX_RECORD: u64 = 64 << 20;
 pub fn read_metadata(
     source: &mut (impl Read + Seek),
     file: &str,
-    limits: Limits,
+    limits: ArchiveLimits,
 ) -> Result<(Metadata, Vec<u8>), PackageError> {
     let name = WheelName::parse(file)?;
     let zip = Zip::open(source, ZipFormat::Wheel, limits)?;
@@ -40,16 +40,13 @@ pub fn read_metadata(
 }
 
 /// Reads and checks a whole wheel.
-///
-/// # Errors
-/// [`PackageError`], one variant for each reason.
 pub fn read(
     source: &mut (impl Read + Seek),
     file: &str,
-    limits: Limits,
-) -> Result<PackageArchive, PackageError> {
+    limits: ArchiveLimits,
+) -> Result<DistributionArchive, PackageError> {
     let name = WheelName::parse(file)?;
-    name.version.parse::<Version>()?;
+    name.version.parse::<Pep440Version>()?;
     let zip = Zip::open(source, ZipFormat::Wheel, limits)?;
     for member in &zip.members {
         check_path(&member.name)?;
@@ -100,7 +97,7 @@ pub fn read(
         });
     }
     compare_record(source, &zip, &own_paths, &rows.record, &mut notices)?;
-    Ok(PackageArchive { metadata, metadata_raw, notices })
+    Ok(DistributionArchive { metadata, metadata_raw, notices })
 }
 
 /// Returns the name of the `.dist-info` directory, which may spell project and version differently than the file name.
@@ -114,7 +111,7 @@ fn dist_info(zip: &Zip, name: &WheelName<'_>, file: &str) -> Result<String, Pack
     let stem = folder.strip_suffix(DIST_INFO).unwrap_or(folder);
     let is_same = stem.rsplit_once('-').is_some_and(|(distribution, version)| {
         normalize(distribution) == normalize(name.distribution)
-            && Version::lenient(version) == Version::lenient(name.version)
+            && Pep440Version::lenient(version) == Pep440Version::lenient(name.version)
     });
     if is_same {
         return Ok((*folder).to_owned());

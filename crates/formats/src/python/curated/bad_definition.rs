@@ -1,6 +1,6 @@
 //! Why a definition of a curated source is refused.
 
-use crate::python::lock_file::BadLockFile;
+use crate::python::lock_file::BadPythonLockFile;
 use crate::python::name::NormalName;
 use crate::python::requirements_file::BadRequirements;
 use crate::python::specifier::BadSpecifier;
@@ -12,13 +12,11 @@ pub(super) const MAX_FILES: usize = 100;
 /// Maximum number of different lines for one project, and of digests on one line.
 pub(super) const MAX_LINES: usize = 1000;
 
-/// The reason why a definition is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadDefinition {
+pub enum BadPythonDefinition {
     #[error("{file}: {error}")]
     Requirements {
         file: String,
-        /// The reason, with the line.
         #[source]
         error: BadRequirements,
     },
@@ -26,7 +24,7 @@ pub enum BadDefinition {
     LockFile {
         file: String,
         #[source]
-        error: BadLockFile,
+        error: BadPythonLockFile,
     },
     #[error("{origin}: {error}")]
     Versions {
@@ -37,12 +35,10 @@ pub enum BadDefinition {
     },
     #[error("{file}, line {line}: the file '{path}' is missing; write its lines in place of this one")]
     Missing { file: String, line: usize, path: String },
-    /// A lock file is used as constraints, but lock files add packages.
     #[error(
         "{file}, line {line}: the constraints '{path}' are a lock file; name it with -r, or leave out this line"
     )]
     LockConstraint { file: String, line: usize, path: String },
-    /// The lock file has no digest for a package, but `--strict` requires one.
     #[error(
         "{origin}: the lock file has no SHA-256 of '{name}'; lock it with digests, or leave out --strict"
     )]
@@ -55,7 +51,6 @@ pub enum BadDefinition {
         /// The notices about the packages.
         skipped: String,
     },
-    /// All requirements are left out.
     #[error(
         "{0}: the environment markers of all requirements exclude the requested versions of Python and platforms; request \
          others"
@@ -66,7 +61,6 @@ pub enum BadDefinition {
     Nul(String),
     #[error("the definition has {0} files, more than the {MAX_FILES} allowed; use fewer")]
     TooManyFiles(usize),
-    /// Too many lines for one project, or digests on one line.
     #[error(
         "{origin}: '{name}' has more than {MAX_LINES} different lines or digests; write one line with a range of versions"
     )]

@@ -230,11 +230,11 @@ pub fn base_project(project: Project) -> BaseProject {
 mod tests {
     use super::*;
     use crate::python::requirement::Requirement;
-    use crate::python::version::Version;
+    use crate::python::version::Pep440Version;
     use base::model::digest::Sha256;
 
     fn file(version: &str) -> ProjectFile {
-        let file = BaseFile { version: Version::lenient(version), sha256: Sha256([1; 32]) };
+        let file = BaseFile { version: Pep440Version::lenient(version), sha256: Sha256([1; 32]) };
         ProjectFile { file, is_installable: true, is_yanked: false }
     }
 

@@ -4,16 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::candidates::{Obstacle, Project, ProjectFile, SatisfyingFiles, TRY_AGAIN, Unreadable};
-use super::rule::{Alternative, Rule};
-use super::{Definition, MAX_NOTICES};
+use super::rule::{Alternative, ProjectRule};
+use super::{MAX_NOTICES, PythonDefinition};
 use crate::python::closure::{
-    Closure, Combinations, Expansion, ProjectRequirement, ProjectVersion, TooManyRequirements,
+    Combinations, Expansion, ProjectRequirement, ProjectVersion, RequirementClosure, TooManyRequirements,
 };
 use crate::python::environment::Environment;
 use crate::python::name::NormalName;
-use crate::python::requirement::{Constraint, Requirement};
+use crate::python::requirement::{Requirement, VersionsOrUrl};
 use crate::python::specifier::BadSpecifier;
-use base::model::name_list::first_names;
+use base::model::text::first_names;
 
 /// Maximum length of a requirement in a message, in characters.
 const MAX_EXCERPT: usize = 200;
@@ -31,13 +31,11 @@ pub enum VersionMetadata {
     Unreadable(Unreadable),
 }
 
-/// The dependencies of a definition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dependencies {
     /// The rules of the projects that are added to those that the definition names.
-    pub rules: BTreeMap<NormalName, Rule>,
-    /// For each project, the shortest chain of projects from one that the definition names to this one; for a named
-    /// project, only this one.
+    pub rules: BTreeMap<NormalName, ProjectRule>,
+    /// For each project, the shortest chain of projects from one that the definition names to this one, both included.
     pub chains: BTreeMap<NormalName, Vec<NormalName>>,
     /// The problems that prevent the update.
     pub problems: Vec<String>,
@@ -50,7 +48,7 @@ pub struct Dependencies {
 /// The search for the dependencies of a definition.
 #[derive(Clone, Debug)]
 pub struct Search {
-    closure: Closure,
+    closure: RequirementClosure,
     /// The projects that the definition names.
     named: BTreeSet<NormalName>,
     /// Restrictions for the other projects.
@@ -66,8 +64,7 @@ pub struct Search {
     /// The versions of each added project that are required.
     alternatives: BTreeMap<NormalName, Vec<Alternative>>,
     problems: Vec<String>,
-    /// Requirements that are problems, each with the reason and the remedy. All versions that have them are known at the
-    /// end.
+    /// Requirements that are problems, with reason and remedy. All versions that have them are known at the end.
     unmet: Vec<(ProjectRequirement, String)>,
     notices: Vec<String>,
     left_out: BTreeSet<NormalName>,
@@ -78,7 +75,7 @@ pub struct Search {
 impl Search {
     /// Begins with the lines of a definition. `snapshot` names the snapshot of the base in messages. With
     /// `allow_missing`, dependencies that the source cannot offer are left out with a notice; otherwise they are problems.
-    pub fn new(definition: &Definition, snapshot: &str, allow_missing: bool) -> Search {
+    pub fn new(definition: &PythonDefinition, snapshot: &str, allow_missing: bool) -> Search {
         let mut requested = Vec::new();
         for (name, rule) in &definition.rules {
             let extras = definition.extras.get(name).into_iter().flatten();
@@ -92,7 +89,7 @@ impl Search {
         }
         Search {
             // All environments: a server does not know those of its clients.
-            closure: Closure::new(vec![Environment::default()], requested),
+            closure: RequirementClosure::new(vec![Environment::default()], requested),
             named: definition.rules.keys().cloned().collect(),
             constraints: definition.constraints.clone(),
             snapshot: snapshot.to_owned(),
@@ -298,7 +295,7 @@ impl Search {
             let rule = shortest_rule(alternatives, files(&name));
             (name, rule)
         };
-        let rules: BTreeMap<NormalName, Rule> = alternatives.into_iter().map(rule).collect();
+        let rules: BTreeMap<NormalName, ProjectRule> = alternatives.into_iter().map(rule).collect();
         let chain = |name: &NormalName| (name.clone(), closure.chain(name).to_vec());
         let chains = named.iter().chain(rules.keys()).map(chain).collect();
         left_out.retain(|name| !named.contains(name) && !rules.contains_key(name));
@@ -378,9 +375,8 @@ fn required_versions(
     }
 }
 
-/// Returns a rule that allows the files that at least one of the alternatives allows, without alternatives that add no
-/// file.
-fn shortest_rule(alternatives: Vec<Alternative>, files: &[ProjectFile]) -> Rule {
+/// Returns a rule with the alternatives, without those that allow no further file.
+fn shortest_rule(alternatives: Vec<Alternative>, files: &[ProjectFile]) -> ProjectRule {
     let allowed = |alternative: &Alternative| -> Vec<bool> {
         files.iter().map(|file| alternative.allows(&file.file.version, file.file.sha256)).collect()
     };
@@ -390,7 +386,7 @@ fn shortest_rule(alternatives: Vec<Alternative>, files: &[ProjectFile]) -> Rule 
         .collect();
     let count = |allowed: &[bool]| allowed.iter().filter(|is_allowed| **is_allowed).count();
     alternatives.sort_by(|(a, a_text, _), (b, b_text, _)| count(b).cmp(&count(a)).then(a_text.cmp(b_text)));
-    let (mut rule, mut covered) = (Rule::default(), vec![false; files.len()]);
+    let (mut rule, mut covered) = (ProjectRule::default(), vec![false; files.len()]);
     for (allowed, _, alternative) in alternatives {
         let adds_file =
             allowed.iter().zip(&covered).any(|(is_allowed, is_covered)| *is_allowed && !is_covered);
@@ -420,7 +416,7 @@ fn excerpt(text: &str) -> String {
 
 /// Returns the notice about a dependency that is an address; `None` for another one.
 fn address_notice(version: &ProjectVersion, requirement: &Requirement) -> Option<String> {
-    let Constraint::Url(url) = &requirement.constraint else { return None };
+    let VersionsOrUrl::Url(url) = &requirement.constraint else { return None };
     Some(format!(
         "{} {} requires '{} @ {}', which is left out: it is not from the index",
         version.project,
@@ -444,7 +440,7 @@ mod tests {
     use crate::python::curated::candidates::{HiddenFiles, ProjectFiles};
     use crate::python::curated::plan::BaseFile;
     use crate::python::curated::{NamedFile, ReadOptions, read};
-    use crate::python::version::Version;
+    use crate::python::version::Pep440Version;
     use base::model::digest::Sha256;
 
     fn name(text: &str) -> NormalName {
@@ -472,7 +468,7 @@ mod tests {
             self.versions.insert(key, metadata);
             let digest = u8::try_from(self.versions.len()).expect("few");
             let files = self.files(project);
-            let file = BaseFile { version: Version::lenient(version), sha256: Sha256([digest; 32]) };
+            let file = BaseFile { version: Pep440Version::lenient(version), sha256: Sha256([digest; 32]) };
             files.files.push(ProjectFile { file, is_installable: true, is_yanked: false });
         }
 
@@ -534,7 +530,8 @@ mod tests {
             let chain: Vec<&str> = dependencies.chains[name].iter().map(NormalName::as_str).collect();
             chain.join(" > ")
         };
-        let text = |(name, rule): (&NormalName, &Rule)| format!("{name} {}: {}", rule.summary(), chain(name));
+        let text =
+            |(name, rule): (&NormalName, &ProjectRule)| format!("{name} {}: {}", rule.summary(), chain(name));
         dependencies.rules.iter().map(text).collect()
     }
 

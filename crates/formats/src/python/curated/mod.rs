@@ -13,23 +13,22 @@ use super::environment::Environment;
 use super::lock_file;
 use super::marker::Marker;
 use super::name::NormalName;
-use super::requirement::{Constraint, Requirement};
+use super::requirement::{Requirement, VersionsOrUrl};
 use super::requirements_file::{self, Entry};
-use super::version::Version;
-pub use bad_definition::{BadDefinition, MAX_PROJECTS};
+use super::version::Pep440Version;
+pub use bad_definition::{BadPythonDefinition, MAX_PROJECTS};
 use bad_definition::{MAX_FILES, MAX_LINES};
-use base::model::count::count_of;
-use base::model::definition_path::included_path;
+use base::model::definition_file::included_path;
 use base::model::digest::Sha256;
-use base::model::error_list::ErrorList;
+use base::model::errors::ErrorList;
+use base::model::text::count_of;
 use dependencies::Dependencies;
-use rule::{Alternative, Rule};
+use rule::{Alternative, ProjectRule};
 
 /// The origin of the lines of the current definition in messages about a new one.
 pub const CURRENT_DEFINITION: &str = "the current definition";
 
-/// Maximum size in bytes of the specifiers and digests that constraints add to rules. Each line of a package gets a
-/// copy; the first copy does not count.
+/// Maximum size in bytes of what constraints add to rules: a copy for each line of a package but the first.
 const MAX_RESTRICTIONS: usize = 8 << 20;
 /// Maximum number of notices; further ones are counted.
 const MAX_NOTICES: usize = 100;
@@ -41,8 +40,8 @@ const MAX_SKIPPED: usize = 10;
 pub type NamedFile<'a> = (&'a str, &'a [u8]);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Definition {
-    pub rules: BTreeMap<NormalName, Rule>,
+pub struct PythonDefinition {
+    pub rules: BTreeMap<NormalName, ProjectRule>,
     /// The file and the line that first name each project, for messages.
     pub origins: BTreeMap<NormalName, String>,
     /// The extras with which lines name a project. They do not restrict files, but determine its dependencies.
@@ -55,13 +54,12 @@ pub struct Definition {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReadOptions {
-    /// Whether a lock file allows only the files whose digests it lists; otherwise it allows all files of the listed
-    /// versions.
+    /// Whether a lock file allows only files whose digests it lists, not all files of the listed versions.
     pub strict: bool,
 }
 
 /// Returns the error for the first NUL character of a file.
-fn nul((name, content): NamedFile<'_>) -> Option<BadDefinition> {
+fn nul((name, content): NamedFile<'_>) -> Option<BadPythonDefinition> {
     let origin = if name.contains('\0') {
         format!("the file name '{}'", name.escape_debug())
     } else if content.contains(&0) {
@@ -70,32 +68,29 @@ fn nul((name, content): NamedFile<'_>) -> Option<BadDefinition> {
     } else {
         return None;
     };
-    Some(BadDefinition::Nul(origin))
+    Some(BadPythonDefinition::Nul(origin))
 }
 
 /// Reads a definition: the first file, and the files to which it refers.
-///
-/// # Errors
-/// All defects of these files.
-pub fn read(files: &[NamedFile<'_>], options: ReadOptions) -> Result<Definition, ErrorList<BadDefinition>> {
+pub fn read(
+    files: &[NamedFile<'_>],
+    options: ReadOptions,
+) -> Result<PythonDefinition, ErrorList<BadPythonDefinition>> {
     read_for(files, options, &[])
 }
 
 /// Like [`read`], without the requirements whose environment markers are false in all of these environments. Without
 /// environments, markers are ignored.
-///
-/// # Errors
-/// All defects of these files.
 pub fn read_for(
     files: &[NamedFile<'_>],
     options: ReadOptions,
     environments: &[Environment],
-) -> Result<Definition, ErrorList<BadDefinition>> {
+) -> Result<PythonDefinition, ErrorList<BadPythonDefinition>> {
     let Some((main, _)) = files.first() else {
-        return Err(BadDefinition::Empty("the definition".to_owned()).into());
+        return Err(BadPythonDefinition::Empty("the definition".to_owned()).into());
     };
     if files.len() > MAX_FILES {
-        return Err(BadDefinition::TooManyFiles(files.len()).into());
+        return Err(BadPythonDefinition::TooManyFiles(files.len()).into());
     }
     if let Some(nul) = files.iter().find_map(|file| nul(*file)) {
         return Err(nul.into());
@@ -109,11 +104,11 @@ pub fn read_for(
         if let Some(rule) = reader.definition.rules.get_mut(name) {
             restrictions_size += rule.alternatives().len().saturating_sub(1) * restriction.size();
             if restrictions_size > MAX_RESTRICTIONS {
-                reader.errors.push(BadDefinition::LongConstraints(origin.clone()));
+                reader.errors.push(BadPythonDefinition::LongConstraints(origin.clone()));
                 break;
             }
             if let Err(error) = rule.restrict(restriction) {
-                reader.errors.push(BadDefinition::Versions { origin: origin.clone(), error });
+                reader.errors.push(BadPythonDefinition::Versions { origin: origin.clone(), error });
             }
         }
     }
@@ -122,10 +117,10 @@ pub fn read_for(
     definition.constraints = unnamed.map(|(name, (_, restriction))| (name, restriction)).collect();
     match definition.rules.len() {
         0 if errors.is_empty() && left_out.is_some() => {
-            errors.push(BadDefinition::OtherEnvironments((*main).to_owned()));
+            errors.push(BadPythonDefinition::OtherEnvironments((*main).to_owned()));
         }
         0 if errors.is_empty() => errors.push(empty(main, &skipped)),
-        count if count > MAX_PROJECTS => errors.push(BadDefinition::TooMany(count)),
+        count if count > MAX_PROJECTS => errors.push(BadPythonDefinition::TooMany(count)),
         _ => {}
     }
     let omitted_count = definition.notices.len().saturating_sub(MAX_NOTICES);
@@ -154,7 +149,7 @@ struct DefinitionReader<'a> {
     options: ReadOptions,
     /// The environments for which markers are evaluated; empty if they are ignored.
     environments: &'a [Environment],
-    definition: Definition,
+    definition: PythonDefinition,
     /// Restrictions from constraints files, by project, each with the file and line of the last one.
     constraints: BTreeMap<NormalName, (String, Alternative)>,
     /// The files that were read, each with a flag that is true if it was read as constraints. A file may be read
@@ -166,33 +161,30 @@ struct DefinitionReader<'a> {
     left_out: Option<(String, usize)>,
     /// Notices about packages that are not from the index.
     skipped: Vec<String>,
-    errors: ErrorList<BadDefinition>,
+    errors: ErrorList<BadPythonDefinition>,
 }
 
 /// Returns the error for a definition without a project, with the packages that were left out.
-fn empty(main: &str, skipped: &[String]) -> BadDefinition {
+fn empty(main: &str, skipped: &[String]) -> BadPythonDefinition {
     if skipped.is_empty() {
-        return BadDefinition::Empty(main.to_owned());
+        return BadPythonDefinition::Empty(main.to_owned());
     }
     let mut text = skipped.iter().take(MAX_SKIPPED).cloned().collect::<Vec<_>>().join("; ");
     if skipped.len() > MAX_SKIPPED {
         text += &format!("; and {} more", skipped.len() - MAX_SKIPPED);
     }
-    BadDefinition::OtherOrigins { file: main.to_owned(), skipped: text }
+    BadPythonDefinition::OtherOrigins { file: main.to_owned(), skipped: text }
 }
 
-impl Definition {
+impl PythonDefinition {
     /// Adds the dependencies of its projects.
-    ///
-    /// # Errors
-    /// Too many projects.
-    pub fn add_dependencies(&mut self, dependencies: &Dependencies) -> Result<(), BadDefinition> {
+    pub fn add_dependencies(&mut self, dependencies: &Dependencies) -> Result<(), BadPythonDefinition> {
         for (name, rule) in &dependencies.rules {
             self.rules.insert(name.clone(), rule.clone());
             self.origins.insert(name.clone(), "the dependencies".to_owned());
         }
         match self.rules.len() {
-            count if count > MAX_PROJECTS => Err(BadDefinition::TooMany(count)),
+            count if count > MAX_PROJECTS => Err(BadPythonDefinition::TooMany(count)),
             _ => Ok(()),
         }
     }
@@ -206,18 +198,18 @@ impl DefinitionReader<'_> {
         name: &str,
         is_constraint: bool,
         reference: Option<(&str, usize, &str)>,
-    ) -> Result<(), BadDefinition> {
+    ) -> Result<(), BadPythonDefinition> {
         if !self.read.insert((name.to_owned(), is_constraint)) {
             return Ok(());
         }
         let files = self.files;
         let Some((_, bytes)) = files.iter().find(|(other, _)| *other == name) else {
             let (file, line, path) = reference.unwrap_or((name, 1, name));
-            return Err(BadDefinition::Missing { file: file.to_owned(), line, path: path.to_owned() });
+            return Err(BadPythonDefinition::Missing { file: file.to_owned(), line, path: path.to_owned() });
         };
         if is_lock_file(bytes) {
             if let Some((file, line, path)) = reference.filter(|_| is_constraint) {
-                return Err(BadDefinition::LockConstraint {
+                return Err(BadPythonDefinition::LockConstraint {
                     file: file.to_owned(),
                     line,
                     path: path.to_owned(),
@@ -226,7 +218,8 @@ impl DefinitionReader<'_> {
             return self.lock_file(name, bytes);
         }
         let (content, errors) = requirements_file::read(bytes);
-        self.errors.append(errors, |error| BadDefinition::Requirements { file: name.to_owned(), error });
+        self.errors
+            .append(errors, |error| BadPythonDefinition::Requirements { file: name.to_owned(), error });
         for (line, option) in content.ignored {
             let of_index = ": packages are selected from PyPI";
             let reason = if requirements_file::names_an_index(&option) { of_index } else { "" };
@@ -269,25 +262,25 @@ impl DefinitionReader<'_> {
         requirement: Requirement,
         sha256: Vec<Sha256>,
         is_constraint: bool,
-    ) -> Result<(), BadDefinition> {
+    ) -> Result<(), BadPythonDefinition> {
         if requirement.marker.as_ref().is_some_and(|marker| self.leaves_out(&origin, marker)) {
             return Ok(());
         }
         let versions = match &requirement.constraint {
-            Constraint::Versions(versions) => versions.as_str(),
+            VersionsOrUrl::Versions(versions) => versions.as_str(),
             // Unreachable: the reader of requirements files skips addresses.
-            Constraint::Url(_) => text,
+            VersionsOrUrl::Url(_) => text,
         };
         if sha256.len() > MAX_LINES {
-            return Err(BadDefinition::TooManyLines { origin, name: requirement.name });
+            return Err(BadPythonDefinition::TooManyLines { origin, name: requirement.name });
         }
         let alternative = Alternative::new(versions, sha256)
-            .map_err(|error| BadDefinition::Versions { origin: origin.clone(), error })?;
+            .map_err(|error| BadPythonDefinition::Versions { origin: origin.clone(), error })?;
         if is_constraint {
             let restriction = match self.constraints.remove(&requirement.name) {
                 Some((_, other)) => other
                     .restricted(&alternative)
-                    .map_err(|error| BadDefinition::Versions { origin: origin.clone(), error })?,
+                    .map_err(|error| BadPythonDefinition::Versions { origin: origin.clone(), error })?,
                 None => alternative,
             };
             self.constraints.insert(requirement.name, (origin, restriction));
@@ -301,9 +294,9 @@ impl DefinitionReader<'_> {
         Ok(())
     }
 
-    fn lock_file(&mut self, name: &str, bytes: &[u8]) -> Result<(), BadDefinition> {
+    fn lock_file(&mut self, name: &str, bytes: &[u8]) -> Result<(), BadPythonDefinition> {
         let content = lock_file::parse(bytes)
-            .map_err(|error| BadDefinition::LockFile { file: name.to_owned(), error })?;
+            .map_err(|error| BadPythonDefinition::LockFile { file: name.to_owned(), error })?;
         let origin = format!("{name} ({})", content.kind);
         for skipped in content.skipped {
             let package: String = skipped.name.escape_debug().take(120).collect();
@@ -318,13 +311,14 @@ impl DefinitionReader<'_> {
             }
             let sha256: Vec<Sha256> = package.files.iter().filter_map(|file| file.sha256).collect();
             if self.options.strict && sha256.is_empty() {
-                self.errors.push(BadDefinition::NoDigest { origin: origin.clone(), name: package.name });
+                self.errors
+                    .push(BadPythonDefinition::NoDigest { origin: origin.clone(), name: package.name });
                 continue;
             }
-            let operator = if Version::lenient(&package.version).is_valid() { "==" } else { "===" };
+            let operator = if Pep440Version::lenient(&package.version).is_valid() { "==" } else { "===" };
             let sha256 = if self.options.strict { sha256 } else { Vec::new() };
             let alternative = Alternative::new(&format!("{operator}{}", package.version), sha256)
-                .map_err(|error| BadDefinition::Versions { origin: origin.clone(), error })?;
+                .map_err(|error| BadPythonDefinition::Versions { origin: origin.clone(), error })?;
             self.add(package.name, origin.clone(), alternative)?;
         }
         Ok(())
@@ -335,18 +329,17 @@ impl DefinitionReader<'_> {
         name: NormalName,
         origin: String,
         alternative: Alternative,
-    ) -> Result<(), BadDefinition> {
+    ) -> Result<(), BadPythonDefinition> {
         let rule = self.definition.rules.entry(name.clone()).or_default();
         if rule.alternatives().len() >= MAX_LINES {
-            return Err(BadDefinition::TooManyLines { origin, name });
+            return Err(BadPythonDefinition::TooManyLines { origin, name });
         }
         rule.add(alternative);
         self.definition.origins.entry(name).or_insert(origin);
         Ok(())
     }
 
-    /// Returns true if a requirement with this marker is left out. Counts the marker if it is ignored, and the requirement
-    /// if it is left out.
+    /// Returns true if a requirement with this marker is left out. Counts ignored markers and left out requirements.
     fn leaves_out(&mut self, origin: &str, marker: &Marker) -> bool {
         if self.environments.is_empty() {
             self.count_marker(origin);
@@ -364,8 +357,7 @@ impl DefinitionReader<'_> {
     }
 }
 
-/// Returns true for the text of a lock file: its first line begins a table or an object, or assigns a value to a
-/// key.
+/// Returns true for a lock file: its first line begins a table or an object, or assigns a value to a key.
 fn is_lock_file(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     let mut lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
@@ -375,18 +367,18 @@ fn is_lock_file(bytes: &[u8]) -> bool {
 
 /// Returns a definition with the lines of another one. The constraints of the current one restrict the added lines, as
 /// they would in its files; those of the added one restrict only its own lines, and projects that no line names.
-///
-/// # Errors
-/// Constraints that are too long.
-pub fn extended(current: &Definition, mut added: Definition) -> Result<Definition, BadDefinition> {
+pub fn extended(
+    current: &PythonDefinition,
+    mut added: PythonDefinition,
+) -> Result<PythonDefinition, BadPythonDefinition> {
     let mut restrictions_size = 0;
     for (name, restriction) in &current.constraints {
         let origin = format!("{CURRENT_DEFINITION}, the constraint of '{name}'");
-        let bad = |error| BadDefinition::Versions { origin: origin.clone(), error };
+        let bad = |error| BadPythonDefinition::Versions { origin: origin.clone(), error };
         if let Some(rule) = added.rules.get_mut(name) {
             restrictions_size += rule.alternatives().len().saturating_sub(1) * restriction.size();
             if restrictions_size > MAX_RESTRICTIONS {
-                return Err(BadDefinition::LongConstraints(origin));
+                return Err(BadPythonDefinition::LongConstraints(origin));
             }
             rule.restrict(restriction).map_err(bad)?;
             continue;
@@ -411,8 +403,8 @@ pub fn extended(current: &Definition, mut added: Definition) -> Result<Definitio
 }
 
 /// Writes a definition as a requirements file, after single packages were added or removed.
-pub fn requirements(definition: &Definition) -> String {
-    let line = |(name, rule): (&NormalName, &Rule)| {
+pub fn requirements(definition: &PythonDefinition) -> String {
+    let line = |(name, rule): (&NormalName, &ProjectRule)| {
         let extras: Vec<&str> =
             definition.extras.get(name).into_iter().flatten().map(NormalName::as_str).collect();
         match extras.as_slice() {
@@ -424,7 +416,7 @@ pub fn requirements(definition: &Definition) -> String {
 }
 
 /// Writes the constraints of a definition as a constraints file; empty without constraints.
-pub fn constraints(definition: &Definition) -> String {
+pub fn constraints(definition: &PythonDefinition) -> String {
     definition.constraints.iter().map(|(name, restriction)| format!("{name}{restriction}\n")).collect()
 }
 

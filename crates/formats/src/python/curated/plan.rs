@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::Digest;
 
-use super::Definition;
-use super::rule::{Alternative, Rule};
+use super::PythonDefinition;
+use super::rule::{Alternative, ProjectRule};
 use crate::python::name::NormalName;
 use crate::python::specifier::Specifiers;
-use crate::python::version::Version;
+use crate::python::version::Pep440Version;
 use base::model::digest::Sha256;
 use base::words;
 
@@ -29,7 +29,7 @@ pub enum BaseProject {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseFile {
-    pub version: Version,
+    pub version: Pep440Version,
     pub sha256: Sha256,
 }
 
@@ -47,9 +47,8 @@ words! {
     }
 }
 
-/// A project of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlanRow {
+pub struct ProjectPlanRow {
     pub name: NormalName,
     /// The allowed versions, for display.
     pub constraint: String,
@@ -65,13 +64,12 @@ pub struct PlanRow {
 /// The plan of an update. The same current rules, definition and base always result in the same plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    pub rows: Vec<PlanRow>,
+    pub rows: Vec<ProjectPlanRow>,
     /// The problems that prevent the update.
     pub problems: Vec<String>,
 }
 
 impl Plan {
-    /// Counts the projects with a state.
     pub fn count(&self, state: RowState) -> usize {
         self.rows.iter().filter(|row| row.state == state).count()
     }
@@ -80,8 +78,8 @@ impl Plan {
 /// Returns the plan of an update from the rules `old` to the definition `new`. `base` has every project of the
 /// definition; `snapshot` names the base's snapshot in messages.
 pub fn plan(
-    old: &BTreeMap<NormalName, Rule>,
-    new: &Definition,
+    old: &BTreeMap<NormalName, ProjectRule>,
+    new: &PythonDefinition,
     base: &BTreeMap<NormalName, BaseProject>,
     snapshot: &str,
 ) -> Plan {
@@ -89,9 +87,9 @@ pub fn plan(
     let names: BTreeSet<&NormalName> = old.keys().chain(new.rules.keys()).collect();
     for name in names {
         let Some(rule) = new.rules.get(name) else {
-            plan.rows.push(PlanRow {
+            plan.rows.push(ProjectPlanRow {
                 name: name.clone(),
-                constraint: old.get(name).map(Rule::summary).unwrap_or_default(),
+                constraint: old.get(name).map(ProjectRule::summary).unwrap_or_default(),
                 files: None,
                 newest: None,
                 files_digest: None,
@@ -123,7 +121,7 @@ pub fn plan(
             }
             BaseProject::Unlisted | BaseProject::NotRead | BaseProject::Unreadable(_) => None,
         };
-        plan.rows.push(PlanRow {
+        plan.rows.push(ProjectPlanRow {
             name: name.clone(),
             constraint: rule.summary(),
             files: allowed.as_ref().map(Vec::len),
@@ -150,7 +148,7 @@ fn newest(files: &[&BaseFile]) -> Option<String> {
     newest.map(|version| version.as_str().to_owned())
 }
 
-fn problems(name: &NormalName, rule: &Rule, known: &BaseProject) -> Vec<String> {
+fn problems(name: &NormalName, rule: &ProjectRule, known: &BaseProject) -> Vec<String> {
     match known {
         BaseProject::Unlisted => vec![format!("there is no package '{name}'")],
         BaseProject::NotRead => Vec::new(),
@@ -184,9 +182,9 @@ fn problems(name: &NormalName, rule: &Rule, known: &BaseProject) -> Vec<String> 
 /// Returns the versions closest to the exact version that specifiers name; if they name none, the highest versions.
 pub(super) fn nearest<'a>(
     specifiers: &Specifiers,
-    versions: impl IntoIterator<Item = &'a Version>,
+    versions: impl IntoIterator<Item = &'a Pep440Version>,
 ) -> Vec<String> {
-    let mut versions: Vec<&Version> = versions.into_iter().collect();
+    let mut versions: Vec<&Pep440Version> = versions.into_iter().collect();
     versions.sort();
     versions.dedup();
     let position = match specifiers.pin() {

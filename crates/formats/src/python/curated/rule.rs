@@ -4,16 +4,16 @@
 use std::fmt;
 
 use crate::python::specifier::{BadSpecifier, Specifiers};
-use crate::python::version::Version;
-use base::model::count::count_of;
+use crate::python::version::Pep440Version;
 use base::model::digest::Sha256;
+use base::model::text::count_of;
 
 /// The text before a digest.
 const HASH: &str = "--hash=sha256:";
 
 /// The rule for a project: a file is allowed if any alternative allows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rule {
+pub struct ProjectRule {
     alternatives: Vec<Alternative>,
 }
 
@@ -26,9 +26,8 @@ pub struct Alternative {
     sha256: Vec<Sha256>,
 }
 
-/// A stored rule that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadRule {
+pub enum BadProjectRule {
     #[error(transparent)]
     Specifier(#[from] BadSpecifier),
     #[error("'{0}' is not a digest of SHA-256")]
@@ -37,9 +36,6 @@ pub enum BadRule {
 
 impl Alternative {
     /// Creates an alternative. White space and parentheses, as in old metadata, are removed from the specifiers.
-    ///
-    /// # Errors
-    /// A clause of the specifiers is invalid.
     pub fn new(versions: &str, mut sha256: Vec<Sha256>) -> Result<Alternative, BadSpecifier> {
         let is_significant = |c: &char| !c.is_whitespace() && !matches!(c, '(' | ')');
         let versions: String = versions.chars().filter(is_significant).collect();
@@ -62,13 +58,11 @@ impl Alternative {
         &self.sha256
     }
 
-    /// Returns true if a file with this version and digest is allowed.
-    pub fn allows(&self, version: &Version, sha256: Sha256) -> bool {
+    pub fn allows(&self, version: &Pep440Version, sha256: Sha256) -> bool {
         (self.sha256.is_empty() || self.sha256.binary_search(&sha256).is_ok())
             && self.versions.contains(version)
     }
 
-    /// Returns true if every file is allowed.
     pub fn allows_all(&self) -> bool {
         self.versions.is_empty() && self.sha256.is_empty()
     }
@@ -86,22 +80,22 @@ impl Alternative {
         Alternative::new(&format!("{}{separator}{}", self.versions, other.versions), sha256.clone())
     }
 
-    fn parse(line: &str) -> Result<Alternative, BadRule> {
+    fn parse(line: &str) -> Result<Alternative, BadProjectRule> {
         let mut words = line.split_whitespace().peekable();
         let versions = words.next_if(|word| !word.starts_with(HASH)).unwrap_or_default();
         let digest = |word: &str| {
             let hex = word.strip_prefix(HASH).unwrap_or_default();
-            hex.parse::<Sha256>().map_err(|_| BadRule::Digest(word.chars().take(100).collect()))
+            hex.parse::<Sha256>().map_err(|_| BadProjectRule::Digest(word.chars().take(100).collect()))
         };
         Ok(Alternative::new(versions, words.map(digest).collect::<Result<_, _>>()?)?)
     }
 }
 
-impl Rule {
-    pub fn parse(text: &str) -> Result<Rule, BadRule> {
+impl ProjectRule {
+    pub fn parse(text: &str) -> Result<ProjectRule, BadProjectRule> {
         // `lines` would return no line for an empty text, which is a rule that allows all files.
         let alternatives = text.split('\n').map(Alternative::parse).collect::<Result<_, _>>()?;
-        Ok(Rule { alternatives })
+        Ok(ProjectRule { alternatives })
     }
 
     /// Adds an alternative, unless the rule contains it.
@@ -112,9 +106,6 @@ impl Rule {
     }
 
     /// Restricts every alternative, as by a constraints file.
-    ///
-    /// # Errors
-    /// The joined specifiers are too long.
     pub fn restrict(&mut self, restriction: &Alternative) -> Result<(), BadSpecifier> {
         for alternative in &mut self.alternatives {
             *alternative = alternative.restricted(restriction)?;
@@ -126,12 +117,10 @@ impl Rule {
         &self.alternatives
     }
 
-    /// Returns true if a file with this version and digest is allowed.
-    pub fn allows(&self, version: &Version, sha256: Sha256) -> bool {
+    pub fn allows(&self, version: &Pep440Version, sha256: Sha256) -> bool {
         self.alternatives.iter().any(|alternative| alternative.allows(version, sha256))
     }
 
-    /// Returns true if every file is allowed.
     pub fn allows_all(&self) -> bool {
         self.alternatives.iter().any(Alternative::allows_all)
     }
@@ -161,7 +150,7 @@ impl fmt::Display for Alternative {
     }
 }
 
-impl fmt::Display for Rule {
+impl fmt::Display for ProjectRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, alternative) in self.alternatives.iter().enumerate() {
             let separator = if index > 0 { "\n" } else { "" };

@@ -3,18 +3,20 @@
 use std::collections::BTreeMap;
 
 use super::plan::{BaseFile, BaseProject, Plan, RowState, plan};
-use super::rule::Rule;
-use super::{Definition, MAX_SKIPPED, NamedFile, ReadOptions, constraints, read, read_for, requirements};
+use super::rule::ProjectRule;
+use super::{
+    MAX_SKIPPED, NamedFile, PythonDefinition, ReadOptions, constraints, read, read_for, requirements,
+};
 use crate::python::name::NormalName;
 use crate::python::selection::environments;
-use crate::python::version::Version;
+use crate::python::version::Pep440Version;
 use base::model::digest::Sha256;
 
 fn name(text: &str) -> NormalName {
     text.parse().expect(text)
 }
 
-fn definition(files: &[(&str, &str)]) -> Definition {
+fn definition(files: &[(&str, &str)]) -> PythonDefinition {
     let files: Vec<NamedFile<'_>> = files.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
     read(&files, ReadOptions::default()).expect("a definition")
 }
@@ -61,7 +63,7 @@ fn requirements_for_other_environments_are_left_out() {
 }
 
 fn file(version: &str, digest: u8) -> BaseFile {
-    BaseFile { version: Version::lenient(version), sha256: Sha256([digest; 32]) }
+    BaseFile { version: Pep440Version::lenient(version), sha256: Sha256([digest; 32]) }
 }
 
 #[test]
@@ -93,9 +95,13 @@ fn lines_of_one_package_are_alternatives_and_constraints_restrict_each() {
     for (version, digest, is_allowed) in
         [("1.0", 1, true), ("1.5", 1, false), ("2.0", 1, false), ("3", 3, true), ("3.0", 1, false)]
     {
-        assert_eq!(odd.allows(&Version::lenient(version), Sha256([digest; 32])), is_allowed, "{version}");
+        assert_eq!(
+            odd.allows(&Pep440Version::lenient(version), Sha256([digest; 32])),
+            is_allowed,
+            "{version}"
+        );
     }
-    assert_eq!(Rule::parse(&odd.to_string()).as_ref(), Ok(odd), "the stored text is the rule");
+    assert_eq!(ProjectRule::parse(&odd.to_string()).as_ref(), Ok(odd), "the stored text is the rule");
     assert!(definition.rules[&name("even")].allows_all());
     assert_eq!(definition.rules[&name("last")].to_string(), "<9");
     assert_eq!(definition.origins[&name("last")], "more/a.txt, line 1");
@@ -124,9 +130,9 @@ fn a_lock_file_allows_its_versions_and_if_strict_its_files() {
     for (strict, other_is_allowed) in [(false, true), (true, false)] {
         let definition = read(&files, ReadOptions { strict }).expect("a lock file");
         let rule = &definition.rules[&name("odd")];
-        assert!(rule.allows(&Version::lenient("1.0"), Sha256([1; 32])));
-        assert_eq!(rule.allows(&Version::lenient("1.0"), Sha256([2; 32])), other_is_allowed);
-        assert!(!rule.allows(&Version::lenient("1.1"), Sha256([1; 32])));
+        assert!(rule.allows(&Pep440Version::lenient("1.0"), Sha256([1; 32])));
+        assert_eq!(rule.allows(&Pep440Version::lenient("1.0"), Sha256([2; 32])), other_is_allowed);
+        assert!(!rule.allows(&Pep440Version::lenient("1.1"), Sha256([1; 32])));
         assert!(!definition.rules.contains_key(&name("own")));
         assert_eq!(definition.notices.len(), 1, "{:?}", definition.notices);
     }

@@ -11,13 +11,12 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use super::name::{BadName, NormalName};
+use super::name::{BadProjectName, NormalName};
 use base::model::digest::Sha256;
 
 /// Maximum size of a lock file, in bytes. Lock files of large workspaces have about 5 MB.
 const MAX_FILE: usize = 16 << 20;
-/// Maximum number of packages of a lock file, with those that are not from an index. Lock files of large workspaces have
-/// about 2,000.
+/// Maximum number of packages of a lock file, also from elsewhere than an index; large workspaces have about 2,000.
 const MAX_PACKAGES: usize = 50_000;
 /// Maximum number of files of all packages; a list that several packages have counts for each of them. Lock files of
 /// large workspaces list about 30,000 files.
@@ -25,7 +24,7 @@ const MAX_FILES: usize = 500_000;
 
 /// The tool or standard that defines the format of a lock file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LockKind {
+pub enum PythonLockKind {
     /// `pylock.toml`, `pylock.*.toml`: PEP 751.
     Pylock,
     /// `uv.lock`.
@@ -38,10 +37,9 @@ pub enum LockKind {
     Pipfile,
 }
 
-/// The content of a lock file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LockFile {
-    pub kind: LockKind,
+pub struct PythonLockFile {
+    pub kind: PythonLockKind,
     /// The packages from the main index, in the order of the file (in `Pipfile.lock`: by group and name). A project has
     /// several entries if its version depends on the environment.
     pub packages: Vec<LockedPackage>,
@@ -79,9 +77,8 @@ pub struct SkippedPackage {
     pub reason: Cow<'static, str>,
 }
 
-/// The reason why a lock file is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadLockFile {
+pub enum BadPythonLockFile {
     #[error("the file has {0} bytes, more than the {MAX_FILE} allowed")]
     TooLarge(usize),
     #[error("the file has {count} {items}, more than the {limit} allowed; lock fewer projects in one file")]
@@ -91,39 +88,42 @@ pub enum BadLockFile {
     /// The text is neither TOML nor JSON, or a value has the wrong type.
     #[error("line {line}: {message}; lock the project again with its tool")]
     Syntax { line: usize, message: String },
-    /// The text has no known format.
     #[error(
         "this is not a lock file of a known format: pylock.toml, uv.lock, poetry.lock, pdm.lock or Pipfile.lock"
     )]
     Unknown,
     #[error("the file has version {version} of the format of {kind}; version {supported} is supported")]
-    Format { kind: LockKind, version: String, supported: &'static str },
-    /// A package whose name is not valid.
+    Format { kind: PythonLockKind, version: String, supported: &'static str },
     #[error(transparent)]
-    Name(#[from] BadName),
+    Name(#[from] BadProjectName),
     #[error("the package '{0}' has no version; lock the project again with its tool")]
     NoVersion(String),
     #[error("the package '{package}' has the digest '{text}', which is not 64 hexadecimal digits of SHA-256")]
     Digest { package: String, text: String },
 }
 
-impl LockKind {
-    pub const ALL: [LockKind; 5] =
-        [LockKind::Pylock, LockKind::Uv, LockKind::Poetry, LockKind::Pdm, LockKind::Pipfile];
+impl PythonLockKind {
+    pub const ALL: [PythonLockKind; 5] = [
+        PythonLockKind::Pylock,
+        PythonLockKind::Uv,
+        PythonLockKind::Poetry,
+        PythonLockKind::Pdm,
+        PythonLockKind::Pipfile,
+    ];
 
     /// Returns the usual file name.
     pub fn file_name(self) -> &'static str {
         match self {
-            LockKind::Pylock => "pylock.toml",
-            LockKind::Uv => "uv.lock",
-            LockKind::Poetry => "poetry.lock",
-            LockKind::Pdm => "pdm.lock",
-            LockKind::Pipfile => "Pipfile.lock",
+            PythonLockKind::Pylock => "pylock.toml",
+            PythonLockKind::Uv => "uv.lock",
+            PythonLockKind::Poetry => "poetry.lock",
+            PythonLockKind::Pdm => "pdm.lock",
+            PythonLockKind::Pipfile => "Pipfile.lock",
         }
     }
 }
 
-impl fmt::Display for LockKind {
+impl fmt::Display for PythonLockKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.file_name())
     }
@@ -132,19 +132,19 @@ impl fmt::Display for LockKind {
 /// Parses a lock file.
 ///
 /// # Errors
-/// [`BadLockFile`], for the first defect. A file of an unknown version is refused as a whole.
-pub fn parse(bytes: &[u8]) -> Result<LockFile, BadLockFile> {
+/// [`BadPythonLockFile`], for the first defect. A file of an unknown version is refused as a whole.
+pub fn parse(bytes: &[u8]) -> Result<PythonLockFile, BadPythonLockFile> {
     if bytes.len() > MAX_FILE {
-        return Err(BadLockFile::TooLarge(bytes.len()));
+        return Err(BadPythonLockFile::TooLarge(bytes.len()));
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| BadLockFile::NotUtf8)?;
+    let text = std::str::from_utf8(bytes).map_err(|_| BadPythonLockFile::NotUtf8)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut lock = if text.trim_start().starts_with('{') {
         pipfile::parse(text)?
     } else {
-        let head: tables::Head = text::toml(text)?;
+        let head: tables::FormatKeys = text::toml(text)?;
         match head.kind()? {
-            LockKind::Pylock => pylock::parse(text)?,
+            PythonLockKind::Pylock => pylock::parse(text)?,
             kind => tables::parse(kind, text)?,
         }
     };
@@ -152,7 +152,7 @@ pub fn parse(bytes: &[u8]) -> Result<LockFile, BadLockFile> {
     let packages = lock.packages.len().saturating_add(lock.skipped.len());
     for (count, items, limit) in [(packages, "packages", MAX_PACKAGES), (files, "files", MAX_FILES)] {
         if count > limit {
-            return Err(BadLockFile::TooMany { count, items, limit });
+            return Err(BadPythonLockFile::TooMany { count, items, limit });
         }
     }
     origin::skip_other_indexes(&mut lock);

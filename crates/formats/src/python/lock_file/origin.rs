@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use url::Url;
 
-use super::{LockFile, LockKind, LockedPackage, SkippedPackage};
+use super::{LockedPackage, PythonLockFile, PythonLockKind, SkippedPackage};
 
 /// PyPI, also for its former address and that of its files.
 pub(super) const PYPI: &str = "https://pypi.org/simple";
@@ -39,10 +39,11 @@ pub(super) fn is_local(address: &str) -> bool {
 /// Skips the packages that are not from the main index: the default one if a package is from it, otherwise PyPI, otherwise
 /// the index with most packages. The others are those of a team, or variants for certain hardware, or from a directory. In
 /// `pylock.toml`, which has no default index, packages of an unknown index count as those of the main one.
-pub(super) fn skip_other_indexes(lock: &mut LockFile) {
-    let has_default = lock.kind != LockKind::Pylock;
+pub(super) fn skip_other_indexes(lock: &mut PythonLockFile) {
+    let has_default = lock.kind != PythonLockKind::Pylock;
     // In `Pipfile.lock`, an index may have a name without an address.
-    let is_path = |index: &str| is_local(index) && (lock.kind != LockKind::Pipfile || index.contains(':'));
+    let is_path =
+        |index: &str| is_local(index) && (lock.kind != PythonLockKind::Pipfile || index.contains(':'));
     let mut counts: HashMap<Option<&str>, usize> = HashMap::new();
     let mut indexes = Vec::new();
     for package in &lock.packages {

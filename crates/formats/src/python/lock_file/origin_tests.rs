@@ -181,7 +181,7 @@ fn versions_and_checkouts_are_read_from_what_states_them() {
     );
     assert_eq!(summary(&lock), "odd-name 1.0+x odd_name-1.0+x-py3-none-any.whl=-\neven 2 even-2.tar.gz=-");
     let error = parse(b"lock-version = \"1.0\"\n[[packages]]\nname = \"odd\"\n").expect_err("no version");
-    assert_eq!(error, BadLockFile::NoVersion("odd".to_owned()));
+    assert_eq!(error, BadPythonLockFile::NoVersion("odd".to_owned()));
     for system in ["hg", "svn", "bzr"] {
         let lock = read(&format!(
             r#"{{"_meta":{{}},"default":{{"own":{{"{system}":"https://h/own","ref":"00"}},"odd":{{"version":"==1"}}}}}}"#

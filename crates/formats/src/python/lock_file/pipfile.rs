@@ -8,11 +8,11 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::text::{digest, excerpt, package};
-use super::{BadLockFile, LockFile, LockKind, LockedFile, SkippedPackage, origin};
+use super::{BadPythonLockFile, LockedFile, PythonLockFile, PythonLockKind, SkippedPackage, origin};
 use crate::python::name::NormalName;
 
 #[derive(Deserialize)]
-struct RawFile {
+struct PipfileLock {
     #[serde(rename = "_meta")]
     meta: Option<Meta>,
     /// The groups `default` and `develop`, and further groups of the user.
@@ -36,7 +36,7 @@ struct RawSource {
 }
 
 #[derive(Deserialize)]
-struct RawPackage {
+struct PipfilePackage {
     version: Option<String>,
     #[serde(default)]
     hashes: Vec<String>,
@@ -50,16 +50,16 @@ struct RawPackage {
     file: Option<IgnoredAny>,
 }
 
-pub(super) fn parse(text: &str) -> Result<LockFile, BadLockFile> {
-    let syntax = |error: serde_json::Error| BadLockFile::Syntax {
+pub(super) fn parse(text: &str) -> Result<PythonLockFile, BadPythonLockFile> {
+    let syntax = |error: serde_json::Error| BadPythonLockFile::Syntax {
         line: error.line(),
         message: excerpt(&error.to_string()),
     };
-    let RawFile { meta, groups } = serde_json::from_str(text).map_err(syntax)?;
-    let meta = meta.ok_or(BadLockFile::Unknown)?;
+    let PipfileLock { meta, groups } = serde_json::from_str(text).map_err(syntax)?;
+    let meta = meta.ok_or(BadPythonLockFile::Unknown)?;
     if let Some(format) = meta.format.filter(|format| *format != 6) {
-        let kind = LockKind::Pipfile;
-        return Err(BadLockFile::Format { kind, version: format.to_string(), supported: "6" });
+        let kind = PythonLockKind::Pipfile;
+        return Err(BadPythonLockFile::Format { kind, version: format.to_string(), supported: "6" });
     }
     let indexes: Vec<(Option<String>, Option<String>)> = meta
         .sources
@@ -67,12 +67,12 @@ pub(super) fn parse(text: &str) -> Result<LockFile, BadLockFile> {
         .map(|source| (source.name, source.url.as_deref().map(origin::index)))
         .collect();
     let default = indexes.first();
-    let mut lock = LockFile { kind: LockKind::Pipfile, packages: Vec::new(), skipped: Vec::new() };
+    let mut lock =
+        PythonLockFile { kind: PythonLockKind::Pipfile, packages: Vec::new(), skipped: Vec::new() };
     let mut positions: HashMap<(NormalName, String), usize> = HashMap::new();
     for (name, value) in groups.into_values().flatten() {
-        let raw: RawPackage = serde_json::from_value(value).map_err(|error| BadLockFile::Syntax {
-            line: 1,
-            message: excerpt(&format!("the package '{name}': {error}")),
+        let raw: PipfilePackage = serde_json::from_value(value).map_err(|error| {
+            BadPythonLockFile::Syntax { line: 1, message: excerpt(&format!("the package '{name}': {error}")) }
         })?;
         let reason = match (&raw.git, &raw.path, &raw.file) {
             (Some(_), _, _) => Some("it is from a git repository"),
@@ -89,7 +89,7 @@ pub(super) fn parse(text: &str) -> Result<LockFile, BadLockFile> {
         }
         let version = raw.version.map(|text| text.trim_start_matches('=').trim().to_owned());
         let locked_file = |hash: &String| {
-            Ok::<_, BadLockFile>(LockedFile { name: None, sha256: digest(&name, hash)?, size: None })
+            Ok::<_, BadPythonLockFile>(LockedFile { name: None, sha256: digest(&name, hash)?, size: None })
         };
         let files = raw.hashes.iter().map(locked_file).collect::<Result<Arc<[_]>, _>>()?;
         // The address of the named index; the name of one that is not in the file.

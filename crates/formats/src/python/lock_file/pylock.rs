@@ -8,19 +8,19 @@ use serde::de::IgnoredAny;
 
 use super::origin::{self, LOCAL};
 use super::text::{file_name, package, sha256, toml};
-use super::{BadLockFile, LockFile, LockKind, LockedFile, SkippedPackage};
+use super::{BadPythonLockFile, LockedFile, PythonLockFile, PythonLockKind, SkippedPackage};
 use crate::python::file_name::FileName;
 
 #[derive(Deserialize)]
-struct RawFile {
+struct PylockFile {
     #[serde(rename = "lock-version")]
     lock_version: String,
     #[serde(default)]
-    packages: Vec<RawPackage>,
+    packages: Vec<PylockPackage>,
 }
 
 #[derive(Deserialize)]
-struct RawPackage {
+struct PylockPackage {
     name: String,
     version: Option<String>,
     marker: Option<String>,
@@ -43,17 +43,17 @@ struct RawDistribution {
     hashes: BTreeMap<String, String>,
 }
 
-pub(super) fn parse(text: &str) -> Result<LockFile, BadLockFile> {
-    let RawFile { lock_version, packages } = toml(text)?;
+pub(super) fn parse(text: &str) -> Result<PythonLockFile, BadPythonLockFile> {
+    let PylockFile { lock_version, packages } = toml(text)?;
     if lock_version.split('.').next() != Some("1") {
         let version = lock_version.escape_debug().take(20).collect();
-        return Err(BadLockFile::Format { kind: LockKind::Pylock, version, supported: "1.0" });
+        return Err(BadPythonLockFile::Format { kind: PythonLockKind::Pylock, version, supported: "1.0" });
     }
-    let mut lock = LockFile { kind: LockKind::Pylock, packages: Vec::new(), skipped: Vec::new() };
+    let mut lock = PythonLockFile { kind: PythonLockKind::Pylock, packages: Vec::new(), skipped: Vec::new() };
     // For each package, the servers of its files.
     let mut servers = Vec::new();
     for raw in packages {
-        let RawPackage { name, version, marker, index, sdist, wheels, vcs, directory, archive } = raw;
+        let PylockPackage { name, version, marker, index, sdist, wheels, vcs, directory, archive } = raw;
         let reason = match (vcs, directory, archive) {
             (Some(_), _, _) => Some("it is from a version control system"),
             (None, Some(_), _) => Some("it is from a directory"),
@@ -70,7 +70,7 @@ pub(super) fn parse(text: &str) -> Result<LockFile, BadLockFile> {
         let locked_file = |raw: RawDistribution| {
             let address = raw.url.or(raw.path);
             let digest = raw.hashes.iter().find(|(algorithm, _)| algorithm.eq_ignore_ascii_case("sha256"));
-            Ok::<_, BadLockFile>(LockedFile {
+            Ok::<_, BadPythonLockFile>(LockedFile {
                 name: raw
                     .name
                     .filter(|name| !name.is_empty())
@@ -99,7 +99,7 @@ fn is_local<'a>(files: impl IntoIterator<Item = &'a RawDistribution>) -> bool {
 
 /// Adds the index to packages that do not state it, as pip writes them: the index that is on the server of their files, or
 /// that has files there, otherwise this server.
-fn add_indexes(lock: &mut LockFile, servers: &[Vec<String>]) {
+fn add_indexes(lock: &mut PythonLockFile, servers: &[Vec<String>]) {
     let mut indexes: HashMap<String, String> = HashMap::new();
     let stated = lock.packages.iter().zip(servers);
     let stated = stated.filter_map(|(package, servers)| Some((package.index.as_deref()?, servers)));

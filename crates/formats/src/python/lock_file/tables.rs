@@ -5,22 +5,22 @@ use std::sync::Arc;
 
 use super::origin::{self, LOCAL, PYPI};
 use super::text::{digest, file_name, package, toml};
-use super::{BadLockFile, LockFile, LockKind, LockedFile, LockedPackage, SkippedPackage};
+use super::{BadPythonLockFile, LockedFile, LockedPackage, PythonLockFile, PythonLockKind, SkippedPackage};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 /// The keys that distinguish the formats.
 #[derive(Deserialize)]
-pub(super) struct Head {
+pub(super) struct FormatKeys {
     #[serde(rename = "lock-version")]
     lock_version: Option<IgnoredAny>,
     packages: Option<IgnoredAny>,
     version: Option<u64>,
-    metadata: Option<HeadMetadata>,
+    metadata: Option<FormatMetadata>,
 }
 
 #[derive(Deserialize)]
-struct HeadMetadata {
+struct FormatMetadata {
     /// In lock files of Poetry.
     #[serde(rename = "lock-version")]
     lock_version: Option<IgnoredAny>,
@@ -32,47 +32,46 @@ struct HeadMetadata {
     pdm_lock_version: Option<IgnoredAny>,
 }
 
-impl Head {
-    /// Returns the format of the file.
-    pub(super) fn kind(&self) -> Result<LockKind, BadLockFile> {
+impl FormatKeys {
+    pub(super) fn kind(&self) -> Result<PythonLockKind, BadPythonLockFile> {
         if self.lock_version.is_some() || self.packages.is_some() {
-            return Ok(LockKind::Pylock);
+            return Ok(PythonLockKind::Pylock);
         }
         if let Some(metadata) = &self.metadata {
             if metadata.pdm_lock_version.is_some() {
-                return Ok(LockKind::Pdm);
+                return Ok(PythonLockKind::Pdm);
             }
             if metadata.lock_version.is_some() || metadata.content_hash.is_some() {
-                return Ok(LockKind::Poetry);
+                return Ok(PythonLockKind::Poetry);
             }
         }
         match self.version {
-            Some(1) => Ok(LockKind::Uv),
+            Some(1) => Ok(PythonLockKind::Uv),
             Some(version) => {
                 let version = version.to_string();
-                Err(BadLockFile::Format { kind: LockKind::Uv, version, supported: "1" })
+                Err(BadPythonLockFile::Format { kind: PythonLockKind::Uv, version, supported: "1" })
             }
-            None => Err(BadLockFile::Unknown),
+            None => Err(BadPythonLockFile::Unknown),
         }
     }
 }
 
 #[derive(Deserialize)]
-struct RawFile {
+struct LockDocument {
     #[serde(default)]
-    package: Vec<RawPackage>,
-    metadata: Option<Metadata>,
+    package: Vec<LockTable>,
+    metadata: Option<PoetryMetadata>,
 }
 
 #[derive(Default, Deserialize)]
-struct Metadata {
+struct PoetryMetadata {
     /// The files by package, in lock files of Poetry before 1.4.
     #[serde(default)]
     files: BTreeMap<String, Vec<RawEntry>>,
 }
 
 #[derive(Deserialize)]
-struct RawPackage {
+struct LockTable {
     name: String,
     version: Option<String>,
     source: Option<Source>,
@@ -127,11 +126,11 @@ struct RawEntry {
 }
 
 /// Parses the text of a lock file in one of the three formats.
-pub(super) fn parse(kind: LockKind, text: &str) -> Result<LockFile, BadLockFile> {
-    let RawFile { package: packages, metadata } = toml(text)?;
+pub(super) fn parse(kind: PythonLockKind, text: &str) -> Result<PythonLockFile, BadPythonLockFile> {
+    let LockDocument { package: packages, metadata } = toml(text)?;
     let mut earlier_files =
         EarlierFiles { unread: metadata.unwrap_or_default().files, read: BTreeMap::new() };
-    let mut lock = LockFile { kind, packages: Vec::with_capacity(packages.len()), skipped: Vec::new() };
+    let mut lock = PythonLockFile { kind, packages: Vec::with_capacity(packages.len()), skipped: Vec::new() };
     for raw in packages {
         if let Some(reason) = other_origin(kind, &raw) {
             lock.skipped.push(SkippedPackage { name: raw.name, reason: reason.into() });
@@ -154,7 +153,7 @@ struct EarlierFiles {
 
 impl EarlierFiles {
     /// Returns the list of a package; empty if there is none.
-    fn of(&mut self, package: &str) -> Result<Arc<[LockedFile]>, BadLockFile> {
+    fn of(&mut self, package: &str) -> Result<Arc<[LockedFile]>, BadPythonLockFile> {
         if let Some(entries) = self.unread.remove(package) {
             let files = locked_files(package, entries)?;
             self.read.insert(package.to_owned(), files);
@@ -170,28 +169,28 @@ fn is_same(a: &LockedPackage, b: &LockedPackage) -> bool {
 }
 
 /// Returns a message with the origin of a package, unless it is from an index.
-fn other_origin(kind: LockKind, raw: &RawPackage) -> Option<&'static str> {
+fn other_origin(kind: PythonLockKind, raw: &LockTable) -> Option<&'static str> {
     const GIT: &str = "it is from a git repository";
     const URL: &str = "it is from a URL";
     const DIRECTORY: &str = "it is from a directory";
     let source = raw.source.as_ref();
     match kind {
-        LockKind::Poetry => match source.and_then(|source| source.kind.as_deref()) {
+        PythonLockKind::Poetry => match source.and_then(|source| source.kind.as_deref()) {
             None | Some("legacy" | "pypi") => None,
             Some("git") => Some(GIT),
             Some("url") => Some(URL),
             Some(_) => Some(DIRECTORY),
         },
-        LockKind::Pdm if raw.git.is_some() => Some(GIT),
-        LockKind::Pdm if raw.url.is_some() => Some(URL),
-        LockKind::Pdm if raw.path.is_some() => Some(DIRECTORY),
-        LockKind::Pdm
+        PythonLockKind::Pdm if raw.git.is_some() => Some(GIT),
+        PythonLockKind::Pdm if raw.url.is_some() => Some(URL),
+        PythonLockKind::Pdm if raw.path.is_some() => Some(DIRECTORY),
+        PythonLockKind::Pdm
             if raw.files.first().and_then(|file| file.url.as_deref()).is_some_and(origin::is_local) =>
         {
             Some(LOCAL)
         }
-        LockKind::Pdm => None,
-        LockKind::Uv | LockKind::Pylock | LockKind::Pipfile => match source {
+        PythonLockKind::Pdm => None,
+        PythonLockKind::Uv | PythonLockKind::Pylock | PythonLockKind::Pipfile => match source {
             Some(source) if source.registry.is_some() => None,
             Some(source) if source.git.is_some() => Some(GIT),
             Some(Source { path: None, directory: None, editable: None, r#virtual: None, .. }) => Some(URL),
@@ -202,21 +201,21 @@ fn other_origin(kind: LockKind, raw: &RawPackage) -> Option<&'static str> {
 
 /// Returns the index of a package; `None` for the default one. PDM names none, but lists addresses of files only of other
 /// indexes than the default, or else of all files: their host stands for the index.
-fn index(kind: LockKind, raw: &RawPackage) -> Option<String> {
+fn index(kind: PythonLockKind, raw: &LockTable) -> Option<String> {
     let source = raw.source.as_ref();
     match kind {
         // PyPI is the default, also under a name of the project.
-        LockKind::Poetry => source?.url.clone().filter(|url| origin::index(url) != PYPI),
-        LockKind::Pdm => origin::server(raw.files.first()?.url.as_deref()?),
-        LockKind::Uv | LockKind::Pylock | LockKind::Pipfile => source?.registry.clone(),
+        PythonLockKind::Poetry => source?.url.clone().filter(|url| origin::index(url) != PYPI),
+        PythonLockKind::Pdm => origin::server(raw.files.first()?.url.as_deref()?),
+        PythonLockKind::Uv | PythonLockKind::Pylock | PythonLockKind::Pipfile => source?.registry.clone(),
     }
 }
 
 fn locked_package(
-    kind: LockKind,
-    raw: RawPackage,
+    kind: PythonLockKind,
+    raw: LockTable,
     earlier_files: &mut EarlierFiles,
-) -> Result<LockedPackage, BadLockFile> {
+) -> Result<LockedPackage, BadPythonLockFile> {
     let index = index(kind, &raw);
     let markers = match raw.markers {
         Some(Markers::Text(text)) => vec![text],
@@ -232,10 +231,10 @@ fn locked_package(
 fn locked_files(
     package: &str,
     entries: impl IntoIterator<Item = RawEntry>,
-) -> Result<Arc<[LockedFile]>, BadLockFile> {
+) -> Result<Arc<[LockedFile]>, BadPythonLockFile> {
     let locked_file = |entry: RawEntry| {
         let address = entry.url.or(entry.path);
-        Ok::<_, BadLockFile>(LockedFile {
+        Ok::<_, BadPythonLockFile>(LockedFile {
             name: entry
                 .file
                 .filter(|name| !name.is_empty())

@@ -7,13 +7,13 @@ use super::*;
 const A: &str = "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a";
 const B: &str = "0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b";
 
-pub(super) fn read(text: &str) -> LockFile {
+pub(super) fn read(text: &str) -> PythonLockFile {
     parse(text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
 /// Returns each package in one line: name, version, marker, and its files with the first two digits of their
 /// digests.
-pub(super) fn summary(lock: &LockFile) -> String {
+pub(super) fn summary(lock: &PythonLockFile) -> String {
     let line = |package: &LockedPackage| {
         let files = package.files.iter().map(|file| {
             let digest =
@@ -50,7 +50,7 @@ name = "file"
 archive = {{ url = "https://h/file.zip", hashes = {{}} }}
 "#
     ));
-    assert_eq!(lock.kind, LockKind::Pylock);
+    assert_eq!(lock.kind, PythonLockKind::Pylock);
     assert_eq!(
         summary(&lock),
         "odd-name 1.0+x [os_name == 'posix'] odd_name-1.0+x.tar.gz=0a odd_name-1.0+x-py3-none-any.whl=0b\n\
@@ -87,7 +87,7 @@ source = {{ url = "https://h/direct-3.tar.gz" }}
 sdist = {{ hash = "sha256:{A}" }}
 "#
     ));
-    assert_eq!(lock.kind, LockKind::Uv);
+    assert_eq!(lock.kind, PythonLockKind::Uv);
     assert_eq!(
         summary(&lock),
         "odd 1.0 [(python_version < '3.11') or (python_version > '3.12')] odd-1.0.tar.gz=0a \
@@ -127,7 +127,7 @@ lock-version = "2.1"
 content-hash = "00"
 "#
     ));
-    assert_eq!(lock.kind, LockKind::Poetry);
+    assert_eq!(lock.kind, PythonLockKind::Poetry);
     assert_eq!(
         summary(&lock),
         "odd 1.0 [os_name == 'nt'] odd-1.0.tar.gz=0a odd-1.0-py3-none-any.whl=-\neven 2 [a == 'b']\n\
@@ -145,7 +145,7 @@ content-hash = "00"
 odd = [{{file = "odd-1.0.tar.gz", hash = "sha256:{B}"}}]
 "#
     ));
-    assert_eq!((earlier.kind, &*summary(&earlier)), (LockKind::Poetry, "odd 1.0 odd-1.0.tar.gz=0b"));
+    assert_eq!((earlier.kind, &*summary(&earlier)), (PythonLockKind::Poetry, "odd 1.0 odd-1.0.tar.gz=0b"));
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn the_versions_of_a_package_share_the_files_that_poetry_lists_once() {
     }
     let count = MAX_FILES / 1000 + 1;
     let error = parse(text(count, &"{},".repeat(1000)).as_bytes()).expect_err("too many files");
-    assert_eq!(error, BadLockFile::TooMany { count: 501_000, items: "files", limit: MAX_FILES });
+    assert_eq!(error, BadPythonLockFile::TooMany { count: 501_000, items: "files", limit: MAX_FILES });
     assert_eq!(
         error.to_string(),
         "the file has 501000 files, more than the 500000 allowed; lock fewer projects in one file"
@@ -173,7 +173,7 @@ fn the_versions_of_a_package_share_the_files_that_poetry_lists_once() {
     let error = parse(text(MAX_PACKAGES + 1, "").as_bytes()).expect_err("too many packages");
     assert_eq!(
         error,
-        BadLockFile::TooMany { count: MAX_PACKAGES + 1, items: "packages", limit: MAX_PACKAGES }
+        BadPythonLockFile::TooMany { count: MAX_PACKAGES + 1, items: "packages", limit: MAX_PACKAGES }
     );
 }
 
@@ -203,7 +203,7 @@ version = "1"
 path = "./own"
 "#
     ));
-    assert_eq!(lock.kind, LockKind::Pdm);
+    assert_eq!(lock.kind, PythonLockKind::Pdm);
     assert_eq!(
         summary(&lock),
         "odd 1.0 [os_name == 'nt'] odd-1.0.tar.gz=0a odd-1.0-py3-none-any.whl=0b\n\
@@ -220,7 +220,7 @@ fn a_lock_file_of_pipenv_is_read() {
         "default": {{"odd": {package}, "fork": {{"git": "https://h/fork", "ref": "00"}}}},
         "develop": {{"Odd": {package}, "even": {{"version": "==2", "extras": ["x"]}}, "own": {{"path": "."}}}}}}"#
     ));
-    assert_eq!(lock.kind, LockKind::Pipfile);
+    assert_eq!(lock.kind, PythonLockKind::Pipfile);
     assert_eq!(
         summary(&lock),
         "odd 1.0 [os_name == 'nt'] ?=0a\neven 2\n(fork it is from a git repository)\n(own it is from a directory)"
@@ -231,7 +231,7 @@ fn a_lock_file_of_pipenv_is_read() {
 fn other_files_are_refused_with_the_reason() {
     let error = |text: &str| parse(text.as_bytes()).expect_err(text).to_string();
     for text in ["", "{}", "[project]\nname = 'x'\n", "flask = 1"] {
-        assert_eq!(parse(text.as_bytes()), Err(BadLockFile::Unknown), "{text}");
+        assert_eq!(parse(text.as_bytes()), Err(BadPythonLockFile::Unknown), "{text}");
     }
     assert!(error("flask==1.0\n").starts_with("line 1: "), "a requirements file");
     assert!(error("version = 1\n[[package]]\nname = 7\n").starts_with("line 3: "));
@@ -251,8 +251,8 @@ fn other_files_are_refused_with_the_reason() {
     assert!(uv("name = 'odd'").contains("the package 'odd' has no version"));
     let digest = uv("name = 'odd'\nversion = '1'\nsdist = { url = 'https://h/x', hash = 'sha256:0a' }");
     assert!(digest.contains("the package 'odd' has the digest '0a'"), "{digest}");
-    assert_eq!(parse(b"\xff"), Err(BadLockFile::NotUtf8));
-    assert_eq!(parse(&vec![b' '; MAX_FILE + 1]), Err(BadLockFile::TooLarge(MAX_FILE + 1)));
+    assert_eq!(parse(b"\xff"), Err(BadPythonLockFile::NotUtf8));
+    assert_eq!(parse(&vec![b' '; MAX_FILE + 1]), Err(BadPythonLockFile::TooLarge(MAX_FILE + 1)));
     assert!(parse(format!("a = {}", "[".repeat(100_000)).as_bytes()).is_err(), "deep nesting");
     assert!(parse(format!("{{\"_meta\": {}", "[".repeat(100_000)).as_bytes()).is_err(), "deep nesting");
 }
@@ -278,7 +278,7 @@ fn models() -> impl Strategy<Value = Vec<Model>> {
 }
 
 /// Writes the packages as a lock file.
-fn write(kind: LockKind, models: &[Model]) -> String {
+fn write(kind: PythonLockKind, models: &[Model]) -> String {
     let optional = |key: &str, marker: Option<&str>| {
         marker.map(|marker| format!("{key} = \"{marker}\"\n")).unwrap_or_default()
     };
@@ -290,7 +290,7 @@ fn write(kind: LockKind, models: &[Model]) -> String {
     };
     let file = |model: &Model| format!("{}-{}.tar.gz", model.name, model.version);
     match kind {
-        LockKind::Pylock => {
+        PythonLockKind::Pylock => {
             let rest = |model: &Model| {
                 let marker = optional("marker", model.marker);
                 format!(
@@ -301,7 +301,7 @@ fn write(kind: LockKind, models: &[Model]) -> String {
             };
             format!("lock-version = \"1.0\"\n{}", table("packages", &rest))
         }
-        LockKind::Uv => {
+        PythonLockKind::Uv => {
             let rest = |model: &Model| {
                 let marker = model.marker.map(|marker| format!("resolution-markers = [\"{marker}\"]\n"));
                 format!(
@@ -313,8 +313,8 @@ fn write(kind: LockKind, models: &[Model]) -> String {
             };
             format!("version = 1\n{}", table("package", &rest))
         }
-        LockKind::Poetry | LockKind::Pdm => {
-            let (key, head) = if kind == LockKind::Pdm {
+        PythonLockKind::Poetry | PythonLockKind::Pdm => {
+            let (key, head) = if kind == PythonLockKind::Pdm {
                 ("marker", "[metadata]\nlock_version = \"4.5.0\"\n")
             } else {
                 ("markers", "[metadata]\nlock-version = \"2.1\"\n")
@@ -329,7 +329,7 @@ fn write(kind: LockKind, models: &[Model]) -> String {
             };
             format!("{head}{}", table("package", &rest))
         }
-        LockKind::Pipfile => {
+        PythonLockKind::Pipfile => {
             let packages = models.iter().map(|model| {
                 let hashes = [format!("sha256:{}", model.digest)];
                 let version = format!("=={}", model.version);
@@ -350,7 +350,7 @@ fn write(kind: LockKind, models: &[Model]) -> String {
 proptest! {
     #[test]
     fn all_formats_give_equal_packages(models in models()) {
-        for kind in LockKind::ALL {
+        for kind in PythonLockKind::ALL {
             let lock = read(&write(kind, &models));
             prop_assert_eq!(lock.kind, kind);
             let expected: Vec<LockedPackage> = models
@@ -360,12 +360,12 @@ proptest! {
                     version: model.version.clone(),
                     marker: model.marker.map(str::to_owned),
                     index: match kind {
-                        LockKind::Uv => Some("https://r".to_owned()),
-                        LockKind::Pylock => Some("https://h".to_owned()),
-                        LockKind::Poetry | LockKind::Pdm | LockKind::Pipfile => None,
+                        PythonLockKind::Uv => Some("https://r".to_owned()),
+                        PythonLockKind::Pylock => Some("https://h".to_owned()),
+                        PythonLockKind::Poetry | PythonLockKind::Pdm | PythonLockKind::Pipfile => None,
                     },
                     files: [LockedFile {
-                        name: (kind != LockKind::Pipfile).then(|| format!("{}-{}.tar.gz", model.name, model.version)),
+                        name: (kind != PythonLockKind::Pipfile).then(|| format!("{}-{}.tar.gz", model.name, model.version)),
                         sha256: Some(model.digest.parse().expect("a digest")),
                         size: None,
                     }]

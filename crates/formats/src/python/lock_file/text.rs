@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::{BadLockFile, LockedFile, LockedPackage, origin};
+use super::{BadPythonLockFile, LockedFile, LockedPackage, origin};
 use base::model::digest::Sha256;
 
 /// Maximum length of an error message of a parser, in characters.
 const MAX_MESSAGE: usize = 200;
 
-pub(super) fn toml<T: DeserializeOwned>(text: &str) -> Result<T, BadLockFile> {
+pub(super) fn toml<T: DeserializeOwned>(text: &str) -> Result<T, BadPythonLockFile> {
     toml_edit::de::from_str(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start);
         let before = text.as_bytes().get(..start).unwrap_or_default();
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-        BadLockFile::Syntax { line, message: excerpt(error.message()) }
+        BadPythonLockFile::Syntax { line, message: excerpt(error.message()) }
     })
 }
 
@@ -25,7 +25,7 @@ pub(super) fn excerpt(message: &str) -> String {
 }
 
 /// Parses `sha256:…`; `None` for a digest of another algorithm.
-pub(super) fn digest(package: &str, text: &str) -> Result<Option<Sha256>, BadLockFile> {
+pub(super) fn digest(package: &str, text: &str) -> Result<Option<Sha256>, BadPythonLockFile> {
     match text.split_once(':') {
         Some(("sha256", hex)) => sha256(package, hex).map(Some),
         Some(_) => Ok(None),
@@ -34,12 +34,12 @@ pub(super) fn digest(package: &str, text: &str) -> Result<Option<Sha256>, BadLoc
 }
 
 /// Parses a SHA-256 in hexadecimal digits of either case.
-pub(super) fn sha256(package: &str, hex: &str) -> Result<Sha256, BadLockFile> {
+pub(super) fn sha256(package: &str, hex: &str) -> Result<Sha256, BadPythonLockFile> {
     hex.to_ascii_lowercase().parse().map_err(|_| bad_digest(package, hex))
 }
 
-fn bad_digest(package: &str, text: &str) -> BadLockFile {
-    BadLockFile::Digest {
+fn bad_digest(package: &str, text: &str) -> BadPythonLockFile {
+    BadPythonLockFile::Digest {
         package: package.escape_debug().take(80).collect(),
         text: text.escape_debug().take(80).collect(),
     }
@@ -59,9 +59,10 @@ pub(super) fn package(
     marker: Option<String>,
     files: Arc<[LockedFile]>,
     index: Option<String>,
-) -> Result<LockedPackage, BadLockFile> {
+) -> Result<LockedPackage, BadPythonLockFile> {
     let version = version.filter(|version| !version.trim().is_empty());
-    let version = version.ok_or_else(|| BadLockFile::NoVersion(name.escape_debug().take(80).collect()))?;
+    let version =
+        version.ok_or_else(|| BadPythonLockFile::NoVersion(name.escape_debug().take(80).collect()))?;
     let index = index.as_deref().map(origin::index);
     Ok(LockedPackage { name: name.parse()?, version, marker, files, index })
 }

@@ -2,7 +2,7 @@
 
 /// A header field with its unfolded value: continuation lines are joined by line feeds, without their indentation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Field {
+pub struct HeaderField {
     pub name: String,
     /// The value, without white space around it.
     pub value: String,
@@ -11,7 +11,7 @@ pub struct Field {
 /// The fields in the order of the file, and the body after the first empty line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers {
-    pub fields: Vec<Field>,
+    pub fields: Vec<HeaderField>,
     /// The body; empty if there is none.
     pub body: String,
 }
@@ -40,7 +40,7 @@ impl Headers {
                 field.value.push('\n');
                 field.value.push_str(continuation(line));
             } else if let Some((name, value)) = line.split_once(':').filter(|(name, _)| is_field_name(name)) {
-                headers.fields.push(Field { name: name.to_owned(), value: value.to_owned() });
+                headers.fields.push(HeaderField { name: name.to_owned(), value: value.to_owned() });
             } else if !line.starts_with("From ") {
                 break;
             }

@@ -5,7 +5,7 @@ use url::Url;
 use super::Metadata;
 use super::validity::excerpt;
 use crate::python::marker::{Marker, Operand};
-use crate::python::requirement::{Constraint, Requirement};
+use crate::python::requirement::{Requirement, VersionsOrUrl};
 use crate::python::specifier::Specifiers;
 
 /// The ends of the files that uv installs from the address of a server.
@@ -42,14 +42,14 @@ pub fn defects(metadata: &Metadata) -> Vec<String> {
 fn requirement_defect(text: &str) -> Option<&'static str> {
     let requirement = Requirement::parse(text).ok()?;
     let defect = match &requirement.constraint {
-        Constraint::Url(url) if !is_address(url) => {
+        VersionsOrUrl::Url(url) if !is_address(url) => {
             Some("uv reads only addresses of archives and of repositories")
         }
-        Constraint::Url(_) => None,
-        Constraint::Versions(versions) if is_empty_list(versions) => {
+        VersionsOrUrl::Url(_) => None,
+        VersionsOrUrl::Versions(versions) if is_empty_list(versions) => {
             Some("uv does not read empty parentheses")
         }
-        Constraint::Versions(versions) => arbitrary_defect(versions),
+        VersionsOrUrl::Versions(versions) => arbitrary_defect(versions),
     };
     defect.or_else(|| marker_defect(requirement.marker.as_ref()?))
 }

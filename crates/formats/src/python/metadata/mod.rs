@@ -7,7 +7,7 @@ pub mod validity;
 
 use super::license::LicenseExpression;
 use super::name::NormalName;
-use super::version::Version;
+use super::version::Pep440Version;
 use header::Headers;
 
 /// Maximum size of a metadata file, in bytes; descriptions on PyPI are at most 1 MB.
@@ -61,7 +61,6 @@ pub struct Metadata {
     pub other: Vec<(String, String)>,
 }
 
-/// The reason why bytes are not the metadata of a distribution.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadMetadata {
     /// The metadata exceeds [`MAX_METADATA`].
@@ -76,7 +75,7 @@ pub enum BadMetadata {
     #[error("the metadata has Metadata-Version {0}; versions 1.x and 2.x are supported")]
     Major(String),
     #[error("the metadata has the field Name: {0}")]
-    Name(#[from] super::name::BadName),
+    Name(#[from] super::name::BadProjectName),
     #[error("the metadata has Version '{0}', which is not a version")]
     Version(String),
 }
@@ -101,7 +100,7 @@ impl Metadata {
         let is_version_byte =
             |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'+' | b'!');
         let is_version = !version.is_empty() && version.len() <= 255 && version.bytes().all(is_version_byte);
-        if !is_version && !Version::lenient(version).is_valid() {
+        if !is_version && !Pep440Version::lenient(version).is_valid() {
             return Err(BadMetadata::Version(version.chars().take(80).collect()));
         }
         let mut metadata = Metadata {
@@ -173,7 +172,7 @@ impl Metadata {
     ///
     /// # Errors
     /// The name is invalid. This is possible only if the metadata was not created by [`Metadata::parse`].
-    pub fn project(&self) -> Result<NormalName, super::name::BadName> {
+    pub fn project(&self) -> Result<NormalName, super::name::BadProjectName> {
         self.name.parse()
     }
 

@@ -3,10 +3,10 @@
 
 use std::collections::HashSet;
 
-use super::header::{Field, Headers};
+use super::header::{HeaderField, Headers};
 use crate::python::license::{BadLicense, LicenseExpression};
 use crate::python::name;
-use crate::python::requirement::{Constraint, Requirement};
+use crate::python::requirement::{Requirement, VersionsOrUrl};
 use crate::python::specifier::Specifiers;
 
 /// Maximum number of fields of new metadata. The largest packages on PyPI have 1,500.
@@ -81,7 +81,6 @@ pub enum BadField {
     RequiresDist {
         /// The beginning of the value.
         value: String,
-        /// What is wrong with it.
         reason: String,
     },
     /// uv ends with an error, and pip ignores the field.
@@ -108,7 +107,7 @@ pub fn check(bytes: &[u8]) -> Result<Vec<String>, BadField> {
             .push(format!("the metadata has an unknown Metadata-Version; known are {}", VERSIONS.join(", ")));
     }
     let (mut seen, mut labels) = (HashSet::new(), HashSet::new());
-    for Field { name, value } in &fields {
+    for HeaderField { name, value } in &fields {
         let lower = name.to_ascii_lowercase();
         let Some((known, added, occurs)) = FIELDS.iter().find(|(known, ..)| *known == lower) else {
             defects.push(format!("the metadata has the unknown field {}", excerpt(name)));
@@ -169,7 +168,7 @@ fn check_requirement(value: &str) -> Result<(), BadField> {
     let reason = match Requirement::parse(value) {
         Err(error) => error.to_string(),
         Ok(_) if value.contains(is_other_blank) => "white space other than blanks and tabs".to_owned(),
-        Ok(Requirement { constraint: Constraint::Versions(versions), .. }) if !is_list(&versions) => {
+        Ok(Requirement { constraint: VersionsOrUrl::Versions(versions), .. }) if !is_list(&versions) => {
             format!("'{versions}' is not a list of versions that follow PEP 440")
         }
         Ok(_) => return Ok(()),

@@ -4,8 +4,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
-use super::page::MetadataFile;
-use super::raw::{RawFile, RawPage};
+use super::page::{MetadataFile, RawFile, RawPage};
 
 pub(super) fn parse(body: &[u8]) -> Result<RawPage, serde_json::Error> {
     let page: JsonPage = serde_json::from_slice(body)?;

@@ -3,9 +3,7 @@
 
 mod html;
 mod json;
-mod markup;
 pub mod page;
-mod raw;
 pub mod read;
 pub mod root;
 pub mod write;

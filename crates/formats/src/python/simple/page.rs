@@ -106,7 +106,6 @@ impl PageFile {
         }
     }
 
-    /// Returns the declared SHA-256.
     pub fn sha256(&self) -> Option<Sha256> {
         self.hashes.get("sha256")?.parse().ok()
     }
@@ -122,7 +121,6 @@ pub struct Yank {
 /// The statement of a page about the metadata file of a distribution (PEP 658, 714).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MetadataFile {
-    /// No metadata file is declared.
     #[default]
     None,
     /// It exists, without a declared SHA-256.
@@ -131,7 +129,6 @@ pub enum MetadataFile {
     Sha256(Sha256),
 }
 
-/// A file of a page that cannot be used, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SkippedFile {
     pub name: String,
@@ -142,4 +139,36 @@ impl fmt::Display for SkippedFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "'{}': {}", self.name, self.reason)
     }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct RawPage {
+    pub(super) api_version: Option<String>,
+    pub(super) last_serial: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) status: Option<String>,
+    pub(super) status_reason: Option<String>,
+    pub(super) versions: Option<Vec<String>>,
+    /// The base of relative addresses, if the page states one.
+    pub(super) base: Option<String>,
+    pub(super) files: Vec<RawFile>,
+    /// Whether the document is recognizable as a project page even without files.
+    pub(super) is_project_page: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct RawFile {
+    /// The file name; `None` for HTML, where it is the last part of the address.
+    pub(super) name: Option<String>,
+    /// The address, which may have a fragment.
+    pub(super) url: String,
+    pub(super) hashes: Vec<(String, String)>,
+    pub(super) requires_python: Option<String>,
+    pub(super) core_metadata: MetadataFile,
+    pub(super) gpg_sig: Option<bool>,
+    /// The reason for a yanked file, which may be empty.
+    pub(super) yanked: Option<String>,
+    pub(super) size: Option<u64>,
+    pub(super) upload_time: Option<String>,
+    pub(super) provenance: Option<String>,
 }

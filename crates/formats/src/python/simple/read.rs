@@ -1,12 +1,10 @@
-//! Reads project pages of other servers, in both formats. Files that cannot be used are skipped; a document that is not
-//! the page of the project is an error.
+//! Reads project pages of other servers, in both formats. Unusable files are skipped; other documents are errors.
 
 use std::collections::{BTreeMap, HashSet};
 
 use url::Url;
 
-use super::page::{PageFile, ProjectPage, ProjectStatus, SkippedFile, Yank};
-use super::raw::{RawFile, RawPage};
+use super::page::{PageFile, ProjectPage, ProjectStatus, RawFile, RawPage, SkippedFile, Yank};
 use super::{html, json};
 use crate::python::accept::SimpleFormat;
 use crate::python::file_name::FileName;
@@ -22,7 +20,6 @@ pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Maximum length of the address of a provenance object, in bytes.
 const MAX_ADDRESS: usize = 2_000;
 
-/// The result of reading a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadPage {
     /// The page; addresses are absolute.
@@ -30,7 +27,6 @@ pub struct ReadPage {
     pub skipped_files: Vec<SkippedFile>,
 }
 
-/// The reason why a document is not the page of a project.
 #[derive(Debug, thiserror::Error)]
 pub enum BadPage {
     #[error("the page has {0} bytes, more than the {MAX_PAGE} allowed")]
@@ -61,8 +57,7 @@ pub enum BadPage {
     },
 }
 
-/// Reads the page of `project`. `format` is the format that the response's media type declares; `url` is the address
-/// after redirects.
+/// Reads the page of `project`. `format` is that of the response's media type; `url` the address after redirects.
 pub fn read(format: SimpleFormat, body: &[u8], url: &Url, project: &NormalName) -> Result<ReadPage, BadPage> {
     let raw = parse(format, body)?;
     check_api_version(raw.api_version.as_deref())?;
@@ -182,8 +177,7 @@ fn read_file(raw: RawFile, base: &Url) -> Result<PageFile, SkippedFile> {
     })
 }
 
-/// Returns true if the page is a file on this machine and the text the address of another one, as in a bundle in a
-/// directory.
+/// Returns true if page and text are files on this machine, as in a bundle in a directory.
 fn is_object_of(page: &Url, text: &str) -> bool {
     page.scheme() == "file"
         && text.len() <= MAX_ADDRESS

@@ -1,5 +1,4 @@
-//! The root of an index: the names of all projects. They are read and written one by one, because PyPI has 900,000
-//! projects.
+//! The root of an index: the names of all projects, read and written one by one, because PyPI has 900,000.
 
 use std::fmt;
 use std::io::{self, BufWriter, Read, Write};
@@ -7,8 +6,8 @@ use std::io::{self, BufWriter, Read, Write};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use url::Url;
 
+use super::html::{escape, text_until};
 use super::json::Value;
-use super::markup::{escape, text_until};
 use super::page::API_VERSION;
 use super::read::{BYTE_ORDER_MARK, BadPage, check_api_version, check_format};
 use crate::python::accept::SimpleFormat;
@@ -19,7 +18,6 @@ use base::model::html::{Token, Tokens};
 /// Maximum size of a root, in bytes. The root of PyPI has 45 MB.
 pub const MAX_ROOT: u64 = 512 << 20;
 
-/// A project of the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RootEntry {
     pub name: NormalName,
@@ -31,7 +29,7 @@ pub struct RootEntry {
 
 /// The properties of a root, without its projects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Root {
+pub struct RootSummary {
     /// The serial of the newest change of any project.
     pub last_serial: Option<u64>,
     pub count: u64,
@@ -46,7 +44,7 @@ pub struct Root {
 ///
 /// # Errors
 /// [`BadPage`]. Projects may have been passed to `on_project` before the error was found.
-pub fn read_json(source: impl Read, on_project: impl FnMut(RootEntry)) -> Result<Root, BadPage> {
+pub fn read_json(source: impl Read, on_project: impl FnMut(RootEntry)) -> Result<RootSummary, BadPage> {
     // Buffered, because serde_json reads single bytes.
     let mut source = io::BufReader::with_capacity(64 << 10, source.take(MAX_ROOT));
     let mut start = Vec::new();
@@ -57,7 +55,7 @@ pub fn read_json(source: impl Read, on_project: impl FnMut(RootEntry)) -> Result
     }
     let source = start.as_slice().chain(source);
     let mut deserializer = serde_json::Deserializer::from_reader(source);
-    let mut reader = RootReader { on_project, root: Root::default(), api_version: None };
+    let mut reader = RootReader { on_project, root: RootSummary::default(), api_version: None };
     DocumentSeed(&mut reader).deserialize(&mut deserializer)?;
     deserializer.end()?;
     check_api_version(reader.api_version.as_deref())?;
@@ -71,11 +69,11 @@ pub fn read_json(source: impl Read, on_project: impl FnMut(RootEntry)) -> Result
 ///
 /// # Errors
 /// [`BadPage`], also for a document without any name.
-pub fn read_html(body: &[u8], on_project: impl FnMut(RootEntry)) -> Result<Root, BadPage> {
+pub fn read_html(body: &[u8], on_project: impl FnMut(RootEntry)) -> Result<RootSummary, BadPage> {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     check_format(SimpleFormat::TextHtml, body)?;
     let text = String::from_utf8_lossy(body);
-    let mut reader = RootReader { on_project, root: Root::default(), api_version: None };
+    let mut reader = RootReader { on_project, root: RootSummary::default(), api_version: None };
     let mut tokens = Tokens::of_page(&text);
     while let Some(token) = tokens.next() {
         match token {
@@ -103,9 +101,8 @@ pub fn read_html(body: &[u8], on_project: impl FnMut(RootEntry)) -> Result<Root,
     Ok(reader.root)
 }
 
-/// Returns true if the document at an address is a list of projects: JSON of the simple API, or HTML in which each link
-/// leads to a page below this address with the name that is its text, other than a page with links to files, of a website
-/// or of a directory.
+/// Returns true if a document is a list of projects: JSON of the simple API, or HTML in which each link leads to a page
+/// below its address with the name that is its text, not a page of files, of a website or of a directory.
 pub fn is_list(format: SimpleFormat, body: &[u8], url: &Url) -> bool {
     if format == SimpleFormat::Json {
         return read_json(body, |_| ()).is_ok();
@@ -131,7 +128,7 @@ pub fn is_list(format: SimpleFormat, body: &[u8], url: &Url) -> bool {
 
 struct RootReader<F> {
     on_project: F,
-    root: Root,
+    root: RootSummary,
     api_version: Option<String>,
 }
 
@@ -266,8 +263,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn entries(
-        read: impl FnOnce(&mut Vec<RootEntry>) -> Result<Root, BadPage>,
-    ) -> (Vec<RootEntry>, Result<Root, String>) {
+        read: impl FnOnce(&mut Vec<RootEntry>) -> Result<RootSummary, BadPage>,
+    ) -> (Vec<RootEntry>, Result<RootSummary, String>) {
         let mut entries = Vec::new();
         let root = read(&mut entries).map_err(|error| error.to_string());
         (entries, root)

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use super::markup::escape;
+use super::html::escape;
 use super::page::{API_VERSION, MetadataFile, PageFile, ProjectPage, ProjectStatus};
 use crate::python::name::NormalName;
-use crate::python::version::Version;
+use crate::python::version::Pep440Version;
 use base::model::digest::Sha256;
 use base::model::time::Timestamp;
 
@@ -37,7 +37,6 @@ pub struct FileEntry<'a> {
     pub provenance: Option<&'a str>,
 }
 
-/// The digests of a file.
 #[derive(Clone, Copy, Debug)]
 pub enum Hashes<'a> {
     /// Only a SHA-256.
@@ -102,8 +101,7 @@ pub fn html(page: &ProjectPage) -> String {
     writer.finish(&properties)
 }
 
-/// Writes a page as JSON, file by file. Keys are in alphabetical order, and missing values are omitted, because uv refuses
-/// `null` for most keys.
+/// Writes a page as JSON, file by file. Keys are sorted; missing values are omitted, because uv refuses most `null`s.
 #[derive(Debug)]
 pub struct JsonWriter {
     out: Vec<u8>,
@@ -216,7 +214,6 @@ impl JsonWriter {
     }
 }
 
-/// Writes a text in quotes.
 fn string(text: &str, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
     // All bytes are compared, because the compiler can then compare several at once.
     let is_escaped = |byte: u8| (byte < b' ') | (byte == b'"') | (byte == b'\\');
@@ -297,8 +294,7 @@ impl HtmlWriter {
             }
         }
         if let Some(reason) = file.yanked {
-            // The attribute is written even if the reason is empty: pip treats a file without the attribute as not
-            // yanked.
+            // The attribute is written even for an empty reason: without it, pip treats the file as not yanked.
             attribute("data-yanked", reason, out);
         }
         if let Some(url) = file.provenance {
@@ -352,9 +348,9 @@ fn versions(page: &ProjectPage) -> Vec<String> {
         return versions.clone();
     }
     let files = page.files.iter();
-    let mut versions: Vec<Version> = files
+    let mut versions: Vec<Pep440Version> = files
         .filter_map(|file| file.name.version(&page.name, None))
-        .map(|text| Version::lenient(&text))
+        .map(|text| Pep440Version::lenient(&text))
         .collect();
     versions.sort_by(|a, b| a.cmp(b).then_with(|| a.as_str().cmp(b.as_str())));
     versions.dedup_by(|a, b| a.as_str() == b.as_str());

@@ -1,14 +1,19 @@
 //! The fields of an upload (PyPI's upload API) with its signature and attestations, and their comparison with the file.
 //! The metadata of a package is taken from the file; the form must only agree with it.
 
-use super::digest::{FileDigests, decode};
+use std::fmt;
+
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
+use sha2::Digest as _;
+
 use crate::python::file_name::FileName;
 use crate::python::layout::FilePart;
 use crate::python::metadata::{MAX_METADATA, validity};
 use crate::python::name::{self, NormalName};
 use crate::python::provenance;
-use crate::python::version::Version;
-use base::model::digest::Sha256;
+use crate::python::version::Pep440Version;
+use base::model::digest::{Blake2b256, Md5, Sha256};
 use base::model::trusted_publisher::TrustedPublisher;
 
 /// The field with the file.
@@ -78,7 +83,6 @@ pub struct AttachedContent {
     pub provenance: Option<Vec<u8>>,
 }
 
-/// The reason why an upload is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadUpload {
     /// The registration of a project, which old clients send. The message is PyPI's.
@@ -167,9 +171,6 @@ impl UploadForm {
     }
 
     /// Sets a compared field; other fields are ignored.
-    ///
-    /// # Errors
-    /// [`BadUpload::Repeated`], [`BadUpload::Value`].
     pub fn set(&mut self, field: &'static str, value: &[u8]) -> Result<(), BadUpload> {
         let Some(slot) = FIELDS.iter().position(|name| *name == field).and_then(|at| self.values.get_mut(at))
         else {
@@ -183,7 +184,6 @@ impl UploadForm {
         Ok(())
     }
 
-    /// Sets the field with attestations.
     pub fn set_attestations(&mut self, content: Vec<u8>) -> Result<(), BadUpload> {
         match self.attestations.replace(content) {
             Some(_) => Err(BadUpload::Repeated(ATTESTATIONS)),
@@ -206,9 +206,6 @@ impl UploadForm {
 
     /// Takes the fields that are stored with the file, and checks that they belong to the file with this name and digest.
     /// The signature itself, and those of attestations, are not verified.
-    ///
-    /// # Errors
-    /// [`BadUpload::Attestations`], [`BadUpload::SignatureName`], [`BadUpload::Signature`].
     pub fn take_attached(&mut self, file: &FileName, sha256: Sha256) -> Result<AttachedContent, BadUpload> {
         let signature = match self.signature.take() {
             Some(signature) => Some(check_signature(signature, file)?),
@@ -235,9 +232,6 @@ impl UploadForm {
     }
 
     /// Checks action and protocol version. This check comes first, because requests of other kinds have no file.
-    ///
-    /// # Errors
-    /// [`BadUpload::Registration`], [`BadUpload::Action`], [`BadUpload::Protocol`].
     pub fn check_action(&self) -> Result<(), BadUpload> {
         match self.required(":action")? {
             "file_upload" => {}
@@ -251,9 +245,6 @@ impl UploadForm {
     }
 
     /// Compares the form with the name and the received bytes of the file.
-    ///
-    /// # Errors
-    /// The first difference.
     pub fn check_file(&self, file: &FileName, digests: &FileDigests) -> Result<(), BadUpload> {
         let (declared, actual) = (self.required("filetype")?, file.kind().package_type());
         if declared != actual {
@@ -273,7 +264,7 @@ impl UploadForm {
         text: &dyn std::fmt::Display,
     ) -> Result<(), BadUpload> {
         let Some(declared) = self.value(field) else { return Ok(()) };
-        match decode::<N>(declared) {
+        match decode_digest::<N>(declared) {
             None => Err(BadUpload::Digest(field)),
             Some(declared) if declared == actual => Ok(()),
             Some(_) => Err(BadUpload::OtherDigest { field, actual: text.to_string() }),
@@ -281,14 +272,11 @@ impl UploadForm {
     }
 
     /// Compares the form with the project and the version in the metadata of the file, in any spelling.
-    ///
-    /// # Errors
-    /// [`BadUpload::Missing`], [`BadUpload::Other`].
     pub fn check_package(
         &self,
         file: &FileName,
         project: &NormalName,
-        version: &Version,
+        version: &Pep440Version,
     ) -> Result<(), BadUpload> {
         let other = |field, declared: &str, actual: String| BadUpload::Other {
             field,
@@ -301,7 +289,7 @@ impl UploadForm {
             return Err(other("name", declared, project.to_string()));
         }
         let declared = self.required("version")?;
-        if Version::lenient(declared) != *version {
+        if Pep440Version::lenient(declared) != *version {
             return Err(other("version", declared, version.to_string()));
         }
         Ok(())
@@ -325,13 +313,60 @@ fn excerpt(text: &str) -> String {
     text.escape_debug().take(80).collect()
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileDigests {
+    pub md5: Md5,
+    pub sha256: Sha256,
+    pub blake2: Blake2b256,
+}
+
+/// Computes the digests of a file that arrives in pieces.
+#[derive(Clone, Default)]
+pub struct FileHasher {
+    md5: md5::Md5,
+    sha256: sha2::Sha256,
+    blake2: blake2::Blake2b256,
+}
+
+impl FileHasher {
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.md5.update(bytes);
+        self.sha256.update(bytes);
+        self.blake2.update(bytes);
+    }
+
+    pub fn finish(self) -> FileDigests {
+        FileDigests {
+            md5: Md5(self.md5.finalize().into()),
+            sha256: Sha256(self.sha256.finalize().into()),
+            blake2: Blake2b256(self.blake2.finalize().into()),
+        }
+    }
+}
+
+impl fmt::Debug for FileHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FileHasher")
+    }
+}
+
+/// Decodes a digest in hexadecimal, or in Base64, which old clients use for MD5. `None` if it is neither.
+fn decode_digest<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if hex::decode_to_slice(text, &mut bytes).is_ok() {
+        return Some(bytes);
+    }
+    let text = text.trim_end_matches('=');
+    let decoded = BASE64_URL_SAFE_NO_PAD.decode(text).or_else(|_| BASE64_STANDARD_NO_PAD.decode(text));
+    decoded.ok()?.try_into().ok()
+}
+
 #[cfg(test)]
 mod tests {
+    use super::FileHasher;
+    use super::*;
     use base64::Engine;
     use base64::prelude::BASE64_STANDARD;
-
-    use super::super::digest::FileHasher;
-    use super::*;
 
     /// Returns a form with these changes; a field with an empty value is missing.
     fn form(changes: &[(&'static str, &str)]) -> UploadForm {
@@ -360,7 +395,11 @@ mod tests {
         form.check_action()
             .and_then(|()| form.check_file(&file, &hasher.finish()))
             .and_then(|()| {
-                form.check_package(&file, &"odd-name".parse().expect("a name"), &Version::lenient("1.0"))
+                form.check_package(
+                    &file,
+                    &"odd-name".parse().expect("a name"),
+                    &Pep440Version::lenient("1.0"),
+                )
             })
             .map_err(|error| error.to_string())
     }
@@ -514,6 +553,41 @@ mod tests {
                 error.starts_with(&format!("Invalid attestations supplied during upload: {words}")),
                 "{error}"
             );
+        }
+    }
+
+    #[test]
+    fn the_digests_are_those_of_the_standards() {
+        let mut hasher = FileHasher::default();
+        for piece in [&b"a"[..], b"", b"bc"] {
+            hasher.update(piece);
+        }
+        let digests = hasher.finish();
+        assert_eq!(digests.md5.to_string(), "900150983cd24fb0d6963f7d28e17f72");
+        assert_eq!(
+            digests.sha256.to_string(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+        // hashlib.blake2b(b"abc", digest_size=32), not the first half of BLAKE2b-512.
+        assert_eq!(
+            digests.blake2.to_string(),
+            "bddd813c634239723171ef3fee98579b94964e3bb1cb3e427262c8c068d52319"
+        );
+    }
+
+    #[test]
+    fn digests_are_read_in_both_forms() {
+        let bytes = Some([0xfb_u8; 16]);
+        for text in [
+            "fb".repeat(16),
+            "FB".repeat(16),
+            format!("{}-w==", "-_v7".repeat(5)),
+            format!("{}+w", "+/v7".repeat(5)),
+        ] {
+            assert_eq!(decode_digest::<16>(&text), bytes, "{text}");
+        }
+        for bad in ["", "fb", &"fb".repeat(17), "not a digest"] {
+            assert_eq!(decode_digest::<16>(bad), None, "{bad}");
         }
     }
 }

@@ -14,7 +14,7 @@ const MAX_BOUNDARY: usize = 70;
 
 /// The next element of a form.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum FormEvent {
     Part(PartHead),
     /// The next bytes of its content; never empty.
     Content(Bytes),
@@ -30,10 +30,8 @@ pub struct PartHead {
     pub file: Option<String>,
 }
 
-/// The reason why bytes are not a form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadForm {
-    /// The `Content-Type` is not `multipart/form-data`.
     #[error(
         "an upload must have the Content-Type multipart/form-data; use twine, uv publish or another upload client"
     )]
@@ -50,10 +48,6 @@ pub enum BadForm {
     Encoding,
 }
 
-/// Returns the boundary of a `Content-Type`.
-///
-/// # Errors
-/// [`BadForm::OtherType`], [`BadForm::Boundary`].
 pub fn boundary(content_type: &str) -> Result<String, BadForm> {
     let (kind, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
     if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
@@ -100,8 +94,7 @@ impl FormReader {
         }
     }
 
-    /// Adds bytes. If all events are taken before the next call, memory use is bounded by the number of bytes in one
-    /// call.
+    /// Adds bytes. If all events are taken before the next call, memory is bounded by the bytes of one call.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.position != PartPosition::End {
             self.buffer.extend_from_slice(bytes);
@@ -109,14 +102,14 @@ impl FormReader {
     }
 
     /// Takes the next event; `None` if more bytes are needed.
-    pub fn take(&mut self) -> Result<Option<Event>, BadForm> {
+    pub fn take(&mut self) -> Result<Option<FormEvent>, BadForm> {
         loop {
             let is_advanced = match self.position {
                 PartPosition::Start => self.skip_start()?,
                 PartPosition::Boundary => self.end_boundary()?,
                 PartPosition::Head => return self.head(),
                 PartPosition::Content => return Ok(self.content()),
-                PartPosition::End => return Ok(Some(Event::End)),
+                PartPosition::End => return Ok(Some(FormEvent::End)),
             };
             if !is_advanced {
                 return Ok(None);
@@ -162,7 +155,7 @@ impl FormReader {
         Ok(true)
     }
 
-    fn head(&mut self) -> Result<Option<Event>, BadForm> {
+    fn head(&mut self) -> Result<Option<FormEvent>, BadForm> {
         if self.buffer.starts_with(b"\r\n") {
             return Err(BadForm::Head);
         }
@@ -172,28 +165,27 @@ impl FormReader {
         let head = part_head(&self.buffer[..at])?;
         drop(self.buffer.split_to(at + 4));
         self.position = PartPosition::Content;
-        Ok(Some(Event::Part(head)))
+        Ok(Some(FormEvent::Part(head)))
     }
 
-    fn content(&mut self) -> Option<Event> {
+    fn content(&mut self) -> Option<FormEvent> {
         let end = memmem::find(&self.buffer, &self.delimiter);
         match end {
             Some(0) => {
                 drop(self.buffer.split_to(self.delimiter.len()));
                 self.position = PartPosition::Boundary;
-                Some(Event::PartEnd)
+                Some(FormEvent::PartEnd)
             }
-            Some(at) => Some(Event::Content(self.buffer.split_to(at).freeze())),
+            Some(at) => Some(FormEvent::Content(self.buffer.split_to(at).freeze())),
             None => {
                 // The last bytes may be the beginning of the boundary.
                 let safe = self.buffer.len().saturating_sub(self.delimiter.len() - 1);
-                (safe > 0).then(|| Event::Content(self.buffer.split_to(safe).freeze()))
+                (safe > 0).then(|| FormEvent::Content(self.buffer.split_to(safe).freeze()))
             }
         }
     }
 }
 
-/// Reads the fields of a head.
 fn part_head(bytes: &[u8]) -> Result<PartHead, BadForm> {
     let text = std::str::from_utf8(bytes).map_err(|_| BadForm::Head)?;
     let mut disposition = None;
@@ -280,16 +272,16 @@ mod tests {
             reader.push(piece);
             while let Some(event) = reader.take()? {
                 match event {
-                    Event::Part(head) => {
+                    FormEvent::Part(head) => {
                         assert!(!std::mem::replace(&mut is_open, true));
                         parts.push((head, Vec::new()));
                     }
-                    Event::Content(bytes) => {
+                    FormEvent::Content(bytes) => {
                         assert!(is_open && !bytes.is_empty());
                         parts.last_mut().expect("a part").1.extend_from_slice(&bytes);
                     }
-                    Event::PartEnd => assert!(std::mem::replace(&mut is_open, false)),
-                    Event::End => break,
+                    FormEvent::PartEnd => assert!(std::mem::replace(&mut is_open, false)),
+                    FormEvent::End => break,
                 }
             }
         }

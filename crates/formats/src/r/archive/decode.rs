@@ -1,11 +1,9 @@
-//! Detects the compression of an archive by its first bytes and inflates the archive within limits; a damaged or
-//! truncated stream is an error.
+//! Detects the compression of an archive by its first bytes, and inflates it within limits. Damage is an error.
 
-use super::{ArchiveError, Limits};
+use super::{ArchiveError, ArchiveLimits};
 use flate2::bufread::GzDecoder;
 use std::io::{self, BufRead, BufReader, Chain, Cursor, ErrorKind, Read};
 
-/// The compression of an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
     /// gzip (RFC 1952).
@@ -25,9 +23,9 @@ const RATIO_THRESHOLD: u64 = 64 << 20;
 const BUFFER_SIZE: usize = 64 << 10;
 
 /// Decoder of a compressed archive that enforces the limits.
-pub struct Decoder<R: Read> {
+pub struct ArchiveDecoder<R: Read> {
     stream: Stream<R>,
-    limits: Limits,
+    limits: ArchiveLimits,
     buffer: Box<[u8]>,
     position: usize,
     buffered_len: usize,
@@ -35,10 +33,7 @@ pub struct Decoder<R: Read> {
 }
 
 /// Detects the compression by the first bytes, and returns a decoder for the archive.
-///
-/// # Errors
-/// [`ArchiveError::Zip`], [`ArchiveError::PlainTar`], [`ArchiveError::NotAnArchive`], [`ArchiveError::Io`].
-pub fn decoder<R: Read>(mut source: R, limits: Limits) -> Result<Decoder<R>, ArchiveError> {
+pub fn decoder<R: Read>(mut source: R, limits: ArchiveLimits) -> Result<ArchiveDecoder<R>, ArchiveError> {
     let mut head = Vec::with_capacity(512);
     source.by_ref().take(512).read_to_end(&mut head).map_err(ArchiveError::Io)?;
     let compression = detect(&head)?;
@@ -62,7 +57,7 @@ pub fn decoder<R: Read>(mut source: R, limits: Limits) -> Result<Decoder<R>, Arc
             Stream::Zstd(Box::new(decoder))
         }
     };
-    Ok(Decoder {
+    Ok(ArchiveDecoder {
         stream,
         limits,
         buffer: vec![0; BUFFER_SIZE].into(),
@@ -84,21 +79,17 @@ fn detect(head: &[u8]) -> Result<Compression, ArchiveError> {
     }
 }
 
-impl<R: Read> Decoder<R> {
+impl<R: Read> ArchiveDecoder<R> {
     /// Returns the number of bytes inflated so far.
     pub fn output_size(&self) -> u64 {
         self.output_size
     }
 
-    /// Returns the limits that apply.
-    pub fn limits(&self) -> &Limits {
+    pub fn limits(&self) -> &ArchiveLimits {
         &self.limits
     }
 
     /// Returns the next bytes, at most `max`; empty only at the end of an intact stream.
-    ///
-    /// # Errors
-    /// A damaged or truncated stream, or a limit that is exceeded.
     pub fn take(&mut self, max: usize) -> Result<&[u8], ArchiveError> {
         if self.position == self.buffered_len && max > 0 {
             self.refill()?;
@@ -109,9 +100,6 @@ impl<R: Read> Decoder<R> {
     }
 
     /// Reads to the end, to verify every checksum of the compressed stream.
-    ///
-    /// # Errors
-    /// The errors of [`Decoder::take`].
     pub fn finish(&mut self) -> Result<(), ArchiveError> {
         while !self.take(BUFFER_SIZE)?.is_empty() {}
         Ok(())
@@ -220,8 +208,7 @@ impl<R: Read> Stream<R> {
     }
 }
 
-/// A gzip stream of one or more members (RFC 1952, 2.2). Zeros after the last member are padding, as for `gzip`; any
-/// other bytes are an error.
+/// A gzip stream of one or more members (RFC 1952, 2.2). After the last, only zeros may follow, as for `gzip`.
 enum GzipMembers<R: Read> {
     Member(Box<GzDecoder<CompressedSource<R>>>),
     Done(Option<Box<CompressedSource<R>>>),

@@ -2,7 +2,6 @@
 
 use std::io;
 
-/// The reason why an archive is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     #[error("the file cannot be read")]
@@ -79,7 +78,6 @@ pub enum ArchiveError {
         /// Type flag of the member, escaped.
         kind: String,
     },
-    /// More than one top-level folder.
     #[error(
         "the archive has two top-level entries, '{first}' and '{second}'; a package is exactly one folder"
     )]
@@ -108,7 +106,6 @@ pub enum ArchiveError {
     Dcf(#[from] crate::r::dcf::DcfError),
     #[error("DESCRIPTION has no '{0}' field")]
     NoField(&'static str),
-    /// A package name R does not allow.
     #[error(
         "DESCRIPTION: '{0}' is not a package name (2 to 255 ASCII letters, digits and dots, beginning with a letter and not ending with a dot)"
     )]
@@ -117,7 +114,6 @@ pub enum ArchiveError {
     BadVersion(String),
     #[error(transparent)]
     Refused(#[from] crate::r::description::check::Refusal),
-    /// A file that a program of macOS added beside the package's folder.
     #[error(
         "'{0}' is metadata of macOS beside the package's folder; build the package with R CMD build, or set \
          COPYFILE_DISABLE=1 for tar and delete .DS_Store files"
@@ -127,7 +123,6 @@ pub enum ArchiveError {
     OtherFolder { package: String, folder: String },
     #[error("DESCRIPTION has '{package}' {version}, but the file is named '{file}'; rename the file")]
     OtherFileName { package: String, version: String, file: String },
-    /// A binary package where a source package is expected.
     #[error(
         "this is a binary package (built for R {r} {platform}), not a source package; add the file R CMD build makes"
     )]

@@ -73,8 +73,7 @@ fn trim_at_zero(field: &[u8]) -> &[u8] {
     &field[..field.iter().position(|&b| b == 0).unwrap_or(field.len())]
 }
 
-/// Parses octal digits between blanks or NULs, or a base-256 number (first bit set), which GNU tar uses for large
-/// sizes.
+/// Parses octal digits between blanks or NULs, or GNU tar's base-256 number (first bit set) of large sizes.
 fn number(field: &[u8]) -> Option<u64> {
     if field[0] & 0x80 != 0 {
         // Negative numbers (0xff…) overflow, so they are refused too.

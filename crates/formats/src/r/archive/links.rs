@@ -97,8 +97,7 @@ impl LinkCheck {
         self.name_bytes <= MAX_NAME_BYTES
     }
 
-    /// Checks, after the last member, that no folder with members is also a link, regardless of the order of the
-    /// members.
+    /// Checks, after the last member, that no folder with members is also a link, in any order.
     pub fn check(&self) -> Result<(), ArchiveError> {
         match self.links.iter().find(|link| self.folders.contains(*link)) {
             Some(link) => Err(ArchiveError::ThroughLink(link.clone())),

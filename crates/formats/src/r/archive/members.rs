@@ -1,8 +1,8 @@
 //! Iterates over the members of a tar archive, with their raw headers for exact copies.
 
-use super::decode::Decoder;
+use super::decode::ArchiveDecoder;
 use super::header::{BLOCK, Header};
-use super::{ArchiveError, Limits, links};
+use super::{ArchiveError, ArchiveLimits, links};
 use std::borrow::Cow;
 use std::io::Read;
 
@@ -22,8 +22,7 @@ pub struct Member {
     pub kind: MemberKind,
     /// The size of the contents in bytes.
     pub size: u64,
-    /// The blocks of the extended headers before the member's own header, for a copy: without the records that no
-    /// installation needs.
+    /// The blocks of the extended headers before its own, for a copy: without records that no installation needs.
     pub(in crate::r) extensions: Vec<u8>,
     pub(in crate::r) header: Header,
     /// Whether the name is that of an extended header.
@@ -58,12 +57,11 @@ const MAX_EXTENSION: u64 = 1 << 20;
 
 /// Reads the members of an archive in order.
 pub struct Members<R: Read> {
-    decoder: Decoder<R>,
+    decoder: ArchiveDecoder<R>,
     /// Unread bytes of the current member's contents.
     remaining: u64,
     /// Unread bytes of the padding after the contents.
     padding: u64,
-    /// Number of members so far.
     count: u64,
     /// Byte offset in the inflated stream.
     offset: u64,
@@ -72,19 +70,13 @@ pub struct Members<R: Read> {
 
 impl<R: Read> Members<R> {
     /// Opens an archive, whose format is detected by content.
-    ///
-    /// # Errors
-    /// The errors of [`super::decoder`].
-    pub fn new(source: R, limits: Limits) -> Result<Members<R>, ArchiveError> {
+    pub fn new(source: R, limits: ArchiveLimits) -> Result<Members<R>, ArchiveError> {
         let decoder = super::decoder(source, limits)?;
         Ok(Members { decoder, remaining: 0, padding: 0, count: 0, offset: 0, is_finished: false })
     }
 
     /// Advances to the next member; skips unread contents of the previous one. `None` at the end of the archive:
     /// [`Members::trailing_chunk`] then returns the bytes that follow.
-    ///
-    /// # Errors
-    /// A damaged archive, a member of a type that packages do not have, or a limit that is exceeded.
     pub fn advance(&mut self) -> Result<Option<Member>, ArchiveError> {
         if self.is_finished {
             return Ok(None);
@@ -150,8 +142,7 @@ impl<R: Read> Members<R> {
                 other => return Err(special_member_error(&name, other)),
             };
             if kind != MemberKind::File && size > 0 {
-                // Readers differ in whether contents follow: what one reader skips as contents, another reads as a
-                // member.
+                // Readers differ: what one skips as contents, another reads as a member.
                 return Err(error("a link or folder declares contents"));
             }
             if size > self.decoder.limits().inflated {
@@ -172,9 +163,6 @@ impl<R: Read> Members<R> {
     }
 
     /// Returns the next bytes of the current member's contents; `None` after the last.
-    ///
-    /// # Errors
-    /// A damaged archive, or a limit that is exceeded.
     pub fn chunk(&mut self) -> Result<Option<&[u8]>, ArchiveError> {
         if self.remaining == 0 {
             return Ok(None);
@@ -189,9 +177,6 @@ impl<R: Read> Members<R> {
     }
 
     /// Returns the whole contents of the current member; an error if they have more than `limit` bytes.
-    ///
-    /// # Errors
-    /// [`ArchiveError::MemberTooLarge`] and those of [`Members::chunk`].
     pub fn contents(&mut self, member: &Member, limit: u64) -> Result<Vec<u8>, ArchiveError> {
         if member.size > limit {
             let path = String::from_utf8_lossy(&member.name).chars().take(200).collect();
@@ -205,9 +190,6 @@ impl<R: Read> Members<R> {
     }
 
     /// Returns the unchanged padding of the current member's last block; call it after reading the contents.
-    ///
-    /// # Errors
-    /// A damaged archive.
     pub fn padding(&mut self) -> Result<Vec<u8>, ArchiveError> {
         let mut padding = Vec::new();
         while self.padding > 0 {
@@ -224,18 +206,12 @@ impl<R: Read> Members<R> {
 
     /// Returns, after the last member, the next bytes that follow the first block of the end mark; unpackers ignore
     /// them. `None` at the end of an intact stream.
-    ///
-    /// # Errors
-    /// A damaged stream, or a limit that is exceeded.
     pub fn trailing_chunk(&mut self) -> Result<Option<&[u8]>, ArchiveError> {
         let bytes = self.decoder.take(usize::MAX)?;
         Ok((!bytes.is_empty()).then_some(bytes))
     }
 
     /// Reads to the end, to verify the compressed stream's checksum; returns the inflated size in bytes.
-    ///
-    /// # Errors
-    /// A damaged stream, or a limit that is exceeded.
     pub fn finish(&mut self) -> Result<u64, ArchiveError> {
         self.decoder.finish()?;
         Ok(self.decoder.output_size())
@@ -243,9 +219,6 @@ impl<R: Read> Members<R> {
 
     /// Like [`Members::finish`], but refuses other bytes than zeros after the last member, such as a second archive or
     /// the second member of a gzip file, which unpackers ignore.
-    ///
-    /// # Errors
-    /// A damaged stream, a limit that is exceeded, or other bytes than zeros.
     pub fn finish_at_end_mark(&mut self) -> Result<u64, ArchiveError> {
         let mut offset = self.offset;
         while let Some(bytes) = self.trailing_chunk()? {

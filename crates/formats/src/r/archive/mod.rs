@@ -21,7 +21,7 @@ pub use read::{
 
 /// Resource limits of an archive. Sizes are in bytes after decompression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ArchiveLimits {
     /// Maximum size of the whole archive.
     pub inflated: u64,
     /// Maximum ratio of the inflated to the compressed size, checked above 64 MiB.
@@ -32,17 +32,16 @@ pub struct Limits {
     pub description: u64,
 }
 
-impl Limits {
+impl ArchiveLimits {
     /// Returns the maximum size of MD5, and of any of the three metadata files in a zip file.
     pub(in crate::r) fn large_metadata(&self) -> u64 {
         self.description << 4
     }
 }
 
-impl Default for Limits {
-    /// Returns 16 GiB, a ratio of 250, 400,000 members, 1 MiB: more than any package on CRAN or Bioconductor
-    /// needs.
-    fn default() -> Limits {
-        Limits { inflated: 16 << 30, ratio: 250, members: 400_000, description: 1 << 20 }
+impl Default for ArchiveLimits {
+    /// Returns more than any package on CRAN or Bioconductor needs.
+    fn default() -> ArchiveLimits {
+        ArchiveLimits { inflated: 16 << 30, ratio: 250, members: 400_000, description: 1 << 20 }
     }
 }

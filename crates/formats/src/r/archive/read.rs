@@ -1,7 +1,7 @@
 //! Reads a package from an archive: fully checked, or only its identity.
 
 use super::links::{self, LinkCheck};
-use super::{ArchiveError, Limits, Member, MemberKind, Members};
+use super::{ArchiveError, ArchiveLimits, Member, MemberKind, Members};
 use crate::r::checksums::SIGNATURE;
 use crate::r::description::{Built, Description, check};
 use crate::r::name::{self, SourceFileName};
@@ -53,18 +53,14 @@ impl PackageArchive {
 
 /// Reads and checks a whole archive in one pass, without unpacking it. If `file` is given, package and version must
 /// match that file name. Accepts binary packages too: see [`PackageArchive::require_source`].
-///
-/// # Errors
-/// [`ArchiveError`], one variant for each reason.
 pub fn read(
     source: impl Read,
     file: Option<SourceFileName<'_>>,
-    limits: Limits,
+    limits: ArchiveLimits,
 ) -> Result<PackageArchive, ArchiveError> {
     read_up_to(ReadExtent::Whole, source, file, limits)
 }
 
-/// The part of an archive that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadExtent {
     /// As [`ReadExtent::Whole`], for an upload: only zeros may follow the end of the archive. Programs ignore other
@@ -78,14 +74,11 @@ pub enum ReadExtent {
 }
 
 /// Like [`read`], but stops at `extent`.
-///
-/// # Errors
-/// The errors of [`read`], for the part that was read.
 pub fn read_up_to(
     extent: ReadExtent,
     source: impl Read,
     file: Option<SourceFileName<'_>>,
-    limits: Limits,
+    limits: ArchiveLimits,
 ) -> Result<PackageArchive, ArchiveError> {
     let mut members = Members::new(source, limits)?;
     let mut link_check = LinkCheck::default();
@@ -165,7 +158,6 @@ fn is_final(description_raw: Option<&[u8]>, readme: Option<Rank>) -> bool {
 pub(in crate::r) struct ArchiveContent {
     pub folder: Option<String>,
     pub description_raw: Option<Vec<u8>>,
-    /// Whether there is a folder `src`.
     pub has_src: bool,
     pub readme: Option<(String, Vec<u8>)>,
     pub inflated_size: u64,
@@ -258,13 +250,10 @@ pub struct PackageIdentity {
 /// Reads only DESCRIPTION; the rest of the stream is read to verify its checksums. Used for releases in the archive of
 /// an upstream, which may not pass all checks but can no longer be corrected. If `file` is given, its name must match,
 /// and its version must be equal (`1.0-1` equals `1.0.1`).
-///
-/// # Errors
-/// A damaged stream, no DESCRIPTION, or a file name of another package or version.
 pub fn read_identity(
     source: impl Read,
     file: Option<SourceFileName<'_>>,
-    limits: Limits,
+    limits: ArchiveLimits,
 ) -> Result<PackageIdentity, ArchiveError> {
     let mut members = Members::new(source, limits)?;
     let (_, description_raw) = find_description(&mut members, limits)?;
@@ -284,16 +273,13 @@ pub fn read_identity(
 
 /// Reads up to the first `{folder}/DESCRIPTION` and returns `(folder, bytes)`. The rest of the stream is neither read
 /// nor checked.
-///
-/// # Errors
-/// A damaged beginning, or no DESCRIPTION.
-pub fn read_description(source: impl Read, limits: Limits) -> Result<(String, Vec<u8>), ArchiveError> {
+pub fn read_description(source: impl Read, limits: ArchiveLimits) -> Result<(String, Vec<u8>), ArchiveError> {
     find_description(&mut Members::new(source, limits)?, limits)
 }
 
 fn find_description<R: Read>(
     members: &mut Members<R>,
-    limits: Limits,
+    limits: ArchiveLimits,
 ) -> Result<(String, Vec<u8>), ArchiveError> {
     let mut folder = String::new();
     while let Some(member) = members.advance()? {

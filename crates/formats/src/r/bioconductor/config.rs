@@ -4,15 +4,15 @@
 
 use std::fmt::Write;
 
-use super::{Version, VersionName};
+use super::{BioconductorVersion, VersionName};
 use crate::r::version::RMinor;
 use base::model::time::Day;
 
 /// The versions of Bioconductor as a mirror declares them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    pub release: Version,
-    pub devel: Version,
+    pub release: BioconductorVersion,
+    pub devel: BioconductorVersion,
     /// Every version, oldest first, including release and devel.
     versions: Vec<VersionRow>,
 }
@@ -20,7 +20,7 @@ pub struct Config {
 /// A row of the table of versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VersionRow {
-    pub version: Version,
+    pub version: BioconductorVersion,
     pub r: RMinor,
     /// The day on which the version became the release; `None` for devel, and if the day is unknown.
     pub release_day: Option<Day>,
@@ -28,7 +28,6 @@ pub struct VersionRow {
     pub last_build_day: Option<Day>,
 }
 
-/// The reason why a file is not a `config.yaml` of Bioconductor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadConfig {
     #[error("is an HTML page, not a config.yaml")]
@@ -36,7 +35,7 @@ pub enum BadConfig {
     #[error("has no line that begins with {0}")]
     MissingLine(&'static str),
     #[error("has {0} as the release or devel version, but not in r_ver_for_bioc_ver")]
-    Unmapped(Version),
+    Unmapped(BioconductorVersion),
 }
 
 /// The line before the map of R versions. It is not indented.
@@ -44,9 +43,6 @@ const R_VERSIONS: &str = "r_ver_for_bioc_ver:";
 
 impl Config {
     /// Parses a `config.yaml`. Malformed rows are ignored; invalid UTF-8 is replaced, since no relevant row has any.
-    ///
-    /// # Errors
-    /// The reason why the file cannot be used; clients could not use it either.
     pub fn parse(bytes: &[u8]) -> Result<Config, BadConfig> {
         let text = String::from_utf8_lossy(bytes);
         if text.trim_start_matches('\u{feff}').trim_start().starts_with('<') {
@@ -57,14 +53,14 @@ impl Config {
             let value = lines.iter().find_map(|line| line.strip_prefix(key));
             value.and_then(|value| unquote(value).parse().ok()).ok_or(BadConfig::MissingLine(display))
         };
-        let release: Version = scalar("release_version:", "release_version: \"")?;
-        let devel: Version = scalar("devel_version:", "devel_version: \"")?;
-        let dates = |key: &str| -> Vec<(Version, Day)> {
+        let release: BioconductorVersion = scalar("release_version:", "release_version: \"")?;
+        let devel: BioconductorVersion = scalar("devel_version:", "devel_version: \"")?;
+        let dates = |key: &str| -> Vec<(BioconductorVersion, Day)> {
             let rows = map_rows(&lines, key);
             rows.filter_map(|(version, date)| Some((version.parse().ok()?, parse_us_date(date)?))).collect()
         };
         let (release_days, last_build_days) = (dates("release_dates:"), dates("release_last_built_dates:"));
-        let day_of = |dates: &[(Version, Day)], version| {
+        let day_of = |dates: &[(BioconductorVersion, Day)], version| {
             dates.iter().find(|(other, _)| *other == version).map(|(_, day)| *day)
         };
         let mut versions: Vec<VersionRow> = map_rows(&lines, R_VERSIONS)
@@ -91,12 +87,12 @@ impl Config {
         }
     }
 
-    pub fn get(&self, version: Version) -> Option<&VersionRow> {
+    pub fn get(&self, version: BioconductorVersion) -> Option<&VersionRow> {
         self.versions.iter().find(|row| row.version == version)
     }
 
     /// Resolves the name of a version.
-    pub fn version(&self, name: VersionName) -> Version {
+    pub fn version(&self, name: VersionName) -> BioconductorVersion {
         match name {
             VersionName::Exact(version) => version,
             VersionName::Release => self.release,
@@ -110,7 +106,7 @@ impl Config {
     }
 
     /// Returns the status in BiocManager's terms: `release`, `devel` or `out-of-date`.
-    pub fn status(&self, version: Version) -> &'static str {
+    pub fn status(&self, version: BioconductorVersion) -> &'static str {
         if version == self.release {
             "release"
         } else if version >= self.devel {
@@ -120,10 +116,9 @@ impl Config {
         }
     }
 
-    /// Returns the day after which a version's packages no longer change: the day of its last build; if unknown, the
-    /// day on which the next version became the release. `None` for release and devel, which are still built, and if
-    /// both days are unknown.
-    pub fn last_update(&self, version: Version) -> Option<Day> {
+    /// Returns the day after which a version's packages no longer change: of its last build, or else the release day of
+    /// the next version. `None` for release and devel, which are still built, and if both are unknown.
+    pub fn last_update(&self, version: BioconductorVersion) -> Option<Day> {
         if version >= self.release {
             return None;
         }
@@ -131,9 +126,8 @@ impl Config {
         last_build_day.or_else(|| self.successor_release_day(version))
     }
 
-    /// Returns the day on which the next version became the release. It also determines which CRAN packages permanently
-    /// belong to a version.
-    pub fn successor_release_day(&self, version: Version) -> Option<Day> {
+    /// Returns the release day of the next version, from which on a version's CRAN packages are fixed.
+    pub fn successor_release_day(&self, version: BioconductorVersion) -> Option<Day> {
         if version >= self.release {
             return None;
         }
@@ -268,7 +262,7 @@ mirrors:
       mirror_url: https://bioc.example.org/
 "#;
 
-    fn version(text: &str) -> Version {
+    fn version(text: &str) -> BioconductorVersion {
         text.parse().expect("a version")
     }
 

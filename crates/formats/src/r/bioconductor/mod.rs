@@ -10,22 +10,23 @@ use super::version::RMinor;
 
 /// A version of Bioconductor, written `3.20`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Version(RMinor);
+pub struct BioconductorVersion(RMinor);
 
-/// A text that is not a version of Bioconductor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a version of Bioconductor: write two numbers, such as 3.20")]
-pub struct BadVersion(pub String);
+pub struct BadBioconductorVersion(pub String);
 
-impl FromStr for Version {
-    type Err = BadVersion;
+impl FromStr for BioconductorVersion {
+    type Err = BadBioconductorVersion;
 
-    fn from_str(text: &str) -> Result<Version, BadVersion> {
-        RMinor::parse(text).map(Version).ok_or_else(|| BadVersion(text.chars().take(40).collect()))
+    fn from_str(text: &str) -> Result<BioconductorVersion, BadBioconductorVersion> {
+        RMinor::parse(text)
+            .map(BioconductorVersion)
+            .ok_or_else(|| BadBioconductorVersion(text.chars().take(40).collect()))
     }
 }
 
-impl fmt::Display for Version {
+impl fmt::Display for BioconductorVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -35,26 +36,28 @@ impl fmt::Display for Version {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum VersionName {
     /// `3.20`
-    Exact(Version),
+    Exact(BioconductorVersion),
     /// `release`: the current release.
     Release,
     /// `devel`: the version in development.
     Devel,
 }
 
-/// A text that is not the name of a version of Bioconductor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a version of Bioconductor: write two numbers, such as 3.20, or release or devel")]
-pub struct BadName(pub String);
+pub struct BadVersionName(pub String);
 
 impl FromStr for VersionName {
-    type Err = BadName;
+    type Err = BadVersionName;
 
-    fn from_str(text: &str) -> Result<VersionName, BadName> {
+    fn from_str(text: &str) -> Result<VersionName, BadVersionName> {
         match text {
             "release" => Ok(VersionName::Release),
             "devel" => Ok(VersionName::Devel),
-            text => text.parse().map(VersionName::Exact).map_err(|BadVersion(text)| BadName(text)),
+            text => text
+                .parse()
+                .map(VersionName::Exact)
+                .map_err(|BadBioconductorVersion(text)| BadVersionName(text)),
         }
     }
 }
@@ -115,8 +118,8 @@ impl Component {
     }
 
     /// Returns whether a version has this repository.
-    pub fn is_in(self, version: Version) -> bool {
-        let version_of = |major, minor| Version(RMinor { major, minor });
+    pub fn is_in(self, version: BioconductorVersion) -> bool {
+        let version_of = |major, minor| BioconductorVersion(RMinor { major, minor });
         match self {
             Component::Software | Component::Annotation | Component::Experiment => true,
             Component::Workflows => version >= version_of(3, 7),
@@ -129,19 +132,19 @@ impl Component {
 /// A part of Bioconductor: a version, or one of its repositories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Part {
-    pub version: Version,
+    pub version: BioconductorVersion,
     /// The repository; `None` for all repositories of the version.
     pub component: Option<Component>,
 }
 
 impl Part {
     /// Returns the part with all repositories of a version.
-    pub fn whole(version: Version) -> Part {
+    pub fn whole(version: BioconductorVersion) -> Part {
         Part { version, component: None }
     }
 
     /// Returns the part with one repository of a version.
-    pub fn single(version: Version, component: Component) -> Part {
+    pub fn single(version: BioconductorVersion, component: Component) -> Part {
         Part { version, component: Some(component) }
     }
 
@@ -197,7 +200,7 @@ pub fn split_path<'s, 'a>(segments: &'s [&'a str]) -> Option<(PartName, &'s [&'a
 mod tests {
     use super::*;
 
-    fn version(text: &str) -> Version {
+    fn version(text: &str) -> BioconductorVersion {
         text.parse().expect("a version")
     }
 
@@ -206,7 +209,10 @@ mod tests {
         assert!(version("3.9") < version("3.10") && version("2.14") < version("3.0"));
         assert_eq!(version("3.20").to_string(), "3.20");
         for bad in ["", "3", "3.20.1", "3.020", "3.x", "release", "-3.2", "3.20 ", "99999.1"] {
-            assert!(bad.parse::<Version>().expect_err(bad).to_string().contains("such as 3.20"), "{bad}");
+            assert!(
+                bad.parse::<BioconductorVersion>().expect_err(bad).to_string().contains("such as 3.20"),
+                "{bad}"
+            );
         }
     }
 

@@ -1,6 +1,6 @@
 //! A line of a definition: `name [constraints] [[extras]]`.
 
-use super::{Constraint, parse_include};
+use super::{VersionConstraint, parse_include};
 use crate::r::closure::Kinds;
 use crate::r::dependency::Operator;
 use crate::r::{name, version};
@@ -52,9 +52,8 @@ pub(super) fn name_and_rest(line: &str) -> Result<(&str, &str), String> {
     Ok((package, rest))
 }
 
-/// Reads the rest of a line, such as `>=1.0, <2 [suggests]`. Constraints may be in parentheses, as in DESCRIPTION;
-/// `@1.0` means `==1.0`.
-pub(super) fn constraints_and_extras(rest: &str) -> Result<(Vec<Constraint>, Kinds), String> {
+/// Reads the rest of a line: `>=1.0, <2 [suggests]`, also in parentheses as in DESCRIPTION; `@1.0` means `==1.0`.
+pub(super) fn constraints_and_extras(rest: &str) -> Result<(Vec<VersionConstraint>, Kinds), String> {
     let (constraints, extras) = match rest.split_once('[') {
         Some((constraints, extras)) => {
             let extras =
@@ -72,7 +71,7 @@ pub(super) fn constraints_and_extras(rest: &str) -> Result<(Vec<Constraint>, Kin
     Ok((items.map(constraint).collect::<Result<_, _>>()?, extras))
 }
 
-fn constraint(text: &str) -> Result<Constraint, String> {
+fn constraint(text: &str) -> Result<VersionConstraint, String> {
     let (operator, version) = match text.strip_prefix('@') {
         Some(version) => (Operator::Equal, version),
         None => OPERATORS
@@ -89,5 +88,5 @@ fn constraint(text: &str) -> Result<Constraint, String> {
     if !version::is_numeric(version) {
         return Err(format!("'{}' is not a version of an R package, such as 1.0 or 0.9-2", excerpt(version)));
     }
-    Ok(Constraint { operator, version: version.to_owned() })
+    Ok(VersionConstraint { operator, version: version.to_owned() })
 }

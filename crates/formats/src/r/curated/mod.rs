@@ -13,8 +13,8 @@ use std::fmt::Write;
 use super::closure::Kinds;
 use super::dependency::{DependencyKind, Operator};
 use super::{lock_file, version};
-use base::model::count::count_of;
-use base::model::error_list::ErrorList;
+use base::model::errors::ErrorList;
+use base::model::text::count_of;
 
 /// Maximum length of a line, in bytes.
 const MAX_LINE: usize = 4096;
@@ -23,7 +23,7 @@ const MAX_ORIGIN: usize = 200;
 const MORE_ORIGINS: &str = " and further lines";
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Definition {
+pub struct RDefinition {
     /// The requested packages by name.
     pub roots: BTreeMap<String, RootPackage>,
     pub notices: Vec<String>,
@@ -32,7 +32,7 @@ pub struct Definition {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RootPackage {
     /// The version constraints, all of which apply.
-    pub constraints: Vec<Constraint>,
+    pub constraints: Vec<VersionConstraint>,
     /// Kinds of dependencies that are included for this package in addition to those of the source.
     pub extras: Kinds,
     /// The file and line that request it, for messages.
@@ -40,14 +40,13 @@ pub struct RootPackage {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Constraint {
+pub struct VersionConstraint {
     pub operator: Operator,
     pub version: String,
 }
 
-/// The reason why a definition is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadDefinition {
+pub enum BadRDefinition {
     #[error("{file}, line {line}: {reason}")]
     Line {
         file: String,
@@ -64,7 +63,6 @@ pub enum BadDefinition {
     },
 }
 
-/// A word that is not a kind of dependencies.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{0}' is not a kind of dependency; write imports, depends, linking-to, suggests or enhances, separated by commas, or \
@@ -72,23 +70,22 @@ pub enum BadDefinition {
 )]
 pub struct BadInclude(String);
 
-impl Constraint {
-    /// Returns whether a version meets the constraint.
+impl VersionConstraint {
     pub fn is_met_by(&self, candidate: &str) -> bool {
         self.operator.allows(version::compare(candidate, &self.version))
     }
 }
 
 impl RootPackage {
-    /// Returns whether a version meets all constraints.
     pub fn allows(&self, candidate: &str) -> bool {
         self.constraints.iter().all(|constraint| constraint.is_met_by(candidate))
     }
 
     /// Returns the constraints as written in a line of a definition, such as `>=1.0, <2.0`; empty without constraints.
     pub fn constraint_text(&self) -> String {
-        let text =
-            |constraint: &Constraint| format!("{}{}", constraint.operator.as_str(), constraint.version);
+        let text = |constraint: &VersionConstraint| {
+            format!("{}{}", constraint.operator.as_str(), constraint.version)
+        };
         self.constraints.iter().map(text).collect::<Vec<_>>().join(", ")
     }
 
@@ -103,9 +100,6 @@ impl RootPackage {
     }
 
     /// Reads the text of [`RootPackage::rule_text`].
-    ///
-    /// # Errors
-    /// The text is not of this form.
     pub fn parse(text: &str, origin: &str) -> Result<RootPackage, String> {
         line::constraints_and_extras(text).map(|(constraints, extras)| RootPackage {
             constraints,
@@ -116,9 +110,6 @@ impl RootPackage {
 }
 
 /// Reads the value of `--include`.
-///
-/// # Errors
-/// [`BadInclude`] for an unknown word.
 pub fn parse_include(text: &str) -> Result<Kinds, BadInclude> {
     let mut words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
     words.try_fold(Kinds::NONE, |kinds, word| Ok(kinds.union(word_kinds(word)?)))
@@ -155,26 +146,26 @@ pub fn include_text(kinds: Kinds) -> String {
 ///
 /// # Errors
 /// All defects of all files, also if the files request no package.
-pub fn read(files: &[(&str, &[u8])]) -> Result<Definition, ErrorList<BadDefinition>> {
-    let (mut definition, mut errors) = (Definition::default(), ErrorList::default());
+pub fn read(files: &[(&str, &[u8])]) -> Result<RDefinition, ErrorList<BadRDefinition>> {
+    let (mut definition, mut errors) = (RDefinition::default(), ErrorList::default());
     for (name, bytes) in files {
         if let Err(reason) = add_file(&mut definition, &mut errors, name, bytes) {
-            errors.push(BadDefinition::File { file: (*name).to_owned(), reason });
+            errors.push(BadRDefinition::File { file: (*name).to_owned(), reason });
         }
     }
     remove_repeated(&mut definition);
     if definition.roots.is_empty() && errors.is_empty() {
         let file = files.first().map_or("the definition", |(name, _)| name).to_owned();
         let reason = "no line names a package; write one package on each line, such as: ggplot2 >=3.4.0";
-        errors.push(BadDefinition::File { file, reason: reason.to_owned() });
+        errors.push(BadRDefinition::File { file, reason: reason.to_owned() });
     }
     errors.or_value(definition)
 }
 
 /// Adds the packages of a file, and the defects of its lines. Returns a defect of the whole file.
 fn add_file(
-    definition: &mut Definition,
-    errors: &mut ErrorList<BadDefinition>,
+    definition: &mut RDefinition,
+    errors: &mut ErrorList<BadRDefinition>,
     name: &str,
     bytes: &[u8],
 ) -> Result<(), String> {
@@ -198,9 +189,9 @@ fn is_lock_file(text: &str) -> bool {
         || text.lines().any(|line| line.trim() == "[[packages]]")
 }
 
-fn add_lock_file(definition: &mut Definition, file: &str, lock: lock_file::LockFile) {
+fn add_lock_file(definition: &mut RDefinition, file: &str, lock: lock_file::RLockFile) {
     for (package, version) in lock.packages {
-        let constraint = Constraint { operator: Operator::Equal, version };
+        let constraint = VersionConstraint { operator: Operator::Equal, version };
         let root =
             RootPackage { constraints: vec![constraint], extras: Kinds::NONE, origin: file.to_owned() };
         add_root(definition, package, root);
@@ -215,7 +206,7 @@ fn add_lock_file(definition: &mut Definition, file: &str, lock: lock_file::LockF
     }
 }
 
-fn add_lines(definition: &mut Definition, errors: &mut ErrorList<BadDefinition>, file: &str, text: &str) {
+fn add_lines(definition: &mut RDefinition, errors: &mut ErrorList<BadRDefinition>, file: &str, text: &str) {
     for (number, line) in (1..).zip(text.lines()) {
         match read_line(line) {
             Ok(Some((name, root))) => {
@@ -224,7 +215,7 @@ fn add_lines(definition: &mut Definition, errors: &mut ErrorList<BadDefinition>,
             }
             Ok(None) => {}
             Err(reason) => {
-                errors.push(BadDefinition::Line { file: file.to_owned(), line: number, reason });
+                errors.push(BadRDefinition::Line { file: file.to_owned(), line: number, reason });
             }
         }
     }
@@ -244,9 +235,8 @@ fn read_line(line: &str) -> Result<Option<(String, RootPackage)>, String> {
     Ok(Some((name.to_owned(), RootPackage { constraints, extras, origin: String::new() })))
 }
 
-/// Adds a package. If several lines name a package, all their constraints apply; [`remove_repeated`] removes equal ones once
-/// all packages are added.
-pub fn add_root(definition: &mut Definition, package: String, root: RootPackage) {
+/// Adds a package. The constraints of all its lines apply; [`remove_repeated`] removes equal ones at the end.
+pub fn add_root(definition: &mut RDefinition, package: String, root: RootPackage) {
     match definition.roots.entry(package) {
         Entry::Vacant(entry) => {
             entry.insert(root);
@@ -265,7 +255,7 @@ pub fn add_root(definition: &mut Definition, package: String, root: RootPackage)
     }
 }
 
-pub fn remove_repeated(definition: &mut Definition) {
+pub fn remove_repeated(definition: &mut RDefinition) {
     for root in definition.roots.values_mut() {
         let mut known = HashSet::new();
         root.constraints.retain(|constraint| known.insert(constraint.clone()));
@@ -406,7 +396,7 @@ mod tests {
             prop_assume!(!lines.is_empty());
             let definition = read(&[("f", lines.as_bytes())]).expect("a definition");
             let again = read(&[("f", text(&definition.roots).as_bytes())]).expect("a definition");
-            let rules = |definition: &Definition| -> Vec<(String, String)> {
+            let rules = |definition: &RDefinition| -> Vec<(String, String)> {
                 definition.roots.iter().map(|(name, root)| (name.clone(), root.rule_text())).collect()
             };
             prop_assert_eq!(rules(&definition), rules(&again));

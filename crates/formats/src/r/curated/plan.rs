@@ -31,9 +31,8 @@ words! {
     }
 }
 
-/// A package of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlanRow {
+pub struct PackagePlanRow {
     pub name: String,
     /// The selected version; for a removed package, its current version.
     pub version: String,
@@ -46,19 +45,18 @@ pub struct PlanRow {
     pub release: Option<ReleaseId>,
 }
 
-/// Returns the rows, by name. `present` has the current releases of the source, and `listed` the releases that the
-/// base lists. The release of a selected package is [`SelectedRelease::other`], or else the release in `listed`; a
-/// package with neither is omitted.
+/// Returns the rows, by name. `present` has the releases of the source, `listed` those of the base. The release of a
+/// selected package is [`SelectedRelease::other`], or else that in `listed`; one with neither is omitted.
 pub fn rows(
     present: &BTreeMap<String, ListedRelease>,
     selection: &Selection,
     listed: &BTreeMap<String, ReleaseId>,
-) -> Vec<PlanRow> {
+) -> Vec<PackagePlanRow> {
     let names: BTreeSet<&String> = present.keys().chain(selection.packages.keys()).collect();
     let row = |name: &String| {
         let old = present.get(name);
         let Some(selected) = selection.packages.get(name) else {
-            return old.map(|old| PlanRow {
+            return old.map(|old| PackagePlanRow {
                 name: name.clone(),
                 version: old.version.clone(),
                 previous: None,
@@ -75,7 +73,7 @@ pub fn rows(
             Some(_) => Change::Updated,
         };
         let previous = old.filter(|old| old.version != selected.version).map(|old| old.version.clone());
-        Some(PlanRow {
+        Some(PackagePlanRow {
             name: name.clone(),
             version: selected.version.clone(),
             previous,

@@ -4,12 +4,14 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::RootPackage;
-use crate::r::closure::{Closure, DependencyIndex, Kinds, MissingDependency, Root, UnmetRequirement};
-use crate::r::dependency::{DependencyKind, Operator, Requirement};
+use crate::r::closure::{
+    ClosureRoot, DependencyClosure, DependencyIndex, Kinds, MissingDependency, UnmetRequirement,
+};
+use crate::r::dependency::{DependencyKind, Operator, VersionRequirement};
 use crate::r::description::Description;
 use crate::r::version;
 use base::model::ids::ReleaseId;
-use base::model::name_list::first_names;
+use base::model::text::first_names;
 
 /// Maximum number of versions that a problem names.
 const NEAREST: usize = 4;
@@ -87,8 +89,10 @@ pub fn select(request: &Request<'_>) -> SelectionStep {
         selection: Selection::default(),
     };
     let roots = selector.roots();
-    let roots: Vec<Root<'_>> =
-        roots.iter().map(|(name, root)| Root { name, kinds: request.include.union(root.extras) }).collect();
+    let roots: Vec<ClosureRoot<'_>> = roots
+        .iter()
+        .map(|(name, root)| ClosureRoot { name, kinds: request.include.union(root.extras) })
+        .collect();
     // Suggested packages are included only for requested packages.
     let recursive = request.include.intersection(Kinds::STRONG);
     let unmet = selector.meet_requirements(&roots, recursive);
@@ -150,7 +154,7 @@ impl<'a> ReleaseSelector<'a> {
     }
 
     /// Replaces releases until the requirements of all dependents are met; returns the remaining problems.
-    fn meet_requirements(&mut self, roots: &[Root<'_>], recursive: Kinds) -> Vec<String> {
+    fn meet_requirements(&mut self, roots: &[ClosureRoot<'_>], recursive: Kinds) -> Vec<String> {
         let mut requirements: BTreeMap<String, Requirements> = BTreeMap::new();
         let mut problems: BTreeMap<String, String> = BTreeMap::new();
         for _ in 0..MAX_ROUNDS {
@@ -175,7 +179,7 @@ impl<'a> ReleaseSelector<'a> {
                 let allows = |version: &str| {
                     root.is_none_or(|root| root.allows(version))
                         && of_package.keys().all(|(operator, required)| {
-                            Requirement { operator: *operator, version: required }.is_met_by(version)
+                            VersionRequirement { operator: *operator, version: required }.is_met_by(version)
                         })
                 };
                 match highest(known, allows) {
@@ -245,8 +249,7 @@ impl<'a> ReleaseSelector<'a> {
         let name = name.to_ascii_lowercase();
         let similarity = |other: &str| strsim::jaro_winkler(&name, &other.to_ascii_lowercase());
         let names = self.request.listed.names().map(|other| (similarity(other), other));
-        // For equal similarities, the first name by alphabet, so that the order of the index does not change the
-        // message.
+        // For equal similarities, the first name by alphabet, whatever the order of the index.
         let similar = names.filter(|(similarity, _)| *similarity >= MIN_SIMILARITY);
         similar.max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1))).map(|(_, name)| name)
     }
@@ -297,12 +300,11 @@ fn versions(known: &[KnownRelease], is_included: impl Fn(&KnownRelease) -> bool)
 }
 
 /// Reports the dependencies that the index lacks: as problems if a package cannot be installed without them, unless
-/// missing ones are allowed; otherwise in a notice. A problem names all packages that need the dependency, also
-/// indirectly, so that one change of the definition is enough: `closures` returns the packages of the definition, each with
-/// its closure.
-fn add_missing<'a, I: Iterator<Item = (&'a str, Closure<'a>)>>(
+/// missing ones are allowed; otherwise in a notice. A problem names all packages that need it, also indirectly, so that
+/// one change of the definition is enough: `closures` returns its packages with their closures.
+fn add_missing<'a, I: Iterator<Item = (&'a str, DependencyClosure<'a>)>>(
     request: &Request<'_>,
-    closure: &Closure<'_>,
+    closure: &DependencyClosure<'_>,
     closures: impl FnOnce() -> I,
     selection: &mut Selection,
 ) {

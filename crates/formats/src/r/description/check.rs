@@ -82,8 +82,7 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// The packages of R itself, as `tools:::.get_standard_package_names()` returns them; `translations` is not one of
-/// them.
+/// The packages of R itself (`tools:::.get_standard_package_names()`), without `translations`.
 const RECOMMENDED: [&str; 15] = [
     "KernSmooth",
     "MASS",
@@ -108,9 +107,6 @@ fn is_base(package: &str) -> bool {
 
 /// Checks the bytes of a DESCRIPTION as R does before it builds or installs a package. Not checked: `Authors@R`, which
 /// is R code. The form of `Package` and `Version` is checked by the caller.
-///
-/// # Errors
-/// Every problem that R finds.
 pub fn check(raw: &[u8]) -> Result<(), Refusal> {
     if raw.starts_with(b"\xef\xbb\xbf") {
         return Err(Refusal(vec![Problem::ByteOrderMark]));
@@ -119,7 +115,7 @@ pub fn check(raw: &[u8]) -> Result<(), Refusal> {
     let records = records.map_err(|error| Refusal(vec![Problem::Dcf(error)]))?;
     let [record] = &records[..] else { return Err(Refusal(vec![Problem::Records(records.len())])) };
     let mut problems = Vec::new();
-    let fields = Fields::new(record);
+    let fields = UniqueFields::new(record);
     problems.extend(
         ["Package", "Version"].into_iter().filter(|tag| fields.get(tag).is_none()).map(Problem::Missing),
     );
@@ -130,12 +126,12 @@ pub fn check(raw: &[u8]) -> Result<(), Refusal> {
 }
 
 /// The fields of a record, the last of each name.
-struct Fields<'a> {
+struct UniqueFields<'a> {
     fields: Vec<(&'a [u8], Cow<'a, [u8]>)>,
 }
 
-impl<'a> Fields<'a> {
-    fn new(record: &dcf::Record<'a>) -> Fields<'a> {
+impl<'a> UniqueFields<'a> {
+    fn new(record: &dcf::DcfRecord<'a>) -> UniqueFields<'a> {
         let mut fields: Vec<(&[u8], Cow<'_, [u8]>)> = Vec::with_capacity(record.fields.len());
         for field in &record.fields {
             let value = field.value.fold();
@@ -144,7 +140,7 @@ impl<'a> Fields<'a> {
                 None => fields.push((field.tag, value)),
             }
         }
-        Fields { fields }
+        UniqueFields { fields }
     }
 
     fn get(&self, tag: &str) -> Option<Cow<'_, str>> {
@@ -152,7 +148,6 @@ impl<'a> Fields<'a> {
         value.map(|(_, value)| String::from_utf8_lossy(value))
     }
 
-    /// Joins the names of fields.
     fn tags(&self, is_bad: impl Fn(&[u8], &[u8]) -> bool) -> Option<String> {
         let bad = self.fields.iter().filter(|(tag, value)| is_bad(tag, value));
         let tags: Vec<_> = bad.map(|(tag, _)| String::from_utf8_lossy(tag)).collect();
@@ -218,8 +213,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Returns whether a value is more than ASCII once it is decoded: R replaces bytes that it cannot decode by their
-/// numbers.
+/// Returns whether a decoded value is more than ASCII: R replaces bytes that it cannot decode by their numbers.
 fn has_text(value: &[u8], encoding_name: Option<&str>) -> bool {
     match encoding_name {
         Some("UTF-8") => value.utf8_chunks().any(|chunk| !chunk.valid().is_ascii()),
@@ -305,8 +299,7 @@ fn is_valid_linking(item: &str) -> bool {
     required.starts_with('r') || version::is_package_version(required)
 }
 
-/// Returns the first item of a `Depends` field that is a requirement on R and that `available.packages()` cannot
-/// evaluate.
+/// Returns the first requirement on R in a `Depends` field that `available.packages()` cannot evaluate.
 pub fn unreadable_requirement(depends: &str) -> Option<&str> {
     let is_unreadable = |item: &&str| is_requirement(item.trim()) && !is_readable(item.trim_matches(BLANKS));
     depends.split(',').find(is_unreadable).map(str::trim)
@@ -350,7 +343,7 @@ pub fn served_record(stanza: &[u8]) -> ServedRecord {
         Some(Err(_)) => return ServedRecord::Omitted,
         Some(Ok(record)) => record,
     };
-    let version = record.get("Version").map(dcf::Value::fold);
+    let version = record.get("Version").map(dcf::DcfValue::fold);
     if version.is_some_and(|version| !is_comparable_version(&String::from_utf8_lossy(&version))) {
         return ServedRecord::Omitted;
     }
@@ -362,7 +355,7 @@ pub fn unreadable_item(stanza: &[u8]) -> Option<String> {
     item_of(&dcf::records(stanza).next()?.ok()?)
 }
 
-fn item_of(record: &dcf::Record<'_>) -> Option<String> {
+fn item_of(record: &dcf::DcfRecord<'_>) -> Option<String> {
     let depends = record.get("Depends")?.fold();
     unreadable_requirement(&String::from_utf8_lossy(&depends)).map(excerpt)
 }
@@ -370,7 +363,7 @@ fn item_of(record: &dcf::Record<'_>) -> Option<String> {
 /// Returns an index record that `available.packages()` can read, if it cannot read `stanza`: a requirement on R is
 /// written in R's form, such as `R (>= 3.5)` for `R (>=3.5)`, or without its version if it has none that R can compare.
 /// A CR alone, which only some clients take for a line end, as R does, becomes an LF.
-fn mended(stanza: &[u8], record: &dcf::Record<'_>) -> Option<Vec<u8>> {
+fn mended(stanza: &[u8], record: &dcf::DcfRecord<'_>) -> Option<Vec<u8>> {
     let is_unreadable = item_of(record).is_some();
     if !is_unreadable && !memchr::memchr_iter(b'\r', stanza).any(|i| stanza.get(i + 1) != Some(&b'\n')) {
         return None;

@@ -7,7 +7,7 @@ use base::model::time::Day;
 
 /// The kind of an event, which concerns a whole package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum EventKind {
+pub enum HistoryEventKind {
     /// The package left the index: archived, removed, renamed, replaced.
     Removed,
     /// The package returned to the index: unarchived, unorphaned, restored, reinstated.
@@ -16,11 +16,10 @@ pub enum EventKind {
 
 /// A change with its day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Event {
+pub struct HistoryEvent {
     /// The day of the change; it is in effect at the end of this day.
     pub day: Day,
-    /// The kind of the change.
-    pub kind: EventKind,
+    pub kind: HistoryEventKind,
 }
 
 /// Maximum number of events of a package; packages of CRAN have at most a dozen.
@@ -28,14 +27,11 @@ pub const MAX_EVENTS: usize = 1000;
 
 #[derive(Clone, Debug, Default)]
 pub struct Events {
-    by_package: HashMap<String, Vec<Event>>,
+    by_package: HashMap<String, Vec<HistoryEvent>>,
 }
 
 impl Events {
     /// Parses `PACKAGES.in`. Sentences without a day or an event are ignored, and so are records without a package.
-    ///
-    /// # Errors
-    /// The text is not DCF.
     pub fn read(text: &[u8]) -> Result<Events, DcfError> {
         let mut events = Events::default();
         for record in dcf::records(text) {
@@ -53,7 +49,7 @@ impl Events {
     }
 
     /// Adds an event. Duplicates are ignored, and so are events of a package beyond [`MAX_EVENTS`].
-    pub fn add(&mut self, package: &str, event: Event) {
+    pub fn add(&mut self, package: &str, event: HistoryEvent) {
         let events = self.by_package.entry(package.to_owned()).or_default();
         if let Err(index) = events.binary_search(&event)
             && events.len() < MAX_EVENTS
@@ -63,16 +59,14 @@ impl Events {
     }
 
     /// Returns the events of a package, by day; empty for an unknown package.
-    pub fn get(&self, package: &str) -> &[Event] {
+    pub fn get(&self, package: &str) -> &[HistoryEvent] {
         self.by_package.get(package).map_or(&[], Vec::as_slice)
     }
 
-    /// Returns the number of packages with events.
     pub fn len(&self) -> usize {
         self.by_package.len()
     }
 
-    /// Returns whether there are no events.
     pub fn is_empty(&self) -> bool {
         self.by_package.is_empty()
     }
@@ -81,13 +75,13 @@ impl Events {
 /// The meaning of a verb.
 #[derive(Clone, Copy)]
 enum Verb {
-    Change(EventKind),
+    Change(HistoryEventKind),
     /// Orphaned: without a maintainer, but still listed.
     NoChange,
 }
 
 /// Extracts the events from a text. An event is a verb and the first day after it in the same sentence.
-fn parse_events(text: &str) -> Vec<Event> {
+fn parse_events(text: &str) -> Vec<HistoryEvent> {
     let mut events = Vec::new();
     let mut verb = None;
     for word in text.split_whitespace() {
@@ -96,7 +90,7 @@ fn parse_events(text: &str) -> Vec<Event> {
             verb = Some(next_verb);
         } else if let Ok(day) = token.parse::<Day>() {
             match verb.take() {
-                Some(Verb::Change(kind)) => events.push(Event { day, kind }),
+                Some(Verb::Change(kind)) => events.push(HistoryEvent { day, kind }),
                 Some(Verb::NoChange) | None => {}
             }
         }
@@ -110,9 +104,9 @@ fn parse_events(text: &str) -> Vec<Event> {
 fn parse_verb(word: &str) -> Option<Verb> {
     let is_one_of = |words: &[&str]| words.iter().any(|other| word.eq_ignore_ascii_case(other));
     if is_one_of(&["archived", "removed", "renamed", "replaced"]) {
-        Some(Verb::Change(EventKind::Removed))
+        Some(Verb::Change(HistoryEventKind::Removed))
     } else if is_one_of(&["unarchived", "unorphaned", "restored", "reinstated"]) {
-        Some(Verb::Change(EventKind::Restored))
+        Some(Verb::Change(HistoryEventKind::Restored))
     } else if is_one_of(&["orphaned"]) {
         Some(Verb::NoChange)
     } else {
@@ -126,7 +120,7 @@ mod tests {
     use base::model::time::Timestamp;
 
     fn event_lines(text: &str) -> Vec<String> {
-        let line = |event: Event| format!("{:?} {}", event.kind, event.day);
+        let line = |event: HistoryEvent| format!("{:?} {}", event.kind, event.day);
         parse_events(text).into_iter().map(line).collect()
     }
 

@@ -68,7 +68,6 @@ pub struct HistoryDay<'a> {
     pub changes: Vec<Transition<'a>>,
 }
 
-/// The history of a mirror.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History<'a> {
     /// The days with changes, oldest first. The changes of the first day contain the whole state at its end.
@@ -76,13 +75,11 @@ pub struct History<'a> {
     /// Number of packages that left the index on an unknown day. Such a package counts as listed on the day of its last
     /// publication, and as archived from the next day on.
     pub undated_count: usize,
-    /// The day with the most publications, and their number, if it exceeds [`BULK_COPY_FILES`]. The first day is not
-    /// counted.
+    /// The day but the first with the most publications, and their number, if above [`BULK_COPY_FILES`].
     pub bulk_copy: Option<(Day, usize)>,
 }
 
-/// Returns the history from the day `since` up to, not including, the day `until`. Earlier publications are part of the
-/// first day.
+/// Returns the history of the days `since` up to, not including, `until`. The first one has all earlier publications.
 pub fn reconstruct<'a>(tables: &MirrorTables<'a>, since: Day, until: Day) -> History<'a> {
     if since >= until {
         return History::default();

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::events::{Event, EventKind};
+use super::events::{HistoryEvent, HistoryEventKind};
 use super::{ListingState, Transition};
 use crate::r::layout::PackageFile;
 use crate::r::rds::archive_meta::MetaRow;
@@ -54,7 +54,7 @@ impl<'a> PackageFiles<'a> {
     }
 
     /// Returns the timeline of the package before the day `until`.
-    pub(super) fn timeline(&self, events: &[Event], until: Day) -> Timeline<'a> {
+    pub(super) fn timeline(&self, events: &[HistoryEvent], until: Day) -> Timeline<'a> {
         let rows: Vec<&'a Row> =
             self.sorted_files().into_iter().filter(|row| row.mtime.day() < until).collect();
         let mut timeline = Timeline { entries: Vec::with_capacity(rows.len() + 1), is_undated: false };
@@ -64,18 +64,18 @@ impl<'a> PackageFiles<'a> {
         // Events before the first file are ignored: earlier files may have been lost, or may have a later time.
         let earlier_events = events.iter().filter(|event| event.day >= first_day && event.day < until);
         timeline.entries.extend(earlier_events.map(|event| match event.kind {
-            EventKind::Removed => (event.day, TimelineEvent::Removed),
-            EventKind::Restored => (event.day, TimelineEvent::Restored),
+            HistoryEventKind::Removed => (event.day, TimelineEvent::Removed),
+            HistoryEventKind::Restored => (event.day, TimelineEvent::Restored),
         }));
         timeline.entries.extend(rows.iter().map(|row| (row.mtime.day(), TimelineEvent::Published(row))));
         // On the same day, a removal precedes a return, and a return precedes a publication.
         timeline.entries.sort_by_key(|(day, event)| (*day, event.rank()));
         match self.current_rows.iter().max_by_key(|row| row.mtime) {
             // The package left the index on the day `until`, which is not part of the history.
-            None if is_on_last_day(EventKind::Removed) => {}
+            None if is_on_last_day(HistoryEventKind::Removed) => {}
             None => timeline.finish_unlisted(until),
             Some(listed_file) => {
-                if listed_file.mtime.day() < until && !is_on_last_day(EventKind::Restored) {
+                if listed_file.mtime.day() < until && !is_on_last_day(HistoryEventKind::Restored) {
                     timeline.finish_listed();
                 }
                 timeline.finish_relisted(listed_file, last_file, until);
@@ -137,7 +137,6 @@ impl<'a> Timeline<'a> {
         }
     }
 
-    /// Returns the days on which files were published.
     pub(super) fn publication_days(&self) -> impl Iterator<Item = Day> {
         self.entries
             .iter()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::events::{Event, EventKind, Events};
+use super::events::{Events, HistoryEvent, HistoryEventKind};
 use super::*;
 use base::model::time::{SECOND, Timestamp};
 
@@ -26,10 +26,10 @@ fn row(package: &str, version: &str, size: u64, day: i64, hour: i64) -> MetaRow<
     }
 }
 
-fn events(list: &[(&str, i64, EventKind)]) -> Events {
+fn events(list: &[(&str, i64, HistoryEventKind)]) -> Events {
     let mut events = Events::default();
     for (package, number, kind) in list {
-        events.add(package, Event { day: day(*number), kind: *kind });
+        events.add(package, HistoryEvent { day: day(*number), kind: *kind });
     }
     events
 }
@@ -112,12 +112,12 @@ fn a_file_in_both_tables_is_one_file() {
 #[test]
 fn a_removed_package_is_listed_until_that_day_and_a_returned_one_from_it() {
     let archive = [row("a", "1.0", 10, 3, 0), row("a", "1.1", 11, 5, 0)];
-    let removal = events(&[("a", 8, EventKind::Removed)]);
+    let removal = events(&[("a", 8, HistoryEventKind::Removed)]);
     assert_eq!(transitions(&archive, &[], &removal, 1, 20), ["3: +a_1.0", "5: -a_1.0 +a_1.1", "8: xa_1.1"]);
     let returns = events(&[
-        ("a", 8, EventKind::Removed),
-        ("a", 10, EventKind::Restored),
-        ("a", 15, EventKind::Removed),
+        ("a", 8, HistoryEventKind::Removed),
+        ("a", 10, HistoryEventKind::Restored),
+        ("a", 15, HistoryEventKind::Removed),
     ]);
     assert_eq!(
         transitions(&archive, &[], &returns, 6, 20),
@@ -127,7 +127,7 @@ fn a_removed_package_is_listed_until_that_day_and_a_returned_one_from_it() {
     let current = [row("a", "2.0", 20, 12, 0)];
     assert_eq!(transitions(&archive, &current, &removal, 6, 20)[1..], ["8: xa_1.1", "12: +a_2.0"]);
     // A new version was published on the day on which the package left the index.
-    let same_day = events(&[("a", 12, EventKind::Removed)]);
+    let same_day = events(&[("a", 12, HistoryEventKind::Removed)]);
     assert_eq!(transitions(&archive, &current, &same_day, 6, 20)[1..], ["12: -a_1.1 +a_2.0"]);
 }
 
@@ -139,14 +139,14 @@ fn without_an_event_a_package_is_removed_the_day_after_its_last_file() {
     let tables = MirrorTables { archive: &archive, current: &[], events: &no_events };
     assert_eq!(reconstruct(&tables, day(1), day(20)).undated_count, 2);
     // An event before the last file does not determine the end.
-    let early_events = events(&[("a", 3, EventKind::Removed), ("b", 2, EventKind::Removed)]);
+    let early_events = events(&[("a", 3, HistoryEventKind::Removed), ("b", 2, HistoryEventKind::Removed)]);
     assert_eq!(transitions(&archive, &[], &early_events, 1, 20), ["3: xa_1.0", "4: +b_1.0", "5: xb_1.0"]);
 }
 
 #[test]
 fn a_listed_package_without_a_return_event_was_never_removed() {
     let current = [row("a", "1.0", 10, 3, 0)];
-    let removal = events(&[("a", 8, EventKind::Removed)]);
+    let removal = events(&[("a", 8, HistoryEventKind::Removed)]);
     assert_eq!(transitions(&[], &current, &removal, 1, 20), ["3: +a_1.0"]);
     // A later file was withdrawn, and the previous file is listed again.
     let archive = [row("a", "1.1", 11, 6, 0)];
@@ -164,13 +164,13 @@ fn a_listed_package_without_a_return_event_was_never_removed() {
 fn events_on_the_last_day_determine_earlier_days() {
     let file = [row("a", "1.0", 10, 3, 0)];
     // The package left on day 9, on which the mirror was read.
-    assert_eq!(transitions(&file, &[], &events(&[("a", 9, EventKind::Removed)]), 1, 9), ["3: +a_1.0"]);
+    assert_eq!(transitions(&file, &[], &events(&[("a", 9, HistoryEventKind::Removed)]), 1, 9), ["3: +a_1.0"]);
     // The package left on day 5 and returned on day 9, by an event or a new file.
-    let returns = events(&[("a", 5, EventKind::Removed), ("a", 9, EventKind::Restored)]);
+    let returns = events(&[("a", 5, HistoryEventKind::Removed), ("a", 9, HistoryEventKind::Restored)]);
     assert_eq!(transitions(&[], &file, &returns, 1, 9), ["3: +a_1.0", "5: xa_1.0"]);
     let new_file = [row("a", "2.0", 20, 9, 0)];
     assert_eq!(
-        transitions(&file, &new_file, &events(&[("a", 5, EventKind::Removed)]), 1, 9),
+        transitions(&file, &new_file, &events(&[("a", 5, HistoryEventKind::Removed)]), 1, 9),
         ["3: +a_1.0", "5: xa_1.0"]
     );
 }
@@ -187,7 +187,7 @@ fn a_bulk_copy_is_reported() {
 
 /// A change of a package on a day.
 #[derive(Clone, Copy, Debug)]
-enum Action {
+enum DayChange {
     Publish,
     /// The same version with different bytes.
     Republish,
@@ -210,17 +210,17 @@ struct SimulatedMirror {
 }
 
 impl SimulatedMirror {
-    fn apply(&mut self, today: i64, package: &'static str, action: Action) {
+    fn apply(&mut self, today: i64, package: &'static str, action: DayChange) {
         self.last_size += 1;
         let newest =
             self.archive.iter().filter(|row| row.package == package).max_by_key(|row| row.mtime).cloned();
         match (action, self.listed.get(package).cloned()) {
-            (Action::Publish, old) => {
+            (DayChange::Publish, old) => {
                 let version = format!("1.{}", self.last_size);
                 self.archive.extend(old);
                 self.listed.insert(package, row(package, &version, self.last_size, today, 12));
             }
-            (Action::Republish, Some(old)) => {
+            (DayChange::Republish, Some(old)) => {
                 let republished_row =
                     MetaRow { size: self.last_size, mtime: row("a", "1", 0, today, 12).mtime, ..old.clone() };
                 // An archive has one file per name, so an older file with the same name would be overwritten.
@@ -229,19 +229,19 @@ impl SimulatedMirror {
                     self.listed.insert(package, republished_row);
                 }
             }
-            (Action::Archive, Some(old)) if !self.archive.iter().any(|row| row.file == old.file) => {
+            (DayChange::Archive, Some(old)) if !self.archive.iter().any(|row| row.file == old.file) => {
                 self.archive.push(old);
                 self.listed.remove(package);
                 self.note(package, "Archived", today);
             }
-            (Action::Restore, None) => {
+            (DayChange::Restore, None) => {
                 if let Some(newest) = newest {
                     self.archive.retain(|row| *row != newest);
                     self.listed.insert(package, newest);
                     self.note(package, "Unarchived", today);
                 }
             }
-            (Action::Republish | Action::Archive | Action::Restore, _) => {}
+            (DayChange::Republish | DayChange::Archive | DayChange::Restore, _) => {}
         }
     }
 
@@ -260,12 +260,12 @@ impl SimulatedMirror {
     }
 }
 
-fn action() -> impl Strategy<Value = Action> {
+fn action() -> impl Strategy<Value = DayChange> {
     prop_oneof![
-        4 => Just(Action::Publish),
-        1 => Just(Action::Republish),
-        2 => Just(Action::Archive),
-        2 => Just(Action::Restore),
+        4 => Just(DayChange::Publish),
+        1 => Just(DayChange::Republish),
+        2 => Just(DayChange::Archive),
+        2 => Just(DayChange::Restore),
     ]
 }
 

@@ -72,8 +72,7 @@ impl CompactForm {
                 Some(Item::new(Data::Real((0..n).map(|i| start + step * i as f64).collect())))
             }
             CompactForm::DeferredString => {
-                // Doubles are not supported: they would need R's formatting with 15 significant digits, and no index
-                // has them.
+                // Doubles, which no index has, would need R's formatting with 15 significant digits.
                 let Data::Integer(numbers) = &wrapped_vector(&state)?.data else { return None };
                 let mut strings = Strings::default();
                 for number in numbers {

@@ -1,9 +1,9 @@
 //! `Meta/archive.rds` and `Meta/current.rds`: the files of a mirror with sizes and modification times.
 
 use super::item::{Data, Item};
-use super::read::{Decoder, LIST as LIST_CODE, read};
+use super::read::{LIST as LIST_CODE, RdsDecoder, read};
 use super::write::{HAS_ATTRIBUTES, HAS_CLASS, INTEGER, LIST, LOGICAL, REAL, TEXT, Writer};
-use super::{Limits, RdsError};
+use super::{RdsError, RdsLimits};
 use crate::r::layout::PackageFile;
 use base::model::time::Timestamp;
 use std::io::{self, Read, Write};
@@ -99,12 +99,9 @@ fn write_frame<W: Write, S: AsRef<str>>(
 
 /// Reads `Meta/archive.rds` package by package. Skips rows without size or time, and those whose name is not
 /// `{package}/{package}_{version}.{extension}`.
-///
-/// # Errors
-/// [`RdsError`]; [`RdsError::Shape`] if the object is not a list of data frames.
-pub fn read_archive_meta(file: impl Read, limits: Limits) -> Result<Vec<MetaRow<String>>, RdsError> {
+pub fn read_archive_meta(file: impl Read, limits: RdsLimits) -> Result<Vec<MetaRow<String>>, RdsError> {
     let mut rows = Vec::new();
-    let mut decoder = Decoder::open(file, limits)?;
+    let mut decoder = RdsDecoder::open(file, limits)?;
     let flags = decoder.flags()?;
     if flags.code() != LIST_CODE {
         let Data::List(frames) = decoder.item_with_flags(flags, 0)?.data else {
@@ -132,10 +129,7 @@ pub fn read_archive_meta(file: impl Read, limits: Limits) -> Result<Vec<MetaRow<
 }
 
 /// Reads `Meta/current.rds`. Skips rows as [`read_archive_meta`] does; row names are `{package}_{version}.{extension}`.
-///
-/// # Errors
-/// [`RdsError`]; [`RdsError::Shape`] if the object is not a data frame.
-pub fn read_current_meta(file: impl Read, limits: Limits) -> Result<Vec<MetaRow<String>>, RdsError> {
+pub fn read_current_meta(file: impl Read, limits: RdsLimits) -> Result<Vec<MetaRow<String>>, RdsError> {
     let mut rows = Vec::new();
     read_rows(&read(file, limits)?, CURRENT_SHAPE, PackageFile::parse, &mut rows)?;
     Ok(rows)

@@ -3,7 +3,6 @@
 use super::RdsError;
 use std::io::{Cursor, Read};
 
-/// The compression of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RdsCompression {
     Plain,

@@ -1,6 +1,6 @@
 //! Reads bytes and numbers from a stream of unknown length, and enforces the limits.
 
-use super::{Limits, RdsError};
+use super::{RdsError, RdsLimits};
 use std::io::{ErrorKind, Read};
 
 const BUFFER_SIZE: usize = 64 << 10;
@@ -14,13 +14,13 @@ pub(super) struct Input<'a> {
     end: usize,
     /// Bytes returned so far.
     offset: u64,
-    limits: Limits,
+    limits: RdsLimits,
     /// Memory of the current result in bytes.
     reserved_memory: u64,
 }
 
 impl<'a> Input<'a> {
-    pub(super) fn new(inner: Box<dyn Read + 'a>, limits: Limits) -> Input<'a> {
+    pub(super) fn new(inner: Box<dyn Read + 'a>, limits: RdsLimits) -> Input<'a> {
         let buffer = vec![0; BUFFER_SIZE].into_boxed_slice();
         Input { inner, buffer, start: 0, end: 0, offset: 0, limits, reserved_memory: 0 }
     }
@@ -43,8 +43,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Returns the counted memory, in bytes. Callers pass it to [`Input::release_to`] after dropping everything that
-    /// was read since.
+    /// Returns the counted memory in bytes, for [`Input::release_to`] after dropping what was read since.
     pub(super) fn reserved_memory(&self) -> u64 {
         self.reserved_memory
     }
@@ -100,8 +99,7 @@ impl<'a> Input<'a> {
         Ok(piece)
     }
 
-    /// Passes the next `n` bytes to `consume`, in pieces whose size is a multiple of `unit` and at most that of the
-    /// buffer.
+    /// Passes the next `n` bytes to `consume`, in pieces of a multiple of `unit`, at most a buffer.
     pub(super) fn for_each_piece(
         &mut self,
         mut n: usize,
@@ -123,7 +121,6 @@ impl<'a> Input<'a> {
         Ok(i32::from_be_bytes(bytes.try_into().expect("four bytes were taken")))
     }
 
-    /// Returns true if all bytes were read.
     pub(super) fn is_at_end(&mut self) -> Result<bool, RdsError> {
         Ok(self.start == self.end && !self.fill()?)
     }

@@ -98,7 +98,6 @@ impl Strings {
         self.ends.len()
     }
 
-    /// Returns whether the vector is empty.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }

@@ -53,11 +53,7 @@ pub fn matrix<S: AsRef<[u8]>>(fields: &[&str], stanzas: &[S]) -> io::Result<Vec<
     Ok(out)
 }
 
-/// Like [`matrix`], but writes some columns at a time to `out`, so that a large matrix is never in memory as a
-/// whole.
-///
-/// # Errors
-/// Those of `out`, and of [`matrix`].
+/// Like [`matrix`], but writes some columns at a time, so that a large matrix is never whole in memory.
 pub fn write_matrix<W: Write, S: AsRef<[u8]>>(mut out: W, fields: &[&str], stanzas: &[S]) -> io::Result<()> {
     let matrix = Matrix::read(fields, stanzas)?;
     let FixedParts { head, middle, tail } = matrix.fixed_parts()?;
@@ -194,8 +190,7 @@ impl<'s> Matrix<'s> {
         Ok(())
     }
 
-    /// Converts the bytes of [`Matrix::texts`] from `start` on to a valid R string; returns its offset, length and
-    /// form.
+    /// Converts [`Matrix::texts`] from `start` on to a valid R string; returns offset, length and form.
     fn finish_text(&mut self, start: usize) -> (usize, usize, CellForm) {
         let (length, replacement) = match r_string(&self.texts[start..]) {
             Cow::Borrowed(value) => (value.len(), None),
@@ -441,8 +436,7 @@ fn unfold(raw: &[u8], out: &mut Vec<u8>) {
         match trim(line) {
             line if number > 0 && is_escaped_blank(line) => empty_lines += 1,
             line => {
-                // Empty lines at the end are dropped. If a value begins on the line after its tag, there is no line
-                // break before its first line.
+                // Empty lines at the end are dropped, and the line break after a tag whose value begins below it.
                 let breaks = empty_lines + usize::from(number > 0 && out.len() > start);
                 out.extend(std::iter::repeat_n(b'\n', breaks));
                 out.extend_from_slice(line);

@@ -18,21 +18,20 @@ pub mod write;
 
 /// Resource limits for reading an untrusted file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct RdsLimits {
     /// Maximum size of the decompressed stream, in bytes.
     pub stream: u64,
     /// Maximum memory for the result at any time, in bytes.
     pub memory: u64,
 }
 
-impl Limits {
+impl RdsLimits {
     /// Limits for `PACKAGES.rds`: twenty times the size of CRAN's.
-    pub const INDEX: Limits = Limits { stream: 64 << 20, memory: 96 << 20 };
+    pub const INDEX: RdsLimits = RdsLimits { stream: 64 << 20, memory: 96 << 20 };
     /// Limits for `Meta/archive.rds`, `Meta/current.rds` and whole package databases.
-    pub const META: Limits = Limits { stream: 512 << 20, memory: 256 << 20 };
+    pub const META: RdsLimits = RdsLimits { stream: 512 << 20, memory: 256 << 20 };
 }
 
-/// The reason why an RDS file is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum RdsError {
     /// The first bytes belong to no RDS format, for example because the file is an HTML error page.
@@ -54,10 +53,10 @@ pub enum RdsError {
         /// The error of the decompressor or the underlying reader.
         source: std::io::Error,
     },
-    /// The stream exceeds [`Limits::stream`].
+    /// The stream exceeds [`RdsLimits::stream`].
     #[error("the RDS file inflates to more than {0} bytes")]
     TooLong(u64),
-    /// The result exceeds [`Limits::memory`].
+    /// The result exceeds [`RdsLimits::memory`].
     #[error("the RDS file describes an object of more than {0} bytes")]
     TooLarge(u64),
     /// Code, environments or pointers, which no data file needs (compare CVE-2024-27322).

@@ -4,17 +4,14 @@ use std::io::Write;
 
 use super::item::{Data, Item, Strings};
 use super::write::Writer;
-use super::{Limits, RdsError, read};
+use super::{RdsError, RdsLimits, read};
 use crate::r::rewrite::ORIGIN_FIELDS;
 
 /// Limits of the object, which contains DESCRIPTION (up to 1 MiB in a tar archive) and tables derived from it.
-const LIMITS: Limits = Limits { stream: 4 << 20, memory: 16 << 20 };
+const LIMITS: RdsLimits = RdsLimits { stream: 4 << 20, memory: 16 << 20 };
 
 /// Sets `Repository` in the element `DESCRIPTION` of `Meta/package.rds`, and removes the fields of another origin, as
 /// [`crate::r::rewrite`] does in DESCRIPTION. Equal arguments produce equal bytes.
-///
-/// # Errors
-/// The errors of [`read`], and [`RdsError::Shape`] for an object without such an element.
 pub fn set_repository(package_rds: &[u8], value: &str) -> Result<Vec<u8>, RdsError> {
     let mut item = read::read(package_rds, LIMITS)?;
     let shape_error =

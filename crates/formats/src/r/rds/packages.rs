@@ -1,7 +1,7 @@
 //! Reads `PACKAGES.rds` and CRAN's package database as records of fields.
 
 use super::item::{Data, Item, Strings};
-use super::{Limits, RdsError, read};
+use super::{RdsError, RdsLimits, read};
 use std::collections::HashMap;
 use std::io::Read;
 
@@ -36,13 +36,9 @@ impl PackageCells {
     }
 }
 
-/// Reads a character matrix with column names, or a data frame. Skips rows whose `Package` is `NA` or empty, and
-/// columns that are not text or have no name; if several columns have the same name, uses the one with the most values
-/// (CRAN's own database has `MD5sum` twice, once without values).
-///
-/// # Errors
-/// [`RdsError`]; [`RdsError::Shape`] for any other object.
-pub fn read_package_table(file: impl Read, limits: Limits) -> Result<PackageTable, RdsError> {
+/// Reads a character matrix with column names, or a data frame. Skips rows without `Package`, and columns that are not
+/// text or have no name; of equal names, uses the one with most values (CRAN's has `MD5sum` twice, once empty).
+pub fn read_package_table(file: impl Read, limits: RdsLimits) -> Result<PackageTable, RdsError> {
     PackageTable::from_item(read::read(file, limits)?)
 }
 
@@ -52,9 +48,6 @@ fn shape_error(found: impl Into<String>) -> RdsError {
 
 impl PackageTable {
     /// Converts an object that was read.
-    ///
-    /// # Errors
-    /// `Shape`.
     pub fn from_item(item: Item) -> Result<PackageTable, RdsError> {
         let (cells, names, rows) = if item.has_class("data.frame") { frame(item)? } else { matrix(item)? };
         let mut fields: Vec<(String, usize)> = Vec::new();
@@ -83,12 +76,10 @@ impl PackageTable {
         Ok(PackageTable { cells, fields, rows })
     }
 
-    /// Returns the number of records.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Returns whether there are no records.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }

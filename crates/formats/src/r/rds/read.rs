@@ -1,7 +1,7 @@
 //! Reads the items of a stream in versions 2 and 3 of the XDR format. Only data is accepted.
 
 use super::item::{Data, Item, Pair, Strings};
-use super::{Limits, RdsError, altrep, container, input::Input};
+use super::{RdsError, RdsLimits, altrep, container, input::Input};
 use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
 use std::borrow::Cow;
 use std::io::Read;
@@ -9,15 +9,13 @@ use std::sync::Arc;
 
 /// Maximum nesting depth of lists; R's own tables need four.
 const MAX_DEPTH: u32 = 64;
-/// Maximum number of elements to which all compact forms of a file may expand. They do not need bytes in the file, so
-/// its size does not limit them.
+/// Maximum number of elements of all expanded compact forms of a file, whose size does not limit them.
 const MAX_EXPANDED_LEN: usize = 1 << 20;
 
 /// Maximum number of symbols in a file; R's tables have fewer than ten.
 const MAX_SYMBOLS: usize = 1 << 16;
 
-/// A reader of a stream.
-pub(super) struct Decoder<'a> {
+pub(super) struct RdsDecoder<'a> {
     pub(super) input: Input<'a>,
     /// The reference table. It contains only symbols, because the other types that R enters into it are refused.
     symbols: Vec<Arc<str>>,
@@ -52,18 +50,15 @@ const NULL: u8 = 254;
 const REFERENCE: u8 = 255;
 
 /// Reads a whole file with exactly one object.
-///
-/// # Errors
-/// Every [`RdsError`] except [`RdsError::Shape`].
-pub fn read(file: impl Read, limits: Limits) -> Result<Item, RdsError> {
-    let mut decoder = Decoder::open(file, limits)?;
+pub fn read(file: impl Read, limits: RdsLimits) -> Result<Item, RdsError> {
+    let mut decoder = RdsDecoder::open(file, limits)?;
     let item = decoder.item(0)?;
     decoder.finish()?;
     Ok(item)
 }
 
-impl<'a> Decoder<'a> {
-    pub(super) fn open(file: impl Read + 'a, limits: Limits) -> Result<Decoder<'a>, RdsError> {
+impl<'a> RdsDecoder<'a> {
+    pub(super) fn open(file: impl Read + 'a, limits: RdsLimits) -> Result<RdsDecoder<'a>, RdsError> {
         let mut input = Input::new(container::open(file)?, limits);
         match input.take(2)? {
             b"X\n" => {}
@@ -83,7 +78,7 @@ impl<'a> Decoder<'a> {
             }
             other => return Err(RdsError::Version(other)),
         };
-        Ok(Decoder { input, symbols: Vec::new(), default_encoding, expanded_len: 0 })
+        Ok(RdsDecoder { input, symbols: Vec::new(), default_encoding, expanded_len: 0 })
     }
 
     /// Checks that the stream has ended. At its end, the decompressor verifies the checksums.

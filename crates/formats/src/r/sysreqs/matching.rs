@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use regex::bytes::{RegexSet, RegexSetBuilder};
 
-use super::base::{Action, BadRuleBase, Block, Constraint, RuleBase};
 use super::system::OsRelease;
+use super::{Action, BadRuleBase, Block, RuleBase, SystemConstraint};
 
 /// Maximum number of patterns; real rule bases have far fewer.
 const MAX_PATTERNS: usize = 20_000;
@@ -35,8 +35,7 @@ pub struct MatchedRule<'a> {
 }
 
 impl Rules {
-    /// Compiles the patterns. Patterns that are not valid for this regex engine are skipped and listed in
-    /// [`Rules::invalid_patterns`].
+    /// Compiles the patterns; invalid ones for this regex engine are skipped: see [`Rules::invalid_patterns`].
     ///
     /// # Errors
     /// Too many patterns, or no valid one.
@@ -116,7 +115,7 @@ impl Rules {
     pub fn resolve_system(&self, system: &OsRelease) -> OsRelease {
         let rows = || {
             let is_of_distribution =
-                |row: &&super::base::SystemRow| row.distribution.as_deref() == Some(&system.distribution);
+                |row: &&super::SystemRow| row.distribution.as_deref() == Some(&system.distribution);
             self.base.systems.iter().filter(is_of_distribution).flat_map(|row| &row.versions)
         };
         if rows().any(|version| *version == system.release) {
@@ -163,7 +162,7 @@ fn applies_to(block: &Block, system: &OsRelease) -> bool {
     block.constraints.iter().any(|constraint| matches_system(constraint, system))
 }
 
-fn matches_system(constraint: &Constraint, system: &OsRelease) -> bool {
+fn matches_system(constraint: &SystemConstraint, system: &OsRelease) -> bool {
     constraint.os == "linux"
         && constraint.distribution.as_ref().is_none_or(|name| *name == system.distribution)
         && constraint.versions.as_ref().is_none_or(|versions| versions.contains(&system.release))

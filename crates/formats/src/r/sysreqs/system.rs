@@ -11,7 +11,7 @@ pub struct OsRelease {
 
 /// A candidate for a requested system.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
+pub struct SystemCandidate {
     /// The system in the table of distributions.
     pub table_entry: OsRelease,
     /// The system in the rule base.
@@ -19,7 +19,6 @@ pub struct Candidate {
 }
 
 impl OsRelease {
-    /// Creates a system from distribution and release.
     pub fn new(distribution: &str, release: &str) -> OsRelease {
         OsRelease { distribution: distribution.to_owned(), release: release.to_owned() }
     }
@@ -27,13 +26,13 @@ impl OsRelease {
     /// Returns the candidates for names from `/etc/os-release`, which clients send unchanged; the best candidate is
     /// first. Rebuilds of Red Hat Enterprise Linux are candidates for each other, because they need the same system
     /// packages; so do the service packs of a SUSE release.
-    pub fn candidates(distribution: &str, release: &str) -> Vec<Candidate> {
+    pub fn candidates(distribution: &str, release: &str) -> Vec<SystemCandidate> {
         let (distribution, release) = (distribution.trim().to_lowercase(), release.trim().to_lowercase());
         let distribution = canonical_name(&distribution);
         let major = release.split('.').next().unwrap_or_default();
         let candidate = |distribution: &str, release: &str| {
             let system = OsRelease::new(distribution, release);
-            Candidate { table_entry: system.clone(), rules_entry: system }
+            SystemCandidate { table_entry: system.clone(), rules_entry: system }
         };
         let mut candidates = vec![candidate(distribution, &release)];
         match distribution {
@@ -49,7 +48,7 @@ impl OsRelease {
                 candidates.push(candidate(distribution, &numbers.join(".")));
             }
             "opensuse" | "sle" => {
-                candidates.push(Candidate {
+                candidates.push(SystemCandidate {
                     table_entry: OsRelease::new(distribution, major),
                     rules_entry: OsRelease::new(distribution, &release),
                 });
@@ -88,7 +87,7 @@ mod tests {
     use super::*;
 
     fn rows(distribution: &str, release: &str) -> Vec<String> {
-        let row = |c: Candidate| format!("{} {}", c.table_entry.distribution, c.table_entry.release);
+        let row = |c: SystemCandidate| format!("{} {}", c.table_entry.distribution, c.table_entry.release);
         let mut rows: Vec<String> =
             OsRelease::candidates(distribution, release).into_iter().map(row).collect();
         rows.dedup();

@@ -11,14 +11,12 @@
 
 mod copy;
 mod end;
-mod names;
-
-pub use copy::copy;
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 
-use super::archive::{ArchiveError, Limits};
+use super::archive::{ArchiveError, ArchiveLimits};
+pub use copy::copy;
 use end::END;
 
 const LOCAL: [u8; 4] = *b"PK\x03\x04";
@@ -54,12 +52,10 @@ pub enum ZipFormat {
     /// Like `Plain`, or written as a stream: checksum and sizes are in a data descriptor (with signature) after
     /// the contents, and a zip64 end record is used if there are too many members for the plain one.
     Streamed,
-    /// Like `Streamed`, but names of members may differ only in case, because not all wheels are for Windows, and sizes
-    /// and offsets may have 64 bits.
+    /// Like `Streamed`, but names may differ only in case (not all wheels are for Windows), and sizes may have 64 bits.
     Wheel,
 }
 
-/// A member of a zip file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ZipMember {
     /// The unchanged name; folders end in `/`.
@@ -101,14 +97,10 @@ fn u64_at(bytes: &[u8], offset: usize) -> u64 {
 
 impl Zip {
     /// Reads the directory of a zip file and every local record.
-    ///
-    /// # Errors
-    /// [`ArchiveError::InvalidZip`] unless the file is exactly one zip file, or another [`ArchiveError`] if a limit is
-    /// exceeded.
     pub fn open(
         file: &mut (impl Read + Seek),
         format: ZipFormat,
-        limits: Limits,
+        limits: ArchiveLimits,
     ) -> Result<Zip, ArchiveError> {
         let length = file.seek(SeekFrom::End(0)).map_err(ArchiveError::Io)?;
         let end::EndRecord { directory_end, count, size, start } = end::find(file, length, format)?;
@@ -147,7 +139,7 @@ impl Zip {
             ZipFormat::Plain => directory,
             ZipFormat::Streamed | ZipFormat::Wheel => Vec::new(),
         };
-        names::check(&members, format)?;
+        check_names(&members, format)?;
         Ok(Zip { members, directory })
     }
 }
@@ -155,9 +147,6 @@ impl Zip {
 impl ZipMember {
     /// Reads the contents, passes each piece to `consume`, and checks size and checksum, and that the compressed data ends
     /// with the contents.
-    ///
-    /// # Errors
-    /// Damaged contents, or an error of `consume`.
     pub fn for_each_piece(
         &self,
         file: &mut (impl Read + Seek),
@@ -202,9 +191,6 @@ impl ZipMember {
     }
 
     /// Returns the whole contents; an error if they have more than `limit` bytes.
-    ///
-    /// # Errors
-    /// The errors of [`ZipMember::for_each_piece`], and [`ArchiveError::MemberTooLarge`].
     pub fn read(&self, file: &mut (impl Read + Seek), limit: u64) -> Result<Vec<u8>, ArchiveError> {
         if self.size > limit {
             let path = self.name.chars().take(200).collect();
@@ -431,4 +417,46 @@ fn resolve_zip64(
         }
     }
     Ok(values)
+}
+
+/// Checks that no two members have the same name, and that no file has the name of a folder, or of a folder in the path of
+/// another member: a program creates the one or the other.
+fn check_names(members: &[ZipMember], format: ZipFormat) -> Result<(), ArchiveError> {
+    // One buffer for all names, because a file may have 400,000 members.
+    let mut bytes = Vec::with_capacity(members.iter().map(|member| member.name.len()).sum());
+    let mut ends = Vec::with_capacity(members.len());
+    for member in members {
+        let start = bytes.len();
+        match format {
+            // On Windows, names that differ only in case are the same file.
+            ZipFormat::Plain | ZipFormat::Streamed => {
+                bytes.extend_from_slice(member.name.to_lowercase().as_bytes());
+            }
+            ZipFormat::Wheel => bytes.extend_from_slice(member.name.as_bytes()),
+        }
+        // No name has a zero byte: it sorts the members of a folder directly after a file with the folder's name.
+        for byte in bytes[start..].iter_mut().filter(|byte| **byte == b'/') {
+            *byte = 0;
+        }
+        ends.push(bytes.len());
+    }
+    let mut start = 0;
+    let mut names: Vec<(&[u8], usize)> = Vec::with_capacity(members.len());
+    for (index, end) in ends.into_iter().enumerate() {
+        names.push((&bytes[start..end], index));
+        start = end;
+    }
+    // SECURITY: sorting compares each name with few others, however long the names are.
+    names.sort_unstable();
+    for ((name, _), (next, index)) in names.iter().zip(names.iter().skip(1)) {
+        let error = |defect| Err(format_error(members[*index].start, defect));
+        match next.strip_prefix(*name) {
+            Some([]) => return error("two members have the same name"),
+            Some([0, ..]) if !name.ends_with(&[0]) => {
+                return error("a member has the name of a folder in the path of another member");
+            }
+            Some(_) | None => {}
+        }
+    }
+    Ok(())
 }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::catalog::Source;
 use base::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
-use base::model::repository::{ChangePolicy, RepoKind};
-use base::model::source::SourceKind;
+use base::model::kind::{ChangePolicy, RepoKind, SourceKind};
 use formats::r::bioconductor::config::Config;
 use store::db::tree::{Role, Step};
 

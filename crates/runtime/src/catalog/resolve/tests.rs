@@ -5,8 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::catalog::{Source, Tree};
 use base::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
-use base::model::repository::{ChangePolicy, RepoKind};
-use base::model::source::SourceKind;
+use base::model::kind::{ChangePolicy, RepoKind, SourceKind};
 use base::model::time::SECOND;
 use store::db::tree::Role;
 

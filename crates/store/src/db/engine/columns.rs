@@ -3,11 +3,9 @@
 
 use super::conn::{Cells, Columns};
 use super::{DbError, Row};
-use base::model::digest::{Md5, Sha256};
-use base::model::fingerprint::Fingerprint;
-use base::model::identity::Identity;
-use base::model::repository::{ChangePolicy, RepoKind};
-use base::model::source::SourceKind;
+use base::model::digest::{Fingerprint, Md5, Sha256};
+use base::model::ids::Identity;
+use base::model::kind::{ChangePolicy, RepoKind, SourceKind};
 use base::model::time::Timestamp;
 
 impl<T: Columns> Columns for Option<T> {

@@ -12,7 +12,7 @@ use nix::unistd::{AccessFlags, User, access, geteuid};
 use super::DbError;
 use super::schema::Schema;
 use base::config::RESTART_COMMAND;
-use base::model::shell;
+use base::model::text::shell_word;
 
 /// The file whose lock excludes a second process.
 const LOCK: &str = "rstudio-pm.db.lock";
@@ -172,7 +172,7 @@ pub(in crate::db) fn check(dir: &Path, schema: Schema) -> Result<PathBuf, DbErro
 pub(in crate::db) fn unwritable(path: &Path, source: io::Error) -> DbError {
     let uid = geteuid();
     let user = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |u| u.name);
-    let quoted = shell::quoted(&path.display().to_string());
+    let quoted = shell_word(&path.display().to_string());
     let is_read_only = source.kind() == io::ErrorKind::ReadOnlyFilesystem;
     let remedy = if is_read_only && path.exists() {
         RESTART_COMMAND.to_owned()

@@ -6,8 +6,8 @@ use super::python_file::{DISTRIBUTION, FileRole, METADATA, PROVENANCE};
 use super::{Conn, DbError, Value, ids};
 use crate::db::engine::columns::{or_default, row, select};
 use crate::db::engine::conn::{Cells, Columns};
+use base::model::change::AttachedFiles;
 use base::model::digest::Sha256;
-use base::model::file_change::AttachedFiles;
 use base::model::ids::{FileId, Seq, SourceId};
 use base::model::time::Timestamp;
 

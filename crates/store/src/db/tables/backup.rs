@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Conn, DbError};
 use crate::db::engine::columns::{column, row, select};
-use base::model::identity::Identity;
+use base::model::ids::Identity;
 use base::model::time::Timestamp;
 use base::words;
 

@@ -15,8 +15,8 @@ use crate::db::engine::columns::{row, select};
 use crate::db::engine::conn::{Cells, Columns};
 use base::model::digest::Sha256;
 use base::model::ids::{Seq, TreeId};
+use base::model::kind::{SourceKind, Supply};
 use base::model::point::Base;
-use base::model::source::{SourceKind, Supply};
 use base::model::time::Timestamp;
 
 row! {

@@ -1,7 +1,7 @@
 //! The fingerprint of the encryption key of this database, and the columns with values that are encrypted with it.
 
 use super::{Conn, DbError, Value};
-use base::model::fingerprint::Fingerprint;
+use base::model::digest::Fingerprint;
 
 /// A column with encrypted values; a value may be NULL.
 pub struct EncryptedColumn {

@@ -3,7 +3,7 @@
 use super::ids::{self, Sequence};
 use super::{Conn, DbError, Value, encryption_key};
 use crate::db::engine::columns::{column, row, select};
-use base::model::fingerprint::Fingerprint;
+use base::model::digest::Fingerprint;
 use base::model::time::Timestamp;
 use base::words;
 

@@ -3,7 +3,7 @@
 
 use super::{Conn, DbError, audit};
 use crate::db::engine::author::Author;
-use base::model::identity::Identity;
+use base::model::ids::Identity;
 use base::model::time::Timestamp;
 
 pub fn get(c: &mut dyn Conn) -> Result<Identity, DbError> {

@@ -9,7 +9,7 @@ use super::source::is_mirror;
 use super::{Conn, DbError, Value};
 use crate::db::engine::columns::{numbers, row, select};
 use base::model::ids::SourceId;
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::time::Timestamp;
 
 numbers! {

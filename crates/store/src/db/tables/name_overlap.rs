@@ -3,8 +3,7 @@
 use super::name_guard::{GuardState, NameGuardRow, count_change, list, of_name, present, range, update};
 use super::{Conn, DbError, Value, audit};
 use base::model::ids::{Seq, SourceId, TreeId};
-use base::model::language::Language;
-use base::model::source::SourceKind;
+use base::model::kind::{Language, SourceKind};
 use base::model::time::Timestamp;
 
 /// A published step of a tree, and the tree's source.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Conn, DbError};
 use crate::db::engine::columns::{row, select};
 use crate::db::engine::conn::{Cells, Columns};
-use base::model::identity::Identity;
+use base::model::ids::Identity;
 use base::model::time::Timestamp;
 
 /// Age of the last heartbeat above which a server counts as gone: as not running, or not connected.

@@ -6,7 +6,7 @@ use super::{Conn, DbError, Value, clock, name_overlap};
 use crate::db::engine::columns::{row, select};
 use base::model::digest::Sha256;
 use base::model::ids::{PackageId, Seq, SourceId, TreeId};
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::time::Timestamp;
 
 /// A project that the index lists or listed.

@@ -1,11 +1,10 @@
 //! Writes changes of a Python tree as rows that are invisible before the publish.
 
-use super::attached_file;
 use super::file::FileState;
 use super::import::{self, ImportTarget};
 use super::python_file::{DISTRIBUTION, FileRole, METADATA};
-use super::{Conn, DbError, Value, ids, package};
-use base::model::file_change::{AttachedFiles, FileChange, NewPythonFile};
+use super::{Conn, DbError, Value, attached_file, ids, package};
+use base::model::change::{AttachedFiles, FileChange, NewPythonFile};
 use base::model::ids::{FileId, PackageId, ReleaseId, Seq};
 
 /// Columns of lives of files, in the order in which rows are written.

@@ -3,8 +3,8 @@
 use super::{Conn, DbError, Value, ids, source};
 use crate::db::engine::columns::{row, select};
 use base::model::ids::{RepoId, Seq, SourceId, TxId};
+use base::model::kind::{ChangePolicy, RepoKind};
 use base::model::name::Name;
-use base::model::repository::{ChangePolicy, RepoKind};
 use base::model::time::Timestamp;
 
 row! {

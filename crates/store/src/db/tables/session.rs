@@ -4,7 +4,7 @@
 use super::{Conn, DbError, audit, clock};
 use crate::db::engine::columns::{column, row, select};
 use base::model::digest::Sha256;
-use base::model::identity::Identity;
+use base::model::ids::Identity;
 use base::model::time::Timestamp;
 use base::words;
 

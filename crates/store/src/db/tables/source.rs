@@ -3,8 +3,8 @@
 use super::{Conn, DbError, ids};
 use crate::db::engine::columns::{row, select};
 use base::model::ids::SourceId;
+use base::model::kind::SourceKind;
 use base::model::name::Name;
-use base::model::source::SourceKind;
 use base::model::time::Timestamp;
 
 row! {
@@ -90,7 +90,7 @@ pub fn check_exists(c: &mut dyn Conn, id: SourceId) -> Result<(), DbError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base::model::source::Supply;
+    use base::model::kind::Supply;
 
     #[test]
     fn the_condition_of_mirrors_names_all_their_kinds() {

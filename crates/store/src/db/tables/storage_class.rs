@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{Conn, DbError, Value};
 use crate::db::engine::columns::{row, select};
 use crate::db::engine::conn::{Cells, Columns};
-use base::model::identity::Identity;
+use base::model::ids::Identity;
 use base::model::time::Timestamp;
 
 /// Maximum number of recorded generations: limits the starts and sweeps between a backup and its restore.

@@ -8,8 +8,7 @@ use crate::db::engine::author::{Author, AuthorKind};
 use crate::db::engine::columns::{row, select};
 use crate::db::engine::conn::{Cells, Columns};
 use base::model::digest::Sha256;
-use base::model::identity::Identity;
-use base::model::ids::TokenId;
+use base::model::ids::{Identity, TokenId};
 use base::model::time::{Day, SECOND, Timestamp};
 
 /// A day, in microseconds.

@@ -10,7 +10,7 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use aws_runtime::env_config::file::EnvConfigFiles;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use base::config::S3Location;
-use base::model::error_chain::error_chain;
+use base::model::errors::error_chain;
 use object_store::CredentialProvider;
 use object_store::aws::AwsCredential;
 use std::sync::Arc;

@@ -11,9 +11,9 @@ use super::{
 };
 use base::config::S3Location;
 use base::model::digest::Sha256;
-use base::model::error_chain::error_chain;
+use base::model::errors::error_chain;
+use base::model::kind::StorageClass;
 use base::model::owned_bytes::bytes_with;
-use base::model::storage_class::StorageClass;
 use bytes::Bytes;
 use credentials::{Credentials, NoCredentials};
 use futures_util::stream::BoxStream;

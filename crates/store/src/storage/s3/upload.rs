@@ -2,7 +2,7 @@
 
 use super::S3;
 use crate::storage::{IfExists, Key, MarkerKey, Spool, StorageError};
-use base::model::error_chain::error_chain;
+use base::model::errors::error_chain;
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use object_store::path::Path as ObjectPath;

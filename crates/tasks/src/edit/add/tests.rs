@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::*;
 use base::config::Config;
 use base::model::digest::Md5;
-use base::model::source::SourceKind;
+use base::model::kind::SourceKind;
 use store::db::{Db, Row, Value};
 
 /// Connection that counts statements and rows.

@@ -9,7 +9,7 @@ use content::serve::RepoError;
 use content::serve::r::base::BaseRelease;
 use formats::r::closure::Kinds;
 use formats::r::curated::plan::ListedRelease;
-use formats::r::curated::{self, Definition, RootPackage};
+use formats::r::curated::{self, RDefinition, RootPackage};
 use formats::r::dependency::DependencyKind;
 use runtime::catalog::Source;
 use runtime::state::State;
@@ -28,7 +28,7 @@ pub(super) struct CurrentDefinition {
     pub(super) lives: Vec<(LifeKey, i64)>,
 }
 
-pub(super) type NewDefinition = curation::NewDefinition<Definition>;
+pub(super) type NewDefinition = curation::NewDefinition<RDefinition>;
 
 impl CurrentDefinition {
     /// Returns the changes that end and begin lives, so that a source lists these releases. Packages that the definition no
@@ -119,20 +119,20 @@ pub(super) async fn new_definition(
                      update --source={name} --file-in=packages.txt"
                 )));
             };
-            let definition = Definition { roots: current.roots.clone(), notices: Vec::new() };
+            let definition = RDefinition { roots: current.roots.clone(), notices: Vec::new() };
             Ok(NewDefinition::unchanged(definition, curation))
         }
     }
 }
 
-fn include_suggests(definition: &mut Definition) {
+fn include_suggests(definition: &mut RDefinition) {
     for root in definition.roots.values_mut() {
         root.extras = root.extras.union(Kinds::NONE.with(DependencyKind::Suggests));
     }
 }
 
 /// Returns a definition with a generated file, because it differs from the file that an administrator wrote.
-pub(super) fn generated(definition: Definition) -> NewDefinition {
+pub(super) fn generated(definition: RDefinition) -> NewDefinition {
     let content = curated::text(&definition.roots).into_bytes();
     NewDefinition::new(definition, vec![DefinitionFile { name: GENERATED_FILE.to_owned(), content }])
 }

@@ -12,18 +12,18 @@ use super::{Actor, RemoveScope, publish};
 use ::base::model::change::Counts;
 use ::base::model::digest::Sha256;
 use ::base::model::ids::{ReleaseId, SourceId, TxId};
+use ::base::model::kind::SourceKind;
 use ::base::model::point::Base;
 use ::base::model::snapshot::Snapshot;
-use ::base::model::source::SourceKind;
 use ::base::model::time::Timestamp;
 use content::serve::error::run_blocking;
 use content::serve::r::base::{self, BaseIndex, BaseRelease, BaseState, Obstacle};
 use content::serve::{RepoError, Repositories, find, vulnerabilities};
 use definition::{CurrentDefinition, NewDefinition};
 use formats::r::closure::Kinds;
-use formats::r::curated::plan::{Change, PlanRow, rows};
+use formats::r::curated::plan::{Change, PackagePlanRow, rows};
 use formats::r::curated::selection::{Request, Selection, SelectionStep, select};
-use formats::r::curated::{Definition, include_text, parse_include};
+use formats::r::curated::{RDefinition, include_text, parse_include};
 use runtime::catalog::resolve::today;
 use runtime::state::State;
 use store::db::curation::Curation;
@@ -66,7 +66,7 @@ pub struct Update {
 /// A package of an update.
 #[derive(Clone, Debug)]
 pub struct UpdateRow {
-    pub plan: PlanRow,
+    pub plan: PackagePlanRow,
     /// The selected release; `None` for a package that is removed.
     pub release: Option<BaseRelease>,
     /// Number of known advisories about the selected version.
@@ -205,7 +205,7 @@ pub async fn remove(
         Base { source: SourceId::CRAN, tree: curation.base_tree, seq: curation.base_seq, is_whole: false };
     let at = base::state_time(&state.catalog.get(), base).unwrap_or(Timestamp(0));
     let snapshot = curation.snapshot.parse().unwrap_or(Snapshot::Latest);
-    let definition = Definition { roots, notices: Vec::new() };
+    let definition = RDefinition { roots, notices: Vec::new() };
     let target = UpdateTarget {
         new: definition::generated(definition),
         base: BaseState { base, at, is_open: false },
@@ -268,7 +268,7 @@ fn include(current: &CurrentDefinition, requested: Option<Kinds>) -> Result<Kind
 
 /// The input of a selection, without the state of CRAN.
 struct SelectionInput {
-    definition: Definition,
+    definition: RDefinition,
     include: Kinds,
     /// The name of the snapshot in messages.
     name: String,
@@ -318,7 +318,7 @@ async fn update_rows(
         plan.iter().filter_map(|row| Some((row.name.clone(), row.release?))).collect();
     let blocked = base::blocked(repositories, current.step.source.id, base.base, selected).await?;
     let advisories = vulnerabilities::current(state).await;
-    let row = |plan: PlanRow| {
+    let row = |plan: PackagePlanRow| {
         let release = plan.release.and_then(|release| index.releases.get(&release)).cloned();
         let findings = advisories.of(base.base.source, &plan.name, &plan.version);
         UpdateRow {

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use api::promotion::{PromotedFile, PromotedPackage, PromotedSource, PromotedState, PromotionPlan};
 use base::model::ids::{Seq, SourceId, TreeId, TxId};
+use base::model::kind::{ChangePolicy, RepoKind, SourceKind};
 use base::model::point::Point;
-use base::model::repository::{ChangePolicy, RepoKind};
 use base::model::snapshot::Snapshot;
-use base::model::source::SourceKind;
 use base::model::time::Timestamp;
 use content::serve::difference::{self, Change, FileChange, ListedPackage};
 use content::serve::{RepoError, Repositories, find, withheld};

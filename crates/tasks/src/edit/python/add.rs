@@ -7,14 +7,13 @@ use crate::edit::add::{Addition, insert_blobs};
 use crate::edit::edited_source::EditedSource;
 use crate::edit::uploads::{StagedPython, StagedUpload};
 use crate::edit::{AddStatus, OnExisting, Upload, Write};
-use base::model::change::{Counts, LifeKey};
+use base::model::change::{AttachedFiles, Counts, FileChange, LifeKey, NewPythonFile};
 use base::model::digest::Sha256;
-use base::model::file_change::{AttachedFiles, FileChange, NewPythonFile};
 use base::model::ids::{FileId, PackageId, Seq};
 use content::serve::{ExistingFile, RepoError};
-use formats::python::distribution::Distribution;
 use formats::python::facts::FileFacts;
-use formats::python::version::Version;
+use formats::python::file_name::Distribution;
+use formats::python::version::Pep440Version;
 use runtime::publish::edit::EditPlan;
 use store::db::python_file::{self, KnownFile, ListedFile};
 use store::db::{Conn, DbError, attached_file};
@@ -68,14 +67,13 @@ pub(in crate::edit) fn plan(
         changes.extend(file_changes);
     }
     if addition.replaces_versions {
-        let versions: Vec<Version> =
-            staged.iter().map(|upload| Version::lenient(&upload.upload.version)).collect();
+        let versions: Vec<Pep440Version> =
+            staged.iter().map(|upload| Pep440Version::lenient(&upload.upload.version)).collect();
         let is_staged = |name: &str| staged.iter().any(|upload| upload.upload.file == name);
         for project in projects.values().filter(|project| !project.added.is_empty()) {
-            let replaced = project
-                .files
-                .iter()
-                .filter(|file| !is_staged(&file.name) && versions.contains(&Version::lenient(&file.version)));
+            let replaced = project.files.iter().filter(|file| {
+                !is_staged(&file.name) && versions.contains(&Pep440Version::lenient(&file.version))
+            });
             let ends = replaced.map(|file| FileChange::EndLife(file.key.clone()));
             // A file of the same distribution as an added one has ended already.
             let ends: Vec<FileChange> = ends.filter(|end| !changes.contains(end)).collect();
@@ -237,8 +235,9 @@ fn yank_of_version(files: &[ListedFile], version: &str) -> Option<String> {
     if files.iter().all(|file| file.yanked.is_none()) {
         return None;
     }
-    let version = Version::lenient(version);
-    let mut version_files = files.iter().filter(|file| Version::lenient(&file.version) == version).peekable();
+    let version = Pep440Version::lenient(version);
+    let mut version_files =
+        files.iter().filter(|file| Pep440Version::lenient(&file.version) == version).peekable();
     let reason = version_files.peek()?.yanked.clone()?;
     version_files.all(|file| file.yanked.is_some()).then_some(reason)
 }

@@ -14,19 +14,19 @@ use crate::edit::{Actor, RemoveScope, publish};
 use base::model::change::Counts;
 use base::model::digest::Sha256;
 use base::model::ids::{SourceId, TxId};
+use base::model::kind::SourceKind;
 use base::model::point::Base;
 use base::model::snapshot::Snapshot;
-use base::model::source::SourceKind;
 use base::model::time::Timestamp;
 use content::serve::python::curated::{
     BaseState, BlockedFiles, base_projects, base_state, blocked_files, leave_out_names_of_others,
 };
 use content::serve::python::dependencies;
 use content::serve::{RepoError, Repositories, find};
-use formats::python::curated::Definition;
+use formats::python::curated::PythonDefinition;
 use formats::python::curated::dependencies::{Dependencies, Search};
-use formats::python::curated::plan::{Plan, PlanRow, RowState, plan};
-use formats::python::curated::rule::Rule;
+use formats::python::curated::plan::{Plan, ProjectPlanRow, RowState, plan};
+use formats::python::curated::rule::ProjectRule;
 use formats::python::name::NormalName;
 use runtime::state::State;
 use store::db::curation::{Curation, DEPENDENCIES, Dependency};
@@ -169,7 +169,7 @@ pub async fn update(
     Ok(update)
 }
 
-fn add_dependencies(definition: &mut Definition, dependencies: &Dependencies) -> Result<(), RepoError> {
+fn add_dependencies(definition: &mut PythonDefinition, dependencies: &Dependencies) -> Result<(), RepoError> {
     definition.add_dependencies(dependencies).map_err(|error| RepoError::Invalid(error.to_string()))
 }
 
@@ -264,8 +264,8 @@ pub async fn remove(
 fn kept_dependencies(
     current: &CurrentDefinition,
     dependencies: &Dependencies,
-    definition: &Definition,
-) -> BTreeMap<NormalName, (Rule, Vec<NormalName>)> {
+    definition: &PythonDefinition,
+) -> BTreeMap<NormalName, (ProjectRule, Vec<NormalName>)> {
     let kept_chain = |name: &NormalName| -> Option<Vec<NormalName>> {
         let old = current.chain(name)?;
         let left_out = |part: &String| dependencies.left_out.iter().find(|(other, _)| other.as_str() == part);
@@ -306,7 +306,7 @@ pub async fn definition(state: &State, source: &str) -> Result<Option<Curation>,
 
 /// Returns an error text for each package whose files are all blocked, so that a commit would offer none of them.
 fn blocked_problems(update: &Update) -> Vec<String> {
-    let problem = |row: &PlanRow| {
+    let problem = |row: &ProjectPlanRow| {
         let BlockedFiles { count, reason, remedy } = update.blocked.get(&row.name)?;
         let number = match count {
             Some(_) if *count == row.files => count.map(|count| format!("{count} ")).unwrap_or_default(),
@@ -320,7 +320,7 @@ fn blocked_problems(update: &Update) -> Vec<String> {
 }
 
 /// Returns the values of a package that are compared with the last plan: only the name if its files were not read.
-fn selected(row: &PlanRow) -> Selected {
+fn selected(row: &ProjectPlanRow) -> Selected {
     Selected {
         name: row.name.to_string(),
         version: row.newest.clone().unwrap_or_else(|| "-".to_owned()),

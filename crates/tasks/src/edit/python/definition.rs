@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::edit::curation::{CurrentStep, newest_step};
 use content::serve::RepoError;
 use content::serve::python::curated::parse_rule;
-use formats::python::curated::rule::Rule;
-use formats::python::curated::{self, CURRENT_DEFINITION, Definition, ReadOptions};
+use formats::python::curated::rule::ProjectRule;
+use formats::python::curated::{self, CURRENT_DEFINITION, PythonDefinition, ReadOptions};
 use formats::python::name::NormalName;
 use runtime::catalog::Source;
 use runtime::state::State;
@@ -20,10 +20,10 @@ const GENERATED_CONSTRAINTS: &str = "constraints.txt";
 pub(super) struct CurrentDefinition {
     pub(super) step: CurrentStep,
     /// The rules of all projects, including dependencies.
-    pub(super) rules: BTreeMap<NormalName, Rule>,
+    pub(super) rules: BTreeMap<NormalName, ProjectRule>,
 }
 
-pub(super) type NewDefinition = crate::edit::curation::NewDefinition<Definition>;
+pub(super) type NewDefinition = crate::edit::curation::NewDefinition<PythonDefinition>;
 
 impl CurrentDefinition {
     pub(super) fn includes_dependencies(&self) -> bool {
@@ -39,26 +39,26 @@ impl CurrentDefinition {
     }
 
     /// Returns the rules of the projects that it names.
-    fn named_rules(&self) -> BTreeMap<NormalName, Rule> {
+    fn named_rules(&self) -> BTreeMap<NormalName, ProjectRule> {
         let named = self.rules.iter().filter(|(name, _)| self.chain(name).is_none());
         named.map(|(name, rule)| (name.clone(), rule.clone())).collect()
     }
 
     /// Returns it with the extras and constraints that its files have.
-    pub(super) async fn definition(&self) -> Result<Definition, RepoError> {
+    pub(super) async fn definition(&self) -> Result<PythonDefinition, RepoError> {
         let rules = self.named_rules();
         let text = match self.step.curation.as_ref().filter(|_| !rules.is_empty()) {
             // The rules are stored: whether a lock file was read strictly makes no difference here.
             Some(curation) => read(curation.files.clone(), false).await.map_err(unreadable)?.definition,
-            None => Definition::default(),
+            None => PythonDefinition::default(),
         };
-        Ok(Definition { notices: Vec::new(), ..with_rules(text, rules) })
+        Ok(PythonDefinition { notices: Vec::new(), ..with_rules(text, rules) })
     }
 }
 
-fn with_rules(definition: Definition, rules: BTreeMap<NormalName, Rule>) -> Definition {
+fn with_rules(definition: PythonDefinition, rules: BTreeMap<NormalName, ProjectRule>) -> PythonDefinition {
     let origins = rules.keys().map(|name| (name.clone(), CURRENT_DEFINITION.to_owned())).collect();
-    Definition { rules, origins, ..definition }
+    PythonDefinition { rules, origins, ..definition }
 }
 
 fn unreadable(error: RepoError) -> RepoError {
@@ -70,7 +70,7 @@ fn unreadable(error: RepoError) -> RepoError {
     }
 }
 
-pub(super) fn rule_rows(rules: &BTreeMap<NormalName, Rule>) -> Vec<RuleRow> {
+pub(super) fn rule_rows(rules: &BTreeMap<NormalName, ProjectRule>) -> Vec<RuleRow> {
     rules.iter().map(|(name, rule)| (name.to_string(), rule.to_string())).collect()
 }
 
@@ -119,13 +119,13 @@ pub(super) async fn unchanged(
     let definition = if includes_dependencies {
         current.definition().await?
     } else {
-        with_rules(Definition::default(), current.named_rules())
+        with_rules(PythonDefinition::default(), current.named_rules())
     };
     Ok(NewDefinition::unchanged(definition, curation))
 }
 
 /// Returns a definition with generated files, because it differs from the files that an administrator wrote.
-pub(super) fn generated(definition: Definition) -> NewDefinition {
+pub(super) fn generated(definition: PythonDefinition) -> NewDefinition {
     let constraints = curated::constraints(&definition);
     let mut requirements = curated::requirements(&definition);
     let mut files = Vec::new();

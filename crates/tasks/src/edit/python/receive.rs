@@ -16,16 +16,16 @@ use crate::edit::upload::reserve_objects;
 use crate::edit::upload_body::{BodyHasher, UploadBody, UploadKind};
 use crate::edit::uploads::{StagedPython, StagedUpload, Upload, Uploads};
 use crate::edit::{Actor, AddStatus, OnExisting};
+use base::model::change::AttachedFiles;
 use base::model::digest::{Md5, Sha256};
-use base::model::file_change::AttachedFiles;
-use base::model::language::Language;
+use base::model::kind::Language;
 use content::serve::{RepoError, error, find};
-use formats::python::archive::{PackageArchive, SDIST_LIMITS, WHEEL_LIMITS, sdist, wheel};
+use formats::python::archive::{DistributionArchive, SDIST_LIMITS, WHEEL_LIMITS, sdist, wheel};
 use formats::python::facts::FileFacts;
 use formats::python::file_name::{FileKind, FileName};
 use formats::python::upload::digest::FileHasher;
 use formats::python::upload::form::{AttachedContent, UploadForm};
-use formats::python::version::Version;
+use formats::python::version::Pep440Version;
 use runtime::catalog::Catalog;
 use store::storage::{Key, Spool};
 
@@ -128,10 +128,10 @@ fn check(name: &FileName, body: &UploadBody, form: Option<UploadForm>) -> Result
             )));
         }
     };
-    let PackageArchive { metadata, metadata_raw, notices } =
+    let DistributionArchive { metadata, metadata_raw, notices } =
         archive.map_err(|error| invalid_package(file, &error))?;
     let project = metadata.project().map_err(|error| invalid_package(file, &error))?;
-    let version: Version = metadata.version.parse().map_err(|error| invalid_package(file, &error))?;
+    let version: Pep440Version = metadata.version.parse().map_err(|error| invalid_package(file, &error))?;
     let sha256 = body.sha256();
     let content = match form {
         Some(mut form) => {

@@ -3,9 +3,8 @@
 use super::selection::{self, Selection};
 use crate::edit::edited_source::EditedSource;
 use crate::edit::{Actor, RemoveScope, apply, publish};
-use base::model::change::Counts;
-use base::model::file_change::FileChange;
-use base::model::language::Language;
+use base::model::change::{Counts, FileChange};
+use base::model::kind::Language;
 use content::serve::RepoError;
 use formats::python::name::NormalName;
 use runtime::publish::edit::{EditPlan, publish_step};

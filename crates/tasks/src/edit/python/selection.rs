@@ -6,7 +6,7 @@ use base::model::ids::{PackageId, Seq};
 use content::serve::RepoError;
 use formats::python::file_name::FileName;
 use formats::python::name::NormalName;
-use formats::python::version::Version;
+use formats::python::version::Pep440Version;
 use store::db::python_file::{self, ListedFile};
 use store::db::{self, Conn, DbError};
 
@@ -16,7 +16,7 @@ pub(super) enum Selection {
     /// Files of the highest version.
     Current,
     /// Files of a version, in any spelling.
-    Version(Version),
+    Version(Pep440Version),
     File(String),
 }
 
@@ -26,7 +26,7 @@ impl From<RemoveScope> for Selection {
             RemoveScope::All => Selection::All,
             RemoveScope::Current => Selection::Current,
             RemoveScope::Version(text) if FileName::parse(&text).is_ok() => Selection::File(text),
-            RemoveScope::Version(text) => Selection::Version(Version::lenient(&text)),
+            RemoveScope::Version(text) => Selection::Version(Pep440Version::lenient(&text)),
         }
     }
 }
@@ -44,7 +44,9 @@ pub(super) fn read(
         None => Vec::new(),
     };
     files.sort_by(|a, b| {
-        Version::lenient(&b.version).cmp(&Version::lenient(&a.version)).then_with(|| a.name.cmp(&b.name))
+        Pep440Version::lenient(&b.version)
+            .cmp(&Pep440Version::lenient(&a.version))
+            .then_with(|| a.name.cmp(&b.name))
     });
     Ok((id, files))
 }
@@ -59,11 +61,11 @@ pub(super) fn select(
 ) -> Write<(Vec<ListedFile>, usize)> {
     let (_, files) = read(c, source, pending, project.as_str())?;
     let count = files.len();
-    let highest = files.first().map(|file| Version::lenient(&file.version));
+    let highest = files.first().map(|file| Pep440Version::lenient(&file.version));
     let is_selected = |file: &ListedFile| match selection {
         Selection::All => true,
-        Selection::Current => highest.as_ref() == Some(&Version::lenient(&file.version)),
-        Selection::Version(version) => *version == Version::lenient(&file.version),
+        Selection::Current => highest.as_ref() == Some(&Pep440Version::lenient(&file.version)),
+        Selection::Version(version) => *version == Pep440Version::lenient(&file.version),
         Selection::File(name) => *name == file.name,
     };
     let (selected_files, others): (Vec<ListedFile>, Vec<ListedFile>) =

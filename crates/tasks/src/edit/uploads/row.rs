@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::staged::{BinaryTarget, StagedPython, StagedUpload, Upload};
+use base::model::change::AttachedFiles;
 use base::model::digest::{Md5, Sha256};
-use base::model::file_change::AttachedFiles;
 use base::model::time::Timestamp;
 use formats::python::facts::FileFacts;
 use formats::r::binary::TargetSystem;

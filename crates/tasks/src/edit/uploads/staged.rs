@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 
+use base::model::change::AttachedFiles;
 use base::model::digest::{Md5, Sha256};
-use base::model::file_change::AttachedFiles;
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
 use base::model::time::Timestamp;
 use formats::python::facts::FileFacts;
 use formats::r::binary::TargetSystem;

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::files::{Origin, key};
 use crate::sync::SyncError;
 use base::model::ids::SourceId;
-use formats::r::archive::{self, ArchiveError, Limits};
+use formats::r::archive::{self, ArchiveError, ArchiveLimits};
 use formats::r::description::{Description, metadata_stanza};
 use formats::r::layout::PackageFile;
 use formats::r::rds::archive_meta::MetaRow;
@@ -174,7 +174,7 @@ impl DescriptionFetcher<'_> {
 /// Returns the record of the archive that begins with these bytes, or why it has none; `file` is its name on the
 /// mirror. An error is [`ArchiveError::Truncated`] if more bytes are needed.
 fn stanza(beginning: &[u8], file: &str) -> Result<Result<Vec<u8>, String>, ArchiveError> {
-    let (_, raw) = archive::read_description(beginning, Limits::default())?;
+    let (_, raw) = archive::read_description(beginning, ArchiveLimits::default())?;
     let description = Description::from_bytes(&raw)?;
     let Some(name) = PackageFile::parse(file) else {
         return Ok(Err("does not have the name of a package file".to_owned()));

@@ -19,7 +19,7 @@ use std::time::Duration;
 use super::task::Task;
 use super::{Sync, SyncError};
 use base::model::ids::SourceId;
-use base::model::source::SourceKind;
+use base::model::kind::SourceKind;
 use base::model::time::Day;
 use fetch_descriptions::MAX_RATE;
 use run::BackfillRun;

@@ -6,7 +6,7 @@ use crate::sync::SyncError;
 use crate::sync::error::task_result;
 use formats::r::history::events::Events;
 use formats::r::packages;
-use formats::r::rds::Limits;
+use formats::r::rds::RdsLimits;
 use formats::r::rds::archive_meta::{MetaRow, read_archive_meta, read_current_meta};
 use upstream::{FileRequest, FileResponse, Mirror, UpstreamError};
 
@@ -50,11 +50,11 @@ fn parse(
     };
     let archive = archive.ok_or_else(|| refusal("is not on the mirror".to_owned()))?;
     let mut tables = Tables {
-        archive: read_archive_meta(&archive[..], Limits::META)
+        archive: read_archive_meta(&archive[..], RdsLimits::META)
             .map_err(|e| refusal(format!("cannot be used ({e})")))?,
         ..Tables::default()
     };
-    let current = current.map(|bytes| read_current_meta(&bytes[..], Limits::META)).transpose();
+    let current = current.map(|bytes| read_current_meta(&bytes[..], RdsLimits::META)).transpose();
     match current {
         Ok(Some(rows)) => tables.current = rows,
         Ok(None) => tables.warnings.push(format!("{address}/{CURRENT} is not on the mirror")),

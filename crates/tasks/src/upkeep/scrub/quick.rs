@@ -9,7 +9,7 @@ use super::{ScrubLevel, ScrubOptions, ScrubResult, interrupted};
 use crate::backup::stored_again::BackupFiles;
 use crate::upkeep::Upkeep;
 use base::model::digest::Sha256;
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
 use content::serve::RepoError;
 use runtime::jobs::Reporter;
 use runtime::jobs::lease::Lease;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{ScrubExtent, ScrubOptions};
 use crate::upkeep::references::SWEPT_CLASSES;
 use base::model::digest::Sha256;
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
 use base::model::time::Timestamp;
 use store::db::scrub::{ReferencedObject, ScrubRange};
 use store::db::{self, Conn, DbError};

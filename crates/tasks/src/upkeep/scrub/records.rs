@@ -1,8 +1,7 @@
 //! Index records that R cannot read, as notes of a scrub of the database. They are not faults of the database: they
 //! were stored before new packages and mirrors were checked for them, and clients get the indexes without them.
 
-use base::model::language::Language;
-use base::model::source::Supply;
+use base::model::kind::{Language, Supply};
 use formats::r::description::check;
 use formats::r::packages;
 use store::db::source::{self, Source};

@@ -10,7 +10,7 @@ use crate::upkeep::missing::{self, MissingObject};
 use crate::upkeep::references::object_key;
 use base::config::Provider;
 use base::model::digest::Sha256;
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
 use base::model::time::Timestamp;
 use content::serve::RepoError;
 use runtime::state::State;

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use super::references::SWEPT_CLASSES;
 use crate::upkeep::{Upkeep, claim_lease, ownership};
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
 use base::model::time::Timestamp;
 use content::serve::RepoError;
 use runtime::jobs::lease::Lease;

@@ -8,7 +8,7 @@ use super::{PAGE, SweepResult, SweepRun, row_limit};
 use crate::upkeep::Upkeep;
 use crate::upkeep::references::{is_referenced, move_to_trash, object_key};
 use base::model::digest::Sha256;
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
 use content::serve::RepoError;
 use runtime::jobs::lease::Lease;
 use runtime::state::State;

@@ -6,7 +6,7 @@ use super::objects::Pages;
 use super::{SweepResult, SweepRun, refuse_while_held};
 use crate::upkeep::Upkeep;
 use crate::upkeep::references::is_referenced;
-use base::model::storage_class::StorageClass;
+use base::model::kind::StorageClass;
 use content::serve::RepoError;
 use runtime::state::State;
 use store::storage::Area;

@@ -6,7 +6,7 @@ use super::{DecidedRelease, RuleDecision, View, python, substitute};
 use crate::serve::{AllowedVersion, BlockedRelease};
 use base::model::change::LifeState;
 use base::model::ids::{PackageId, ReleaseId};
-use base::model::language::Language;
+use base::model::kind::Language;
 use formats::r::version;
 use store::db::{Conn, DbError};
 

@@ -19,7 +19,7 @@ use super::policies;
 use crate::pypi::MARGIN;
 use base::model::change::LifeState;
 use base::model::ids::{PackageId, ReleaseId, Seq, SourceId};
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::point::{Base, Point, PointRules, PointTree, PromotedList};
 use base::model::snapshot::Snapshot;
 use base::model::time::{Timestamp, microseconds};

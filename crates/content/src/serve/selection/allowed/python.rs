@@ -8,12 +8,11 @@ use super::decisions::TreePolicy;
 use crate::serve::views::vulnerabilities::ecosystem;
 use crate::serve::{AllowedVersion, BlockedRelease};
 use base::model::ids::{FileId, PackageId, SourceId};
-use base::model::language::Language;
-use base::model::source::SourceKind;
+use base::model::kind::{Language, SourceKind};
 use base::model::time::Timestamp;
 use formats::policy::{PackageFacts, ReleaseFacts, Rule, RuleSet, Verdict};
 use formats::python::facts::FileFacts;
-use formats::python::version::Version;
+use formats::python::version::Pep440Version;
 use store::db::python_file::{self, ListedFile};
 use store::db::{self, Conn, DbError};
 
@@ -102,7 +101,7 @@ pub(in crate::serve) fn blocked_project(
     if !verdicts.iter().all(FileVerdict::is_blocked) {
         return Ok(None);
     }
-    let highest = files.iter().zip(&verdicts).max_by_key(|(file, _)| Version::lenient(&file.version));
+    let highest = files.iter().zip(&verdicts).max_by_key(|(file, _)| Pep440Version::lenient(&file.version));
     Ok(highest.and_then(|(file, verdict)| blocked_release(file, verdict, None)))
 }
 
@@ -191,15 +190,15 @@ fn retain(verdicts: Vec<FileVerdict>, files: &mut Vec<ListedFile>) {
     });
 }
 
-fn highest_allowed(files: &[ListedFile], verdicts: &[FileVerdict]) -> Option<Version> {
+fn highest_allowed(files: &[ListedFile], verdicts: &[FileVerdict]) -> Option<Pep440Version> {
     let allowed = files.iter().zip(verdicts).filter(|(_, verdict)| !verdict.is_blocked());
-    allowed.map(|(file, _)| Version::lenient(&file.version)).max()
+    allowed.map(|(file, _)| Pep440Version::lenient(&file.version)).max()
 }
 
 fn blocked_release(
     file: &ListedFile,
     verdict: &FileVerdict,
-    allowed: Option<&Version>,
+    allowed: Option<&Pep440Version>,
 ) -> Option<BlockedRelease> {
     let FileVerdict::Blocked(rule, reason) = verdict else { return None };
     Some(BlockedRelease {

@@ -4,18 +4,15 @@
 use super::sentences::{self, format_time};
 use super::sources::ExplainedRelease;
 use super::{Decision, ExplainRequest, ExplainResult, ServedFile, Topic};
-use crate::serve::Repositories;
 use crate::serve::documents::negotiate;
-use crate::serve::files::binaries;
 use crate::serve::files::binary_selector::{BinarySelector, runs_on};
-use crate::serve::files::file;
 use crate::serve::files::located::LocatedFile;
-use crate::serve::files::upstream;
-use crate::serve::{RepoError, find};
+use crate::serve::files::{binaries, file, upstream};
+use crate::serve::{RepoError, Repositories, find};
 use base::config::platforms::{Distribution, Os, Platforms};
-use base::model::count::count_of;
 use base::model::ids::FileId;
-use formats::r::layout::{FileName, RPath, Tree};
+use base::model::text::count_of;
+use formats::r::layout::{RPath, RepoFileName, Tree};
 use formats::r::platform::{Arch, Platform, Target};
 use formats::r::user_agent::{self, ClientSystem, UserAgent};
 use formats::r::version::RMinor;
@@ -290,7 +287,7 @@ fn binary_url(
     release: &ExplainedRelease,
 ) -> String {
     let platforms = state.config.load().platforms.clone();
-    match (distribution.map(|distribution| distribution.os), FileName::parse(&binary.name)) {
+    match (distribution.map(|distribution| distribution.os), RepoFileName::parse(&binary.name)) {
         (Some(Os::Windows | Os::MacOs), Some(file)) => {
             let tree = contrib_tree(&platforms, platform);
             address(request, None, release, &RPath::File { tree, file })

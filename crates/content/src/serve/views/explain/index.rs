@@ -9,7 +9,7 @@ use base::model::ids::Seq;
 use base::model::point::PointTree;
 use base::model::time::Timestamp;
 use formats::python::name::NormalName;
-use formats::python::version::Version;
+use formats::python::version::Pep440Version;
 use store::db;
 use store::db::pypi::KnownProject;
 use store::db::python_file::{self, FileLife, ListedFile};
@@ -77,8 +77,8 @@ pub(super) async fn explain_files(
     let (package, listing) = (selected.key.package, tree.listing());
     let lives = repositories.state.db.read(move |c| python_file::lives(c, listing.tree, package));
     let lives: Vec<FileLife> = lives.await?;
-    let version = Version::lenient(&selected.version);
-    let of_version = lives.iter().filter(|life| Version::lenient(&life.version) == version);
+    let version = Pep440Version::lenient(&selected.version);
+    let of_version = lives.iter().filter(|life| Pep440Version::lenient(&life.version) == version);
     let is_allowed = |life: &FileLife| tree.base.is_none() || files.iter().any(|file| file.name == life.name);
     Ok(of_version.map(|life| file_decision(life, listing.seq, is_allowed(life))).collect())
 }

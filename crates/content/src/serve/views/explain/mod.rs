@@ -12,9 +12,9 @@ use super::vulnerabilities;
 use crate::serve::files::located::LocatedFile;
 use crate::serve::{RepoError, Repositories, find};
 use base::model::ids::SourceId;
-use base::model::repository::RepoKind;
+use base::model::kind::RepoKind;
 use base::model::snapshot::Snapshot;
-use formats::r::bioconductor::Version;
+use formats::r::bioconductor::BioconductorVersion;
 use formats::r::platform::Platform;
 use runtime::catalog::Catalog;
 
@@ -32,7 +32,7 @@ pub struct ExplainRequest {
     /// The `User-Agent` of the client.
     pub agent: Option<Vec<u8>>,
     /// The version of Bioconductor, in a Bioconductor repository; `None` for the default version.
-    pub bioconductor: Option<Version>,
+    pub bioconductor: Option<BioconductorVersion>,
     /// The sources that are not named, because the client may not know their names.
     pub unnamed: Vec<SourceId>,
     /// Whether errors are described with paths of this machine and addresses of other servers.

@@ -9,12 +9,12 @@ use crate::serve::selection::allowed::{self, View};
 use crate::serve::selection::{name_guards, point};
 use crate::serve::views::vulnerabilities;
 use crate::serve::{BlockedRelease, RepoError, Repositories};
-use base::model::count::count_of;
-use base::model::language::Language;
+use base::model::kind::Language;
 use base::model::point::PointTree;
+use base::model::text::count_of;
 use formats::python::facts::FileFacts;
-use formats::python::name::{BadName, NormalName};
-use formats::python::version::Version;
+use formats::python::name::{BadProjectName, NormalName};
+use formats::python::version::Pep440Version;
 use store::db::python_file::{self, ListedFile};
 use store::db::{self, DbError};
 
@@ -42,7 +42,7 @@ pub(super) async fn explain_project(
         )));
     }
     let project: NormalName =
-        package.parse().map_err(|error: BadName| RepoError::Invalid(error.to_string()))?;
+        package.parse().map_err(|error: BadProjectName| RepoError::Invalid(error.to_string()))?;
     let point = point::resolve_part(repositories, repo, None, *snapshot).await?;
     decisions.push(sentences::snapshot(*snapshot, &point));
     let (trees, name) = (View::of(&repositories.state, &point), project.clone());
@@ -112,8 +112,8 @@ pub(super) async fn explain_project(
     let source = request.source_name(&catalog, tree.source);
     let selected = match version {
         Some(text) => {
-            let requested = Version::lenient(text);
-            files.iter().find(|file| Version::lenient(&file.version) == requested)
+            let requested = Pep440Version::lenient(text);
+            files.iter().find(|file| Pep440Version::lenient(&file.version) == requested)
         }
         None => names::newest(&files),
     };
@@ -138,12 +138,12 @@ pub(super) async fn explain_project(
             }
         });
     };
-    let selected_version = Version::lenient(&selected.version);
+    let selected_version = Pep440Version::lenient(&selected.version);
     if index.is_some() {
         decisions.extend(index::explain_files(repositories, tree, selected, &files).await?);
     }
     let mut of_version: Vec<&ListedFile> =
-        files.iter().filter(|file| Version::lenient(&file.version) == selected_version).collect();
+        files.iter().filter(|file| Pep440Version::lenient(&file.version) == selected_version).collect();
     of_version.sort_by(|a, b| a.name.cmp(&b.name));
     if index.is_none() {
         decisions.extend(of_version.iter().map(|file| file_decision(file)));
@@ -161,8 +161,8 @@ pub(super) async fn explain_project(
 
 /// Returns the blocked file of a version; without a version, the blocked file with the highest version.
 fn requested_of<'a>(blocked: &'a [BlockedRelease], version: Option<&str>) -> Option<&'a BlockedRelease> {
-    let version_of = |blocked: &&BlockedRelease| Version::lenient(&blocked.version);
-    match version.map(Version::lenient) {
+    let version_of = |blocked: &&BlockedRelease| Pep440Version::lenient(&blocked.version);
+    match version.map(Pep440Version::lenient) {
         Some(requested) => blocked.iter().find(|blocked| version_of(blocked) == requested),
         None => blocked.iter().max_by_key(version_of),
     }

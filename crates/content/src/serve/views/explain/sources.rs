@@ -5,14 +5,13 @@ use super::{Decision, ExplainRequest, Topic, rules};
 use crate::serve::files::file;
 use crate::serve::files::located::LocatedFile;
 use crate::serve::selection::allowed::{DecidedRelease, View};
-use crate::serve::selection::{allowed, name_guards, point};
+use crate::serve::selection::{allowed, name_guards, point, point};
 use crate::serve::{RepoError, Repositories, find, python};
 use base::model::change::LifeState;
-use base::model::language::Language;
+use base::model::kind::{Language, RepoKind};
 use base::model::point::{Point, PointTree};
-use base::model::repository::RepoKind;
-use formats::r::bioconductor::{Component, Part, Version};
-use formats::r::layout::{self, FileName, RPath, Segment, SubDir};
+use formats::r::bioconductor::{BioconductorVersion, Component, Part};
+use formats::r::layout::{self, RPath, RepoFileName, Segment, SubDir};
 use runtime::catalog::resolve::subscriptions;
 use runtime::catalog::{Catalog, Repository, Subscription, Tree};
 use runtime::state::State;
@@ -122,7 +121,7 @@ pub(super) async fn explain_release(
 }
 
 /// Returns the part of Bioconductor in the addresses of a tree's packages; other packages are in the software part.
-fn part_of(catalog: &Catalog, owner: PointTree, requested: Option<Version>) -> Option<Part> {
+fn part_of(catalog: &Catalog, owner: PointTree, requested: Option<BioconductorVersion>) -> Option<Part> {
     let part = catalog.tree(owner.tree).and_then(Tree::part);
     part.or_else(|| {
         Some(Part::single(requested.or_else(|| catalog.default_bioconductor_version())?, Component::Software))
@@ -267,7 +266,7 @@ fn describe_versions(lives: &[CurrentLife]) -> String {
 
 /// Returns the path of the file below the snapshot.
 fn path(package: &str, life: &CurrentLife) -> Option<RPath> {
-    let file = FileName::parse(&life.file_name)?;
+    let file = RepoFileName::parse(&life.file_name)?;
     Some(match (life.key.state, life.key.path.as_str()) {
         (LifeState::Archived, _) => RPath::Archive { package: Segment::parse(package)?, file },
         (_, "") => RPath::File { tree: layout::Tree::Source, file },

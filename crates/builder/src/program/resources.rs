@@ -1,9 +1,12 @@
-//! Measures the time during which the processes of a job got almost no processor time, because builds run only on
-//! otherwise idle processors.
+//! The resources of a job: the time during which its processes got almost no processor time, because builds run only on
+//! otherwise idle processors; processes that the kernel killed because the memory was exhausted; and the peak of memory.
 
 use std::collections::HashMap;
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
+
+use nix::sys::resource::{UsageWho, getrusage};
 
 /// Maximum number of processes that are read.
 const MAX_PROCESSES: usize = 4096;
@@ -113,6 +116,36 @@ fn parse(times: &str, status: &str) -> Option<ProcessorTimes> {
 /// Returns the time that all processes together ran on a processor.
 fn running(times: &HashMap<u32, ProcessorTimes>) -> Duration {
     times.values().map(|times| times.running + times.ended_children).sum()
+}
+
+/// The number of processes that the kernel has killed because the memory of the control group was exhausted; `None`
+/// without control groups version 2.
+#[derive(Clone, Copy)]
+pub(super) struct OomKills(Option<u64>);
+
+impl OomKills {
+    pub(super) fn now() -> OomKills {
+        OomKills(oom_kills())
+    }
+
+    /// Returns whether the number has increased since it was read.
+    pub(super) fn has_increased(self) -> bool {
+        matches!((self.0, oom_kills()), (Some(old_count), Some(new_count)) if new_count > old_count)
+    }
+}
+
+fn oom_kills() -> Option<u64> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let events = Path::new("/sys/fs/cgroup").join(path).join("memory.events");
+    let events = std::fs::read_to_string(events).ok()?;
+    events.lines().find_map(|line| line.strip_prefix("oom_kill "))?.parse().ok()
+}
+
+/// Returns the peak memory of the largest ended command in bytes.
+pub(super) fn peak_memory() -> u64 {
+    let kilobytes = getrusage(UsageWho::RUSAGE_CHILDREN).map_or(0, |usage| usage.max_rss());
+    u64::try_from(kilobytes).unwrap_or(0) * 1024
 }
 
 #[cfg(test)]

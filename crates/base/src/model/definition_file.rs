@@ -1,16 +1,52 @@
-//! Text files that users write: requirements and definitions, in the encodings that pip reads.
+//! The files of a definition of a curated source: their encoding, and the paths by which a file includes others.
 
 use std::borrow::Cow;
 
 use encoding_rs::Encoding;
 
-/// Decodes a file: UTF-16 with a byte order mark, as PowerShell writes it, UTF-8, or what a comment such as
+/// Converts the path of a file that `file` includes to a path relative to the directory of the main file:
+/// `../common.txt` in `a/b.txt` becomes `common.txt`. A path above that directory begins with `..`; an absolute path is
+/// unchanged.
+pub fn included_path(file: &str, path: &str) -> String {
+    if path.starts_with('/') {
+        return path.to_owned();
+    }
+    let directory = file.rsplit_once('/').map_or("", |(directory, _)| directory);
+    let prefix = if file.starts_with('/') { "/" } else { "" };
+    let mut parts: Vec<&str> = Vec::new();
+    for part in directory.split('/').chain(path.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("{prefix}{}", parts.join("/"))
+}
+
+/// Returns the paths in the lines `-r path` and `-c path` of a requirements file, as written.
+pub fn included_files(text: &str) -> Vec<String> {
+    const OPTIONS: [&str; 4] = ["--requirement", "--constraint", "-r", "-c"];
+    let path = |line: &str| {
+        let line = line.trim();
+        let line = line.split_once(" #").map_or(line, |(line, _)| line);
+        let rest = OPTIONS.iter().find_map(|option| line.strip_prefix(option))?;
+        let rest = rest.trim_start();
+        let path = rest.strip_prefix('=').unwrap_or(rest).trim();
+        (!path.is_empty()).then(|| path.to_owned())
+    };
+    text.trim_start_matches('\u{feff}').lines().filter_map(path).collect()
+}
+
+/// Decodes a file in the encodings that pip reads: UTF-16 with a byte order mark, as PowerShell writes it, UTF-8, or what a comment such as
 /// `# -*- coding: latin-1 -*-` in the first two lines declares. A byte order mark is left out; line ends of a carriage return
 /// alone become line feeds.
 ///
 /// # Errors
 /// The position of the first byte that is not UTF-8.
-pub fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, usize> {
+pub fn decode_text(bytes: &[u8]) -> Result<Cow<'_, str>, usize> {
     let (encoding, bytes) = match Encoding::for_bom(bytes) {
         Some((encoding, length)) => (Some(encoding), bytes.get(length..).unwrap_or_default()),
         None => (None, bytes),
@@ -50,6 +86,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn paths_are_relative_to_the_file_that_names_them() {
+        for (file, path, expected) in [
+            ("requirements.txt", "other.txt", "other.txt"),
+            ("a/b.txt", "../common.txt", "common.txt"),
+            ("a/b.txt", "./c/../d.txt", "a/d.txt"),
+            ("b.txt", "../up.txt", "../up.txt"),
+            ("../b.txt", "../up.txt", "../../up.txt"),
+            ("b.txt", "/etc/c.txt", "/etc/c.txt"),
+            ("/etc/c.txt", "d.txt", "/etc/d.txt"),
+        ] {
+            assert_eq!(included_path(file, path), expected, "{file} {path}");
+        }
+    }
+
+    #[test]
+    fn included_files_are_found_in_every_spelling() {
+        let text =
+            "requests\n-r a.txt\n  -cb.txt\n--requirement=c.txt # why\n--constraint d.txt\n# -r e.txt\n-r\n";
+        assert_eq!(included_files(text), ["a.txt", "b.txt", "c.txt", "d.txt"]);
+    }
+
+    #[test]
     fn the_encodings_of_requirements_files_are_decoded() {
         let utf16 =
             |text: &str, bytes: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
@@ -64,7 +122,7 @@ mod tests {
             // A file that was decoded before.
             ("# coding: latin-1\n# gr\u{fc}n".into(), "# coding: latin-1\n# gr\u{fc}n"),
         ] {
-            assert_eq!(decode(&bytes).as_deref(), Ok(expected), "{bytes:?}");
+            assert_eq!(decode_text(&bytes).as_deref(), Ok(expected), "{bytes:?}");
         }
         for bytes in [
             &b"odd\n\xff"[..],
@@ -73,8 +131,8 @@ mod tests {
             b"coding: latin-1 \xfc",
         ] {
             let position = bytes.len() - 1;
-            assert_eq!(decode(bytes), Err(position), "{bytes:?}");
+            assert_eq!(decode_text(bytes), Err(position), "{bytes:?}");
         }
-        assert!(decode(b"\xff\xfea").is_err(), "half a character of UTF-16");
+        assert!(decode_text(b"\xff\xfea").is_err(), "half a character of UTF-16");
     }
 }

@@ -1,8 +1,7 @@
-//! The kinds of sources, with what each can do: the language of its packages, and how they are added.
+//! The kinds of sources and repositories: the language of their packages, how packages are added, and the class of
+//! storage that contains them.
 
 use super::ids::SourceId;
-use super::language::Language;
-use super::storage_class::StorageClass;
 use crate::words;
 
 words! {
@@ -120,5 +119,81 @@ impl SourceKind {
     /// Returns true if every database has exactly one source of this kind.
     pub fn is_built_in(self) -> bool {
         self.supply() == Supply::Mirror
+    }
+}
+
+words! {
+    /// The kinds of repository, spelled as in `rspm create repo --type`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum RepoKind {
+        R = "r",
+        /// Bioconductor versions, together with R sources.
+        Bioconductor = "bioconductor",
+        Python = "python",
+    }
+    else "repository type" in any case
+}
+
+impl RepoKind {
+    /// Returns the word used by the public API and listings.
+    pub fn label(self) -> &'static str {
+        match self {
+            RepoKind::R => "R",
+            RepoKind::Bioconductor => "Bioconductor",
+            RepoKind::Python => "Python",
+        }
+    }
+
+    /// Returns the language of the sources that a repository of this kind may subscribe to.
+    pub fn language(self) -> Language {
+        match self {
+            RepoKind::R | RepoKind::Bioconductor => Language::R,
+            RepoKind::Python => Language::Python,
+        }
+    }
+}
+
+words! {
+    /// The changes that a repository accepts, spelled as in `rspm create repo --changes`.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    pub enum ChangePolicy {
+        /// Changes of subscriptions; it also serves everything that its sources publish.
+        #[default]
+        Any = "any",
+        /// Only promotions; between them, it serves a fixed state.
+        Promotion = "promotion",
+        /// Only promotions that a person other than the requester has approved.
+        TwoPersons = "two-persons",
+    }
+    else "change policy"
+}
+
+words! {
+    /// A language. Within one language, a name refers to the same package in all sources.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum Language {
+        R = "r",
+        Python = "python",
+    }
+}
+
+words! {
+    /// The nine classes of variable data, each with its own location.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum StorageClass {
+        /// A class of Posit Package Manager. It can be configured, but nothing is stored in it.
+        Cache = "cache",
+        Launcher = "launcher",
+        Metrics = "metrics",
+        /// Packages of local and git sources, and READMEs.
+        Packages = "packages",
+        Binaries = "binaries",
+        /// Packages fetched from the CRAN mirror.
+        Cran = "cran",
+        /// Packages fetched from the Bioconductor mirror.
+        Bioconductor = "bioconductor",
+        Pypi = "pypi",
+        /// Indexes of closed points, rules for system requirements, and advisories. Never evicted.
+        Persistent = "persistent",
     }
 }

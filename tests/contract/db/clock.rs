@@ -2,7 +2,7 @@
 
 use rstudio_pm::db::name_guard::{self, GuardState, NameGuardRow};
 use rstudio_pm::db::skew::{self, Skew};
-use rstudio_pm::db::{DbError, blob, clock, clock_repair, clock_repair, lease, repo, tree, tx, upstream};
+use rstudio_pm::db::{DbError, blob, clock, clock_repair, lease, repo, tree, tx, upstream};
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::ids::{Seq, SourceId, TxId};
 use rstudio_pm::model::kind::{ChangePolicy, RepoKind};

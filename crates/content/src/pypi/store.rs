@@ -85,8 +85,8 @@ impl PageRead {
     }
 
     /// Returns true if the page states that the project changed since the last reading, or if the list lacks the
-    /// project: files that the page lacks were removed. Without serials, a page may also be that of a server that has lost its data for some
-    /// minutes.
+    /// project: files that the page lacks were removed. Without serials, a
+    /// page may also come from a server that lost its data for some minutes.
     fn is_newer_than_reading(&self, known: &KnownProject) -> bool {
         let last = known.reading.as_ref().and_then(|reading| reading.serial);
         known.project.to_at != Seq::OPEN.0 || self.serial.zip(last).is_some_and(|(page, last)| page > last)

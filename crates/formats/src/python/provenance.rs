@@ -24,7 +24,7 @@ pub const MEDIA_TYPE: &str = "application/vnd.pypi.integrity.v1+json";
 pub const MAX_PROVENANCE: u64 = 1 << 20;
 /// The kind of the publisher of attestations that a client uploaded with a token that an administrator created.
 const TOKEN_PUBLISHER: &str = "rstudio-pm-token";
-/// The kind of the publisher of attestations that a job uploaded whose issuer is not one of those with a kind of their own.
+/// Publisher kind of attestations from a job whose issuer has no kind of its own.
 const FEDERATION_PUBLISHER: &str = "rstudio-pm-federation";
 /// The type of the statement of an attestation.
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";

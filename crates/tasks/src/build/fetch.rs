@@ -15,7 +15,7 @@ use super::job::Request;
 use super::log::BuildLog;
 use super::ssh::host_keys;
 use super::ssh::key::PrivateKey;
-use super::{Builds, detection, detection};
+use super::{Builds, detection};
 use base::config::Proxy;
 use base::model::kind::Language;
 use builder::message::{FetchCommit, Job, ListReferences, ProxyUrl, Remote};

@@ -35,6 +35,7 @@ words! {
         Sweep = "sweep",
         /// Objects in the class `packages` to which no row refers.
         Packages = "packages",
+        /// All files of mirrors that are not in use, whatever their last request.
         Clear = "clear",
     }
 }

@@ -34,8 +34,8 @@ const MAX_WAIT: i64 = 8 * 24 * 3600 * 1_000_000;
 /// Time between two changes of an index that get different serials after one step, in microseconds.
 const RESOLUTION: i64 = 10_000_000;
 
-// The changes that wait for a sync get serials before that of the next step, and so do those that are days later than a
-// step whose serial is ahead of its time.
+// Changes that wait for a sync get lower serials than the next step. So do changes made days after a step whose serial
+// runs ahead of the clock.
 const _: () = assert!(MAX_WAIT / RESOLUTION < SERIAL_GAP * 3 / 4, "serials of changes fit between two steps");
 
 /// A step of a local source.

@@ -70,7 +70,12 @@ fn entries<'a>(listing: &Listing, rows: &'a RRows) -> Vec<ListingEntry<'a>> {
                 let usual_name = || Some(format!("{}_{}.{extension}", record.package()?, record.version()?));
                 let name = record.non_empty("File").map(str::to_owned).or_else(usual_name)?;
                 let size = record.non_empty("Filesize").and_then(|size| size.parse().ok());
-                Some(ListingEntry { name: RepoFileName::parse(&name)?.to_string(), at: None, size, package: "" })
+                Some(ListingEntry {
+                    name: RepoFileName::parse(&name)?.to_string(),
+                    at: None,
+                    size,
+                    package: "",
+                })
             };
             records.iter().filter_map(|record| entry(&record.stanza)).collect()
         }

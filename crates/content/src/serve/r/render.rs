@@ -29,8 +29,8 @@ const DETAILS_PAGE: usize = 500;
 /// Size of a package database beyond which details are omitted, in bytes: three times that of CRAN.
 const MAX_DETAIL_BYTES: usize = 160 << 20;
 
-/// Reads the rows of `document`; index records in a form that R can read. The trees are those of a point; if several
-/// trees have a package, the first one applies.
+/// Reads the rows of `document`, with index records rewritten to a form that R can read. If several of the trees have a
+/// package, the first one applies.
 pub(in crate::serve) fn rows(
     c: &mut dyn Conn,
     trees: &[View],

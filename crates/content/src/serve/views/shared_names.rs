@@ -24,9 +24,9 @@ struct SharedNames {
     names: Vec<String>,
 }
 
-/// Returns a warning for each pair of sources of a repository, `source` and another one, of which one is a local or git
-/// source and the other is not, if both list packages of the same names. Names that a guard hides in one of them are
-/// left out: only the other one provides them. `version` selects the version of Bioconductor in a Bioconductor repository.
+/// Warns about names that `source` and another source of the repository both list. Pairs of two own sources, or of two
+/// mirrors, are left out, as are names that a guard hides in one of the two: only the other one provides them. `version`
+/// selects the version of Bioconductor in a Bioconductor repository.
 ///
 /// # Errors
 /// [`RepoError::NotFound`] for an unknown repository or source; database errors.

@@ -101,8 +101,9 @@ pub fn read_html(body: &[u8], on_project: impl FnMut(RootEntry)) -> Result<RootS
     Ok(reader.root)
 }
 
-/// Returns true if a document is a list of projects: JSON of the simple API, or HTML in which each link leads to a page
-/// below its address with the name that is its text, not a page of files, of a website or of a directory.
+/// Returns true if a document is a list of projects: JSON of the simple API, or HTML whose links each
+/// lead to `{name}/` below its address, where the name is the link's text. Pages of websites, and lists of files, are no
+/// lists of projects.
 pub fn is_list(format: SimpleFormat, body: &[u8], url: &Url) -> bool {
     if format == SimpleFormat::Json {
         return read_json(body, |_| ()).is_ok();

@@ -262,8 +262,8 @@ pub(in crate::db) fn range(pattern: &str) -> (String, String) {
     }
 }
 
-/// Returns the names that a guard hides in other sources, by name: those of [`present`], and those of curated sources
-/// and snapshots, whose packages are those of a mirror.
+/// Returns the names that a guard hides in other sources, by name: the names in [`present`], and names in curated sources
+/// and snapshots, which take their packages from a mirror.
 pub fn hidden(c: &mut dyn Conn, guard: &NameGuardRow) -> Result<Vec<(String, SourceId)>, DbError> {
     const SELECTED: &str = "SELECT p.name, s.id FROM package p JOIN source s ON s.language = p.language \
         JOIN tree t ON t.source_id = s.id AND t.role = 'source' AND t.axis = 'step' \

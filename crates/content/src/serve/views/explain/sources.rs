@@ -5,7 +5,7 @@ use super::{Decision, ExplainRequest, Topic, rules};
 use crate::serve::files::file;
 use crate::serve::files::located::LocatedFile;
 use crate::serve::selection::allowed::{DecidedRelease, View};
-use crate::serve::selection::{allowed, name_guards, point, point};
+use crate::serve::selection::{allowed, name_guards, point};
 use crate::serve::{RepoError, Repositories, find, python};
 use base::model::change::LifeState;
 use base::model::kind::{Language, RepoKind};

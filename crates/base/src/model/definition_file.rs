@@ -28,16 +28,48 @@ pub fn included_path(file: &str, path: &str) -> String {
 
 /// Returns the paths in the lines `-r path` and `-c path` of a requirements file, as written.
 pub fn included_files(text: &str) -> Vec<String> {
-    const OPTIONS: [&str; 4] = ["--requirement", "--constraint", "-r", "-c"];
-    let path = |line: &str| {
-        let line = line.trim();
-        let line = line.split_once(" #").map_or(line, |(line, _)| line);
-        let rest = OPTIONS.iter().find_map(|option| line.strip_prefix(option))?;
-        let rest = rest.trim_start();
-        let path = rest.strip_prefix('=').unwrap_or(rest).trim();
-        (!path.is_empty()).then(|| path.to_owned())
+    let path = |(_, line): (usize, String)| {
+        let (name, value) = split_option(without_comment(&line).trim());
+        let is_file = matches!(name, "-r" | "--requirement" | "-c" | "--constraint") && !value.is_empty();
+        is_file.then(|| value.to_owned())
     };
-    text.trim_start_matches('\u{feff}').lines().filter_map(path).collect()
+    logical_lines(text.trim_start_matches('\u{feff}')).into_iter().filter_map(path).collect()
+}
+
+/// Joins lines that end in a backslash, up to a comment line. Each line has the number of its first part.
+pub fn logical_lines(text: &str) -> Vec<(usize, String)> {
+    let mut lines: Vec<(usize, String)> = Vec::new();
+    let mut is_continued = false;
+    for (number, line) in text.lines().enumerate() {
+        let is_comment = line.trim_start().starts_with('#');
+        let (line, continues) = match line.strip_suffix('\\').filter(|_| !is_comment) {
+            Some(line) => (line, true),
+            None => (line, false),
+        };
+        match lines.last_mut().filter(|_| is_continued) {
+            Some((_, logical_line)) if is_comment => logical_line.push(' '),
+            Some((_, logical_line)) => logical_line.push_str(line),
+            None => lines.push((number + 1, line.to_owned())),
+        }
+        is_continued = continues;
+    }
+    lines
+}
+
+/// Removes a comment: `#` at the beginning or after white space.
+pub fn without_comment(text: &str) -> &str {
+    let mut marks = text.match_indices('#').map(|(at, _)| at);
+    let is_comment = |at: &usize| text[..*at].chars().next_back().is_none_or(char::is_whitespace);
+    marks.find(is_comment).map_or(text, |at| &text[..at])
+}
+
+/// Splits `--name value`, `--name=value` and `-rvalue`.
+pub fn split_option(text: &str) -> (&str, &str) {
+    let end = text.find(|c: char| c.is_whitespace() || c == '=').unwrap_or(text.len());
+    let end =
+        if text.starts_with("--") { end } else { end.min(text.chars().take(2).map(char::len_utf8).sum()) };
+    let (name, value) = text.split_at(end);
+    (name, value.trim_start().strip_prefix('=').unwrap_or(value).trim())
 }
 
 /// Decodes a file in the encodings that pip reads: UTF-16 with a byte order mark, as PowerShell writes it, UTF-8, or what a comment such as
@@ -102,8 +134,7 @@ mod tests {
 
     #[test]
     fn included_files_are_found_in_every_spelling() {
-        let text =
-            "requests\n-r a.txt\n  -cb.txt\n--requirement=c.txt # why\n--constraint d.txt\n# -r e.txt\n-r\n";
+        let text = "requests\n-r a.txt\n  -cb.txt\n--requirement=c.txt\t# why\n--constraint \\\nd.txt\n# -r e.txt \\\n-r\n";
         assert_eq!(included_files(text), ["a.txt", "b.txt", "c.txt", "d.txt"]);
     }
 

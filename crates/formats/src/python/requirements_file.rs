@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::requirement::{BadRequirement, Requirement, VersionsOrUrl};
-use base::model::definition_file::decode_text;
+use base::model::definition_file::{decode_text, logical_lines, split_option, without_comment};
 use base::model::digest::Sha256;
 use base::model::errors::ErrorList;
 
@@ -168,22 +168,29 @@ pub fn parse_named(bytes: &[u8]) -> Result<NamedRequirements, BadRequirements> {
             file.skipped.push(SkippedLine { line, kind, name: option.chars().take(80).collect() });
             continue;
         }
-        match named_or_address(line, split_at_options(&text).0)? {
-            Ok(requirement) => file.requirements.push(requirement),
-            Err(skipped) => file.skipped.push(skipped),
+        match package(line, split_at_options(&text).0)? {
+            Package::Named(requirement) => file.requirements.push(requirement),
+            Package::AtAddress(skipped) => file.skipped.push(skipped),
         }
     }
     Ok(file)
 }
 
-/// Parses a line without its options: a requirement by name, or a package at an address, which is skipped.
-fn named_or_address(line: usize, text: &str) -> Result<Result<Requirement, SkippedLine>, BadRequirements> {
-    let address = |name: String| Err(SkippedLine { line, kind: SkippedKind::Address, name });
+/// A line without its options.
+enum Package {
+    Named(Requirement),
+    /// A package at an address, which is skipped.
+    AtAddress(SkippedLine),
+}
+
+fn package(line: usize, text: &str) -> Result<Package, BadRequirements> {
+    let at_address =
+        |name: String| Package::AtAddress(SkippedLine { line, kind: SkippedKind::Address, name });
     match Requirement::parse(text) {
-        Ok(Requirement { name, constraint: VersionsOrUrl::Url(_), .. }) => Ok(address(name.to_string())),
+        Ok(Requirement { name, constraint: VersionsOrUrl::Url(_), .. }) => Ok(at_address(name.to_string())),
         // The file name of an archive has the form of a name, too.
-        Ok(_) | Err(_) if is_address(text) => Ok(address(String::new())),
-        Ok(requirement) => Ok(Ok(requirement)),
+        Ok(_) | Err(_) if is_address(text) => Ok(at_address(String::new())),
+        Ok(requirement) => Ok(Package::Named(requirement)),
         Err(error) => Err(BadRequirements::Requirement { line, error }),
     }
 }
@@ -220,33 +227,6 @@ fn is_address(text: &str) -> bool {
         || [".whl", ".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"].iter().any(is_archive)
 }
 
-/// Joins lines that end in a backslash, up to a comment line. Each line has the number of its first part.
-fn logical_lines(text: &str) -> Vec<(usize, String)> {
-    let mut lines: Vec<(usize, String)> = Vec::new();
-    let mut is_continued = false;
-    for (number, line) in text.lines().enumerate() {
-        let is_comment = line.trim_start().starts_with('#');
-        let (line, continues) = match line.strip_suffix('\\').filter(|_| !is_comment) {
-            Some(line) => (line, true),
-            None => (line, false),
-        };
-        match lines.last_mut().filter(|_| is_continued) {
-            Some((_, logical_line)) if is_comment => logical_line.push(' '),
-            Some((_, logical_line)) => logical_line.push_str(line),
-            None => lines.push((number + 1, line.to_owned())),
-        }
-        is_continued = continues;
-    }
-    lines
-}
-
-/// Removes a comment: `#` at the beginning or after white space.
-fn without_comment(text: &str) -> &str {
-    let mut marks = text.match_indices('#').map(|(at, _)| at);
-    let is_comment = |at: &usize| text[..*at].chars().next_back().is_none_or(char::is_whitespace);
-    marks.find(is_comment).map_or(text, |at| &text[..at])
-}
-
 fn option(line: usize, text: &str, file: &mut RequirementsFile) -> Result<(), BadRequirements> {
     let (name, value) = split_option(text);
     match name {
@@ -264,26 +244,15 @@ fn option(line: usize, text: &str, file: &mut RequirementsFile) -> Result<(), Ba
     Ok(())
 }
 
-/// Splits `--name value`, `--name=value` and `-rvalue`.
-fn split_option(text: &str) -> (&str, &str) {
-    let end = text.find(|c: char| c.is_whitespace() || c == '=').unwrap_or(text.len());
-    let end =
-        if text.starts_with("--") { end } else { end.min(text.chars().take(2).map(char::len_utf8).sum()) };
-    let (name, value) = text.split_at(end);
-    (name, value.trim_start().strip_prefix('=').unwrap_or(value).trim())
-}
-
 fn requirement(line: usize, text: &str, file: &mut RequirementsFile) -> Result<(), BadRequirements> {
     let (text, options) = split_at_options(text);
     let excerpt = || text.chars().take(120).collect::<String>();
-    let requirement = match named_or_address(line, text) {
-        Ok(Err(skipped)) => {
-            file.skipped.push(skipped);
-            return Ok(());
-        }
-        Ok(Ok(requirement)) => Ok(requirement),
-        Err(error) => Err(error),
-    };
+    let package = package(line, text);
+    if let Ok(Package::AtAddress(skipped)) = package {
+        file.skipped.push(skipped);
+        return Ok(());
+    }
+    // A variable or an option may be the reason why a requirement is not valid.
     check_variables(line, text)?;
     let words = shlex::split(options)
         .ok_or_else(|| BadRequirements::Quote { line, text: options.chars().take(120).collect() })?;
@@ -315,7 +284,9 @@ fn requirement(line: usize, text: &str, file: &mut RequirementsFile) -> Result<(
     if sha256.is_empty() && has_others {
         return Err(BadRequirements::OtherHash { line, text: excerpt() });
     }
-    file.entries.push(Entry::Requirement { line, text: text.to_owned(), requirement: requirement?, sha256 });
+    if let Package::Named(requirement) = package? {
+        file.entries.push(Entry::Requirement { line, text: text.to_owned(), requirement, sha256 });
+    }
     Ok(())
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use rstudio_pm::advisory::{AdvisoryFeed, Batch, Format, Index};
 use rstudio_pm::db::audit::{self, AuditRow, Filter};
-use rstudio_pm::db::promotion;
 use rstudio_pm::edit::promotion::{self, Opening, PromotionRequest};
 use rstudio_pm::edit::{self, OnExisting, RepoEdit, block_rule};
 use rstudio_pm::model::digest::Sha256;
@@ -348,7 +347,7 @@ async fn what_rules_start_and_cease_to_withhold_is_recorded(server: Server) {
     recorded.record(state).await.expect("recorded");
     assert_eq!(details("withhold").await.len(), 2, "each change once");
     let now = (state.clock)();
-    let alarms = state.db.read(move |c| promotion::alarms(c, now)).await.expect("rows");
+    let alarms = state.db.read(move |c| rstudio_pm::db::promotion::alarms(c, now)).await.expect("rows");
     let prod = state.catalog.get().repo("prod").expect("prod").id;
     assert_eq!(
         alarms.iter().map(|alarm| alarm.repo).collect::<Vec<_>>(),

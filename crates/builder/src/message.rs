@@ -215,7 +215,6 @@ pub enum Job {
     BuildRPackage(BuildRPackage),
     /// Writes a source distribution and, if it can be built, a wheel to the result file, as a tar file.
     BuildPythonPackage(BuildPythonPackage),
-    /// Reports the version of Python.
     DetectPython(DetectPython),
 }
 
@@ -277,7 +276,6 @@ pub enum Cause {
     Command,
     /// The repository cannot be reached, or does not accept the credential.
     Remote,
-    /// The time limit was reached.
     Time,
     /// The time limit was reached while other processes used the processors.
     Processor,
@@ -305,7 +303,6 @@ impl Cause {
 #[error("{reason}")]
 pub struct Failure {
     pub cause: Cause,
-    /// The reason, as one sentence.
     pub reason: String,
 }
 
@@ -332,7 +329,6 @@ pub struct Report {
     pub milliseconds: u64,
 }
 
-/// An event that the builder sends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
@@ -348,7 +344,6 @@ pub enum Event {
     Ended(Report),
     /// The job was not started.
     Refused {
-        /// The reason, as one sentence.
         reason: String,
     },
     /// An event from a newer version.

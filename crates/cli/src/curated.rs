@@ -11,10 +11,9 @@ use super::error::CliError;
 use super::output::{Output, format_count, format_time, note, table};
 use api::definition::{DefinitionFile, DefinitionPlan, PlannedPackage, UpdateDefinition};
 use api::operations::admin as operations;
-use base::model::definition_file::{included_files, included_path};
+use base::model::definition_file::{decode_text, included_files, included_path};
 use base::model::kind::{Language, SourceKind};
-use base::model::text::count_of;
-use base::model::{definition_file, text};
+use base::model::text::{count_of, csv_cell};
 
 /// Maximum size of a file of a definition, in bytes.
 const MAX_FILE: u64 = 16 << 20;

@@ -60,7 +60,6 @@ impl Month {
         }
     }
 
-    /// Returns the days of the month, in order.
     fn days(self) -> Vec<Day> {
         let mut days = Vec::with_capacity(31);
         let mut next: Option<Day> = format!("{self}-01").parse().ok();

@@ -32,7 +32,6 @@ pub struct Changes {
     pub kind: Option<&'static str>,
     /// The number of packages of each kind.
     pub counts: Vec<(&'static str, usize)>,
-    /// The packages of this page.
     pub rows: Vec<ChangedPackage>,
     /// The page, from 1.
     pub page: usize,

@@ -24,7 +24,6 @@ pub struct Dependents {
     pub kind: Option<&'static str>,
     /// The number of dependencies of each field.
     pub counts: Vec<(&'static str, usize)>,
-    /// The rows of this page.
     pub rows: Vec<Dependent>,
     /// The page, from 1.
     pub page: usize,

@@ -7,7 +7,6 @@ use base::model::kind::{ChangePolicy, RepoKind, SourceKind};
 /// A repository, and its first source that a client may read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FirstPackages {
-    /// The name of the repository.
     pub repo: String,
     pub kind: RepoKind,
     pub changes: ChangePolicy,

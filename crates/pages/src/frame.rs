@@ -75,17 +75,14 @@ impl Root {
         format!("{self}{}/{}/", segment(repo), segment(snapshot))
     }
 
-    /// Returns the address of the page of a snapshot.
     pub fn snapshot(&self, repo: &str, snapshot: &str) -> String {
         format!("{}{}", self.folder(repo, snapshot), self.query(&[]))
     }
 
-    /// Returns the address of the package list of a snapshot.
     pub fn packages(&self, repo: &str, snapshot: &str) -> String {
         format!("{}web/packages/{}", self.folder(repo, snapshot), self.query(&[]))
     }
 
-    /// Returns the address of the changes of a snapshot.
     pub fn changes(&self, repo: &str, snapshot: &str) -> String {
         format!("{}web/changes/{}", self.folder(repo, snapshot), self.query(&[]))
     }
@@ -158,7 +155,6 @@ pub struct Frame {
     pub root: Root,
     /// The title, without the name of the server.
     pub title: String,
-    /// The snapshot of the page.
     pub location: Option<(Location, Section)>,
     /// The package of the page, and the name of the page if it is not its main page.
     pub package: Option<(String, Option<&'static str>)>,
@@ -323,7 +319,6 @@ impl Frame {
 /// The server and the time of the content of a page, for pages that people print as evidence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Printed {
-    /// The address of the server.
     pub server: String,
     /// Publication time of the newest state on the page, RFC 3339, if it is known. The browser prints the current time; a
     /// page that contained it would have a different `ETag` for each request.

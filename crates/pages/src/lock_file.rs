@@ -25,15 +25,12 @@ pub struct Skipped {
 /// The reason why a part of the file is not compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SkipReason {
-    /// The package is not from a repository.
     NotFromRepository,
     /// The line allows several versions of the package.
     NoExactVersion,
     /// A further version of a package.
     OtherEnvironment,
-    /// The line refers to another file.
     OtherFile,
-    /// The line has an option of pip.
     Option,
 }
 

@@ -8,7 +8,6 @@ use maud::{Markup, PreEscaped, html};
 
 use super::frame::{Frame, Root};
 
-/// A page of the manual.
 #[derive(Clone, Copy, Debug)]
 pub struct ManualPage {
     /// Its name in addresses: `access`, `runbooks/disk-full`.

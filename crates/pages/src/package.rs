@@ -17,7 +17,6 @@ const STATUS: &str = "status";
 /// Maximum number of links to packages that title and description name in quotes.
 const MAX_NAME_LINKS: usize = 200;
 
-/// A dependency of the package.
 #[derive(Clone, Debug)]
 pub struct Dependency {
     pub name: String,
@@ -92,11 +91,8 @@ pub struct Package {
     pub has_history: bool,
     /// Whether there are pages of dependencies, dependents and binaries.
     pub has_graph: bool,
-    /// Whether there is a DESCRIPTION file.
     pub has_description: bool,
-    /// Whether there is a page of the files of the archive.
     pub has_files: bool,
-    /// Whether there is a page of downloads.
     pub has_downloads: bool,
 }
 

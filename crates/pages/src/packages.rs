@@ -41,7 +41,6 @@ pub struct List {
     pub pages: usize,
     /// The number of packages on all pages.
     pub total: usize,
-    /// The packages of this page.
     pub rows: Vec<PackageLine>,
     /// Whether the packages are available as CSV.
     pub has_csv: bool,

@@ -56,7 +56,6 @@ pub struct Overview<'a> {
     pub sources: Vec<String>,
     /// The newest changes, if the snapshot is the newest one.
     pub changes: Vec<RepositoryEvent>,
-    /// The versions of Bioconductor that can be chosen.
     pub bioconductor: Vec<String>,
     pub calendar: Calendar<'a>,
     /// The command by which the repository gets its first packages.

@@ -51,7 +51,7 @@ pub(super) async fn exchange(
         return Ok(error("invalid_request", &format!("subject_token_type must be {ID_TOKEN}")));
     }
     let subject_token = form.get("subject_token").unwrap_or_default();
-    let Some(issuer) = runtime::auth::jwt::unverified_issuer(subject_token) else {
+    let Some(issuer) = auth::unverified_issuer(subject_token) else {
         login::count_refused_proof(app, head)?;
         return Ok(error("invalid_grant", "subject_token is not a JSON Web Token with an issuer"));
     };

@@ -1,5 +1,7 @@
 //! Uploads: who may add them, when they expire, and what the sweep keeps for them.
 
+use std::time::Duration;
+
 use rstudio_pm::db::blob::{self, Blob};
 use rstudio_pm::db::upload::{self, LIFETIME, UploadRow};
 use rstudio_pm::model::digest::Sha256;
@@ -58,9 +60,10 @@ fn an_upload_is_of_its_owner_and_is_removed_once(db: &mut TestDb) {
 fn an_upload_is_ignored_after_its_end_or_if_that_is_too_late(db: &mut TestDb) {
     let now = now();
     let is_found = |db: &TestDb| db.read(move |c| upload::get(c, 7, "ann (token 1)", now)).is_some();
-    for (end, is_valid) in [(60, true), (-1, false), (2 * LIFETIME / SECOND + 60, false)] {
+    let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+    for (end, is_valid) in [(now + minute, true), (now - second, false), (now + 2 * LIFETIME + minute, false)]
+    {
         insert(db, 7, now);
-        let end = Timestamp(now.0 + end * SECOND);
         db.write(move |c| c.execute("UPDATE upload SET expires_at = CAST($1 AS BIGINT)", &[end.into()]));
         assert_eq!(is_found(db), is_valid, "{end}");
         let removed = db.write(move |c| upload::remove_expired(c, now));

@@ -3,12 +3,9 @@
 use super::scope::{Grant, ScopeKind};
 use crate::model::ids::{RepoId, SourceId};
 
-/// The client that makes a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Actor<'a> {
-    /// A client without a token.
     Anonymous,
-    /// A client with a valid token.
     Token(&'a Grant),
     /// A client of the admin socket, to which only administrators of the machine have access.
     Socket,
@@ -69,7 +66,6 @@ pub struct SourceObject {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The actor has no token.
     Unauthenticated,
     /// The token lacks a scope.
     MissingScope(ScopeKind),

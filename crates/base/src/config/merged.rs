@@ -7,7 +7,6 @@ use super::problem::{Origin, Position, Problem, ProblemCategory, did_you_mean, n
 use super::rows::SECTIONS;
 use super::table::{Property, Section};
 
-/// One value and its origin.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Value {
     /// The text with quotes and escapes resolved, decrypted if possible.
@@ -33,7 +32,6 @@ pub enum ValueForm {
 pub struct Setting {
     pub section: &'static Section,
     pub sub: Option<String>,
-    /// The property's row in the table.
     pub property: &'static Property,
     /// One value, or several for a multi property; never empty.
     pub values: Vec<Value>,
@@ -166,7 +164,6 @@ impl Settings {
         self.settings.push(setting);
     }
 
-    /// Removes all values of a property.
     pub(super) fn clear(
         &mut self,
         section: &'static Section,

@@ -156,8 +156,8 @@ mod tests {
 
     #[test]
     fn the_default_rules_are_those_of_a_directory_of_packages() {
-        assert_eq!(url(""), PUBLIC_RULES_URL);
-        assert_eq!(url("[CRAN]\nURL = https://cran.example\n"), PUBLIC_RULES_URL);
+        assert_eq!(url(""), super::PUBLIC_RULES_URL);
+        assert_eq!(url("[CRAN]\nURL = https://cran.example\n"), super::PUBLIC_RULES_URL);
         assert_eq!(url("[CRAN]\nURL = file:///srv/data/\n"), "file:///srv/data/sysreqs");
         let configured = "[CRAN]\nURL = file:///srv/data\n[SystemRequirements]\nURL = file:///srv/rules\n";
         assert_eq!(url(configured), "file:///srv/rules");
@@ -169,8 +169,8 @@ mod tests {
 
     #[test]
     fn the_default_advisories_are_those_of_a_directory_of_packages() {
-        assert_eq!(urls(""), PUBLIC_ADVISORIES_URL);
-        assert_eq!(urls("[CRAN]\nURL = https://cran.example\n"), PUBLIC_ADVISORIES_URL);
+        assert_eq!(urls(""), super::PUBLIC_ADVISORIES_URL);
+        assert_eq!(urls("[CRAN]\nURL = https://cran.example\n"), super::PUBLIC_ADVISORIES_URL);
         assert_eq!(urls("[CRAN]\nURL = file:///srv/data/\n"), "file:///srv/data/vulns");
         let configured =
             "[CRAN]\nURL = file:///srv/data\n[Vulnerabilities]\nURL = https://h/a.tar.gz\nURL = file:///b/\n";

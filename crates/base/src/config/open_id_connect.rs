@@ -36,9 +36,7 @@ pub struct OpenIdConnect {
     pub role_claim: Option<String>,
     /// The separator of scopes in a text.
     pub roles_separator: String,
-    /// The claim that identifies a user.
     pub unique_id_claim: String,
-    /// The claim with the user's name.
     pub username_claim: String,
     /// The lifetime of a device's access token.
     pub token_lifetime: Duration,

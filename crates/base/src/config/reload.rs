@@ -32,7 +32,6 @@ pub struct PropertyChange {
 }
 
 impl Reload {
-    /// Returns whether there is nothing to apply or to report.
     pub fn is_empty(&self) -> bool {
         self.applied.is_empty() && self.ignored.is_empty() && self.restart.is_empty()
     }

@@ -19,7 +19,6 @@ pub struct DirectoryLocation {
     pub location: PathBuf,
 }
 
-/// A bucket and its connection settings.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct S3Location {
     pub bucket: String,

@@ -111,7 +111,6 @@ impl PublicKey {
 }
 
 impl PrivateKey {
-    /// Generates a key.
     pub fn generate() -> Result<PrivateKey, BootstrapError> {
         rsa::PrivateKey::new(&mut SysRng, BITS).map(PrivateKey).map_err(|_| BootstrapError::Generation)
     }

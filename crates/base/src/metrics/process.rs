@@ -15,9 +15,7 @@ pub(super) struct ProcessStats {
     /// Virtual memory in bytes.
     pub(super) virtual_memory: u64,
     pub(super) threads: u64,
-    /// Number of open file descriptors.
     pub(super) open_fds: u64,
-    /// Limit of open file descriptors.
     pub(super) max_fds: u64,
 }
 

@@ -4,7 +4,6 @@ use super::digest::{Md5, Sha256};
 use super::ids::{FileId, PackageId, ReleaseId};
 use super::time::Timestamp;
 
-/// The state of a release in a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LifeState {
     /// In the index; stored as 0.
@@ -179,13 +178,11 @@ impl AttachedFiles {
 /// `yanked` is the reason, which may be empty, or `None` for a file that is not yanked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FileChange {
-    /// A new file is listed.
     Introduce {
         file: Box<NewPythonFile>,
         /// The reason why it is yanked.
         yanked: Option<String>,
     },
-    /// A known file is listed.
     BeginLife {
         package: PackageId,
         release: ReleaseId,

@@ -59,7 +59,6 @@ impl<E> ErrorList<E> {
         self.further_count += other.further_count;
     }
 
-    /// Returns whether there is no error.
     pub fn is_empty(&self) -> bool {
         self.first.is_empty()
     }

@@ -31,7 +31,6 @@ const DEFAULT_WORKSPACE: &str = "/build";
 /// Time limit for the request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The descriptors of a request.
 type Descriptors = BTreeMap<Purpose, OwnedFd>;
 
 /// The program `rstudio-pm-builder`.
@@ -73,7 +72,6 @@ fn close_inherited() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Receives a request and runs its job.
 fn serve(role: &str, directory: &Path) -> std::io::Result<()> {
     close_inherited()?;
     // The server's umask would remove permissions from the files of packages: R reports that it corrects those of

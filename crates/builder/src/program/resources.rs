@@ -74,7 +74,6 @@ impl Starvation {
     }
 }
 
-/// Returns the descendants of this process.
 fn descendants() -> Vec<u32> {
     let mut found = children("self");
     let mut position = 0;

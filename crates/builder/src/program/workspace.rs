@@ -8,7 +8,6 @@ use std::process::Command;
 
 use rustix::fs::statvfs;
 
-/// The directories of a job.
 pub(super) struct Workspace {
     root: PathBuf,
 }
@@ -27,7 +26,6 @@ impl Workspace {
         &self.root
     }
 
-    /// Returns the home directory of commands.
     pub(super) fn home(&self) -> PathBuf {
         self.root.join("home")
     }

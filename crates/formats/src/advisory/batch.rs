@@ -137,7 +137,6 @@ impl Batch {
         }
     }
 
-    /// Counts and records a file that is skipped.
     pub fn skip(&mut self, file: &str, reason: String) {
         self.malformed += 1;
         if self.skipped.len() < MAX_SKIPPED_FILES {

@@ -30,7 +30,6 @@ pub enum RangeEventKind {
     Limit,
 }
 
-/// A range prepared for evaluation.
 #[derive(Clone, Debug)]
 pub(super) struct PreparedRange {
     /// The sorted events, without limits.

@@ -23,7 +23,6 @@ pub struct Advisory {
     pub aliases: Vec<String>,
     #[serde(default)]
     pub summary: Option<String>,
-    /// The full text in Markdown.
     #[serde(default)]
     pub details: Option<String>,
     #[serde(default, deserialize_with = "null_as_empty")]

@@ -28,7 +28,6 @@ pub struct Head {
     /// The day of the state after the last segment.
     #[serde(with = "as_text")]
     pub snapshot: Day,
-    /// The time at which the head was written.
     #[serde(with = "as_text")]
     pub created: Timestamp,
     /// The number of listed packages.

@@ -48,7 +48,6 @@ impl PythonState {
         self.projects.get(project)?.files.get(name)
     }
 
-    /// Returns the listed files with a record.
     pub fn files(&self) -> impl Iterator<Item = &FileRecord> {
         self.projects.values().flat_map(|project| project.files.values())
     }
@@ -67,7 +66,6 @@ impl PythonState {
         lines
     }
 
-    /// Returns the latest day of the records.
     pub fn day(&self) -> Option<Day> {
         self.day
     }

@@ -75,7 +75,6 @@ pub struct ReleaseRecord {
     /// The first day of the release.
     #[serde(with = "as_text")]
     pub day: Day,
-    /// The publication time, if known.
     #[serde(default, with = "as_optional_text", skip_serializing_if = "Option::is_none")]
     pub published: Option<Timestamp>,
     /// Whether the release is archived from its first day on, because another release is listed, or because it is

@@ -40,7 +40,6 @@ pub struct SharedHead {
     pub product: String,
     /// As in a product's head.
     pub min_reader: u32,
-    /// The time at which the head was written.
     #[serde(with = "as_text")]
     pub created: Timestamp,
     /// The files, by content: `rules`, `distros`, `cran`, `bioconductor` or `pypi`.

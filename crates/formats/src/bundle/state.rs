@@ -109,7 +109,6 @@ impl ProductState {
         &self.missing_releases
     }
 
-    /// Returns the latest day of the records.
     pub fn day(&self) -> Option<Day> {
         self.day
     }

@@ -73,7 +73,6 @@ impl<'a> Verdict<'a> {
 }
 
 impl PackageFacts<'_> {
-    /// Compares versions in the order of the language.
     pub fn compare(&self, a: &str, b: &str) -> Ordering {
         match self.language {
             Language::R => r::version::compare(a, b),

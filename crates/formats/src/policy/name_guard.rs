@@ -17,7 +17,6 @@ const MAX_PATTERN: usize = 128;
 pub enum NamePattern {
     /// Only this name.
     Exact(String),
-    /// All names that begin with this text.
     Prefix(String),
 }
 

@@ -144,7 +144,6 @@ impl RuleIndex {
         &self.general
     }
 
-    /// Returns the package names of the rules.
     pub(super) fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.by_package.keys().map(|name| &**name)
     }

@@ -27,7 +27,6 @@ impl SimpleFormat {
     /// Every format; earlier ones are preferred.
     pub const ALL: [SimpleFormat; 3] = [SimpleFormat::Json, SimpleFormat::Html, SimpleFormat::TextHtml];
 
-    /// Returns the media type, without parameters.
     pub fn media_type(self) -> &'static str {
         match self {
             SimpleFormat::Json => "application/vnd.pypi.simple.v1+json",

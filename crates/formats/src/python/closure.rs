@@ -161,7 +161,6 @@ impl RequirementClosure {
         }
     }
 
-    /// Returns true if nothing new is required.
     pub fn is_complete(&self) -> bool {
         self.pending.is_empty() && self.new_expansions.is_empty()
     }

@@ -107,7 +107,6 @@ impl FileName {
         self.kind
     }
 
-    /// Returns the name without its extension.
     pub fn stem(&self) -> &str {
         &self.text[..self.stem_len]
     }

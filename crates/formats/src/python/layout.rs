@@ -11,7 +11,6 @@ use base::model::digest::Sha256;
 const UNENCODED: &percent_encoding::AsciiSet =
     &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'!');
 
-/// A parsed path below the snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PythonPath {
     /// `simple/`: the names of all projects.

@@ -35,7 +35,6 @@ const OPERATORS: [&str; 8] = ["===", "~=", "==", "!=", "<=", ">=", "<", ">"];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Marker {
-    /// True if at least one of the markers is true.
     Any(Vec<Marker>),
     All(Vec<Marker>),
     /// A comparison: the left operand, `==`, `in`, `not in` or another operator, the right operand.

@@ -47,7 +47,6 @@ pub enum BadRequirement {
 }
 
 impl Requirement {
-    /// Parses a requirement, without comments or options.
     pub fn parse(text: &str) -> Result<Requirement, BadRequirement> {
         if text.len() > MAX_REQUIREMENT {
             return Err(BadRequirement::TooLong(text.len()));

@@ -29,7 +29,6 @@ impl DependencyKind {
         DependencyKind::Enhances,
     ];
 
-    /// Returns the name of the field in DESCRIPTION.
     pub fn field(self) -> &'static str {
         match self {
             DependencyKind::Imports => "Imports",
@@ -40,7 +39,6 @@ impl DependencyKind {
         }
     }
 
-    /// Returns the number in the public API.
     pub fn code(self) -> u8 {
         match self {
             DependencyKind::Imports => 0,

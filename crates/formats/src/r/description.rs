@@ -103,7 +103,6 @@ impl Description {
         dependency::parse_list(self.get(kind.field()).unwrap_or_default())
     }
 
-    /// Returns whether R accepts the version.
     pub fn has_valid_version(&self) -> bool {
         self.version().is_some_and(version::is_package_version)
     }

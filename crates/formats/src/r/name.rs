@@ -21,7 +21,6 @@ pub const BASE_PACKAGES: [&str; 15] = [
     "utils",
 ];
 
-/// Returns whether a package is part of R itself.
 pub fn is_base(package: &str) -> bool {
     BASE_PACKAGES.contains(&package)
 }

@@ -4,7 +4,6 @@
 
 use super::platform::Arch;
 
-/// The client that a header identifies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserAgent {
     /// R, with the properties that select a binary.

@@ -16,7 +16,6 @@ use tokio::sync::Notify;
 use super::failures::Failures;
 use super::secret::Prefix;
 use super::signing_key::SigningKey;
-
 use crate::catalog::CatalogHandle;
 use base::access::{Grant, Scope, ScopeKind, Selection};
 use base::encryption::key::Key;

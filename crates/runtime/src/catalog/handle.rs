@@ -12,7 +12,7 @@ use super::{
     Catalog, FixedUrls, ReadExtent, RepoStep, Repository, Rewind, Source, Subscription, Tree, block_rules,
     name_guards, spaced,
 };
-use base::model::ids::{Seq, TreeId, TxId};
+use base::model::ids::{Seq, TxId};
 use base::model::time::Timestamp;
 use formats::r::bioconductor::config::Config;
 use store::db::clock::ClockRow;

@@ -236,7 +236,7 @@ fn empty_point(repo: &Repository) -> Point {
 
 /// Returns the last day that is not in the future: today, or tomorrow if a server ahead published in it.
 pub fn today(catalog: &Catalog, now: Timestamp) -> Day {
-    let is_tolerated = |at: &Timestamp| at.0 <= now.0.saturating_add(TOLERANCE);
+    let is_tolerated = |at: &Timestamp| *at <= now + TOLERANCE;
     catalog.clock_at.filter(is_tolerated).map_or(now, |at| at.max(now)).day()
 }
 

@@ -7,7 +7,6 @@ use super::Cluster;
 use super::heartbeat::{self, SHARED_CLASSES};
 use base::model::ids::Identity;
 use base::model::kind::StorageClass;
-use base::model::time::SECOND;
 use store::db::link::Link;
 use store::db::{DbError, lease, node};
 use store::storage::{NodeMarker, Storage};

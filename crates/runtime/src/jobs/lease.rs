@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use base::model::ids::Identity;
-use base::model::time::Timestamp;
 use store::db::lease::Fence;
 use store::db::link::Link;
 use store::db::{Conn, Db, DbError, lease};

@@ -303,7 +303,7 @@ fn filter(level: LogLevel) -> LevelFilter {
 fn targets(selection: &Selection) -> Targets {
     let level = filter(selection.level);
     let program_targets = AREAS.into_iter().chain(CRATES).map(|target| (target, level));
-    let debug_targets = selection.regions.iter().flat_map(|region| targets(*region));
+    let debug_targets = selection.regions.iter().flat_map(|region| region_targets(*region));
     // The last entry of a target is in force; a longer target takes precedence over a shorter one.
     Targets::new()
         .with_default(level.min(LevelFilter::WARN))
@@ -351,7 +351,7 @@ impl<S: Subscriber> Layer<S> for LineLayer {
 }
 
 /// Returns the targets whose events belong to a region. A target includes the modules below it.
-pub(super) fn targets(region: DebugRegion) -> &'static [&'static str] {
+fn region_targets(region: DebugRegion) -> &'static [&'static str] {
     match region {
         DebugRegion::Auth => &["runtime::auth", "base::access", "rstudio_pm::http::login"],
         DebugRegion::Cluster => &["runtime::cluster", "rstudio_pm::daemon::leader_tasks"],
@@ -594,8 +594,8 @@ mod tests {
     fn every_target_is_a_module_or_an_area_and_belongs_to_one_region() {
         let mut known_targets = std::collections::HashSet::new();
         for region in DebugRegion::ALL {
-            assert!(!targets(region).is_empty());
-            for target in targets(region) {
+            assert!(!region_targets(region).is_empty());
+            for target in region_targets(region) {
                 assert!(known_targets.insert(*target), "{target}");
                 let Some((package, module)) = target.split_once("::") else { continue };
                 let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

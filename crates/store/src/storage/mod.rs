@@ -34,7 +34,6 @@ use base::model::digest::Sha256;
 use base::model::kind::StorageClass;
 use bytes::Bytes;
 use disk::Disk;
-use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use memory_cache::MemoryCache;

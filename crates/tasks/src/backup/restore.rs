@@ -25,15 +25,13 @@ use ::store::db::identity::begin_history;
 use ::store::db::schema::Schema;
 use ::store::db::transfer::destination::ExistingFiles;
 use ::store::db::transfer::occupancy;
-use ::store::db::{self, DbError};
-use ::store::storage::{Marker, Storage, StorageError};
+use ::store::db::{self, Conn, DbError, identity, storage_class};
+use ::store::storage::{Marker, MarkerContent, Storage, StorageError};
 use base::config::{ClassLocation, Config, Provider};
 use base::model::ids::Identity;
 use base::model::kind::StorageClass;
 use base::model::text::count_of;
 use rand::seq::IndexedRandom;
-use store::db::{Conn, identity, storage_class};
-use store::storage::{MarkerContent, Storage};
 
 /// Number of threads that copy files.
 const THREADS: usize = 4;

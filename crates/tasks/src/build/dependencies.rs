@@ -64,7 +64,7 @@ pub(super) async fn collect(
         Err(note) => return Ok((tree, Dependencies { notes: vec![note], ..Dependencies::default() })),
     };
     let point = point::resolve(&builds.repositories, &name, Snapshot::Latest).await?;
-    let index = dependency_graph::of_point(&builds.repositories, &point).await?;
+    let index = dependency_graph::index_of_point(&builds.repositories, &point).await?;
     let selection = tokio::task::spawn_blocking(move || select(&index, &needs, &name));
     let (selected, mut notes) =
         selection.await.map_err(|error| BuildFailure::Temporary(error.to_string()))?;

@@ -104,7 +104,7 @@ async fn access(
     let url_text = builder.url.clone();
     let mut remote =
         Remote { url: url_text, local_paths: local, known_hosts, accepts_new_host, ..Remote::default() };
-    log.hide(set(&mut remote, &builds.state.config.load().proxy, url.scheme));
+    log.hide(set_proxy(&mut remote, &builds.state.config.load().proxy, url.scheme));
     Ok(Access { readable, remote, credential: file, key, host })
 }
 
@@ -220,11 +220,11 @@ fn request(builds: &Builds, job: Job, access: Access, timeout: Duration) -> Requ
 
 /// Sets the proxy for a repository over HTTPS or HTTP, and as exceptions the hosts in `NO_PROXY` of the server's
 /// environment. Returns the texts that must not appear in a log.
-pub(super) fn set(remote: &mut Remote, proxy: &Proxy, scheme: Scheme) -> Vec<String> {
+fn set_proxy(remote: &mut Remote, proxy: &Proxy, scheme: Scheme) -> Vec<String> {
     if !matches!(scheme, Scheme::Https | Scheme::Http) {
         return Vec::new();
     }
-    let Some(url) = url(proxy) else { return Vec::new() };
+    let Some(url) = proxy_url(proxy) else { return Vec::new() };
     let encoded = url.password().map(str::to_owned);
     let hidden = proxy.password.iter().map(|password| password.0.clone()).chain(encoded);
     let hidden = hidden.filter(|text| !text.is_empty()).collect();
@@ -235,7 +235,7 @@ pub(super) fn set(remote: &mut Remote, proxy: &Proxy, scheme: Scheme) -> Vec<Str
 }
 
 /// Returns the URL of the proxy with user and password; `None` without a proxy, and for a URL that is not valid.
-pub(super) fn url(proxy: &Proxy) -> Option<Url> {
+pub(super) fn proxy_url(proxy: &Proxy) -> Option<Url> {
     let text = proxy.url.as_ref().map(|url| url.0.trim()).filter(|text| !text.is_empty())?;
     let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let mut url = Url::parse(&text).ok()?;
@@ -260,10 +260,10 @@ mod tests {
             password: Some(Secret("p@ss".to_owned())),
         };
         let mut remote = Remote::default();
-        assert!(set(&mut remote, &proxy, Scheme::Ssh).is_empty() && remote == Remote::default());
-        assert_eq!(set(&mut remote, &proxy, Scheme::Https), ["p@ss", "p%40ss"]);
+        assert!(set_proxy(&mut remote, &proxy, Scheme::Ssh).is_empty() && remote == Remote::default());
+        assert_eq!(set_proxy(&mut remote, &proxy, Scheme::Https), ["p@ss", "p%40ss"]);
         assert_eq!(remote.proxy.0, "http://team:p%40ss@proxy.example:3128/");
         assert!(!format!("{remote:?}").contains("p%40ss"), "{remote:?}");
-        assert!(set(&mut remote, &Proxy::default(), Scheme::Https).is_empty());
+        assert!(set_proxy(&mut remote, &Proxy::default(), Scheme::Https).is_empty());
     }
 }

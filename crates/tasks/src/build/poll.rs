@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::Builds;
 use super::references::{self, References};
 use base::model::kind::Language;
-use base::model::text::shell_word;
+use base::model::text;
 use base::model::time::Timestamp;
 use builder::url::GitUrl;
 use content::serve::RepoError;
@@ -310,7 +310,7 @@ pub(super) fn shell_word(tag: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%=,".contains(c);
     match tag.chars().all(is_plain) {
         true => tag.to_owned(),
-        false => shell_word(tag),
+        false => text::shell_word(tag),
     }
 }
 

@@ -7,8 +7,7 @@ use bytes::Bytes;
 use sha2::Digest;
 
 use super::upload_body::{UploadBody, UploadKind};
-use super::uploads::staged::PendingWrite;
-use super::uploads::{BinaryTarget, StagedUpload, Upload};
+use super::uploads::{BinaryTarget, PendingWrite, StagedUpload, Upload};
 use base::model::digest::{Md5, Sha256};
 use base::model::errors::error_chain;
 use base::model::time::Timestamp;

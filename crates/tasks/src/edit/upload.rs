@@ -11,8 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::prepare::{PreparedPackage, is_zip, prepare};
 use super::upload_body::{UploadBody, UploadKind};
-use super::uploads::staged::PendingWrite;
-use super::uploads::{DigestReservation, Upload, Uploads};
+use super::uploads::{DigestReservation, PendingWrite, Upload, Uploads};
 use base::config::{Provider, Server};
 use base::model::kind::StorageClass;
 use base::model::time::Timestamp;

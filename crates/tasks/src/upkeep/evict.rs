@@ -13,7 +13,6 @@ use base::words;
 use content::serve::{self, RepoError};
 use runtime::jobs::lease::Lease;
 use runtime::jobs::{AfterHalt, JobStart, Reporter};
-use runtime::state::State;
 use store::db;
 use store::db::blob_access::{EvictableBlob, Unused};
 use store::storage::{Area, Key, Ownership};
@@ -77,7 +76,7 @@ impl EvictionResult {
 
 /// Starts an eviction as a job, or attaches to a running one with the same options.
 pub fn start(upkeep: &Arc<Upkeep>, kind: EvictionKind, dry_run: bool) -> JobStart {
-    let (this, job) = (Arc::clone(upkeep), super::JobNumber::default());
+    let (this, job) = (Arc::clone(upkeep), JobNumber::default());
     let number = Arc::clone(&job);
     let now = (upkeep.state.clock)();
     let options = format!("{} {dry_run}", kind.as_str());

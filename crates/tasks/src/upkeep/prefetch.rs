@@ -136,7 +136,7 @@ pub async fn start(upkeep: &Arc<Upkeep>, request: PrefetchRequest) -> Result<Job
     let digest = hex::encode(sha2::Sha256::digest(lines.as_bytes()));
     let key = format!("{digest} {pythons:?} {platforms:?} {pages_only} {dry_run}");
     let options = Arc::new(Options { scope, environments, pages_only, dry_run });
-    let (this, job) = (Arc::clone(upkeep), super::JobNumber::default());
+    let (this, job) = (Arc::clone(upkeep), JobNumber::default());
     let (number, now) = (Arc::clone(&job), (upkeep.state.clock)());
     let start = |reporter: Reporter| async move {
         let result = run(&this, options, definition, &reporter).await;

@@ -20,7 +20,6 @@ pub(super) enum FeedFileFormat {
 }
 
 impl FeedFileFormat {
-    /// Returns the format for a file name, by its extension.
     pub(super) fn of(file: &str) -> Option<FeedFileFormat> {
         let file = file.to_ascii_lowercase();
         let has_extension =

@@ -269,7 +269,6 @@ impl Bundle {
         self.read_compressed(&product.path(&segment.file.path), &segment.file, parse).await
     }
 
-    /// Returns the READMEs of a segment.
     pub async fn readmes(
         &self,
         product: &Product,
@@ -308,7 +307,6 @@ impl Bundle {
         Ok(if is_unchanged { SharedCheck::Unchanged } else { SharedCheck::Changed(files, validators) })
     }
 
-    /// Returns an unpacked file of shared data.
     pub async fn shared_file(
         &self,
         shared_folder: SharedFolder,

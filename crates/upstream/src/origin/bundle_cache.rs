@@ -18,7 +18,6 @@ use formats::bundle::Product;
 /// Maximum number of cached heads; one that lists years of segments of CRAN takes several megabytes.
 const MAX_HEADS: usize = 64;
 
-/// A product and the address of its bundle.
 pub(super) type Key = (String, Product);
 
 type CachedHead = (Validators, Arc<VerifiedHead>);

@@ -10,7 +10,6 @@ use super::bundle::{Bundle, BundleError};
 use super::bundle_cache::BundleCache;
 use super::bundle_mirror::{self, BundleMirror};
 use super::mirror_view::MirrorView;
-use super::probe;
 use super::probe::{MirrorLayout, check_directory};
 use crate::UpstreamError;
 use crate::transport::Transport;

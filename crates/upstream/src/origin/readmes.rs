@@ -19,7 +19,6 @@ pub(super) struct Directory {
     entries: Vec<(ShortDigest, ShortDigest, u32)>,
 }
 
-/// A directory to which the records of one segment are added.
 struct DirectoryBuilder {
     entries: Vec<(ShortDigest, ShortDigest, u32)>,
     segment: u32,

@@ -33,7 +33,6 @@ impl DirTransport {
         DirTransport { mount: Some(mount.into()), ..self }
     }
 
-    /// Returns the error for a file that was not found.
     fn missing(&self, path: &Path) -> UpstreamError {
         let unavailable = |mount: &Path, reason: String| UpstreamError::Unavailable {
             url: mount.display().to_string(),
@@ -248,7 +247,6 @@ fn check(root: &Path) -> Result<(), UpstreamError> {
     Err(refusal(root, reason))
 }
 
-/// Returns the text about a directory that does not exist.
 fn absent(root: &Path) -> &'static str {
     // ProtectHome= and PrivateTmp= of the service unit hide these directories.
     if ["/home", "/root", "/run/user", "/tmp"].iter().any(|hidden_root| root.starts_with(hidden_root)) {

@@ -386,7 +386,6 @@ fn file_size_of_part(headers: &HeaderMap, offset: u64) -> Option<u64> {
     (first == offset && first <= last && last < size).then_some(size)
 }
 
-/// Returns first byte, last byte and size.
 fn content_range(headers: &HeaderMap) -> Option<(u64, u64, u64)> {
     let value = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
     let (range, size) = value.trim().strip_prefix("bytes ")?.split_once('/')?;

@@ -19,7 +19,6 @@ struct Python {
     version: String,
 }
 
-/// Reports the version of Python.
 pub(in crate::program) fn detect_python(job: &RunningJob, request: &DetectPython) -> Result<Report, Stop> {
     let Python { program, version } = find(job, request.python.as_deref().map(Path::new))?;
     job.started("Python", &version, &program)?;

@@ -19,15 +19,14 @@ use base::model::ids::{FileId, SourceId};
 use base::model::kind::StorageClass;
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
-use base::model::time::SECOND;
 use formats::python::facts::FileFacts;
 use formats::python::file_name::FileName;
 use formats::python::layout::FilePart;
 use formats::python::provenance::{MAX_PROVENANCE, check};
-use store::db::attached_file::{self as rows, ProvenanceObject};
+use store::db::attached_file::{self, ProvenanceObject};
 use store::db::blob::{self, Blob};
 use store::db::python_file::FileRole;
-use store::db::{Conn, DbError, attached_file};
+use store::db::{Conn, DbError};
 use store::storage::{Key, StorageError};
 use upstream::{FileRequest, FileResponse, UpstreamError};
 
@@ -96,7 +95,7 @@ pub async fn object(
         return uploaded(repositories, point, sha256, file).await;
     }
     let (state, id) = (&repositories.state, located.file());
-    let row = state.db.read(move |c| attached_file::find(c, id)).await?;
+    let row = state.db.read(move |c| attached_file::provenance(c, id)).await?;
     let facts = row.as_ref().map(|row| FileFacts::read(&row.facts)).unwrap_or_default();
     let stored = row.and_then(|row| row.object);
     let now = (state.clock)();

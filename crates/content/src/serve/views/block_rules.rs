@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::serve::selection::allowed::{self, DecidedRelease, RuleDecision, View, blocked};
-use crate::serve::selection::{allowed, name_guards, point, policies};
+use crate::serve::selection::{name_guards, point, policies};
 use crate::serve::{AllowedVersion, RepoError, Repositories, find};
 use base::model::change::LifeState;
 use base::model::ids::{ReleaseId, SourceId};
@@ -12,7 +12,7 @@ use base::model::kind::{Language, RepoKind};
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
 use formats::policy::Rule;
-use formats::python::version::Version;
+use formats::python::version::Pep440Version;
 use formats::r::bioconductor::{BioconductorVersion, Part};
 use formats::r::version::compare;
 use runtime::state::State;
@@ -126,14 +126,14 @@ pub async fn blocked_versions(
     point: &Point,
     source: SourceId,
     files: Vec<ListedFile>,
-) -> Result<BTreeMap<Version, String>, RepoError> {
+) -> Result<BTreeMap<Pep440Version, String>, RepoError> {
     let view = views(&repositories.state, point, source).await.into_iter().next();
     let Some(view) = view else { return Ok(BTreeMap::new()) };
     let query = repositories.state.db.read(move |c| {
         let mut files = files.clone();
         let decided = allowed::python::take_decided(c, &view, &mut files)?;
-        let available: BTreeSet<Version> = files.iter().map(|file| Version::lenient(&file.version)).collect();
-        let reasons = decided.blocked.into_iter().map(|file| (Version::lenient(&file.version), file.reason));
+        let available: BTreeSet<Pep440Version> = files.iter().map(|file| Pep440Version::lenient(&file.version)).collect();
+        let reasons = decided.blocked.into_iter().map(|file| (Pep440Version::lenient(&file.version), file.reason));
         Ok(reasons.filter(|(version, _)| !available.contains(version)).collect())
     });
     Ok(query.await?)

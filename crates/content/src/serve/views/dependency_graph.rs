@@ -394,7 +394,10 @@ fn number_of(numbers: &mut HashMap<Box<str>, u32>, text: &str) -> u32 {
 static READ_PERMITS: Semaphore = Semaphore::const_new(1);
 
 /// Reads the packages that a point lists; if several trees list a name, the record of the first tree is used.
-pub async fn of_point(repositories: &Repositories, point: &Point) -> Result<DependencyIndex, RepoError> {
+pub async fn index_of_point(
+    repositories: &Repositories,
+    point: &Point,
+) -> Result<DependencyIndex, RepoError> {
     let _permit = READ_PERMITS.acquire().await.ok();
     let (mut index, mut names) = (DependencyIndex::default(), HashSet::new());
     for view in View::of(&repositories.state, point) {

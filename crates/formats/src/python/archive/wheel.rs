@@ -39,7 +39,6 @@ pub fn read_metadata(
     Ok((metadata, raw))
 }
 
-/// Reads and checks a whole wheel.
 pub fn read(
     source: &mut (impl Read + Seek),
     file: &str,

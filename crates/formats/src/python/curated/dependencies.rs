@@ -37,7 +37,6 @@ pub struct Dependencies {
     pub rules: BTreeMap<NormalName, ProjectRule>,
     /// For each project, the shortest chain of projects from one that the definition names to this one, both included.
     pub chains: BTreeMap<NormalName, Vec<NormalName>>,
-    /// The problems that prevent the update.
     pub problems: Vec<String>,
     /// Notices about what was left out.
     pub notices: Vec<String>,
@@ -106,7 +105,6 @@ impl Search {
         }
     }
 
-    /// Returns true if nothing new is required.
     pub fn is_complete(&self) -> bool {
         self.closure.is_complete()
     }

@@ -37,12 +37,9 @@ words! {
     /// The change of a project by an update.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum RowState {
-        /// It was not in the source.
         Added = "added",
         Changed = "changed",
-        /// It is no longer in the source.
         Removed = "removed",
-        /// The rule is the same.
         Kept = "kept",
     }
 }
@@ -65,7 +62,6 @@ pub struct ProjectPlanRow {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     pub rows: Vec<ProjectPlanRow>,
-    /// The problems that prevent the update.
     pub problems: Vec<String>,
 }
 

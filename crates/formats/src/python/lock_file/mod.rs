@@ -111,7 +111,6 @@ impl PythonLockKind {
         PythonLockKind::Pipfile,
     ];
 
-    /// Returns the usual file name.
     pub fn file_name(self) -> &'static str {
         match self {
             PythonLockKind::Pylock => "pylock.toml",

@@ -81,11 +81,7 @@ pub enum ArchiveError {
     #[error(
         "the archive has two top-level entries, '{first}' and '{second}'; a package is exactly one folder"
     )]
-    TwoFolders {
-        /// The entry of the first member.
-        first: String,
-        second: String,
-    },
+    TwoFolders { first: String, second: String },
     #[error("'{0}' is outside the package's folder; a package is exactly one folder")]
     FileAtTop(String),
     #[error("there is no '{0}/DESCRIPTION'; this is not an R package")]

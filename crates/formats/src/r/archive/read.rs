@@ -33,12 +33,10 @@ impl PackageArchive {
         self.description.package().unwrap_or(&self.folder)
     }
 
-    /// Returns the field `Version`, as written.
     pub fn version(&self) -> &str {
         self.description.version().unwrap_or_default()
     }
 
-    /// Refuses a DESCRIPTION that R refuses.
     pub fn check_description(&self) -> Result<(), ArchiveError> {
         Ok(check::check(&self.description_raw)?)
     }

@@ -91,7 +91,6 @@ impl Config {
         self.versions.iter().find(|row| row.version == version)
     }
 
-    /// Resolves the name of a version.
     pub fn version(&self, name: VersionName) -> BioconductorVersion {
         match name {
             VersionName::Exact(version) => version,

@@ -117,7 +117,6 @@ impl Component {
         Component::ALL.into_iter().find(|component| component.path() == path)
     }
 
-    /// Returns whether a version has this repository.
     pub fn is_in(self, version: BioconductorVersion) -> bool {
         let version_of = |major, minor| BioconductorVersion(RMinor { major, minor });
         match self {

@@ -109,7 +109,6 @@ impl RootPackage {
     }
 }
 
-/// Reads the value of `--include`.
 pub fn parse_include(text: &str) -> Result<Kinds, BadInclude> {
     let mut words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
     words.try_fold(Kinds::NONE, |kinds, word| Ok(kinds.union(word_kinds(word)?)))

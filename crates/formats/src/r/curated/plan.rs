@@ -18,15 +18,11 @@ words! {
     /// The change of a package by an update.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Change {
-        /// It was not in the source.
         Added = "added",
         /// It has a higher version, or different bytes under the same version.
         Updated = "updated",
-        /// It has a lower version.
         Downgraded = "downgraded",
-        /// It is no longer in the source.
         Removed = "removed",
-        /// The release is the same.
         Kept = "kept",
     }
 }

@@ -61,7 +61,6 @@ pub enum SelectionStep {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     pub packages: BTreeMap<String, SelectedRelease>,
-    /// Problems that prevent an update.
     pub problems: Vec<String>,
     pub notices: Vec<String>,
 }

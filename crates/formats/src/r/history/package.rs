@@ -27,7 +27,6 @@ pub(super) struct Timeline<'a> {
 
 #[derive(Clone, Copy)]
 enum TimelineEvent<'a> {
-    /// The package is no longer listed.
     Removed,
     /// The newest file of the package is listed again.
     Restored,
@@ -230,7 +229,6 @@ impl<'a> HistoryState<'a> {
     }
 }
 
-/// Returns the version in a file name.
 fn version(row: &Row) -> &str {
     PackageFile::parse(&row.file).map_or("", |file| file.version)
 }

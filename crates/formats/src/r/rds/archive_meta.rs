@@ -54,7 +54,6 @@ pub fn write_current_meta<W: Write, S: AsRef<str>>(out: W, rows: &[MetaRow<S>]) 
     writer.finish()
 }
 
-/// Writes a data frame like that of `file.info()`.
 fn write_frame<W: Write, S: AsRef<str>>(
     writer: &mut Writer<W>,
     rows: &[MetaRow<S>],

@@ -41,7 +41,6 @@ pub struct Pair {
 }
 
 impl Item {
-    /// Creates a value without attributes.
     pub fn new(data: Data) -> Item {
         Item { data, attributes: Vec::new() }
     }
@@ -50,7 +49,6 @@ impl Item {
         self.attributes.iter().find(|(tag, _)| &**tag == name).map(|(_, value)| value)
     }
 
-    /// Returns the strings of a character vector.
     pub fn text(&self) -> Option<&Strings> {
         match &self.data {
             Data::Text(strings) => Some(strings),

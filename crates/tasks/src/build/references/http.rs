@@ -70,7 +70,7 @@ pub(super) async fn list(
         return Ok(None);
     }
     // The proxy of git may require an authentication scheme other than Basic.
-    if fetch::url(&builds.state.config.load().proxy).is_some() {
+    if fetch::proxy_url(&builds.state.config.load().proxy).is_some() {
         return Ok(None);
     }
     let http = &builds.remotes.http;

@@ -33,7 +33,7 @@ impl Registry {
     /// Assigns a number to an upload, and removes the uploads that have expired.
     pub(super) fn insert(&mut self, mut staged: StagedUpload) -> Upload {
         let oldest = staged.received_at - LIFETIME;
-        self.by_id.retain(|_, entry| entry.staged.received_at.0 > oldest);
+        self.by_id.retain(|_, entry| entry.staged.received_at > oldest);
         // SECURITY: random, so that a publisher cannot guess the upload of another one, and a number from before a
         // restart cannot name another file. Below 2^53, so that JSON numbers represent it exactly.
         staged.upload.id = loop {

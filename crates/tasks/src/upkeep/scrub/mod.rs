@@ -188,7 +188,7 @@ pub fn start(upkeep: &Arc<Upkeep>, options: ScrubOptions) -> JobStart {
         ScrubLevel::Database => "scrub:database",
         ScrubLevel::Quick | ScrubLevel::Full => "scrub",
     };
-    let (this, job) = (Arc::clone(upkeep), super::JobNumber::default());
+    let (this, job) = (Arc::clone(upkeep), JobNumber::default());
     let number = Arc::clone(&job);
     let (now, text) = ((upkeep.state.clock)(), format!("{options:?}"));
     let start = upkeep.state.jobs.start_with(AfterHalt::Resumes, key, &text, now, |reporter| async move {

@@ -90,7 +90,7 @@ pub(super) fn select(
     match extent {
         ScrubExtent::Everything => {
             let begin = db::scrub::pass_begin(c)?;
-            if let Some(begin) = begin.filter(|begin| now.since(begin) < PERIOD) {
+            if let Some(begin) = begin.filter(|begin| now.since(*begin) < PERIOD) {
                 list.retain(|range| range.row.read_at.is_none_or(|read_at| read_at < begin));
                 is_continued = true;
             } else {

@@ -42,9 +42,9 @@ pub struct ServerContext {
 
 /// A reference to the app that serves requests, which may be absent. Clones share it.
 #[derive(Clone)]
-pub struct Switch(Arc<Inner>);
+pub struct Switch(Arc<SwitchState>);
 
-struct Inner {
+struct SwitchState {
     app: ArcSwapOption<App>,
     context: ServerContext,
 }
@@ -52,7 +52,7 @@ struct Inner {
 impl Switch {
     /// Creates a switch without an app.
     pub fn new(context: ServerContext) -> Switch {
-        Switch(Arc::new(Inner { app: ArcSwapOption::empty(), context }))
+        Switch(Arc::new(SwitchState { app: ArcSwapOption::empty(), context }))
     }
 
     /// Returns the state that exists in every mode.

@@ -1,10 +1,11 @@
 //! Promotions between repositories on both databases: what is served, who must approve, what a race leaves.
 
 use rstudio_pm::db::audit::{self, AuditRow, Filter};
-use rstudio_pm::db::promotion::{Promotion, PromotionState};
+use rstudio_pm::db::promotion::Promotion;
 use rstudio_pm::edit::promotion::{self, Opening, Person, PromotionRequest};
 use rstudio_pm::edit::{self, OnExisting, RemoveScope, RepoEdit};
 use rstudio_pm::model::kind::{ChangePolicy, RepoKind};
+use rstudio_pm::model::recorded_words::PromotionState;
 use rstudio_pm::serve::RepoError;
 
 use super::all_stores::{ObjectStore, stores};

@@ -1,6 +1,7 @@
 //! The audit trail on the admin API.
 
 use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -8,26 +9,50 @@ use crate::query::query;
 
 query! {
     /// The query of `GET /audit`.
+    #[derive(Args)]
+    #[group(skip)]
     ListAudit {
         /// oldest (default) or newest: the order of the rows
+        #[arg(skip)]
         order: Option<String>,
         /// Only rows after the one with this number
+        #[arg(skip)]
         after: Option<usize>,
         /// Maximum number of rows, at most 10000; default 100
+        #[arg(skip)]
         limit: Option<usize>,
         /// Rows from this time on (RFC 3339)
+        #[arg(
+            long,
+            value_name = "TIME",
+            help = "Rows from this time on: a day (YYYY-MM-DD, in UTC) or a time (2026-11-22T12:00:00Z)"
+        )]
         since: Option<String>,
         /// Rows before this time (RFC 3339)
+        #[arg(long, value_name = "TIME", help = "Rows before this time")]
         until: Option<String>,
         /// Rows of this user
+        #[arg(long)]
         actor: Option<String>,
         /// Rows with this action
+        #[arg(long, help = "Rows with this action, such as 'create source'")]
         action: Option<String>,
         /// Rows about the object with this name
+        #[arg(long)]
         object: Option<String>,
         /// Rows with this outcome: success or refused
+        #[arg(long, value_parser = outcomes(), help = "Rows with this outcome")]
         outcome: Option<String>,
     }
+}
+
+/// Accepts the outcomes of changes.
+fn outcomes() -> PossibleValuesParser {
+    PossibleValuesParser::new([
+        PossibleValue::new("success").help("The change was made"),
+        PossibleValue::new("refused")
+            .help("The change was refused: a scope is missing, or a token was used before"),
+    ])
 }
 
 query! {

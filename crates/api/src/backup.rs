@@ -4,7 +4,8 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::units::{bytes, seconds};
+use crate::flag_values::{bytes, seconds};
+use base::model::recorded_words::RecordedCommand;
 
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[group(skip)]
@@ -76,7 +77,8 @@ pub struct LastBackupResult {
     /// The folder.
     pub place: String,
     /// `create` or `test`.
-    pub command: String,
+    #[schema(value_type = String)]
+    pub command: RecordedCommand,
     /// Start time of the backup, or end time of the test (RFC 3339).
     pub at: String,
     /// Why the command failed; absent if it succeeded.

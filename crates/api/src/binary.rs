@@ -10,8 +10,11 @@ use crate::query::query;
 
 query! {
     /// The query of `GET /sources/{name}/binaries`.
+    #[derive(Args)]
+    #[group(skip)]
     ListBinaries {
         /// The package
+        #[arg(long = "name", required = true, value_name = "NAME")]
         package: Option<String>,
     }
 }

@@ -2,12 +2,14 @@
 
 use clap::Args;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::repo::place;
 use super::row::Row;
-use base::model::rule_effect::RuleEffect;
-
+use crate::flag_values::SuggestedValues;
 use crate::query::query;
+use base::model::rule_effect::RuleEffect;
 
 query! {
     /// The query of `GET /blocked`.
@@ -113,11 +115,78 @@ pub struct BlockRule {
     pub matches: Vec<BlockRuleMatches>,
 }
 
+/// A criterion of a rule in lists.
+pub struct ListedCriterion {
+    /// Its name in the list of `rspm`, which is that of Posit Package Manager.
+    pub name: &'static str,
+    /// Its value in the list of `rspm`.
+    pub value: Option<String>,
+    /// Its name on the web page.
+    pub label: &'static str,
+    /// Its value on the web page; empty if the name says everything.
+    pub labelled_value: Option<String>,
+}
+
 impl BlockRule {
     /// Returns the effect of the rule.
     #[must_use]
     pub fn effect(&self) -> RuleEffect {
         RuleEffect::of_flags(self.exception, self.warn)
+    }
+
+    /// Returns the criteria for lists, also those without a value; `number` formats the id of a deleted source or repository.
+    #[must_use]
+    pub fn criteria(&self, number: impl Fn(i64) -> String) -> Vec<ListedCriterion> {
+        let criterion = |name, label, value: Option<String>| ListedCriterion {
+            name,
+            value: value.clone(),
+            label,
+            labelled_value: value,
+        };
+        let flag = |name, value: Option<&str>, label, is_listed: bool| ListedCriterion {
+            name,
+            value: value.map(str::to_owned),
+            label,
+            labelled_value: is_listed.then(String::new),
+        };
+        let named = |name: &Option<String>, id: Option<i64>| name.clone().or_else(|| id.map(&number));
+        let list = |ids: &[String]| (!ids.is_empty()).then(|| ids.join(", "));
+        let unscored = self.block_unscored.map(|blocks| if blocks { "match" } else { "do not match" });
+        let fixes = self.min_age_fixes.as_deref();
+        vec![
+            criterion("Package name", "package", self.package_name.clone()),
+            criterion("Versions", "versions", self.version.clone()),
+            criterion("Source", "source", named(&self.source_name, self.source_id)),
+            criterion("Repository", "repository", named(&self.repo, self.repo_id)),
+            criterion("License", "license contains", self.license.clone()),
+            criterion("License types", "licenses", list(&self.license_types)),
+            criterion("License types except", "licenses except", list(&self.license_types_except)),
+            flag("Vulnerabilities", self.vulns.then_some("any"), "with a known vulnerability", self.vulns),
+            criterion(
+                "Minimum severity",
+                "severity at least",
+                self.min_severity.map(|score| format!("{score:.1}")),
+            ),
+            flag(
+                "Without a score",
+                unscored,
+                "vulnerabilities without a score do not count",
+                self.block_unscored == Some(false),
+            ),
+            flag(
+                "Deleted packages",
+                self.deleted_packages.then_some("yes"),
+                "not listed any more",
+                self.deleted_packages,
+            ),
+            criterion("Younger than", "younger than", self.min_age.clone()),
+            flag(
+                "Fixes of vulnerabilities",
+                fixes,
+                "also versions that fix a vulnerability",
+                fixes == Some("wait"),
+            ),
+        ]
     }
 }
 
@@ -144,6 +213,98 @@ fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Er
 
 /// Maximum number of rules in a request for which the packages that they match are counted.
 pub const MAX_COUNTED_RULES: usize = 20;
+
+/// The flags for the criteria and properties of a rule, with the keys of [`BlockRule`]; an empty text removes a criterion.
+#[derive(Debug, Args, Serialize)]
+pub struct RuleFlags {
+    /// Name of the package: exact for R, any spelling for Python
+    #[arg(long, value_name = "NAME")]
+    pub package_name: Option<String>,
+    /// One version, or all versions below or above it with <, <=, > or >= before the number
+    #[arg(long, value_name = "VERSION", allow_hyphen_values = true)]
+    pub version: Option<String>,
+    /// Only packages of this source
+    #[arg(long, conflicts_with = "bioconductor")]
+    #[serde(rename = "source_name")]
+    pub source: Option<String>,
+    /// Only in this repository
+    #[arg(long)]
+    pub repo: Option<String>,
+    /// Only packages of Bioconductor
+    #[arg(long)]
+    #[serde(skip)]
+    pub bioconductor: bool,
+    /// A part of the text of the license, ignoring case
+    #[arg(long, value_name = "TEXT")]
+    pub license: Option<String>,
+    /// SPDX identifiers, or Unknown, comma separated: versions of which every alternative license is in this list
+    #[arg(long, value_name = "IDS")]
+    pub license_types: Option<String>,
+    /// SPDX identifiers, or Unknown, comma separated: versions of which no alternative license is in this list
+    #[arg(long, value_name = "IDS")]
+    pub license_types_except: Option<String>,
+    /// Versions with a known vulnerability
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub vulns: Option<bool>,
+    /// Versions with a vulnerability of at least this base score, 0 to 10
+    #[arg(long, value_name = "SCORE", value_parser = score)]
+    pub min_severity: Option<Value>,
+    /// Whether a vulnerability without a score counts for --min-severity [default: true]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub block_unscored: Option<bool>,
+    /// Packages that no longer have a listed version
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub deleted_packages: Option<bool>,
+    /// Versions younger than this age: 7d, 36h
+    #[arg(long, value_name = "AGE")]
+    pub min_age: Option<String>,
+    /// Whether a version that fixes a vulnerability is exempt from --min-age [default: pass]
+    #[arg(long, value_name = "WHAT", value_parser = SuggestedValues(&["pass", "wait"]))]
+    pub min_age_fixes: Option<String>,
+    /// Do not apply the rule to dated snapshots: days, transactions and fixed URLs
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub not_dated: Option<bool>,
+    /// Allow the versions that the rule matches, instead of blocking them
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub exception: Option<bool>,
+    /// Leave the versions that the rule matches available, with the reason as a warning
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub warn: Option<bool>,
+    /// Rules with a lower number are evaluated first [default: 100]
+    #[arg(long, value_name = "NUMBER")]
+    pub priority: Option<i64>,
+    /// The reason, shown to clients
+    #[arg(long)]
+    pub description: Option<String>,
+}
+
+impl RuleFlags {
+    /// Returns the keys of the API with the values of the flags that are set.
+    ///
+    /// # Errors
+    /// A value has no JSON form.
+    pub fn changes(&self) -> serde_json::Result<Map<String, Value>> {
+        let mut values: Map<String, Value> = serde_json::from_value(serde_json::to_value(self)?)?;
+        values.retain(|_, value| !value.is_null());
+        if self.bioconductor {
+            values.insert("source_type".to_owned(), "bioconductor".into());
+        }
+        Ok(values)
+    }
+}
+
+/// The expected values of `--min-severity`.
+pub const SCORES: &str = "give a number from 0 to 10, such as 7.0";
+
+/// Parses a score; an empty text removes the criterion of a rule. JSON has no `NaN` and no `inf`: they would become null, a
+/// rule without this criterion.
+fn score(text: &str) -> Result<Value, String> {
+    if text.is_empty() {
+        return Ok(Value::from(""));
+    }
+    let score = text.parse::<f64>().ok().filter(|score| score.is_finite());
+    score.map(Value::from).ok_or_else(|| SCORES.to_owned())
+}
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CreateBlockRules {
@@ -208,10 +369,7 @@ impl BlockRuleMatches {
     /// Returns the repository, with the version of Bioconductor: `bioc (Bioconductor 3.20)`.
     #[must_use]
     pub fn place(&self) -> String {
-        match &self.bioc_version {
-            Some(version) => format!("{} (Bioconductor {version})", self.repo),
-            None => self.repo.clone(),
-        }
+        place(&self.repo, self.bioc_version.as_deref())
     }
 
     /// Returns the examples of a rule with this effect, each with the version that the index lists in its place, or that it
@@ -258,7 +416,7 @@ pub struct EditBlockRule {
     /// Keys of [`BlockRule`] with new values.
     #[serde(flatten)]
     #[schema(value_type = Object)]
-    pub changes: serde_json::Map<String, serde_json::Value>,
+    pub changes: Map<String, Value>,
 }
 
 #[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

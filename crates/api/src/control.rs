@@ -1,13 +1,11 @@
-//! The server process: mode, reload, log level.
+//! The server process: mode, reload, log level and log files.
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::backup::LastBackupResult;
-
-use crate::suggested_values::SuggestedValues;
-use crate::units::seconds;
+use crate::flag_values::{SuggestedValues, seconds};
 
 /// The mode of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -127,4 +125,10 @@ pub struct LogLevel {
     /// `TRACE`, `DEBUG`, `INFO`, `WARN` or `ERROR`; any case.
     #[arg(long, value_parser = SuggestedValues(&["TRACE", "DEBUG", "INFO", "WARN", "ERROR"]), help = "Lowest severity that is logged; case-insensitive")]
     pub level: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReopenResult {
+    /// Paths of the reopened files. Earlier lines are in the renamed files.
+    pub files: Vec<String>,
 }

@@ -4,8 +4,9 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::flag_values::SuggestedValues;
 use crate::query::query;
-use crate::suggested_values::SuggestedValues;
+use base::model::recorded_words::BuildState;
 
 query! {
     /// The query of `GET /git-builders`.
@@ -241,7 +242,8 @@ pub struct GitBuild {
     pub commit: String,
     /// `queued`, `fetching`, `building`, `published`, `failed`, `skipped`, or `moved` for a tag that names another
     /// commit than the one that was built.
-    pub state: String,
+    #[schema(value_type = String)]
+    pub state: BuildState,
     /// Whether the state is final.
     pub ended: bool,
     /// Number of attempts that were started.
@@ -268,7 +270,8 @@ pub struct GitBuildSummary {
     /// The published version; empty for a build that failed.
     pub version: String,
     /// `published` or `failed`.
-    pub state: String,
+    #[schema(value_type = String)]
+    pub state: BuildState,
     pub commit: String,
     /// The tag; empty for a commit of a branch.
     pub tag: String,
@@ -292,34 +295,59 @@ pub struct GitBuildLog {
 }
 
 /// `POST /git-credentials` and `PATCH /git-credentials/{type}/{name}`; `PATCH` does not change absent fields.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+// The flags are those of `rspm import https-credential`.
+#[derive(Args, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct ImportGitCredential {
     /// `https` or `ssh`.
     #[serde(rename = "type", default)]
+    #[arg(skip)]
     pub kind: String,
     #[serde(default)]
+    #[arg(long, help = "Name of the credential")]
     pub name: String,
     /// User name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(long, required = true)]
     pub username: Option<String>,
     /// Password or token, plain or encrypted with the server's key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(
+        long,
+        hide_env_values = true,
+        help = "Password or token, plain (visible in the process list) or encrypted with rspm encrypt (default: prompt or standard input)"
+    )]
     pub password: Option<String>,
     /// A private key for SSH, in the format of OpenSSH or OpenSSL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(skip)]
     pub private_key: Option<String>,
     /// The passphrase of the private key, which is not stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(skip)]
     pub passphrase: Option<String>,
     /// Accepted SSH host keys, in the format of `known_hosts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(skip)]
     pub known_hosts: Option<String>,
     /// The only host to which the credential is sent; if empty, the host in the URL of each builder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(
+        long,
+        help = "The only host for which the credential is used, such as git.example.com or git.example.com:8443"
+    )]
     pub host: Option<String>,
     /// Treat an existing credential with this name as success.
     #[serde(default)]
+    #[arg(long, help = "Succeed when a credential of this name exists, and leave it unchanged")]
     pub succeed_on_existing: bool,
+}
+
+// SECURITY: the output omits the secrets.
+impl std::fmt::Debug for ImportGitCredential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ImportGitCredential").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// A credential, without its secret.

@@ -4,7 +4,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::suggested_values::SuggestedValues;
+use crate::flag_values::SuggestedValues;
 
 #[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[group(skip)]
@@ -73,4 +73,24 @@ pub struct Job {
     pub done: u64,
     /// Total number of steps, where known.
     pub total: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StartBackfill {
+    /// The source's name: `cran`.
+    pub source: String,
+    /// The oldest day to fill in, `YYYY-MM-DD`.
+    pub since: String,
+    /// Maximum number of requests to the mirror per second; 8 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u32>,
+    /// Only report what would be done.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StoppedBackfill {
+    /// The result as a sentence.
+    pub message: String,
 }

@@ -1,23 +1,19 @@
 //! Wire types of the admin and public JSON APIs, one file per noun. Pure data: no handlers, no transport.
 
 pub mod audit;
-pub mod backfill;
 pub mod backup;
 pub mod binary;
-pub mod bioconductor;
 pub mod block_rule;
+pub mod choices;
 pub mod cluster;
 pub mod control;
 pub mod definition;
-pub mod distribution;
 pub mod error;
-pub mod eviction;
 pub mod explain;
 pub mod fixed_url;
+pub mod flag_values;
 pub mod git;
 pub mod job;
-pub mod license;
-pub mod log;
 pub mod metadata;
 pub mod name_guard;
 pub mod operations;
@@ -26,16 +22,12 @@ pub mod prefetch;
 pub mod promotion;
 pub mod public;
 pub mod query;
-pub mod repair;
 pub mod repo;
 pub mod row;
 pub mod scrub;
 pub mod source;
 pub mod storage;
-pub mod suggested_values;
 pub mod token;
-pub mod units;
-pub mod upload;
 
 /// Path prefix of the admin API: version 1.
 pub const ADMIN_PREFIX: &str = "/__api__/admin/v1";

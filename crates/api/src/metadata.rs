@@ -90,19 +90,24 @@ pub struct MetadataRecord {
 }
 
 /// Sets values, in one transaction.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct SetMetadata {
     /// The values, at most 2000. A value that cannot be read is refused like one that is not valid.
     #[schema(value_type = Vec<MetadataRecord>)]
+    #[arg(skip)]
     pub records: Vec<Row>,
     /// Set no value if one is refused.
     #[serde(default)]
+    #[arg(skip)]
     pub fail_all: bool,
     /// Keep the values of existing keys, and treat this as success.
     #[serde(default)]
+    #[arg(long, conflicts_with = "update_existing", help = "Leave the value of an existing key and succeed")]
     pub succeed_on_existing: bool,
     /// Replace the values of existing keys.
     #[serde(default)]
+    #[arg(long, help = "Replace the value of an existing key")]
     pub update_existing: bool,
 }
 

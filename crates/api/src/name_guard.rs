@@ -4,8 +4,9 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::repo::place;
+use crate::flag_values::SuggestedValues;
 use crate::query::query;
-use crate::suggested_values::SuggestedValues;
 
 query! {
     /// The query of `DELETE /name-guards/{id}`.
@@ -72,10 +73,7 @@ impl NameChange {
     /// Returns the repository, with the version of Bioconductor: `bioc (Bioconductor 3.20)`.
     #[must_use]
     pub fn place(&self) -> String {
-        match &self.bioc_version {
-            Some(version) => format!("{} (Bioconductor {version})", self.repo),
-            None => self.repo.clone(),
-        }
+        place(&self.repo, self.bioc_version.as_deref())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Packages in listings of the admin API.
+//! Packages on the admin API: listings and uploads.
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,8 @@ query! {
 
 /// One listed package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Package {
+#[schema(as = Package)]
+pub struct ListedPackage {
     pub name: String,
     /// The listed version.
     pub version: String,
@@ -45,5 +46,35 @@ pub struct Packages {
     /// Page number, from 1.
     pub page: i64,
     /// Packages of this page, by name.
-    pub packages: Vec<Package>,
+    pub packages: Vec<ListedPackage>,
+}
+
+query! {
+    /// The query of `POST /uploads`.
+    UploadFile {
+        /// The name of the file
+        file: Option<String>,
+        /// source (default), binary or python
+        kind as "type": Option<String>,
+    }
+}
+
+/// Response to `POST /uploads?file={name}` with the archive as body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Upload {
+    /// Id of the upload, which expires after an hour.
+    pub id: u64,
+    /// The file name of the request.
+    pub file: String,
+    /// Package, from its DESCRIPTION or METADATA.
+    pub name: String,
+    /// Version, from its DESCRIPTION or METADATA.
+    pub version: String,
+    /// SHA-256 of the file to be served.
+    pub sha256: String,
+    /// Size of the file to be served, in bytes.
+    pub size: u64,
+    /// Tolerated defects of the archive, as sentences.
+    #[serde(default)]
+    pub notices: Vec<String>,
 }

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::definition::DefinitionFile;
 
-use crate::suggested_values::SuggestedValues;
+use crate::flag_values::SuggestedValues;
 
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[group(skip)]

@@ -4,8 +4,9 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::flag_values::SuggestedValues;
 use crate::query::query;
-use crate::suggested_values::SuggestedValues;
+use base::model::recorded_words::PromotionState;
 
 query! {
     /// The query of `GET /promotions`.
@@ -21,19 +22,29 @@ query! {
 }
 
 /// `POST /repos/{name}/promotions`: plans or requests a promotion to the repository.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct RequestPromotion {
     /// The repository whose state is promoted. If it is the repository in the address, that repository returns to its
     /// state at `snapshot`.
+    #[arg(skip)]
     pub from: String,
     /// The snapshot of `from`: `latest`, a day, or a transaction; absent for the newest state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[arg(
+        long,
+        requires = "from",
+        value_name = "DATE",
+        help = "Day or transaction of the promoted repository (default: the newest state)"
+    )]
     pub snapshot: Option<String>,
     /// Comment, for the transaction and the audit trail.
     #[serde(default)]
+    #[arg(skip)]
     pub comment: String,
     /// Return only the difference.
     #[serde(default)]
+    #[arg(long, requires = "from", help = "Only print what would change")]
     pub plan: bool,
 }
 
@@ -61,7 +72,8 @@ pub struct Promotion {
     /// Its number.
     pub id: i64,
     /// `requested`, `applied`, `rejected`, or `superseded` by another change of the repository.
-    pub state: String,
+    #[schema(value_type = String)]
+    pub state: PromotionState,
     /// The name of the promoted repository at the time of the request.
     pub from: String,
     /// The repository that changes.

@@ -4,8 +4,9 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::flag_values::SuggestedValues;
 use crate::query::query;
-use crate::suggested_values::SuggestedValues;
+use base::model::kind::ChangePolicy;
 
 query! {
     /// The query of `GET /repos`.
@@ -47,8 +48,9 @@ pub struct Repo {
     pub authenticated: bool,
     /// The accepted changes: `any`, `promotion` for promotions only, or `two-persons` for promotions that another
     /// person approved.
-    #[serde(default = "any_change")]
-    pub changes: String,
+    #[serde(default)]
+    #[schema(value_type = String)]
+    pub changes: ChangePolicy,
     /// The cut-off time of the states of the sources, exclusive, RFC 3339; absent while the repository serves
     /// the newest states.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,6 +64,14 @@ pub struct Repo {
     /// Sentences about objects that a change made readable for everyone; only in the response to the change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+}
+
+/// Returns a repository, with the version of Bioconductor: `bioc (Bioconductor 3.20)`.
+pub(crate) fn place(repo: &str, bioc_version: Option<&str>) -> String {
+    match bioc_version {
+        Some(version) => format!("{repo} (Bioconductor {version})"),
+        None => repo.to_owned(),
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -6,8 +6,9 @@ use utoipa::ToSchema;
 
 use super::definition::Definition;
 
+use crate::flag_values::SuggestedValues;
 use crate::query::query;
-use crate::suggested_values::SuggestedValues;
+use base::model::kind::SourceKind;
 
 query! {
     /// The query of `GET /sources`.
@@ -30,7 +31,8 @@ pub struct Source {
     pub name: String,
     /// `local`, `cran`, …
     #[serde(rename = "type")]
-    pub kind: String,
+    #[schema(value_type = String)]
+    pub kind: SourceKind,
     /// Display name of its type: `Local`, `CRAN`.
     pub type_label: String,
     /// Creation time, RFC 3339.
@@ -38,7 +40,7 @@ pub struct Source {
     /// Number of listed packages.
     pub packages: i64,
     /// The newest transaction, if any.
-    pub last_transaction: Option<Transaction>,
+    pub last_transaction: Option<TransactionSummary>,
     /// The state of the index; only for the source `pypi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<IndexState>,
@@ -62,7 +64,8 @@ pub struct IndexState {
 
 /// Summary of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Transaction {
+#[schema(as = Transaction)]
+pub struct TransactionSummary {
     pub id: i64,
     /// Publication time, RFC 3339.
     pub at: String,
@@ -185,13 +188,22 @@ pub struct AddedPackages {
     pub warnings: Vec<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct RemovePackage {
+    #[arg(skip)]
     pub name: String,
     /// `all`, `current` or a version; for a Python package also a file name.
+    #[arg(skip)]
     pub scope: String,
     /// Comment of the transaction.
     #[serde(default)]
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        help = "The reason, stored with the transaction"
+    )]
     pub comment: String,
 }
 
@@ -203,13 +215,17 @@ pub struct RemovedPackage {
 }
 
 /// `POST /sources/{name}/packages/yank`: marks files of a Python package as yanked, or removes this mark.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[group(skip)]
 pub struct YankFiles {
     /// The package.
+    #[arg(skip)]
     pub name: String,
     /// `all`, `current`, a version or a file name.
+    #[arg(skip)]
     pub scope: String,
     /// The reason, which may be empty; absent to remove the mark.
+    #[arg(long, default_value = "", hide_default_value = true, help = "The reason, which installers show")]
     pub reason: Option<String>,
 }
 

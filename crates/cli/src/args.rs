@@ -13,7 +13,7 @@ use super::metadata::{CreateBulkMetadata, CreateMetadata, DeleteMetadataArgs};
 use super::output::Format;
 use super::token::{CreateToken, Revoke};
 use super::{git_args, name_guard};
-use api::{block_rule, control, git, license, metadata, package, promotion, repo, source, token};
+use api::{block_rule, choices, control, git, metadata, package, promotion, repo, scrub, source, token};
 
 /// Manage sources, repositories and packages of a running server.
 #[derive(Debug, Parser)]
@@ -118,7 +118,7 @@ pub enum Remote {
     Reorder(Reorder),
     /// Create URLs of repositories in fixed states
     #[command(subcommand)]
-    Url(super::url::UrlCommand),
+    Url(UrlCommand),
     /// Give a repository the state of another one: plan, request, approve
     Promote(super::promote::Promote),
     /// Add packages to a local source, or to the definition of a curated source (binaries: `rspm add binary`)
@@ -139,7 +139,7 @@ pub enum Remote {
     /// Remove all packages of CRAN from its newest state
     Clear(super::job::ClearArgs),
     /// Import from the mirror the history that precedes a source's first sync
-    Backfill(super::backfill::Backfill),
+    Backfill(super::job::Backfill),
     /// Manage the storage classes: owner, sweep, removed objects
     #[command(subcommand)]
     Storage(super::storage::StorageCommand),
@@ -198,7 +198,7 @@ pub enum Local {
     /// Encrypt a value for the configuration with the server's key; reads the value from the terminal or standard input
     Encrypt(super::encrypt::Encrypt),
     /// Accept the license commands of Posit Package Manager; no license is needed
-    License(super::license::License),
+    License(super::unsupported::License),
     /// Copy the database of a stopped server to the other provider: SQLite to PostgreSQL, or PostgreSQL to SQLite
     Migrate(super::programs::Migrate),
     /// Print shell completions
@@ -213,7 +213,7 @@ pub enum Local {
 #[derive(Debug, Subcommand)]
 pub enum Repair {
     /// Correct the times of transactions that were published while the server's clock was wrong
-    Clock(api::repair::RepairClock),
+    Clock(scrub::RepairClock),
 }
 
 /// `rspm create …`
@@ -311,7 +311,7 @@ pub enum List {
     /// List metadata of packages
     Metadata(metadata::ListMetadata),
     /// List types of licenses, by identifier of SPDX
-    LicenseTypes(license::ListLicenseTypes),
+    LicenseTypes(choices::ListLicenseTypes),
     /// List git builders
     GitBuilders(git::ListGitBuilders),
     /// List builds from git, newest first
@@ -360,7 +360,6 @@ pub struct EditSource {
     /// The source
     #[arg(long)]
     pub name: String,
-    /// The request.
     #[command(flatten)]
     pub request: source::EditSource,
 }
@@ -388,7 +387,6 @@ pub struct ListPackages {
     /// The source
     #[arg(long)]
     pub source: Option<String>,
-    /// The parameters of the request.
     #[command(flatten)]
     pub query: package::ListPackages,
 }
@@ -409,7 +407,6 @@ pub struct Subscribe {
     /// The repository
     #[arg(long)]
     pub repo: String,
-    /// The request.
     #[command(flatten)]
     pub request: repo::Subscribe,
 }
@@ -422,7 +419,6 @@ pub struct Unsubscribe {
     /// The source to unsubscribe from
     #[arg(long)]
     pub source: String,
-    /// The parameters of the request.
     #[command(flatten)]
     pub query: repo::Unsubscribe,
 }
@@ -432,9 +428,26 @@ pub struct Reorder {
     /// The repository
     #[arg(long)]
     pub repo: String,
-    /// The request.
     #[command(flatten)]
     pub request: repo::Reorder,
+}
+
+/// `rspm url …`
+#[derive(Debug, Subcommand)]
+pub enum UrlCommand {
+    /// Print the URL of a repository in a fixed state
+    Create(CreateUrlArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Without --snapshot and --lock, the URL has the day, or latest.\n\
+                        Example: rspm url create --repo=prod --snapshot=cran:2026-11-20 --lock")]
+pub struct CreateUrlArgs {
+    /// The repository; for Bioconductor optionally with a version: bioc@3.20
+    #[arg(long, value_name = "NAME[@VERSION]")]
+    pub repo: String,
+    #[command(flatten)]
+    pub request: api::fixed_url::CreateUrl,
 }
 
 #[derive(Debug, Args)]
@@ -459,10 +472,8 @@ pub struct Add {
     /// For a curated source of R packages: also add packages that the named ones suggest
     #[arg(long)]
     pub include_suggests: bool,
-    /// How the update of a curated source is planned and published.
     #[command(flatten)]
     pub definition: DefinitionFlags,
-    /// The request.
     #[command(flatten)]
     pub request: source::AddPackages,
 }
@@ -476,9 +487,8 @@ pub struct RemovePackage {
     /// The source
     #[arg(long)]
     pub source: String,
-    /// The reason, stored with the transaction
-    #[arg(long, default_value = "", hide_default_value = true)]
-    pub comment: String,
+    #[command(flatten)]
+    pub request: source::RemovePackage,
 }
 
 #[derive(Debug, Args)]
@@ -489,9 +499,8 @@ pub struct Yank {
     /// The local source of Python packages
     #[arg(long)]
     pub source: String,
-    /// The reason, which installers show
-    #[arg(long, default_value = "", hide_default_value = true)]
-    pub reason: String,
+    #[command(flatten)]
+    pub request: source::YankFiles,
 }
 
 #[derive(Debug, Args)]
@@ -523,7 +532,6 @@ pub struct AddBinary {
     /// Instead of --path: a file that names binary package files, one on each line
     #[arg(long, conflicts_with = "path", value_name = "LIST")]
     pub file_in: Option<PathBuf>,
-    /// The request.
     #[command(flatten)]
     pub request: api::binary::AddBinaries,
 }
@@ -533,9 +541,8 @@ pub struct ListBinaries {
     /// The source
     #[arg(long)]
     pub source: String,
-    /// The package
-    #[arg(long)]
-    pub name: String,
+    #[command(flatten)]
+    pub query: api::binary::ListBinaries,
 }
 
 #[derive(Debug, Args)]
@@ -543,7 +550,6 @@ pub struct RemoveBinary {
     /// The local source
     #[arg(long)]
     pub source: String,
-    /// The request.
     #[command(flatten)]
     pub request: api::binary::RemoveBinary,
 }

@@ -27,51 +27,21 @@ pub enum AuditCommand {
     Names(name_guard::AuditNames),
 }
 
-/// Flags that select rows.
-#[derive(Clone, Debug, Args)]
-pub struct AuditFilter {
-    /// Rows from this time on: a day (YYYY-MM-DD, in UTC) or a time (2026-11-22T12:00:00Z)
-    #[arg(long, value_parser = time, value_name = "TIME")]
-    pub since: Option<String>,
-    /// Rows before this time
-    #[arg(long, value_parser = time, value_name = "TIME")]
-    pub until: Option<String>,
-    /// Rows of this user
-    #[arg(long)]
-    pub actor: Option<String>,
-    /// Rows with this action, such as 'create source'
-    #[arg(long)]
-    pub action: Option<String>,
-    /// Rows about the object with this name
-    #[arg(long)]
-    pub object: Option<String>,
-    /// Rows with this outcome
-    #[arg(long, value_enum)]
-    pub outcome: Option<AuditOutcome>,
-}
-
-/// Outcome of a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum AuditOutcome {
-    /// The change was made.
-    Success,
-    /// The change was refused: a scope is missing, or a token was used before.
-    Refused,
-}
-
 #[derive(Debug, Args)]
+#[command(mut_arg("since", |arg| arg.value_parser(time)), mut_arg("until", |arg| arg.value_parser(time)))]
 pub struct ListAudit {
     #[command(flatten)]
-    filter: AuditFilter,
+    query: audit::ListAudit,
     /// Maximum number of rows, at most 10000
     #[arg(long, default_value_t = 50)]
     pub limit: usize,
 }
 
 #[derive(Debug, Args)]
+#[command(mut_arg("since", |arg| arg.value_parser(time)), mut_arg("until", |arg| arg.value_parser(time)))]
 pub struct ExportAudit {
     #[command(flatten)]
-    filter: AuditFilter,
+    query: audit::ListAudit,
     /// Only rows after the one with this number
     #[arg(long, default_value_t = 0)]
     pub after: usize,
@@ -97,14 +67,14 @@ pub enum ExportFormat {
 /// The server refuses, or the audit trail was manipulated.
 pub async fn run(client: &Client, output: &Output, command: AuditCommand) -> Result<(), CliError> {
     match command {
-        AuditCommand::List(args) => list(client, output, &args).await,
+        AuditCommand::List(args) => list(client, output, args).await,
         AuditCommand::Verify(args) => verify(client, output, args).await,
-        AuditCommand::Export(args) => export(client, &args).await,
+        AuditCommand::Export(args) => export(client, args).await,
         AuditCommand::Names(args) => name_guard::audit(client, output, &args).await,
     }
 }
 
-/// Converts a time of the command line to the form that the API expects.
+/// Parses the value of `--since` or `--until`; returns it in the form that the API expects.
 fn time(text: &str) -> Result<String, String> {
     if let Ok(day) = text.parse::<Day>() {
         return Ok(day.start().to_string());
@@ -114,20 +84,8 @@ fn time(text: &str) -> Result<String, String> {
         .map_err(|_| "write a day such as 2026-11-22, or a time such as 2026-11-22T12:00:00Z".to_owned())
 }
 
-impl AuditFilter {
-    fn query(&self) -> audit::ListAudit {
-        let outcome = self.outcome.map(|outcome| match outcome {
-            AuditOutcome::Success => "success".to_owned(),
-            AuditOutcome::Refused => "refused".to_owned(),
-        });
-        let AuditFilter { since, until, actor, action, object, .. } = self.clone();
-        audit::ListAudit { since, until, actor, action, object, outcome, ..audit::ListAudit::default() }
-    }
-}
-
-async fn list(client: &Client, output: &Output, args: &ListAudit) -> Result<(), CliError> {
-    let query =
-        audit::ListAudit { order: Some("newest".to_owned()), limit: Some(args.limit), ..args.filter.query() };
+async fn list(client: &Client, output: &Output, args: ListAudit) -> Result<(), CliError> {
+    let query = audit::ListAudit { order: Some("newest".to_owned()), limit: Some(args.limit), ..args.query };
     let rows = client.call::<operations::Audit>([], &query).await?;
     output.print(&rows, || {
         let cells = |row: &AuditRow| {
@@ -166,7 +124,7 @@ async fn verify(client: &Client, output: &Output, args: audit::VerifyAudit) -> R
     }
 }
 
-async fn export(client: &Client, args: &ExportAudit) -> Result<(), CliError> {
+async fn export(client: &Client, args: ExportAudit) -> Result<(), CliError> {
     let write = |text: &str| print_document(text).map_err(CliError::Output);
     if args.format == ExportFormat::Csv {
         write(&format!("{}\r\n", COLUMNS.join(",")))?;
@@ -175,7 +133,7 @@ async fn export(client: &Client, args: &ExportAudit) -> Result<(), CliError> {
         order: Some("oldest".to_owned()),
         after: Some(args.after),
         limit: Some(PAGE),
-        ..args.filter.query()
+        ..args.query
     };
     loop {
         let rows = client.call::<operations::Audit>([], &query).await?;
@@ -207,30 +165,16 @@ const COLUMNS: [&str; 12] = [
 
 /// Returns a row as one line, with the line feed.
 fn line(row: &AuditRow, format: ExportFormat) -> Result<String, CliError> {
-    let id = row.id.to_string();
-    let values = [
-        &id,
-        &row.time,
-        &row.actor_kind,
-        &row.actor,
-        &row.address,
-        &row.action,
-        &row.object_kind,
-        &row.object,
-        &row.outcome,
-        &row.detail,
-        &row.previous,
-        &row.sha256,
-    ];
+    let json = serde_json::to_value(row)?;
+    let values =
+        COLUMNS.map(|name| json[name].as_str().map_or_else(|| json[name].to_string(), str::to_owned));
     let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
     Ok(match format {
         ExportFormat::Json => {
-            let json =
-                serde_json::to_string(row).map_err(|error| CliError::Output(std::io::Error::other(error)))?;
-            format!("{json}\n")
+            format!("{}\n", serde_json::to_string(row)?)
         }
         ExportFormat::Csv => {
-            let cells = values.map(|value| quoted_csv_cell(value));
+            let cells = values.map(|value| quoted_csv_cell(&value));
             format!("{}\r\n", cells.join(","))
         }
         ExportFormat::Text => {
@@ -239,7 +183,7 @@ fn line(row: &AuditRow, format: ExportFormat) -> Result<String, CliError> {
                 .map(|(name, value)| {
                     match value.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:".contains(c)) {
                         true if !value.is_empty() => format!("{name}={value}"),
-                        _ => format!("{name}={}", quoted(value)),
+                        _ => format!("{name}={}", quoted(&value)),
                     }
                 })
                 .collect();

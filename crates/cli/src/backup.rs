@@ -10,10 +10,11 @@ use super::error::CliError;
 use super::job::{self, JobFlags};
 use super::output::{Format, Output};
 use super::programs::{exec, program_command};
-use api::backup::{LocalBackup, LocalCommand, StartBackup};
+use api::backup::{LastBackupResult, LocalBackup, LocalCommand, StartBackup};
+use api::flag_values::seconds;
 use api::operations::admin as operations;
-use api::units::seconds;
 use base::config::BackupPlace;
+use base::model::recorded_words::RecordedCommand;
 
 /// `rspm backup …`
 #[derive(Debug, Subcommand)]
@@ -41,10 +42,8 @@ pub enum LocalBackupCommand {
 
 #[derive(Debug, Args)]
 pub struct CreateBackup {
-    /// The request.
     #[command(flatten)]
     pub request: StartBackup,
-    /// Wait and progress flags.
     #[command(flatten)]
     pub job_flags: JobFlags,
 }
@@ -63,7 +62,6 @@ pub struct SourceFolder {
 /// The flags that choose a backup.
 #[derive(Debug, Args)]
 pub struct BackupSelection {
-    /// The folder.
     #[command(flatten)]
     pub folder: SourceFolder,
     /// The newest backup at or before this day (YYYY-MM-DD) or time (default: the newest)
@@ -73,7 +71,6 @@ pub struct BackupSelection {
 
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// The backup.
     #[command(flatten)]
     pub selection: BackupSelection,
     /// Read the n-th of t parts of the files: --subset=1/8
@@ -86,7 +83,6 @@ pub struct Verify {
 
 #[derive(Debug, Args)]
 pub struct Restore {
-    /// The backup.
     #[command(flatten)]
     pub selection: BackupSelection,
     /// Restore although files of the backup are missing or damaged; they are not restored
@@ -127,10 +123,6 @@ fn subset(text: &str) -> Result<(u32, u32), String> {
     parts.ok_or_else(|| "give the number of a part and the number of parts: 1/8".to_owned())
 }
 
-/// `rspm backup create`.
-///
-/// # Errors
-/// The server refuses, or the backup fails.
 pub async fn create(client: &Client, output: &Output, args: CreateBackup) -> Result<(), CliError> {
     let to = args.request.to.as_deref().map(place).transpose()?;
     let body = StartBackup { to, ..args.request };
@@ -144,7 +136,9 @@ pub async fn create(client: &Client, output: &Output, args: CreateBackup) -> Res
     }
     let node = client.call::<operations::Status>([], &()).await?;
     let place = job.key.trim_start_matches("backup:");
-    let result = node.backups.iter().find(|result| result.command == "create" && result.place == place);
+    let is_this =
+        |result: &&LastBackupResult| result.command == RecordedCommand::Create && result.place == place;
+    let result = node.backups.iter().find(is_this);
     match result.map_or(0, |result| result.missing) {
         0 => Ok(()),
         missing => Err(CliError::Incomplete(format!("files that are missing in the backup: {missing}"))),
@@ -164,9 +158,6 @@ pub(super) fn place(text: &str) -> Result<String, CliError> {
 }
 
 /// Replaces this process with `rstudio-pm --backup`. Returns only if this fails.
-///
-/// # Errors
-/// The folder is not valid, or the program cannot be started.
 pub(super) fn run_locally(
     config: Option<&Path>,
     format: Format,

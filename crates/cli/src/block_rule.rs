@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::client::Client;
 use super::error::CliError;
@@ -12,11 +11,10 @@ use super::input;
 use super::output::{Output, format_count, table};
 use api::block_rule::{
     BlockRule, BlockRuleMatches, BlockedCount, BlockedRequests, CountBlocked, CreateBlockRules,
-    CreatedBlockRules, DeleteBlockRules, EditBlockRule, MAX_COUNTED_RULES, TestBlockRules,
+    CreatedBlockRules, DeleteBlockRules, EditBlockRule, MAX_COUNTED_RULES, RuleFlags, SCORES, TestBlockRules,
 };
 use api::operations::admin as operations;
 use api::row::Row;
-use api::suggested_values::SuggestedValues;
 use base::model::errors::refused_rows;
 use base::model::kind::Language;
 use base::model::rule_effect::RuleEffect;
@@ -25,78 +23,11 @@ use base::model::text::count_of;
 /// The effect of a rule about vulnerabilities on dated snapshots.
 const DATED: &str =
     "affected, by the advisories of today: a version can disappear from them; --not-dated excludes them";
-/// The expected values of `--min-severity`.
-const SCORES: &str = "give a number from 0 to 10, such as 7.0";
 /// Maximum size of a file with rules, in bytes.
 const MAX_INPUT: u64 = 64 << 20;
 
-/// The criteria and properties of a rule, with the keys of [`BlockRule`].
-#[derive(Debug, Args, Serialize)]
-pub struct RuleFlags {
-    /// Name of the package: exact for R, any spelling for Python
-    #[arg(long, value_name = "NAME")]
-    pub package_name: Option<String>,
-    /// One version, or all versions below or above it with <, <=, > or >= before the number
-    #[arg(long, value_name = "VERSION", allow_hyphen_values = true)]
-    pub version: Option<String>,
-    /// Only packages of this source
-    #[arg(long, conflicts_with = "bioconductor")]
-    #[serde(rename = "source_name")]
-    pub source: Option<String>,
-    /// Only in this repository
-    #[arg(long)]
-    pub repo: Option<String>,
-    /// Only packages of Bioconductor
-    #[arg(long)]
-    #[serde(skip)]
-    pub bioconductor: bool,
-    /// A part of the text of the license, ignoring case
-    #[arg(long, value_name = "TEXT")]
-    pub license: Option<String>,
-    /// SPDX identifiers, or Unknown, comma separated: versions of which every alternative license is in this list
-    #[arg(long, value_name = "IDS")]
-    pub license_types: Option<String>,
-    /// SPDX identifiers, or Unknown, comma separated: versions of which no alternative license is in this list
-    #[arg(long, value_name = "IDS")]
-    pub license_types_except: Option<String>,
-    /// Versions with a known vulnerability
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    pub vulns: Option<bool>,
-    /// Versions with a vulnerability of at least this base score, 0 to 10
-    #[arg(long, value_name = "SCORE", value_parser = score)]
-    pub min_severity: Option<Value>,
-    /// Whether a vulnerability without a score counts for --min-severity [default: true]
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    pub block_unscored: Option<bool>,
-    /// Packages that no longer have a listed version
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    pub deleted_packages: Option<bool>,
-    /// Versions younger than this age: 7d, 36h
-    #[arg(long, value_name = "AGE")]
-    pub min_age: Option<String>,
-    /// Whether a version that fixes a vulnerability is exempt from --min-age [default: pass]
-    #[arg(long, value_name = "WHAT", value_parser = SuggestedValues(&["pass", "wait"]))]
-    pub min_age_fixes: Option<String>,
-    /// Do not apply the rule to dated snapshots: days, transactions and fixed URLs
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    pub not_dated: Option<bool>,
-    /// Allow the versions that the rule matches, instead of blocking them
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    pub exception: Option<bool>,
-    /// Leave the versions that the rule matches available, with the reason as a warning
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    pub warn: Option<bool>,
-    /// Rules with a lower number are evaluated first [default: 100]
-    #[arg(long, value_name = "NUMBER")]
-    pub priority: Option<i64>,
-    /// The reason, shown to clients
-    #[arg(long)]
-    pub description: Option<String>,
-}
-
 #[derive(Debug, Args)]
 pub struct CreateRule {
-    /// The rule.
     #[command(flatten)]
     pub rule: RuleFlags,
     /// Confirm a rule that matches all packages: one without a criterion other than --source and --repo
@@ -112,7 +43,6 @@ pub struct EditRule {
     /// Number of the rule
     #[arg(long)]
     pub id: i64,
-    /// The new values; an empty text removes a criterion.
     #[command(flatten)]
     pub rule: RuleFlags,
     /// Confirm a change after which the rule matches all packages of its source, of its repository or of the server
@@ -144,29 +74,6 @@ pub struct CreateBulk {
 pub enum Test {
     /// Show whether a package is blocked in a repository, and by which rule
     BlocklistRules(TestBlockRules),
-}
-
-/// Parses a score; an empty text removes the criterion of a rule. JSON has no `NaN` and no `inf`: they would become null, a
-/// rule without this criterion.
-fn score(text: &str) -> Result<Value, String> {
-    if text.is_empty() {
-        return Ok(Value::from(""));
-    }
-    let score = text.parse::<f64>().ok().filter(|score| score.is_finite());
-    score.map(Value::from).ok_or_else(|| SCORES.to_owned())
-}
-
-impl RuleFlags {
-    /// Returns the keys of the API with the values of the flags that are set.
-    fn changes(&self) -> Result<Map<String, Value>, CliError> {
-        let values = serde_json::to_value(self).and_then(serde_json::from_value);
-        let mut values: Map<String, Value> = values.map_err(|error| CliError::Output(error.into()))?;
-        values.retain(|_, value| !value.is_null());
-        if self.bioconductor {
-            values.insert("source_type".to_owned(), "bioconductor".into());
-        }
-        Ok(values)
-    }
 }
 
 pub async fn create(client: &Client, output: &Output, args: CreateRule) -> Result<(), CliError> {
@@ -376,27 +283,11 @@ fn describe(rule: &BlockRule) -> String {
         format!("ID: {id}  Priority: {}{kind}", rule.priority.unwrap_or(100)),
         " -- Match criteria:".to_owned(),
     ];
-    let mut add = |name: &str, value: Option<String>| {
-        lines.extend(value.map(|value| format!("  - {name}: {value}")));
-    };
-    add("Package name", rule.package_name.clone());
-    add("Versions", rule.version.clone());
-    add("Source", rule.source_name.clone().or_else(|| rule.source_id.map(|id| format!("id {id}"))));
-    add("Repository", rule.repo.clone().or_else(|| rule.repo_id.map(|id| format!("id {id}"))));
-    add("License", rule.license.clone());
-    let types = |ids: &[String]| (!ids.is_empty()).then(|| ids.join(", "));
-    add("License types", types(&rule.license_types));
-    add("License types except", types(&rule.license_types_except));
-    add("Vulnerabilities", rule.vulns.then(|| "any".to_owned()));
-    add("Minimum severity", rule.min_severity.map(|score| format!("{score:.1}")));
-    add(
-        "Without a score",
-        rule.block_unscored.map(|blocks| if blocks { "match" } else { "do not match" }.to_owned()),
-    );
-    add("Deleted packages", rule.deleted_packages.then(|| "yes".to_owned()));
-    add("Younger than", rule.min_age.clone());
-    add("Fixes of vulnerabilities", rule.min_age_fixes.clone());
-    add("All packages", rule.all.then(|| "yes".to_owned()));
+    let id = |id: i64| format!("id {id}");
+    let criteria =
+        rule.criteria(id).into_iter().filter_map(|criterion| Some((criterion.name, criterion.value?)));
+    let all = rule.all.then(|| ("All packages", "yes".to_owned()));
+    lines.extend(criteria.chain(all).map(|(name, value)| format!("  - {name}: {value}")));
     let needs_advisories = rule.vulns || rule.min_severity.is_some();
     match (rule.not_dated, needs_advisories) {
         (true, _) => lines.push(" -- Dated snapshots: not affected".to_owned()),

@@ -14,9 +14,10 @@ use zeroize::Zeroizing;
 use super::error::CliError;
 use super::output::{Output, note};
 use super::remote;
+use super::token::print_notes;
 use api::error::Error;
-use api::public::bootstrap::{BootstrapRequest, BootstrapToken};
-use api::units::lifetime;
+use api::flag_values::lifetime;
+use api::token::{BootstrapRequest, BootstrapToken};
 use base::encryption::bootstrap::{BootstrapError, PrivateKey, Statement};
 use base::model::errors::error_chain;
 
@@ -28,9 +29,6 @@ const PUBLIC_FILE: &str = "public.key";
 const MAX_FILE: u64 = 64 << 10;
 /// Maximum length of a response, in bytes.
 const MAX_RESPONSE: usize = 64 << 10;
-/// The note of Posit Package Manager after the creation of a token.
-const NOTE: &str = "Generated an access token. Be sure to record this token immediately since you will not be able to \
-                    retrieve it later.";
 
 /// `rspm bootstrap …`
 #[derive(Debug, Subcommand)]
@@ -60,7 +58,7 @@ pub struct Keys {
 }
 
 #[derive(Debug, Args)]
-pub struct Signature {
+pub struct RequestFlags {
     /// The private key (default: ~/.ppm/keys/private.key)
     #[arg(long, value_name = "FILE")]
     pub private_key_file: Option<PathBuf>,
@@ -68,6 +66,12 @@ pub struct Signature {
     #[arg(long, default_value = "never", value_parser = lifetime)]
     // The path makes the whole type that of the flag, whose value `never` is `None`.
     pub expires: std::option::Option<i64>,
+}
+
+#[derive(Debug, Args)]
+pub struct Signature {
+    #[command(flatten)]
+    pub request: RequestFlags,
     /// Print no notes
     #[arg(short, long)]
     pub quiet: bool,
@@ -75,13 +79,8 @@ pub struct Signature {
 
 #[derive(Debug, Args)]
 pub struct Token {
-    /// The private key (default: ~/.ppm/keys/private.key)
-    #[arg(long, value_name = "FILE")]
-    pub private_key_file: Option<PathBuf>,
-    /// Lifetime of the token: a number with s, m, h or d, or never
-    #[arg(long, default_value = "never", value_parser = lifetime)]
-    // The path makes the whole type that of the flag, whose value `never` is `None`.
-    pub expires: std::option::Option<i64>,
+    #[command(flatten)]
+    pub request: RequestFlags,
     /// Print the token alone, without notes on standard error
     #[arg(short, long)]
     pub quiet: bool,
@@ -103,10 +102,6 @@ struct PrintedToken {
     expires: Option<String>,
 }
 
-/// `rspm bootstrap keys`.
-///
-/// # Errors
-/// The keys cannot be generated or written.
 pub(super) fn keys(output: &Output, args: &Keys) -> Result<(), CliError> {
     let directory = match &args.destination {
         Some(directory) => directory.clone(),
@@ -152,34 +147,27 @@ pub(super) fn keys(output: &Output, args: &Keys) -> Result<(), CliError> {
     })
 }
 
-/// `rspm bootstrap signature`.
-///
-/// # Errors
-/// The key cannot be read.
 pub(super) fn signature(output: &Output, args: &Signature) -> Result<(), CliError> {
-    let key = private_key(args.private_key_file.as_deref())?;
-    let request = request(&key, args.expires)?;
+    let key = private_key(args.request.private_key_file.as_deref())?;
+    let request = request(&key, args.request.expires)?;
     if !args.quiet {
         note("The signature is valid for 10 minutes and can be used once.");
     }
-    let json = serde_json::to_string(&request).map_err(|error| CliError::Output(error.into()))?;
+    let json = serde_json::to_string(&request)?;
     output.print(&request, || json)
 }
 
 /// `rspm bootstrap token`: prints the token on standard output, and notes on standard error.
-///
-/// # Errors
-/// The key cannot be read, or the server cannot be reached or refuses.
 pub(super) async fn token(
     address: &str,
     verifies_tls: bool,
     output: &Output,
     args: &Token,
 ) -> Result<(), CliError> {
-    let key = private_key(args.private_key_file.as_deref())?;
+    let key = private_key(args.request.private_key_file.as_deref())?;
     let (client, address) = remote::http_client(address, verifies_tls)?;
-    let request = request(&key, args.expires)?;
-    let body = serde_json::to_vec(&request).map_err(|error| CliError::Output(error.into()))?;
+    let request = request(&key, args.request.expires)?;
+    let body = serde_json::to_vec(&request)?;
     let unreachable = |error: reqwest::Error| CliError::Unreachable {
         address: address.clone(),
         reason: std::error::Error::source(&error).map_or_else(|| error.to_string(), error_chain),
@@ -192,13 +180,9 @@ pub(super) async fn token(
         .await
         .map_err(unreachable)?;
     let status = response.status();
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-        if body.len() + chunk.len() > MAX_RESPONSE {
-            return Err(CliError::refused(format!("the response of {address} is larger than 64 kB")));
-        }
-        body.extend_from_slice(&chunk);
-    }
+    let body = remote::body(&mut response, MAX_RESPONSE).await.map_err(unreachable)?;
+    let body =
+        body.ok_or_else(|| CliError::refused(format!("the response of {address} is larger than 64 kB")))?;
     if !status.is_success() {
         return Err(match serde_json::from_slice::<Error>(&body) {
             Ok(error) => CliError::Refused { code: Some(error.code), reason: error.error },
@@ -211,10 +195,7 @@ pub(super) async fn token(
     let encrypted = STANDARD.decode(&created.token).map_err(|_| bad_response())?;
     let token = key.decrypt(&encrypted).map_err(key_error)?;
     if !args.quiet {
-        note(NOTE);
-        if created.expires.is_none() {
-            note("The token permits every change and never expires; --expires limits its lifetime.");
-        }
+        print_notes(created.expires.is_none());
     }
     let created = PrintedToken { guid: created.guid, token: token.to_string(), expires: created.expires };
     output.print(&created, || created.token.clone())

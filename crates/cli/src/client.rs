@@ -18,11 +18,11 @@ use zeroize::Zeroizing;
 
 use super::error::CliError;
 use super::output::shortened;
-use super::remote::{Remote, client_builder};
+use super::remote::{RemoteServer, client_builder};
 use api::ADMIN_PREFIX;
 use api::error::Error;
 use api::operations::{Operation, address, admin as operations};
-use api::upload::{Upload, UploadFile};
+use api::package::{Upload, UploadFile};
 use base::config::{self, Config};
 use base::model::errors::error_chain;
 use base::model::visible::for_terminal;
@@ -45,7 +45,7 @@ enum Transport {
     /// The socket of the server of this machine.
     Socket(Socket),
     /// A server on the network.
-    Network(Remote),
+    Network(RemoteServer),
 }
 
 /// The socket of a server.
@@ -65,9 +65,6 @@ pub enum ParseMode {
 
 impl Client {
     /// Connects to the socket that the configuration names.
-    ///
-    /// # Errors
-    /// The configuration cannot be used, or the server is not reachable.
     pub async fn connect(file: Option<&Path>, parse_mode: ParseMode) -> Result<Client, CliError> {
         let path = socket_path(file, parse_mode)?;
         // A command whose server is not reachable ends before it does anything else.
@@ -94,7 +91,7 @@ impl Client {
         token: Zeroizing<String>,
         verifies_tls: bool,
     ) -> Result<Client, CliError> {
-        Ok(Client { transport: Transport::Network(Remote::new(address, token, verifies_tls)?) })
+        Ok(Client { transport: Transport::Network(RemoteServer::new(address, token, verifies_tls)?) })
     }
 
     /// Returns the path of the server's socket, or the address of the server.
@@ -124,9 +121,6 @@ impl Client {
     }
 
     /// Calls an operation that has no body. `path` are the values of the parameters in its path.
-    ///
-    /// # Errors
-    /// The server refuses the request, or stops responding.
     pub async fn call<O>(&self, path: O::Path<'_>, query: &O::Query) -> Result<O::Response, CliError>
     where
         O: Operation<Body = (), Response: DeserializeOwned>,
@@ -135,9 +129,6 @@ impl Client {
     }
 
     /// Calls an operation with a body.
-    ///
-    /// # Errors
-    /// As [`Client::call`].
     pub async fn send<O>(&self, path: O::Path<'_>, body: &O::Body) -> Result<O::Response, CliError>
     where
         O: Operation<Query = (), Body: Serialize, Response: DeserializeOwned>,
@@ -148,9 +139,6 @@ impl Client {
 
     /// Uploads a package file; `kind` is `source`, `binary` or `python`. On a terminal, the progress of a large
     /// file is shown.
-    ///
-    /// # Errors
-    /// The file cannot be read, or the server refuses it.
     pub async fn upload(&self, file: &Path, kind: &str) -> Result<Upload, CliError> {
         let local_error = |e| CliError::Local { operation: format!("read {}", file.display()), source: e };
         let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
@@ -276,9 +264,18 @@ pub(super) fn socket_path(file: Option<&Path>, parse_mode: ParseMode) -> Result<
 /// Returns the configuration of the server from `file`, or from the default file if `file` is `None`; the defaults
 /// if the default file does not exist.
 pub(super) fn server_config(file: Option<&Path>, parse_mode: ParseMode) -> Result<Arc<Config>, CliError> {
+    let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+    config_in(file, env, parse_mode)
+}
+
+/// As [`server_config`], with the variables of an environment.
+pub(super) fn config_in(
+    file: Option<&Path>,
+    env: impl IntoIterator<Item = (String, String)>,
+    parse_mode: ParseMode,
+) -> Result<Arc<Config>, CliError> {
     let path = file.unwrap_or(Path::new(config::DEFAULT_FILE));
     let name = path.display().to_string();
-    let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
     if file.is_none() && !path.exists() {
         return Ok(Arc::new(config::parse_valid_part(&name, b"").0));
     }

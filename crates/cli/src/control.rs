@@ -12,12 +12,9 @@ use api::backup::LastBackupResult;
 use api::control::{Change, GoOffline, LogLevel, Node, Reload, Schedule};
 use api::operations::admin as operations;
 use base::config::RESTART_COMMAND;
+use base::model::recorded_words::RecordedCommand;
 use base::model::visible::for_terminal;
 
-/// `rspm status`.
-///
-/// # Errors
-/// The server does not answer.
 pub async fn status(client: &Client, output: &Output) -> Result<(), CliError> {
     let node = client.call::<operations::Status>([], &()).await?;
     output.print(&node, || {
@@ -38,7 +35,7 @@ pub async fn status(client: &Client, output: &Output) -> Result<(), CliError> {
 fn backups(node: &Node) -> String {
     let line = |result: &LastBackupResult| {
         let LastBackupResult { place, command, at, error, last_success, missing } = result;
-        let name = if command == "test" { "Last test of a backup" } else { "Last backup" };
+        let name = if *command == RecordedCommand::Test { "Last test of a backup" } else { "Last backup" };
         let suffix = match (error, last_success) {
             (None, _) if *missing > 0 => format!("; missing files: {missing}"),
             (None, _) => String::new(),
@@ -102,10 +99,6 @@ async fn watch(client: &Client, bar: &ProgressBar) -> std::convert::Infallible {
     }
 }
 
-/// `rspm online`.
-///
-/// # Errors
-/// The configuration, or something that it names, cannot be used.
 pub async fn online(client: &Client, output: &Output) -> Result<(), CliError> {
     let node = client.call::<operations::Online>([], &()).await?;
     output.print(&node, || node.message.clone())
@@ -129,9 +122,9 @@ fn describe(reload: &Reload) -> String {
     let list = |changes: &[Change], line: fn(&Change) -> String| -> String {
         changes.iter().map(|change| format!("  {}\n", line(change))).collect()
     };
-    text += &list(&reload.applied, |c| {
-        format!("{}: {} → {}", c.property, display_value(&c.from), display_value(&c.to))
-    });
+    let values =
+        |c: &Change| format!("{}: {} → {}", c.property, display_value(&c.from), display_value(&c.to));
+    text += &list(&reload.applied, values);
     if !reload.ignored.is_empty() {
         text += "No longer set; the value applies until a restart or rspm online:\n";
         text += &list(&reload.ignored, |c| format!("{}: {}", c.property, display_value(&c.from)));
@@ -140,15 +133,11 @@ fn describe(reload: &Reload) -> String {
         reload.restart.iter().cloned().partition(|change| is_listen_address(&change.property));
     if !others.is_empty() {
         text += "Not reloadable; needs a restart, or rspm offline and rspm online:\n";
-        text += &list(&others, |c| {
-            format!("{}: {} → {}", c.property, display_value(&c.from), display_value(&c.to))
-        });
+        text += &list(&others, values);
     }
     if !sockets.is_empty() {
         text += &format!("Listen addresses; need a restart, under systemd {RESTART_COMMAND}:\n");
-        text += &list(&sockets, |c| {
-            format!("{}: {} → {}", c.property, display_value(&c.from), display_value(&c.to))
-        });
+        text += &list(&sockets, values);
     }
     for warning in &reload.warnings {
         text += &format!("Warning: {warning}\n");
@@ -165,10 +154,6 @@ fn display_value(value: &str) -> &str {
     if value.is_empty() { "(nothing)" } else { value }
 }
 
-/// `rspm config log --level`.
-///
-/// # Errors
-/// There is no such level.
 pub async fn log_level(client: &Client, output: &Output, args: LogLevel) -> Result<(), CliError> {
     let result = client.send::<operations::LogLevel>([], &args).await?;
     output.print(&result, || format!("The level of the server log is {} until the next start.", result.level))

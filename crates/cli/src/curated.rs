@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::client::Client;
-use super::curated_r::{self, chain_text};
+use super::curated_r::{self, chain_text, counts};
 use super::error::CliError;
-use super::output::{Output, format_count, format_time, note, table};
+use super::output::{Output, format_count, note, table};
 use api::definition::{DefinitionFile, DefinitionPlan, PlannedPackage, UpdateDefinition};
 use api::operations::admin as operations;
 use base::model::definition_file::{decode_text, included_files, included_path};
@@ -23,7 +23,6 @@ const MAX_FILES: usize = 100;
 /// Flags of an update of a curated source.
 #[derive(Debug, Default, Args)]
 pub struct DefinitionFlags {
-    /// The request.
     #[command(flatten)]
     pub request: UpdateDefinition,
     /// For a curated source: only print the plan, the default
@@ -53,7 +52,6 @@ pub struct Update {
     /// Comment of the transaction
     #[arg(long, default_value = "", hide_default_value = true)]
     pub comment: String,
-    /// How the update is planned and published.
     #[command(flatten)]
     pub flags: DefinitionFlags,
 }
@@ -69,10 +67,6 @@ impl DefinitionFlags {
     }
 }
 
-/// `rspm update`.
-///
-/// # Errors
-/// A file cannot be read, the server refuses, or the plan has problems.
 pub(super) async fn update(client: &Client, output: &Output, args: Update) -> Result<(), CliError> {
     let files = args.file_in.as_deref().map(read_definition).transpose()?.unwrap_or_default();
     let body = UpdateDefinition { files, comment: args.comment, ..UpdateDefinition::default() };
@@ -80,9 +74,6 @@ pub(super) async fn update(client: &Client, output: &Output, args: Update) -> Re
 }
 
 /// `rspm add` for a curated source: adds packages to its definition.
-///
-/// # Errors
-/// As [`update`].
 pub(super) async fn add(
     client: &Client,
     output: &Output,
@@ -187,7 +178,6 @@ fn describe(plan: &DefinitionPlan, show_kept: bool) -> String {
     };
     let packages = plan.packages.iter().filter(|package| show_kept || package.state != "kept");
     let rows: Vec<Vec<String>> = packages.map(row).collect();
-    let count = |state: &str| plan.packages.iter().filter(|package| package.state == state).count();
     let table = if rows.is_empty() {
         String::new()
     } else {
@@ -205,15 +195,8 @@ fn describe(plan: &DefinitionPlan, show_kept: bool) -> String {
         };
         Some(format!("{}: {count} {}\n", package.name, files.reason))
     });
-    format!(
-        "{table}{}{} added, {} changed, {} removed, {} kept; selected from PyPI as of {}",
-        blocked.collect::<String>(),
-        count("added"),
-        count("changed"),
-        count("removed"),
-        count("kept"),
-        format_time(&plan.state_at)
-    )
+    let counts = counts(plan, &["added", "changed", "removed", "kept"], "PyPI");
+    format!("{table}{}{counts}", blocked.collect::<String>())
 }
 
 /// Returns the plan as CSV, with all packages.
@@ -236,9 +219,6 @@ fn csv_text(packages: &[PlannedPackage]) -> String {
 }
 
 /// Reads a definition and the files that it names with `-r` and `-c`.
-///
-/// # Errors
-/// A file cannot be read, or is too large.
 pub(super) fn read_definition(main: &Path) -> Result<Vec<DefinitionFile>, CliError> {
     let directory = main.parent().unwrap_or(Path::new(""));
     let name = main.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

@@ -15,7 +15,6 @@ pub(super) fn describe(plan: &DefinitionPlan, show_kept: bool) -> String {
     if plan.kind == SourceKind::CranSnapshot.to_string() {
         return format!("All packages of CRAN as of {}", format_time(&plan.state_at));
     }
-    let count = |state: &str| plan.packages.iter().filter(|package| package.state == state).count();
     let packages = plan.packages.iter().filter(|package| show_kept || package.state != "kept");
     let rows: Vec<Vec<String>> =
         packages.filter_map(|package| Some(row(package, package.release.as_ref()?))).collect();
@@ -25,16 +24,18 @@ pub(super) fn describe(plan: &DefinitionPlan, show_kept: bool) -> String {
         let reason = release.blocked.as_ref()?;
         Some(format!("{} {} is {reason}\n", package.name, release.version))
     });
-    format!(
-        "{rows}{}{} added, {} updated, {} downgraded, {} removed, {} kept; selected from CRAN as of {}",
-        blocked.collect::<String>(),
-        count("added"),
-        count("updated"),
-        count("downgraded"),
-        count("removed"),
-        count("kept"),
-        format_time(&plan.state_at)
-    )
+    let counts = counts(plan, &["added", "updated", "downgraded", "removed", "kept"], "CRAN");
+    format!("{rows}{}{counts}", blocked.collect::<String>())
+}
+
+/// Returns the number of packages in each of these states, and the time of the state of CRAN or PyPI.
+pub(super) fn counts(plan: &DefinitionPlan, states: &[&str], origin: &str) -> String {
+    let count = |state: &&str| {
+        let count = plan.packages.iter().filter(|package| package.state == **state).count();
+        format!("{count} {state}")
+    };
+    let counts: Vec<String> = states.iter().map(count).collect();
+    format!("{}; selected from {origin} as of {}", counts.join(", "), format_time(&plan.state_at))
 }
 
 fn row(package: &PlannedPackage, release: &PlannedRelease) -> Vec<String> {

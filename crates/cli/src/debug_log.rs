@@ -6,8 +6,8 @@ use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, table};
 use api::control::{DebugRegion, SetDebugRegions};
+use api::flag_values::SuggestedValues;
 use api::operations::admin as operations;
-use api::suggested_values::SuggestedValues;
 use base::config::DebugRegion as Region;
 
 /// `rspm config debug …`
@@ -47,10 +47,6 @@ pub struct Show {
     pub show_disabled: bool,
 }
 
-/// `rspm config debug …`.
-///
-/// # Errors
-/// There is no such region, or the server refuses.
 pub async fn run(client: &Client, output: &Output, command: DebugCommand) -> Result<(), CliError> {
     let DebugCommand::Logger(command) = command;
     let (regions, selection): (Vec<DebugRegion>, Show) = match command {

@@ -1,18 +1,18 @@
 //! `rspm encrypt`: encrypts values for the configuration, and creates and replaces the key. Needs no running server.
 
-use std::io::{IsTerminal, Read, stdin};
+use std::io::{IsTerminal, stdin};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
+use super::client::{ParseMode, config_in};
 use super::error::CliError;
-use super::output::{Output, ask_hidden, note};
-use super::programs::is_key;
-use super::programs::{exec, program_command, server_variables, start_error};
+use super::input::{ask_hidden, piped_secret};
+use super::output::{Output, note};
+use super::programs::{exec, is_key, program_command, server_variables, start_error};
 use base::config::key_file::{self, EncryptionKey, KeyEnvironment};
-use base::config::{self, DEFAULT_FILE};
 
 /// Maximum length of the values on standard input, in bytes.
 const MAX_INPUT: u64 = 1 << 20;
@@ -56,10 +56,6 @@ pub struct Rotate {
     pub key_lost: bool,
 }
 
-/// `rspm encrypt …`.
-///
-/// # Errors
-/// The key or the value cannot be read, or the key cannot be created or replaced.
 pub fn run(config: Option<&Path>, output: &Output, args: Encrypt) -> Result<ExitCode, CliError> {
     match args.command {
         Some(KeyCommand::Generate(Generate { file_out })) => generate(&file_out)?,
@@ -111,23 +107,10 @@ fn find_key(config: Option<&Path>) -> Result<Option<EncryptionKey>, CliError> {
         let server = server_variables(config, is_key).into_iter();
         env.extend(server.filter_map(|(name, value)| Some((text(name)?, text(value)?))));
     }
-    let path = key_path(config, &env)?;
-    KeyEnvironment::from_variables(&env).find(&path).map_err(|error| CliError::refused(error.to_string()))
-}
-
-fn key_path(config: Option<&Path>, env: &[(String, String)]) -> Result<PathBuf, CliError> {
-    let file = config.unwrap_or(Path::new(DEFAULT_FILE));
-    if config.is_none() && !file.exists() {
-        return Ok(config::parse_valid_part("", b"").0.server.encryption_key_path);
-    }
-    match config::load_encrypted(file, env.iter().cloned()) {
-        Ok(loaded) => Ok(loaded.config.server.encryption_key_path.clone()),
-        // The configuration may be invalid because it lacks the value that is about to be encrypted.
-        Err(error) => {
-            let text = config::read(file).map_err(|_| CliError::Config(error.to_string()))?;
-            Ok(config::parse_valid_part(&file.display().to_string(), &text).0.server.encryption_key_path)
-        }
-    }
+    // The configuration may be invalid because it lacks the value that is about to be encrypted.
+    let config = config_in(config, env.iter().cloned(), ParseMode::Lenient)?;
+    let key = KeyEnvironment::from_variables(&env).find(&config.server.encryption_key_path);
+    key.map_err(|error| CliError::refused(error.to_string()))
 }
 
 /// Creates the key through the daemon, which refuses if values of the configuration or the database have another key.
@@ -140,7 +123,6 @@ fn create_key(config: Option<&Path>) -> Result<(), CliError> {
 
 /// Returns the values to encrypt: the argument, the line typed into the terminal, or the lines of standard input.
 fn values(argument: Option<String>) -> Result<Vec<Zeroizing<String>>, CliError> {
-    let local_error = |source| CliError::Local { operation: "read the value".to_owned(), source };
     let values = match argument {
         Some(value) => {
             note(
@@ -149,12 +131,9 @@ fn values(argument: Option<String>) -> Result<Vec<Zeroizing<String>>, CliError> 
             );
             vec![Zeroizing::new(value)]
         }
-        None if stdin().is_terminal() => {
-            vec![ask_hidden(PROMPT).map_err(local_error)?]
-        }
+        None if stdin().is_terminal() => vec![ask_hidden(PROMPT, "value")?],
         None => {
-            let mut text = Zeroizing::new(String::new());
-            stdin().take(MAX_INPUT).read_to_string(&mut text).map_err(local_error)?;
+            let text = piped_secret("value", MAX_INPUT)?;
             text.lines().map(|line| Zeroizing::new(line.to_owned())).collect()
         }
     };

@@ -74,6 +74,13 @@ pub enum CliError {
     Output(std::io::Error),
 }
 
+/// A value that cannot be written as JSON.
+impl From<serde_json::Error> for CliError {
+    fn from(error: serde_json::Error) -> CliError {
+        CliError::Output(error.into())
+    }
+}
+
 /// Returns advice on how to get access; it never suggests joining the group of root.
 fn access_advice(group: &str, user: &str) -> String {
     if group == "root" {

@@ -14,15 +14,10 @@ use api::operations::admin as operations;
 pub struct Explain {
     /// The repository
     pub repo: String,
-    /// The parameters of the request.
     #[command(flatten)]
     pub query: explain::Explain,
 }
 
-/// `rspm explain`.
-///
-/// # Errors
-/// The server refuses: no such repository, snapshot or distribution.
 pub async fn explain(client: &Client, output: &Output, args: Explain) -> Result<(), CliError> {
     let explanation = client.call::<operations::Explain>([&args.repo], &args.query).await?;
     output.print(&explanation, || text(&explanation))

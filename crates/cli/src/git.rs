@@ -14,6 +14,7 @@ use super::git_args::{
 use super::output::{Output, format_time, print_part, table};
 use api::git::{self, GitBuild, GitBuilder, GitPoll, ListGitBuilders, ListGitBuilds, ReadGitBuildLog};
 use api::operations::admin as operations;
+use base::model::recorded_words::BuildState;
 
 /// Interval of polls of the state and the log of a build.
 const POLL_INTERVAL: Duration = Duration::from_millis(300);
@@ -119,10 +120,6 @@ pub async fn run(client: &Client, output: &Output, args: RunGitBuilder) -> Resul
     finish(client, output, poll, &args.wait_flags).await
 }
 
-/// `rspm rerun git-builder`.
-///
-/// # Errors
-/// The server refuses, or the build fails.
 pub async fn rerun(client: &Client, output: &Output, args: RerunGitBuilder) -> Result<(), CliError> {
     let build = client.send::<operations::RerunGitBuilder>(args.builder.path(), &args.request).await?;
     follow_all(client, output, &[build.id], &args.wait_flags).await
@@ -164,7 +161,7 @@ async fn follow_all(
         };
         results.iter().map(line).collect::<Vec<_>>().join("\n")
     })?;
-    match results.iter().find(|build| build.state == "failed") {
+    match results.iter().find(|build| build.state == BuildState::Failed) {
         Some(build) => Err(CliError::refused(format!("build {} failed: {}", build.id, build.reason))),
         None => Ok(()),
     }
@@ -233,7 +230,7 @@ pub async fn list_builds(client: &Client, output: &Output, args: ListGitBuilds) 
         let row = |build: &GitBuild| {
             let commit = build.commit.get(..7).unwrap_or(&build.commit).to_owned();
             let state = match build.reason.as_str() {
-                "" => build.state.clone(),
+                "" => build.state.to_string(),
                 reason => format!("{}: {reason}", build.state),
             };
             vec![
@@ -254,10 +251,6 @@ pub async fn list_builds(client: &Client, output: &Output, args: ListGitBuilds) 
     })
 }
 
-/// `rspm logs …`.
-///
-/// # Errors
-/// The server refuses, or a file cannot be opened.
 pub async fn logs(client: &Client, output: &Output, args: Logs) -> Result<(), CliError> {
     if let Some(LogsCommand::Reopen) = args.command {
         let result = client.call::<operations::ReopenLogs>([], &()).await?;

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use api::flag_values::SuggestedValues;
 use api::git;
-use api::suggested_values::SuggestedValues;
 
 /// `rspm import …`
 #[derive(Debug, Subcommand)]
@@ -13,7 +13,7 @@ pub enum Import {
     /// Import a private key for git repositories over SSH
     SshKey(ImportSshKey),
     /// Import a user name and a password or token for git repositories over HTTPS
-    HttpsCredential(ImportHttpsCredential),
+    HttpsCredential(git::ImportGitCredential),
 }
 
 /// `rspm run …`
@@ -46,13 +46,11 @@ pub struct CreateGitBuilder {
     /// The source, of type git or git-python
     #[arg(long)]
     pub source: String,
-    /// The request.
     #[command(flatten)]
     pub request: git::CreateGitBuilder,
     /// File with a secret; webhooks that are signed with it trigger a poll
     #[arg(long, value_name = "FILE")]
     pub webhook_secret_path: Option<PathBuf>,
-    /// Wait flags.
     #[command(flatten)]
     pub wait_flags: WaitFlags,
 }
@@ -109,7 +107,6 @@ impl BuilderName {
 pub struct RunGitBuilder {
     #[command(flatten)]
     pub builder: BuilderName,
-    /// Wait flags.
     #[command(flatten)]
     pub wait_flags: WaitFlags,
 }
@@ -118,32 +115,10 @@ pub struct RunGitBuilder {
 pub struct RerunGitBuilder {
     #[command(flatten)]
     pub builder: BuilderName,
-    /// The request.
     #[command(flatten)]
     pub request: git::RerunGitBuilder,
-    /// Wait flags.
     #[command(flatten)]
     pub wait_flags: WaitFlags,
-}
-
-#[derive(Debug, Args)]
-pub struct ImportHttpsCredential {
-    /// Name of the credential
-    #[arg(long)]
-    pub name: String,
-    /// User name
-    #[arg(long)]
-    pub username: String,
-    /// Password or token, plain (visible in the process list) or encrypted with rspm encrypt (default: prompt or
-    /// standard input)
-    #[arg(long, hide_env_values = true)]
-    pub password: Option<String>,
-    /// The only host for which the credential is used, such as git.example.com or git.example.com:8443
-    #[arg(long)]
-    pub host: Option<String>,
-    /// Succeed when a credential of this name exists, and leave it unchanged
-    #[arg(long)]
-    pub succeed_on_existing: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,44 +1,27 @@
 //! `rspm import|edit https-credential`, `rspm import|edit ssh-key`, `rspm list git-credentials`, `rspm delete
 //! git-credential`.
 
-use std::io::{IsTerminal, Read, stdin};
+use std::io::{IsTerminal, stdin};
 use std::path::Path;
 
 use super::client::Client;
 use super::error::CliError;
-use super::git_args::{
-    DeleteGitCredential, EditHttpsCredential, EditSshKey, ImportHttpsCredential, ImportSshKey,
-};
-use super::input;
-use super::output::{Output, ask_hidden, format_time, table};
+use super::git_args::{DeleteGitCredential, EditHttpsCredential, EditSshKey, ImportSshKey};
+use super::input::{self, ask_hidden, piped_secret};
+use super::output::{Output, format_time, table};
 use api::git::{GitCredential, ImportGitCredential};
 use api::operations::admin as operations;
 
 /// Maximum length of a password on standard input, in bytes.
 const MAX_INPUT: u64 = 64 << 10;
 
-/// `rspm import https-credential`.
-///
-/// # Errors
-/// The password cannot be read, or the server refuses.
-pub async fn import(client: &Client, output: &Output, args: ImportHttpsCredential) -> Result<(), CliError> {
-    let body = ImportGitCredential {
-        kind: "https".to_owned(),
-        name: args.name,
-        username: Some(args.username),
-        password: Some(password(args.password)?),
-        host: args.host,
-        succeed_on_existing: args.succeed_on_existing,
-        ..ImportGitCredential::default()
-    };
+pub async fn import(client: &Client, output: &Output, args: ImportGitCredential) -> Result<(), CliError> {
+    let password = Some(password(args.password)?);
+    let body = ImportGitCredential { kind: "https".to_owned(), password, ..args };
     let credential = client.send::<operations::ImportGitCredential>([], &body).await?;
     output.print(&credential, || format!("Imported HTTPS credential '{}'.", credential.name))
 }
 
-/// `rspm edit https-credential`.
-///
-/// # Errors
-/// As [`import`].
 pub async fn edit(client: &Client, output: &Output, args: EditHttpsCredential) -> Result<(), CliError> {
     let new_password = match args.password {
         None => None,
@@ -55,10 +38,6 @@ pub async fn edit(client: &Client, output: &Output, args: EditHttpsCredential) -
     output.print(&credential, || format!("Changed HTTPS credential '{}'.", credential.name))
 }
 
-/// `rspm import ssh-key`.
-///
-/// # Errors
-/// A file cannot be read, or the server refuses.
 pub async fn import_ssh_key(client: &Client, output: &Output, args: ImportSshKey) -> Result<(), CliError> {
     let body = ImportGitCredential {
         kind: "ssh".to_owned(),
@@ -75,10 +54,6 @@ pub async fn import_ssh_key(client: &Client, output: &Output, args: ImportSshKey
         .print(&credential, || format!("Imported SSH key '{}', {}.", credential.name, credential.fingerprint))
 }
 
-/// `rspm edit ssh-key`.
-///
-/// # Errors
-/// As [`import_ssh_key`].
 pub async fn edit_ssh_key(client: &Client, output: &Output, args: EditSshKey) -> Result<(), CliError> {
     let body = ImportGitCredential {
         private_key: args.path.as_deref().map(file).transpose()?,
@@ -106,15 +81,10 @@ fn passphrase(path: Option<&Path>) -> Result<Option<String>, CliError> {
 
 /// Returns the password from the flag; if the flag is not set, reads it from the terminal or from standard input.
 fn password(flag: Option<String>) -> Result<String, CliError> {
-    let local_error = |source| CliError::Local { operation: "read the password".to_owned(), source };
     let text = match flag {
         Some(text) => text,
-        None if stdin().is_terminal() => ask_hidden("Password or token: ").map_err(local_error)?.to_string(),
-        None => {
-            let mut text = String::new();
-            stdin().take(MAX_INPUT).read_to_string(&mut text).map_err(local_error)?;
-            text.trim_end_matches(['\r', '\n']).to_owned()
-        }
+        None if stdin().is_terminal() => ask_hidden("Password or token: ", "password")?.to_string(),
+        None => piped_secret("password", MAX_INPUT)?.trim_end_matches(['\r', '\n']).to_owned(),
     };
     if text.is_empty() { Err(CliError::refused("the password is empty")) } else { Ok(text) }
 }

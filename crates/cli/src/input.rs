@@ -1,15 +1,15 @@
-//! Input of a command: a file, or standard input.
+//! Input of a command: a file, standard input, or the terminal.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{Read, stdin};
 use std::path::Path;
+
+use console::Term;
+use zeroize::Zeroizing;
 
 use super::error::CliError;
 
 /// Reads a text of at most `limit` bytes from a file, or from standard input.
-///
-/// # Errors
-/// The input cannot be read, is longer than `limit`, or is not UTF-8.
 pub(super) fn read(path: Option<&Path>, limit: u64) -> Result<String, CliError> {
     let name = name(path);
     let local_error = |source| CliError::Local { operation: format!("read {name}"), source };
@@ -28,4 +28,25 @@ pub(super) fn read(path: Option<&Path>, limit: u64) -> Result<String, CliError> 
 /// Returns the name of the input for messages.
 pub(super) fn name(path: Option<&Path>) -> String {
     path.map_or_else(|| "standard input".to_owned(), |path| path.display().to_string())
+}
+
+/// Reads the first `limit` bytes of standard input, which contain a secret; `noun` names it in the error.
+pub(super) fn piped_secret(noun: &str, limit: u64) -> Result<Zeroizing<String>, CliError> {
+    let mut text = Zeroizing::new(String::new());
+    match stdin().take(limit).read_to_string(&mut text) {
+        Ok(_) => Ok(text),
+        Err(source) => Err(CliError::Local { operation: format!("read the {noun}"), source }),
+    }
+}
+
+/// Prints a question to the terminal, and reads a line that it does not show, also if standard error is redirected; `noun`
+/// names the line in the error.
+pub(super) fn ask_hidden(question: &str, noun: &str) -> Result<Zeroizing<String>, CliError> {
+    let ask = || {
+        let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
+        let terminal = Term::read_write_pair(terminal.try_clone()?, terminal);
+        terminal.write_str(question)?;
+        terminal.read_secure_line().map(Zeroizing::new)
+    };
+    ask().map_err(|source| CliError::Local { operation: format!("read the {noun}"), source })
 }

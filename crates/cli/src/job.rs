@@ -1,26 +1,27 @@
-//! `rspm sync`, `rspm clear`, `rspm evict`; follows a job of the server until it ends, with progress on a terminal.
+//! `rspm sync`, `rspm clear`, `rspm evict`, `rspm backfill`; follows a job of the server until it ends, with progress on a
+//! terminal.
 
 use std::io::IsTerminal;
 use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::de::DeserializeOwned;
 
 use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, note};
 use api::error::Code;
-use api::eviction::StartEviction;
-use api::job::{ClearSource, Job, JobStatus, StartSync};
-use api::operations::admin as operations;
+use api::job::{ClearSource, Job, JobStatus, StartBackfill, StartSync};
+use api::operations::{Operation, admin as operations};
+use api::storage::StartEviction;
+use base::model::time::Day;
 use base::model::visible::for_terminal;
 
 #[derive(Debug, Args)]
 pub struct Sync {
-    /// The request.
     #[command(flatten)]
     pub request: StartSync,
-    /// Wait and progress flags.
     #[command(flatten)]
     pub job_flags: JobFlags,
 }
@@ -71,6 +72,20 @@ pub(super) async fn follow_to_end(
         return Ok(None);
     }
     follow(client, output, job, flags.quiet).await.map(Some)
+}
+
+/// Returns the result of an ended job.
+///
+/// # Errors
+/// The server does not respond; it has no result, because it was restarted: `lost`.
+pub(super) async fn result<O>(client: &Client, job: &Job, lost: &str) -> Result<O::Response, CliError>
+where
+    O: for<'a> Operation<Path<'a> = [&'a str; 1], Query = (), Body = (), Response: DeserializeOwned>,
+{
+    match client.call::<O>([&job.id.to_string()], &()).await {
+        Err(error) if error.has_code(Code::NotFound) => Err(CliError::refused(lost)),
+        result => result,
+    }
 }
 
 async fn follow(client: &Client, output: &Output, mut job: Job, quiet: bool) -> Result<Job, CliError> {
@@ -159,14 +174,45 @@ pub(super) async fn evict(client: &Client, output: &Output, args: EvictArgs) -> 
     let Some(job) = follow_to_end(client, output, job, &args.job_flags, "eviction").await? else {
         return Ok(());
     };
-    let eviction = match client.call::<operations::Eviction>([&job.id.to_string()], &()).await {
-        Err(error) if error.has_code(Code::NotFound) => {
-            return Err(CliError::refused(
-                "the server was upgraded or restarted before it sent the result of the eviction, which is in its log; \
-                 run the command again",
-            ));
-        }
-        eviction => eviction?,
-    };
+    let lost = "the server was upgraded or restarted before it sent the result of the eviction, which is in its log; run the \
+                command again";
+    let eviction = result::<operations::Eviction>(client, &job, lost).await?;
     output.print(&eviction, || eviction.message.clone())
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: rspm backfill --source=cran --since=2020-01-01 --dry-run")]
+pub struct Backfill {
+    /// The source
+    #[arg(long, default_value = "cran", value_name = "NAME")]
+    pub source: String,
+    /// The oldest day of the history, YYYY-MM-DD; required without --stop
+    #[arg(long, value_name = "DATE", required_unless_present = "stop", conflicts_with = "stop")]
+    pub since: Option<Day>,
+    /// Maximum number of requests per second to the mirror, over four connections
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000), value_name = "N")]
+    pub rate: u32,
+    /// Print what would be done and do nothing
+    #[arg(long, conflicts_with = "stop")]
+    pub dry_run: bool,
+    /// Stop the running back-fill; its progress is stored, and the command without --stop resumes it
+    #[arg(long)]
+    pub stop: bool,
+    #[command(flatten)]
+    pub job_flags: JobFlags,
+}
+
+pub(super) async fn backfill(client: &Client, output: &Output, args: Backfill) -> Result<(), CliError> {
+    let Some(since) = args.since else {
+        let result = client.call::<operations::StopBackfill>([&args.source.to_string()], &()).await?;
+        return output.print(&result, || result.message.clone());
+    };
+    let start = StartBackfill {
+        source: args.source.clone(),
+        since: since.to_string(),
+        rate: Some(args.rate),
+        dry_run: args.dry_run,
+    };
+    let job = client.send::<operations::StartBackfill>([], &start).await?;
+    follow_or_print(client, output, job, &args.job_flags, &format!("back-fill of {}", args.source)).await
 }

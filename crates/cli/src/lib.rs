@@ -3,7 +3,6 @@
 
 pub mod args;
 pub mod audit;
-pub mod backfill;
 pub mod backup;
 pub mod block_rule;
 pub mod bootstrap;
@@ -23,7 +22,6 @@ pub mod git_credential;
 pub mod help;
 mod input;
 mod job;
-pub mod license;
 pub mod list;
 mod local_address;
 pub mod login;
@@ -36,16 +34,13 @@ mod programs;
 pub mod promote;
 pub mod reference;
 mod remote;
-pub mod repair;
 pub mod repo;
 pub mod scrub;
-pub mod source;
 mod sso;
 pub mod storage;
 pub mod token;
 mod tokens_file;
 mod unsupported;
-pub mod url;
 
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::path::Path;
@@ -58,6 +53,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use api::source::YankFiles;
 use args::{
     Cli, Command, Config, Create, Delete, Edit, GlobalFlags, List, ListBioconductor, Local, Remote, Remove,
     Repair,
@@ -79,7 +75,7 @@ use zeroize::Zeroizing;
 pub fn main() -> ExitCode {
     // License commands are handled before the flags are parsed, because they accept any flags.
     if std::env::args_os().nth(1).is_some_and(|word| word == "license") {
-        return finish(license::run());
+        return finish(unsupported::license());
     }
     let cli = match help::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
@@ -140,7 +136,7 @@ fn run_locally(global: GlobalFlags, output: &Output, command: Local) -> Result<E
     match command {
         Local::CheckConfig => return programs::check_config(config, global.output_format),
         Local::Encrypt(args) => return encrypt::run(config, output, args),
-        Local::License(_) => return license::run(),
+        Local::License(_) => return unsupported::license(),
         Local::Migrate(args) => return programs::migrate(config, global.output_format, &args),
         Local::Backup(BackupCommand::Local(command)) => {
             return backup::run_locally(config, global.output_format, command);
@@ -276,7 +272,7 @@ fn parse_mode(command: &Remote) -> ParseMode {
 
 async fn dispatch(client: &Client, output: &Output, command: Remote) -> Result<(), CliError> {
     match command {
-        Remote::Create(Create::Source(args)) => source::create(client, output, args).await,
+        Remote::Create(Create::Source(args)) => repo::create_source(client, output, args).await,
         Remote::Create(Create::Repo(args)) => repo::create(client, output, args).await,
         Remote::Create(Create::GitBuilder(args)) => git::create(client, output, args).await,
         Remote::Create(Create::Metadata(args)) => metadata::create(client, output, args).await,
@@ -303,9 +299,9 @@ async fn dispatch(client: &Client, output: &Output, command: Remote) -> Result<(
         Remote::Import(Import::HttpsCredential(args)) => git_credential::import(client, output, args).await,
         Remote::Run(Run::GitBuilder(args)) => git::run(client, output, args).await,
         Remote::Rerun(Rerun::GitBuilder(args)) => git::rerun(client, output, args).await,
-        Remote::Edit(Edit::Source(args)) => source::edit(client, output, args).await,
+        Remote::Edit(Edit::Source(args)) => repo::edit_source(client, output, args).await,
         Remote::Edit(Edit::Repo(args)) => repo::edit(client, output, args).await,
-        Remote::Delete(Delete::Source(args)) => source::delete(client, output, args).await,
+        Remote::Delete(Delete::Source(args)) => repo::delete_source(client, output, args).await,
         Remote::Delete(Delete::Repo(args)) => repo::delete(client, output, args).await,
         Remote::Create(Create::Token(args)) => token::create(client, output, args).await,
         Remote::List { list: Some(List::Tokens(args)) } => token::list(client, output, args).await,
@@ -353,16 +349,16 @@ async fn dispatch(client: &Client, output: &Output, command: Remote) -> Result<(
         Remote::Add(args) => package::add(client, output, args).await,
         Remote::Update(args) => curated::update(client, output, args).await,
         Remote::Remove(Remove::Package(args)) => package::remove(client, output, args).await,
-        Remote::Yank(args) => {
-            package::yank(client, output, &args.name, &args.source, Some(args.reason)).await
+        Remote::Yank(args) => package::yank(client, output, &args.name, &args.source, args.request).await,
+        Remote::Unyank(args) => {
+            package::yank(client, output, &args.name, &args.source, YankFiles::default()).await
         }
-        Remote::Unyank(args) => package::yank(client, output, &args.name, &args.source, None).await,
         Remote::Remove(Remove::Binary(args)) => package::remove_binary(client, output, args).await,
         Remote::Sync(args) => job::sync(client, output, args).await,
-        Remote::Backfill(args) => backfill::run(client, output, args).await,
-        Remote::Repair(Repair::Clock(args)) => repair::clock(client, output, &args).await,
+        Remote::Backfill(args) => job::backfill(client, output, args).await,
+        Remote::Repair(Repair::Clock(args)) => scrub::repair_clock(client, output, &args).await,
         Remote::Logs(command) => git::logs(client, output, command).await,
-        Remote::Url(command) => url::run(client, output, command).await,
+        Remote::Url(command) => repo::create_url(client, output, command).await,
         Remote::Clear(args) => job::clear(client, output, args).await,
         Remote::Evict(args) => job::evict(client, output, args).await,
         Remote::Prefetch(args) => prefetch::run(client, output, args).await,

@@ -7,13 +7,12 @@ use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, format_count, format_time, table};
 use super::repo::{changes, version_suffix};
-use api::binary::{self, Binary};
-use api::bioconductor::BioconductorVersion;
-use api::license::{LicenseType, ListLicenseTypes};
+use api::binary::Binary;
+use api::choices::{BioconductorVersion, LicenseType, ListLicenseTypes};
 use api::operations::admin as operations;
 use api::repo::{ListRepos, Repo};
 use api::source::{ListSources, Source};
-use base::model::kind::{Language, SourceKind};
+use base::model::kind::Language;
 use base::model::text::count_of;
 
 pub async fn overview(client: &Client, output: &Output) -> Result<(), CliError> {
@@ -76,11 +75,11 @@ pub async fn bioconductor_versions(client: &Client, output: &Output) -> Result<(
 }
 
 pub async fn binaries(client: &Client, output: &Output, args: ListBinaries) -> Result<(), CliError> {
-    let query = binary::ListBinaries { package: Some(args.name.clone()) };
-    let binaries = client.call::<operations::SourceBinaries>([&args.source], &query).await?;
+    let binaries = client.call::<operations::SourceBinaries>([&args.source], &args.query).await?;
     output.print(&binaries, || {
         if binaries.is_empty() {
-            return format!("No binaries of {} in source '{}'.", args.name, args.source);
+            let name = args.query.package.as_deref().unwrap_or_default();
+            return format!("No binaries of {name} in source '{}'.", args.source);
         }
         let row = |b: &Binary| {
             let publication_date = b.published.get(..10).unwrap_or("").to_owned();
@@ -171,8 +170,7 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
             let names: Vec<&str> = definition.files.iter().map(|file| file.name.as_str()).collect();
             format!("{}, SHA-256 {}", names.join(", "), definition.sha256)
         });
-        let kind = source.kind.parse::<SourceKind>();
-        let language = kind.map_or(Language::R, SourceKind::language);
+        let language = source.kind.language();
         let selected = definition.map(|definition| {
             let origin = if language == Language::R { "CRAN" } else { "PyPI" };
             format!("snapshot {}, {origin} as of {}", definition.snapshot, format_time(&definition.state_at))

@@ -1,6 +1,6 @@
 //! `rspm login` and `rspm logout`: the tokens of this user in `~/.ppm/tokens.toml`.
 
-use std::io::{IsTerminal, Read, stdin};
+use std::io::{IsTerminal, stdin};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -9,7 +9,8 @@ use zeroize::Zeroizing;
 
 use super::client::Client;
 use super::error::CliError;
-use super::output::{Output, ask_hidden};
+use super::input::{ask_hidden, piped_secret};
+use super::output::Output;
 use super::{sso, tokens_file};
 use api::operations::admin as operations;
 
@@ -52,9 +53,6 @@ struct LoginResult {
 }
 
 /// `rspm login`: checks a token with the server and stores it.
-///
-/// # Errors
-/// The server refuses the token, or the file cannot be written.
 pub(super) async fn login(server: &Server, output: &Output, args: Login) -> Result<(), CliError> {
     let path = file()?;
     let (token, auth_type, user) = match args.method {
@@ -104,13 +102,10 @@ fn file() -> Result<PathBuf, CliError> {
 
 /// Reads a token from the terminal, without showing it, or from standard input.
 fn read_token(is_from_stdin: bool) -> Result<Zeroizing<String>, CliError> {
-    let local_error = |source| CliError::Local { operation: "read the token".to_owned(), source };
     let text = if is_from_stdin {
-        let mut text = Zeroizing::new(String::new());
-        stdin().take(MAX_INPUT).read_to_string(&mut text).map_err(local_error)?;
-        text
+        piped_secret("token", MAX_INPUT)?
     } else if stdin().is_terminal() {
-        ask_hidden("Token: ").map_err(local_error)?
+        ask_hidden("Token: ", "token")?
     } else {
         return Err(CliError::refused(
             "standard input is not a terminal; --token-stdin reads the token from it",

@@ -22,23 +22,10 @@ const MAX_FILE: u64 = 12 << 20;
 
 #[derive(Debug, Args)]
 pub struct CreateMetadata {
-    /// The value.
     #[command(flatten)]
     pub record: MetadataRecord,
-    /// What happens if the package has the key.
     #[command(flatten)]
-    pub existing: ExistingFlags,
-}
-
-/// Flags that select what happens if a package already has the key.
-#[derive(Debug, Args)]
-pub struct ExistingFlags {
-    /// Leave the value of an existing key and succeed
-    #[arg(long, conflicts_with = "update_existing")]
-    pub succeed_on_existing: bool,
-    /// Replace the value of an existing key
-    #[arg(long)]
-    pub update_existing: bool,
+    pub request: SetMetadata,
 }
 
 #[derive(Debug, Args)]
@@ -56,9 +43,8 @@ pub struct CreateBulkMetadata {
     /// Print an example of a JSON file
     #[arg(long)]
     pub show_example: bool,
-    /// What happens if a package has the key.
     #[command(flatten)]
-    pub existing: ExistingFlags,
+    pub request: SetMetadata,
 }
 
 #[derive(Debug, Args)]
@@ -68,16 +54,9 @@ pub struct DeleteMetadataArgs {
     pub id: Vec<String>,
 }
 
-/// `rspm create metadata`.
 pub(super) async fn create(client: &Client, output: &Output, args: CreateMetadata) -> Result<(), CliError> {
-    let CreateMetadata { record, existing } = args;
-    let record = serde_json::to_value(record).map_err(|error| CliError::Output(error.into()))?;
-    let body = SetMetadata {
-        records: vec![record.into()],
-        fail_all: true,
-        succeed_on_existing: existing.succeed_on_existing,
-        update_existing: existing.update_existing,
-    };
+    let record = serde_json::to_value(args.record)?;
+    let body = SetMetadata { records: vec![record.into()], fail_all: true, ..args.request };
     let result = client.send::<operations::SetMetadata>([], &body).await?;
     let (rows, word) = match (&result.created[..], &result.updated[..]) {
         ([], []) => (&result.unchanged, "exists already"),
@@ -131,12 +110,7 @@ pub(super) async fn create_bulk(
     if args.fail_all && !unreadable.is_empty() {
         return Err(refusal(&unreadable));
     }
-    let body = SetMetadata {
-        records,
-        fail_all: args.fail_all,
-        succeed_on_existing: args.existing.succeed_on_existing,
-        update_existing: args.existing.update_existing,
-    };
+    let body = SetMetadata { records, fail_all: args.fail_all, ..args.request };
     let result = client.send::<operations::SetMetadata>([], &body).await;
     let mut result: MetadataResult = result.map_err(|error: CliError| match positions.as_slice() {
         // The server gives no number to the only row of a request.
@@ -184,8 +158,7 @@ pub(super) fn show_example(output: &Output) -> Result<(), CliError> {
         ..of_package.clone()
     };
     let example = [of_package, of_version];
-    let text =
-        serde_json::to_string_pretty(&example).map_err(|e| CliError::Output(std::io::Error::other(e)))?;
+    let text = serde_json::to_string_pretty(&example)?;
     output.print(&example, || text)
 }
 

@@ -19,7 +19,6 @@ pub struct EditGuard {
     /// Number of the guard
     #[arg(long)]
     pub id: i64,
-    /// The request.
     #[command(flatten)]
     pub request: name_guard::EditNameGuard,
 }
@@ -50,7 +49,6 @@ pub enum NameFormat {
     Csv,
 }
 
-/// `rspm create name-guard`.
 pub async fn create(client: &Client, output: &Output, args: CreateNameGuard) -> Result<(), CliError> {
     let created = client.send::<operations::CreateNameGuard>([], &args).await?;
     output.print(&created, || {

@@ -1,13 +1,11 @@
 //! Printing of results: sentences and aligned tables for people, one JSON value for programs.
 
-use std::fs::OpenOptions;
 use std::io::{IsTerminal, Write};
 
 use anstyle::Style;
 use clap::ValueEnum;
 use console::Term;
 use serde::Serialize;
-use zeroize::Zeroizing;
 
 use super::error::CliError;
 use base::model::visible::{for_terminal, in_json, styled_for_terminal};
@@ -42,10 +40,7 @@ impl Output {
         let mut stdout = anstream::stdout().lock();
         let line = match self.format {
             Format::Human => styled_for_terminal(&text()),
-            Format::Json => {
-                let json = serde_json::to_string_pretty(value);
-                in_json(&json.map_err(|e| CliError::Output(std::io::Error::other(e)))?)
-            }
+            Format::Json => in_json(&serde_json::to_string_pretty(value)?),
         };
         writeln!(stdout, "{}", line.trim_end()).and_then(|()| stdout.flush()).map_err(CliError::Output)
     }
@@ -74,14 +69,6 @@ pub fn note(text: impl std::fmt::Display) {
 /// Prints a warning to standard error.
 pub fn warn(text: impl std::fmt::Display) {
     note(format!("Warning: {text}"));
-}
-
-/// Prints a question to the terminal, and reads a line that it does not show, also if standard error is redirected.
-pub fn ask_hidden(question: &str) -> std::io::Result<Zeroizing<String>> {
-    let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
-    let terminal = Term::read_write_pair(terminal.try_clone()?, terminal);
-    terminal.write_str(question)?;
-    terminal.read_secure_line().map(Zeroizing::new)
 }
 
 /// Returns the first `limit` characters of a text of a server.

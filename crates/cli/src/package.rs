@@ -7,38 +7,28 @@ use super::client::Client;
 use super::curated;
 use super::error::CliError;
 use super::output::{Output, note, shortened, warn};
-use api::binary::{self, AddedBinaries, RemovedBinary};
+use api::binary::{self, RemovedBinary};
 use api::error::Code;
 use api::operations::admin as operations;
-use api::source::{self, AddOutcome, AddedPackages};
-use base::model::kind::{Language, SourceKind, Supply};
-
-async fn add_uploaded_packages(client: &Client, args: &Add, source: &str) -> Result<AddedPackages, CliError> {
-    let uploads = upload_all(client, &args.path, upload_kind(client, source).await?).await?;
-    let body = source::AddPackages { uploads, ..args.request.clone() };
-    client.send::<operations::AddPackages>([source], &body).await
-}
+use api::source::{self, AddOutcome};
+use base::model::kind::{Language, Supply};
 
 async fn is_curated(client: &Client, source: &str) -> Result<bool, CliError> {
     let source = client.call::<operations::Source>([source], &()).await?;
-    Ok(source.kind.parse::<SourceKind>().is_ok_and(|kind| kind.supply() == Supply::Curated))
+    Ok(source.kind.supply() == Supply::Curated)
 }
 
 /// Returns the kind of the uploads for a source, as the admin API names it.
 async fn upload_kind(client: &Client, source: &str) -> Result<&'static str, CliError> {
     let source = client.call::<operations::Source>([source], &()).await?;
-    let language = source.kind.parse::<SourceKind>().map_or(Language::R, SourceKind::language);
-    Ok(match language {
+    Ok(match source.kind.language() {
         Language::R => "source",
         Language::Python => "python",
     })
 }
 
 /// `rspm add`: uploads and checks every file first, then adds all of them to the source in one transaction, or none.
-///
-/// # Errors
-/// A file cannot be read, or the server refuses one.
-pub async fn add(client: &Client, output: &Output, mut args: Add) -> Result<(), CliError> {
+pub async fn add(client: &Client, output: &Output, args: Add) -> Result<(), CliError> {
     if let Some(AddKind::Binary(binary)) = args.kind {
         return add_binary(client, output, binary).await;
     }
@@ -62,15 +52,13 @@ pub async fn add(client: &Client, output: &Output, mut args: Add) -> Result<(), 
         )
         .await;
     }
-    match file_in {
-        Some(list) => args.path = read_file_list(list)?,
-        None => args.path = join_paths(&args.path),
-    }
-    let result = match add_uploaded_packages(client, &args, source).await {
-        // The server was restarted or upgraded after the uploads and has lost them.
-        Err(error) if error.has_code(Code::NoUpload) => add_uploaded_packages(client, &args, source).await,
-        other => other,
-    }?;
+    let paths = paths(file_in, &args.path)?;
+    let kind = upload_kind(client, source).await?;
+    let result = upload_and_add(client, &paths, kind, async |uploads| {
+        let body = source::AddPackages { uploads, ..args.request.clone() };
+        client.send::<operations::AddPackages>([source], &body).await
+    });
+    let result = result.await?;
     for warning in &result.warnings {
         warn(shortened(warning, 400));
     }
@@ -95,8 +83,13 @@ pub async fn add(client: &Client, output: &Output, mut args: Add) -> Result<(), 
                 path.display()
             ),
         };
-        args.path.iter().zip(&result.packages).map(line).collect()
+        paths.iter().zip(&result.packages).map(line).collect()
     })
+}
+
+/// Returns the files that the flags name: those in a list, otherwise those of `--path`.
+fn paths(file_in: Option<&Path>, parts: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
+    file_in.map_or_else(|| Ok(join_paths(parts)), read_file_list)
 }
 
 /// Reads a list of paths, one on each line; relative paths start at the working directory, like the paths of `--path`.
@@ -110,6 +103,19 @@ fn read_file_list(list: &Path) -> Result<Vec<PathBuf>, CliError> {
         return Err(CliError::refused(reason));
     }
     Ok(paths)
+}
+
+/// Uploads files and adds them; repeats both if the server was restarted or upgraded after the uploads and has lost them.
+async fn upload_and_add<T>(
+    client: &Client,
+    paths: &[PathBuf],
+    kind: &str,
+    add: impl AsyncFn(Vec<u64>) -> Result<T, CliError>,
+) -> Result<T, CliError> {
+    match add(upload_all(client, paths, kind).await?).await {
+        Err(error) if error.has_code(Code::NoUpload) => add(upload_all(client, paths, kind).await?).await,
+        other => other,
+    }
 }
 
 async fn upload_all(client: &Client, paths: &[PathBuf], kind: &str) -> Result<Vec<u64>, CliError> {
@@ -151,23 +157,14 @@ fn join_paths(parts: &[PathBuf]) -> Vec<PathBuf> {
     paths
 }
 
-async fn add_uploaded_binaries(client: &Client, args: &AddBinary) -> Result<AddedBinaries, CliError> {
-    let uploads = upload_all(client, &args.path, "binary").await?;
-    let body = binary::AddBinaries { uploads, ..args.request.clone() };
-    client.send::<operations::AddBinaries>([&args.source], &body).await
-}
-
 /// `rspm add binary`: does the same as `rspm add`, with binaries for one distribution.
-async fn add_binary(client: &Client, output: &Output, mut args: AddBinary) -> Result<(), CliError> {
-    match &args.file_in {
-        Some(list) => args.path = read_file_list(list)?,
-        None => args.path = join_paths(&args.path),
-    }
-    let result = match add_uploaded_binaries(client, &args).await {
-        // The server was restarted or upgraded after the uploads and has lost them.
-        Err(error) if error.has_code(Code::NoUpload) => add_uploaded_binaries(client, &args).await,
-        other => other,
-    }?;
+async fn add_binary(client: &Client, output: &Output, args: AddBinary) -> Result<(), CliError> {
+    let paths = paths(args.file_in.as_deref(), &args.path)?;
+    let result = upload_and_add(client, &paths, "binary", async |uploads| {
+        let body = binary::AddBinaries { uploads, ..args.request.clone() };
+        client.send::<operations::AddBinaries>([&args.source], &body).await
+    });
+    let result = result.await?;
     output.print(&result, || {
         let line = |package: &binary::AddedBinary| {
             let arch = match package.arch.as_str() {
@@ -194,8 +191,7 @@ async fn add_binary(client: &Client, output: &Output, mut args: AddBinary) -> Re
 /// The name has no scope, or the server refuses.
 pub async fn remove(client: &Client, output: &Output, args: RemovePackage) -> Result<(), CliError> {
     let (name, scope) = name_and_scope(&args.name, "remove")?;
-    let body =
-        source::RemovePackage { name: name.to_owned(), scope: scope.to_owned(), comment: args.comment };
+    let body = source::RemovePackage { name: name.to_owned(), scope: scope.to_owned(), ..args.request };
     let result = client.send::<operations::RemovePackage>([&args.source], &body).await?;
     output.print(&result, || {
         if result.versions.is_empty() {
@@ -221,7 +217,7 @@ pub async fn remove_binary(client: &Client, output: &Output, args: RemoveBinary)
     })
 }
 
-/// `rspm yank` with the reason, `rspm unyank` without.
+/// `rspm yank` with a request that has a reason, `rspm unyank` with one that has none.
 ///
 /// # Errors
 /// The name has no scope, or the server refuses.
@@ -230,11 +226,12 @@ pub async fn yank(
     output: &Output,
     name: &str,
     source: &str,
-    reason: Option<String>,
+    request: source::YankFiles,
 ) -> Result<(), CliError> {
-    let (imperative, verb) = if reason.is_some() { ("yank", "Yanked") } else { ("unyank", "Unyanked") };
+    let (imperative, verb) =
+        if request.reason.is_some() { ("yank", "Yanked") } else { ("unyank", "Unyanked") };
     let (name, scope) = name_and_scope(name, imperative)?;
-    let body = source::YankFiles { name: name.to_owned(), scope: scope.to_owned(), reason };
+    let body = source::YankFiles { name: name.to_owned(), scope: scope.to_owned(), ..request };
     let result = client.send::<operations::YankFiles>([source], &body).await?;
     output.print(&result, || match result.transaction {
         Some(_) => result.files.iter().map(|file| format!("{verb} {file} in source '{source}'.\n")).collect(),

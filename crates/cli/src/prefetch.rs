@@ -10,7 +10,6 @@ use super::curated::read_definition;
 use super::error::CliError;
 use super::job::{self, JobFlags};
 use super::output::{Output, format_count, note, table};
-use api::error::Code;
 use api::operations::admin as operations;
 use api::prefetch::{Prefetch, PrefetchedPackage, StartPrefetch};
 
@@ -30,25 +29,15 @@ pub struct PrefetchArgs {
     pub job_flags: JobFlags,
 }
 
-/// `rspm prefetch`.
-///
-/// # Errors
-/// A file cannot be read, the server refuses, or a package or a file could not be stored.
 pub async fn run(client: &Client, output: &Output, args: PrefetchArgs) -> Result<(), CliError> {
     let body = StartPrefetch { files: read_definition(&args.file_in)?, ..args.request };
     let job = client.send::<operations::StartPrefetch>([], &body).await?;
     let Some(job) = job::follow_to_end(client, output, job, &args.job_flags, "prefetch").await? else {
         return Ok(());
     };
-    let prefetch: Prefetch = match client.call::<operations::Prefetch>([&job.id.to_string()], &()).await {
-        Err(error) if error.has_code(Code::NotFound) => {
-            return Err(CliError::refused(
-                "the server was upgraded or restarted before it sent the result; run the command again: what is stored is \
-                 not fetched again",
-            ));
-        }
-        prefetch => prefetch?,
-    };
+    let lost = "the server was upgraded or restarted before it sent the result; run the command again: what is stored is not \
+                fetched again";
+    let prefetch = job::result::<operations::Prefetch>(client, &job, lost).await?;
     for notice in &prefetch.notices {
         note(notice);
     }

@@ -12,7 +12,7 @@ use clap::Args;
 use super::client::{ParseMode, socket_path};
 use super::error::CliError;
 use super::output::Format;
-use api::suggested_values::SuggestedValues;
+use api::flag_values::SuggestedValues;
 use base::config::key_file::{CREDENTIALS_VARIABLE, KEY_VARIABLE};
 
 /// Returns a command that runs another installed program with this configuration: the program in the directory of

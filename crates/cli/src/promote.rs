@@ -10,6 +10,7 @@ use api::promotion::{
     DecidePromotion, ListPromotions, PromotedFile, PromotedPackage, PromotedSource, PromotedState, Promotion,
     PromotionPlan, RequestPromotion,
 };
+use base::model::recorded_words::PromotionState;
 
 /// Maximum number of packages in the table of a plan; the JSON output has all.
 const MAX_ROWS: usize = 100;
@@ -27,12 +28,8 @@ pub struct Promote {
     /// Repository that changes
     #[arg(long, requires = "from", value_name = "REPO")]
     pub to: Option<String>,
-    /// Day or transaction of the promoted repository (default: the newest state)
-    #[arg(long, requires = "from", value_name = "DATE")]
-    pub snapshot: Option<String>,
-    /// Only print what would change
-    #[arg(long, requires = "from")]
-    pub plan: bool,
+    #[command(flatten)]
+    pub request: RequestPromotion,
     /// Approve and apply the promotion with this number
     #[arg(long, value_name = "ID")]
     pub approve: Option<i64>,
@@ -47,9 +44,8 @@ pub struct Promote {
     pub comment: String,
 }
 
-/// `rspm promote`.
 pub async fn promote(client: &Client, output: &Output, args: Promote) -> Result<(), CliError> {
-    let Promote { from, to, snapshot, plan, approve, reject, show, comment } = args;
+    let Promote { from, to, request, approve, reject, show, comment } = args;
     let body = DecidePromotion { comment: comment.clone() };
     let decided = match (approve, reject) {
         (Some(id), _) => Some(client.send::<operations::ApprovePromotion>([&id.to_string()], &body).await?),
@@ -65,14 +61,13 @@ pub async fn promote(client: &Client, output: &Output, args: Promote) -> Result<
         return output.print(&promotion, || describe(&promotion));
     }
     let (from, to) = (from.unwrap_or_default(), to.unwrap_or_default());
-    let is_newest = snapshot.is_none();
-    let body = RequestPromotion { from: from.clone(), snapshot, comment, plan };
+    let body = RequestPromotion { from: from.clone(), comment, ..request };
     let result = client.send::<operations::Promote>([&to], &body).await?;
     if let Some(plan) = &result.plan {
         print_warnings(plan);
     }
     output.print(&result, || match (&result.plan, &result.promotion) {
-        (Some(plan), _) => describe_plan(plan, is_newest.then_some((&from, &to))),
+        (Some(plan), _) => describe_plan(plan, body.snapshot.is_none().then_some((&from, &to))),
         (None, Some(promotion)) => summary(promotion),
         (None, None) => format!("Nothing to promote: repository '{to}' already has this state of '{from}'."),
     })
@@ -91,7 +86,7 @@ pub async fn list(client: &Client, output: &Output, args: ListPromotions) -> Res
             vec![
                 p.id.to_string(),
                 repositories,
-                p.state.clone(),
+                p.state.to_string(),
                 requested,
                 p.requested_by.clone(),
                 decided_by,
@@ -111,11 +106,11 @@ fn print_warnings(plan: &PromotionPlan) {
 /// Returns the sentence for the result of a request or a decision.
 fn summary(promotion: &Promotion) -> String {
     let Promotion { id, from, to, .. } = promotion;
-    match (promotion.state.as_str(), promotion.transaction) {
-        ("applied", Some(transaction)) => {
+    match (promotion.state, promotion.transaction) {
+        (PromotionState::Applied, Some(transaction)) => {
             format!("Promoted '{from}' to '{to}' in transaction {transaction} (promotion {id}).")
         }
-        ("requested", _) => format!(
+        (PromotionState::Requested, _) => format!(
             "Requested promotion {id} of '{from}' to '{to}'. Another person must approve it: rspm promote --approve={id}"
         ),
         (state, _) => format!("Promotion {id} of '{from}' to '{to}' is {state}."),
@@ -135,7 +130,7 @@ fn describe(promotion: &Promotion) -> String {
         ),
     ];
     if let (Some(by), Some(at)) = (&promotion.decided_by, &promotion.decided) {
-        let verb = if promotion.state == "rejected" { "Rejected" } else { "Approved" };
+        let verb = if promotion.state == PromotionState::Rejected { "Rejected" } else { "Approved" };
         lines.push(format!("{verb} by {by} at {}{}", format_time(at), suffix(&promotion.reason)));
     }
     let record = |plan: &PromotionPlan| match &plan.sha256 {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hyper::{Method, StatusCode};
 use reqwest::header::{HeaderMap, HeaderName};
 use zeroize::Zeroizing;
@@ -20,7 +20,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_RESPONSE: usize = 512 << 20;
 
 /// A server on another machine.
-pub(super) struct Remote {
+pub(super) struct RemoteServer {
     client: reqwest::Client,
     address: String,
     token: Zeroizing<String>,
@@ -80,7 +80,22 @@ pub(super) fn client_builder() -> reqwest::ClientBuilder {
         .redirect(reqwest::redirect::Policy::none())
 }
 
-impl Remote {
+/// Reads the body of a response; `None` if it is longer than `limit` bytes.
+pub(super) async fn body(
+    response: &mut reqwest::Response,
+    limit: usize,
+) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(piece) = response.chunk().await? {
+        if body.len() + piece.len() > limit {
+            return Ok(None);
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(Some(body))
+}
+
+impl RemoteServer {
     /// Returns a client of the server at an address. It connects with the first request.
     ///
     /// # Errors
@@ -89,7 +104,7 @@ impl Remote {
         address: &str,
         token: Zeroizing<String>,
         verifies_tls: bool,
-    ) -> Result<Remote, CliError> {
+    ) -> Result<RemoteServer, CliError> {
         if reqwest::header::HeaderValue::from_str(&token).is_err() {
             return Err(CliError::refused(
                 "the token (PACKAGEMANAGER_TOKEN, or that of rspm login) is not a token: it contains characters that a token \
@@ -97,7 +112,7 @@ impl Remote {
             ));
         }
         let (client, address) = http_client(address, verifies_tls)?;
-        Ok(Remote { client, address, token, catalog: AtomicI64::new(0) })
+        Ok(RemoteServer { client, address, token, catalog: AtomicI64::new(0) })
     }
 
     /// Returns the address of the server.
@@ -113,14 +128,14 @@ impl Remote {
         &self,
         method: Method,
         path: &str,
-        body: reqwest::Body,
+        content: reqwest::Body,
     ) -> Result<(StatusCode, Bytes), CliError> {
         let mut request = self
             .client
             .request(method.clone(), format!("{}{ADMIN_PREFIX}{path}", self.address))
             .bearer_auth(self.token.as_str())
             .header(VERSION_HEADER, env!("CARGO_PKG_VERSION"))
-            .body(body);
+            .body(content);
         let catalog = self.catalog.load(Ordering::Relaxed);
         if catalog > 0 {
             request = request.header(CATALOG_HEADER, catalog);
@@ -135,15 +150,12 @@ impl Remote {
                 reason: format!("it redirects to {}; use that address", target.unwrap_or("another address")),
             });
         }
-        let mut body = BytesMut::new();
-        while let Some(piece) = response.chunk().await.map_err(|error| self.failure(&method, &error))? {
-            if body.len() + piece.len() > MAX_RESPONSE {
-                let reason = format!("its response is longer than {MAX_RESPONSE} bytes");
-                return Err(CliError::Unreachable { address: self.address.clone(), reason });
-            }
-            body.extend_from_slice(&piece);
-        }
-        Ok((status, body.freeze()))
+        let body = body(&mut response, MAX_RESPONSE).await.map_err(|error| self.failure(&method, &error))?;
+        let body = body.ok_or_else(|| CliError::Unreachable {
+            address: self.address.clone(),
+            reason: format!("its response is longer than {MAX_RESPONSE} bytes"),
+        })?;
+        Ok((status, body.into()))
     }
 
     /// Stores the catalog version of a response.

@@ -1,15 +1,17 @@
-//! `rspm create|edit|delete repo`, `subscribe`, `unsubscribe`, `reorder`.
+//! `rspm create|edit|delete source|repo`, `subscribe`, `unsubscribe`, `reorder`, `url create`.
 
-use super::args::{EditRepo, NameArg, Reorder, Subscribe, Unsubscribe};
+use super::args::{EditRepo, EditSource, NameArg, Reorder, Subscribe, Unsubscribe, UrlCommand};
 use super::client::Client;
 use super::error::CliError;
-use super::output::{Output, warn};
+use super::output::{Output, note, warn};
+use api::fixed_url::CreateUrl;
 use api::operations::admin as operations;
 use api::repo::{self, Repo, Subscription};
+use api::source::{self, Source};
 use base::model::kind::ChangePolicy;
 
 /// Formats the line that Posit Package Manager prints for a repository.
-pub fn describe(repo: &Repo) -> String {
+fn describe(repo: &Repo) -> String {
     let description =
         if repo.description.is_empty() { String::new() } else { format!(" - {}", repo.description) };
     let hidden = if repo.hidden { " - hidden" } else { "" };
@@ -23,10 +25,10 @@ pub fn describe(repo: &Repo) -> String {
 
 /// Returns how the repository is changed, if not by every administrator.
 pub(super) fn changes(repo: &Repo) -> &'static str {
-    match ChangePolicy::parse(&repo.changes) {
-        Some(ChangePolicy::Any) => "",
-        Some(ChangePolicy::TwoPersons) => "by promotion, approved by a second person",
-        Some(ChangePolicy::Promotion) | None => "by promotion",
+    match repo.changes {
+        ChangePolicy::Any => "",
+        ChangePolicy::TwoPersons => "by promotion, approved by a second person",
+        ChangePolicy::Promotion => "by promotion",
     }
 }
 
@@ -36,7 +38,7 @@ pub(super) fn version_suffix(subscription: &Subscription) -> String {
 }
 
 /// Formats the lines that Posit Package Manager prints after a change of subscriptions.
-pub fn describe_sources(repo: &Repo) -> String {
+fn describe_sources(repo: &Repo) -> String {
     let list: String = repo
         .sources
         .iter()
@@ -87,4 +89,42 @@ pub async fn unsubscribe(client: &Client, output: &Output, args: Unsubscribe) ->
 pub async fn reorder(client: &Client, output: &Output, args: Reorder) -> Result<(), CliError> {
     let repo = client.send::<operations::ReorderSources>([&args.repo], &args.request).await?;
     output.print(&repo, || describe_sources(&repo))
+}
+
+/// Formats a source with the lines of Posit Package Manager.
+fn describe_source(source: &Source) -> String {
+    format!("Source '{}':\n  Type:  {}\n", source.name, source.type_label)
+}
+
+pub async fn create_source(
+    client: &Client,
+    output: &Output,
+    args: source::CreateSource,
+) -> Result<(), CliError> {
+    let source = client.send::<operations::CreateSource>([], &args).await?;
+    output.print(&source, || describe_source(&source))
+}
+
+pub async fn edit_source(client: &Client, output: &Output, args: EditSource) -> Result<(), CliError> {
+    let source = client.send::<operations::EditSource>([&args.name], &args.request).await?;
+    output.print(&source, || describe_source(&source))
+}
+
+pub async fn delete_source(client: &Client, output: &Output, args: NameArg) -> Result<(), CliError> {
+    let _ = client.call::<operations::DeleteSource>([&args.name], &()).await?;
+    output.print(&serde_json::json!({ "deleted": args.name }), || format!("Deleted source '{}'.", args.name))
+}
+
+pub async fn create_url(client: &Client, output: &Output, command: UrlCommand) -> Result<(), CliError> {
+    let UrlCommand::Create(args) = command;
+    let (repo, version) = match args.repo.split_once('@') {
+        Some((repo, version)) => (repo.to_owned(), Some(version.to_owned())),
+        None => (args.repo, None),
+    };
+    let body = CreateUrl { version, ..args.request };
+    let url = client.send::<operations::CreateUrl>([&repo], &body).await?;
+    if !url.has_address && output.is_human() {
+        note("Note: the URL is valid on this machine only; set Server.Address to the address for clients.");
+    }
+    output.print(&url, || url.url.clone())
 }

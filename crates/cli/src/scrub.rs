@@ -1,5 +1,5 @@
 //! `rspm scrub`: starts a scrub of the stored objects or of the database, follows it until it ends, and prints the
-//! findings.
+//! findings. `rspm repair`.
 
 use std::str::FromStr;
 
@@ -10,9 +10,8 @@ use super::client::Client;
 use super::error::CliError;
 use super::job::{self, JobFlags};
 use super::output::{Output, format_time, table};
-use api::error::Code;
 use api::operations::admin as operations;
-use api::scrub::{Scrub, ScrubFinding, ScrubLevel, ScrubPart, StartScrub};
+use api::scrub::{CorrectedTransaction, RepairClock, Scrub, ScrubFinding, ScrubLevel, ScrubPart, StartScrub};
 
 /// The maximum number of bad objects in the table.
 const MAX_ROWS: usize = 200;
@@ -60,10 +59,6 @@ impl FromStr for Subset {
     }
 }
 
-/// `rspm scrub`.
-///
-/// # Errors
-/// The server refuses, the scrub fails, or bad objects or rows were not repaired.
 pub async fn run(client: &Client, output: &Output, args: ScrubArgs) -> Result<(), CliError> {
     let level = match (args.database, args.quick) {
         (true, _) => ScrubLevel::Database,
@@ -80,15 +75,9 @@ pub async fn run(client: &Client, output: &Output, args: ScrubArgs) -> Result<()
     let Some(job) = job::follow_to_end(client, output, job, &args.job_flags, "scrub").await? else {
         return Ok(());
     };
-    let scrub: Scrub = match client.call::<operations::Scrub>([&job.id.to_string()], &()).await {
-        Err(error) if error.has_code(Code::NotFound) => {
-            return Err(CliError::refused(
-                "the server was upgraded or restarted before it sent the result of the scrub, which is in its log; run the \
-                 command again",
-            ));
-        }
-        scrub => scrub?,
-    };
+    let lost = "the server was upgraded or restarted before it sent the result of the scrub, which is in its log; run the \
+                command again";
+    let scrub = job::result::<operations::Scrub>(client, &job, lost).await?;
     output.print(&scrub, || describe(&scrub))?;
     if scrub.objects == 0 && !scrub.notes.is_empty() && level != ScrubLevel::Database {
         return Err(CliError::refused(
@@ -145,6 +134,20 @@ fn row(finding: &ScrubFinding) -> Vec<String> {
         text(&finding.added_by),
         finding.added_at.as_deref().map(format_time).unwrap_or_default(),
     ]
+}
+
+pub async fn repair_clock(client: &Client, output: &Output, args: &RepairClock) -> Result<(), CliError> {
+    let result = client.send::<operations::RepairClock>([], args).await?;
+    output.print(&result, || {
+        let row = |transaction: &CorrectedTransaction| {
+            vec![transaction.id.to_string(), transaction.from.clone(), transaction.to.clone()]
+        };
+        let rows: Vec<_> = result.transactions.iter().map(row).collect();
+        match rows.is_empty() {
+            true => result.message.clone(),
+            false => format!("{}\n{}", result.message, table(&["Transaction", "Time", "New time"], rows)),
+        }
+    })
 }
 
 #[cfg(test)]

@@ -71,9 +71,6 @@ struct Refusal {
 }
 
 /// Signs in and returns the access token.
-///
-/// # Errors
-/// The server has no sign-in, the user refuses, or the code has expired.
 pub(super) async fn sign_in(address: &str, verifies_tls: bool) -> Result<Zeroizing<String>, CliError> {
     let (client, address) = remote::http_client(address, verifies_tls)?;
     let endpoints = Endpoints { client, address };
@@ -182,13 +179,9 @@ impl Endpoints {
             .body(body);
         let mut response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
-        let mut bytes = Zeroizing::new(Vec::new());
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
-            if bytes.len() + chunk.len() > MAX_RESPONSE {
-                return Err(self.failure("its response is too long"));
-            }
-            bytes.extend_from_slice(&chunk);
-        }
+        let bytes = remote::body(&mut response, MAX_RESPONSE).await;
+        let bytes = bytes.map_err(|error| self.unreachable(&error))?.map(Zeroizing::new);
+        let bytes = bytes.ok_or_else(|| self.failure("its response is too long"))?;
         if status == StatusCode::OK {
             // SECURITY: the message of the parser is not shown, because it may quote a token.
             let value = serde_json::from_slice(&bytes);

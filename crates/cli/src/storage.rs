@@ -20,30 +20,25 @@ pub enum StorageCommand {
     /// Sweep now: move unreferenced objects to the trash and delete old objects from it
     Sweep(Sweep),
     /// Restore objects from the trash
-    Restore(Restore),
+    Restore(RestoreObjects),
 }
 
 #[derive(Debug, Args)]
 pub struct Sweep {
-    /// The request.
     #[command(flatten)]
     pub request: SweepStorage,
-    /// Wait and progress flags.
     #[command(flatten)]
     pub job_flags: JobFlags,
 }
 
 #[derive(Debug, Args)]
-pub struct Restore {
-    /// The storage classes.
+pub struct RestoreObjects {
     #[command(flatten)]
     pub classes: StorageSelection,
-    /// Wait and progress flags.
     #[command(flatten)]
     pub job_flags: JobFlags,
 }
 
-/// `rspm storage …`.
 pub async fn run(client: &Client, output: &Output, command: StorageCommand) -> Result<(), CliError> {
     match command {
         StorageCommand::List => {

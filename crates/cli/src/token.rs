@@ -1,14 +1,15 @@
 //! `rspm create|list|revoke token` and `rspm verify`.
 
-use std::io::{IsTerminal, Read, Write, stderr, stdin};
+use std::io::{IsTerminal, Write, stderr, stdin};
 
 use clap::{Args, Subcommand};
 
 use super::client::Client;
 use super::error::CliError;
+use super::input::piped_secret;
 use super::output::{Output, format_time, note};
+use api::flag_values::SuggestedValues;
 use api::operations::admin as operations;
-use api::suggested_values::SuggestedValues;
 use api::token::{self, ListTokens, Scope, Token};
 
 /// `rspm revoke …`
@@ -29,13 +30,15 @@ pub struct CreateToken {
     /// Repositories of the scopes repos:read and repos:promote, comma separated; '*' for all
     #[arg(long, value_delimiter = ',', value_name = "REPOS")]
     pub repos: Vec<String>,
-    /// The request.
     #[command(flatten)]
     pub request: token::CreateToken,
     /// Print the token alone, without notes on standard error
     #[arg(short, long)]
     pub quiet: bool,
 }
+
+/// Maximum size of standard input with a token, in bytes.
+const MAX_INPUT: u64 = 1 << 16;
 
 /// The note of Posit Package Manager after the creation of a token.
 const NOTE: &str = "Generated an access token. Be sure to record this token immediately since you will not be able to \
@@ -49,13 +52,17 @@ pub async fn create(client: &Client, output: &Output, args: CreateToken) -> Resu
         body.expires_in.is_none() && body.scopes.iter().any(|scope| scope.scope == "global:admin");
     let new_token = client.send::<operations::CreateToken>([], &body).await?;
     if !args.quiet {
-        // The token is valid even if the note cannot be written.
-        note(NOTE);
-        if is_permanent_admin {
-            note("The token permits every change and never expires; --expires limits its lifetime.");
-        }
+        print_notes(is_permanent_admin);
     }
     output.print(&new_token, || new_token.token.clone())
+}
+
+/// Prints the notes after the creation of a token, which is valid even if they cannot be written.
+pub(super) fn print_notes(is_permanent_admin: bool) {
+    note(NOTE);
+    if is_permanent_admin {
+        note("The token permits every change and never expires; --expires limits its lifetime.");
+    }
 }
 
 /// Returns the scopes of the flags, with the objects of each.
@@ -117,10 +124,6 @@ fn describe_scopes(scopes: &[Scope]) -> String {
     scopes.iter().map(describe).collect::<Vec<_>>().join(" ")
 }
 
-/// `rspm revoke token`.
-///
-/// # Errors
-/// There is no such token, or the server refuses.
 pub async fn revoke(client: &Client, output: &Output, args: token::RevokeToken) -> Result<(), CliError> {
     let body = token::RevokeToken { token: args.token.map(read_token).transpose()?, ..args };
     let answer = client.send::<operations::RevokeToken>([], &body).await?;
@@ -173,18 +176,10 @@ fn read_token(text: String) -> Result<String, CliError> {
         // A failed prompt does not prevent the input.
         let _ = write!(stderr(), "Token: ");
     }
-    let mut line = String::new();
-    stdin()
-        .take(1 << 16)
-        .read_to_string(&mut line)
-        .map_err(|source| CliError::Local { operation: "read the token".to_owned(), source })?;
-    Ok(line.trim().to_owned())
+    Ok(piped_secret("token", MAX_INPUT)?.trim().to_owned())
 }
 
 /// `rspm verify`: checks that the server responds, and prints the scopes of the token.
-///
-/// # Errors
-/// The server does not respond, or refuses the token.
 pub async fn verify(client: &Client, output: &Output) -> Result<(), CliError> {
     let verification = client.call::<operations::Verify>([], &()).await?;
     output.print(&verification, || {

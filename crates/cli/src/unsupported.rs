@@ -1,6 +1,13 @@
 //! Commands and flags of Posit Package Manager that this version lacks, each with a replacement and a documentation
-//! page.
+//! page; and its license commands, which scripts may run.
 
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::error::CliError;
+use super::output::print_part;
 use base::model::documentation::Page;
 
 /// A command, or a flag of one.
@@ -78,6 +85,21 @@ impl std::fmt::Display for Unsupported {
         }
         Ok(())
     }
+}
+
+/// Arguments of `license`.
+#[derive(Debug, Args)]
+pub struct License {
+    /// Any command of the license-manager of Posit Package Manager, with any flags
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// Prints that no license is needed.
+pub(super) fn license() -> Result<ExitCode, CliError> {
+    let text = "No license is needed: this server is free software, and all of its features are enabled.\n";
+    print_part(text).map_err(CliError::Output)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

@@ -150,7 +150,6 @@ pub struct PackageFlags {
 #[derive(Debug, Args)]
 pub struct GetCran {
     #[command(flatten)]
-    #[allow(missing_docs, reason = "the type is documented")]
     pub common: CommonFlags,
 
     /// Source of the download: a CRAN mirror, another rstudio-pm (http://host:4242/cran/latest), or a bundle
@@ -158,11 +157,9 @@ pub struct GetCran {
     pub base_url: String,
 
     #[command(flatten)]
-    #[allow(missing_docs, reason = "the type is documented")]
     pub packages: PackageFlags,
 
     #[command(flatten)]
-    #[allow(missing_docs, reason = "the type is documented")]
     pub binaries: BinaryFlags,
 }
 
@@ -190,7 +187,6 @@ pub struct BinaryFlags {
 #[derive(Debug, Args)]
 pub struct GetBioconductor {
     #[command(flatten)]
-    #[allow(missing_docs, reason = "the type is documented")]
     pub common: CommonFlags,
 
     /// Source of the download: a Bioconductor mirror or a bundle
@@ -202,7 +198,6 @@ pub struct GetBioconductor {
     pub versions: Vec<String>,
 
     #[command(flatten)]
-    #[allow(missing_docs, reason = "the type is documented")]
     pub packages: PackageFlags,
 }
 
@@ -210,7 +205,6 @@ pub struct GetBioconductor {
 #[derive(Debug, Args)]
 pub struct GetPypi {
     #[command(flatten)]
-    #[allow(missing_docs, reason = "the type is documented")]
     pub common: CommonFlags,
 
     /// Source of the download: PyPI, another index with the simple API, a directory of bandersnatch (file:///…/web),
@@ -248,7 +242,6 @@ pub struct GetPypi {
 #[derive(Debug, Args)]
 pub struct GetVulns {
     #[command(flatten)]
-    #[allow(missing_docs, reason = "the type is documented")]
     pub common: CommonFlags,
 
     /// Source of the download: a URL as for Vulnerabilities.URL, or a bundle (default: the public data)

@@ -130,14 +130,7 @@ pub(super) async fn get(
     let request = Request { first_day: None, ..setup.request.clone() };
     for (platform, indexes) in platforms {
         let product = Product::Binaries(platform.to_string());
-        let run = Run {
-            destination: &setup.destination,
-            product: product.clone(),
-            mirror: &setup.mirror,
-            origin_bundle: bundle.cloned(),
-            destination_bundle: setup.destination_bundle.clone(),
-            request: &request,
-        };
+        let run = Run { request: &request, ..setup.run(product.clone(), bundle) };
         let (indexes, product, reader) = (&indexes, &product, &MetadataReader::new(&setup.mirror));
         let result = run
             .run(|_| async move {
@@ -151,16 +144,7 @@ pub(super) async fn get(
                 Ok(inventory)
             })
             .await;
-        match result {
-            Ok(ExitStatus::Complete) => {}
-            Ok(other_status) => status = other_status,
-            // The other platforms are not affected.
-            Err(error @ (OfflineError::Upstream(_) | OfflineError::Refused(_) | OfflineError::Bundle(_))) => {
-                setup.request.output.warn(&format!("could not download {product}: {error}"));
-                status = ExitStatus::Incomplete;
-            }
-            Err(error) => return Err(error),
-        }
+        status = status.after(result, setup.request.output, &product.to_string())?;
     }
     Ok(status)
 }
@@ -218,32 +202,22 @@ fn read_index(mirror: &Mirror, index_file: &str, bytes: &[u8], index: &Index) ->
             },
         };
         files.push(UpstreamFile {
-            folder: None,
             name: binary.package,
             version: binary.version,
             ext: index.platform.extension().to_owned(),
             paths: vec![path],
             size: binary.size,
-            published: None,
             md5: binary.md5,
             sha256: binary.sha256,
             is_listed: true,
             index: Some(String::from_utf8_lossy(&binary.stanza).into_owned()),
-            record: None,
+            ..UpstreamFile::default()
         });
     }
     // If a package has several versions, clients use the first one in the index.
     let mut names = std::collections::HashSet::new();
     files.retain(|file| names.insert(file.name.clone()));
     warnings.truncate(5);
-    Ok(Inventory {
-        files,
-        events: Vec::new(),
-        is_complete: false,
-        has_dates: true,
-        fingerprint: vec![self_digest::digest(bytes)],
-        serial: None,
-        validators: None,
-        warnings,
-    })
+    let fingerprint = vec![self_digest::digest(bytes)];
+    Ok(Inventory { files, has_dates: true, fingerprint, warnings, ..Inventory::default() })
 }

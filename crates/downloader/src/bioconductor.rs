@@ -4,17 +4,16 @@ use std::collections::BTreeSet;
 
 use super::args::{CheckFlags, GetBioconductor};
 use super::cran::{read_package_list, report_old_schemas, report_result, selected_packages, write_shared};
-use super::destination::{self, Destination};
+use super::destination;
 use super::error::{ExitStatus, OfflineError};
 use super::inventory::Inventory;
 use super::metadata::MetadataReader;
 use super::mirror::{HistorySpan, INDEX_FILES, Tree};
 use super::progress::Output;
-use super::run::Run;
-use super::setup::{Setup, client, setup};
+use super::setup::{Setup, setup};
 use super::validate::{Check, Report, has_files};
 use super::{bundle_inventory, subset};
-use formats::bundle::shared::{BioconductorConfig, SharedFolder};
+use formats::bundle::shared::BioconductorConfig;
 use formats::bundle::{Product, layout, self_digest};
 use formats::r::bioconductor::config::Config;
 use formats::r::bioconductor::{BadVersionName, BioconductorVersion, Component};
@@ -42,16 +41,8 @@ pub(super) async fn get(args: GetBioconductor, output: Output) -> Result<ExitSta
     let (config_text, bundle) = (origin.config_text.clone(), origin.bundle.clone());
     let mut status = ExitStatus::Complete;
     for version in versions {
-        match get_version(&mut setup, bundle.as_ref(), version, requested_packages.as_ref()).await {
-            Ok(ExitStatus::Complete) => {}
-            Ok(other_status) => status = other_status,
-            // The other versions are not affected.
-            Err(error @ (OfflineError::Upstream(_) | OfflineError::Refused(_) | OfflineError::Bundle(_))) => {
-                output.warn(&format!("could not download Bioconductor {version}: {error}"));
-                status = ExitStatus::Incomplete;
-            }
-            Err(error) => return Err(error),
-        }
+        let result = get_version(&mut setup, bundle.as_ref(), version, requested_packages.as_ref()).await;
+        status = status.after(result, output, &format!("Bioconductor {version}"))?;
     }
     if setup.request.is_dry_run {
         return Ok(status);
@@ -98,23 +89,15 @@ async fn get_version(
     };
     setup.request.subset = names.as_ref().map(|names| names.iter().cloned().collect());
     let setup = &*setup;
-    let run = Run {
-        destination: &setup.destination,
-        product,
-        mirror: &setup.mirror,
-        origin_bundle: bundle.cloned(),
-        destination_bundle: setup.destination_bundle.clone(),
-        request: &setup.request,
-    };
     let names = names.as_ref();
-    run.run(|span| async move {
+    let read_inventory = |span| async move {
         let mut inventory = read_inventory(reader, bundle, version, span).await?;
         if let Some(names) = names {
             subset::restrict(&mut inventory, names);
         }
         Ok(inventory)
-    })
-    .await
+    };
+    setup.run(product, bundle).run(read_inventory).await
 }
 
 /// Reads all repositories of a version.
@@ -251,14 +234,12 @@ fn parse_config(setup: &Setup, file: &str, bytes: &[u8]) -> Result<Config, Offli
 }
 
 pub(super) async fn check(args: CheckFlags) -> Result<Report, OfflineError> {
-    let destination = Destination::open(&args.destination)?;
-    let bundle = client(None, None)?.bundle(&destination.url()?)?;
-    let mut check = Check::new(&destination, bundle, args.packages);
+    let mut check = Check::open(&args.destination, args.packages)?;
     check.check_bioconductor().await;
     let mut has_version = false;
-    for version in destination::names(&destination.path("bioc/v4"))? {
+    for version in destination::names(&check.destination.path("bioc/v4"))? {
         let product = Product::Bioconductor(version.clone());
-        if layout::is_bioconductor_version(&version) && has_files(&destination, &product)? {
+        if layout::is_bioconductor_version(&version) && has_files(&check.destination, &product)? {
             has_version = true;
             check.check_product(&product).await?;
         }
@@ -266,14 +247,11 @@ pub(super) async fn check(args: CheckFlags) -> Result<Report, OfflineError> {
     if !has_version {
         return Err(OfflineError::Refused(format!(
             "{} has no version of Bioconductor: get it with rspm-offline-downloader get bioconductor",
-            destination.root().display()
+            check.destination.root().display()
         )));
     }
     let mut folders = vec!["bioc/v4".to_owned()];
-    for shared in SharedFolder::ALL {
-        check.check_shared(shared).await;
-        folders.push(shared.folder().to_owned());
-    }
+    folders.extend(check.check_all_shared().await);
     check.check_files(&folders)?;
     Ok(check.report)
 }

@@ -2,19 +2,19 @@
 //! head, which names the segments; until then readers see the previous state.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
 
 use super::destination::{Destination, folder_of};
 use super::error::OfflineError;
 use super::inventory::{Inventory, UpstreamFile};
 use super::journal::{Journal, LineSpan};
 use super::plan::{self, Plan};
+use base::model::digest::Sha256;
 use base::model::time::{Day, Timestamp};
 use formats::bundle::record::{PackageEvent, SnapshotRecord};
 use formats::bundle::segment::LinesWriter;
 use formats::bundle::{
-    EarlierHead, FilesRule, Head, IncrementalBase, Product, ProductOrigin, ProductState, Record,
-    ReleaseRecord, SegmentRef, head, layout, self_digest, state,
+    CompressedFile, EarlierHead, FilesRule, Head, IncrementalBase, Product, ProductOrigin, ProductState,
+    Record, ReleaseRecord, SegmentRef, head, layout, self_digest, state,
 };
 
 /// Number of records from which a segment is complete. It is then closed at the end of the day of its last record.
@@ -130,6 +130,27 @@ impl Commit<'_> {
             Some(head) => head.base.is_some(),
             None => self.fields.first_day.is_some(),
         }
+    }
+
+    /// Returns the serial of the segment after `last`, and the digest of `last`. The serial is the number of seconds since the
+    /// epoch, or the last serial plus one if that is greater, so that later incremental bundles have greater serials.
+    pub(super) fn serial_after(&self, last: Option<&SegmentRef>) -> (u64, Option<Sha256>) {
+        let now = u64::try_from(self.fields.now.seconds()).unwrap_or_default();
+        (last.map_or(now, |last| now.max(last.serial + 1)), last.map(|last| last.file.sha256))
+    }
+
+    /// Writes a file of segments or READMEs.
+    pub(super) fn put_lines(
+        &self,
+        lines: LinesWriter,
+        folder: &str,
+        serial: u64,
+    ) -> Result<CompressedFile, OfflineError> {
+        let root = self.destination.path(&self.product.root());
+        let packed = lines.pack(folder, serial);
+        let (bytes, file) = packed.map_err(|e| OfflineError::destination("write a segment in", &root, e))?;
+        self.destination.put(&self.product.path(&file.path), &bytes)?;
+        Ok(file)
     }
 
     /// Returns all records, sorted by day; within a day publications are first, by their times.
@@ -273,13 +294,7 @@ impl Commit<'_> {
         // They may be missing from a copied bundle.
         for earlier_head in self.previous_head.iter().flat_map(|previous_head| &previous_head.earlier) {
             if head.earlier.iter().all(|other| other.path != earlier_head.path) {
-                let path = self.destination.path(&self.product.path(&earlier_head.path));
-                match std::fs::remove_file(&path) {
-                    Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                        return Err(OfflineError::destination("remove", &path, e));
-                    }
-                    _ => {}
-                }
+                self.destination.remove(&self.product.path(&earlier_head.path))?;
             }
         }
         Ok(())
@@ -371,7 +386,7 @@ struct OpenSegment {
     /// Size of the releases' files together, in bytes.
     objects_size: u64,
     /// Digests of the releases' READMEs.
-    readmes: HashSet<base::model::digest::Sha256>,
+    readmes: HashSet<Sha256>,
 }
 
 impl<'a> SegmentWriter<'a> {
@@ -388,13 +403,6 @@ impl<'a> SegmentWriter<'a> {
         self.segments.last().or_else(|| self.commit.previous_head.and_then(|head| head.segments.last()))
     }
 
-    /// Returns the serial of the next segment: seconds since the epoch, or the last serial plus one if that is greater.
-    /// So later incremental bundles have greater serials.
-    fn serial(&self) -> u64 {
-        let now = u64::try_from(self.commit.fields.now.seconds()).unwrap_or_default();
-        self.last_segment().map_or(now, |last| now.max(last.serial + 1))
-    }
-
     fn push(&mut self, record: Record, journal: &mut Journal) -> Result<(), OfflineError> {
         let day = match &record {
             Record::Release(release) => release.day,
@@ -408,7 +416,7 @@ impl<'a> SegmentWriter<'a> {
         if self.open_segment.as_ref().is_some_and(is_full) {
             self.close(journal)?;
         }
-        let (serial, prev) = (self.serial(), self.last_segment().map(|last| last.file.sha256));
+        let (serial, prev) = self.commit.serial_after(self.last_segment());
         let segment = self.open_segment.get_or_insert_with(|| OpenSegment {
             lines: LinesWriter::segment(self.commit.product, serial, prev),
             first_day: day,
@@ -429,22 +437,15 @@ impl<'a> SegmentWriter<'a> {
 
     fn close(&mut self, journal: &mut Journal) -> Result<(), OfflineError> {
         let Some(segment) = self.open_segment.take() else { return Ok(()) };
-        let (serial, prev) = (self.serial(), self.last_segment().map(|last| last.file.sha256));
-        let product = self.commit.product;
-        let root = self.commit.destination.path(&product.root());
-        let to_error = |e| OfflineError::destination("write a segment in", &root, e);
+        let (serial, prev) = self.commit.serial_after(self.last_segment());
         let mut readme_lines = LinesWriter::readmes();
         journal.for_each_readme(&segment.readmes, |readme| readme_lines.push(&readme))?;
-        let readmes = if readme_lines.record_count() > 0 {
-            let (bytes, file) = readme_lines.pack(layout::READMES, serial).map_err(to_error)?;
-            self.commit.destination.put(&product.path(&file.path), &bytes)?;
-            Some(file)
-        } else {
-            None
+        let readmes = match readme_lines.record_count() {
+            0 => None,
+            _ => Some(self.commit.put_lines(readme_lines, layout::READMES, serial)?),
         };
         let records = segment.lines.record_count();
-        let (bytes, file) = segment.lines.pack(layout::SEGMENTS, serial).map_err(to_error)?;
-        self.commit.destination.put(&product.path(&file.path), &bytes)?;
+        let file = self.commit.put_lines(segment.lines, layout::SEGMENTS, serial)?;
         self.segments.push(SegmentRef {
             serial,
             from: segment.first_day,
@@ -499,7 +500,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let destination = Destination::create(dir.path()).unwrap();
         let heads: Vec<Head> = (0..3).map(|day| commit(&destination, day)).collect();
-        let restore = || crate::earlier_heads::restore(&destination, &Product::Cran).unwrap();
+        let restore = || crate::up_to_date::restore_heads(&destination, &Product::Cran).unwrap();
         assert_eq!(restore(), [""; 0]);
         let [earlier, _, newest] = [0, 1, 2].map(|day: usize| heads[day].dated_path(&Product::Cran));
         for file in [&earlier, &newest] {

@@ -10,13 +10,11 @@ use super::inventory::Inventory;
 use super::metadata::MetadataReader;
 use super::mirror::{HistorySpan, Tree};
 use super::progress::Output;
-use super::run::Run;
-use super::setup::{Setup, client, defaults, setup};
+use super::setup::{Setup, defaults, setup};
 use super::shared::{self, RulesSource};
 use super::validate::{Check, Report, has_files};
 use super::{binaries, bundle_inventory, subset};
 use base::model::time::Timestamp;
-use formats::bundle::shared::SharedFolder;
 use formats::bundle::{Product, layout};
 use upstream::Mirror;
 use upstream::origin::bundle::{Bundle, BundleError};
@@ -40,14 +38,7 @@ pub(super) async fn get(args: GetCran, output: Output) -> Result<ExitStatus, Off
         Some(names) => Some(cran_reader.add_dependencies(&names, setup.request.now, output).await?),
     };
     setup.request.subset = names.as_ref().map(|names| names.iter().cloned().collect());
-    let run = Run {
-        destination: &setup.destination,
-        product: Product::Cran,
-        mirror: &setup.mirror,
-        origin_bundle: origin_bundle.clone(),
-        destination_bundle: setup.destination_bundle.clone(),
-        request: &setup.request,
-    };
+    let run = setup.run(Product::Cran, origin_bundle.as_ref());
     let packages_status = run.run(|span| cran_reader.read_inventory(span, names.as_ref())).await?;
     let binaries_status = binaries::get(&setup, origin_bundle.as_ref(), platforms).await?;
     let status = if binaries_status == ExitStatus::Complete { packages_status } else { binaries_status };
@@ -228,22 +219,17 @@ pub(super) fn report_old_schemas(destination: &Destination, output: Output) -> R
 }
 
 pub(super) async fn check(args: CheckFlags) -> Result<Report, OfflineError> {
-    let destination = Destination::open(&args.destination)?;
-    let bundle = client(None, None)?.bundle(&destination.url()?)?;
-    let mut check = Check::new(&destination, bundle, args.packages);
+    let mut check = Check::open(&args.destination, args.packages)?;
     check.check_product(&Product::Cran).await?;
     let mut folders = vec!["v3".to_owned()];
-    for tag in destination::names(&destination.path("bindex"))? {
+    for tag in destination::names(&check.destination.path("bindex"))? {
         let product = Product::Binaries(tag);
-        if Product::parse(&product.to_string()).is_some() && has_files(&destination, &product)? {
+        if Product::parse(&product.to_string()).is_some() && has_files(&check.destination, &product)? {
             check.check_product(&product).await?;
         }
     }
     folders.extend(["bindex", "bin"].map(str::to_owned));
-    for shared in SharedFolder::ALL {
-        check.check_shared(shared).await;
-        folders.push(shared.folder().to_owned());
-    }
+    folders.extend(check.check_all_shared().await);
     check.check_files(&folders)?;
     Ok(check.report)
 }

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use indicatif::HumanBytes;
 use tempfile::{Builder, NamedTempFile};
 
 use super::error::OfflineError;
@@ -154,11 +155,40 @@ impl Destination {
         Ok(sizes)
     }
 
-    /// Returns the free disk space in bytes.
-    pub(super) fn free_space(&self) -> Option<u64> {
-        let stat = nix::sys::statvfs::statvfs(&self.root).ok()?;
+    /// Checks that there is free space for files to be fetched; `note` is the end of the message.
+    ///
+    /// # Errors
+    /// The files are larger than the free space, if it is known.
+    pub(super) fn require_space(&self, size: u64, note: &str) -> Result<(), OfflineError> {
+        let Ok(stat) = nix::sys::statvfs::statvfs(&self.root) else { return Ok(()) };
         #[allow(clippy::useless_conversion, reason = "the width differs between systems")]
-        Some(u64::from(stat.blocks_available()) * u64::from(stat.fragment_size()))
+        let free_space = u64::from(stat.blocks_available()) * u64::from(stat.fragment_size());
+        if free_space >= size {
+            return Ok(());
+        }
+        Err(OfflineError::Refused(format!(
+            "{} has {} of free space, but {} must be fetched: free space there or choose another --destination{note}",
+            self.root.display(),
+            HumanBytes(free_space),
+            HumanBytes(size)
+        )))
+    }
+
+    /// Reads a file.
+    pub(super) fn read(&self, relative: &str) -> Result<Vec<u8>, OfflineError> {
+        let path = self.path(relative);
+        fs::read(&path).map_err(|e| OfflineError::destination("read", &path, e))
+    }
+
+    /// Removes a file, if it exists.
+    pub(super) fn remove(&self, relative: &str) -> Result<(), OfflineError> {
+        let path = self.path(relative);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(OfflineError::destination("remove", &path, e))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

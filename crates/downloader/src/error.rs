@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::progress::Output;
 use upstream::UpstreamError;
 use upstream::origin::bundle::BundleError;
 
@@ -49,4 +50,28 @@ pub(super) enum ExitStatus {
     Incomplete,
     /// Files are damaged: 3.
     Damaged,
+}
+
+impl ExitStatus {
+    /// Returns the status after the download of one more product or version. A failure of upstream is reported with the
+    /// name of the product, and does not affect the others.
+    ///
+    /// # Errors
+    /// Any other failure.
+    pub(super) fn after(
+        self,
+        result: Result<ExitStatus, OfflineError>,
+        output: Output,
+        name: &str,
+    ) -> Result<ExitStatus, OfflineError> {
+        match result {
+            Ok(ExitStatus::Complete) => Ok(self),
+            Ok(other) => Ok(other),
+            Err(error @ (OfflineError::Upstream(_) | OfflineError::Refused(_) | OfflineError::Bundle(_))) => {
+                output.warn(&format!("could not download {name}: {error}"));
+                Ok(ExitStatus::Incomplete)
+            }
+            Err(error) => Err(error),
+        }
+    }
 }

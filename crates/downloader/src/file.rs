@@ -1,15 +1,17 @@
-//! Download of one file: the file is fetched from the mirror, verified, inspected, and stored under its digest.
+//! Download of one file: the file is fetched from the mirror, verified, inspected, and stored under its digest, which packages
+//! with equal bytes share.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256 as Hasher};
 use tokio::sync::Semaphore;
 
 use super::buffer::{BUDGET, Budget, CompleteFile, FileBuffer};
-use super::claims::Claims;
 use super::contents::{self, Contents};
 use super::destination::{self, Destination};
 use super::plan::PlannedFetch;
@@ -240,14 +242,87 @@ pub(super) fn has_digest(path: &Path, sha256: Sha256) -> bool {
 }
 
 pub(super) fn digest_of(path: &Path) -> io::Result<Sha256> {
-    let mut file = File::open(path)?;
     let mut hasher = Hasher::new();
-    let mut buffer = vec![0; 1 << 20];
+    for_each_piece(&mut File::open(path)?, |piece| hasher.update(piece))?;
+    Ok(Sha256(hasher.finalize().into()))
+}
+
+/// Size of a read, in bytes.
+const READ_BYTES: usize = 1 << 20;
+
+/// Reads a file to its end, and passes each piece to `consume`.
+pub(super) fn for_each_piece(source: &mut impl Read, mut consume: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut buffer = vec![0; READ_BYTES];
     loop {
-        let length = file.read(&mut buffer)?;
-        if length == 0 {
-            return Ok(Sha256(hasher.finalize().into()));
+        match source.read(&mut buffer)? {
+            0 => return Ok(()),
+            count => consume(&buffer[..count]),
         }
-        hasher.update(&buffer[..length]);
+    }
+}
+
+/// The claims on fetched files, by path. Clones share the same table.
+#[derive(Clone, Default)]
+pub(super) struct Claims(Arc<Mutex<HashMap<PathBuf, Claim>>>);
+
+#[derive(Default)]
+struct Claim {
+    /// Number of fetches that use the file.
+    count: usize,
+    /// Whether the destination did not have the file before.
+    is_new: bool,
+}
+
+impl Claims {
+    /// Adds a fetch that uses a file.
+    pub(super) fn claim(&self, path: &Path) {
+        self.0.lock().entry(path.to_owned()).or_default().count += 1;
+    }
+
+    /// Records that the destination did not have the file before.
+    pub(super) fn set_new(&self, path: &Path) {
+        self.0.lock().entry(path.to_owned()).or_default().is_new = true;
+    }
+
+    /// Removes a fetch that uses a file, and the file if it was new and no other fetch uses it.
+    ///
+    /// # Errors
+    /// The file cannot be removed.
+    pub(super) fn release(&self, path: &Path) -> io::Result<()> {
+        // Locked until the file is removed: a fetch that claims the file meanwhile waits, and then writes the file
+        // again.
+        let mut claims = self.0.lock();
+        let Some(claim) = claims.get_mut(path) else { return Ok(()) };
+        claim.count = claim.count.saturating_sub(1);
+        if claim.count > 0 || !claim.is_new {
+            return Ok(());
+        }
+        claims.remove(path);
+        std::fs::remove_file(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_new_file_that_no_other_fetch_uses_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (new, old) = (folder.path().join("new"), folder.path().join("old"));
+        std::fs::write(&new, "x").unwrap();
+        std::fs::write(&old, "x").unwrap();
+        let claims = Claims::default();
+        claims.claim(&new);
+        claims.set_new(&new);
+        claims.claim(&new);
+        claims.release(&new).unwrap();
+        assert!(new.exists(), "the other fetch uses it");
+        claims.release(&new).unwrap();
+        assert!(!new.exists());
+        claims.claim(&old);
+        claims.release(&old).unwrap();
+        assert!(old.exists(), "the destination had it before");
+        claims.release(&folder.path().join("unknown")).unwrap();
     }
 }

@@ -46,13 +46,7 @@ impl IncompleteFiles {
         if *self != IncompleteFiles::default() {
             return destination.put_if_changed(&file, &self_digest::serialize(self));
         }
-        let path = destination.path(&file);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(OfflineError::destination("remove", &path, error))
-            }
-            _ => Ok(()),
-        }
+        destination.remove(&file)
     }
 
     /// Returns true if an archive must be fetched again, to find out whether it was damaged in transit.

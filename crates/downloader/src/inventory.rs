@@ -5,7 +5,7 @@ use base::model::digest::{Md5, Sha256};
 use base::model::time::Timestamp;
 use formats::bundle::{Record, ReleaseRecord};
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct UpstreamFile {
     /// The folder, unless it is the default one, as in [`ReleaseRecord`].
     pub(super) folder: Option<String>,

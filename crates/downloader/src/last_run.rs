@@ -79,8 +79,7 @@ impl LastRun {
     ) -> Result<(), OfflineError> {
         let Some(files) = files else { return Ok(()) };
         let _lock = destination.lock(shared.folder(), true)?;
-        let path = destination.path(shared.folder()).join(layout::HEAD);
-        let head = std::fs::read(&path).map_err(|e| OfflineError::destination("read", &path, e))?;
+        let head = destination.read(&format!("{}/{}", shared.folder(), layout::HEAD))?;
         LastRun::new(request_key, &head, None, files).save(destination, shared.folder())
     }
 

@@ -113,10 +113,6 @@ impl Tree<'_> {
     }
 }
 
-pub(super) fn index_text(index_file: &str, bytes: &[u8]) -> Result<Vec<u8>, String> {
-    index::text(index_file, bytes).map(std::borrow::Cow::into_owned)
-}
-
 type Rows = Vec<MetaRow<String>>;
 
 /// Reads a table of `Meta/`; `None` if the table is missing or, after a warning, unreadable.
@@ -143,24 +139,18 @@ fn build_inventory(
     span: HistorySpan,
 ) -> Result<Inventory, String> {
     let mut warnings = Vec::new();
-    let text = index_text(tree_files.index_file, &tree_files.index)?;
+    let text = index::text(tree_files.index_file, &tree_files.index)?;
     let records = index::records(&text, &mut warnings)?;
     // The small repositories of Bioconductor may be empty.
     if records.is_empty() && folder.is_none_or(|folder| folder == "bioc") {
         return Err("the index lists no package".to_owned());
     }
-    let current_rows = table(
-        "current",
-        tree_files.current_table.as_ref(),
-        |b| read_current_meta(b, RdsLimits::META),
-        &mut warnings,
-    );
-    let archive_rows = table(
-        "archive",
-        tree_files.archive_table.as_ref(),
-        |b| read_archive_meta(b, RdsLimits::META),
-        &mut warnings,
-    );
+    let current_table = tree_files.current_table.as_ref();
+    let current_rows =
+        table("current", current_table, |b| read_current_meta(b, RdsLimits::META), &mut warnings);
+    let archive_table = tree_files.archive_table.as_ref();
+    let archive_rows =
+        table("archive", archive_table, |b| read_archive_meta(b, RdsLimits::META), &mut warnings);
     let mut files = listed_files(&records, current_rows.as_deref().unwrap_or_default(), folder, prefix);
     add_archived_files(archive_rows.as_deref().unwrap_or_default(), folder, prefix, &mut files);
     let events = match (&current_rows, &archive_rows, folder) {
@@ -171,17 +161,15 @@ fn build_inventory(
         }
         _ => Vec::new(),
     };
-    let metadata =
-        [Some(&tree_files.index), tree_files.current_table.as_ref(), tree_files.archive_table.as_ref()];
+    let metadata = [Some(&tree_files.index), current_table, archive_table];
     Ok(Inventory {
         files,
         events,
         is_complete: archive_rows.is_some(),
         has_dates: current_rows.is_some(),
         fingerprint: metadata.into_iter().flatten().map(|bytes| self_digest::digest(bytes)).collect(),
-        serial: None,
-        validators: None,
         warnings,
+        ..Inventory::default()
     })
 }
 
@@ -279,11 +267,7 @@ fn add_archived_files(
             paths,
             size: Some(row.size),
             published: Some(row.mtime),
-            md5: None,
-            sha256: None,
-            is_listed: false,
-            index: None,
-            record: None,
+            ..UpstreamFile::default()
         });
     }
 }

@@ -7,6 +7,7 @@ use futures_util::{Stream, StreamExt, stream};
 use indicatif::{HumanBytes, HumanCount};
 use tokio::task::JoinHandle;
 
+use super::bundle_inventory::{self, replay};
 use super::commit::{Commit, HeadFields};
 use super::destination::{Destination, Lock};
 use super::error::{ExitStatus, OfflineError};
@@ -18,7 +19,6 @@ use super::mirror::HistorySpan;
 use super::plan::{self, ExistingFiles, Plan, PlannedFetch};
 use super::progress::{Output, Progress};
 use super::unreferenced_files::UnreferencedFiles;
-use super::{bundle_inventory, replay::replay};
 use base::model::digest::Sha256;
 use base::model::text::count_of;
 use base::model::time::{Day, Timestamp};
@@ -188,11 +188,8 @@ impl Run<'_> {
 
     /// Returns the first message of a run: the kind of the download and the product.
     fn announcement(&self, verified_head: Option<&VerifiedHead>) -> String {
-        let kind = match (verified_head, self.request.first_day) {
-            (None, None) => "full download".to_owned(),
-            (None, Some(first_day)) => format!("incremental download from {first_day}"),
-            (Some(verified_head), _) => format!("incremental download after {}", verified_head.head.snapshot),
-        };
+        let kind =
+            kind_of_download(verified_head.map(|verified_head| &verified_head.head), self.request.first_day);
         match &self.product {
             Product::Cran => format!("Performing {kind} of schema version v3"),
             Product::Bioconductor(version) => {
@@ -234,17 +231,10 @@ impl Run<'_> {
         let existing_files =
             ExistingFiles { state, journal_state, objects, first_day: self.request.first_day };
         let plan = plan::plan(inventory, &existing_files, self.request.now.day());
-        let (size, free_space) = (plan.size(), self.destination.free_space());
-        match free_space.filter(|free_space| !self.request.is_dry_run && *free_space < size) {
-            None => Ok(plan),
-            Some(free_space) => Err(OfflineError::Refused(format!(
-                "{} has {} of free space, but {} must be fetched: free space there or choose another --destination; \
-                 existing files are kept",
-                self.destination.root().display(),
-                HumanBytes(free_space),
-                HumanBytes(size)
-            ))),
+        if !self.request.is_dry_run {
+            self.destination.require_space(plan.size(), "; existing files are kept")?;
         }
+        Ok(plan)
     }
 
     /// Fetches all planned files; returns the failures.
@@ -429,6 +419,15 @@ impl Run<'_> {
             self.mirror.address()
         ));
         ExitStatus::Incomplete
+    }
+}
+
+/// Returns the kind of a download into a bundle with this head, from this first day on.
+pub(super) fn kind_of_download(head: Option<&Head>, first_day: Option<Day>) -> String {
+    match (head, first_day) {
+        (None, None) => "full download".to_owned(),
+        (None, Some(first_day)) => format!("incremental download from {first_day}"),
+        (Some(head), _) => format!("incremental download after {}", head.snapshot),
     }
 }
 

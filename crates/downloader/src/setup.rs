@@ -6,11 +6,12 @@ use super::args::{CommonFlags, PackageFlags};
 use super::destination::Destination;
 use super::error::OfflineError;
 use super::progress::Output;
-use super::run::Request;
+use super::run::{Request, Run};
 use ::upstream::origin::bundle::Bundle;
 use ::upstream::{self, Limits, Mirror, Upstream};
 use base::config::{Config, Proxy, Secret};
 use base::model::time::Timestamp;
+use formats::bundle::Product;
 
 /// The name of the program in the header `User-Agent`.
 const PROGRAM: &str = "rspm-offline-downloader";
@@ -42,6 +43,20 @@ pub(super) struct Setup {
     pub(super) destination: Destination,
     pub(super) destination_bundle: Bundle,
     pub(super) request: Request,
+}
+
+impl Setup {
+    /// Returns the download of a product; `origin_bundle` is the upstream as a bundle, if it is one.
+    pub(super) fn run(&self, product: Product, origin_bundle: Option<&Bundle>) -> Run<'_> {
+        Run {
+            destination: &self.destination,
+            product,
+            mirror: &self.mirror,
+            origin_bundle: origin_bundle.cloned(),
+            destination_bundle: self.destination_bundle.clone(),
+            request: &self.request,
+        }
+    }
 }
 
 /// Opens mirror and destination, and converts the flags to a request.

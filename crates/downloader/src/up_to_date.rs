@@ -1,13 +1,14 @@
-//! Detects that neither upstream nor the destination has changed since the last run, so that nothing needs to be done.
+//! Compares the destination with the last run and with its newest head: detects that nothing needs to be done, and finds heads
+//! that are missing because the bundle was copied incompletely.
 
 use super::destination::Destination;
-use super::error::OfflineError;
+use super::error::{ExitStatus, OfflineError};
 use super::file::has_digest;
 use super::last_run::LastRun;
 use super::metadata::{self, FileValidators};
 use super::run::Run;
 use super::{journal, workers};
-use formats::bundle::{Product, SegmentRef};
+use formats::bundle::{Head, Product, SegmentRef};
 use upstream::origin::bundle::VerifiedHead;
 
 impl Run<'_> {
@@ -41,6 +42,24 @@ impl Run<'_> {
             .save(self.destination, &self.product.root())
     }
 
+    /// As [`restore_heads`], unless there is no bundle yet or nothing may be written.
+    pub(super) fn restore_heads(&self, has_bundle: bool) -> Result<Vec<String>, OfflineError> {
+        if !has_bundle || self.request.is_dry_run {
+            return Ok(Vec::new());
+        }
+        restore_heads(self.destination, &self.product)
+    }
+
+    /// Reports missing heads, as `validate` does: they cannot be downloaded, because no mirror has them.
+    pub(super) fn report_missing_heads(&self, missing_heads: &[String], status: ExitStatus) -> ExitStatus {
+        for file in missing_heads {
+            self.request
+                .output
+                .warn(&format!("{file} is missing: the bundle was copied incompletely; copy it again"));
+        }
+        if missing_heads.is_empty() { status } else { ExitStatus::Incomplete }
+    }
+
     fn request_key(&self) -> String {
         let first_day =
             self.request.first_day.map_or_else(|| "the beginning".to_owned(), |day| day.to_string());
@@ -54,8 +73,7 @@ fn current_run(
     request_key: &str,
     files: Vec<FileValidators>,
 ) -> Result<LastRun, OfflineError> {
-    let path = destination.path(&product.head_path());
-    let head = std::fs::read(&path).map_err(|e| OfflineError::destination("read", &path, e))?;
+    let head = destination.read(&product.head_path())?;
     Ok(LastRun::new(request_key, &head, Some(&destination.objects(&product.objects_dir())?), files))
 }
 
@@ -64,4 +82,22 @@ fn are_intact(destination: &Destination, product: &Product, segments: &[SegmentR
         has_digest(&destination.path(&product.path(&segment.file.path)), segment.file.sha256)
     };
     workers::parallel_map(segments, is_intact).into_iter().all(|is_intact| is_intact)
+}
+
+/// Writes the copy of the newest head again if the copy is missing. Returns the paths of the earlier heads that
+/// the newest head names and that are missing.
+pub(super) fn restore_heads(
+    destination: &Destination,
+    product: &Product,
+) -> Result<Vec<String>, OfflineError> {
+    let bytes = destination.read(&product.head_path())?;
+    // Reads the file itself: a head that is joined with its bases seems complete. A damaged head is reported when the
+    // bundle is opened.
+    let Ok(head) = Head::read(&bytes, product) else { return Ok(Vec::new()) };
+    let copy = head.dated_path(product);
+    if !destination.path(&copy).exists() {
+        destination.put(&copy, &bytes)?;
+    }
+    let earlier_heads = head.earlier.iter().map(|earlier_head| product.path(&earlier_head.path));
+    Ok(earlier_heads.filter(|file| !destination.path(file).exists()).collect())
 }

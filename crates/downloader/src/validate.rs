@@ -1,14 +1,15 @@
 //! `validate`: checks that a bundle is complete and undamaged, and reports problems by file.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::destination::{self, Destination, LOCK, TEMP_PREFIX};
 use super::error::{ExitStatus, OfflineError};
 use super::file::digest_of;
 use super::files::{FileKind, WalkResult, walk};
-use super::finding::{Finding, Problem};
 use super::incomplete_files::{self, IncompleteFiles};
-use super::verify_files::{ExpectedFile, verify};
+use super::setup::client;
+use super::verify_files::{ExpectedFile, Finding, Problem, verify};
 use super::{journal, last_run};
 use base::model::text::count_of;
 use formats::bundle::shared::SharedFolder;
@@ -41,8 +42,8 @@ pub(super) fn has_files(destination: &Destination, product: &Product) -> Result<
     Ok(destination::names(&destination.path(&product.root()))?.iter().any(|name| name != LOCK))
 }
 
-pub(super) struct Check<'a> {
-    pub(super) destination: &'a Destination,
+pub(super) struct Check {
+    pub(super) destination: Destination,
     /// The destination as a bundle.
     pub(super) bundle: Bundle,
     /// Whether every package file is read and unreferenced files are reported.
@@ -55,9 +56,12 @@ pub(super) struct Check<'a> {
     is_metadata_incomplete: bool,
 }
 
-impl<'a> Check<'a> {
-    pub(super) fn new(destination: &'a Destination, bundle: Bundle, reads_packages: bool) -> Check<'a> {
-        Check {
+impl Check {
+    /// Opens the bundle in a directory.
+    pub(super) fn open(directory: &Path, reads_packages: bool) -> Result<Check, OfflineError> {
+        let destination = Destination::open(directory)?;
+        let bundle = client(None, None)?.bundle(&destination.url()?)?;
+        Ok(Check {
             destination,
             bundle,
             reads_packages,
@@ -65,7 +69,7 @@ impl<'a> Check<'a> {
             referenced_files: BTreeSet::new(),
             objects: BTreeMap::new(),
             is_metadata_incomplete: false,
-        }
+        })
     }
 
     /// Checks a product's metadata and collects its package files.
@@ -97,7 +101,7 @@ impl<'a> Check<'a> {
 
     /// Adds the line of a product to the summary, and reports the files that could not be fetched.
     pub(super) fn add_summary(&mut self, product: &Product, mut summary: String) {
-        let incomplete_files = IncompleteFiles::read(self.destination, product);
+        let incomplete_files = IncompleteFiles::read(&self.destination, product);
         for (path, reason) in &incomplete_files.missing_files {
             let text = format!("the mirror lists it, but it could not be fetched ({reason}); run get again");
             self.report.add(path, Problem::Missing, text);
@@ -306,10 +310,18 @@ impl<'a> Check<'a> {
         }
     }
 
+    /// Checks the data that CRAN and Bioconductor share; returns its folders.
+    pub(super) async fn check_all_shared(&mut self) -> Vec<String> {
+        for shared in SharedFolder::ALL {
+            self.check_shared(shared).await;
+        }
+        SharedFolder::ALL.iter().map(|shared| shared.folder().to_owned()).collect()
+    }
+
     /// Walks these folders and reports files with a problem; with `reads_packages`, also reads every package file and
     /// reports unreferenced files.
     pub(super) fn check_files(&mut self, folders: &[String]) -> Result<(), OfflineError> {
-        let WalkResult { files, unreadable_folders } = walk(self.destination, folders)?;
+        let WalkResult { files, unreadable_folders } = walk(&self.destination, folders)?;
         for (file, text) in unreadable_folders {
             self.report.add(file, Problem::Unreadable, text);
         }
@@ -326,7 +338,7 @@ impl<'a> Check<'a> {
         if self.reads_packages && !self.objects.is_empty() {
             let existing_objects =
                 self.objects.iter().filter(|(path, _)| matches!(files.get(*path), Some(FileKind::File)));
-            let (summary, findings) = verify(self.destination, existing_objects.collect());
+            let (summary, findings) = verify(&self.destination, existing_objects.collect());
             self.report.summary.push(summary);
             for (path, problem, text) in findings {
                 self.report.add(path, problem, text);

@@ -1,4 +1,4 @@
-//! Verifies every package file by reading it, on all processors.
+//! Verifies every package file by reading it, on all processors; the problems of files.
 
 use std::io;
 use std::time::Instant;
@@ -7,9 +7,9 @@ use indicatif::{HumanBytes, HumanCount};
 
 use super::destination::Destination;
 use super::file::digest_of;
-use super::finding::Problem;
 use super::workers;
 use base::model::digest::Sha256;
+use base::words;
 
 /// Expected size and digest of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,4 +73,28 @@ fn verify_file(
         }
         Err(e) => Some((Problem::Damaged, format!("the file of {label} cannot be read: {e}; {remedy}"))),
     }
+}
+
+words! {
+    /// The problem of a file.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub(super) enum Problem {
+        /// The contents of the file have changed.
+        Damaged = "damaged",
+        /// The file does not exist.
+        Missing = "missing",
+        /// The account that owns the bundle cannot read the file.
+        Unreadable = "unreadable",
+        /// Nothing in the bundle refers to the file.
+        Extra = "extra",
+    }
+}
+
+/// A file with a problem.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Finding {
+    /// Path relative to the bundle's directory.
+    pub(super) file: String,
+    pub(super) problem: Problem,
+    pub(super) text: String,
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::args::{CheckVulnsFlags, GetVulns};
-use super::destination::{self, Destination, LOCK};
+use super::destination::{self, LOCK};
 use super::error::{ExitStatus, OfflineError};
 use super::last_run::LastRun;
 use super::metadata::FileValidators;
 use super::progress::Output;
-use super::setup::{Setup, client, defaults, setup};
+use super::setup::{Setup, defaults, setup};
 use super::shared::write_documents;
 use super::validate::{Check, Report};
 use base::config::without_userinfo;
@@ -68,21 +68,19 @@ pub(super) async fn get(args: GetVulns, output: Output) -> Result<ExitStatus, Of
 }
 
 pub(super) async fn check(args: CheckVulnsFlags) -> Result<Report, OfflineError> {
-    let destination = Destination::open(&args.destination)?;
-    let bundle = client(None, None)?.bundle(&destination.url()?)?;
+    let mut check = Check::open(&args.destination, true)?;
     let folder = SharedFolder::Advisories.folder();
-    if destination::names(&destination.path(folder))?.iter().all(|name| name == LOCK) {
+    if destination::names(&check.destination.path(folder))?.iter().all(|name| name == LOCK) {
         return Err(OfflineError::Refused(format!(
             "{} has no advisories: get them with rspm-offline-downloader get vulns",
-            destination.root().display()
+            check.destination.root().display()
         )));
     }
-    let mut check = Check::new(&destination, bundle.clone(), true);
     check.check_shared(SharedFolder::Advisories).await;
     check.check_files(&[folder.to_owned()])?;
-    if let Ok(Some(head)) = bundle.shared_head(SharedFolder::Advisories).await {
+    if let Ok(Some(head)) = check.bundle.shared_head(SharedFolder::Advisories).await {
         for (name, file) in &head.files {
-            if let Ok(text) = bundle.shared_file(SharedFolder::Advisories, file).await {
+            if let Ok(text) = check.bundle.shared_file(SharedFolder::Advisories, file).await {
                 check
                     .report
                     .summary

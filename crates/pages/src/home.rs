@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::frame::{Frame, Location, Root, pager};
 use super::text::{self, count, visible};
-use api::public::alert::Alert;
+use api::public::status::Alert;
 use base::model::time::Day;
 
 /// A repository on the home page.

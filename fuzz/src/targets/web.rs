@@ -4,7 +4,7 @@ use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMO
 use http::{HeaderMap, HeaderValue, Method};
 use rstudio_pm::api::public::filter::Filter;
 use rstudio_pm::api::public::package::ListPackages;
-use rstudio_pm::api::public::url::SnapshotQuery;
+use rstudio_pm::api::public::repo::SnapshotQuery;
 use rstudio_pm::http::repo::conditional::{self, Extent, Validators};
 use rstudio_pm::http::route::repo_path::RepoPath;
 use rstudio_pm::http::route::{self, Route};

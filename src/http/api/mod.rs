@@ -4,6 +4,5 @@ pub mod admin;
 pub(super) mod csv;
 mod openapi;
 mod operation;
-mod platforms;
+pub(super) mod platforms;
 pub mod public;
-pub(super) mod wire_binary;

@@ -18,9 +18,9 @@ use content::serve::package_files::MAX_FIGURE;
 
 /// The budget of a process. Clones share it.
 #[derive(Clone)]
-pub(crate) struct MemoryBudget(Arc<Inner>);
+pub(crate) struct MemoryBudget(Arc<BudgetState>);
 
-struct Inner {
+struct BudgetState {
     limit: usize,
     address_limit: usize,
     used: Mutex<UsedBytes>,
@@ -147,7 +147,7 @@ impl MemoryBudget {
     /// Creates a budget of `limit` bytes in total and `address_limit` for one address.
     pub(crate) fn new(limit: usize, address_limit: usize) -> MemoryBudget {
         let (used, freed) = (Mutex::default(), Notify::new());
-        MemoryBudget(Arc::new(Inner { limit, address_limit, used, freed }))
+        MemoryBudget(Arc::new(BudgetState { limit, address_limit, used, freed }))
     }
 
     /// Reserves bytes for a client; `None` if too much is in use.
@@ -224,7 +224,7 @@ impl Share {
     }
 }
 
-impl Inner {
+impl BudgetState {
     fn limit_of(&self, address: Option<IpAddr>) -> usize {
         if address.is_some() { self.address_limit } else { self.limit }
     }

@@ -14,9 +14,9 @@ use crate::http::net::peer::client_network;
 
 /// The open connections of a process. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Connections(Arc<Inner>);
+pub(crate) struct Connections(Arc<ConnectionTable>);
 
-struct Inner {
+struct ConnectionTable {
     /// Reference point of [`Activity::idle_since`].
     epoch: Instant,
     open: Mutex<OpenConnections>,
@@ -31,7 +31,7 @@ struct OpenConnections {
 }
 
 pub(crate) struct Activity {
-    /// Copy of [`Inner::epoch`].
+    /// Copy of [`ConnectionTable::epoch`].
     epoch: Instant,
     requests: AtomicUsize,
     /// Time at which the connection was accepted or last answered a request, in milliseconds since `epoch`;
@@ -45,7 +45,7 @@ const CLOSING: u64 = u64::MAX;
 
 /// An open connection; it ends when this is dropped.
 pub(crate) struct Connection {
-    inner: Arc<Inner>,
+    inner: Arc<ConnectionTable>,
     number: u64,
     address: IpAddr,
     pub(crate) activity: Arc<Activity>,
@@ -56,7 +56,7 @@ pub(crate) struct RequestGuard(Arc<Activity>);
 
 impl Default for Connections {
     fn default() -> Connections {
-        Connections(Arc::new(Inner { epoch: Instant::now(), open: Mutex::default() }))
+        Connections(Arc::new(ConnectionTable { epoch: Instant::now(), open: Mutex::default() }))
     }
 }
 

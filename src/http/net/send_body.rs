@@ -13,19 +13,19 @@ use tokio::time::Instant;
 
 use crate::http::net::body::{Body, BodyError};
 use crate::http::net::limits::Limits;
-use crate::http::net::send_budget::{Reservation, SendBudget, UNIT_BYTES};
+use crate::http::net::send_budget::{SendBudget, SendReservation, UNIT_BYTES};
 
 /// Maximum number of bytes passed to `h2` in one call.
 const MAX_CHUNK: usize = 128 << 10;
-/// Time for which a [`Reservation`] is kept while the body is not ready.
+/// Time for which a [`SendReservation`] is kept while the body is not ready.
 const RESERVATION_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Bytes passed to `h2`, with their [`Reservation`] in the connection's [`SendBudget`]. They fit the windows of stream
+/// Bytes passed to `h2`, with their [`SendReservation`] in the connection's [`SendBudget`]. They fit the windows of stream
 /// and connection, so they wait for the socket alone, which has its own timeout
 /// ([`crate::http::net::write_timeout::WriteTimeout`]).
 pub(crate) struct SendChunk {
     bytes: Bytes,
-    _reservation: Option<Reservation>,
+    _reservation: Option<SendReservation>,
 }
 
 impl Buf for SendChunk {
@@ -103,7 +103,7 @@ pub(crate) async fn send(
                 } else {
                     reservation = Some(timeout.wait(budget.reserve(count)).await?);
                 }
-                count = count.min(reservation.as_ref().map_or(count, Reservation::bytes));
+                count = count.min(reservation.as_ref().map_or(count, SendReservation::bytes));
             }
             let chunk = SendChunk { bytes: bytes.split_to(count), _reservation: reservation.take() };
             timeout.count_bytes(count);

@@ -19,23 +19,23 @@ pub(crate) struct SendBudgets(Arc<AtomicUsize>);
 
 /// The bytes of one connection. Clones share it.
 #[derive(Clone)]
-pub(crate) struct SendBudget(Arc<Inner>);
+pub(crate) struct SendBudget(Arc<SendBudgetState>);
 
-struct Inner {
+struct SendBudgetState {
     total: SendBudgets,
     used: AtomicUsize,
     released: Notify,
 }
 
 /// Bytes taken from a [`SendBudget`]; returned when this is dropped.
-pub(crate) struct Reservation {
+pub(crate) struct SendReservation {
     budget: SendBudget,
     bytes: usize,
 }
 
 impl SendBudgets {
     pub(crate) fn for_connection(&self) -> SendBudget {
-        SendBudget(Arc::new(Inner {
+        SendBudget(Arc::new(SendBudgetState {
             total: self.clone(),
             used: AtomicUsize::new(0),
             released: Notify::new(),
@@ -46,7 +46,7 @@ impl SendBudgets {
 impl SendBudget {
     /// Takes `requested` bytes, or [`UNIT_BYTES`] of them if no more are free. Waits only for the socket of this
     /// connection: while the connection has no unsent bytes, [`UNIT_BYTES`] are free.
-    pub(crate) async fn reserve(&self, requested: usize) -> Reservation {
+    pub(crate) async fn reserve(&self, requested: usize) -> SendReservation {
         let mut has_waited = false;
         loop {
             let released = self.0.released.notified();
@@ -56,7 +56,7 @@ impl SendBudget {
                     // The freed bytes may suffice for another waiting stream.
                     self.0.released.notify_one();
                 }
-                return Reservation { budget: self.clone(), bytes };
+                return SendReservation { budget: self.clone(), bytes };
             }
             released.await;
             has_waited = true;
@@ -65,7 +65,7 @@ impl SendBudget {
 
     /// Adds these bytes if they fit. Returns false if they do not.
     fn try_reserve(&self, bytes: usize) -> bool {
-        let Inner { total, used, .. } = &*self.0;
+        let SendBudgetState { total, used, .. } = &*self.0;
         let before = used.fetch_add(bytes, Ordering::AcqRel);
         if before + bytes <= CONNECTION_BYTES {
             let total_before = total.0.fetch_add(bytes, Ordering::AcqRel);
@@ -79,7 +79,7 @@ impl SendBudget {
     }
 }
 
-impl Reservation {
+impl SendReservation {
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -92,9 +92,9 @@ impl Reservation {
     }
 }
 
-impl Drop for Reservation {
+impl Drop for SendReservation {
     fn drop(&mut self) {
-        let Inner { total, used, released } = &*self.budget.0;
+        let SendBudgetState { total, used, released } = &*self.budget.0;
         total.0.fetch_sub(self.bytes, Ordering::AcqRel);
         used.fetch_sub(self.bytes, Ordering::AcqRel);
         released.notify_one();
@@ -117,7 +117,7 @@ mod tests {
                 reservations.push(reservation);
             }
         }
-        let bytes: usize = reservations.iter().map(Reservation::bytes).sum();
+        let bytes: usize = reservations.iter().map(SendReservation::bytes).sum();
         assert_eq!(bytes, TOTAL_BYTES + connections.len() / 2 * UNIT_BYTES, "each has a unit at least");
         assert!(connections[0].0.used.load(Ordering::Acquire) <= CONNECTION_BYTES);
         drop(reservations);

@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::project;
-use crate::http::api::wire_binary;
+use crate::http::api::platforms::wire_binary;
 use crate::http::error::Failure;
 use content::serve;
 use pages::binaries::{BinaryLine, MAX_ROWS, page};
@@ -15,7 +15,7 @@ pub(super) async fn list(context: Context<'_>, package: &str) -> Result<String, 
     let total = all.len();
     let rows = all.into_iter().take(MAX_ROWS).map(|row| {
         let (listed, size) = (row.listed_at.day(), row.size);
-        let binary = wire_binary::wire(row);
+        let binary = wire_binary(row);
         BinaryLine {
             version: binary.version,
             platform: binary.platform,

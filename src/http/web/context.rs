@@ -9,7 +9,6 @@ use crate::http::login::permission::Principal;
 use crate::http::net::peer::Client;
 use crate::http::target::Query;
 use base::model::ids::SourceId;
-use base::model::kind::SourceKind;
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;

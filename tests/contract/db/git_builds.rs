@@ -1,7 +1,8 @@
 //! Builds from git: which logs and rows are kept.
 
-use rstudio_pm::db::git_build::{self, BuildState, NewBuild};
+use rstudio_pm::db::git_build::{self, NewBuild};
 use rstudio_pm::model::digest::Sha256;
+use rstudio_pm::model::recorded_words::BuildState;
 use rstudio_pm::model::time::Timestamp;
 
 use crate::support::db::TestDb;

@@ -1,9 +1,8 @@
 //! The operations of the admin API, `/__api__/admin/v1/…`: one row for each.
 
 use crate::{
-    audit, backfill, backup, binary, bioconductor, block_rule, cluster, control, definition, distribution,
-    eviction, explain, fixed_url, git, job, license, log, metadata, name_guard, package, prefetch, promotion,
-    repair, repo, scrub, source, storage, token, upload,
+    audit, backup, binary, block_rule, choices, cluster, control, definition, explain, fixed_url, git, job,
+    metadata, name_guard, package, prefetch, promotion, repo, scrub, source, storage, token,
 };
 
 /// Passes the operations that control the server process, which are served in every mode, to the macro `$callback`, after
@@ -46,7 +45,7 @@ macro_rules! control_operations {
             }
             /// Reopen the log files after a rotation; responds when the old files are no longer written to; served in
             /// every mode
-            ReopenLogs: POST ["log", "reopen"] ControlProcess => log::reopen { response(log::ReopenResult) }
+            ReopenLogs: POST ["log", "reopen"] ControlProcess => log::reopen { response(control::ReopenResult) }
         }
     };
 }
@@ -218,12 +217,12 @@ macro_rules! data_operations {
             /// Delete a credential that no builder uses
             DeleteGitCredential(kind, name): DELETE ["git-credentials", kind, name] Administer => git::delete_credential {}
             /// Upload a package archive as the body; the parameter file is its name, type is source or binary
-            Upload: POST ["uploads"] Upload => upload::receive {
-                query(upload::UploadFile), accepts("application/octet-stream"), response(upload::Upload)
+            Upload: POST ["uploads"] Upload => package::receive {
+                query(package::UploadFile), accepts("application/octet-stream"), response(package::Upload)
             }
             /// Repair transaction times that disagree with the server's clock
-            RepairClock: POST ["repair", "clock"] Administer => repair::clock {
-                body(repair::RepairClock), response(repair::RepairedClock)
+            RepairClock: POST ["repair", "clock"] Administer => scrub::clock {
+                body(scrub::RepairClock), response(scrub::RepairedClock)
             }
             /// Start the sync of a built-in source, or attach to it
             StartSync: POST ["sync"] Administer => job::sync { body(job::StartSync), response(job::Job) }
@@ -238,22 +237,22 @@ macro_rules! data_operations {
                 body(backup::RecordBackupTest), response(backup::RecordedBackupTest)
             }
             /// Start the back-fill of a source's history before its first sync, or attach to it
-            StartBackfill: POST ["backfill"] Administer => backfill::start {
-                body(backfill::StartBackfill), response(job::Job)
+            StartBackfill: POST ["backfill"] Administer => job::backfill {
+                body(job::StartBackfill), response(job::Job)
             }
             /// Stop the back-fill of a source; its progress is stored
-            StopBackfill(source): DELETE ["backfill", source] Administer => backfill::stop {
-                response(backfill::StoppedBackfill)
+            StopBackfill(source): DELETE ["backfill", source] Administer => job::stop_backfill {
+                response(job::StoppedBackfill)
             }
             /// List Bioconductor versions, newest first
             BioconductorVersions: GET ["bioconductor", "versions"] Inspect => choices::bioconductor_versions {
-                response([bioconductor::BioconductorVersion])
+                response([choices::BioconductorVersion])
             }
             // Authors of rules need the types of licenses; their counts are those of a dry run of a rule.
             /// List types of licenses; with the parameter current, those of R packages that sources list now, with the
             /// number of packages
             LicenseTypes: GET ["license-types"] ChangeBlocklist => choices::license_types {
-                query(license::ListLicenseTypes), response([license::LicenseType])
+                query(choices::ListLicenseTypes), response([choices::LicenseType])
             }
             /// List metadata of packages; the parameters package, key, source and repo select
             Metadata: GET ["metadata"] ManageMetadata => metadata::list {
@@ -283,10 +282,10 @@ macro_rules! data_operations {
             }
             /// Remove stored files that are fetched again on request; attaches to a running eviction of the same files
             StartEviction: POST ["evict"] Administer => storage::evict {
-                body(eviction::StartEviction), response(job::Job)
+                body(storage::StartEviction), response(job::Job)
             }
             /// Show the result of the eviction that ran as this job; the last eight results are kept
-            Eviction(job): GET ["evict", job] Administer => storage::eviction { response(eviction::Eviction) }
+            Eviction(job): GET ["evict", job] Administer => storage::eviction { response(storage::Eviction) }
             /// Store the files of PyPI that a requirements file or a lock file names; attaches to a running job with the
             /// same request
             StartPrefetch: POST ["prefetch"] Administer => prefetch::start {
@@ -305,7 +304,7 @@ macro_rules! data_operations {
             Job(id): GET ["jobs", id] Administer => job::get { response(job::Job) }
             /// List distributions that binaries can be served for
             Distributions: GET ["distributions"] Inspect => choices::distributions {
-                response([distribution::Distribution])
+                response([choices::Distribution])
             }
             /// List block rules in the order in which they are compared
             BlockRules: GET ["block-rules"] ReadBlocklist => block_rule::list {

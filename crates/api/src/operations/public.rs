@@ -1,9 +1,7 @@
 //! The operations of the public API, `/__api__/…`: one row for each.
 
-use crate::binary;
-use crate::public::{
-    alert, bootstrap, difference, filter, package, repo, source, status, sysreqs, url, usage, vulnerability,
-};
+use crate::public::{filter, package, repo, status, sysreqs, vulnerability};
+use crate::{binary, token};
 
 /// Passes the operations of the public API to the macro `$callback`, after the other tokens of the call. Repositories and
 /// sources are named by their number or name. A POST has the query in its body and changes nothing, except for signed
@@ -18,12 +16,12 @@ macro_rules! public_operations {
             /// Features of the server, and the platforms it has binaries for
             Status: GET ["status"] ReadPublic => status::show { response(status::Status) }
             /// Repositories that are not hidden
-            Repos: GET ["repos"] ReadPublic => repos::list { query(repo::ListRepos), response([repo::Repo]) }
+            Repos: GET ["repos"] ReadPublic => repos::list { query(repo::ListRepos), response([repo::PublicRepo]) }
             /// One repository; {repo} is its number or its name, also in the addresses below
-            Repo(repo): GET ["repos", repo] Read(repository repo) => repos::show { response(repo::Repo) }
+            Repo(repo): GET ["repos", repo] Read(repository repo) => repos::show { response(repo::PublicRepo) }
             /// The sources of a repository, in order of precedence
             RepoSources(repo): GET ["repos", repo, "sources"] Read(repository repo) => sources::of_repo {
-                response([source::Source])
+                response([repo::PublicSource])
             }
             /// The listed packages of a repository
             Packages(repo): GET ["repos", repo, "packages"] Read(repository repo) => packages::of_repo {
@@ -65,7 +63,7 @@ macro_rules! public_operations {
             }
             /// The packages that differ between two snapshots, by name; as CSV with format=csv
             RepoDifference(repo): GET ["repos", repo, "diff"] Read(repository repo) => difference::of_repo {
-                query(difference::Compare), response([difference::PackageDifference])
+                query(repo::Compare), response([repo::PackageDifference])
             }
             /// The days on which a repository changed, newest first
             TransactionDates(repo): GET ["repos", repo, "transaction-dates"] Read(repository repo) => repos::dates {
@@ -75,12 +73,12 @@ macro_rules! public_operations {
             FirstTransaction(repo): GET ["repos", repo, "first-transaction"] Read(repository repo)
                 => repos::first_date { response(repo::TransactionDate) }
             /// Sources
-            Sources: GET ["sources"] ReadPublic => sources::list { response([source::Source]) }
+            Sources: GET ["sources"] ReadPublic => sources::list { response([repo::PublicSource]) }
             /// One source; {source} is its number or its name, also in the addresses below
-            Source(source): GET ["sources", source] Read(source source) => sources::show { response(source::Source) }
+            Source(source): GET ["sources", source] Read(source source) => sources::show { response(repo::PublicSource) }
             /// The transactions of a source, newest first
             SourceTransactions(source): GET ["sources", source, "transactions"] Read(source source)
-                => sources::transactions { query(source::ListTransactions), response([source::Transaction]) }
+                => sources::transactions { query(repo::ListTransactions), response([repo::Transaction]) }
             /// The listed packages of a source
             SourcePackages(source): GET ["sources", source, "packages"] Read(source source) => packages::of_source {
                 query(package::ListPackages), response([package::Package])
@@ -90,21 +88,21 @@ macro_rules! public_operations {
                 => packages::releases_of_source { query(package::ListReleases), response([package::Release]) }
             /// Packages by number of downloads, highest first; 404 if downloads are not counted
             MetricsPackages: GET ["metrics", "packages"] ReadPublic => usage::packages {
-                query(usage::ListDownloads), response([usage::PackageDownloads])
+                query(package::ListDownloads), response([package::PackageDownloads])
             }
             // The body names the repository, which the handler checks.
             /// The snapshot at a given time
-            Url: POST ["url"] ReadPublic => repos::snapshot_at { body(url::SnapshotQuery), response(url::Snapshot) }
+            Url: POST ["url"] ReadPublic => repos::snapshot_at { body(repo::SnapshotQuery), response(repo::SnapshotUrl) }
             // The handler verifies the signature.
             /// A token with the scope global:admin for the owner of the key in Bootstrap.PublicKey
             Bootstrap: POST ["bootstrap"] Notify => bootstrap::create {
-                body(bootstrap::BootstrapRequest), response(bootstrap::BootstrapToken)
+                body(token::BootstrapRequest), response(token::BootstrapToken)
             }
             // The signature is verified while the body is read.
             /// Poll the repository of a builder: a webhook of a git server, signed with the builder's secret
             GitWebhook(id): POST ["git-builders", id, "poll"] Notify => webhook::receive { accepts("application/json") }
             /// Current problems that need an administrator
-            Alerts: GET ["alerts"] ReadPublic => alerts::list { response([alert::Alert]) }
+            Alerts: GET ["alerts"] ReadPublic => alerts::list { response([status::Alert]) }
             /// Whether the token of the request is valid; 200 without one
             VerifyAuth: GET ["verify-auth"] ReadPublic => status::verify_auth { sends("application/json") }
             /// The command-line program rspm; requires a token

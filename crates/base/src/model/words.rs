@@ -22,7 +22,8 @@ impl UnknownWord {
 }
 
 /// Declares an enumeration and the word of each value: `ALL`, `as_str` and `parse` as associated items, and `Display`. With
-/// `else "noun"`, `FromStr` has the error [`UnknownWord`] for that noun; with `else "noun" in any case`, it also parses capitals.
+/// `else "noun"`, `FromStr` has the error [`UnknownWord`] for that noun, and the value is its word in JSON; with
+/// `else "noun" in any case`, it also parses capitals.
 #[macro_export]
 macro_rules! words {
     (
@@ -70,6 +71,19 @@ macro_rules! words {
                 )?
                 value.ok_or_else(|| $crate::model::words::UnknownWord::new(word, $noun, &$Name::ALL.map($Name::as_str)))
             }
+        }
+
+        impl $crate::serde::Serialize for $Name {
+            fn serialize<S: $crate::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> $crate::serde::Deserialize<'de> for $Name {
+            fn deserialize<D: $crate::serde::Deserializer<'de>>(deserializer: D) -> Result<$Name, D::Error> {
+                let word = <String as $crate::serde::Deserialize>::deserialize(deserializer)?;
+                word.parse::<$Name>().map_err(<D::Error as $crate::serde::de::Error>::custom)
+            }
         })?
     };
 }
@@ -104,6 +118,8 @@ mod tests {
     fn a_value_is_parsed_from_its_word_and_others_are_refused_with_all_words() {
         for value in Colour::ALL {
             assert_eq!(value.to_string().parse(), Ok(value));
+            let json = serde_json::to_string(&value).expect("JSON");
+            assert_eq!(serde_json::from_str::<Colour>(&json).expect("a word"), value);
         }
         let error = format!("Red{}", "d".repeat(100)).parse::<Colour>().expect_err("unknown").to_string();
         assert_eq!(error, format!("'Red{}' is not a colour; use red, dark-blue or green", "d".repeat(37)));

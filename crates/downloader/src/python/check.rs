@@ -1,12 +1,9 @@
 //! `validate pypi`.
 
 use crate::args::CheckFlags;
-use crate::destination::Destination;
 use crate::error::OfflineError;
-use crate::finding::Problem;
-use crate::setup::client;
 use crate::validate::{Check, Report};
-use crate::verify_files::ExpectedFile;
+use crate::verify_files::{ExpectedFile, Problem};
 use formats::bundle::layout::{METADATA_EXTENSION, PROVENANCE_EXTENSION};
 use formats::bundle::python_record::{FileRecord, MetadataObject};
 use formats::bundle::{Product, PythonRecord, PythonState};
@@ -15,9 +12,7 @@ use upstream::origin::python_bundle;
 
 /// Checks the Python packages of a bundle.
 pub(crate) async fn check(args: CheckFlags) -> Result<Report, OfflineError> {
-    let destination = Destination::open(&args.destination)?;
-    let bundle = client(None, None)?.bundle(&destination.url()?)?;
-    let mut check = Check::new(&destination, bundle, args.packages);
+    let mut check = Check::open(&args.destination, args.packages)?;
     if let Some(head) = check.check_head(&Product::Pypi).await? {
         check_contents(&mut check, &head).await;
     }
@@ -26,7 +21,7 @@ pub(crate) async fn check(args: CheckFlags) -> Result<Report, OfflineError> {
 }
 
 /// Checks the segments, and collects the objects of the listed files.
-async fn check_contents(check: &mut Check<'_>, head: &VerifiedHead) {
+async fn check_contents(check: &mut Check, head: &VerifiedHead) {
     let (mut state, mut is_intact) = (PythonState::default(), true);
     for segment in head.since(0) {
         let path = Product::Pypi.path(&segment.file.path);

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 use std::sync::Arc;
 
-use super::parallel::run_all;
 use super::selection::{ChosenFile, Rule, choose};
 use super::source::Source;
 use crate::error::OfflineError;
 use crate::progress::Output;
+use crate::workers::run_all;
 use formats::bundle::self_digest;
 use formats::python::archive::{SDIST_LIMITS, WHEEL_LIMITS, sdist, wheel};
 use formats::python::closure::{

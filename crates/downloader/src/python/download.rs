@@ -3,7 +3,7 @@
 //! index has none is read from the wheel.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::plan::PlannedFile;
 use super::source::Source;
 use crate::buffer::{Budget, CompleteFile, FileBuffer};
 use crate::destination::{self, Destination};
-use crate::file::Failure;
+use crate::file::{Failure, for_each_piece};
 use crate::progress::Output;
 use base::model::digest::{Md5, Sha256};
 use base::model::time::Day;
@@ -27,9 +27,6 @@ use formats::python::file_name::FileKind;
 use formats::python::provenance;
 use formats::python::simple::page::{MetadataFile, PageFile};
 use upstream::UpstreamError;
-
-/// Size of a read, in bytes.
-const READ_BYTES: usize = 1 << 20;
 
 /// Source, destination and memory limit of downloads.
 #[derive(Clone)]
@@ -216,15 +213,4 @@ fn digests(path: &Path) -> io::Result<FileObject> {
         size += piece.len() as u64;
     })?;
     Ok(FileObject { sha256: Sha256(sha256.finalize().into()), size, md5: Md5(md5.finalize().into()) })
-}
-
-/// Reads a file to its end, and passes each piece to `consume`.
-fn for_each_piece(source: &mut impl Read, mut consume: impl FnMut(&[u8])) -> io::Result<()> {
-    let mut buffer = vec![0; READ_BYTES];
-    loop {
-        match source.read(&mut buffer)? {
-            0 => return Ok(()),
-            count => consume(&buffer[..count]),
-        }
-    }
 }

@@ -3,7 +3,6 @@
 mod check;
 mod closure;
 mod download;
-mod parallel;
 mod plan;
 mod request_file;
 mod segment;
@@ -25,7 +24,9 @@ use super::error::{ExitStatus, OfflineError};
 use super::file::Failure;
 use super::incomplete_files::IncompleteFiles;
 use super::progress::{Output, Progress};
+use super::run::kind_of_download;
 use super::setup::{Setup, setup};
+use super::workers::run_all;
 use base::model::text::count_of;
 use closure::{Selection, Selector};
 use download::{DownloadContext, fetch};
@@ -33,8 +34,7 @@ use formats::bundle::{Head, Product, ProductOrigin, PythonRecord, PythonState};
 use formats::python::closure::ProjectRequirement;
 use formats::python::file_name::{FileKind, FileName};
 use formats::python::name::NormalName;
-use parallel::run_all;
-use plan::{ExistingFiles, Plan};
+use plan::{ExistingPythonFiles, PythonPlan};
 use selection::{ChosenFile, Rule};
 use source::Source;
 use upstream::UpstreamError;
@@ -44,12 +44,12 @@ use upstream::origin::python_bundle;
 const PRODUCT: Product = Product::Pypi;
 
 /// The bundle before the run.
-struct CurrentBundle {
+struct CurrentPythonBundle {
     head: Option<VerifiedHead>,
     state: PythonState,
 }
 
-impl CurrentBundle {
+impl CurrentPythonBundle {
     fn head(&self) -> Option<&Head> {
         self.head.as_ref().map(|verified_head| &verified_head.head)
     }
@@ -80,7 +80,8 @@ pub(super) async fn get(args: GetPypi, output: Output) -> Result<ExitStatus, Off
         }
         None => earlier_names.iter().cloned().map(ProjectRequirement::any).collect(),
     };
-    output.info(&announcement(&current, args.starting_snapshot));
+    let kind = kind_of_download(current.head(), args.starting_snapshot);
+    output.info(&format!("Performing {kind} of schema version pypi/v1"));
     let selector = Selector {
         source: &Arc::new(source),
         rule: &rule,
@@ -107,7 +108,7 @@ pub(super) async fn get(args: GetPypi, output: Output) -> Result<ExitStatus, Off
     };
     let objects = existing_objects(&setup.destination, lock.is_some())?;
     let existing =
-        ExistingFiles { state: &current.state, objects: &objects, first_day, today: commit.today() };
+        ExistingPythonFiles { state: &current.state, objects: &objects, first_day, today: commit.today() };
     let plan = plan::plan(&selection, &existing);
     check_index(&selection, &plan, &selector.source.address())?;
     report_selection(output, &selection, &plan);
@@ -120,7 +121,7 @@ pub(super) async fn get(args: GetPypi, output: Output) -> Result<ExitStatus, Off
     if setup.request.is_dry_run {
         return Ok(if is_unsatisfied { ExitStatus::Incomplete } else { ExitStatus::Complete });
     }
-    check_space(&setup.destination, &plan)?;
+    setup.destination.require_space(plan.size(), "")?;
     let (mut records, missing_files) = download(&setup, selector.source, &plan, commit.today()).await?;
     records.extend(plan.events.iter().filter(|event| !is_about_missing(event, &missing_files)).cloned());
     let mut incomplete_files = IncompleteFiles::default();
@@ -171,25 +172,18 @@ fn existing_objects(
     Ok(sizes)
 }
 
-async fn read_current(setup: &Setup) -> Result<CurrentBundle, OfflineError> {
+async fn read_current(setup: &Setup) -> Result<CurrentPythonBundle, OfflineError> {
     let bundle = &setup.destination_bundle;
     match bundle.head_or_incremental(&PRODUCT).await {
         Ok(head) => {
             let state = python_bundle::state(bundle, &head).await?;
-            Ok(CurrentBundle { head: Some(head), state })
+            Ok(CurrentPythonBundle { head: Some(head), state })
         }
-        Err(BundleError::Absent { .. }) => Ok(CurrentBundle { head: None, state: PythonState::default() }),
+        Err(BundleError::Absent { .. }) => {
+            Ok(CurrentPythonBundle { head: None, state: PythonState::default() })
+        }
         Err(error) => Err(error.into()),
     }
-}
-
-fn announcement(current: &CurrentBundle, first_day: Option<base::model::time::Day>) -> String {
-    let kind = match (current.head(), first_day) {
-        (None, None) => "full download".to_owned(),
-        (None, Some(first_day)) => format!("incremental download from {first_day}"),
-        (Some(head), _) => format!("incremental download after {}", head.snapshot),
-    };
-    format!("Performing {kind} of schema version pypi/v1")
 }
 
 /// Returns the names of all projects of the new head.
@@ -198,7 +192,7 @@ fn subset(selection: &Selection) -> Vec<String> {
     existing.map(|(name, _)| name.to_string()).collect()
 }
 
-fn report_selection(output: Output, selection: &Selection, plan: &Plan) {
+fn report_selection(output: Output, selection: &Selection, plan: &PythonPlan) {
     for text in &selection.unsatisfied {
         output.warn(text);
     }
@@ -225,7 +219,7 @@ fn report_selection(output: Output, selection: &Selection, plan: &Plan) {
 
 /// Refuses an index that has no page of any project although the bundle has files: a wrong address would remove all of
 /// them.
-fn check_index(selection: &Selection, plan: &Plan, address: &str) -> Result<(), OfflineError> {
+fn check_index(selection: &Selection, plan: &PythonPlan, address: &str) -> Result<(), OfflineError> {
     if plan.lost_projects.is_empty() || selection.pages.values().any(Option::is_some) {
         return Ok(());
     }
@@ -235,25 +229,12 @@ fn check_index(selection: &Selection, plan: &Plan, address: &str) -> Result<(), 
     )))
 }
 
-fn check_space(destination: &Destination, plan: &Plan) -> Result<(), OfflineError> {
-    let size = plan.size();
-    match destination.free_space().filter(|free_space| *free_space < size) {
-        None => Ok(()),
-        Some(free_space) => Err(OfflineError::Refused(format!(
-            "{} has {} of free space, but {} must be fetched: free space there or choose another --destination",
-            destination.root().display(),
-            HumanBytes(free_space),
-            HumanBytes(size)
-        ))),
-    }
-}
-
 /// Fetches the files of a plan. Returns the records of new files, and, by file name, the reasons why the others could
 /// not be fetched.
 async fn download(
     setup: &Setup,
     source: &Arc<Source>,
-    plan: &Plan,
+    plan: &PythonPlan,
     today: base::model::time::Day,
 ) -> Result<(Vec<PythonRecord>, BTreeMap<String, String>), OfflineError> {
     let context = DownloadContext {

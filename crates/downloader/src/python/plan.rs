@@ -26,7 +26,7 @@ pub(super) struct PlannedFile {
 
 /// The changes of a run.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(super) struct PythonPlan {
     pub(super) fetches: Vec<PlannedFile>,
     /// Records of events, dated to today.
     pub(super) events: Vec<PythonRecord>,
@@ -36,7 +36,7 @@ pub(super) struct Plan {
     pub(super) lost_projects: Vec<String>,
 }
 
-impl Plan {
+impl PythonPlan {
     /// Returns the total size of the files to fetch, in bytes; files of unknown size are not counted.
     pub(super) fn size(&self) -> u64 {
         self.fetches.iter().filter_map(|fetch| fetch.file.size).sum()
@@ -44,7 +44,7 @@ impl Plan {
 }
 
 /// The bundle before the run.
-pub(super) struct ExistingFiles<'a> {
+pub(super) struct ExistingPythonFiles<'a> {
     pub(super) state: &'a PythonState,
     /// Sizes of the objects by name.
     pub(super) objects: &'a HashMap<String, u64>,
@@ -73,8 +73,8 @@ pub(super) fn reuse_digests(selection: &mut Selection, state: &PythonState) {
 
 /// Returns the changes that make the bundle contain the chosen files, and its previous files that the index still
 /// has.
-pub(super) fn plan(selection: &Selection, existing: &ExistingFiles<'_>) -> Plan {
-    let mut plan = Plan::default();
+pub(super) fn plan(selection: &Selection, existing: &ExistingPythonFiles<'_>) -> PythonPlan {
+    let mut plan = PythonPlan::default();
     for (name, read) in &selection.pages {
         let known = existing.state.project(name.as_str());
         let chosen = selection.files.get(name);
@@ -92,11 +92,11 @@ pub(super) fn plan(selection: &Selection, existing: &ExistingFiles<'_>) -> Plan 
 }
 
 fn plan_project(
-    plan: &mut Plan,
+    plan: &mut PythonPlan,
     page: &ProjectPage,
     known: Option<&ProjectState>,
     chosen: Option<&BTreeSet<ChosenFile>>,
-    existing: &ExistingFiles<'_>,
+    existing: &ExistingPythonFiles<'_>,
 ) {
     let project = page.name.as_str();
     plan_status(plan, page, known, chosen.is_some(), existing.today);
@@ -153,13 +153,13 @@ fn plan_project(
 }
 
 /// Returns true if the base of an incremental bundle has a file.
-fn is_in_base(file: &PageFile, existing: &ExistingFiles<'_>) -> bool {
+fn is_in_base(file: &PageFile, existing: &ExistingPythonFiles<'_>) -> bool {
     let uploaded = file.upload_time.map(|time| time.day());
     existing.first_day.zip(uploaded).is_some_and(|(first_day, uploaded)| uploaded < first_day)
 }
 
 /// Returns true if the objects of a file exist, and that of the file has the expected size.
-fn has_objects(file: &FileRecord, existing: &ExistingFiles<'_>) -> bool {
+fn has_objects(file: &FileRecord, existing: &ExistingPythonFiles<'_>) -> bool {
     let Ok(extension) = object_extension(&file.name) else { return false };
     let object = |extension: &str| existing.objects.get(&object_name(file.obj.sha256, extension));
     object(&extension) == Some(&file.obj.size)
@@ -173,7 +173,7 @@ pub(super) fn object_name(sha256: base::model::digest::Sha256, extension: &str) 
     path.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
-fn remove(plan: &mut Plan, known: &ProjectState, names: &[&String], day: Day) {
+fn remove(plan: &mut PythonPlan, known: &ProjectState, names: &[&String], day: Day) {
     let files = names.iter().filter_map(|name| known.files.get(*name));
     plan.events.extend(files.map(|file| {
         let (project, name, sha256) = (file.project.clone(), file.name.clone(), file.obj.sha256);
@@ -181,7 +181,13 @@ fn remove(plan: &mut Plan, known: &ProjectState, names: &[&String], day: Day) {
     }));
 }
 
-fn plan_status(plan: &mut Plan, page: &ProjectPage, known: Option<&ProjectState>, is_chosen: bool, day: Day) {
+fn plan_status(
+    plan: &mut PythonPlan,
+    page: &ProjectPage,
+    known: Option<&ProjectState>,
+    is_chosen: bool,
+    day: Day,
+) {
     let (status, reason) = (page.status.as_str(), page.status_reason.clone());
     let known_status = known.and_then(|known| known.status.as_ref());
     let is_same = match known_status {
@@ -197,7 +203,7 @@ fn plan_status(plan: &mut Plan, page: &ProjectPage, known: Option<&ProjectState>
 
 /// Records the files of the chosen versions that were not chosen.
 fn plan_skips(
-    plan: &mut Plan,
+    plan: &mut PythonPlan,
     page: &ProjectPage,
     known: Option<&ProjectState>,
     chosen: Option<&BTreeSet<ChosenFile>>,
@@ -269,10 +275,13 @@ mod tests {
         state
     }
 
-    fn planned(selection: &Selection, state: &PythonState, first_day: Option<&str>) -> Plan {
+    fn planned(selection: &Selection, state: &PythonState, first_day: Option<&str>) -> PythonPlan {
         let objects = HashMap::from([(object_name(Sha256([1; 32]), "tar.gz"), 7)]);
         let first_day = first_day.map(day);
-        plan(selection, &ExistingFiles { state, objects: &objects, first_day, today: day("2026-02-01") })
+        plan(
+            selection,
+            &ExistingPythonFiles { state, objects: &objects, first_day, today: day("2026-02-01") },
+        )
     }
 
     #[test]

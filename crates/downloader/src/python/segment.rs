@@ -41,9 +41,7 @@ pub(super) fn write(
         return Ok(None);
     }
     let last_segment = commit.previous_head.and_then(|head| head.segments.last());
-    let now = u64::try_from(commit.fields.now.seconds()).unwrap_or_default();
-    let serial = last_segment.map_or(now, |last| now.max(last.serial + 1));
-    let prev = last_segment.map(|last| last.file.sha256);
+    let (serial, prev) = commit.serial_after(last_segment);
     let mut records: Vec<PythonRecord> =
         records.into_iter().map(|record| with_effective_day(commit, record)).collect();
     // The sort is stable: within a day, records of files stay first.
@@ -68,10 +66,7 @@ pub(super) fn write(
         listing: commit.is_incremental().then_some(listing),
     }));
     let record_count = lines.record_count();
-    let root = commit.destination.path(&commit.product.root());
-    let to_error = |error| OfflineError::destination("write a segment in", &root, error);
-    let (bytes, file) = lines.pack(layout::SEGMENTS, serial).map_err(to_error)?;
-    commit.destination.put(&commit.product.path(&file.path), &bytes)?;
+    let file = commit.put_lines(lines, layout::SEGMENTS, serial)?;
     let from = records.iter().filter_map(PythonRecord::day).min().unwrap_or_else(|| commit.today());
     let segment = SegmentRef {
         serial,

@@ -1,8 +1,13 @@
-//! A block rule and its criteria.
+//! A block rule, its criteria, and their text in the table `block_rule`: JSON without absent criteria. Source, repository and the
+//! flag of an exception are in columns of their own. A server does not apply a rule that has a key unknown to its version.
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
 
 use crate::{python, r};
 use base::model::ids::{RepoId, SourceId};
@@ -26,33 +31,48 @@ pub struct Rule {
 }
 
 /// The criteria of a rule, all of which must match. A rule without criteria matches every release.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Criteria {
     /// The name of the package: exact for R, normalized for Python.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub package: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<VersionRange>,
     /// The source that provides the package in the repository, or from which that source selects its packages.
+    #[serde(skip)]
     pub source: Option<SourceId>,
+    #[serde(skip)]
     pub repo: Option<RepoId>,
     /// A part of the text of the license, ignoring case.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub license: Option<String>,
     /// SPDX identifiers, or `Unknown`; matches if each alternative of the license is among them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub license_types: Vec<String>,
     /// SPDX identifiers, or `Unknown`; matches if no alternative of the license consists of them alone. May be empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub license_types_except: Vec<String>,
     /// Whether the release must have a known vulnerability.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub vulns: bool,
     /// The minimum base score of a vulnerability, from 0 to 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub min_severity: Option<f64>,
     /// Whether a vulnerability without a score also matches `min_severity`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub block_unscored: bool,
     /// Whether the rule matches only packages without a listed version.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub deleted_packages: bool,
     /// The age below which a release matches, in microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub min_age: Option<i64>,
     /// Whether a release that fixes a vulnerability is exempt from `min_age`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub fixes_pass: bool,
     /// Whether the rule does not apply to dated snapshots: days, transactions and fixed URLs.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub not_dated: bool,
 }
 
@@ -113,37 +133,36 @@ impl Criteria {
     pub fn needs_license(&self) -> bool {
         self.license.is_some() || !self.license_types.is_empty() || !self.license_types_except.is_empty()
     }
+}
 
-    /// Returns the criteria as lines for `rspm list blocklist-rules`, except source and repository, whose names are
-    /// unknown here.
-    pub fn lines(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        lines.extend(self.package.as_ref().map(|name| format!("Package name: {name}")));
-        lines.extend(self.version.as_ref().map(|range| format!("Versions: {range}")));
-        lines.extend(self.license.as_ref().map(|text| format!("License: {text}")));
-        if !self.license_types.is_empty() {
-            lines.push(format!("License types: {}", self.license_types.join(", ")));
-        }
-        if !self.license_types_except.is_empty() {
-            lines.push(format!("License types except: {}", self.license_types_except.join(", ")));
-        }
-        match self.min_severity {
-            Some(score) => {
-                let unscored = if self.block_unscored { "or without a score" } else { "with a score" };
-                lines.push(format!("Vulnerabilities: severity of at least {score:.1}, {unscored}"));
-            }
-            None if self.vulns => lines.push("Vulnerabilities: any".to_owned()),
-            None => {}
-        }
-        if self.deleted_packages {
-            lines.push("Deleted packages: yes".to_owned());
-        }
-        if let Some(age) = self.min_age {
-            let fixes = if self.fixes_pass { ", except fixes of vulnerabilities" } else { "" };
-            lines.push(format!("Younger than: {}{fixes}", age_text(age)));
-        }
-        lines
-    }
+/// Criteria and effect, as stored.
+#[derive(Serialize)]
+struct StoredCriteria<'a> {
+    #[serde(flatten)]
+    criteria: &'a Criteria,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    warn: bool,
+}
+
+/// Returns the text of the criteria, except source and repository, and of the effect.
+pub fn criteria_text(criteria: &Criteria, effect: RuleEffect) -> String {
+    let stored = StoredCriteria { criteria, warn: effect == RuleEffect::Warn };
+    serde_json::to_string(&stored).expect("the fields have JSON forms")
+}
+
+/// Reads the text of criteria, and determines the effect. Source and repository are `None`, because the text does not
+/// contain them.
+///
+/// # Errors
+/// The text is malformed, or has a criterion that this version does not support.
+pub fn read_criteria(text: &str, exception: bool) -> Result<(Criteria, RuleEffect), BadRule> {
+    let read = || {
+        // serde does not refuse unknown keys of a flattened structure.
+        let mut keys: Map<String, Value> = serde_json::from_str(text)?;
+        let warn = keys.remove("warn").map_or(Ok(false), serde_json::from_value)?;
+        Ok((Criteria::deserialize(Value::Object(keys))?, RuleEffect::of_flags(exception, warn)))
+    };
+    read().map_err(|error: serde_json::Error| BadRule(error.to_string()))
 }
 
 /// Returns a duration in words, such as `7 days` or `36 hours`.
@@ -203,6 +222,18 @@ impl FromStr for VersionRange {
             )));
         }
         Ok(VersionRange { operator, version: version.to_owned() })
+    }
+}
+
+impl Serialize for VersionRange {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for VersionRange {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<VersionRange, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
@@ -270,5 +301,33 @@ mod tests {
         ];
         rules.sort_by_key(Rule::order);
         assert_eq!(rules.map(|rule| rule.id), [4, 3, 2, 1]);
+    }
+
+    #[test]
+    fn criteria_are_read_as_they_were_written() {
+        let all = Criteria {
+            package: Some("one".to_owned()),
+            version: Some("<=1.0".parse().expect("a range")),
+            license: Some("AGPL".to_owned()),
+            license_types: vec!["MIT".to_owned()],
+            license_types_except: vec!["ISC".to_owned(), "Unknown".to_owned()],
+            vulns: true,
+            min_severity: Some(7.5),
+            block_unscored: true,
+            deleted_packages: true,
+            min_age: Some(5),
+            fixes_pass: true,
+            not_dated: true,
+            ..Criteria::default()
+        };
+        for criteria in [all, Criteria::default()] {
+            for effect in [RuleEffect::Allow, RuleEffect::Block, RuleEffect::Warn] {
+                let text = criteria_text(&criteria, effect);
+                let read = read_criteria(&text, effect == RuleEffect::Allow).expect("its own text");
+                assert_eq!(read, (criteria.clone(), effect));
+            }
+        }
+        assert_eq!(criteria_text(&Criteria::default(), RuleEffect::Block), "{}");
+        assert!(read_criteria(r#"{"moon":1}"#, false).is_err() && read_criteria("x", false).is_err());
     }
 }

@@ -67,6 +67,13 @@ pub struct Form {
     command: String,
 }
 
+impl Field {
+    /// Returns whether the value is `true` or `false`.
+    pub fn is_flag(&self) -> bool {
+        self.kind == Kind::Checkbox || self.kind == yes_or_no()
+    }
+}
+
 impl Form {
     /// Creates a form without fields. `command` is the equivalent command.
     pub fn new(action: &'static str, button: &'static str, command: String) -> Form {
@@ -76,6 +83,10 @@ impl Form {
     /// Sets the object of the action.
     pub fn of(self, object: &str) -> Form {
         Form { object: object.to_owned(), ..self }
+    }
+
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
     }
 
     pub fn field(mut self, name: &'static str, label: &str, kind: Kind) -> Form {

@@ -48,13 +48,14 @@ pub fn list(
             }
             h2 { "Create a rule" }
             p.prose { "All criteria of a rule must match; an empty criterion matches everything." }
-            (create(names).render(page))
+            (form(names).render(page))
             p { "To see whether a version is blocked: " code { "rspm test blocklist-rules --repo=REPO --package-name=NAME" } }
         },
     )
 }
 
-fn create(names: &RuleObjects) -> Form {
+/// Returns the form of a new rule. The names of its fields are those of the API, except `effect` and `dry_run`.
+pub fn form(names: &RuleObjects) -> Form {
     let any = |all: &'static str, names: &[String]| {
         let names = names.iter().map(|name| (name.clone(), name.clone()));
         Kind::Choice(std::iter::once((String::new(), all.to_owned())).chain(names).collect())
@@ -144,39 +145,13 @@ fn row(page: &AdministrationFrame, rule: &BlockRule) -> Markup {
 }
 
 fn criteria(rule: &BlockRule) -> Vec<(&'static str, String)> {
-    let named =
-        |name: &Option<String>, id: Option<i64>| name.clone().or_else(|| id.map(|id| format!("number {id}")));
-    let all = [
-        ("package", rule.package_name.clone()),
-        ("versions", rule.version.clone()),
-        ("source", named(&rule.source_name, rule.source_id).or_else(|| rule.source_type.clone())),
-        ("repository", named(&rule.repo, rule.repo_id)),
-        ("license contains", rule.license.clone()),
-        ("licenses", (!rule.license_types.is_empty()).then(|| rule.license_types.join(", "))),
-        (
-            "licenses except",
-            (!rule.license_types_except.is_empty()).then(|| rule.license_types_except.join(", ")),
-        ),
-        ("with a known vulnerability", rule.vulns.then(String::new)),
-        ("severity at least", rule.min_severity.map(|score| format!("{score:.1}"))),
-        (
-            "vulnerabilities without a score do not count",
-            (rule.block_unscored == Some(false)).then(String::new),
-        ),
-        ("not listed any more", rule.deleted_packages.then(String::new)),
-        ("younger than", rule.min_age.clone()),
-        (
-            "also versions that fix a vulnerability",
-            (rule.min_age_fixes.as_deref() == Some("wait")).then(String::new),
-        ),
-    ];
-    let not_dated = rule.not_dated.then(|| ("not in dated snapshots", String::new()));
+    let listed = rule.criteria(|id| format!("number {id}")).into_iter();
     let mut present: Vec<(&str, String)> =
-        all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        listed.filter_map(|criterion| Some((criterion.label, criterion.labelled_value?))).collect();
     if present.is_empty() || rule.all {
         present.push(("all versions of all packages", String::new()));
     }
-    present.extend(not_dated);
+    present.extend(rule.not_dated.then(|| ("not in dated snapshots", String::new())));
     present
 }
 

@@ -97,7 +97,7 @@ pub fn show(page: &AdministrationFrame, source: &Source) -> String {
                 }
             }
             @if is_own {
-                @if source.kind.starts_with("local") {
+                @if source.kind.as_str().starts_with("local") {
                     h2 { "Add packages" }
                     p { "Files are sent with " code { "rspm add --source=" (name) " --path=FILE" } "." }
                 }
@@ -137,7 +137,7 @@ mod tests {
             let source = Source {
                 id: 7,
                 name: "subset".to_owned(),
-                kind: kind.to_owned(),
+                kind: kind.parse().expect("a type"),
                 type_label: kind.to_owned(),
                 created: "2026-11-20T00:00:00Z".to_owned(),
                 packages: 0,

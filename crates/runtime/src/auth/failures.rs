@@ -152,8 +152,8 @@ mod tests {
         }
         assert!(buckets.add(1, NOW + Duration::from_secs(60)).is_err());
         assert_eq!(buckets.add(1, NOW - Duration::from_secs(3_600)), Ok(()), "the clock was set back");
-        assert_eq!(buckets.add(3, i64::MAX), Ok(()));
-        assert_eq!(buckets.add(3, i64::MIN), Ok(()));
+        assert_eq!(buckets.add(3, Timestamp(i64::MAX)), Ok(()));
+        assert_eq!(buckets.add(3, Timestamp(i64::MIN)), Ok(()));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::folder::{Folder, FolderLock, LockWait, Part, list_path, manifest_path
 use super::manifest::{FORMAT, Manifest, PreviousBackup};
 use super::migrate::Progress;
 use super::snapshot::{self, Snapshot};
-use super::{configuration, destination, manifest, objects, results};
+use super::{destination, manifest, objects, results};
 use base::config::{BackupPlace, Config};
 use base::model::digest::{Fingerprint, Sha256};
 use base::model::ids::Identity;

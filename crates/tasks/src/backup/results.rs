@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use base::metrics;
+use base::model::recorded_words::RecordedCommand;
 use base::model::time::Timestamp;
 use runtime::state::State;
-use store::db::backup::{self, BackupResult, CommandResult, RecordedCommand};
+use store::db::backup::{self, BackupResult, CommandResult};
 use store::db::{Conn, Db, DbError, audit};
 
 /// Age from which the last backup is reported as old.

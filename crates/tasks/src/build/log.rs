@@ -12,8 +12,9 @@ use sha2::Digest;
 use super::Builds;
 use base::model::digest::Sha256;
 use base::model::ids::{SourceId, TxId};
+use base::model::recorded_words::BuildState;
 use content::serve::RepoError;
-use store::db::git_build::{self, BuildState, GitBuild};
+use store::db::git_build::{self, GitBuild};
 use store::db::git_builder;
 use store::storage::Key;
 

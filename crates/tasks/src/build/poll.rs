@@ -10,12 +10,13 @@ use parking_lot::Mutex;
 use super::Builds;
 use super::references::{self, References};
 use base::model::kind::Language;
+use base::model::recorded_words::BuildState;
 use base::model::text;
 use base::model::time::Timestamp;
 use builder::url::GitUrl;
 use content::serve::RepoError;
 use formats::r::tag;
-use store::db::git_build::{self, BuildState, GitBuild, NewBuild};
+use store::db::git_build::{self, GitBuild, NewBuild};
 use store::db::git_builder::{self, GitBuilder, Trigger};
 use store::db::{Conn, DbError};
 

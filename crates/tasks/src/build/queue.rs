@@ -3,9 +3,10 @@
 use super::builder::{self, get};
 use super::poll::{self, new_build};
 use super::{Builds, references};
+use base::model::recorded_words::BuildState;
 use content::serve::RepoError;
 use store::db::audit;
-use store::db::git_build::{self, BuildState, GitBuild, NewBuild};
+use store::db::git_build::{self, GitBuild, NewBuild};
 use store::db::git_builder::{self, GitBuilder, Trigger};
 
 /// The revision to build again.

@@ -2,7 +2,7 @@
 
 use super::call::{Answer, Call};
 use super::package::{existing_policy, outcome};
-use crate::http::api::wire_binary;
+use crate::http::api::platforms::wire_binary;
 use crate::http::error::Failure;
 use api::binary::{
     AddBinaries, AddedBinaries, AddedBinary, Binary, ListBinaries, RemoveBinary, RemovedBinary,
@@ -37,7 +37,7 @@ pub(super) async fn list(call: Call<'_>, name: &str, query: ListBinaries) -> Ans
     let package = package
         .ok_or_else(|| Failure::bad_request("the parameter package, the name of a package, is missing"))?;
     let rows = serve::binary_rows::in_source(&call.app.state, name, package).await?;
-    Ok(rows.into_iter().map(wire_binary::wire).collect())
+    Ok(rows.into_iter().map(wire_binary).collect())
 }
 
 pub(super) async fn remove(call: Call<'_>, name: &str, body: RemoveBinary) -> Answer<RemovedBinary> {

@@ -4,9 +4,7 @@
 use super::call::{Answer, Call};
 use crate::http::api::platforms;
 use crate::http::repo::r::bioconductor::cran_snapshot;
-use api::bioconductor::BioconductorVersion;
-use api::distribution::Distribution;
-use api::license::{LicenseType, ListLicenseTypes};
+use api::choices::{BioconductorVersion, Distribution, LicenseType, ListLicenseTypes};
 use base::model::license::{UNKNOWN, all};
 use base::model::time::Timestamp;
 use content::serve::{self, RepoError};

@@ -10,10 +10,11 @@ use crate::http::switch::Switch;
 use api::backup::LastBackupResult;
 use api::control::{Change, GoOffline, Mode, Node, Reload, Schedule};
 use base::config;
+use base::model::recorded_words::RecordedCommand;
 use runtime::control::{self, Command, CommandError, CommandResult};
 use runtime::jobs::schedule::ScheduleStatus;
 use store::db;
-use store::db::backup::{BackupResult, RecordedCommand};
+use store::db::backup::BackupResult;
 use tasks::backup::results::{self, BackupProblem};
 
 /// Maximum timeout of `offline`.
@@ -148,7 +149,7 @@ async fn backup_results(app: &App) -> Vec<BackupResult> {
 fn last_result(result: BackupResult) -> LastBackupResult {
     LastBackupResult {
         place: result.folder,
-        command: result.command.as_str().to_owned(),
+        command: result.command,
         at: result.at.to_string(),
         error: result.error,
         last_success: result.succeeded_at.map(|at| at.to_string()),

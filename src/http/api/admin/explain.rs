@@ -4,10 +4,10 @@ use super::call::{Answer, Call, version};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use api::explain::{Decision, Explain, Explanation, ServedFile, Topic};
+use base::model::recorded_words::BuildState;
 use base::model::snapshot::{BadSnapshot, Snapshot};
 use content::serve;
 use content::serve::explain::{self, ExplainRequest};
-use store::db::git_build::BuildState;
 use tasks::build::log;
 use tasks::build::poll;
 

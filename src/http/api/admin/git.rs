@@ -28,7 +28,7 @@ fn wire_build(build: &git_build::GitBuild, builder: &str) -> git::GitBuild {
         builder: builder.to_owned(),
         tag: build.tag.clone(),
         commit: build.commit.clone(),
-        state: build.state.as_str().to_owned(),
+        state: build.state,
         ended: build.state.is_final(),
         attempt: build.attempt,
         transaction: build.tx.map(|tx| tx.0),

@@ -1,4 +1,5 @@
-//! Jobs: start a sync, remove all packages of CRAN from its newest state, list jobs, show the progress of one.
+//! Jobs: start a sync, remove all packages of CRAN from its newest state, fill in older history, list jobs, show the progress
+//! of one.
 
 use http::StatusCode;
 
@@ -6,14 +7,19 @@ use super::call::{Answer, Call, WithStatus};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use api::error::Code;
-use api::job::{ClearSource, Job, JobStatus, StartSync};
+use api::job::{ClearSource, Job, JobStatus, StartBackfill, StartSync, StoppedBackfill};
 use base::model::ids::SourceId;
+use base::model::kind::SourceKind;
+use base::model::time::{BadDay, Day};
 use base::model::words::UnknownWord;
+use content::serve::RepoError;
 use formats::r::bioconductor::BadVersionName;
 use runtime::catalog::Repository;
 use runtime::jobs::{self, JobStart, JobState};
 use store::db::audit;
 use tasks::edit::subscription::unsubscribe_advice;
+use tasks::sync::SyncError;
+use tasks::sync::backfill::{BackfillRequest, DEFAULT_RATE};
 
 /// Converts a job; `attached` if the request joined a running job instead of starting it.
 pub(super) fn wire(job: &jobs::Job, attached: bool) -> Job {
@@ -126,4 +132,42 @@ pub(super) async fn clear(call: Call<'_>, body: ClearSource) -> Started {
         ));
     }
     start_response(app, &app.sync.start_clear(&actor.0)).await
+}
+
+/// Returns the kind of a source.
+///
+/// # Errors
+/// 404 if there is no such source.
+fn source_kind(app: &App, name: &str) -> Result<SourceKind, Failure> {
+    let catalog = app.state.catalog.get();
+    let source = catalog.source(name);
+    source.map(|source| source.kind).ok_or_else(|| Failure::not_found(format!("there is no source '{name}'")))
+}
+
+fn backfill_failure(error: SyncError) -> Failure {
+    match error {
+        SyncError::Db(error) => RepoError::Db(error).into(),
+        error => Failure::bad_request(error.to_string()),
+    }
+}
+
+pub(super) async fn backfill(call: Call<'_>, body: StartBackfill) -> Started {
+    let Call { app, actor, .. } = call;
+    let since: Day = body.since.parse().map_err(|e: BadDay| Failure::bad_request(format!("since: {e}")))?;
+    let request = BackfillRequest {
+        kind: source_kind(app, &body.source)?,
+        since,
+        rate: body.rate.unwrap_or(DEFAULT_RATE),
+        dry_run: body.dry_run,
+        actor: actor.0,
+    };
+    start_response(app, &app.sync.backfill(&request).await.map_err(backfill_failure)?).await
+}
+
+pub(super) async fn stop_backfill(call: Call<'_>, source: &str) -> Answer<StoppedBackfill> {
+    if source_kind(call.app, source)? != SourceKind::Cran {
+        return Err(backfill_failure(SyncError::NotBackfillable(source_kind(call.app, source)?)));
+    }
+    let message = call.app.sync.stop_backfill().await.map_err(backfill_failure)?;
+    Ok(StoppedBackfill { message })
 }

@@ -5,9 +5,8 @@ use http::StatusCode;
 use super::audit;
 use super::call::{Answer, ControlCall};
 use crate::http::error::Failure;
-use api::control::{DebugRegion as WireRegion, LogLevel, SetDebugRegions};
+use api::control::{DebugRegion as WireRegion, LogLevel, ReopenResult, SetDebugRegions};
 use api::error::Code;
-use api::log::ReopenResult;
 use base::config::DebugRegion;
 use runtime::control::CommandError;
 

@@ -2,7 +2,6 @@
 //! per noun; `api::operations::admin` is the table of the operations.
 
 mod audit;
-mod backfill;
 mod backup;
 mod binary;
 mod block_rule;
@@ -24,13 +23,11 @@ pub mod openapi;
 mod package;
 mod prefetch;
 mod promotion;
-mod repair;
 mod repo;
 mod scrub;
 mod source;
 mod storage;
 mod token;
-mod upload;
 
 use std::net::IpAddr;
 use std::sync::Arc;

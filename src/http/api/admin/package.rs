@@ -1,8 +1,12 @@
-//! Packages: list in pages, add uploads to a source, remove.
+//! Packages: list in pages, receive uploads, add them to a source, remove.
 
-use super::call::{Answer, Call, version};
+use http::StatusCode;
+
+use super::call::{Answer, Call, WithStatus, version};
 use crate::http::error::Failure;
-use api::package::{ListPackages, Package, Packages};
+use crate::http::net::read_body;
+use crate::http::net::request_body::Incoming;
+use api::package::{ListPackages, ListedPackage, Packages, Upload, UploadFile};
 use api::source::{
     AddOutcome, AddPackages, AddedPackage, AddedPackages, RemovePackage, RemovedPackage, YankFiles,
     YankedFiles,
@@ -12,7 +16,7 @@ use base::model::snapshot::Snapshot;
 use content::serve;
 use content::serve::package_query::PackageQuery;
 use formats::r::bioconductor::Part;
-use tasks::edit::{self, AddStatus, OnExisting, RemoveScope};
+use tasks::edit::{self, AddStatus, OnExisting, RemoveScope, UploadKind};
 
 const MAX_PAGE_SIZE: usize = 10_000;
 
@@ -41,7 +45,7 @@ async fn page(call: &Call<'_>, point: &Point, query: ListPackages) -> Result<Pac
     let listing = serve::listing::packages(&call.app.repositories, point, query).await?;
     let catalog = call.app.state.catalog.get();
     let source = |id| catalog.source_by_id(id).map(|s| s.name.to_string()).unwrap_or_default();
-    let packages = listing.packages.into_iter().map(|row| Package {
+    let packages = listing.packages.into_iter().map(|row| ListedPackage {
         name: row.display_name().to_owned(),
         version: row.version,
         source: source(row.source),
@@ -127,4 +131,31 @@ pub(super) async fn yank(call: Call<'_>, name: &str, body: YankFiles) -> Answer<
         name: yanked.project,
         files: yanked.files,
     })
+}
+
+/// Maximum size of an archive, in bytes.
+const MAX_BYTES: u64 = 10 << 30;
+
+pub(super) async fn receive(call: Call<'_>, query: UploadFile, body: Incoming) -> Answer<WithStatus<Upload>> {
+    let file = query.file.as_deref().filter(|file| !file.is_empty()).ok_or_else(|| {
+        Failure::bad_request("the parameter file, the name of the uploaded file, is missing")
+    })?;
+    let body = read_body::stream(body, MAX_BYTES, call.app.limits.body_timeout);
+    let kind = match query.kind.as_deref() {
+        None | Some("source") => UploadKind::Source,
+        Some("binary") => UploadKind::Binary,
+        Some("python") => UploadKind::Python,
+        Some(_) => return Err(Failure::bad_request("the parameter type must be source, binary or python")),
+    };
+    let upload = edit::package::receive(&call.app.uploads, file, body, kind, &call.actor).await?;
+    let upload = Upload {
+        id: upload.id,
+        file: upload.file,
+        name: upload.package,
+        version: upload.version,
+        sha256: upload.sha256.to_string(),
+        size: upload.size,
+        notices: upload.notices,
+    };
+    Ok(WithStatus(StatusCode::CREATED, upload))
 }

@@ -13,10 +13,11 @@ use api::promotion::{
 };
 use base::access::ScopeKind;
 use base::model::ids::SourceId;
+use base::model::recorded_words::PromotionState;
 use base::model::snapshot::{BadSnapshot, Snapshot};
 use content::serve::find;
 use runtime::catalog::{Catalog, Repository};
-use store::db::promotion::{self, PromotionState};
+use store::db::promotion;
 use tasks::edit::Actor;
 use tasks::edit::promotion::plan::record;
 use tasks::edit::promotion::{self as edit, Opening, Person, PromotionRequest};
@@ -180,7 +181,7 @@ fn wire(app: &App, found: promotion::Promotion) -> Promotion {
     };
     Promotion {
         id: found.id,
-        state: found.state.to_string(),
+        state: found.state,
         from: request.from_name,
         to: present.unwrap_or(request.to_name),
         snapshot: request.snapshot,

@@ -31,7 +31,7 @@ fn wire(app: &App, catalog: &Catalog, repo: &Repository) -> Repo {
         description: repo.description.clone(),
         hidden: repo.hidden,
         authenticated: repo.authenticated,
-        changes: repo.changes.to_string(),
+        changes: repo.changes,
         state_at: repo.steps.last().and_then(|step| step.pinned_at).map(|at| at.to_string()),
         created: repo.created_at.to_string(),
         sources: repo.subscriptions().iter().map(subscription).collect(),
@@ -109,7 +109,7 @@ pub(super) async fn edit(call: Call<'_>, old: &str, body: EditRepo) -> Answer<Re
             "everyone who can connect to the server can now read the repository '{current_name}' and its packages"
         ));
     }
-    if changes != ChangePolicy::Any && repo.changes == ChangePolicy::Any.as_str() {
+    if changes != ChangePolicy::Any && repo.changes == ChangePolicy::Any {
         repo.warnings
             .push(format!("the repository '{current_name}' now serves the newest states of its sources"));
     }

@@ -8,7 +8,7 @@ use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::route::access::inspect_repository;
 use api::definition::Definition;
-use api::source::{CreateSource, EditSource, IndexState, ListSources, Source, Transaction};
+use api::source::{CreateSource, EditSource, IndexState, ListSources, Source, TransactionSummary};
 use base::model::kind::SourceKind;
 use base::model::snapshot::{BadSnapshot, Snapshot};
 use content::serve;
@@ -22,11 +22,11 @@ fn wire(info: SourceInfo) -> Source {
     Source {
         id: info.source.id.0,
         name: info.source.name.to_string(),
-        kind: info.source.kind.to_string(),
+        kind: info.source.kind,
         type_label: info.source.kind.label().to_owned(),
         created: info.source.created_at.to_string(),
         packages: i64::try_from(info.packages).unwrap_or(i64::MAX),
-        last_transaction: info.last_transaction.map(|tx| Transaction {
+        last_transaction: info.last_transaction.map(|tx| TransactionSummary {
             id: tx.id.0,
             at: tx.at.to_string(),
             added: tx.counts.added,

@@ -6,9 +6,9 @@ use std::time::UNIX_EPOCH;
 use super::call::{Answer, Call};
 use super::job::{Started, start_response};
 use crate::http::error::Failure;
-use api::eviction::{Eviction, EvictionKind, StartEviction};
 use api::storage::{
-    AdoptedStorage, Storage, StorageOwner, StorageSelection, StorageState, SweepStorage, WaitingSweep,
+    AdoptedStorage, Eviction, EvictionKind, StartEviction, Storage, StorageOwner, StorageSelection,
+    StorageState, SweepStorage, WaitingSweep,
 };
 use base::model::kind::StorageClass;
 use base::model::text::count_of;

@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Answer, Call};
+use super::{Answer, PublicCall};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::login::permission::Principal;
-use api::public::alert::Alert;
+use api::public::status::Alert;
 use base::model::kind::StorageClass;
+use base::model::recorded_words::RecordedCommand;
 use base::model::time::{SECOND, Timestamp};
 use content::serve::RepoError;
 use runtime::jobs::{Job, JobState};
-use store::db::backup::RecordedCommand;
 use store::db::{self, DbError};
 use store::storage::condition::Warning;
 use store::storage::space::FULL_PERCENT;
@@ -20,7 +20,7 @@ use tasks::backup::results::{self, BackupProblem};
 /// Time for which a guarded name that appeared in a mirror is an alert, in microseconds: 30 days.
 const NAME_ALERT_DURATION: i64 = 30 * 86_400 * SECOND;
 
-pub(super) async fn list(call: Call<'_>) -> Answer<Vec<Alert>> {
+pub(super) async fn list(call: PublicCall<'_>) -> Answer<Vec<Alert>> {
     current(call.app, call.head.principal).await
 }
 
@@ -34,22 +34,14 @@ pub(in crate::http) async fn current(app: &App, principal: &Principal) -> Result
         alerts.extend(app.state.storage.full_file_systems().iter().map(|classes| full_alert(classes)));
     }
     let warnings = app.state.storage.condition().warnings();
-    alerts.extend(warnings.into_iter().map(|Warning { kind, name, message }| Alert {
-        kind: kind.to_owned(),
-        name,
-        message,
-        since: None,
-    }));
+    alerts.extend(warnings.into_iter().map(|Warning { kind, name, message }| alert(kind, name, message)));
     let now = (app.state.clock)();
     let backups = app.state.db.read(db::backup::results).await.map_err(RepoError::from)?;
     alerts.extend(results::problems(&backups, now).into_iter().map(backup_alert));
     alerts.extend(database_alert(app.state.db.check_usable(now).await)?);
     let catalog = app.state.catalog.get();
     let skews = [("publish", catalog.skew(now)), ("sync:pypi", catalog.index_skew(now))];
-    alerts.extend(skews.into_iter().filter_map(|(name, skew)| {
-        let message = skew?.to_string();
-        Some(Alert { kind: "clock".to_owned(), name: name.to_owned(), message, since: None })
-    }));
+    alerts.extend(skews.into_iter().filter_map(|(name, skew)| Some(alert("clock", name, skew?.to_string()))));
     let withheld =
         app.state.db.read(move |c| db::promotion::alarms(c, now)).await.map_err(RepoError::from)?;
     alerts.extend(withheld.into_iter().filter_map(|alarm| {
@@ -81,33 +73,28 @@ pub(in crate::http) async fn current(app: &App, principal: &Principal) -> Result
     let rules = app.state.rules.get();
     let unsupported_count = rules.as_ref().map_or(0, |rules| rules.invalid_patterns().len());
     if unsupported_count > 0 {
-        alerts.push(Alert {
-            kind: "system-requirements".to_owned(),
-            name: "rules".to_owned(),
-            message: format!(
-                "{unsupported_count} patterns of the system requirements rules are not supported by this version"
-            ),
-            since: None,
-        });
+        let message = format!(
+            "{unsupported_count} patterns of the system requirements rules are not supported by this version"
+        );
+        alerts.push(alert("system-requirements", "rules", message));
     }
     Ok(alerts)
 }
 
+/// Returns an alert about a problem whose start is not known.
+fn alert(kind: &str, name: impl Into<String>, message: impl Into<String>) -> Alert {
+    Alert { kind: kind.to_owned(), name: name.into(), message: message.into(), since: None }
+}
+
 /// Returns the alert of a database that answers but accepts no publish.
 fn database_alert(result: Result<(), DbError>) -> Result<Option<Alert>, Failure> {
-    let alert = |kind: &str, name: &str, message: String| Alert {
-        kind: kind.to_owned(),
-        name: name.to_owned(),
-        message,
-        since: None,
-    };
     match result {
         Ok(()) => Ok(None),
         // SECURITY: the text of the error has the address of the server.
         Err(DbError::ReadOnly { .. }) => {
             let message =
                 "the database is read-only: nothing can be added, removed or synced; see rspm status";
-            Ok(Some(alert("database", "read-only", message.to_owned())))
+            Ok(Some(alert("database", "read-only", message)))
         }
         Err(error @ DbError::ClockAhead { .. }) => Ok(Some(alert("clock", "publish", error.to_string()))),
         Err(error) => Err(error.into()),
@@ -134,23 +121,14 @@ fn backup_alert(problem: BackupProblem) -> Alert {
             (command.as_str(), message, at)
         }
     };
-    Alert {
-        kind: "backup".to_owned(),
-        name: name.to_owned(),
-        message: message.to_owned(),
-        since: Some(since.to_string()),
-    }
+    Alert { since: Some(since.to_string()), ..alert("backup", name, message) }
 }
 
 /// Returns the alert of a full file system, named by its storage classes.
 fn full_alert(classes: &[StorageClass]) -> Alert {
     let names = classes.iter().map(|class| class.as_str()).collect::<Vec<_>>().join(", ");
-    Alert {
-        kind: "storage".to_owned(),
-        message: format!("the file system of the storage classes {names} is over {FULL_PERCENT} % full"),
-        name: names,
-        since: None,
-    }
+    let message = format!("the file system of the storage classes {names} is over {FULL_PERCENT} % full");
+    alert("storage", names, message)
 }
 
 /// Returns the alerts of jobs that failed and have not succeeded since, by name: syncs from the recorded failures,
@@ -167,13 +145,12 @@ fn failures(jobs: &[Job], recorded: Vec<(String, Timestamp)>) -> Vec<Alert> {
     let mut failed_since: BTreeMap<String, Timestamp> =
         failed.map(|job| (job.key.clone(), job.started_at)).collect();
     failed_since.extend(recorded);
-    let alert = |(name, since): (String, Timestamp)| Alert {
-        kind: "job".to_owned(),
-        message: format!("{name} failed; the last good state is served; see the server log for the reason"),
-        name,
-        since: Some(since.to_string()),
+    let failure = |(name, since): (String, Timestamp)| {
+        let message =
+            format!("{name} failed; the last good state is served; see the server log for the reason");
+        Alert { since: Some(since.to_string()), ..alert("job", name, message) }
     };
-    failed_since.into_iter().map(alert).collect()
+    failed_since.into_iter().map(failure).collect()
 }
 
 #[cfg(test)]

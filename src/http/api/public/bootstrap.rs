@@ -4,12 +4,12 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::StatusCode;
 
-use super::{Answer, Call, WithStatus};
+use super::{Answer, PublicCall, WithStatus};
 use crate::http::api::admin;
 use crate::http::error::Failure;
 use crate::http::login;
 use api::error::Code;
-use api::public::bootstrap::{BootstrapRequest, BootstrapToken};
+use api::token::{BootstrapRequest, BootstrapToken};
 use base::metrics::{self, IssuedToken};
 use base::model::time::{SECOND, Timestamp};
 use runtime::auth::{self, BootstrapRefusal};
@@ -22,8 +22,11 @@ const MAX_TIME: i64 = 253_402_300_800 * SECOND;
 /// # Errors
 /// 400 for an invalid form or time, 403 for a wrong or repeated signature, 404 if no key is configured, 429 after too
 /// many refused requests.
-pub(super) async fn create(call: Call<'_>, request: BootstrapRequest) -> Answer<WithStatus<BootstrapToken>> {
-    let Call { app, head, .. } = call;
+pub(super) async fn create(
+    call: PublicCall<'_>,
+    request: BootstrapRequest,
+) -> Answer<WithStatus<BootstrapToken>> {
+    let PublicCall { app, head, .. } = call;
     let config = app.state.config.load_full();
     if !config.authentication.api_token_auth {
         return Err(refusal(&BootstrapRefusal::Disabled));

@@ -3,7 +3,7 @@
 //! log.
 
 use super::lookup::{repository, requested_point};
-use super::{Answer, Call, Raw};
+use super::{Answer, PublicCall, Raw};
 use crate::http::error::{Failure, truncate};
 use api::git::GitBuildSummary;
 use api::public::package::ShowBuildLog;
@@ -21,7 +21,12 @@ use tasks::build::log::{self, PublicResult};
 /// # Errors
 /// For packages that are not built from git: 404 with the origin of the binary for valid parameters, 400 for invalid
 /// ones.
-pub(super) async fn show(call: Call<'_>, repo: &str, package: &str, query: ShowBuildLog) -> Answer<Raw> {
+pub(super) async fn show(
+    call: PublicCall<'_>,
+    repo: &str,
+    package: &str,
+    query: ShowBuildLog,
+) -> Answer<Raw> {
     let repository = repository(&call.catalog, repo)?;
     if let Some(build) = of_git_build(&call, repository, package, &query).await? {
         return Ok(Raw::json(&build));
@@ -33,7 +38,7 @@ pub(super) async fn show(call: Call<'_>, repo: &str, package: &str, query: ShowB
 
 /// Returns the last build of a package from git in one of the sources of the repository.
 async fn of_git_build(
-    call: &Call<'_>,
+    call: &PublicCall<'_>,
     repo: &Repository,
     package: &str,
     query: &ShowBuildLog,
@@ -48,7 +53,7 @@ async fn of_git_build(
     Ok(Some(GitBuildSummary {
         name: package.to_owned(),
         version: build.version,
-        state: build.state.as_str().to_owned(),
+        state: build.state,
         commit: build.commit,
         tag: build.tag,
         ended_at: build.ended_at.map(|at| at.to_string()),
@@ -63,7 +68,7 @@ fn given(parameter: Option<&String>) -> Option<&str> {
 }
 
 async fn reason(
-    call: &Call<'_>,
+    call: &PublicCall<'_>,
     point: &Point,
     package: &str,
     query: &ShowBuildLog,

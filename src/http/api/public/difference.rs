@@ -1,14 +1,14 @@
 //! `GET /repos/{r}/diff`: the packages that differ between two snapshots, as JSON or CSV.
 
 use super::lookup::{repository, requested_point};
-use super::{Answer, Call, Raw};
+use super::{Answer, PublicCall, Raw};
 use crate::http::api::csv;
 use crate::http::error::Failure;
-use api::public::difference::{Compare, PackageDifference};
+use api::public::repo::{Compare, PackageDifference};
 use base::model::ids::SourceId;
 use content::serve::difference::{self, Change, ChangeKind, ListedPackage};
 
-pub(super) async fn of_repo(call: Call<'_>, repo: &str, query: Compare) -> Answer<Raw> {
+pub(super) async fn of_repo(call: PublicCall<'_>, repo: &str, query: Compare) -> Answer<Raw> {
     repository(&call.catalog, repo)?;
     let version = query.bioc_version.as_deref();
     let from = query.from.ok_or_else(|| Failure::bad_request("the parameter from must name a snapshot"))?;

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use tokio::fs::File;
 use tokio_util::io::ReaderStream;
 
-use super::{Answer, Call, Raw};
+use super::{Answer, PublicCall, Raw};
 use crate::http::error::Failure;
 use crate::http::net::body::{Body, BodyError};
 use crate::http::response;
@@ -37,7 +37,7 @@ const SYSTEMS: [System; 3] = [
 ///
 /// # Errors
 /// 400 for another system, 404 if the server has no program for it.
-pub(super) async fn program(call: Call<'_>, query: Download) -> Answer<Raw> {
+pub(super) async fn program(call: PublicCall<'_>, query: Download) -> Answer<Raw> {
     let word = query.os.as_deref().unwrap_or(DEFAULT);
     let system = SYSTEMS.iter().find(|system| system.word == word);
     let system =

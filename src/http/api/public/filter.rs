@@ -13,7 +13,7 @@ use http::StatusCode;
 use tokio::sync::Semaphore;
 
 use super::lookup::repository;
-use super::{Answer, Call, Raw, python_filter, vulnerabilities};
+use super::{Answer, PublicCall, Raw, python_filter, vulnerabilities};
 use crate::http::error::Failure;
 use crate::http::net::body::{Body, BodyError};
 use crate::http::net::budget::{Reservation, ResponseBudget};
@@ -71,7 +71,7 @@ struct PendingRows {
 }
 
 /// Handles a request whose body names the repository.
-pub(super) async fn of_named_repo(call: Call<'_>, mut filter: Filter) -> Answer<Raw> {
+pub(super) async fn of_named_repo(call: PublicCall<'_>, mut filter: Filter) -> Answer<Raw> {
     let repo = filter.repo.take();
     let repo =
         repo.ok_or_else(|| Failure::bad_request("the body names no repository: \"repo\": \"cran\""))?;
@@ -80,8 +80,8 @@ pub(super) async fn of_named_repo(call: Call<'_>, mut filter: Filter) -> Answer<
 
 /// Handles a request; `repo`, the repository of the address, has precedence over that of the body. A streamed response
 /// holds the bytes of the body, so that they stay counted in the budget of request bodies.
-pub(super) async fn of_repo(call: Call<'_>, repo: &str, mut filter: Filter) -> Answer<Raw> {
-    let Call { app, head, bytes, .. } = call;
+pub(super) async fn of_repo(call: PublicCall<'_>, repo: &str, mut filter: Filter) -> Answer<Raw> {
+    let PublicCall { app, head, bytes, .. } = call;
     if filter.names.len() > MAX_NAMES {
         return Err(Failure::bad_request(format!(
             "more than {MAX_NAMES} names in one request; send them in parts"

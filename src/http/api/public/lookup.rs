@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::Call;
+use super::PublicCall;
 use crate::http::error::{Failure, truncate};
 use crate::http::login::permission::Principal;
 use base::model::kind::RepoKind;
@@ -27,7 +27,7 @@ pub(super) fn positions(limit: Option<usize>, page: Option<usize>) -> Range<usiz
 /// Returns the point of a repository at a snapshot, by default the newest one, or that of a Bioconductor version in it:
 /// `bioc_version` and `snapshot` of a query.
 pub(super) async fn requested_point(
-    call: &Call<'_>,
+    call: &PublicCall<'_>,
     requested: &str,
     version: Option<&str>,
     snapshot: Option<Snapshot>,

@@ -47,7 +47,7 @@ use tasks::build::webhook::SignatureVerification;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A request, as passed to its handler.
-struct Call<'a> {
+struct PublicCall<'a> {
     app: &'a App,
     head: &'a RequestHead<'a>,
     catalog: Arc<Catalog>,
@@ -55,7 +55,7 @@ struct Call<'a> {
     bytes: Bytes,
 }
 
-impl Call<'_> {
+impl PublicCall<'_> {
     /// Parses the JSON body of an operation, regardless of its `Content-Type`, which scripts may set wrong.
     async fn json<O: Operation<Body: DeserializeOwned>>(
         &self,
@@ -76,7 +76,7 @@ impl Call<'_> {
     }
 }
 
-public_operations!(dispatch dispatch Call PublicRoute RequestBody);
+public_operations!(dispatch dispatch PublicCall PublicRoute RequestBody);
 
 /// Handles a request; `body` is empty if the route accepts none.
 ///
@@ -89,7 +89,7 @@ pub async fn answer(
     head: &RequestHead<'_>,
     body: RequestBody,
 ) -> Result<Response<Body>, Failure> {
-    let call = Call { app, head, catalog: app.state.catalog.get(), bytes: body.bytes.clone() };
+    let call = PublicCall { app, head, catalog: app.state.catalog.get(), bytes: body.bytes.clone() };
     dispatch(call, route, query, body).await
 }
 

@@ -2,7 +2,7 @@
 
 use utoipa::openapi::{InfoBuilder, OpenApi, Server};
 
-use super::{Answer, Call, Raw};
+use super::{Answer, PublicCall, Raw};
 use crate::http::api::openapi;
 use api::operations;
 
@@ -19,7 +19,7 @@ pub fn document() -> OpenApi {
 }
 
 /// Returns the document with the base URL of this server.
-pub(super) async fn show(call: Call<'_>) -> Answer<Raw> {
+pub(super) async fn show(call: PublicCall<'_>) -> Answer<Raw> {
     let mut document = document();
     document.servers = Some(vec![Server::new(call.base())]);
     Ok(Raw::json(&document))

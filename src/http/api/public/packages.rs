@@ -2,8 +2,8 @@
 
 use super::lookup::{bioconductor_version, positions, repository, requested_point, source};
 use super::vulnerabilities::{self, wire};
-use super::{Answer, Call, python_packages};
-use crate::http::api::wire_binary;
+use super::{Answer, PublicCall, python_packages};
+use crate::http::api::platforms::wire_binary;
 use crate::http::error::Failure;
 use api::binary::Binary;
 use api::public::package::{
@@ -30,18 +30,23 @@ use formats::r::description::Description;
 use formats::r::license::licenses;
 use runtime::catalog::{self, Tree};
 
-pub(super) async fn of_repo(call: Call<'_>, repo: &str, query: ListPackages) -> Answer<Vec<Package>> {
+pub(super) async fn of_repo(call: PublicCall<'_>, repo: &str, query: ListPackages) -> Answer<Vec<Package>> {
     let point = requested_point(&call, repo, query.bioc_version.as_deref(), query.snapshot).await?;
     list(&call, &point, query, None).await
 }
 
-pub(super) async fn of_source(call: Call<'_>, name: &str, query: ListPackages) -> Answer<Vec<Package>> {
+pub(super) async fn of_source(call: PublicCall<'_>, name: &str, query: ListPackages) -> Answer<Vec<Package>> {
     let (source, point) = source_point(&call, name, query.bioc_version.as_deref())?;
     let hidden = HiddenNames::of(&call.app.state, source.kind.language(), source.id);
     list(&call, &point, query, Some(hidden)).await
 }
 
-pub(super) async fn show(call: Call<'_>, repo: &str, name: &str, query: ShowPackage) -> Answer<Package> {
+pub(super) async fn show(
+    call: PublicCall<'_>,
+    repo: &str,
+    name: &str,
+    query: ShowPackage,
+) -> Answer<Package> {
     let point = requested_point(&call, repo, query.bioc_version.as_deref(), query.snapshot).await?;
     let version = query.version.as_deref().filter(|version| !version.is_empty());
     match repository(&call.catalog, repo)?.kind {
@@ -54,18 +59,18 @@ pub(super) async fn show(call: Call<'_>, repo: &str, name: &str, query: ShowPack
 }
 
 pub(super) async fn binaries(
-    call: Call<'_>,
+    call: PublicCall<'_>,
     repo: &str,
     name: &str,
     query: ListBinaries,
 ) -> Answer<Vec<Binary>> {
     let point = requested_point(&call, repo, query.bioc_version.as_deref(), query.snapshot).await?;
     let rows = serve::binary_rows::at_point(&call.app.state, &point, name).await?;
-    Ok(rows.into_iter().map(wire_binary::wire).collect())
+    Ok(rows.into_iter().map(wire_binary).collect())
 }
 
 pub(super) async fn releases_of_source(
-    call: Call<'_>,
+    call: PublicCall<'_>,
     source: &str,
     name: &str,
     query: ListReleases,
@@ -83,7 +88,7 @@ pub(super) async fn releases_of_source(
 
 /// Returns a source, and its newest point or that of a Bioconductor version in it.
 fn source_point<'a>(
-    call: &'a Call<'_>,
+    call: &'a PublicCall<'_>,
     name: &str,
     version: Option<&str>,
 ) -> Result<(&'a catalog::Source, Point), Failure> {
@@ -93,7 +98,7 @@ fn source_point<'a>(
 }
 
 async fn list(
-    call: &Call<'_>,
+    call: &PublicCall<'_>,
     point: &Point,
     query: ListPackages,
     hidden: Option<HiddenNames>,
@@ -129,7 +134,7 @@ async fn list(
 
 /// Returns one package of R: its listed version, or another one.
 async fn detail(
-    call: &Call<'_>,
+    call: &PublicCall<'_>,
     point: &Point,
     name: &str,
     version: Option<&str>,
@@ -178,7 +183,7 @@ async fn detail(
 
 /// Converts the fields of an index record or a DESCRIPTION to a row.
 fn package(
-    call: &Call<'_>,
+    call: &PublicCall<'_>,
     point: &Point,
     source: SourceId,
     tree: TreeId,
@@ -286,7 +291,7 @@ fn archived_release(
 }
 
 /// Returns all releases of a package of a source: the listed one first, then the archive, newest first.
-async fn releases(call: &Call<'_>, point: &Point, name: &str) -> Result<Vec<WireRelease>, Failure> {
+async fn releases(call: &PublicCall<'_>, point: &Point, name: &str) -> Result<Vec<WireRelease>, Failure> {
     let repositories = &call.app.repositories;
     let detail = serve::info::package(repositories, point, name, None).await?;
     let releases = std::iter::once(&detail.release).chain(&detail.others);

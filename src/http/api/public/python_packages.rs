@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::Call;
+use super::PublicCall;
 use super::vulnerabilities::wire;
 use crate::http::error::Failure;
 use crate::http::repo::python::project::{self, Base};
@@ -32,7 +32,7 @@ pub(super) fn row(name: String, version: String, facts: FileFacts, package: Pack
 
 /// Returns one project of the repository `requested`: the version that installers prefer, or another one.
 pub(super) async fn package(
-    call: &Call<'_>,
+    call: &PublicCall<'_>,
     requested: &str,
     snapshot: Snapshot,
     point: &Point,
@@ -88,7 +88,11 @@ pub(super) async fn package(
 }
 
 /// Returns all versions of a project of a source, the highest first. Size and digest are those of the first file.
-pub(super) async fn releases(call: &Call<'_>, point: &Point, name: &str) -> Result<Vec<Release>, Failure> {
+pub(super) async fn releases(
+    call: &PublicCall<'_>,
+    point: &Point,
+    name: &str,
+) -> Result<Vec<Release>, Failure> {
     let repositories = &call.app.repositories;
     let detail = detail::project(repositories, point, name, None).await?;
     let files = detail.releases.iter().flat_map(|release| release.files.iter().cloned()).collect();

@@ -5,12 +5,11 @@ use http::StatusCode;
 use http::header::{HeaderValue, VARY};
 
 use super::lookup::{named_repository, repository};
-use super::{Answer, Call, Raw};
+use super::{Answer, PublicCall, Raw};
 use crate::http::error::Failure;
 use crate::http::response;
 use crate::http::route::access::read_repository;
-use api::public::repo::{ListDates, ListRepos, Repo, TransactionDate};
-use api::public::url::{Snapshot as WireSnapshot, SnapshotQuery};
+use api::public::repo::{ListDates, ListRepos, PublicRepo, SnapshotQuery, SnapshotUrl, TransactionDate};
 use api::query::Order;
 use base::model::kind::RepoKind;
 use base::model::snapshot::Snapshot;
@@ -22,7 +21,7 @@ use runtime::catalog::Repository;
 const INI: &str = "text/ini";
 
 /// Returns the repositories that are not hidden and that the client may read; `type` selects a kind.
-pub(super) async fn list(call: Call<'_>, query: ListRepos) -> Answer<Raw> {
+pub(super) async fn list(call: PublicCall<'_>, query: ListRepos) -> Answer<Raw> {
     let is_visible = |repo: &&Repository| {
         call.head.principal.may_list_publicly(repo)
             && query.kind.as_ref().is_none_or(|kind| repo.kind.label().eq_ignore_ascii_case(kind))
@@ -41,12 +40,16 @@ pub(super) async fn list(call: Call<'_>, query: ListRepos) -> Answer<Raw> {
     Ok(Raw(response))
 }
 
-pub(super) async fn show(call: Call<'_>, repo: &str) -> Answer<Repo> {
+pub(super) async fn show(call: PublicCall<'_>, repo: &str) -> Answer<PublicRepo> {
     named_repository(&call.catalog, repo, call.head.principal).map(wire)
 }
 
 /// Returns the days, the newest first; reversed with `_order=asc`. `latest` is the alias of the newest day.
-pub(super) async fn dates(call: Call<'_>, repo: &str, query: ListDates) -> Answer<Vec<TransactionDate>> {
+pub(super) async fn dates(
+    call: PublicCall<'_>,
+    repo: &str,
+    query: ListDates,
+) -> Answer<Vec<TransactionDate>> {
     let repo = repository(&call.catalog, repo)?;
     let days = serve::info::repository_days(&call.app.state, repo.name.as_str())?;
     if query.sort.is_some_and(|sort| !["", "alias", "date"].contains(&sort.as_str())) {
@@ -61,7 +64,7 @@ pub(super) async fn dates(call: Call<'_>, repo: &str, query: ListDates) -> Answe
     Ok(dates)
 }
 
-pub(super) async fn first_date(call: Call<'_>, repo: &str) -> Answer<TransactionDate> {
+pub(super) async fn first_date(call: PublicCall<'_>, repo: &str) -> Answer<TransactionDate> {
     let repo = repository(&call.catalog, repo)?;
     let first = serve::info::repository_days(&call.app.state, repo.name.as_str())?.pop();
     let first = first.ok_or_else(|| Failure::not_found("this repository has no snapshot yet"))?;
@@ -72,8 +75,8 @@ fn wire_date(repo: &Repository, alias: String, day: Day) -> TransactionDate {
     TransactionDate { repo_id: repo.id.0, alias, date: day.start().to_string() }
 }
 
-fn wire(repo: &Repository) -> Repo {
-    Repo {
+fn wire(repo: &Repository) -> PublicRepo {
+    PublicRepo {
         id: repo.id.0,
         name: repo.name.to_string(),
         created: repo.created_at.to_string(),
@@ -85,8 +88,8 @@ fn wire(repo: &Repository) -> Repo {
 }
 
 /// Returns the snapshot of the day of the requested time.
-pub(super) async fn snapshot_at(call: Call<'_>, query: SnapshotQuery) -> Answer<WireSnapshot> {
-    let Call { app, head, .. } = call;
+pub(super) async fn snapshot_at(call: PublicCall<'_>, query: SnapshotQuery) -> Answer<SnapshotUrl> {
+    let PublicCall { app, head, .. } = call;
     let day = day(&query.snapshot).ok_or_else(|| {
         Failure::bad_request("\"snapshot\" must be a time in UTC, such as 2022-01-04T00:00:00Z")
     })?;
@@ -95,7 +98,7 @@ pub(super) async fn snapshot_at(call: Call<'_>, query: SnapshotQuery) -> Answer<
     let name = named_repository(&catalog, &query.repo, head.principal)?.name.clone();
     // Fails if there is no snapshot: scripts then request earlier days until one exists.
     serve::point::resolve(&app.repositories, name.as_str(), Snapshot::Date(day)).await?;
-    Ok(WireSnapshot { url: format!("{}/{name}/{day}", call.base()), upsi: day.to_string() })
+    Ok(SnapshotUrl { url: format!("{}/{name}/{day}", call.base()), upsi: day.to_string() })
 }
 
 fn day(text: &str) -> Option<Day> {

@@ -1,8 +1,8 @@
 //! Sources and their transactions.
 
 use super::lookup::{repository, source};
-use super::{Answer, Call};
-use api::public::source::{ListTransactions, Source, Transaction};
+use super::{Answer, PublicCall};
+use api::public::repo::{ListTransactions, PublicSource, Transaction};
 use base::model::ids::SourceId;
 use content::serve;
 use runtime::catalog;
@@ -11,23 +11,23 @@ use store::db::tx::{Tx, TxKind};
 /// Maximum number of transactions in a response; old clients request ten thousand.
 const MAX_TRANSACTIONS: usize = 100_000;
 
-pub(super) async fn list(call: Call<'_>) -> Answer<Vec<Source>> {
+pub(super) async fn list(call: PublicCall<'_>) -> Answer<Vec<PublicSource>> {
     let (principal, catalog) = (call.head.principal, &call.catalog);
     let readable = catalog.sources.iter().filter(|source| principal.may_read_source(catalog, source));
     Ok(readable.map(wire).collect())
 }
 
-pub(super) async fn of_repo(call: Call<'_>, repo: &str) -> Answer<Vec<Source>> {
+pub(super) async fn of_repo(call: PublicCall<'_>, repo: &str) -> Answer<Vec<PublicSource>> {
     let subscribed = repository(&call.catalog, repo)?.sources();
     Ok(subscribed.iter().filter_map(|id| call.catalog.source_by_id(*id)).map(wire).collect())
 }
 
-pub(super) async fn show(call: Call<'_>, name: &str) -> Answer<Source> {
+pub(super) async fn show(call: PublicCall<'_>, name: &str) -> Answer<PublicSource> {
     source(&call.catalog, name).map(wire)
 }
 
 pub(super) async fn transactions(
-    call: Call<'_>,
+    call: PublicCall<'_>,
     name: &str,
     query: ListTransactions,
 ) -> Answer<Vec<Transaction>> {
@@ -38,8 +38,8 @@ pub(super) async fn transactions(
     Ok(rows.iter().skip(limit * (page - 1)).map(|tx| wire_transaction(source, tx)).collect())
 }
 
-fn wire(source: &catalog::Source) -> Source {
-    Source {
+fn wire(source: &catalog::Source) -> PublicSource {
+    PublicSource {
         id: source.id.0,
         name: source.name.to_string(),
         created: source.created_at.to_string(),

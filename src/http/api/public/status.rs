@@ -1,6 +1,6 @@
 //! `GET /status`: features of the server; `GET /verify-auth`.
 
-use super::{Answer, Call};
+use super::{Answer, PublicCall};
 use crate::http::api::platforms;
 use crate::http::repo::r::bioconductor;
 use api::public::status::Status;
@@ -10,7 +10,7 @@ use runtime::catalog::Repository;
 use serde_json::{Value, json};
 
 /// Returns the features as the client may see them.
-pub(super) async fn show(call: Call<'_>) -> Answer<Status> {
+pub(super) async fn show(call: PublicCall<'_>) -> Answer<Status> {
     let (app, catalog) = (call.app, &call.catalog);
     let config = app.state.config.load();
     let platforms = platforms::status(&config.platforms, catalog);
@@ -41,6 +41,6 @@ pub(super) async fn show(call: Call<'_>) -> Answer<Status> {
 }
 
 /// A token that is not valid has been refused already.
-pub(super) async fn verify_auth(_: Call<'_>) -> Answer<Value> {
+pub(super) async fn verify_auth(_: PublicCall<'_>) -> Answer<Value> {
     Ok(json!({}))
 }

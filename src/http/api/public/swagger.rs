@@ -5,11 +5,11 @@ use maud::{Markup, html};
 use utoipa::openapi::path::{Operation, ParameterIn};
 use utoipa::openapi::{PathItem, RefOr, Schema};
 
-use super::{Answer, Call, Raw, openapi};
+use super::{Answer, PublicCall, Raw, openapi};
 use crate::http::web::answer;
 use pages::frame::{Frame, Root};
 
-pub(super) async fn page(call: Call<'_>) -> Answer<Raw> {
+pub(super) async fn page(call: PublicCall<'_>) -> Answer<Raw> {
     let frame = Frame::new(Root::of_path(call.head.path), "Public API");
     let html = frame.render(&content(&frame.root));
     Ok(Raw(answer::page(call.head, html, false)))

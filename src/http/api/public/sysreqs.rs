@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::hash::Hash;
 
 use super::lookup::repository;
-use super::{Answer, Call, RequestBody};
+use super::{Answer, PublicCall, RequestBody};
 use crate::http::error::Failure;
 use api::public::sysreqs::Requirements as WireRequirements;
 use api::public::sysreqs::{
@@ -24,7 +24,11 @@ use formats::r::sysreqs::{self, MatchedRule};
 const MAX_UNKNOWN_NAMES: usize = 100;
 
 /// `GET /repos/{r}/sysreqs`: requirements of all packages, or of named packages and their dependencies.
-pub(super) async fn of_packages(call: Call<'_>, repo: &str, query: OfPackages) -> Answer<WireRequirements> {
+pub(super) async fn of_packages(
+    call: PublicCall<'_>,
+    repo: &str,
+    query: OfPackages,
+) -> Answer<WireRequirements> {
     let (names, is_all) = (query.pkgname, query.all);
     if !is_all && names.is_empty() {
         return Err(Failure::bad_request(
@@ -62,7 +66,7 @@ pub(super) async fn of_packages(call: Call<'_>, repo: &str, query: OfPackages) -
 
 /// `GET /repos/{r}/packages/{name}/sysreqs`: requirements of one package and its dependencies, by rule.
 pub(super) async fn of_package(
-    call: Call<'_>,
+    call: PublicCall<'_>,
     repo: &str,
     name: &str,
     query: OfPackage,
@@ -98,7 +102,7 @@ pub(super) async fn of_package(
 /// `POST /repos/{r}/sysreqs`: requirements of the package that a DESCRIPTION describes, and of its dependencies, with
 /// `suggests=true` including its suggested packages.
 pub(super) async fn of_description(
-    call: Call<'_>,
+    call: PublicCall<'_>,
     repo: &str,
     query: OfDescription,
     body: RequestBody,
@@ -163,7 +167,7 @@ fn unknown_names(requirements: &Requirements, roots: Option<&[String]>) -> (usiz
 /// Loads the requirements of packages at the newest point of a repository, on the system of `distribution` and
 /// `release`: of `roots` and their dependencies, or of all packages.
 async fn load_requirements(
-    call: &Call<'_>,
+    call: &PublicCall<'_>,
     repo: &str,
     distribution: Option<String>,
     release: Option<String>,
@@ -184,7 +188,7 @@ async fn load_requirements(
     Ok(serve::requirements::of_point(repositories, &point, &distribution, &release, roots).await?)
 }
 
-async fn newest_point(call: &Call<'_>, repo: &str) -> Result<Point, Failure> {
+async fn newest_point(call: &PublicCall<'_>, repo: &str) -> Result<Point, Failure> {
     let name = repository(&call.catalog, repo)?.name.as_str();
     Ok(serve::point::resolve(&call.app.repositories, name, Snapshot::Latest).await?)
 }

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use super::lookup::positions;
-use super::{Answer, Call};
+use super::{Answer, PublicCall};
 use crate::http::error::Failure;
-use api::public::usage::{ListDownloads, PackageDownloads};
+use api::public::package::{ListDownloads, PackageDownloads};
 use base::model::kind::Language;
 use tasks::usage::UsageError;
 
@@ -15,7 +15,7 @@ const DEFAULT_DAYS: usize = 7;
 const MAX_DAYS: usize = 366;
 
 /// Returns packages in the order of their number of downloads, the highest first.
-pub(super) async fn packages(call: Call<'_>, query: ListDownloads) -> Answer<Vec<PackageDownloads>> {
+pub(super) async fn packages(call: PublicCall<'_>, query: ListDownloads) -> Answer<Vec<PackageDownloads>> {
     let (principal, catalog) = (call.head.principal, &call.catalog);
     let language = query.source_type.as_deref().filter(|text| !text.is_empty()).map(language).transpose()?;
     let days = query.days.unwrap_or(DEFAULT_DAYS).clamp(1, MAX_DAYS);

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::lookup::{positions, requested_point};
-use super::{Answer, Call};
+use super::{Answer, PublicCall};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::login::permission::Principal;
@@ -20,7 +20,7 @@ use formats::advisory::{self, Finding, RangeEventKind, base_score};
 
 /// Returns the vulnerabilities of the packages of a repository, by name and id.
 pub(super) async fn of_repo(
-    call: Call<'_>,
+    call: PublicCall<'_>,
     repo: &str,
     query: ListVulnerabilities,
 ) -> Answer<Vec<AffectedPackage>> {

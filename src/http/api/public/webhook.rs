@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use http::StatusCode;
 use hyper::body::Body as _;
 
-use super::{Answer, Call, RequestBody, WithStatus};
+use super::{Answer, PublicCall, RequestBody, WithStatus};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::net::read_body;
@@ -44,7 +44,11 @@ pub(super) async fn read(
 ///
 /// # Errors
 /// 404 for a wrong signature and for a token that may not change the source, as for an unknown builder.
-pub(super) async fn receive(call: Call<'_>, _builder: &str, body: RequestBody) -> Answer<WithStatus<Value>> {
+pub(super) async fn receive(
+    call: PublicCall<'_>,
+    _builder: &str,
+    body: RequestBody,
+) -> Answer<WithStatus<Value>> {
     let (app, principal) = (call.app, call.head.principal);
     // Only a POST has a verification.
     let verification = body.verification.ok_or_else(Failure::no_such_address)?;

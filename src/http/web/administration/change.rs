@@ -1,16 +1,16 @@
 //! Converts forms of administrators to requests to the admin API. Pure.
 
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::http::error::Failure;
 use crate::http::route::administration::AdministrationPage;
 use crate::http::target::Query;
-use api::block_rule::BlockRule;
 use api::operations::{Operation, address, admin as operations};
 use api::repo::Unsubscribe;
 use pages::administration::AdministrationSection;
 use pages::administration::form::{ACTION, CONFIRM, OBJECT};
+use pages::administration::rules::{self, RuleObjects};
 use pages::frame::Root;
 
 /// Seconds of a day.
@@ -127,7 +127,7 @@ pub(super) fn plan(page: &AdministrationPage, form: &Query) -> Result<Change, In
         AdministrationPage::Repositories => repositories(action, form),
         AdministrationPage::Repository(name) => repository(action, form, name),
         AdministrationPage::Storage => storage(action, form),
-        AdministrationPage::Rules => rules(action, form),
+        AdministrationPage::Rules => block_rules(action, form),
         AdministrationPage::Tokens => tokens(action, form),
         AdministrationPage::Start | AdministrationPage::Jobs => Err(unknown()),
     }
@@ -311,11 +311,11 @@ fn storage(action: &str, form: &Query) -> Result<Change, Invalid> {
     }
 }
 
-fn rules(action: &str, form: &Query) -> Result<Change, Invalid> {
+fn block_rules(action: &str, form: &Query) -> Result<Change, Invalid> {
     let here = Target::Section(AdministrationSection::Rules);
     match action {
         "create" => {
-            let rule = rule(form).map_err(|(field, message)| invalid(field, message))?;
+            let rule = rule(form)?;
             let displayed_part =
                 if flag(form, "dry_run")? { ResponsePart::Matches } else { ResponsePart::Nothing };
             let body = json!({ "rules": [rule], "dry_run": displayed_part == ResponsePart::Matches });
@@ -363,45 +363,38 @@ fn tokens(action: &str, form: &Query) -> Result<Change, Invalid> {
     }
 }
 
-/// Returns the rule that a form describes; an empty field adds no criterion.
-///
-/// # Errors
-/// The name of a field that is not a valid number, and the expected value.
-fn rule(form: &Query) -> Result<BlockRule, (&'static str, &'static str)> {
-    let text = |name: &str| form.get(name).map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
-    let is = |name: &str| form.get(name) == Some("true");
-    let min_severity = match text("min_severity").map(|text| text.parse::<f64>()) {
-        None => None,
-        Some(Ok(score)) if (0.0..=10.0).contains(&score) => Some(score),
-        Some(_) => return Err(("min_severity", "the severity is a number from 0 to 10, such as 7.0")),
-    };
-    let priority = text("priority").map(|text| text.parse::<i64>()).transpose();
-    let priority = priority.map_err(|_| ("priority", "the priority is a whole number, such as 100"))?;
-    Ok(BlockRule {
-        priority,
-        package_name: text("package_name"),
-        version: text("version"),
-        source_name: text("source_name"),
-        repo: text("repo"),
-        license: text("license"),
-        license_types: form.all("license_types").collect(),
-        license_types_except: form.all("license_types_except").collect(),
-        vulns: is("vulns"),
-        min_severity,
-        deleted_packages: is("deleted_packages"),
-        min_age: text("min_age"),
-        not_dated: is("not_dated"),
-        exception: form.get("effect") == Some("allow"),
-        warn: form.get("effect") == Some("warn"),
-        all: is("all"),
-        description: text("description").unwrap_or_default(),
-        ..BlockRule::default()
-    })
+/// Returns the rule that a form describes, as the API accepts it; an empty field adds no criterion.
+fn rule(form: &Query) -> Result<Map<String, Value>, Invalid> {
+    let mut rule = Map::new();
+    for field in rules::form(&RuleObjects::default()).fields() {
+        let text = text(form, field.name);
+        let (key, value): (&str, Value) = match field.name {
+            "dry_run" => continue,
+            "effect" if text == "allow" => ("exception", true.into()),
+            "effect" if text == "warn" => ("warn", true.into()),
+            "effect" => continue,
+            _ if field.is_flag() && text != "true" => continue,
+            name if field.is_flag() => (name, true.into()),
+            _ if text.is_empty() => continue,
+            name @ "min_severity" => match text.parse::<f64>() {
+                Ok(score) if (0.0..=10.0).contains(&score) => (name, score.into()),
+                _ => return Err(invalid(name, "the severity is a number from 0 to 10, such as 7.0")),
+            },
+            name @ "priority" => match text.parse::<i64>() {
+                Ok(priority) => (name, priority.into()),
+                Err(_) => return Err(invalid(name, "the priority is a whole number, such as 100")),
+            },
+            name => (name, text.into()),
+        };
+        rule.insert(key.to_owned(), value);
+    }
+    Ok(rule)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use api::block_rule::BlockRule;
 
     fn planned(page: &AdministrationPage, form: &str) -> Result<(String, Value), &'static str> {
         let form = Query::parse(Some(form), 4096).expect("a form");
@@ -474,7 +467,8 @@ mod tests {
     }
 
     fn read(form: &str) -> Result<BlockRule, &'static str> {
-        rule(&Query::parse(Some(form), 4096).expect("a form")).map_err(|(field, _)| field)
+        let rule = rule(&Query::parse(Some(form), 4096).expect("a form")).map_err(|invalid| invalid.field)?;
+        Ok(serde_json::from_value(rule.into()).expect("a rule of the API"))
     }
 
     #[test]

@@ -26,8 +26,8 @@ fn row(name: &str, uploaded: Option<i64>) -> PageRow {
 }
 
 /// Returns the row of a file with the properties of `row`; with `from`, a life of the file began then.
-fn known(row: &PageRow, from: Option<i64>) -> KnownFile {
-    KnownFile {
+fn known(row: &PageRow, from: Option<i64>) -> KnownIndexFile {
+    KnownIndexFile {
         release: ReleaseId(1),
         file: FileId(1),
         revision: 0,
@@ -137,14 +137,14 @@ fn a_yank_and_its_end_and_another_reason_begin_other_lives() {
 #[test]
 fn a_file_that_is_listed_again_begins_a_life() {
     let file = row("a", Some(7));
-    let gone = KnownFile { last_end: Some(99), ..known(&file, None) };
+    let gone = KnownIndexFile { last_end: Some(99), ..known(&file, None) };
     assert_eq!(plan(vec![gone], vec![file.clone()], LATER).changes, [begin(0, 100, None)]);
     // A life that ended before it was visible has the same begin and end, and another life cannot begin at that
     // instant.
-    let ended_early = KnownFile { last_end: Some(500), ..known(&file, None) };
+    let ended_early = KnownIndexFile { last_end: Some(500), ..known(&file, None) };
     let later = row("a", Some(500));
     assert_eq!(plan(vec![ended_early], vec![file], LATER).changes, [begin(0, 501, None)]);
-    let ended_early = KnownFile { last_end: Some(500), ..known(&later, None) };
+    let ended_early = KnownIndexFile { last_end: Some(500), ..known(&later, None) };
     assert_eq!(plan(vec![ended_early], vec![later], LATER).changes, [begin(0, 501, None)]);
 }
 
@@ -152,8 +152,8 @@ fn a_file_that_is_listed_again_begins_a_life() {
 fn earlier_bytes_that_are_back_begin_when_the_others_end() {
     let earlier = row("a", Some(7));
     let other = PageRow { sha256: Sha256([2; 32]), ..row("a", Some(120)) };
-    let replaced = KnownFile { last_end: Some(99), ..known(&earlier, None) };
-    let current = KnownFile { file: FileId(2), revision: 1, ..known(&other, Some(120)) };
+    let replaced = KnownIndexFile { last_end: Some(99), ..known(&earlier, None) };
+    let current = KnownIndexFile { file: FileId(2), revision: 1, ..known(&other, Some(120)) };
     let plan = plan(vec![replaced, current], vec![earlier], LATER);
     let end = FileRowChange::End { release: ReleaseId(1), file: FileId(2), from: 120, at: 199 };
     assert_eq!(plan.changes, [end, begin(0, 199, None)]);
@@ -203,7 +203,7 @@ fn metadata_that_was_read_from_a_wheel_stays_whatever_the_index_declares() {
     };
     let facts = declares(MetadataFile::None).facts.with_metadata_of_wheel(read);
     let life = Some(OpenLife { from: 150, variant: 1, yanked: None });
-    let wheel = KnownFile {
+    let wheel = KnownIndexFile {
         facts: facts.write(),
         life,
         last_variant: 1,
@@ -219,7 +219,7 @@ fn metadata_that_was_read_from_a_wheel_stays_whatever_the_index_declares() {
         assert_eq!(changes, [end(150, 199), begin(1, 199, Some("bad"))], "{declared:?}");
     }
     // Facts of the first reading lack the digest of a wheel that the page did not list for some time.
-    let gone = KnownFile {
+    let gone = KnownIndexFile {
         facts: declares(MetadataFile::None).facts.write(),
         life: None,
         last_end: Some(120),
@@ -244,7 +244,7 @@ fn other_bytes_are_another_revision() {
 #[test]
 fn the_time_of_a_reading_is_recorded_for_files_that_an_earlier_one_lacked() {
     let later = |previous_valid_at| Instants { previous_valid_at, ..FIRST };
-    let returned = KnownFile { last_end: Some(99), ..known(&row("b", Some(7)), None) };
+    let returned = KnownIndexFile { last_end: Some(99), ..known(&row("b", Some(7)), None) };
     for (instants, expected) in [
         (FIRST, None),
         // The previous reading left out files whose digests could not be computed.
@@ -263,7 +263,7 @@ fn the_time_of_a_reading_is_recorded_for_files_that_an_earlier_one_lacked() {
 /// Files and their lives, as the database stores them.
 #[derive(Clone, Default)]
 struct Rows {
-    files: Vec<KnownFile>,
+    files: Vec<KnownIndexFile>,
     ended: Vec<(String, Option<String>, i64, i64)>,
 }
 
@@ -279,7 +279,7 @@ impl Rows {
                         self.ended.push((file.name.clone(), None, from, at));
                     }
                     let begin = marked_from.unwrap_or(from);
-                    self.files.push(KnownFile {
+                    self.files.push(KnownIndexFile {
                         release: ReleaseId(next),
                         file: FileId(next),
                         revision: file.revision,

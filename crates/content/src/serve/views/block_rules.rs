@@ -132,8 +132,10 @@ pub async fn blocked_versions(
     let query = repositories.state.db.read(move |c| {
         let mut files = files.clone();
         let decided = allowed::python::take_decided(c, &view, &mut files)?;
-        let available: BTreeSet<Pep440Version> = files.iter().map(|file| Pep440Version::lenient(&file.version)).collect();
-        let reasons = decided.blocked.into_iter().map(|file| (Pep440Version::lenient(&file.version), file.reason));
+        let available: BTreeSet<Pep440Version> =
+            files.iter().map(|file| Pep440Version::lenient(&file.version)).collect();
+        let reasons =
+            decided.blocked.into_iter().map(|file| (Pep440Version::lenient(&file.version), file.reason));
         Ok(reasons.filter(|(version, _)| !available.contains(version)).collect())
     });
     Ok(query.await?)

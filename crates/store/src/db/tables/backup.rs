@@ -9,17 +9,8 @@ use std::time::Duration;
 use super::{Conn, DbError};
 use crate::db::engine::columns::{column, row, select};
 use base::model::ids::Identity;
+use base::model::recorded_words::RecordedCommand;
 use base::model::time::Timestamp;
-use base::words;
-
-words! {
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub enum RecordedCommand {
-        Create = "create",
-        Test = "test",
-    }
-    else "command of a backup"
-}
 
 column! {
     RecordedCommand = "a command",

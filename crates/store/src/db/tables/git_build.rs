@@ -10,38 +10,14 @@ use super::{Conn, DbError, Value};
 use crate::db::engine::columns::{column, row, select};
 use base::model::digest::Sha256;
 use base::model::ids::TxId;
+use base::model::recorded_words::BuildState;
 use base::model::time::Timestamp;
-use base::words;
 
 /// Duration of a claim without renewal.
 pub const TERM: Duration = Duration::from_secs(30);
 
-words! {
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub enum BuildState {
-        Queued = "queued",
-        Fetching = "fetching",
-        Building = "building",
-        Published = "published",
-        /// The build failed and is not retried.
-        Failed = "failed",
-        /// Not built: superseded by a newer commit, or one of the older tags of a new builder.
-        Skipped = "skipped",
-        /// Not built: the tag was built before and now names another commit.
-        Moved = "moved",
-    }
-    else "state of a build"
-}
-
 column! {
     BuildState = "a state",
-}
-
-impl BuildState {
-    /// Returns true if the state does not change any more.
-    pub fn is_final(self) -> bool {
-        !matches!(self, BuildState::Queued | BuildState::Fetching | BuildState::Building)
-    }
 }
 
 row! {

@@ -11,21 +11,8 @@ use crate::db::engine::columns::{column, row, select};
 use crate::db::engine::conn::{Cells, Columns};
 use base::model::digest::Sha256;
 use base::model::ids::{RepoId, TxId};
+use base::model::recorded_words::PromotionState;
 use base::model::time::Timestamp;
-use base::words;
-
-words! {
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub enum PromotionState {
-        /// It waits for an approval.
-        Requested = "requested",
-        Applied = "applied",
-        Rejected = "rejected",
-        /// The repository changed before it was approved, or was deleted.
-        Superseded = "superseded",
-    }
-    else "state of a promotion"
-}
 
 column! {
     PromotionState = "a state of a promotion",

@@ -1,7 +1,11 @@
-//! Parsers of the values of flags: times and sizes with a unit, days, yes or no.
+//! Parsers of the values of flags: times and sizes with a unit, days, yes or no, texts with suggestions.
+
+use std::ffi::OsStr;
+
+use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser};
+use clap::{Arg, Command};
 
 use base::model::time::{BadDay, Day};
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 /// Parses a duration of at most 24 hours; returns seconds.
 ///
@@ -77,6 +81,22 @@ pub fn yes_or_no() -> impl TypedValueParser<Value = bool> {
         PossibleValue::new("no").help("Only tokens without the property"),
     ];
     PossibleValuesParser::new(values).map(|word| word == "yes")
+}
+
+/// A value parser that accepts any text and suggests these values.
+#[derive(Clone, Copy, Debug)]
+pub struct SuggestedValues(pub &'static [&'static str]);
+
+impl TypedValueParser for SuggestedValues {
+    type Value = String;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.0.iter().map(PossibleValue::new)))
+    }
 }
 
 #[cfg(test)]

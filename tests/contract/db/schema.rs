@@ -10,6 +10,7 @@ use crate::support::db::{Engine, TestDb};
 
 both! {
     a_schema_from_a_newer_program_is_refused
+    a_schema_of_a_development_version_is_refused
     a_newer_schema_that_only_adds_is_accepted
     opening_again_changes_nothing
     check_reports_without_changes
@@ -112,6 +113,20 @@ fn a_schema_from_a_newer_program_is_refused(db: &mut TestDb) {
             "{error:?}"
         );
         assert!(error.to_string().contains("made by version 9.8.7"), "{error}");
+    }
+}
+
+fn a_schema_of_a_development_version_is_refused(db: &mut TestDb) {
+    record_newer_migration(db, 1);
+    db.reopen();
+    db.write(|c| {
+        c.execute("UPDATE migration SET name = 'foundation', version = '0.1.0' WHERE number = 1", &[])
+    });
+    db.db.close();
+    for result in [Db::open(&db.config).map(|_| String::new()), Db::check(&db.config)] {
+        let error = result.expect_err("another schema");
+        assert!(matches!(&error, DbError::OtherSchema { number: 1, .. }), "{error:?}");
+        assert!(error.to_string().contains("made by version 0.1.0, which is not a release"), "{error}");
     }
 }
 

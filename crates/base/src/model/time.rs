@@ -187,8 +187,20 @@ impl fmt::Display for Day {
 }
 
 /// Parses a schedule: five cron fields, in UTC.
-pub fn crontab(text: &str) -> Result<cronexpr::Crontab, cronexpr::Error> {
-    cronexpr::parse_crontab(&format!("{text} UTC"))
+///
+/// # Errors
+/// The reason, in one line.
+pub fn crontab(text: &str) -> Result<cronexpr::Crontab, String> {
+    // cronexpr 1.7 does not find the last day of December.
+    let mut days = text.split_whitespace().skip(2).step_by(2);
+    if days.any(|field| field.contains('L')) {
+        return Err("L, the last day or weekday of a month, is not supported".to_owned());
+    }
+    cronexpr::parse_crontab(&format!("{text} UTC")).map_err(|error| {
+        // The reason follows the text, which has a time zone here, and a mark below it.
+        let error = error.to_string();
+        error.lines().last().unwrap_or_default().trim_start_matches([' ', '^']).to_owned()
+    })
 }
 
 #[cfg(test)]

@@ -127,6 +127,12 @@ pub enum DbError {
         /// Number and name of the first migration that this program cannot work with.
         migration: String,
     },
+    /// The database has another history of migrations.
+    #[error(
+        "the database {database} was made by version {made_by}, which is not a release (its migration {number} is '{found}', \
+         not '{expected}'); nothing can convert it: use an empty database"
+    )]
+    OtherSchema { database: String, made_by: String, number: i64, found: String, expected: &'static str },
     /// Servers use a PostgreSQL database that is to be copied.
     #[error(
         "a server uses the database {database}, connected from {clients}; stop every server that uses it: systemctl stop \

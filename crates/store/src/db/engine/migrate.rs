@@ -35,7 +35,7 @@ macro_rules! migration {
 }
 
 /// The migrations of the database of packages, in order.
-pub const MIGRATIONS: &[Migration] = &[migration!("" 1 "foundation", expand_only: false)];
+pub const MIGRATIONS: &[Migration] = &[migration!("" 1 "packages", expand_only: false)];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.
 pub const USAGE_MIGRATIONS: &[Migration] = &[migration!("usage/" 1 "usage", expand_only: true)];
@@ -73,7 +73,8 @@ pub(in crate::db) trait MigrationConn: Conn {
 /// Returns the newest migration of a database, 0 for an empty one.
 ///
 /// # Errors
-/// [`DbError::TooNew`] if a newer program migrated the database and this program cannot work with the result.
+/// [`DbError::TooNew`] if a newer program migrated the database and this program cannot work with the result;
+/// [`DbError::OtherSchema`] if the database has other migrations.
 pub(in crate::db) fn level(c: &mut dyn MigrationConn, schema: Schema) -> Result<i64, DbError> {
     let table = schema.migration_table();
     if !c.has_table(table.name)? {
@@ -83,8 +84,15 @@ pub(in crate::db) fn level(c: &mut dyn MigrationConn, schema: Schema) -> Result<
     let (mut newest, mut too_new) = (0, None);
     for mut row in c.query(table.select, &[])? {
         newest = row.int(0)?;
+        let (made_by, name) = (row.text(2)?, row.text(3)?);
+        if let Some(known) = migrations(schema).iter().find(|known| known.number == newest)
+            && known.name != name
+        {
+            let (database, expected) = (c.database_name(), known.name);
+            return Err(DbError::OtherSchema { database, made_by, number: newest, found: name, expected });
+        }
         if newest > supported && row.int(1)? == 0 {
-            too_new = Some((row.text(2)?, format!("{newest} ({})", row.text(3)?)));
+            too_new = Some((made_by, format!("{newest} ({name})")));
         }
     }
     match too_new {

@@ -5,6 +5,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::flag_values::time;
 use crate::query::query;
 
 query! {
@@ -24,12 +25,13 @@ query! {
         /// Rows from this time on (RFC 3339)
         #[arg(
             long,
+            value_parser = time,
             value_name = "TIME",
             help = "Rows from this time on: a day (YYYY-MM-DD, in UTC) or a time (2026-11-22T12:00:00Z)"
         )]
         since: Option<String>,
         /// Rows before this time (RFC 3339)
-        #[arg(long, value_name = "TIME", help = "Rows before this time")]
+        #[arg(long, value_parser = time, value_name = "TIME", help = "Rows before this time")]
         until: Option<String>,
         /// Rows of this user
         #[arg(long)]

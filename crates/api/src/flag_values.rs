@@ -74,6 +74,19 @@ pub fn day(text: &str) -> Result<String, BadDay> {
     text.parse::<Day>().map(|day| day.to_string())
 }
 
+/// Parses a day or a time; returns the time in the form that the API expects.
+///
+/// # Errors
+/// The text has another form; the message describes the accepted ones.
+pub fn time(text: &str) -> Result<String, String> {
+    if let Ok(day) = text.parse::<Day>() {
+        return Ok(day.start().to_string());
+    }
+    let time: Result<jiff::Timestamp, _> = text.parse();
+    time.map(|time| time.to_string())
+        .map_err(|_| "write a day such as 2026-11-22, or a time such as 2026-11-22T12:00:00Z".to_owned())
+}
+
 /// Returns the parser of a filter.
 pub fn yes_or_no() -> impl TypedValueParser<Value = bool> {
     let values = [
@@ -102,6 +115,13 @@ impl TypedValueParser for SuggestedValues {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_is_a_day_or_an_instant() {
+        assert_eq!(time("2026-11-22").as_deref(), Ok("2026-11-22T00:00:00Z"));
+        assert_eq!(time("2026-11-22T12:00:00+01:00").as_deref(), Ok("2026-11-22T11:00:00Z"));
+        assert!(time("yesterday").is_err());
+    }
 
     #[test]
     fn sizes_have_decimal_units() {

@@ -10,7 +10,3 @@ pub mod encryption;
 pub mod metrics;
 /// The basic types: names, digests, times, sources, repositories, snapshots.
 pub mod model;
-
-// For the code that `words!` generates in crates without this dependency.
-#[doc(hidden)]
-pub use serde;

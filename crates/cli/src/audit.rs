@@ -9,7 +9,6 @@ use super::output::{Output, format_time, print_document, table};
 use api::audit::{self, AuditRow};
 use api::operations::admin as operations;
 use base::model::text::quoted_csv_cell;
-use base::model::time::Day;
 
 /// Number of rows in one response during an export.
 const PAGE: usize = 10_000;
@@ -28,7 +27,6 @@ pub enum AuditCommand {
 }
 
 #[derive(Debug, Args)]
-#[command(mut_arg("since", |arg| arg.value_parser(time)), mut_arg("until", |arg| arg.value_parser(time)))]
 pub struct ListAudit {
     #[command(flatten)]
     query: audit::ListAudit,
@@ -38,7 +36,6 @@ pub struct ListAudit {
 }
 
 #[derive(Debug, Args)]
-#[command(mut_arg("since", |arg| arg.value_parser(time)), mut_arg("until", |arg| arg.value_parser(time)))]
 pub struct ExportAudit {
     #[command(flatten)]
     query: audit::ListAudit,
@@ -72,16 +69,6 @@ pub async fn run(client: &Client, output: &Output, command: AuditCommand) -> Res
         AuditCommand::Export(args) => export(client, args).await,
         AuditCommand::Names(args) => name_guard::audit(client, output, &args).await,
     }
-}
-
-/// Parses the value of `--since` or `--until`; returns it in the form that the API expects.
-fn time(text: &str) -> Result<String, String> {
-    if let Ok(day) = text.parse::<Day>() {
-        return Ok(day.start().to_string());
-    }
-    let time: Result<jiff::Timestamp, _> = text.parse();
-    time.map(|time| time.to_string())
-        .map_err(|_| "write a day such as 2026-11-22, or a time such as 2026-11-22T12:00:00Z".to_owned())
 }
 
 async fn list(client: &Client, output: &Output, args: ListAudit) -> Result<(), CliError> {
@@ -195,13 +182,6 @@ fn line(row: &AuditRow, format: ExportFormat) -> Result<String, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_time_is_a_day_or_an_instant() {
-        assert_eq!(time("2026-11-22").as_deref(), Ok("2026-11-22T00:00:00Z"));
-        assert_eq!(time("2026-11-22T12:00:00+01:00").as_deref(), Ok("2026-11-22T11:00:00Z"));
-        assert!(time("yesterday").is_err());
-    }
 
     #[test]
     fn a_row_is_one_line_in_every_format() {

@@ -23,3 +23,7 @@ pub mod time;
 pub mod trusted_publisher;
 pub mod visible;
 pub mod words;
+
+// For the code that `words!` generates in crates without this dependency.
+#[doc(hidden)]
+pub use serde;

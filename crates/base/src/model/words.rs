@@ -73,16 +73,16 @@ macro_rules! words {
             }
         }
 
-        impl $crate::serde::Serialize for $Name {
-            fn serialize<S: $crate::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        impl $crate::model::serde::Serialize for $Name {
+            fn serialize<S: $crate::model::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_str(self.as_str())
             }
         }
 
-        impl<'de> $crate::serde::Deserialize<'de> for $Name {
-            fn deserialize<D: $crate::serde::Deserializer<'de>>(deserializer: D) -> Result<$Name, D::Error> {
-                let word = <String as $crate::serde::Deserialize>::deserialize(deserializer)?;
-                word.parse::<$Name>().map_err(<D::Error as $crate::serde::de::Error>::custom)
+        impl<'de> $crate::model::serde::Deserialize<'de> for $Name {
+            fn deserialize<D: $crate::model::serde::Deserializer<'de>>(deserializer: D) -> Result<$Name, D::Error> {
+                let word = <String as $crate::model::serde::Deserialize>::deserialize(deserializer)?;
+                word.parse::<$Name>().map_err(<D::Error as $crate::model::serde::de::Error>::custom)
             }
         })?
     };

@@ -87,7 +87,7 @@ pub fn bind(section: &'static str, listen_address: &Listen) -> Result<TcpListene
     Ok(socket)
 }
 
-/// Returns true if a process of this network namespace listens on a TCP port, according to `/proc/self/net/tcp`
+/// Returns whether a process of this network namespace listens on a TCP port, according to `/proc/self/net/tcp`
 /// (proc(5)).
 fn has_listener(port: u16) -> bool {
     let listens = |line: &str| {
@@ -102,7 +102,7 @@ fn has_listener(port: u16) -> bool {
         .any(|table| table.lines().skip(1).any(listens))
 }
 
-/// Returns true if an attempt to bind failed because the machine has no IPv6.
+/// Returns whether an attempt to bind failed because the machine has no IPv6.
 fn lacks_ipv6(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::AddrNotAvailable | ErrorKind::Unsupported)
         || error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)

@@ -379,7 +379,7 @@ fn database(server: &CheckedServer<'_>) -> Result<Vec<String>, PrivilegeError> {
     Ok(core_error.map(|(finding, _)| finding).into_iter().chain(usage_finding).collect())
 }
 
-/// Returns true if the error is a clock difference that the server would accept.
+/// Returns whether the error is a clock difference that the server would accept.
 fn is_acceptable_skew(error: &DbError) -> bool {
     match error {
         DbError::Skew(skew) => skew.may_have_been_off() && clock::is_synchronized(),
@@ -477,7 +477,7 @@ impl<'a> CheckedServer<'a> {
         CheckedServer { file, loaded, user, sandbox_error, root_created_paths }
     }
 
-    /// Returns true if root creates a path, or a directory above it, before the server uses it.
+    /// Returns whether root creates a path, or a directory above it, before the server uses it.
     fn creates(&self, path: &Path) -> bool {
         self.root_created_paths.iter().any(|parent| path.starts_with(parent))
     }

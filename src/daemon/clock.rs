@@ -32,7 +32,7 @@ pub(super) fn check(config: &Config) -> Option<Check> {
     Some(Check { title: "Clock", verdict: Verdict::Info, findings: vec![finding] })
 }
 
-/// Returns true if the system clock is synchronized by an NTP daemon, as the kernel reports through
+/// Returns whether the system clock is synchronized by an NTP daemon, as the kernel reports through
 /// systemd-timedated. False if unknown. Runs `timedatectl`, because `ProtectClock=` denies `adjtimex(2)` to the
 /// service.
 pub(super) fn is_synchronized() -> bool {

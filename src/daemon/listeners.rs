@@ -33,7 +33,7 @@ impl Listeners {
         Listeners { services, missing_listeners, is_serving, is_socket_activated, remark: sockets.remark() }
     }
 
-    /// Returns true if all listeners are open.
+    /// Returns whether all listeners are open.
     pub(super) fn is_complete(&self) -> bool {
         self.missing_listeners.is_empty()
     }

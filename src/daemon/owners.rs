@@ -38,7 +38,7 @@ pub(super) fn findings(config: &Config) -> Vec<(StorageClass, String)> {
     })
 }
 
-/// Returns true if the owner marker of a class exists and cannot be read, except for missing permissions.
+/// Returns whether the owner marker of a class exists and cannot be read, except for missing permissions.
 fn is_marker_error(error: &StorageError, class: StorageClass) -> bool {
     match error {
         StorageError::Io { path, source, .. } => {

@@ -74,7 +74,7 @@ impl ServiceUnit {
         is_loaded.then_some(unit)
     }
 
-    /// Returns true if the command line names this configuration file, or names none and this is the default file.
+    /// Returns whether the command line names this configuration file, or names none and this is the default file.
     fn uses(&self, gcfg: &Path) -> bool {
         let words: Vec<&str> = self.command.split_whitespace().collect();
         let config_argument = words.iter().enumerate().find_map(|(index, word)| match *word {
@@ -110,7 +110,7 @@ impl ServiceUnit {
     }
 }
 
-/// Returns true if systemd does not run, but a drop-in or a unit of the administrator sets variables, whose values
+/// Returns whether systemd does not run, but a drop-in or a unit of the administrator sets variables, whose values
 /// are then unknown.
 pub(super) fn has_unknown_variables() -> bool {
     let root = Path::new("/");

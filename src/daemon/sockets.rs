@@ -75,7 +75,7 @@ impl ListenerKind {
         }
     }
 
-    /// Returns true if packages are served through listeners of this kind.
+    /// Returns whether packages are served through listeners of this kind.
     pub fn serves_packages(self) -> bool {
         match self {
             ListenerKind::Http | ListenerKind::Https => true,
@@ -123,7 +123,7 @@ impl Sockets {
     }
 }
 
-/// Returns true if systemd has passed sockets, which remain open when this process exits.
+/// Returns whether systemd has passed sockets, which remain open when this process exits.
 pub fn passed_by_systemd() -> bool {
     let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<usize>().ok());
     let is_own_pid = match std::env::var_os("LISTEN_PID") {
@@ -297,7 +297,7 @@ fn path_mismatch(socket: &UnixListener, config: &Config) -> Option<String> {
     })
 }
 
-/// Returns true if a socket has the configured address. For a host name only the port is compared: its address may
+/// Returns whether a socket has the configured address. For a host name only the port is compared: its address may
 /// change.
 fn has_address(socket: &TcpListener, listen: Option<&Listen>) -> bool {
     let (Ok(address), Some(listen)) = (socket.local_addr(), listen) else { return false };

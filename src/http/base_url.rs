@@ -26,12 +26,12 @@ pub struct RequestHead<'a> {
 }
 
 impl RequestHead<'_> {
-    /// Returns true if the client is a browser that requests a page: R and other programs do not accept HTML.
+    /// Returns whether the client is a browser that requests a page: R and other programs do not accept HTML.
     pub(super) fn accepts_html(&self) -> bool {
         self.accepts("text/html")
     }
 
-    /// Returns true if the request names a media type in `Accept`, whatever its quality.
+    /// Returns whether the request names a media type in `Accept`, whatever its quality.
     pub(super) fn accepts(&self, media_type: &str) -> bool {
         let accepted = self.parts.headers.get_all(http::header::ACCEPT).iter();
         let mut ranges = accepted.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));

@@ -251,7 +251,7 @@ async fn serve(
     }
 }
 
-/// Returns true if the client of a request is a browser with a session.
+/// Returns whether the client of a request is a browser with a session.
 fn has_session(head: &RequestHead<'_>) -> bool {
     matches!(head.principal, Principal::Token(_))
         && !head.parts.headers.contains_key(http::header::AUTHORIZATION)

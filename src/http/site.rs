@@ -58,7 +58,7 @@ impl SiteSettings {
         }
     }
 
-    /// Returns true if the peer is a trusted proxy, whose `X-Forwarded-*` and `X-RSPM-Request` headers are used.
+    /// Returns whether the peer is a trusted proxy, whose `X-Forwarded-*` and `X-RSPM-Request` headers are used.
     pub fn is_trusted_proxy(&self, peer: Peer) -> bool {
         match peer {
             Peer::Tcp { address, .. } => self.is_proxy(address.ip()),
@@ -66,7 +66,7 @@ impl SiteSettings {
         }
     }
 
-    /// Returns true if many clients may share an address: that of a trusted proxy, or a loopback address.
+    /// Returns whether many clients may share an address: that of a trusted proxy, or a loopback address.
     fn is_shared(&self, address: IpAddr) -> bool {
         address.to_canonical().is_loopback() || self.is_proxy(address)
     }

@@ -124,7 +124,7 @@ impl Commit<'_> {
         Ok(Some(CommitResult { snapshot: head.snapshot, packages }))
     }
 
-    /// Returns true if the bundle is an incremental one.
+    /// Returns whether the bundle is an incremental one.
     pub(super) fn is_incremental(&self) -> bool {
         match self.previous_head {
             Some(head) => head.base.is_some(),
@@ -338,7 +338,7 @@ fn incremental_listing(inventory: &Inventory, state: &ProductState) -> Vec<Strin
     lines
 }
 
-/// Returns true if a record changes the state.
+/// Returns whether a record changes the state.
 fn is_new(record: &Record, state: &ProductState) -> bool {
     let package =
         |folder: &Option<String>, name: &str| state.package(folder.as_deref().unwrap_or_default(), name);

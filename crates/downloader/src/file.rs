@@ -236,7 +236,7 @@ fn store(
     Ok(true)
 }
 
-/// Returns true if a file can be read and has this digest.
+/// Returns whether a file can be read and has this digest.
 pub(super) fn has_digest(path: &Path, sha256: Sha256) -> bool {
     digest_of(path).is_ok_and(|digest| digest == sha256)
 }

@@ -91,7 +91,7 @@ fn kind(metadata: &Metadata, root: &Metadata) -> FileKind {
     }
 }
 
-/// Returns true if the owner of a directory may read a file with this mode. `file` and `reader` are the user id and the
+/// Returns whether the owner of a directory may read a file with this mode. `file` and `reader` are the user id and the
 /// group id of the file and of the directory; other groups of the owner are not considered.
 fn is_readable(mode: u32, file: (u32, u32), reader: (u32, u32)) -> bool {
     let bit = match (file.0 == reader.0, file.1 == reader.1) {

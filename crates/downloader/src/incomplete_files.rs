@@ -49,17 +49,17 @@ impl IncompleteFiles {
         destination.remove(&file)
     }
 
-    /// Returns true if an archive must be fetched again, to find out whether it was damaged in transit.
+    /// Returns whether an archive must be fetched again, to find out whether it was damaged in transit.
     pub(super) fn needs_confirmation(&self, path: &str) -> bool {
         self.unreadable_archives.get(path).is_some_and(|archive| !archive.confirmed)
     }
 
-    /// Returns true if any archive must be fetched again.
+    /// Returns whether any archive must be fetched again.
     pub(super) fn has_unconfirmed_archive(&self) -> bool {
         self.unreadable_archives.values().any(|archive| !archive.confirmed)
     }
 
-    /// Returns true if the next run needs to fetch none of these files.
+    /// Returns whether the next run needs to fetch none of these files.
     pub(super) fn is_resolved(&self) -> bool {
         self.missing_files.is_empty() && !self.has_unconfirmed_archive()
     }

@@ -38,7 +38,7 @@ impl UpstreamFile {
         self.paths.first().map_or("", String::as_str)
     }
 
-    /// Returns true if a checksum of the file's bytes is known.
+    /// Returns whether a checksum of the file's bytes is known.
     pub(super) fn is_verifiable(&self) -> bool {
         self.sha256.is_some() || self.md5.is_some() || self.record.is_some()
     }

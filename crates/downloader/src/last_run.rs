@@ -83,7 +83,7 @@ impl LastRun {
         LastRun::new(request_key, &head, None, files).save(destination, shared.folder())
     }
 
-    /// Returns true if program, request, head and package files are the same.
+    /// Returns whether program, request, head and package files are the same.
     pub(super) fn matches(&self, current: &LastRun) -> bool {
         let clear_files = |last_run: &LastRun| LastRun { files: Vec::new(), ..last_run.clone() };
         clear_files(self) == clear_files(current)

@@ -43,7 +43,7 @@ impl FileValidators {
         Validators { etag: self.etag.clone(), modified: self.modified.clone() }
     }
 
-    /// Returns true if the file is unchanged.
+    /// Returns whether the file is unchanged.
     async fn is_current(&self, mirror: &Mirror) -> Result<bool, UpstreamError> {
         let validators = self.exists.then(|| self.validators());
         // Only the absence of a missing file is checked.
@@ -57,7 +57,7 @@ impl FileValidators {
     }
 }
 
-/// Returns true if all of these files are unchanged.
+/// Returns whether all of these files are unchanged.
 pub(super) async fn are_current(mirror: &Mirror, files: &[FileValidators]) -> Result<bool, UpstreamError> {
     let results = try_join_all(files.iter().map(|file| file.is_current(mirror))).await?;
     Ok(!results.is_empty() && results.into_iter().all(|is_current| is_current))

@@ -128,7 +128,7 @@ pub(super) fn plan(inventory: &Inventory, existing_files: &ExistingFiles<'_>, to
     plan
 }
 
-/// Returns true if `day` is on or after `first_day`, or one of them is unknown.
+/// Returns whether `day` is on or after `first_day`, or one of them is unknown.
 fn is_on_or_after(day: Option<Day>, first_day: Option<Day>) -> bool {
     match (day, first_day) {
         (Some(day), Some(first_day)) => day >= first_day,

@@ -37,7 +37,7 @@ impl Report {
     }
 }
 
-/// Returns true if a product has files: a folder with only a lock is from a download that found nothing on the mirror.
+/// Returns whether a product has files: a folder with only a lock is from a download that found nothing on the mirror.
 pub(super) fn has_files(destination: &Destination, product: &Product) -> Result<bool, OfflineError> {
     Ok(destination::names(&destination.path(&product.root()))?.iter().any(|name| name != LOCK))
 }

@@ -256,7 +256,7 @@ pub fn bound_paths(config: &Config) -> Vec<PathBuf> {
     writable.into_iter().chain(readable).filter(|path| is_hidden(path)).collect()
 }
 
-/// Returns true if systemd creates a missing path, with the directories of the unit, for the user of the service.
+/// Returns whether systemd creates a missing path, with the directories of the unit, for the user of the service.
 pub fn creates(path: &Path) -> bool {
     let directories = ["/var/lib/rstudio-pm", "/var/log/rstudio/rstudio-pm", "/run/rstudio-pm"];
     directories.iter().any(|dir| resolve_var_run(path) == Path::new(dir)) || root_created_log(path).is_some()
@@ -335,12 +335,12 @@ impl Paths {
     }
 }
 
-/// Returns true if the sandbox of the unit hides the directory of a path.
+/// Returns whether the sandbox of the unit hides the directory of a path.
 fn is_hidden(path: &Path) -> bool {
     HOME_DIRS.iter().chain(&TEMPORARY_DIRS).any(|dir| path.starts_with(dir))
 }
 
-/// Returns true if a unit file can name the path: it must be UTF-8 without control characters.
+/// Returns whether a unit file can name the path: it must be UTF-8 without control characters.
 fn is_expressible(path: &Path) -> bool {
     path.to_str().is_some_and(|path| !path.chars().any(char::is_control))
 }

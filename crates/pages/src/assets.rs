@@ -45,7 +45,7 @@ impl Asset {
         format!("sha256-{}", STANDARD.encode(self.digest))
     }
 
-    /// Returns true if a name is that of this file, with the digest of any version of the server.
+    /// Returns whether a name is that of this file, with the digest of any version of the server.
     fn has_name(&self, name: &str) -> bool {
         let digits = name.strip_prefix(self.stem).and_then(|rest| rest.strip_suffix(self.extension));
         let digits = digits.and_then(|rest| rest.strip_prefix('.')?.strip_suffix('.'));

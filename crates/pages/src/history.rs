@@ -26,7 +26,7 @@ pub struct ListedVersion {
 }
 
 impl ListedVersion {
-    /// Returns true if the version was not listed at the end of any day of the period.
+    /// Returns whether the version was not listed at the end of any day of the period.
     fn is_within_day(&self) -> bool {
         self.until == Some(self.from)
     }

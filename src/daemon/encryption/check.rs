@@ -97,7 +97,7 @@ fn plain_client_secret(config: &Config) -> Option<String> {
     })
 }
 
-/// Returns true if a URL contains a password: before its host, or as a parameter.
+/// Returns whether a URL contains a password: before its host, or as a parameter.
 fn has_password(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();

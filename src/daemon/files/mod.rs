@@ -175,7 +175,7 @@ fn inspect(gcfg: &Path, loaded: &Loaded, own_uid: u32) -> Vec<Inspection> {
         .collect()
 }
 
-/// Returns true if a path is on a network file system.
+/// Returns whether a path is on a network file system.
 fn is_remote(path: &Path) -> bool {
     #[allow(
         clippy::unnecessary_cast,
@@ -186,7 +186,7 @@ fn is_remote(path: &Path) -> bool {
     statfs(path).ok().and_then(kind).is_some()
 }
 
-/// Returns true if the settings contain a password in plain text.
+/// Returns whether the settings contain a password in plain text.
 fn has_secrets(loaded: &Loaded) -> bool {
     loaded.settings.iter().any(|setting| {
         let is_secret = |text: &str| match setting.property.kind {

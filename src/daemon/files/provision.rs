@@ -39,13 +39,13 @@ pub(in crate::daemon) fn paths_of_server(gcfg: &Path, config: &Config) -> Vec<Pa
     directories.chain(paths(PathKind::Log, gcfg, config)).collect()
 }
 
-/// Returns true if [`provision`] creates this missing path.
+/// Returns whether [`provision`] creates this missing path.
 pub(in crate::daemon) fn creates(path: &Path) -> bool {
     let existing_path = path.ancestors().find(|ancestor| ancestor.symlink_metadata().is_ok());
     existing_path.is_some_and(|ancestor| ancestor.ancestors().all(is_root_only))
 }
 
-/// Returns true if only root can change the entries of a directory.
+/// Returns whether only root can change the entries of a directory.
 fn is_root_only(dir: &Path) -> bool {
     dir.metadata()
         .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == 0 && metadata.mode() & 0o022 == 0)

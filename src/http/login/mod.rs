@@ -181,7 +181,7 @@ pub(super) fn start_address(head: &RequestHead<'_>) -> String {
     format!("/__login__?return={page}")
 }
 
-/// Returns true if people can sign in on this server.
+/// Returns whether people can sign in on this server.
 pub(super) fn is_configured(app: &App) -> bool {
     app.state.config.load().open_id_connect.is_some() && app.site.load().address.is_some()
 }

@@ -32,7 +32,7 @@ pub(in crate::http) fn require_own(address: Option<&str>, parts: &Parts, path: &
     Ok(())
 }
 
-/// Returns true if an address accepts a form: sign-in, pages of administrators, whose forms have a token of the
+/// Returns whether an address accepts a form: sign-in, pages of administrators, whose forms have a token of the
 /// session, and the comparison of a lock file, which changes nothing.
 fn accepts_form(path: &str) -> bool {
     path.starts_with("/__login__")
@@ -41,7 +41,7 @@ fn accepts_form(path: &str) -> bool {
         || path.trim_end_matches('/').ends_with("/web/lockfile")
 }
 
-/// Returns true if the headers of a browser state that a page of this server sends the request. `address` is
+/// Returns whether the headers of a browser state that a page of this server sends the request. `address` is
 /// `Server.Address`, or another URL of this server. Browsers send `Sec-Fetch-Site` only over TLS and to loopback
 /// addresses; without it, `Origin` is compared with scheme, host and port of `address`.
 pub(in crate::http) fn is_own(address: Option<&str>, headers: &HeaderMap) -> bool {
@@ -52,7 +52,7 @@ pub(in crate::http) fn is_own(address: Option<&str>, headers: &HeaderMap) -> boo
     }
 }
 
-/// Returns true if `origin` is the origin of `address`, a URL of this server.
+/// Returns whether `origin` is the origin of `address`, a URL of this server.
 pub(in crate::http) fn is_own_origin(address: Option<&str>, origin: &str) -> bool {
     address.is_some_and(|address| origin.eq_ignore_ascii_case(origin_of(address)))
 }

@@ -183,29 +183,29 @@ impl Principal {
         self.check(Action::Read, Object::Repository { id, authenticated }, requested)
     }
 
-    /// Returns true if the client may read a repository.
+    /// Returns whether the client may read a repository.
     pub(crate) fn may_read(&self, repo: &Repository) -> bool {
         access::permit(self.actor(), Action::Read, repository(repo)).is_ok()
     }
 
-    /// Returns true if lists contain the repository for this client: the client may read it, and it is not hidden
+    /// Returns whether lists contain the repository for this client: the client may read it, and it is not hidden
     /// or the client is an administrator.
     pub(crate) fn may_list(&self, repo: &Repository) -> bool {
         self.may_read(repo) && (!repo.hidden || self.is_administrator())
     }
 
-    /// Returns true if lists for everyone contain the repository when this client requests them: the client may read it, and
+    /// Returns whether lists for everyone contain the repository when this client requests them: the client may read it, and
     /// it is not hidden.
     pub(crate) fn may_list_publicly(&self, repo: &Repository) -> bool {
         !repo.hidden && self.may_read(repo)
     }
 
-    /// Returns true if the client may promote to a repository.
+    /// Returns whether the client may promote to a repository.
     pub(crate) fn may_promote(&self, repo: &Repository) -> bool {
         access::permit(self.actor(), Action::Promote, repository(repo)).is_ok()
     }
 
-    /// Returns true if the client may read the packages of a source.
+    /// Returns whether the client may read the packages of a source.
     pub(crate) fn may_read_source(&self, catalog: &Catalog, source: &Source) -> bool {
         let object = source_object(catalog, source);
         access::permit(self.actor(), Action::Read, Object::Source(&object)).is_ok()
@@ -226,7 +226,7 @@ impl Principal {
         catalog.sources.iter().filter(is_unreadable).map(|source| source.id).collect()
     }
 
-    /// Returns true if the client is an administrator.
+    /// Returns whether the client is an administrator.
     pub(crate) fn is_administrator(&self) -> bool {
         access::permit(self.actor(), Action::Administer, Object::Server).is_ok()
     }

@@ -106,7 +106,7 @@ impl Activity {
         RequestGuard(Arc::clone(activity))
     }
 
-    /// Returns true if no request is in progress.
+    /// Returns whether no request is in progress.
     pub(crate) fn is_idle(&self) -> bool {
         self.requests.load(Ordering::Acquire) == 0
     }

@@ -94,7 +94,7 @@ impl Drain {
         InProgress { shared: Arc::clone(&self.0), slot }
     }
 
-    /// Returns true if the stop has begun.
+    /// Returns whether the stop has begun.
     pub fn is_draining(&self) -> bool {
         self.0.stopping_since.get().is_some()
     }

@@ -308,7 +308,7 @@ async fn close_requested(activity: Option<&Arc<Activity>>) {
     }
 }
 
-/// Returns true if the kernel has bytes of the client that are not read yet.
+/// Returns whether the kernel has bytes of the client that are not read yet.
 fn has_unread_bytes(fd: RawFd) -> bool {
     matches!(recv(fd, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT), Ok(1..))
 }

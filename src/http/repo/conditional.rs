@@ -47,7 +47,7 @@ pub enum Extent {
     Unsatisfiable,
 }
 
-/// Returns true if the request has a field that [`precondition`] evaluates.
+/// Returns whether the request has a field that [`precondition`] evaluates.
 pub fn is_conditional(headers: &HeaderMap) -> bool {
     headers.contains_key(IF_NONE_MATCH)
         || headers.contains_key(IF_MODIFIED_SINCE)
@@ -146,7 +146,7 @@ fn same_strong(a: &[u8], b: &[u8]) -> bool {
     a == b && !a.starts_with(b"W/")
 }
 
-/// Returns true if `*` or one of the listed tags satisfies `same`. A malformed list ends at the error.
+/// Returns whether `*` or one of the listed tags satisfies `same`. A malformed list ends at the error.
 fn any_tag(headers: &HeaderMap, name: &HeaderName, same: impl Fn(&[u8]) -> bool) -> bool {
     headers.get_all(name).iter().any(|value| {
         let mut rest = value.as_bytes().trim_ascii();
@@ -191,7 +191,7 @@ pub fn http_date(seconds: i64) -> Option<String> {
     Some(httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)))
 }
 
-/// Returns true if the client accepts gzip (RFC 9110, 12.5.3). The wildcard `*` does not count.
+/// Returns whether the client accepts gzip (RFC 9110, 12.5.3). The wildcard `*` does not count.
 pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
     let fields = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     let mut codings = fields.flat_map(|field| field.split(','));

@@ -115,7 +115,7 @@ impl ResolvedFile {
         ResolvedFile { is_cacheable: false, ..self }
     }
 
-    /// Returns true if resolving again would give the same result.
+    /// Returns whether resolving again would give the same result.
     pub(in crate::http) fn is_cacheable(&self) -> bool {
         self.is_cacheable
     }

@@ -68,7 +68,7 @@ pub enum Resource {
 }
 
 impl Entry {
-    /// Returns true if resolving again would return the same entry. This is not so for a file that is not fetched
+    /// Returns whether resolving again would return the same entry. This is not so for a file that is not fetched
     /// yet, because its size becomes known with the fetch.
     pub fn is_cacheable(&self) -> bool {
         match &self.resource {
@@ -148,7 +148,7 @@ fn cache_key(path: &str, agent: Option<&[u8]>) -> Option<String> {
     fits.then(|| [path, agent].join("\n"))
 }
 
-/// Returns true if a path may be cached. SECURITY: only one spelling of a path is cached, so that a client cannot fill
+/// Returns whether a path may be cached. SECURITY: only one spelling of a path is cached, so that a client cannot fill
 /// the cache with spellings of one address.
 fn is_canonical(path: &str) -> bool {
     !path.contains(['%', '+']) && !path.contains("//")

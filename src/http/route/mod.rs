@@ -135,7 +135,7 @@ impl Route {
         }
     }
 
-    /// Returns true if the answer is a page for people, so that an error is a page too.
+    /// Returns whether the answer is a page for people, so that an error is a page too.
     pub fn is_page(&self) -> bool {
         matches!(
             self,
@@ -289,7 +289,7 @@ pub fn parse(
     Ok((route, query))
 }
 
-/// Returns true if a segment has the length of a digest. No other segment at this position of an address has it.
+/// Returns whether a segment has the length of a digest. No other segment at this position of an address has it.
 fn is_digest(segment: &str) -> bool {
     segment.len() == 64
 }

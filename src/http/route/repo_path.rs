@@ -72,7 +72,7 @@ impl RepoPath {
     }
 }
 
-/// Returns true if the first segments are those of a Python repository: `simple`, `pypi`, or `packages` followed by a
+/// Returns whether the first segments are those of a Python repository: `simple`, `pypi`, or `packages` followed by a
 /// digest instead of a Bioconductor version, or with a letter instead of a part of Bioconductor.
 fn is_python(rest: &[&str]) -> bool {
     match rest {

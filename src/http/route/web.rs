@@ -109,7 +109,7 @@ impl PackagePage {
 /// First segments of addresses that are neither in a repository nor pages.
 const NON_PAGE_SEGMENTS: [&str; 6] = ["assets", "favicon.ico", "robots.txt", "upload", "_", "__ping__"];
 
-/// Returns true if a raw path is the address of a page. Its errors, such as a snapshot that does not exist, or a query
+/// Returns whether a raw path is the address of a page. Its errors, such as a snapshot that does not exist, or a query
 /// that is malformed or too long, are then displayed as pages.
 pub fn is_page_path(path: &str) -> bool {
     let mut segments: Vec<&str> = path.split('/').skip(1).take(6).collect();
@@ -129,7 +129,7 @@ pub fn is_page_path(path: &str) -> bool {
     }
 }
 
-/// Returns true if a raw path is the address of a repository without a snapshot: `/prod`, `/prod/`.
+/// Returns whether a raw path is the address of a repository without a snapshot: `/prod`, `/prod/`.
 pub fn is_repository_path(path: &str) -> bool {
     let name = path.strip_prefix('/').unwrap_or_default();
     let name = name.strip_suffix('/').unwrap_or(name);

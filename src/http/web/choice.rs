@@ -42,7 +42,7 @@ fn parse_system(platforms: &Platforms, text: &str) -> Option<System> {
     Some(System::Linux(distribution.name.clone()))
 }
 
-/// Returns true if a text is a name of a distribution in the addresses of pages: `jammy` or `ubuntu-22.04`.
+/// Returns whether a text is a name of a distribution in the addresses of pages: `jammy` or `ubuntu-22.04`.
 pub(super) fn is_named(distribution: &platforms::Distribution, text: &str) -> bool {
     let platforms::Distribution { name, rules_name, rules_release, .. } = distribution;
     name == text || text == format!("{rules_name}-{rules_release}")

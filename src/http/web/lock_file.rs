@@ -138,7 +138,7 @@ fn own_urls(site: &SiteSettings, head: &RequestHead<'_>) -> [String; 2] {
     [requested_url(site, head), base_url(site, head)]
 }
 
-/// Returns true if the headers of a browser state that a page of another site sends the form.
+/// Returns whether the headers of a browser state that a page of another site sends the form.
 fn is_of_other_site(own_urls: &[String], headers: &HeaderMap) -> bool {
     let is_stated = ["sec-fetch-site", ORIGIN.as_str()].iter().any(|name| headers.contains_key(*name));
     is_stated && !own_urls.iter().any(|url| origin::is_own(Some(url), headers))

@@ -57,7 +57,7 @@ async fn as_csv(context: &Context<'_>, head: &RequestHead<'_>) -> Result<Respons
     Ok(csv::of_packages(head, &packages, |source| principal.source_name(catalog, source)))
 }
 
-/// Returns true if a point has an index of Python packages: the server knows the versions of the projects that were
+/// Returns whether a point has an index of Python packages: the server knows the versions of the projects that were
 /// requested.
 pub(super) fn has_index(catalog: &Catalog, point: &Point) -> bool {
     let sources = point.trees.iter().filter_map(|tree| catalog.source_by_id(tree.source));

@@ -182,7 +182,7 @@ async fn metadata_of(
     Ok(metadata.into_iter().collect())
 }
 
-/// Returns true if the field `License` of a DESCRIPTION names a file of the archive: `MIT + file LICENSE`.
+/// Returns whether the field `License` of a DESCRIPTION names a file of the archive: `MIT + file LICENSE`.
 fn has_license_file(license: Option<&str>) -> bool {
     license.is_some_and(|text| text.contains("file LICENSE") || text.contains("file LICENCE"))
 }
@@ -221,7 +221,7 @@ async fn figures(context: &Context<'_>, detail: &PackageDetail, readme: &[u8]) -
     named_paths.filter_map(|path| Some((path.clone(), files.address(&context.root, path)?))).collect()
 }
 
-/// Returns true if a text can be the tag of a language (BCP 47).
+/// Returns whether a text can be the tag of a language (BCP 47).
 fn is_language(tag: &str) -> bool {
     (2..=35).contains(&tag.len()) && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }

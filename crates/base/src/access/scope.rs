@@ -82,12 +82,12 @@ words! {
 }
 
 impl ScopeKind {
-    /// Returns true if the scope refers to repositories or sources.
+    /// Returns whether the scope refers to repositories or sources.
     pub fn has_objects(self) -> bool {
         Scope::without_objects(self).is_none()
     }
 
-    /// Returns true if the scope permits no changes.
+    /// Returns whether the scope permits no changes.
     pub fn is_read_only(self) -> bool {
         matches!(self, ScopeKind::ReposRead | ScopeKind::BlocklistRead)
     }

@@ -163,7 +163,7 @@ pub struct AttachedFiles {
 }
 
 impl AttachedFiles {
-    /// Returns true if `other` has all these files.
+    /// Returns whether `other` has all these files.
     pub fn are_in(&self, other: &AttachedFiles) -> bool {
         let is_in = |file: Option<(Sha256, i64)>, other| file.is_none() || file == other;
         is_in(self.signature, other.signature) && is_in(self.provenance, other.provenance)

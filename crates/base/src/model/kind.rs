@@ -96,7 +96,7 @@ impl SourceKind {
         self.properties().supply
     }
 
-    /// Returns true if its packages are uploaded or built here.
+    /// Returns whether its packages are uploaded or built here.
     pub fn is_own(self) -> bool {
         matches!(self.supply(), Supply::Uploads | Supply::Builds)
     }
@@ -116,7 +116,7 @@ impl SourceKind {
         }
     }
 
-    /// Returns true if every database has exactly one source of this kind.
+    /// Returns whether every database has exactly one source of this kind.
     pub fn is_built_in(self) -> bool {
         self.supply() == Supply::Mirror
     }

@@ -25,7 +25,7 @@ pub enum LockedState {
 }
 
 impl LockedState {
-    /// Returns true if the snapshot has details of the package.
+    /// Returns whether the snapshot has details of the package.
     pub fn has_details(&self) -> bool {
         match self {
             LockedState::Missing | LockedState::Unknown => false,

@@ -21,7 +21,7 @@ words! {
 }
 
 impl BuildState {
-    /// Returns true if the state does not change any more.
+    /// Returns whether the state does not change any more.
     pub fn is_final(self) -> bool {
         !matches!(self, BuildState::Queued | BuildState::Fetching | BuildState::Building)
     }

@@ -65,7 +65,7 @@ impl Accesses {
         Transfer { accesses: Arc::clone(self), key }
     }
 
-    /// Returns true if an object is being transferred to a client.
+    /// Returns whether an object is being transferred to a client.
     pub fn is_transferred(&self, key: &Key) -> bool {
         self.transfers.lock().contains_key(key)
     }

@@ -100,7 +100,7 @@ impl IntegrityChecks {
         }
     }
 
-    /// Returns true if the last digest check of an object found damage.
+    /// Returns whether the last digest check of an object found damage.
     pub fn is_known_damaged(&self, key: &Key) -> bool {
         matches!(self.results.get(key), Some(IntegrityCheck::Damaged(_)))
     }

@@ -13,7 +13,7 @@ use store::storage::{self, ReadRequest};
 /// Maximum distance in bytes from the end of the written bytes to the start of a range that waits for them.
 const MAX_DISTANCE: u64 = 1 << 20;
 
-/// Returns true if a range from `start` on can be answered from this fetch without a long wait.
+/// Returns whether a range from `start` on can be answered from this fetch without a long wait.
 pub fn is_near(fetch: &Fetch, start: u64) -> bool {
     start <= fetch.progress.borrow().written_bytes + MAX_DISTANCE
 }
@@ -99,7 +99,7 @@ impl Progress {
         Progress { is_held_until_verified, ..Progress::default() }
     }
 
-    /// Returns true if a client can be answered: bytes are released, or the fetch has ended. Small files are
+    /// Returns whether a client can be answered: bytes are released, or the fetch has ended. Small files are
     /// answered only once verified, so that a wrong one is an error and not a broken connection.
     pub fn can_answer(&self) -> bool {
         self.released_bytes() > 0 || self.outcome.is_some()

@@ -235,7 +235,7 @@ impl Fetches {
     }
 }
 
-/// Returns true if the next request for the file is sent to the mirror despite the failure.
+/// Returns whether the next request for the file is sent to the mirror despite the failure.
 fn can_retry(failure: &FetchError) -> bool {
     matches!(failure, FetchError::Upstream(UpstreamError::Unavailable { .. }))
 }

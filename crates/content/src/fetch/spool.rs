@@ -80,7 +80,7 @@ impl Writer {
         self.written_bytes
     }
 
-    /// Returns true if a file of `size` bytes, including the bytes in the spool, would use at most half of the
+    /// Returns whether a file of `size` bytes, including the bytes in the spool, would use at most half of the
     /// free disk space, or if it fits into memory. Blocking.
     pub(super) fn leaves_space(&self, size: u64) -> bool {
         let free = self.spool.as_ref().ok().and_then(Spool::available_bytes);

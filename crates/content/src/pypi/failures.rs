@@ -53,7 +53,7 @@ struct IndexPause {
 }
 
 impl ProjectFailure {
-    /// Returns true if the number of failures in a row does not matter any more.
+    /// Returns whether the number of failures in a row does not matter any more.
     fn is_old(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.at) >= 2 * MAX_PAUSE
     }

@@ -84,7 +84,7 @@ impl PageRead {
         }
     }
 
-    /// Returns true if the page states that the project changed since the last reading, or if the list lacks the
+    /// Returns whether the page states that the project changed since the last reading, or whether the list lacks the
     /// project: files that the page lacks were removed. Without serials, a
     /// page may also come from a server that lost its data for some minutes.
     fn is_newer_than_reading(&self, known: &KnownProject) -> bool {

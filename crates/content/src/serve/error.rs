@@ -178,7 +178,7 @@ pub enum RepoError {
 }
 
 impl RepoError {
-    /// Returns true if a mirror did not answer, so that a later attempt may succeed.
+    /// Returns whether a mirror did not answer, so that a later attempt may succeed.
     pub fn may_succeed_later(&self) -> bool {
         matches!(self, RepoError::Upstream { source: UpstreamError::Unavailable { .. }, .. })
     }

@@ -284,7 +284,7 @@ fn reason(error: &UpstreamError) -> String {
     }
 }
 
-/// Returns true if an event concerns a file that could not be fetched.
+/// Returns whether an event concerns a file that could not be fetched.
 fn is_about_missing(event: &PythonRecord, missing_files: &BTreeMap<String, String>) -> bool {
     match event {
         PythonRecord::Mark(mark) => missing_files.contains_key(&mark.name),

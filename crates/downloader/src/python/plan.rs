@@ -152,13 +152,13 @@ fn plan_project(
     plan_skips(plan, page, known, chosen, existing.today);
 }
 
-/// Returns true if the base of an incremental bundle has a file.
+/// Returns whether the base of an incremental bundle has a file.
 fn is_in_base(file: &PageFile, existing: &ExistingPythonFiles<'_>) -> bool {
     let uploaded = file.upload_time.map(|time| time.day());
     existing.first_day.zip(uploaded).is_some_and(|(first_day, uploaded)| uploaded < first_day)
 }
 
-/// Returns true if the objects of a file exist, and that of the file has the expected size.
+/// Returns whether the objects of a file exist, and that of the file has the expected size.
 fn has_objects(file: &FileRecord, existing: &ExistingPythonFiles<'_>) -> bool {
     let Ok(extension) = object_extension(&file.name) else { return false };
     let object = |extension: &str| existing.objects.get(&object_name(file.obj.sha256, extension));

@@ -87,7 +87,7 @@ fn project_requirement(requirement: Requirement, rule: &Rule) -> Option<ProjectR
     ProjectRequirement::of(requirement, None)
 }
 
-/// Returns true if a marker may be true in any environment of the rule.
+/// Returns whether a marker may be true in any environment of the rule.
 fn applies(marker: &Marker, rule: &Rule) -> bool {
     rule.environments.iter().any(|environment| environment.may_satisfy(marker, &[]))
 }

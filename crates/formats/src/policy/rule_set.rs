@@ -106,7 +106,7 @@ impl RuleSet {
         self.counts.with_age > 0
     }
 
-    /// Returns true if a decision depends on whether the snapshot is dated.
+    /// Returns whether a decision depends on whether the snapshot is dated.
     pub fn needs_snapshot(&self) -> bool {
         self.counts.not_dated > 0
     }

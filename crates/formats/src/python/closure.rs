@@ -108,31 +108,31 @@ impl ProjectRequirement {
         self.required_by.is_none()
     }
 
-    /// Returns true if a file with this version and digest satisfies the requirement. A file of unknown digest satisfies no
+    /// Returns whether a file with this version and digest satisfies the requirement. A file of unknown digest satisfies no
     /// requirement with digests.
     pub fn allows(&self, version: &Pep440Version, sha256: Option<Sha256>) -> bool {
         let has_digest = || sha256.is_some_and(|sha256| self.digests.contains(&sha256));
         self.versions.contains(version) && (self.digests.is_empty() || has_digest())
     }
 
-    /// Returns true if the requirement names one version, or digests: then yanked files may be chosen, too.
+    /// Returns whether the requirement names one version, or digests: then yanked files may be chosen, too.
     pub fn is_pinned(&self) -> bool {
         self.versions.pin().is_some() || !self.digests.is_empty()
     }
 
-    /// Returns true if the specifiers name a pre-release: then pre-releases are chosen like other versions.
+    /// Returns whether the specifiers name a pre-release: then pre-releases are chosen like other versions.
     pub fn names_pre_release(&self) -> bool {
         names_pre_release(&self.versions)
     }
 
-    /// Returns true if another requirement differs only in the version that has it.
+    /// Returns whether another requirement differs only in the version that has it.
     pub fn is_same(&self, other: &ProjectRequirement) -> bool {
         (&self.extras, &self.versions, &self.digests, self.is_requested())
             == (&other.extras, &other.versions, &other.digests, other.is_requested())
     }
 }
 
-/// Returns true if a file of a project satisfies all requirements of the project.
+/// Returns whether a file of a project satisfies all requirements of the project.
 pub fn allow_all(
     requirements: &[&ProjectRequirement],
     version: &Pep440Version,
@@ -225,7 +225,7 @@ impl RequirementClosure {
         std::mem::take(&mut self.new_expansions)
     }
 
-    /// Returns true if a requirement may apply in one of the environments with the extras of an expansion.
+    /// Returns whether a requirement may apply in one of the environments with the extras of an expansion.
     pub fn applies(&self, expansion: &Expansion, requirement: &Requirement) -> bool {
         requirement.marker.as_ref().is_none_or(|marker| {
             self.environments.iter().any(|environment| environment.may_satisfy(marker, &expansion.extras))

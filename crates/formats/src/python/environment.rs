@@ -17,7 +17,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Returns true if a marker may be true in this environment when these extras (normalized names) are requested. A
+    /// Returns whether a marker may be true in this environment when these extras (normalized names) are requested. A
     /// comparison with an unknown variable, such as the version of the kernel, counts as true.
     pub fn may_satisfy(&self, marker: &Marker, extras: &[String]) -> bool {
         match marker {
@@ -44,14 +44,14 @@ impl Environment {
         }
     }
 
-    /// Returns true if a marker may be true in this environment, with or without the extras that it names.
+    /// Returns whether a marker may be true in this environment, with or without the extras that it names.
     pub fn may_apply(&self, marker: &Marker) -> bool {
         let mut extras = Vec::new();
         add_named_extras(marker, &mut extras);
         self.may_satisfy(marker, &[]) || self.may_satisfy(marker, &extras)
     }
 
-    /// Returns true if a value of `Requires-Python` allows any patch version of this Python. A text that is not a list
+    /// Returns whether a value of `Requires-Python` allows any patch version of this Python. A text that is not a list
     /// of specifiers allows all versions.
     pub fn is_allowed_by(&self, requires_python: Option<&str>) -> bool {
         let specifiers = requires_python.and_then(Specifiers::lenient);

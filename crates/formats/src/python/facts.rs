@@ -98,7 +98,7 @@ impl FileFacts {
         }
     }
 
-    /// Returns true if the index states the provenance of the file, or attestations were uploaded with it.
+    /// Returns whether the index states the provenance of the file, or attestations were uploaded with it.
     pub fn has_provenance(&self) -> bool {
         self.provenance.is_some() || self.has_attestations
     }

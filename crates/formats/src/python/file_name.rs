@@ -195,7 +195,7 @@ impl<'a> SdistName<'a> {
         is_valid.then_some(SdistName { distribution, version })
     }
 
-    /// Returns true if name and version are normalized, as PyPI requires of new source distributions.
+    /// Returns whether name and version are normalized, as PyPI requires of new source distributions.
     pub fn is_normal(&self) -> bool {
         name::normalize(self.distribution).replace('-', "_") == self.distribution
             && Pep440Version::lenient(self.version).normalized() == self.version

@@ -66,7 +66,7 @@ impl Marker {
         if input.rest.is_empty() { Ok(marker) } else { Err(input.error()) }
     }
 
-    /// Returns true if the marker may be true in some environment when these extras (normalized names) are requested.
+    /// Returns whether the marker may be true in some environment when these extras (normalized names) are requested.
     pub fn may_apply(&self, extras: &[String]) -> bool {
         match self {
             Marker::Any(markers) => markers.iter().any(|marker| marker.may_apply(extras)),

@@ -34,13 +34,13 @@ impl NormalName {
         &self.0
     }
 
-    /// Returns true if the text is a spelling of this name.
+    /// Returns whether the text is a spelling of this name.
     pub fn matches(&self, text: &str) -> bool {
         is_valid(text) && normalize(text) == *self.0
     }
 }
 
-/// Returns true if the text is a valid name: `^([A-Z0-9]|[A-Z0-9][A-Z0-9._-]*[A-Z0-9])\Z`, ignoring case.
+/// Returns whether the text is a valid name: `^([A-Z0-9]|[A-Z0-9][A-Z0-9._-]*[A-Z0-9])\Z`, ignoring case.
 pub fn is_valid(text: &str) -> bool {
     let bytes = text.as_bytes();
     let is_alphanumeric = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);

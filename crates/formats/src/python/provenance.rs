@@ -255,7 +255,7 @@ fn check_version(part: &'static str, version: u64) -> Result<(), BadProvenance> 
     if version == 1 { Ok(()) } else { Err(BadProvenance::Version { part, version }) }
 }
 
-/// Returns true if two names denote the same file: project and version may be spelled differently.
+/// Returns whether two names denote the same file: project and version may be spelled differently.
 fn is_same_file(name: &str, file: &FileName) -> bool {
     if name == file.as_str() {
         return true;

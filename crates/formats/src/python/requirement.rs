@@ -96,7 +96,7 @@ impl Requirement {
         Ok(Requirement { name, extras, constraint, marker })
     }
 
-    /// Returns true if the requirement may apply in some environment with these extras (normalized names).
+    /// Returns whether the requirement may apply in some environment with these extras (normalized names).
     pub fn may_apply(&self, extras: &[String]) -> bool {
         self.marker.as_ref().is_none_or(|marker| marker.may_apply(extras))
     }

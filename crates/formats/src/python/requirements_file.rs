@@ -215,7 +215,7 @@ fn split_at_options(text: &str) -> (&str, &str) {
     option.map_or((text, ""), |(_, (at, _))| (text[..at].trim_end(), &text[at..]))
 }
 
-/// Returns true if a line is an address, a path or the name of an archive, not the name of a project.
+/// Returns whether a line is an address, a path or the name of an archive, not the name of a project.
 fn is_address(text: &str) -> bool {
     let first = text.split(|c: char| c.is_whitespace() || c == ';').next().unwrap_or_default();
     let is_archive = |ending: &&str| first.to_ascii_lowercase().ends_with(*ending);

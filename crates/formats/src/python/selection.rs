@@ -67,7 +67,7 @@ pub fn newest_version<'a>(
     versions.into_iter().max_by_key(|version| (names_pre_release || !version.is_pre_release(), *version))
 }
 
-/// Returns true if specifiers name a pre-release: then pre-releases are chosen like other versions.
+/// Returns whether specifiers name a pre-release: then pre-releases are chosen like other versions.
 pub fn names_pre_release(specifiers: &Specifiers) -> bool {
     specifiers.as_str().contains(|c: char| c.is_ascii_alphabetic())
 }

@@ -75,12 +75,12 @@ impl Specifiers {
         &self.text
     }
 
-    /// Returns true if there is no clause, so that every version is contained.
+    /// Returns whether there is no clause, so that every version is contained.
     pub fn is_empty(&self) -> bool {
         self.clauses.is_empty()
     }
 
-    /// Returns true if no clause compares with a text that is not a version, such as `==2004d`, which
+    /// Returns whether no clause compares with a text that is not a version, such as `==2004d`, which
     /// [`Specifiers::from_str`] accepts because old projects have such versions.
     pub fn has_only_versions(&self) -> bool {
         clause_texts(&self.text).all(|clause| match split_operator(clause) {
@@ -89,13 +89,13 @@ impl Specifiers {
         })
     }
 
-    /// Returns true if a clause is `===` and a text that is not a version.
+    /// Returns whether a clause is `===` and a text that is not a version.
     pub fn has_arbitrary_text(&self) -> bool {
         let is_text = |(operator, text)| operator == SpecifierOperator::Arbitrary && value(text).is_none();
         clause_texts(&self.text).filter_map(split_operator).any(is_text)
     }
 
-    /// Returns true if every clause contains the version; an invalid one only if each clause is that exact text.
+    /// Returns whether every clause contains the version; an invalid one only if each clause is that exact text.
     pub fn contains(&self, version: &Pep440Version) -> bool {
         self.clauses.iter().all(|clause| clause.contains(version))
     }
@@ -176,7 +176,7 @@ fn parse_clause(clause: &str) -> Result<Clause, BadSpecifier> {
     result.ok_or_else(|| bad(clause))
 }
 
-/// Returns true if the version has only epoch and release.
+/// Returns whether the version has only epoch and release.
 fn is_release(value: &Value) -> bool {
     !value.is_local() && !value.any_prerelease() && !value.is_post()
 }
@@ -231,7 +231,7 @@ fn release_at(value: &Value, at: usize) -> u64 {
     value.release().get(at).copied().unwrap_or(0)
 }
 
-/// Returns true if the release number of `version`, padded with zeros, begins with the release number of `prefix`, and
+/// Returns whether the release number of `version`, padded with zeros, begins with the release number of `prefix`, and
 /// the epochs are equal.
 fn has_prefix(version: &Value, prefix: &Value) -> bool {
     let mut components = 0..prefix.release().len();

@@ -50,7 +50,7 @@ impl WheelTarget {
 }
 
 impl PythonMinor {
-    /// Returns true if CPython of this version loads wheels with these interpreter and ABI tags: the ABI of this
+    /// Returns whether CPython of this version loads wheels with these interpreter and ABI tags: the ABI of this
     /// version, `abi3` of this or an earlier version, and no ABI.
     pub fn accepts(self, tag: Tag<'_>) -> bool {
         let Some((interpreter, version)) = interpreter(tag.python) else { return false };
@@ -79,7 +79,7 @@ fn interpreter(tag: &str) -> Option<(&str, PythonMinor)> {
 }
 
 impl WheelPlatform {
-    /// Returns true if a wheel with this platform tag runs on this platform.
+    /// Returns whether a wheel with this platform tag runs on this platform.
     pub fn accepts(&self, tag: &str) -> bool {
         if tag == "any" {
             return true;

@@ -31,7 +31,7 @@ impl Pep440Version {
         &self.text
     }
 
-    /// Returns true if the version follows PEP 440.
+    /// Returns whether the version follows PEP 440.
     pub fn is_valid(&self) -> bool {
         self.value.is_some()
     }

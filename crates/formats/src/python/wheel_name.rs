@@ -82,7 +82,7 @@ impl<'a> WheelName<'a> {
         Pep440Version::lenient(self.version)
     }
 
-    /// Returns true if name and version are normalized, as PyPI requires of new wheels.
+    /// Returns whether name and version are normalized, as PyPI requires of new wheels.
     pub fn is_normal(&self) -> bool {
         name::normalize(self.distribution).replace('-', "_") == self.distribution
             && self.version().normalized() == self.version

@@ -271,7 +271,7 @@ fn link_target<'a>(tag: &'a str, known: &BTreeSet<&str>) -> Option<&'a str> {
     is_valid.then_some(address)
 }
 
-/// Returns true if a link without an id differs in nothing from its text.
+/// Returns whether a link without an id differs in nothing from its text.
 fn is_without_effect(tag: &str, known: &BTreeSet<&str>) -> bool {
     link_target(tag, known).is_none() && attribute(tag, "title").is_none()
 }

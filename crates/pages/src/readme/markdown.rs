@@ -103,7 +103,7 @@ fn is_bounded(text: &str) -> bool {
         && cells <= MAX_CELLS
 }
 
-/// Returns true if a line ends a table.
+/// Returns whether a line ends a table.
 fn is_blank(line: &str) -> bool {
     line.bytes().all(|byte| b" \t>".contains(&byte))
 }

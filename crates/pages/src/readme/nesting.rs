@@ -267,7 +267,7 @@ impl NestingWriter {
         true
     }
 
-    /// Returns true if the innermost open element has no content yet.
+    /// Returns whether the innermost open element has no content yet.
     fn is_empty(&self) -> bool {
         let content = self.open.last().and_then(|element| self.html.get(element.content..));
         content.is_some_and(is_blank)

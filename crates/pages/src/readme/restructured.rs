@@ -124,7 +124,7 @@ fn field(line: &str) -> Option<(&str, &str)> {
     (is_field && (value.is_empty() || value.starts_with(' '))).then(|| (name, value.trim()))
 }
 
-/// Returns true if a line begins a grid table, or a simple table with columns of `=`.
+/// Returns whether a line begins a grid table, or a simple table with columns of `=`.
 fn is_table(line: &str) -> bool {
     let is_grid = line.starts_with("+-") && line.chars().all(|c| "+-=".contains(c));
     is_grid || line.starts_with("==") && line.contains(' ') && line.chars().all(|c| "= ".contains(c))
@@ -142,7 +142,7 @@ struct RestructuredWriter {
 }
 
 impl RestructuredWriter {
-    /// Returns true if the text needs more than the limits, so that the result is not used.
+    /// Returns whether the text needs more than the limits, so that the result is not used.
     fn is_full(&self) -> bool {
         self.names.left.get() == 0 || self.out.len() > self.limit || self.searched > MAX_SEARCHED
     }

@@ -48,7 +48,7 @@ pub(super) fn heading(tag: &str) -> Option<usize> {
     (1..=6).contains(&level).then_some(level)
 }
 
-/// Returns true if a tag begins an element with this name.
+/// Returns whether a tag begins an element with this name.
 pub(super) fn is_named(tag: &str, name: &str) -> bool {
     tag.split(' ').next() == Some(name)
 }
@@ -65,7 +65,7 @@ pub(super) fn figure<'a>(tag: &'a str, figures: &BTreeSet<String>) -> Option<&'a
     attribute(tag, "src").filter(|address| figures.contains(*address))
 }
 
-/// Returns true if a link has neither text nor a figure; `after` are the parts after its start tag.
+/// Returns whether a link has neither text nor a figure; `after` are the parts after its start tag.
 pub(super) fn is_empty_link(after: &[HtmlPart<'_>], figures: &BTreeSet<String>) -> bool {
     for part in after {
         match part {
@@ -101,7 +101,7 @@ pub(super) fn link_content(after: &[HtmlPart<'_>]) -> (bool, bool) {
     (has_text, has_image)
 }
 
-/// Returns true if a header of a table has no text, so that it is no header; `after` are the parts after its start tag.
+/// Returns whether a header of a table has no text, so that it is no header; `after` are the parts after its start tag.
 ///
 /// The search ends at a table in the header, so that nested tables are not searched repeatedly.
 pub(super) fn is_empty_header(after: &[HtmlPart<'_>]) -> bool {
@@ -121,7 +121,7 @@ pub(super) fn is_empty_header(after: &[HtmlPart<'_>]) -> bool {
     true
 }
 
-/// Returns true if an escaped text has no visible character.
+/// Returns whether an escaped text has no visible character.
 pub(super) fn is_blank(text: &str) -> bool {
     text.split("&nbsp;").all(|part| part.trim().is_empty())
 }

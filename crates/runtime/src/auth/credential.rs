@@ -91,7 +91,7 @@ fn classify(text: &str) -> Credential {
     }
 }
 
-/// Returns true if a text consists of three parts in base64url and the first begins like a JSON object.
+/// Returns whether a text consists of three parts in base64url and the first begins like a JSON object.
 fn is_signed(text: &str) -> bool {
     let is_part = |part: &str| {
         !part.is_empty()

@@ -76,7 +76,7 @@ impl Failures {
         self.codes.lock().add(user, now)
     }
 
-    /// Returns true if a refused change of a token should be recorded in the audit trail, and counts it.
+    /// Returns whether a refused change of a token should be recorded in the audit trail, and counts it.
     pub(super) fn records_refusal(&self, token: Identity, now: Timestamp) -> bool {
         self.refusals.lock().add(token, now).is_ok()
     }

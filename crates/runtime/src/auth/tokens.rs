@@ -250,7 +250,7 @@ impl Tokens {
         !is_revoked && self.is_unexpired(token, now)
     }
 
-    /// Returns true if a token has not expired. SECURITY: a token that had expired when the newest transaction was
+    /// Returns whether a token has not expired. SECURITY: a token that had expired when the newest transaction was
     /// published stays expired even if the clock was set back.
     fn is_unexpired(&self, token: &Token, now: Timestamp) -> bool {
         let newest = || self.0.catalog.get().transactions.last().map(|(_, at)| *at);

@@ -388,7 +388,7 @@ impl Tree {
         self.bases.get(index).map(|(_, base)| *base)
     }
 
-    /// Returns true if each step of the tree is a whole state of another source: the tree has no releases of its own.
+    /// Returns whether each step of the tree is a whole state of another source: the tree has no releases of its own.
     pub fn is_snapshot(&self) -> bool {
         self.bases.last().is_some_and(|(_, base)| base.is_whole)
     }

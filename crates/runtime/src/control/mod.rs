@@ -66,7 +66,7 @@ pub struct PendingCommand {
 }
 
 impl PendingCommand {
-    /// Returns true if the caller no longer waits.
+    /// Returns whether the caller no longer waits.
     pub fn is_abandoned(&self) -> bool {
         self.reply.is_closed()
     }
@@ -160,7 +160,7 @@ impl Control {
         self.0.is_stopping.store(is_stopping, Ordering::Relaxed);
     }
 
-    /// Returns true if health checks fail because the server stops or goes offline.
+    /// Returns whether health checks fail because the server stops or goes offline.
     pub fn is_stopping(&self) -> bool {
         self.0.is_stopping.load(Ordering::Relaxed)
     }
@@ -259,7 +259,7 @@ pub struct ActiveWork {
 }
 
 impl ActiveWork {
-    /// Returns true if no work must end first.
+    /// Returns whether no work must end first.
     pub fn is_empty(&self) -> bool {
         self.requests == 0 && self.jobs.is_empty()
     }

@@ -86,12 +86,12 @@ impl Reporter {
         });
     }
 
-    /// Returns true if the job must end at the next safe point.
+    /// Returns whether the job must end at the next safe point.
     pub fn is_halted(&self) -> bool {
         *self.halt.borrow() || self.is_stopped()
     }
 
-    /// Returns true if a request stopped this job: then it must not be resumed automatically.
+    /// Returns whether a request stopped this job: then it must not be resumed automatically.
     pub fn is_stopped(&self) -> bool {
         *self.stop.borrow()
     }
@@ -274,7 +274,7 @@ impl Jobs {
         inner.jobs.values().map(|entry| entry.job.clone()).collect()
     }
 
-    /// Returns true if a job is running that would restart from the beginning after a halt.
+    /// Returns whether a job is running that would restart from the beginning after a halt.
     pub fn has_restarting(&self) -> bool {
         let inner = self.inner.lock();
         inner.jobs.values().any(|entry| entry.ended_at.is_none() && entry.after_halt == AfterHalt::Restarts)

@@ -47,7 +47,7 @@ impl Schedule {
         Some(Timestamp(next.timestamp().as_microsecond()))
     }
 
-    /// Returns true if a run was due between the last success and `now`, because the server was down or that run
+    /// Returns whether a run was due between the last success and `now`, because the server was down or that run
     /// failed. False if there was no success yet: a newly installed server must not send requests to mirrors before an
     /// administrator starts a sync.
     pub fn is_missed(&self, last_success: Option<Timestamp>, now: Timestamp) -> bool {

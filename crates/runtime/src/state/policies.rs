@@ -378,7 +378,7 @@ fn first_steps(catalog: &Catalog, sources: &[SourceId]) -> FirstSteps {
     trees.map(|tree| (tree.id, tree.steps.first().map(|step| step.seq))).collect()
 }
 
-/// Returns true if a catalog has block rules, name guards, or versions that rules withheld at a promotion. Without
+/// Returns whether a catalog has block rules, name guards, or versions that rules withheld at a promotion. Without
 /// them, no package is hidden.
 pub fn has_policies(catalog: &Catalog) -> bool {
     !catalog.rules.rules.is_empty() || !catalog.guards.all.is_empty() || catalog.has_withheld

@@ -109,7 +109,7 @@ impl ReplacedFile {
         ReplacedFile { file: (!is_same).then_some(old) }
     }
 
-    /// Returns true if no other process of this server writes to the old file any more, or if there is no old file.
+    /// Returns whether no other process of this server writes to the old file any more, or whether there is no old file.
     /// Always true on file systems without locks.
     pub fn is_unused(&self) -> bool {
         let Some(file) = &self.file else { return true };

@@ -181,7 +181,7 @@ impl ServerLog {
         }
     }
 
-    /// Returns true if events of this thread are visible on standard error (or in the journal).
+    /// Returns whether events of this thread are visible on standard error (or in the journal).
     pub fn reaches_stderr(&self) -> bool {
         BUFFERS.with(|lines| lines.try_borrow().is_ok())
             && self.outputs.load().contains(&Output::Stream(Stream::of(StandardStream::Stderr)))
@@ -393,7 +393,7 @@ impl Stream {
         Stream { kind, identity, is_journal: identity.is_some() && identity == journal }
     }
 
-    /// Returns true if both streams write to the same file.
+    /// Returns whether both streams write to the same file.
     pub(super) fn is_same(&self, other: &Stream) -> bool {
         self.kind == other.kind || (self.identity.is_some() && self.identity == other.identity)
     }

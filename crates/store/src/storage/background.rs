@@ -172,7 +172,7 @@ fn digest_files(
     Ok(results)
 }
 
-/// Returns true if an error of a read means that the disk or the file system has lost the data.
+/// Returns whether an error of a read means that the disk or the file system has lost the data.
 pub fn is_damage(error: &io::Error) -> bool {
     const DAMAGE: [Errno; 4] = [Errno::EIO, Errno::EBADMSG, Errno::EUCLEAN, Errno::ENODATA];
     error.raw_os_error().is_some_and(|code| DAMAGE.contains(&Errno::from_raw(code)))
@@ -223,7 +223,7 @@ fn hash_file(
     Ok(Some(ObjectDigest { sha256: Sha256(hasher.finalize().into()), size: read_bytes }))
 }
 
-/// Returns true if the page cache has the first, the middle and the last byte, as for popular files.
+/// Returns whether the page cache has the first, the middle and the last byte, as for popular files.
 fn is_cached(file: &File, size: u64) -> bool {
     let has = |offset: u64| {
         let mut byte = [0];

@@ -50,7 +50,7 @@ impl Storage {
         result
     }
 
-    /// Returns true if the path of a class names a different directory than when its marker was last read.
+    /// Returns whether the path of a class names a different directory than when its marker was last read.
     pub(super) async fn is_replaced(&self, class: StorageClass) -> bool {
         match self.backend(class) {
             Backend::Disk(disk) => blocking(disk, move |disk| disk.is_replaced(class)).await.unwrap_or(false),
@@ -58,7 +58,7 @@ impl Storage {
         }
     }
 
-    /// Returns true if a refused class should be compared again: another directory may have been mounted.
+    /// Returns whether a refused class should be compared again: another directory may have been mounted.
     pub(super) async fn needs_comparison(&self, class: StorageClass) -> bool {
         let is_missing = self.0.condition.lock().ownership(class).is_missing();
         let check = move |disk: &Disk| match is_missing {

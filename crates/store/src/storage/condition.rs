@@ -43,7 +43,7 @@ pub enum Ownership {
 }
 
 impl Ownership {
-    /// Returns true if the class may not be mounted.
+    /// Returns whether the class may not be mounted.
     pub fn is_missing(&self) -> bool {
         matches!(self, Ownership::Missing { .. })
     }
@@ -364,7 +364,7 @@ impl Storage {
         ownership.refusal().map_or(Ok(()), |reason| Err(refusal(reason)))
     }
 
-    /// Returns true if the class belongs to the database: only then may objects be removed from it.
+    /// Returns whether the class belongs to the database: only then may objects be removed from it.
     pub fn is_own(&self, class: StorageClass) -> bool {
         self.0.condition.lock().ownerships.get(&class) == Some(&Ownership::Own)
     }
@@ -379,7 +379,7 @@ impl Storage {
         old_sweep != pending
     }
 
-    /// Returns true if the object is damaged and has not been stored again.
+    /// Returns whether the object is damaged and has not been stored again.
     pub fn is_damaged(&self, key: &Key) -> bool {
         self.0.condition.lock().damaged_objects.contains(key)
     }
@@ -428,7 +428,7 @@ impl Storage {
         }
     }
 
-    /// Returns true if one of the classes has no space left.
+    /// Returns whether one of the classes has no space left.
     pub(super) fn is_any_full(&self, classes: &[StorageClass]) -> bool {
         let condition = self.0.condition.lock();
         classes.iter().any(|class| condition.full_classes.contains(class))

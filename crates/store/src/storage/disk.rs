@@ -223,12 +223,12 @@ impl Disk {
         }
     }
 
-    /// Returns true if the path names a different directory than when the marker of a class was last read.
+    /// Returns whether the path names a different directory than when the marker of a class was last read.
     pub(super) fn is_replaced(&self, class: StorageClass) -> Result<bool, StorageError> {
         self.compared_directories.is_replaced(&self.root, class)
     }
 
-    /// Returns true if a missing class should be compared again: its directory was replaced, or has a marker now.
+    /// Returns whether a missing class should be compared again: its directory was replaced, or has a marker now.
     pub(super) fn needs_comparison(&self, class: StorageClass) -> Result<bool, StorageError> {
         Ok(self.is_replaced(class)? || self.root.join(MarkerKey(class).path()).exists())
     }
@@ -472,7 +472,7 @@ impl ComparedDirectories {
         directory.accepted_directory != old_directory
     }
 
-    /// Returns true if the path names a different directory than when the marker was last read.
+    /// Returns whether the path names a different directory than when the marker was last read.
     pub(super) fn is_replaced(&self, root: &Path, class: StorageClass) -> Result<bool, StorageError> {
         let entry = self.0.lock().get(&class).copied();
         entry.map_or(Ok(false), |entry| Ok(id(root)? != entry.marker_directory))

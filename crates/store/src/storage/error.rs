@@ -128,7 +128,7 @@ impl StorageError {
         }
     }
 
-    /// Returns true if locations could not be probed only because their disks or quotas are full.
+    /// Returns whether locations could not be probed only because their disks or quotas are full.
     pub fn is_only_full(&self) -> bool {
         match self {
             StorageError::Full(_) => true,

@@ -525,7 +525,7 @@ impl Storage {
         }
     }
 
-    /// Returns true if objects of a class are files of this machine.
+    /// Returns whether objects of a class are files of this machine.
     pub fn is_on_disk(&self, class: StorageClass) -> bool {
         matches!(self.backend(class), Backend::Disk(_))
     }

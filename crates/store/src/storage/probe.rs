@@ -110,7 +110,7 @@ pub(super) fn open(
     }
 }
 
-/// Returns true if a probe object can be written to a directory. Blocking.
+/// Returns whether a probe object can be written to a directory. Blocking.
 pub(super) fn has_space(location: &Path, class: StorageClass) -> bool {
     write_and_read(location, class).is_ok()
 }

@@ -127,7 +127,7 @@ fn check_file_systems(
     full
 }
 
-/// Returns true if over [`FULL_PERCENT`] percent of the space are used; space that is reserved for root counts as used.
+/// Returns whether over [`FULL_PERCENT`] percent of the space are used; space that is reserved for root counts as used.
 fn is_full(size: u64, free: u64) -> bool {
     u128::from(size.saturating_sub(free)) * 100 > u128::from(size) * FULL_PERCENT
 }

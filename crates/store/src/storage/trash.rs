@@ -27,7 +27,7 @@ impl GracePeriod {
         GracePeriod { cutoff: SystemTime::now().checked_sub(period), min_days, days }
     }
 
-    /// Returns true if the period is over for an object removed at `at`.
+    /// Returns whether the period is over for an object removed at `at`.
     pub fn is_over(&self, at: SystemTime) -> bool {
         let days = self.days.iter().filter(|day| **day > day_of(at)).count();
         self.cutoff.is_some_and(|cutoff| at < cutoff) && days >= self.min_days

@@ -57,7 +57,7 @@ pub fn refuse_data(config: &Config, place: &BackupPlace) -> Result<(), BackupErr
     }
 }
 
-/// Returns true if a resolved folder is an allowed one or below it.
+/// Returns whether a resolved folder is an allowed one or below it.
 fn contains(allowed: &BackupPlace, resolved: &BackupPlace) -> bool {
     match (allowed, resolved) {
         (BackupPlace::Directory(allowed), BackupPlace::Directory(path)) => {

@@ -92,7 +92,7 @@ impl BackupError {
         }
     }
 
-    /// Returns true if the file itself is damaged or missing. With other errors, such as those of a bucket that does
+    /// Returns whether the file itself is damaged or missing. With other errors, such as those of a bucket that does
     /// not answer or refuses the reader, the file may be intact.
     pub(super) fn is_damage(&self) -> bool {
         match self {

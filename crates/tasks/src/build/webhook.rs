@@ -131,7 +131,7 @@ impl Drop for Entry<'_> {
     }
 }
 
-/// Returns true if the caller must start a poll. Otherwise the running poll is repeated when it has ended.
+/// Returns whether the caller must start a poll. Otherwise the running poll is repeated when it has ended.
 fn begin_poll(builds: &Builds, builder: i64) -> bool {
     let mut polls = builds.webhook_polls.lock();
     let is_polled = polls.contains_key(&builder);
@@ -139,7 +139,7 @@ fn begin_poll(builds: &Builds, builder: i64) -> bool {
     !is_polled
 }
 
-/// Returns true if a further webhook arrived during the poll.
+/// Returns whether a further webhook arrived during the poll.
 fn is_repeated(builds: &Builds, builder: i64) -> bool {
     let mut polls = builds.webhook_polls.lock();
     match polls.get_mut(&builder) {

@@ -98,7 +98,7 @@ pub(super) fn prepare(
     Ok(spool.finish(file, body, package_archive, info, output))
 }
 
-/// Returns true if the bytes begin as a zip file does.
+/// Returns whether the bytes begin as a zip file does.
 pub(super) fn is_zip(body: &UploadBody) -> Result<bool, RepoError> {
     let mut magic = Vec::new();
     let result = body.open(0)?.take(2).read_to_end(&mut magic);

@@ -65,7 +65,7 @@ impl RemoveTransaction {
         Ok(EditPlan { changes, counts, result: versions })
     }
 
-    /// Returns true if the scope of the removal includes a life.
+    /// Returns whether the scope of the removal includes a life.
     fn selects(&self, life: &CurrentLife) -> bool {
         match &self.scope {
             RemoveScope::All => true,

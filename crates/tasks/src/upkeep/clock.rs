@@ -33,7 +33,7 @@ pub async fn repair(state: &State, today: Day, dry_run: bool) -> Result<Option<R
     Ok(repair)
 }
 
-/// Returns true if publishing is blocked because this machine's clock is ahead, which is correct if the
+/// Returns whether publishing is blocked because this machine's clock is ahead, which is correct if the
 /// machine, or its server, was off since the last publish.
 pub fn may_have_been_off(state: &State) -> bool {
     state.catalog.get().skew((state.clock)()).is_some_and(|skew| skew.may_have_been_off())

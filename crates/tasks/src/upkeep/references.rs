@@ -17,7 +17,7 @@ pub(super) const SWEPT_CLASSES: [StorageClass; 7] = [
     StorageClass::Persistent,
 ];
 
-/// Returns true if a row refers to the object in its class.
+/// Returns whether a row refers to the object in its class.
 pub(super) fn is_referenced(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db::DbError> {
     match key {
         Key::Package(..) | Key::Readme(_) => {
@@ -36,7 +36,7 @@ pub(super) fn is_referenced(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db:
     }
 }
 
-/// Returns true if a row refers to the object and, for packages and READMEs, another row refers to that row.
+/// Returns whether a row refers to the object and, for packages and READMEs, another row refers to that row.
 pub(super) fn is_needed(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db::DbError> {
     match key {
         Key::Package(..) | Key::Readme(_) => Ok(db::blob::references(c, *key.digest())? > 0),

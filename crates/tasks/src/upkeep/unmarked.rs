@@ -57,7 +57,7 @@ pub(super) async fn determine(
     Ok(None)
 }
 
-/// Returns true if most of the objects to which rows refer are missing.
+/// Returns whether most of the objects to which rows refer are missing.
 async fn has_lost_most(state: &State, class: StorageClass) -> Result<bool, RepoError> {
     let pivot = Sha256(rand::random());
     let keys = state.db.read(move |c| {

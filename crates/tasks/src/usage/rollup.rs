@@ -194,7 +194,7 @@ impl Inner {
         Ok(objects)
     }
 
-    /// Returns true if nothing may be removed, because a backup is running.
+    /// Returns whether nothing may be removed, because a backup is running.
     async fn is_held(&self) -> Result<bool, UsageError> {
         let now = (self.state.clock)();
         Ok(self.state.db.read(move |c| backup::held_until(c, now)).await?.is_some())

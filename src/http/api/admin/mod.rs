@@ -93,7 +93,7 @@ pub(crate) struct AdminHead<'a> {
     pub(crate) principal: Principal,
 }
 
-/// Returns true if a path belongs to the admin API. Other spellings of such a path, such as `//__api__/admin`, have no
+/// Returns whether a path belongs to the admin API. Other spellings of such a path, such as `//__api__/admin`, have no
 /// route on the network.
 pub(crate) fn is_admin_path(path: &str) -> bool {
     path.strip_prefix(ADMIN_PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -167,7 +167,7 @@ pub(crate) async fn answer_on_network(
     response
 }
 
-/// Returns true if the response cannot be read on the network.
+/// Returns whether the response cannot be read on the network.
 pub(crate) fn is_confidential(app: &App, head: &RequestHead<'_>) -> bool {
     match head.peer {
         Peer::Unix { .. } => true,
@@ -180,7 +180,7 @@ pub(crate) fn is_confidential(app: &App, head: &RequestHead<'_>) -> bool {
     }
 }
 
-/// Returns true if a browser sends the request on behalf of another site. SECURITY: a browser that has stored a
+/// Returns whether a browser sends the request on behalf of another site. SECURITY: a browser that has stored a
 /// password for this server also adds it to the requests that pages of other sites send here.
 pub(crate) fn is_cross_site(app: &App, headers: &HeaderMap) -> bool {
     let is_own = |origin: &HeaderValue| {

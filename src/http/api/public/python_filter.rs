@@ -207,7 +207,7 @@ fn dependencies(metadata: &Metadata) -> Dependencies {
     }
 }
 
-/// Returns true if a marker has the variable `extra`.
+/// Returns whether a marker has the variable `extra`.
 fn names_extra(marker: &str) -> bool {
     let mut words = marker.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '"' | '\''));
     words.any(|word| word == "extra")

@@ -39,7 +39,7 @@ use pages::administration::form::{ACTION, OBJECT, RejectedForm};
 /// Maximum size of a form, in bytes.
 const FORM_LIMIT: usize = 64 << 10;
 
-/// Returns true if a path belongs to the pages of administrators.
+/// Returns whether a path belongs to the pages of administrators.
 pub(in crate::http) fn is_path(path: &str) -> bool {
     path.strip_prefix("/__ui__/admin").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
@@ -92,7 +92,7 @@ async fn permitted(
     }
 }
 
-/// Returns true if the client may make changes on these pages: on the network only if `Authentication.APITokenAuth` is
+/// Returns whether the client may make changes on these pages: on the network only if `Authentication.APITokenAuth` is
 /// on, as for the admin API.
 fn may_change(app: &App, principal: &Principal) -> bool {
     *principal == Principal::Administrator || app.state.config.load().authentication.api_token_auth

@@ -60,7 +60,7 @@ impl Document {
         }
     }
 
-    /// Returns true if the document contains package details, which may be added without a publish.
+    /// Returns whether the document contains package details, which may be added without a publish.
     pub fn has_details(&self) -> bool {
         match self {
             Document::R(document) => matches!(document, RDocument::PackageDatabase { .. }),
@@ -68,7 +68,7 @@ impl Document {
         }
     }
 
-    /// Returns true if the document is the list of all projects of a Python repository.
+    /// Returns whether the document is the list of all projects of a Python repository.
     pub(in crate::serve) fn is_project_list(&self) -> bool {
         match self {
             Document::R(_) => false,
@@ -76,7 +76,7 @@ impl Document {
         }
     }
 
-    /// Returns true if the encoded bytes are the decoded content, so that equal keys give equal encoded bytes on every
+    /// Returns whether the encoded bytes are the decoded content, so that equal keys give equal encoded bytes on every
     /// server. The bytes of a compressed document depend on the encoder.
     pub(in crate::serve) fn is_plain(&self) -> bool {
         match self {
@@ -113,7 +113,7 @@ impl DocumentRequest {
         Some(DocumentRequest::new(self.point.clone(), self.document.stored_equivalent()?))
     }
 
-    /// Returns true if the document may be in storage. A plain document of an open point is not, because only closed
+    /// Returns whether the document may be in storage. A plain document of an open point is not, because only closed
     /// points have its key; a compressed one may be that of a closed point with the same steps.
     pub(in crate::serve) fn may_be_stored(&self) -> bool {
         !(self.point.open && self.document.is_plain())

@@ -59,7 +59,7 @@ words! {
 }
 
 impl MatchFailure {
-    /// Returns true if the `User-Agent` is the reason, not the version of R or the architecture that it declares.
+    /// Returns whether the `User-Agent` is the reason, not the version of R or the architecture that it declares.
     pub fn is_agent_error(self) -> bool {
         match self {
             MatchFailure::NoAgent

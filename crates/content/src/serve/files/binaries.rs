@@ -129,14 +129,14 @@ pub fn document(
     if with_source_packages { RDocument::Packages(format) } else { RDocument::Empty(format) }
 }
 
-/// Returns true if there may be binaries for a distribution and R: a source lists them, or R is configured.
+/// Returns whether there may be binaries for a distribution and R: a source lists them, or R is configured.
 pub fn may_exist(state: &State, distribution: &str, r: RMinor) -> bool {
     let label = format!("{r}-{distribution}");
     let is_configured = state.config.load().platforms.r_versions.contains(&r.to_string());
     is_configured || has_binary_list(&state.catalog.get(), |name| name == label)
 }
 
-/// Returns true if any source has a published binary list whose label matches.
+/// Returns whether any source has a published binary list whose label matches.
 pub fn has_binary_list(catalog: &Catalog, is_match: impl Fn(&str) -> bool) -> bool {
     catalog
         .trees

@@ -13,13 +13,13 @@ pub struct BinarySelector {
     pub until: Timestamp,
 }
 
-/// Returns true if a binary runs on an architecture; some run on every one.
+/// Returns whether a binary runs on an architecture; some run on every one.
 pub fn runs_on(binary: &Binary, arch: Arch) -> bool {
     let binary_arch = binary.platform.rsplit_once('/').map(|(_, binary_arch)| binary_arch);
     binary_arch == Some(arch.as_str()) || binary_arch == Some(ANY_ARCH)
 }
 
-/// Returns true if a binary may be served: a removed one is served only for snapshots in which it was listed.
+/// Returns whether a binary may be served: a removed one is served only for snapshots in which it was listed.
 pub(in crate::serve) fn is_visible(binary: &Binary, until: Timestamp) -> bool {
     binary.removed_at.is_none_or(|at| binary.at < until && until <= at)
 }

@@ -239,12 +239,12 @@ pub async fn store(repositories: &Repositories, located: &LocatedFile) -> Result
     }
 }
 
-/// Returns true if a located file can be served without fetching it: from storage, or from a bundle under its digest.
+/// Returns whether a located file can be served without fetching it: from storage, or from a bundle under its digest.
 pub fn is_local(repositories: &Repositories, located: &LocatedFile) -> bool {
     located.stored || bundles::of_file(repositories, located).is_some()
 }
 
-/// Returns true if a file is fetched again because its object is missing or damaged. An object that is missing and
+/// Returns whether a file is fetched again because its object is missing or damaged. An object that is missing and
 /// cannot be fetched is recorded as lost.
 fn is_fetched_instead(
     repositories: &Repositories,
@@ -301,7 +301,7 @@ fn with_transfer(repositories: &Repositories, open: OpenFile, key: Key) -> OpenF
     OpenFile { body, ..open }
 }
 
-/// Returns true if a file is missing because it was evicted after it was located.
+/// Returns whether a file is missing because it was evicted after it was located.
 async fn is_evicted(
     repositories: &Repositories,
     located: &LocatedFile,

@@ -103,7 +103,7 @@ impl LocatedFile {
         (self.row.package, self.row.release)
     }
 
-    /// Returns true if it may be fetched again: a binary without a locator was uploaded and exists only in
+    /// Returns whether it may be fetched again: a binary without a locator was uploaded and exists only in
     /// storage, as METADATA that was read from a wheel does.
     pub(in crate::serve) fn has_upstream(&self) -> bool {
         match self.platform {

@@ -334,7 +334,7 @@ fn for_each_file(
     Ok(())
 }
 
-/// Returns true if an address can name a path.
+/// Returns whether an address can name a path.
 fn is_plain(path: &str) -> bool {
     path.len() <= MAX_PATH
         && path.split('/').all(|part| !["", ".", ".."].contains(&part))

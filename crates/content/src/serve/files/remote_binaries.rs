@@ -59,7 +59,7 @@ struct Server {
     folder: String,
 }
 
-/// Returns true if a server is queried for each binary, so that a missing binary may appear later.
+/// Returns whether a server is queried for each binary, so that a missing binary may appear later.
 pub fn probes_servers(state: &State) -> bool {
     let config = state.config.load();
     config.cran.binaries.iter().any(|url| matches!(url.kind, BinaryServerKind::Negotiated { .. }))

@@ -19,12 +19,12 @@ pub(in crate::serve) fn no_upstream(located: &LocatedFile) -> RepoError {
     RepoError::Storage(StorageError::NotFound(format!("{} (which no mirror has)", located.name)))
 }
 
-/// Returns true if a file can be fetched, for the first time or again.
+/// Returns whether a file can be fetched, for the first time or again.
 pub(in crate::serve) fn may_be_fetched(state: &State, located: &LocatedFile) -> bool {
     has_mirror(state, located.source()) && located.has_upstream()
 }
 
-/// Returns true if the packages of a source come from a mirror.
+/// Returns whether the packages of a source come from a mirror.
 pub(in crate::serve) fn has_mirror(state: &State, source: SourceId) -> bool {
     state.catalog.get().source_by_id(source).is_some_and(|source| source.kind.supply() == Supply::Mirror)
 }

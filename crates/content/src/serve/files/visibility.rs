@@ -54,7 +54,7 @@ async fn becomes_visible(
     Ok(false)
 }
 
-/// Returns true if several servers can use the directory of an object.
+/// Returns whether several servers can use the directory of an object.
 fn is_shared(repositories: &Repositories, key: &Key) -> bool {
     let config = repositories.state.config.load();
     config.database.provider == Provider::Postgres

@@ -78,7 +78,7 @@ pub(in crate::serve) fn of_projects(
     Ok(projects)
 }
 
-/// Returns true if a tree offers a file; only a curated source does not offer every file of its list.
+/// Returns whether a tree offers a file; only a curated source does not offer every file of its list.
 pub(in crate::serve) fn allows(
     c: &mut dyn Conn,
     tree: &PointTree,

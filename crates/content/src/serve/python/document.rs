@@ -73,7 +73,7 @@ impl PythonDocument {
         }
     }
 
-    /// Returns true if the document is the list of all projects.
+    /// Returns whether the document is the list of all projects.
     pub(in crate::serve) fn is_list(&self) -> bool {
         matches!(self, PythonDocument::Root(_) | PythonDocument::LatestRoot(..))
     }

@@ -237,7 +237,7 @@ fn located_page(
     LocatedPage { point, is_cacheable: is_complete, latest }
 }
 
-/// Returns true if an index may have a project that its list lacks: the configuration allows the request, the
+/// Returns whether an index may have a project that its list lacks: the configuration allows the request, the
 /// point is the newest state of the index, and no source before the index has the project.
 fn may_be_unlisted(repositories: &Repositories, point: &Point, owner: Option<PointTree>) -> bool {
     if !repositories.state.config.load().pypi.unlisted {

@@ -177,13 +177,13 @@ fn all_metadata_files(release: &ProjectRelease) -> Vec<(&ListedFile, FileName, F
     metadata.into_iter().chain(archives).collect()
 }
 
-/// Returns true if a page declares METADATA of a wheel.
+/// Returns whether a page declares METADATA of a wheel.
 fn has_metadata(file: &ListedFile) -> bool {
     file.metadata.is_some() || FileFacts::read(&file.facts).metadata().is_some()
 }
 
 impl ReadError {
-    /// Returns true if a later attempt may succeed.
+    /// Returns whether a later attempt may succeed.
     fn is_temporary(&self) -> bool {
         match self {
             ReadError::Repo(RepoError::NotFound(_) | RepoError::Damaged { .. }) => false,

@@ -58,12 +58,12 @@ pub(in crate::serve) fn owner(
     Ok(None)
 }
 
-/// Returns true if the projects of a tree come, also through a curated source, from an index: known before their files.
+/// Returns whether the projects of a tree come, also through a curated source, from an index: known before their files.
 pub(in crate::serve) fn is_index(tree: &PointTree) -> bool {
     tree.listing().source == SourceId::PYPI
 }
 
-/// Returns true if a tree is the whole list of an index, not a selection from it.
+/// Returns whether a tree is the whole list of an index, not a selection from it.
 pub(in crate::serve) fn is_whole_index(tree: &PointTree) -> bool {
     tree.base.is_none() && is_index(tree)
 }

@@ -32,7 +32,7 @@ pub(in crate::serve) enum PythonRows {
 const SMALL_PAGE: usize = 100;
 
 impl PythonRows {
-    /// Returns true if the document is written in a fraction of a millisecond.
+    /// Returns whether the document is written in a fraction of a millisecond.
     pub(in crate::serve) fn is_small(&self) -> bool {
         match self {
             PythonRows::Projects(projects) => projects.len() <= SMALL_PAGE,

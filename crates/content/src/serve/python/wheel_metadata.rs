@@ -42,7 +42,7 @@ impl Default for WheelReads {
     }
 }
 
-/// Returns true if a file is METADATA of a wheel of an index.
+/// Returns whether a file is METADATA of a wheel of an index.
 pub(in crate::serve) fn is_metadata(located: &LocatedFile) -> bool {
     located.source() == SourceId::PYPI
         && located.name.strip_suffix(FilePart::Metadata.suffix()) == Some(located.row.name.as_str())

@@ -37,7 +37,7 @@ pub fn guarded(state: &State, point: &Point, language: Language, name: &str) -> 
     is_refused.then(|| guarded_name(&guard, name))
 }
 
-/// Returns true if a guard hides the packages of a name in a source.
+/// Returns whether a guard hides the packages of a name in a source.
 pub(in crate::serve) fn hides(state: &State, language: Language, name: &str, source: SourceId) -> bool {
     HiddenNames::of(state, language, source).contains(name)
 }
@@ -86,7 +86,7 @@ impl HiddenNames {
         }
     }
 
-    /// Returns true if a name is hidden. A name of Python must be in normal form.
+    /// Returns whether a name is hidden. A name of Python must be in normal form.
     pub fn contains(&self, name: &str) -> bool {
         self.guard_of(name).is_some()
     }

@@ -24,7 +24,7 @@ fn with_inputs<T>(
     f(&PolicyInputs { catalog, advisories: (*advisories).as_ref(), has_automatic_guards, now })
 }
 
-/// Returns true if uploaded names are guarded automatically.
+/// Returns whether uploaded names are guarded automatically.
 pub(in crate::serve) fn has_automatic_guards(state: &State) -> bool {
     state.config.load().server.automatic_name_guard
 }

@@ -372,7 +372,7 @@ impl DependencyGraph {
     }
 }
 
-/// Returns true if the dependent package cannot be installed without the dependency.
+/// Returns whether the dependent package cannot be installed without the dependency.
 fn is_hard(edge: &&Edge) -> bool {
     match edge.kind {
         DependencyKind::Depends | DependencyKind::Imports | DependencyKind::LinkingTo => true,

@@ -135,7 +135,7 @@ fn guard_finding(row: &NameGuardRow, has_automatic: bool) -> Finding {
     }
 }
 
-/// Returns true if a guard matches a name, which is a name of the guard's language.
+/// Returns whether a guard matches a name, which is a name of the guard's language.
 fn matches(guard: &NameGuardRow, name: &str) -> bool {
     let pattern =
         Language::parse(&guard.language).map(|language| NamePattern::parse(&guard.pattern, language));

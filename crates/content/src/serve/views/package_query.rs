@@ -57,7 +57,7 @@ impl FromStr for SortBy {
 }
 
 impl PackageQuery {
-    /// Returns true if a name in lower case, or a normalized name, has the requested part.
+    /// Returns whether a name in lower case, or a normalized name, has the requested part.
     pub(in crate::serve) fn has_part(&self, name: &str, part: &str) -> bool {
         if self.is_prefix { name.starts_with(part) } else { name.contains(part) }
     }

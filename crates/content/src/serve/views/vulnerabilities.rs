@@ -32,7 +32,7 @@ impl Vulnerabilities {
             .unwrap_or_default()
     }
 
-    /// Returns true if any advisory is known; only then can a package without advisories be reported as not affected.
+    /// Returns whether any advisory is known; only then can a package without advisories be reported as not affected.
     pub fn is_known(&self) -> bool {
         self.index.as_ref().is_some_and(|index| !index.is_empty())
     }
@@ -57,7 +57,7 @@ impl Vulnerabilities {
         self.now
     }
 
-    /// Returns true if there are advisories about versions of a package from a source.
+    /// Returns whether there are advisories about versions of a package from a source.
     pub fn has_package(&self, source: SourceId, package: &str) -> bool {
         self.package(source, package).is_some()
     }

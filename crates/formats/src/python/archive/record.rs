@@ -55,7 +55,7 @@ fn is_inside(path: &str) -> bool {
     !is_absolute && goes_down(path.split('/')) && goes_down(path.split(['/', '\\']))
 }
 
-/// Returns true if the parts of a path never leave the folder in which they begin, and do not end in it.
+/// Returns whether the parts of a path never leave the folder in which they begin, and do not end in it.
 fn goes_down<'a>(mut parts: impl Iterator<Item = &'a str>) -> bool {
     let depth = parts.try_fold(0_usize, |depth, part| match part {
         "" | "." => Some(depth),

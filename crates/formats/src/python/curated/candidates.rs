@@ -100,7 +100,7 @@ impl Obstacle {
         }
     }
 
-    /// Returns true if a later attempt may succeed.
+    /// Returns whether a later attempt may succeed.
     pub(super) fn is_temporary(&self) -> bool {
         matches!(self, Obstacle::Unreadable(Unreadable { is_temporary: true, .. }))
     }

@@ -339,7 +339,7 @@ impl DefinitionReader<'_> {
         Ok(())
     }
 
-    /// Returns true if a requirement with this marker is left out. Counts ignored markers and left out requirements.
+    /// Returns whether a requirement with this marker is left out. Counts ignored markers and left out requirements.
     fn leaves_out(&mut self, origin: &str, marker: &Marker) -> bool {
         if self.environments.is_empty() {
             self.count_marker(origin);

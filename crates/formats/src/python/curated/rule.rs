@@ -48,7 +48,7 @@ impl Alternative {
         &self.versions
     }
 
-    /// Returns true if only certain files are allowed: those of one version, or with one of some digests.
+    /// Returns whether only certain files are allowed: those of one version, or with one of some digests.
     pub fn is_pinned(&self) -> bool {
         !self.sha256.is_empty() || self.versions.pin().is_some()
     }

@@ -162,7 +162,7 @@ impl EarlierFiles {
     }
 }
 
-/// Returns true if two packages are equal. A shared list of files is not compared with itself.
+/// Returns whether two packages are equal. A shared list of files is not compared with itself.
 fn is_same(a: &LockedPackage, b: &LockedPackage) -> bool {
     (&a.name, &a.version, &a.marker, &a.index) == (&b.name, &b.version, &b.marker, &b.index)
         && (Arc::ptr_eq(&a.files, &b.files) || a.files == b.files)

@@ -111,7 +111,7 @@ fn marker_defect(marker: &Marker) -> Option<&'static str> {
     }
 }
 
-/// Returns true if pip can compare two operands by `~=`.
+/// Returns whether pip can compare two operands by `~=`.
 fn is_compatible_release(left: &Operand, right: &Operand) -> bool {
     const VERSIONS: [&str; 3] = ["python_version", "python_full_version", "implementation_version"];
     match (left, right) {

@@ -175,7 +175,7 @@ fn check_requirement(value: &str) -> Result<(), BadField> {
     Err(BadField::RequiresDist { value: excerpt(value), reason })
 }
 
-/// Returns true if clauses are not empty, apart from the last one, and have valid versions. The text after `===` ends at a
+/// Returns whether clauses are not empty, apart from the last one, and have valid versions. The text after `===` ends at a
 /// blank, also if it contains a comma.
 fn is_list(versions: &Specifiers) -> bool {
     let text = versions.as_str();

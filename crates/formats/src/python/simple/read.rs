@@ -177,7 +177,7 @@ fn read_file(raw: RawFile, base: &Url) -> Result<PageFile, SkippedFile> {
     })
 }
 
-/// Returns true if page and text are files on this machine, as in a bundle in a directory.
+/// Returns whether page and text are files on this machine, as in a bundle in a directory.
 fn is_object_of(page: &Url, text: &str) -> bool {
     page.scheme() == "file"
         && text.len() <= MAX_ADDRESS
@@ -191,7 +191,7 @@ pub fn is_web_address(text: &str) -> bool {
             .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && !url.cannot_be_a_base())
 }
 
-/// Returns true if a time is in the years 1970 to 9999.
+/// Returns whether a time is in the years 1970 to 9999.
 fn is_plausible(time: &Timestamp) -> bool {
     (0..253_402_300_800 * SECOND).contains(&time.0)
 }

@@ -101,7 +101,7 @@ pub fn read_html(body: &[u8], on_project: impl FnMut(RootEntry)) -> Result<RootS
     Ok(reader.root)
 }
 
-/// Returns true if a document is a list of projects: JSON of the simple API, or HTML whose links each
+/// Returns whether a document is a list of projects: JSON of the simple API, or HTML whose links each
 /// lead to `{name}/` below its address, where the name is the link's text. Pages of websites, and lists of files, are no
 /// lists of projects.
 pub fn is_list(format: SimpleFormat, body: &[u8], url: &Url) -> bool {

@@ -40,7 +40,7 @@ impl Header {
         [prefix, b"/", name].concat()
     }
 
-    /// Returns true if programs differ in whether the prefix field is a part of the name. Python's `tarfile` uses it in
+    /// Returns whether programs differ in whether the prefix field is a part of the name. Python's `tarfile` uses it in
     /// headers of every format, R's `untar` also in those of GNU tar, in which incremental archives have times there;
     /// GNU tar uses it only after the POSIX magic, and uv only after the POSIX magic and version.
     pub(in crate::r) fn has_ambiguous_prefix(&self) -> bool {

@@ -69,7 +69,7 @@ impl Document {
         Ok(document)
     }
 
-    /// Returns true if a client may send its secret in the header field `Authorization`.
+    /// Returns whether a client may send its secret in the header field `Authorization`.
     pub fn accepts_basic(&self) -> bool {
         let methods = self.token_endpoint_auth_methods_supported.as_ref();
         methods.is_none_or(|methods| {

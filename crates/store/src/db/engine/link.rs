@@ -128,7 +128,7 @@ impl Link {
         self.0.signals.connections.load(Ordering::Acquire)
     }
 
-    /// Returns true if the connection is open. While it is not, no change of another server is notified.
+    /// Returns whether the connection is open. While it is not, no change of another server is notified.
     pub fn is_connected(&self) -> bool {
         self.0.signals.is_connected.load(Ordering::Acquire)
     }

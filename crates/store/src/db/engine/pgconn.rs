@@ -48,7 +48,7 @@ impl PgConn {
         Ok(PgConn { client, runtime, statements, pooled_settings, target: Arc::clone(target) })
     }
 
-    /// Returns true if the connection goes through a pooler, so that notifications do not arrive.
+    /// Returns whether the connection goes through a pooler, so that notifications do not arrive.
     pub(in crate::db) fn is_pooled(&self) -> bool {
         self.pooled_settings.is_some()
     }

@@ -37,7 +37,7 @@ impl fmt::Display for PgError {
 // The text contains those of the causes, so there is no `source`.
 impl Error for PgError {}
 
-/// Returns true if the server aborted a transaction that may succeed when it is repeated.
+/// Returns whether the server aborted a transaction that may succeed when it is repeated.
 pub(in crate::db) fn is_retryable(error: &(dyn Error + 'static)) -> bool {
     let code = error.downcast_ref::<PgError>().and_then(|error| error.0.code());
     code.is_some_and(|c| *c == SqlState::T_R_SERIALIZATION_FAILURE || *c == SqlState::T_R_DEADLOCK_DETECTED)

@@ -39,7 +39,7 @@ pub enum Skew {
 }
 
 impl Skew {
-    /// Returns true if the machine, or its server, may have been off since the last publish.
+    /// Returns whether the machine, or its server, may have been off since the last publish.
     pub fn may_have_been_off(&self) -> bool {
         match self {
             Skew::Ahead { now, row } => now.since(*row) <= MAX_OUTAGE,

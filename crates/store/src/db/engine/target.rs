@@ -223,7 +223,7 @@ impl Target {
     }
 }
 
-/// Returns true if `target_session_attrs` allows any server, false if the primary. Any other value is an error.
+/// Returns whether `target_session_attrs` allows any server, false if the primary. Any other value is an error.
 fn parse_session(word: &str) -> Result<bool, String> {
     match word {
         "any" => Ok(true),

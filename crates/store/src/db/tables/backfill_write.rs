@@ -280,7 +280,7 @@ fn instants_before_first(c: &mut dyn Conn, publish: &BackfillPublish) -> Result<
     Ok(c.all("SELECT at FROM tx WHERE at < $1", &[first.at.into()])?.into_iter().collect())
 }
 
-/// Returns true if the last new step is earlier than the previous first step.
+/// Returns whether the last new step is earlier than the previous first step.
 fn is_before(c: &mut dyn Conn, publish: &BackfillPublish) -> Result<bool, DbError> {
     let first = tree::step(c, publish.tree, publish.first)?;
     Ok(first.zip(publish.steps.last()).is_some_and(|(first, last)| last.at < first.at))

@@ -31,7 +31,7 @@ pub struct FetchedFacts {
     pub built: Option<String>,
 }
 
-/// Returns true if a stored file with this digest is on no mirror.
+/// Returns whether a stored file with this digest is on no mirror.
 pub fn is_local(c: &mut dyn Conn, sha256: Sha256) -> Result<bool, DbError> {
     const FIND: &str =
         "SELECT 1 FROM file WHERE sha256 = $1 AND state = 1 AND locator IN ('', 'wheel') LIMIT 1";

@@ -56,7 +56,7 @@ pub fn by_name(c: &mut dyn Conn, kind: CredentialKind, name: &str) -> Result<Opt
     c.first(select!(GitCredential, "WHERE kind = $1 AND name = $2"), &params)
 }
 
-/// Returns true if `key` is the fingerprint of the encryption key of the database. If none is recorded, records
+/// Returns whether `key` is the fingerprint of the encryption key of the database. If none is recorded, records
 /// `key` and returns true. Call it in each transaction that writes an encrypted value.
 pub fn is_current_key(c: &mut dyn Conn, key: Fingerprint) -> Result<bool, DbError> {
     Ok(encryption_key::record(c, key)? == key)

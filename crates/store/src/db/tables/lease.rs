@@ -42,7 +42,7 @@ pub fn renew(c: &mut dyn Conn, name: &str, fence: Fence, until: Timestamp) -> Re
     Ok(c.execute(RENEW, &[until.into(), name.into(), fence.0.into()])? == 1)
 }
 
-/// Returns true if the lease was not claimed again since the claim that returned `fence`; no other server can claim it
+/// Returns whether the lease was not claimed again since the claim that returned `fence`; no other server can claim it
 /// until the end of this transaction. Call it in the closure that publishes.
 pub fn is_held(c: &mut dyn Conn, name: &str, fence: Fence) -> Result<bool, DbError> {
     const LOCK: &str = "UPDATE lease SET fence = fence WHERE name = $1 AND fence = $2";

@@ -133,7 +133,7 @@ fn listed_names(c: &mut dyn Conn, published: &PublishedTree, pattern: &str) -> R
     }
 }
 
-/// Returns true if a mirror published a release of a package before an instant.
+/// Returns whether a mirror published a release of a package before an instant.
 fn is_older(c: &mut dyn Conn, published: &PublishedTree, name: &str, at: Timestamp) -> Result<bool, DbError> {
     const FIND: &str = "SELECT 1 FROM package p JOIN release r ON r.package_id = p.id \
         JOIN life l ON l.tree_id = $1 AND l.state IN (0, 1) AND l.package_id = p.id AND l.release_id = r.id \

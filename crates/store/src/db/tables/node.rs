@@ -75,7 +75,7 @@ fn server_time(cells: &mut Cells) -> Result<Timestamp, DbError> {
 }
 
 impl NodeRow {
-    /// Returns true if its last heartbeat is too old. A heartbeat that is equally far in the future was written before
+    /// Returns whether its last heartbeat is too old. A heartbeat that is equally far in the future was written before
     /// the clock of the database was set back.
     pub fn is_gone(&self, now: Timestamp) -> bool {
         now.abs_diff(self.beat_at) > HEARTBEAT_TIMEOUT

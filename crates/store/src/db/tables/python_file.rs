@@ -272,7 +272,7 @@ pub fn known(c: &mut dyn Conn, origin: SourceId, package: PackageId) -> Result<V
     c.all(FIND, &[package.into(), origin.into()])
 }
 
-/// Returns true if a tree lists now the distribution to which a file belongs.
+/// Returns whether a tree lists now the distribution to which a file belongs.
 pub fn is_listed(c: &mut dyn Conn, tree: TreeId, file: &ReleaseFile) -> Result<bool, DbError> {
     const FIND: &str = "SELECT 1 FROM file f JOIN life l ON l.release_id = f.release_id AND l.file_id = f.id \
         WHERE f.release_id = $1 AND f.role = 'python' AND f.name = $2 AND f.build = $3 AND l.tree_id = $4 \

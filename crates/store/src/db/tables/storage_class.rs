@@ -41,7 +41,7 @@ impl StorageClassRow {
         (self.marked && self.place != location).then_some(self.place.as_str())
     }
 
-    /// Returns true if this database wrote a marker of this generation. A marker without a generation
+    /// Returns whether this database wrote a marker of this generation. A marker without a generation
     /// counts as written by this database until `marked` is set.
     pub fn has_written(&self, generation: Option<Identity>) -> bool {
         generation.map_or(!self.marked, |generation| self.generations.contains(&generation))

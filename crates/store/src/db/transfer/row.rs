@@ -18,7 +18,7 @@ pub enum Field<'a> {
 const NULL: u8 = 0;
 
 impl Field<'_> {
-    /// Returns true if it may be a value of a column of this type.
+    /// Returns whether it may be a value of a column of this type.
     pub fn fits(&self, kind: ColumnKind) -> bool {
         match self {
             Field::Null => true,

@@ -87,7 +87,7 @@ impl TransferSession {
     }
 }
 
-/// Returns true if a file exists and is not empty.
+/// Returns whether a file exists and is not empty.
 pub(super) fn has_content(file: &Path) -> Result<bool, DbError> {
     match std::fs::metadata(file) {
         Ok(metadata) => Ok(metadata.len() > 0),
@@ -108,7 +108,7 @@ pub(super) fn connect(config: &Config, schema: Schema, access: Access) -> Result
     Ok(connection)
 }
 
-/// Returns true if both schemas are in one database, so that one connection reads or writes both.
+/// Returns whether both schemas are in one database, so that one connection reads or writes both.
 pub(super) fn is_shared(config: &Config, provider: Provider) -> bool {
     match provider {
         Provider::Sqlite => false,

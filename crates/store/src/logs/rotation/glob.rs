@@ -1,7 +1,7 @@
 //! Matches paths against shell patterns as logrotate passes them to glob(3). Pure. The results of the crates differ
 //! from those of logrotate: `glob` does not support the backslash, and `globset` matches a leading dot with `*`.
 
-/// Returns true if the whole path matches. `*`, `?` and `[…]` match no slash and no dot at the start of a name; a
+/// Returns whether the whole path matches. `*`, `?` and `[…]` match no slash and no dot at the start of a name; a
 /// backslash escapes the next character.
 pub fn matches(pattern: &str, path: &str) -> bool {
     let (mut patterns, mut names) = (pattern.split('/'), path.split('/'));
@@ -99,7 +99,7 @@ fn class_name(pattern: &[char]) -> Option<(String, usize)> {
     name.chars().all(|c| c.is_ascii_lowercase()).then_some((name, size + 4))
 }
 
-/// Returns true if a character belongs to a class, in the locale `C`. No character belongs to an unknown class.
+/// Returns whether a character belongs to a class, in the locale `C`. No character belongs to an unknown class.
 fn is_in_class(c: char, name: &str) -> bool {
     match name {
         "alnum" => c.is_ascii_alphanumeric(),

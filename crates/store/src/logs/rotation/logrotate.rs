@@ -30,7 +30,7 @@ const SKIPPED_SUFFIXES: [&str; 16] = [
     ".swp",
 ];
 
-/// Returns true if logrotate skips this name in an included directory.
+/// Returns whether logrotate skips this name in an included directory.
 pub fn is_taboo(name: &str) -> bool {
     SKIPPED_SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
 }

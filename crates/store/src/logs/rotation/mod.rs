@@ -217,7 +217,7 @@ const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(3600);
 /// Minimum interval between rotations of a file, regardless of changes of the clock.
 const MIN_ROTATION_INTERVAL: Duration = Duration::from_secs(12 * 3600);
 
-/// Returns true if a file is to be rotated: `start`, the time of its first line, is on an earlier day.
+/// Returns whether a file is to be rotated: `start`, the time of its first line, is on an earlier day.
 /// `since_rotation` is the time since this process last rotated it, by the monotonic clock.
 pub fn is_due(start: Timestamp, now: &Zoned, since_rotation: Option<Duration>) -> bool {
     if since_rotation.is_some_and(|interval| interval < MIN_ROTATION_INTERVAL) {

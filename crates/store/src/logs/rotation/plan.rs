@@ -79,7 +79,7 @@ impl Slot {
     }
 }
 
-/// Returns true if rotations of `log` use the name `name`.
+/// Returns whether rotations of `log` use the name `name`.
 pub fn is_rotation_of(log: &str, name: &str, max_number: u32) -> bool {
     let suffix = name.strip_prefix(log).and_then(|suffix| suffix.strip_prefix('.'));
     suffix.is_some_and(|suffix| {

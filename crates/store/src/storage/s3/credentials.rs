@@ -43,7 +43,7 @@ struct CachedCredentials {
 pub(super) struct NoCredentials(pub(super) String);
 
 impl CachedCredentials {
-    /// Returns true if the credentials can be used without loading them again.
+    /// Returns whether the credentials can be used without loading them again.
     fn is_valid(&self) -> bool {
         let remaining = self.expires_at.map(|at| at.duration_since(SystemTime::now()).unwrap_or_default());
         match remaining {

@@ -111,7 +111,7 @@ impl<'a> Pair<'a> {
         Ok(selection.promoted(self.from.id, end))
     }
 
-    /// Returns true if the repository that changes already has the state `selection`.
+    /// Returns whether the repository that changes already has the state `selection`.
     pub(super) fn is_promoted(&self, catalog: &Catalog, selection: &Selection) -> bool {
         let present = newest_selection(self.to);
         let trees =

@@ -23,7 +23,7 @@ struct UploadEntry {
 }
 
 impl UploadEntry {
-    /// Returns true if `owner` may add the upload.
+    /// Returns whether `owner` may add the upload.
     fn is_of(&self, owner: &str) -> bool {
         self.owner.as_deref().is_none_or(|own| own == owner)
     }
@@ -60,7 +60,7 @@ impl Registry {
         (entry.staged.received_at > now - LIFETIME).then_some(&entry.staged)
     }
 
-    /// Returns true if an upload is in memory and no write adds it.
+    /// Returns whether an upload is in memory and no write adds it.
     pub(super) fn is_free(&self, id: u64) -> bool {
         self.by_id.get(&id).is_some_and(|entry| entry.claimed_by.is_none())
     }

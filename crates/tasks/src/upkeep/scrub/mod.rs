@@ -151,7 +151,7 @@ impl ScrubResult {
         }
     }
 
-    /// Returns true if there was no class to compare, as the notes state.
+    /// Returns whether there was no class to compare, as the notes state.
     fn compared_nothing(&self) -> bool {
         self.level != ScrubLevel::Database
             && self.objects == 0

@@ -31,12 +31,12 @@ pub(super) struct ClassScan {
 }
 
 impl ClassScan {
-    /// Returns true if there are more unknown objects than the scan records.
+    /// Returns whether there are more unknown objects than the scan records.
     pub(super) fn has_more(&self) -> bool {
         self.unknown > self.keys.len() as u64
     }
 
-    /// Returns true if the scan found the object. Digests with equal first eight bytes are treated as one object.
+    /// Returns whether the scan found the object. Digests with equal first eight bytes are treated as one object.
     pub(super) fn contains(&self, key: &Key) -> bool {
         self.digests
             .get(key.directory())

@@ -183,7 +183,7 @@ impl View {
         View { point_tree: PointTree { seq, ..self.point_tree }, policy: self.policy.clone() }
     }
 
-    /// Returns true if a name guard hides a package of the tree, because only another source may provide it.
+    /// Returns whether a name guard hides a package of the tree, because only another source may provide it.
     pub(in crate::serve) fn hides(&self, name: &str) -> bool {
         self.guards().is_some_and(|guards| guards.hides(name))
     }
@@ -418,7 +418,7 @@ impl View {
         life::current_of(c, self.tree, self.seq, package)
     }
 
-    /// Returns true if a release is blocked. Reads the decisions about the whole tree.
+    /// Returns whether a release is blocked. Reads the decisions about the whole tree.
     pub(in crate::serve) fn is_blocked(&self, c: &mut dyn Conn, release: ReleaseId) -> Result<bool, DbError> {
         Ok(self.blocked(c)?.is_some_and(|blocked| blocked.releases.contains(&release)))
     }

@@ -11,8 +11,9 @@ use nix::unistd::{AccessFlags, access};
 
 use super::args::Format;
 use super::files::table::PathKind;
+use super::node::user_name;
 use super::privileges::PrivilegeError;
-use super::service_user::{ServiceUser, user_name};
+use super::service_user::ServiceUser;
 use super::{bind, clock, encryption, files, local_command, owners, report, sign_in_check, sockets, stores};
 use crate::http::net::tls::{Tls, TlsError};
 use base::config::{

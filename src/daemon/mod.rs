@@ -9,6 +9,7 @@
 
 pub mod args;
 mod audit;
+mod audit_file;
 mod backup;
 pub mod bind;
 pub mod check;

@@ -88,6 +88,12 @@ fn write_file(path: PathBuf, line: &dyn std::fmt::Display) -> Option<PathBuf> {
     }
 }
 
+/// Returns the name of the effective user, or the user ID if it has no name.
+pub(super) fn user_name() -> String {
+    let uid = nix::unistd::geteuid();
+    nix::unistd::User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -126,10 +126,9 @@ pub(super) fn plan(user: Option<&str>, gcfg: &Path) -> Result<Plan, PrivilegeErr
     let current_uid = geteuid();
     if !current_uid.is_root() {
         return match account {
-            Some(account) if account.uid != current_uid => Err(PrivilegeError::NotRoot {
-                target: account.name,
-                current: super::service_user::user_name(),
-            }),
+            Some(account) if account.uid != current_uid => {
+                Err(PrivilegeError::NotRoot { target: account.name, current: super::node::user_name() })
+            }
             Some(_) | None => Ok(Plan::Stay(None)),
         };
     }

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::handover::incoming::Predecessor;
 use super::leader_tasks::LeaderTasks;
-use super::{audit, clock, node};
+use super::{audit_file, clock, node};
 use crate::http::{App, ServerContext, summary};
 use base::metrics;
 use base::model::time::Clock;
@@ -80,7 +80,7 @@ impl RunningApp {
             tokio::spawn(async move {
                 // Only one process at a time writes to the file.
                 audit_predecessor.wait_handed_over().await;
-                audit::follow(&audit_db, &audit_log).await;
+                audit_file::follow(&audit_db, &audit_log).await;
             }),
             tokio::spawn(watch_rewinds(self.control.clone(), state.catalog.rewinds())),
             tokio::spawn(async move { upkeep::ownership::run_comparisons(&comparison_upkeep).await }),

@@ -104,9 +104,3 @@ fn restore_groups(group: Gid, groups: &[Gid]) -> nix::Result<()> {
     setresgid(group, group, group)?;
     setgroups(groups)
 }
-
-/// Returns the name of the effective user, or the user ID if it has no name.
-pub(super) fn user_name() -> String {
-    let uid = nix::unistd::geteuid();
-    nix::unistd::User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
-}

@@ -13,7 +13,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{AccessFlags, access};
 
 use super::local_command::{self, RunningServerError, Spinner};
-use super::service_user::user_name;
+use super::node::user_name;
 use super::{configuration, privileges};
 use args::{Args, OutputFormat};
 use base::config::{ConfigError, Provider};

@@ -95,37 +95,3 @@ pub(crate) use dispatch;
 pub(crate) fn into_response<O: Operation>(reply: impl Reply<O::Response>) -> Response<Body> {
     reply.into_response()
 }
-
-/// Checks that no text of a JSON document has the character NUL, which PostgreSQL cannot store.
-///
-/// # Errors
-/// 400.
-pub(crate) fn require_no_nul(json: &[u8]) -> Result<(), Failure> {
-    let escapes = json.windows(6).enumerate().filter(|(_, window)| *window == br"\u0000");
-    // A backslash after an odd number of others is itself escaped.
-    let is_nul = |at: usize| json[..at].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0;
-    match escapes.map(|(at, _)| at).any(is_nul) {
-        true => Err(Failure::bad_request("a text in the body has the character NUL")),
-        false => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_escaped_nul_is_found_in_every_text() {
-        for (json, has_nul) in [
-            (r#"{"a":"b"}"#, false),
-            (r#"{"a":"\u0000"}"#, true),
-            (r#"{"a\u0000":1}"#, true),
-            (r#"{"a":"\\u0000"}"#, false),
-            (r#"{"a":"\\\u0000"}"#, true),
-            (r#"{"a":"\u00001"}"#, true),
-            (r#"{"a":"\u0001 u0000"}"#, false),
-        ] {
-            assert_eq!(require_no_nul(json.as_bytes()).is_err(), has_nul, "{json}");
-        }
-    }
-}

@@ -191,9 +191,12 @@ impl fmt::Display for Day {
 /// # Errors
 /// The reason, in one line.
 pub fn crontab(text: &str) -> Result<cronexpr::Crontab, String> {
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    if fields.len() != 5 {
+        return Err(format!("it has {} fields", fields.len()));
+    }
     // cronexpr 1.7 does not find the last day of December.
-    let mut days = text.split_whitespace().skip(2).step_by(2);
-    if days.any(|field| field.contains('L')) {
+    if [fields[2], fields[4]].iter().any(|field| field.contains('L')) {
         return Err("L, the last day or weekday of a month, is not supported".to_owned());
     }
     cronexpr::parse_crontab(&format!("{text} UTC")).map_err(|error| {

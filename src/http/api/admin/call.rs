@@ -5,7 +5,6 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::http::api::operation::require_no_nul;
 pub(super) use crate::http::api::operation::{Answer, Raw, WithStatus};
 use crate::http::app::App;
 use crate::http::error::Failure;
@@ -85,7 +84,6 @@ async fn json<O: Operation<Body: DeserializeOwned>>(
     timeout: Duration,
 ) -> Result<O::Body, Failure> {
     let bytes = read_body::read(body, O::BODY_LIMIT, timeout).await?;
-    require_no_nul(&bytes)?;
     serde_json::from_slice(&bytes)
         .map_err(|e| Failure::bad_request(format!("the body is not valid JSON for this request: {e}")))
 }

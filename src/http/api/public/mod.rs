@@ -28,7 +28,7 @@ use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
-use crate::http::api::operation::{Answer, Raw, WithStatus, dispatch, require_no_nul};
+use crate::http::api::operation::{Answer, Raw, WithStatus, dispatch};
 use crate::http::app::App;
 use crate::http::base_url::{self, RequestHead};
 use crate::http::error::Failure;
@@ -62,7 +62,6 @@ impl PublicCall<'_> {
         _: Access<'_>,
         body: RequestBody,
     ) -> Result<O::Body, Failure> {
-        require_no_nul(&body.bytes)?;
         // Only an object is accepted: serde would also accept a list with the fields in their order.
         let object: Result<serde_json::Map<String, serde_json::Value>, _> =
             serde_json::from_slice(&body.bytes);

@@ -11,7 +11,7 @@ use super::pgerror::map;
 use super::schema::Schema;
 use super::target::{ServerLock, Target};
 
-/// Number of attempts to take the exclusive lock: PostgreSQL detects the end of a killed server with a delay.
+/// Number of attempts to take the lock: PostgreSQL detects the end of another program with a delay.
 const MAX_ATTEMPTS: u32 = 150;
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -31,18 +31,18 @@ pub(in crate::db) async fn take(target: &Target, client: &Client) -> Result<(), 
     const TAKE_SHARED: &str =
         "SELECT pg_try_advisory_lock_shared($1, hashtext(coalesce(current_schema(), '')))";
     const TAKE_EXCLUSIVE: &str = "SELECT pg_try_advisory_lock($1, hashtext(coalesce(current_schema(), '')))";
-    let (statement, attempts) = match target.lock {
-        ServerLock::Shared => (TAKE_SHARED, 1),
-        ServerLock::Exclusive => (TAKE_EXCLUSIVE, MAX_ATTEMPTS),
+    let statement = match target.lock {
+        ServerLock::Shared => TAKE_SHARED,
+        ServerLock::Exclusive => TAKE_EXCLUSIVE,
         ServerLock::None => return Ok(()),
     };
     let to_error = |error| map(target, error);
-    for attempt in 1..=attempts {
+    for attempt in 1..=MAX_ATTEMPTS {
         let row = client.query_one(statement, &[&key(target.schema)]).await.map_err(to_error)?;
         if row.try_get(0).map_err(to_error)? {
             return Ok(());
         }
-        if attempt < attempts {
+        if attempt < MAX_ATTEMPTS {
             tokio::time::sleep(PAUSE).await;
         }
     }

@@ -4,13 +4,9 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use super::sockets::{ListenerKind, Sockets};
-use crate::http::AdminService;
-use crate::http::HttpServer;
-use crate::http::MetricsService;
-use crate::http::PublicService;
-use crate::http::Switch;
 use crate::http::net::tls::Tls;
 use crate::http::redirect::Redirect;
+use crate::http::{AdminService, HttpServer, MetricsService, PublicService, Switch};
 
 /// The services of all kinds of listeners. Cloning shares them.
 #[derive(Clone)]

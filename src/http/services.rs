@@ -9,9 +9,7 @@ use http::{Request, Response, StatusCode, Version};
 use crate::http::api::admin::{self, AdminHead, AdminRequest};
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
-use crate::http::dispatch;
 use crate::http::error::Failure;
-use crate::http::host_header;
 use crate::http::login::permission::Principal;
 use crate::http::net::body::Body;
 use crate::http::net::handler::Service;
@@ -22,6 +20,7 @@ use crate::http::response::{self, ErrorFormat};
 use crate::http::route::{self, Route};
 use crate::http::switch::{self, Switch};
 use crate::http::web::administration;
+use crate::http::{dispatch, host_header};
 use api::error::Code;
 use base::model::time::Timestamp;
 

@@ -5,11 +5,9 @@ use rstudio_pm::pages::administration::{AdministrationFrame, AdministrationSecti
 use rstudio_pm::pages::frame::Root;
 
 use super::document::{self, unescape};
-use crate::support::advisories;
-use crate::support::data;
-use crate::support::http;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
+use crate::support::{advisories, data, http};
 
 /// A page as an administrator on the machine of the server sees it.
 fn page(server: &Server, path: &str) -> String {

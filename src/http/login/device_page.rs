@@ -11,11 +11,10 @@ use super::page;
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::error::Failure;
-use crate::http::login;
 use crate::http::login::permission::session_limits;
 use crate::http::net::body::Body;
-use crate::http::response;
 use crate::http::target::Query;
+use crate::http::{login, response};
 use runtime::auth::Token;
 
 const NO_SIGN_IN: &str = "There is no sign-in with this code. It may have expired.";

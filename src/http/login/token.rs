@@ -11,11 +11,10 @@ use super::{Problem, Provider, RETRY_AFTER, browser, provider, unavailable_failu
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::error::Failure;
-use crate::http::login;
 use crate::http::login::permission::token_issuer;
 use crate::http::net::body::Body;
-use crate::http::response;
 use crate::http::target::Query;
+use crate::http::{login, response};
 use base::metrics::{self, IssuedToken};
 use base::model::time::{SECOND, Timestamp};
 use runtime::auth::federation::{self, Exchange, ExchangeKind};

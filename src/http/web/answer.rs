@@ -12,8 +12,7 @@ use crate::http::repo::etag;
 use crate::http::response::{self, ErrorFormat, header_value};
 use base::model::digest::Sha256;
 use pages::assets;
-use pages::frame::Root;
-use pages::frame::error_page;
+use pages::frame::{Root, error_page};
 
 const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 /// The content security policy of images of packages.

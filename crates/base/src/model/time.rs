@@ -189,20 +189,25 @@ impl fmt::Display for Day {
 /// Parses a schedule: five cron fields, in UTC.
 ///
 /// # Errors
-/// The reason, in one line.
+/// The reason, in one line that continues a sentence about the text.
 pub fn crontab(text: &str) -> Result<cronexpr::Crontab, String> {
     let fields: Vec<&str> = text.split_whitespace().collect();
-    if fields.len() != 5 {
-        return Err(format!("it has {} fields", fields.len()));
+    let [_, _, day, _, weekday] = fields[..] else {
+        let message = "must have five fields: minute, hour, day of month, month, weekday";
+        return Err(format!("{message} (it has {})", fields.len()));
+    };
+    if weekday.split([',', '-']).any(|part| part.split('/').next() == Some("7")) {
+        return Err("must have weekdays from 0 (Sunday) to 6 (Saturday)".to_owned());
     }
     // cronexpr 1.7 does not find the last day of December.
-    if [fields[2], fields[4]].iter().any(|field| field.contains('L')) {
-        return Err("L, the last day or weekday of a month, is not supported".to_owned());
+    if [day, weekday].iter().any(|field| field.contains('L')) {
+        return Err("is not a schedule: L, the last day or weekday of a month, is not supported".to_owned());
     }
     cronexpr::parse_crontab(&format!("{text} UTC")).map_err(|error| {
         // The reason follows the text, which has a time zone here, and a mark below it.
         let error = error.to_string();
-        error.lines().last().unwrap_or_default().trim_start_matches([' ', '^']).to_owned()
+        let reason = error.lines().last().unwrap_or_default().trim_start_matches([' ', '^']);
+        format!("is not a schedule: {reason}")
     })
 }
 

@@ -41,7 +41,7 @@ const MAX_DECLARED_SIZE: u64 = 4 << 30;
 /// Limits of fetches, in one struct so that tests can set short ones.
 #[derive(Clone, Debug)]
 pub struct FetchLimits {
-    /// Time for which a fetch goes on without a waiting client, if the file is neither small nor half received.
+    /// Time for which a fetch continues without a waiting client, if the file is neither small nor half received.
     pub unsubscribed_timeout: Duration,
     /// Files of at most this many bytes are always fetched completely.
     pub small_file_bytes: u64,

@@ -168,29 +168,29 @@ pub fn parse_named(bytes: &[u8]) -> Result<NamedRequirements, BadRequirements> {
             file.skipped.push(SkippedLine { line, kind, name: option.chars().take(80).collect() });
             continue;
         }
-        match package(line, split_at_options(&text).0)? {
-            Package::Named(requirement) => file.requirements.push(requirement),
-            Package::AtAddress(skipped) => file.skipped.push(skipped),
+        match package_line(line, split_at_options(&text).0)? {
+            PackageLine::Named(requirement) => file.requirements.push(requirement),
+            PackageLine::AtAddress(skipped) => file.skipped.push(skipped),
         }
     }
     Ok(file)
 }
 
 /// A line without its options.
-enum Package {
+enum PackageLine {
     Named(Requirement),
     /// A package at an address, which is skipped.
     AtAddress(SkippedLine),
 }
 
-fn package(line: usize, text: &str) -> Result<Package, BadRequirements> {
+fn package_line(line: usize, text: &str) -> Result<PackageLine, BadRequirements> {
     let at_address =
-        |name: String| Package::AtAddress(SkippedLine { line, kind: SkippedKind::Address, name });
+        |name: String| PackageLine::AtAddress(SkippedLine { line, kind: SkippedKind::Address, name });
     match Requirement::parse(text) {
         Ok(Requirement { name, constraint: VersionsOrUrl::Url(_), .. }) => Ok(at_address(name.to_string())),
         // The file name of an archive has the form of a name, too.
         Ok(_) | Err(_) if is_address(text) => Ok(at_address(String::new())),
-        Ok(requirement) => Ok(Package::Named(requirement)),
+        Ok(requirement) => Ok(PackageLine::Named(requirement)),
         Err(error) => Err(BadRequirements::Requirement { line, error }),
     }
 }
@@ -247,8 +247,8 @@ fn option(line: usize, text: &str, file: &mut RequirementsFile) -> Result<(), Ba
 fn requirement(line: usize, text: &str, file: &mut RequirementsFile) -> Result<(), BadRequirements> {
     let (text, options) = split_at_options(text);
     let excerpt = || text.chars().take(120).collect::<String>();
-    let package = package(line, text);
-    if let Ok(Package::AtAddress(skipped)) = package {
+    let package = package_line(line, text);
+    if let Ok(PackageLine::AtAddress(skipped)) = package {
         file.skipped.push(skipped);
         return Ok(());
     }
@@ -284,7 +284,7 @@ fn requirement(line: usize, text: &str, file: &mut RequirementsFile) -> Result<(
     if sha256.is_empty() && has_others {
         return Err(BadRequirements::OtherHash { line, text: excerpt() });
     }
-    if let Package::Named(requirement) = package? {
+    if let PackageLine::Named(requirement) = package? {
         file.entries.push(Entry::Requirement { line, text: text.to_owned(), requirement, sha256 });
     }
     Ok(())

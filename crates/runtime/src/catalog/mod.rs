@@ -268,6 +268,11 @@ impl Catalog {
         self.trees.iter().filter(move |tree| tree.source == source && tree.role == Role::Source)
     }
 
+    /// Returns whether a source has a published list of packages.
+    pub fn has_steps(&self, source: SourceId) -> bool {
+        self.source_package_trees(source).any(|tree| !tree.steps.is_empty())
+    }
+
     /// Returns the lists that a subscription contributes to a repository, or to `part` of a Bioconductor repository.
     /// Sources other than Bioconductor contribute only to the software part.
     pub fn subscribed_trees(

@@ -19,10 +19,7 @@ pub struct Schedule {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "'{text}' is not a schedule: give the five cron fields minute, hour, day, month and weekday, such as '0 0 * * *' \
-     ({reason})"
-)]
+#[error("'{text}' {reason}; write for example '0 0 * * *'")]
 pub struct InvalidSchedule {
     text: String,
     reason: String,

@@ -14,9 +14,8 @@ use std::io::{self, IoSliceMut};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::task::JoinHandle;
 
 /// Bytes of one chunk: large enough to amortize the switch to the blocking pool, small enough for the CPU's cache.

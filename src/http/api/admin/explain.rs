@@ -8,8 +8,7 @@ use base::model::recorded_words::BuildState;
 use base::model::snapshot::{BadSnapshot, Snapshot};
 use content::serve;
 use content::serve::explain::{self, ExplainRequest};
-use tasks::build::log;
-use tasks::build::poll;
+use tasks::build::{log, poll};
 
 pub(super) async fn explain(call: Call<'_>, name: &str, query: Explain) -> Answer<Explanation> {
     let package = query.package.filter(|package| !package.is_empty());

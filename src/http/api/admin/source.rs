@@ -9,6 +9,7 @@ use crate::http::error::Failure;
 use crate::http::route::access::inspect_repository;
 use api::definition::Definition;
 use api::source::{CreateSource, EditSource, IndexState, ListSources, Source, TransactionSummary};
+use base::model::ids::SourceId;
 use base::model::kind::SourceKind;
 use base::model::snapshot::{BadSnapshot, Snapshot};
 use content::serve;
@@ -106,14 +107,17 @@ pub(super) async fn create(call: Call<'_>, body: CreateSource) -> Answer<WithSta
     }
     // Before the first sync, a curated source is created without a state.
     let has_state = is_snapshot || snapshot.is_some() || include.is_some();
-    let has_state = has_state || (kind == SourceKind::CuratedCran && snapshot::is_synced(&app.state));
+    let has_state =
+        has_state || (kind == SourceKind::CuratedCran && app.state.catalog.get().has_steps(SourceId::CRAN));
     let state = snapshot.unwrap_or(Snapshot::Latest);
     if has_state {
         snapshot::check(&app.repositories, state).await?;
     }
     edit::source::create(&app.state, &name, kind, on_existing(body.succeed_on_existing)).await?;
     // A source may exist without its state, if setting it failed after the source was created.
-    if has_state && !snapshot::has_state(&app.state, name.as_str()) {
+    let catalog = app.state.catalog.get();
+    let is_without_state = catalog.source(name.as_str()).is_some_and(|source| !catalog.has_steps(source.id));
+    if has_state && is_without_state {
         let change = SnapshotChange { source: name.as_str(), snapshot: state, include };
         snapshot::set(&app.repositories, &app.state, change, true, "", &actor).await?;
     }

@@ -5,7 +5,6 @@ use super::{Update, definition, open_notice};
 use crate::edit::curation::{NewDefinition, PlannedStep};
 use crate::edit::{Actor, publish};
 use ::base::model::change::Counts;
-use ::base::model::ids::SourceId;
 use ::base::model::kind::SourceKind;
 use ::base::model::snapshot::Snapshot;
 use content::serve::r::base::{self, BaseState};
@@ -15,17 +14,6 @@ use formats::r::curated::include_text;
 use runtime::catalog::resolve::today;
 use runtime::state::State;
 use store::db::tx::{Publish, TxKind};
-
-pub fn is_synced(state: &State) -> bool {
-    state.catalog.get().source_package_trees(SourceId::CRAN).any(|tree| !tree.steps.is_empty())
-}
-
-/// Returns whether a source has a published step.
-pub fn has_state(state: &State, source: &str) -> bool {
-    let catalog = state.catalog.get();
-    let source = catalog.source(source);
-    source.is_some_and(|source| catalog.source_package_trees(source.id).any(|tree| !tree.steps.is_empty()))
-}
 
 /// Checks that a snapshot names a state of CRAN, before a source is created with it.
 pub async fn check(repositories: &Repositories, snapshot: Snapshot) -> Result<(), RepoError> {

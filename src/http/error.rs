@@ -271,6 +271,7 @@ impl From<RepoError> for Failure {
             RepoError::Db(DbError::Busy { .. } | DbError::Conflict(_)) => {
                 Failure::new(StatusCode::CONFLICT, Code::Conflict, error.to_string())
             }
+            RepoError::Db(DbError::Nul(_)) => Failure::bad_request(error.to_string()),
             RepoError::Db(DbError::NoRepo(_)) => {
                 Failure::not_found(error.to_string()).with_hint(Some("rspm list repos shows all"))
             }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rstudio_pm::db::repo::{self, Edit, NewRepo, NewRepoStep, Subscription};
 use rstudio_pm::db::{
-    DbError, WriteError, blob, clock, detail, file, ids, import, lease, package, rendered, source, tree, tx,
+    Conn, DbError, WriteError, blob, clock, detail, file, ids, import, lease, package, rendered, source, tree, tx,
     upstream,
 };
 use rstudio_pm::model::change::{Change, LifeState};
@@ -14,7 +14,7 @@ use rstudio_pm::model::ids::{PackageId, RepoId, SourceId};
 use rstudio_pm::model::kind::{ChangePolicy, RepoKind, SourceKind};
 use rstudio_pm::model::time::{SECOND, Timestamp};
 
-use super::samples::{CRAN, NEW_YEAR, publish_of, release, target};
+use super::samples::{CRAN, NEW_YEAR, introduce, publish_of, release, target};
 use crate::support::db::TestDb;
 
 both! {
@@ -33,6 +33,7 @@ both! {
     validators_of_upstreams_are_stored_and_deleted
     a_lease_has_one_holder_and_an_increasing_fence
     bytes_that_are_not_text_are_preserved
+    a_text_with_a_nul_character_is_refused_wherever_it_is_bound
     a_read_has_a_consistent_snapshot
     a_closed_database_reports_that_it_is_closed
     a_panic_is_rolled_back_and_the_database_stays_usable
@@ -349,6 +350,34 @@ fn bytes_that_are_not_text_are_preserved(db: &mut TestDb) {
     });
     let listed = db.read(|c| rstudio_pm::db::life::listed(c, CRAN, rstudio_pm::model::ids::Seq(1)));
     assert_eq!(listed[0].stanza, bytes);
+}
+
+fn a_text_with_a_nul_character_is_refused_wherever_it_is_bound(db: &mut TestDb) {
+    type Bind = Box<dyn Fn(&mut dyn Conn) -> Result<(), DbError> + Send>;
+    const FIND: &str = "SELECT id FROM repo WHERE name = $1";
+    const CHANGE: &str = "UPDATE repo SET description = $1";
+    let rows = || vec![vec!["team".into()], vec!["a\0b".into()]];
+    let introduced = |c: &mut dyn Conn| {
+        let release = introduce("a", "a\0b", LifeState::Listed);
+        super::samples::change(c, CRAN, NEW_YEAR, &[release]).map(drop)
+    };
+    let binds: [(&str, Bind); 5] = [
+        ("query", Box::new(|c| c.query(FIND, &["a\0b".into()]).map(drop))),
+        ("query_many", Box::new(move |c| c.query_many(FIND, &rows()).map(drop))),
+        ("execute", Box::new(|c| c.execute(CHANGE, &["a\0b".into()]).map(drop))),
+        ("execute_many", Box::new(move |c| c.execute_many(CHANGE, &rows()).map(drop))),
+        ("batch_insert", Box::new(introduced)),
+    ];
+    for (name, bind) in binds {
+        let error = db.try_write(move |c| {
+            repo::create(c, &new_repo("prod"), NEW_YEAR)?;
+            bind(c)
+        });
+        let error = error.expect_err(name);
+        assert!(matches!(error, DbError::Nul(_)), "{name}: {error:?}");
+        assert!(error.to_string().starts_with("the text 'a\\0b' contains a NUL character"), "{error}");
+    }
+    assert!(db.read(|c| repo::list(c)).is_empty(), "each write was rolled back");
 }
 
 #[allow(clippy::async_yields_async, reason = "the read continues while the test writes")]

@@ -43,7 +43,8 @@ pub fn locator(file: &str, index: &str) -> Option<String> {
         // (`%2F..`).
         let path = file.path().strip_prefix(index.path().trim_end_matches('/'))?.strip_prefix('/')?;
         let path = percent_decode_str(path).decode_utf8().ok()?.into_owned();
-        return path.split('/').all(|part| !matches!(part, "" | "." | "..")).then_some(path);
+        let is_name = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
+        return path.split('/').all(is_name).then_some(path);
     }
     if is_same_server(&file, &index) {
         return Some(file.path().to_owned());

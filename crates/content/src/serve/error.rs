@@ -203,7 +203,8 @@ impl RepoError {
                 "the server has no space left"
             }
             RepoError::Db(
-                DbError::Busy { .. }
+                DbError::Nul(_)
+                | DbError::Busy { .. }
                 | DbError::Conflict(_)
                 | DbError::NoRepo(_)
                 | DbError::SourceDeleted(_)

@@ -70,7 +70,7 @@ pub fn read(format: SimpleFormat, body: &[u8], url: &Url, project: &NormalName) 
     let (count, mut names, mut skipped_files) = (raw.files.len(), HashSet::new(), Vec::new());
     let mut page = ProjectPage {
         status: raw.status.as_deref().map(ProjectStatus::of_word).unwrap_or_default(),
-        status_reason: raw.status_reason.and_then(non_empty),
+        status_reason: raw.status_reason.and_then(non_empty).map(without_nul),
         last_serial: raw.last_serial.and_then(|text| text.trim().parse().ok()),
         versions: raw.versions,
         ..ProjectPage::new(project.clone())
@@ -137,6 +137,11 @@ fn non_empty(text: String) -> Option<String> {
     if text.trim().is_empty() { None } else { Some(text) }
 }
 
+/// Replaces NUL characters, which databases do not store.
+fn without_nul(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
+}
+
 fn skipped_file(name: &str, reason: impl Into<String>) -> SkippedFile {
     SkippedFile { name: name.chars().take(120).collect(), reason: reason.into() }
 }
@@ -170,7 +175,7 @@ fn read_file(raw: RawFile, base: &Url) -> Result<PageFile, SkippedFile> {
         requires_python: raw.requires_python.map(|text| text.trim().to_owned()).and_then(non_empty),
         core_metadata: raw.core_metadata,
         gpg_sig: raw.gpg_sig,
-        yanked: raw.yanked.map(|reason| Yank { reason }),
+        yanked: raw.yanked.map(|reason| Yank { reason: without_nul(reason) }),
         size: raw.size,
         upload_time: raw.upload_time.and_then(|text| text.trim().parse().ok()).filter(is_plausible),
         provenance: raw.provenance.filter(|url| is_web_address(url) || is_object_of(base, url)),

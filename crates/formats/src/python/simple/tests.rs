@@ -81,6 +81,17 @@ fn values_of_other_types_count_as_missing() {
 }
 
 #[test]
+fn nul_characters_are_replaced_in_the_texts_that_a_database_stores() {
+    let page = json(
+        r#"{"files":[{"filename":"odd-1.0.tar.gz","url":"odd-1.0.tar.gz","yanked":"a\u0000b"}],
+            "project-status":{"status":"archived","reason":"c\u0000"}}"#,
+    )
+    .page;
+    assert_eq!(page.files[0].yanked, Some(Yank { reason: "a\u{fffd}b".into() }));
+    assert_eq!(page.status_reason.as_deref(), Some("c\u{fffd}"));
+}
+
+#[test]
 fn loose_html_is_read() {
     let hex = "0a".repeat(32);
     let result = html(&format!(

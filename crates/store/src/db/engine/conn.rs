@@ -124,6 +124,11 @@ impl Value {
     pub fn opt_text(value: Option<impl ToString>) -> Value {
         value.map_or(Value::Null, |v| Value::Text(v.to_string()))
     }
+
+    /// Returns a message. It may quote a file or a response, so NUL characters are replaced, which no database stores.
+    pub(in crate::db) fn message(text: &str) -> Value {
+        Value::Text(text.replace('\0', "\u{fffd}"))
+    }
 }
 
 impl From<i64> for Value {

@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use base::model::ids::{RepoId, TreeId};
 use base::model::time::Timestamp;
 
+/// Maximum length of the text in a [`NulText`], in characters.
+const MAX_EXCERPT: usize = 40;
+
 /// The error of the driver, which is the `source()` of a [`DbError`].
 pub type Source = Box<dyn Error + Send + Sync>;
 
@@ -30,6 +33,19 @@ impl From<WriteError<Infallible>> for DbError {
 impl<R> From<DbError> for WriteError<R> {
     fn from(error: DbError) -> WriteError<R> {
         WriteError::Db(error)
+    }
+}
+
+/// A text with a NUL character. PostgreSQL cannot store it, and SQLite refuses it too, so that both databases accept the
+/// same rows. The field is the beginning of the text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the text '{}' contains a NUL character, which the database cannot store; remove it", .0.escape_debug())]
+pub struct NulText(String);
+
+impl NulText {
+    /// Returns the text of a parameter.
+    pub(super) fn check(text: &str) -> Result<&str, NulText> {
+        if text.contains('\0') { Err(NulText(text.chars().take(MAX_EXCERPT).collect())) } else { Ok(text) }
     }
 }
 
@@ -213,6 +229,8 @@ pub enum DbError {
         #[source]
         source: std::io::Error,
     },
+    #[error(transparent)]
+    Nul(#[from] NulText),
     #[error("the database refused a conflicting row: {0}")]
     Conflict(String),
     #[error("tree {tree} is being written by job {job}; try again when that job has ended")]

@@ -278,7 +278,7 @@ impl Conn for PgConn {
         }
         let statement =
             self.prepare(&format!("COPY {table} ({}) FROM STDIN (FORMAT binary)", columns.join(", ")), &[])?;
-        let bytes = pgwire::copy(rows).freeze();
+        let bytes = pgwire::copy(rows)?.freeze();
         let client = &self.client;
         let result = self.runtime.block_on(async {
             let sink = client.copy_in(&statement).await?;

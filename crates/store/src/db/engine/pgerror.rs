@@ -5,6 +5,7 @@ use std::fmt;
 
 use tokio_postgres::error::SqlState;
 
+use super::error::NulText;
 use super::target::Target;
 use super::{Conn, DbError};
 
@@ -45,6 +46,9 @@ pub(in crate::db) fn is_retryable(error: &(dyn Error + 'static)) -> bool {
 
 /// Classifies the errors of an open connection.
 pub(in crate::db) fn map(target: &Target, error: tokio_postgres::Error) -> DbError {
+    if let Some(nul) = error.source().and_then(|cause| cause.downcast_ref::<NulText>()) {
+        return nul.clone().into();
+    }
     let database = target.database_name();
     let Some(db) = error.as_db_error() else {
         let is_lost = error.is_closed() || error.source().is_some_and(|s| s.is::<std::io::Error>());

@@ -6,6 +6,7 @@ use bytes::{BufMut, BytesMut};
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type};
 
 use super::Value;
+use super::error::NulText;
 
 /// Returns the type of the first value that is not NULL; if there is none, the unknown type.
 pub(in crate::db) fn parameter_type<'a>(values: impl IntoIterator<Item = &'a Value>) -> Type {
@@ -23,7 +24,7 @@ impl ToSql for Value {
         match (self, ty) {
             (Value::Null, _) => Ok(IsNull::Yes),
             (Value::Int(v), &Type::INT8) => v.to_sql(ty, out),
-            (Value::Text(v), &Type::TEXT) => v.to_sql(ty, out),
+            (Value::Text(v), &Type::TEXT) => NulText::check(v)?.to_sql(ty, out),
             (Value::Bytes(v), &Type::BYTEA) => v.as_slice().to_sql(ty, out),
             (Value::Int(_) | Value::Text(_) | Value::Bytes(_), _) => {
                 Err(format!("a parameter of another type where {ty} is expected").into())
@@ -59,7 +60,7 @@ impl<'a> FromSql<'a> for Value {
 }
 
 /// Encodes rows for `COPY … (FORMAT binary)` (documented with the statement). Every integer column is BIGINT.
-pub(in crate::db) fn copy(rows: &[Vec<Value>]) -> BytesMut {
+pub(in crate::db) fn copy(rows: &[Vec<Value>]) -> Result<BytesMut, NulText> {
     let mut out = BytesMut::with_capacity(19 + rows.len() * 128);
     out.put_slice(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0");
     for row in rows {
@@ -71,13 +72,13 @@ pub(in crate::db) fn copy(rows: &[Vec<Value>]) -> BytesMut {
                     out.put_i32(8);
                     out.put_i64(*v);
                 }
-                Value::Text(v) => bytes(&mut out, v.as_bytes()),
+                Value::Text(v) => bytes(&mut out, NulText::check(v)?.as_bytes()),
                 Value::Bytes(v) => bytes(&mut out, v),
             }
         }
     }
     out.put_i16(-1);
-    out
+    Ok(out)
 }
 
 /// Writes bytes with their length before them.

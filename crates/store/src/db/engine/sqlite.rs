@@ -13,6 +13,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, params_from_iter};
 
 use super::checkpoint::{CheckpointTrigger, Checkpointer, WalLimit};
+use super::error::NulText;
 use super::invariants::Examination;
 use super::migrate::{self, Migration, MigrationConn, MigrationMode};
 use super::page_checksum::{self, ComparedPages, Pages, compared_pages};
@@ -264,10 +265,11 @@ impl Session for SqliteConn {
 
 impl rusqlite::ToSql for Value {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let refused = |nul: NulText| rusqlite::Error::ToSqlConversionFailure(Box::new(nul));
         Ok(ToSqlOutput::Borrowed(match self {
             Value::Null => ValueRef::Null,
             Value::Int(v) => ValueRef::Integer(*v),
-            Value::Text(v) => ValueRef::Text(v.as_bytes()),
+            Value::Text(v) => ValueRef::Text(NulText::check(v).map_err(refused)?.as_bytes()),
             Value::Bytes(v) => ValueRef::Blob(v),
         }))
     }
@@ -392,6 +394,10 @@ pub(in crate::db) fn map(path: &Path, error: rusqlite::Error) -> DbError {
     use ErrorCode as Code;
     let path = path.to_owned();
     let database = path.display().to_string();
+    let nul = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<NulText>());
+    if let Some(nul) = nul {
+        return nul.clone().into();
+    }
     let extended_code = error.sqlite_error().map(|error| error.extended_code);
     // The file of shared memory could not be enlarged.
     let is_shared_memory_full = extended_code == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE);

@@ -237,7 +237,7 @@ pub fn end(
         result.state.is_final().then_some(clock).into(),
         result.tx.into(),
         result.version.into(),
-        result.reason.into(),
+        Value::message(result.reason),
         result.due_at.into(),
         id.into(),
         holder.into(),

@@ -166,7 +166,7 @@ pub fn record_poll_failure(
 ) -> Result<(), DbError> {
     const UPDATE: &str =
         "UPDATE git_builder SET due_at = $1, failures = failures + 1, error = $2 WHERE id = $3";
-    c.execute(UPDATE, &[due_at.into(), reason.into(), id.into()]).map(drop)
+    c.execute(UPDATE, &[due_at.into(), Value::message(reason), id.into()]).map(drop)
 }
 
 /// Postpones the next poll of a builder to a time, unless it is later already.

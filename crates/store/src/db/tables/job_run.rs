@@ -1,6 +1,6 @@
 //! Ended jobs of all servers; the oldest are deleted.
 
-use super::{Conn, DbError};
+use super::{Conn, DbError, Value};
 use crate::db::engine::columns::{row, select};
 use base::model::time::Timestamp;
 
@@ -40,7 +40,7 @@ pub fn insert(c: &mut dyn Conn, run: &JobRun) -> Result<(), DbError> {
         run.started_at.into(),
         run.ended_at.into(),
         i64::from(run.succeeded).into(),
-        message.into(),
+        Value::message(&message),
     ];
     c.execute(INSERT, &params)?;
     c.execute(PRUNE, &[MAX_JOBS.into()]).map(drop)

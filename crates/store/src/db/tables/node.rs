@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Conn, DbError};
+use super::{Conn, DbError, Value};
 use crate::db::engine::columns::{row, select};
 use crate::db::engine::conn::{Cells, Columns};
 use base::model::ids::Identity;
@@ -100,7 +100,7 @@ pub fn beat(c: &mut dyn Conn, beat: &Beat, now: Timestamp) -> Result<Option<Mode
         now.into(),
         beat.clock.0.saturating_sub(now.0).into(),
         beat.mode.as_str().into(),
-        beat.message.as_str().into(),
+        Value::message(&beat.message),
         beat.config.as_str().into(),
         beat.classes.as_str().into(),
         beat.answered_at.into(),

@@ -1,5 +1,7 @@
 //! What is refused, and that the messages name the remedy.
 
+use serde_json::json;
+
 use super::{create, repository, server};
 use crate::support::tarball::Tarball;
 
@@ -44,6 +46,22 @@ fn wrong_builders_are_refused_with_the_remedy() {
     server.rspm_stdout(&format!("create git-builder --source=dev --url={url}"));
     let twice = server.rspm(&format!("create git-builder --source=dev --url={url}"));
     assert!(twice.err.contains("has a builder for the package 'tested' already"), "{}", twice.err);
+    // A change is refused like the builder that would be created with it.
+    let builder = "/sources/dev/git-builders/tested";
+    for (new, part) in [
+        (json!({ "sub_dir": "../x" }), "directory is invalid: '../x' is not a relative path"),
+        (json!({ "branch": "a..b" }), "'refs/heads/a..b' is not the full name of a reference"),
+        (json!({ "branch": "a\0" }), "is not the full name of a reference"),
+        (json!({ "recurse_submodules": 17 }), "submodules is invalid: more than 16 levels"),
+    ] {
+        let changed = server.admin("PATCH", builder, &new);
+        assert!(changed.status == 400 && changed.text().contains(part), "{new}: {}", changed.text());
+        let mut created = json!({ "url": url });
+        created.as_object_mut().unwrap().extend(new.as_object().unwrap().clone());
+        let created = server.admin("POST", "/sources/dev/git-builders", &created);
+        assert_eq!((created.status, created.text()), (400, changed.text()), "{new}");
+    }
+    assert_eq!(server.json("list git-builders")[0]["branch"], "", "nothing was changed");
     let (package, tarball) = (server.dir().join("tested_3.0.tar.gz"), Tarball::new("tested", "3.0"));
     std::fs::write(&package, tarball.bytes()).unwrap();
     let added = server.rspm(&format!("add --source=dev --path={}", package.display()));

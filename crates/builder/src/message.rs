@@ -398,15 +398,7 @@ impl Request {
                 &[Purpose::Log, Purpose::Result]
             }
             Job::FetchCommit(job) => {
-                check_remote(&job.remote)?;
-                check("reference", value::reference(&job.reference))?;
-                check("directory", value::directory(&job.directory))?;
-                if let Some(commit) = &job.commit {
-                    check("commit", value::commit(commit))?;
-                }
-                if job.submodules > 16 {
-                    return Err(invalid("submodules", "more than 16 levels"));
-                }
+                job.check()?;
                 &[Purpose::Log, Purpose::Result]
             }
             Job::BuildRPackage(job) => {
@@ -434,6 +426,22 @@ impl Request {
         };
         if let Some(purpose) = required_purposes.iter().find(|purpose| !self.descriptors.contains(purpose)) {
             return Err(invalid("descriptors", format!("{purpose:?} is missing")));
+        }
+        Ok(())
+    }
+}
+
+impl FetchCommit {
+    /// Checks all fields except the URL, which is parsed by [`crate::url`] before the job.
+    pub fn check(&self) -> Result<(), MessageError> {
+        check_remote(&self.remote)?;
+        check("reference", value::reference(&self.reference))?;
+        check("directory", value::directory(&self.directory))?;
+        if let Some(commit) = &self.commit {
+            check("commit", value::commit(commit))?;
+        }
+        if self.submodules > 16 {
+            return Err(invalid("submodules", "more than 16 levels"));
         }
         Ok(())
     }

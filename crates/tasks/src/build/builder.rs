@@ -171,6 +171,7 @@ pub async fn create(
         head: String::new(),
         error: String::new(),
     };
+    fetch::check(builds, &builder)?;
     let policy = builds.state.config.load().git.host_keys;
     let host_keys = match policy {
         HostKeyPolicy::AcceptNew => HostKeys::New,
@@ -316,6 +317,7 @@ pub async fn edit(
     builder.submodules = edit.submodules.unwrap_or(builder.submodules);
     builder.vignettes = edit.vignettes.unwrap_or(builder.vignettes);
     check_vignettes(builds.language(&builder), builder.vignettes)?;
+    fetch::check(builds, &builder)?;
     let mut key = None;
     if let Some(secret) = edit.webhook_secret {
         builder.webhook_secret = None;

@@ -18,6 +18,7 @@ use super::ssh::key::PrivateKey;
 use super::{Builds, detection};
 use base::config::Proxy;
 use base::model::kind::Language;
+use base::model::text::one_line;
 use builder::message::{FetchCommit, Job, ListReferences, ProxyUrl, Remote};
 use builder::sandbox::Kind;
 use builder::url::{GitUrl, Scheme};
@@ -29,6 +30,8 @@ const POLL_TIMEOUT: Duration = Duration::from_secs(120);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(840);
 /// Maximum size of a list of references in bytes.
 const MAX_REFERENCES: u64 = 32 << 20;
+/// Maximum length of the reason why a value is refused, in characters: it repeats the value.
+const MAX_REASON: usize = 300;
 
 /// Checks the URL of a builder.
 pub(super) fn url(builds: &Builds, text: &str) -> Result<GitUrl, RepoError> {
@@ -184,6 +187,29 @@ fn refused_object(log: &str, builder: &GitBuilder) -> Option<String> {
     })
 }
 
+/// Returns the job that fetches a commit, without the access to its repository.
+fn fetch_job(builds: &Builds, builder: &GitBuilder, reference: String, commit: Option<&str>) -> FetchCommit {
+    FetchCommit {
+        remote: Remote::default(),
+        reference,
+        commit: commit.map(str::to_owned),
+        depth: builder.clone_depth,
+        submodules: builder.submodules,
+        submodule_hosts: builds.state.config.load().git.submodule_hosts.clone(),
+        history: builds.language(builder) == Language::Python,
+        directory: builder.sub_dir.clone(),
+    }
+}
+
+/// Checks the branch, the directory and the submodules of a builder by the rules for the job that fetches them.
+///
+/// # Errors
+/// [`RepoError::Invalid`] with the reason.
+pub(super) fn check(builds: &Builds, builder: &GitBuilder) -> Result<(), RepoError> {
+    let job = fetch_job(builds, builder, branch_reference(builder), None);
+    job.check().map_err(|error| RepoError::Invalid(one_line(&error.to_string(), MAX_REASON)))
+}
+
 /// Fetches the tree of a commit as a tar file.
 pub(super) async fn commit(
     builds: &Builds,
@@ -195,18 +221,9 @@ pub(super) async fn commit(
 ) -> Result<File, BuildFailure> {
     let access = access(builds, builder, HostKeys::Known, log).await?;
     let (known, host) = (access.remote.known_hosts.clone(), access.host.clone());
-    let config = builds.state.config.load_full();
-    let job = Job::FetchCommit(FetchCommit {
-        remote: access.remote.clone(),
-        reference,
-        commit: Some(commit.to_owned()),
-        depth: builder.clone_depth,
-        submodules: builder.submodules,
-        submodule_hosts: config.git.submodule_hosts.clone(),
-        history: builds.language(builder) == Language::Python,
-        directory: builder.sub_dir.clone(),
-    });
-    let timeout = config.git.build_timeout.min(FETCH_TIMEOUT);
+    let job = fetch_job(builds, builder, reference, Some(commit));
+    let job = Job::FetchCommit(FetchCommit { remote: access.remote.clone(), ..job });
+    let timeout = builds.state.config.load().git.build_timeout.min(FETCH_TIMEOUT);
     let request = request(builds, job, access, timeout);
     let fetched = detection::run(builds, builds.language(builder), request, log, interrupted).await;
     fetched.map(|(_, tree)| tree).map_err(|failure| with_cause(builds, failure, builder, &known, &host, log))

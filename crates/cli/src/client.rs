@@ -112,12 +112,13 @@ impl Client {
         }
     }
 
-    /// Returns the error for a response that is not of the expected type.
+    /// Returns the error for a response that is not of the expected type. JSON with an unknown word or without a field is
+    /// that of another version of the server; anything else is not from a server of packages.
     pub(super) fn unexpected(&self, error: &serde_json::Error) -> CliError {
-        self.no_answer(format!(
-            "its response is not one that this rspm ({}) understands: {error}",
-            env!("CARGO_PKG_VERSION")
-        ))
+        if error.is_data() {
+            return CliError::OtherVersion { server: self.server(), reason: error.to_string() };
+        }
+        self.no_answer(format!("its response is not that of a server of packages: {error}"))
     }
 
     /// Calls an operation that has no body. `path` are the values of the parameters in its path.
@@ -317,6 +318,7 @@ mod tests {
     use tokio::net::UnixListener;
 
     use super::*;
+    use base::model::kind::ChangePolicy;
 
     #[test]
     fn a_message_of_a_server_has_a_limited_number_of_lines() {
@@ -360,6 +362,27 @@ mod tests {
             client.request::<()>(Method::POST, "/b", "null".into()).await.unwrap();
         });
         assert_eq!(methods.await, ["GET", "POST"]);
+    }
+
+    #[tokio::test]
+    async fn an_unknown_word_is_that_of_another_version_of_the_server() {
+        let responses = [
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 8\r\n\r\n\"paused\"",
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 6\r\n\r\n<html>",
+        ];
+        with_server(&responses, async |client| {
+            let mut errors = Vec::new();
+            for _ in responses {
+                let response = client.request::<ChangePolicy>(Method::GET, "/a", Body::default()).await;
+                errors.push(response.unwrap_err().to_string());
+            }
+            let [other_version, no_server] = errors.try_into().unwrap();
+            assert!(other_version.contains("of another version than this rspm"), "{other_version}");
+            assert!(other_version.contains("'paused'"), "{other_version}");
+            assert!(other_version.ends_with("Update rspm and the server to the same version"));
+            assert!(no_server.contains("not that of a server of packages"), "{no_server}");
+        })
+        .await;
     }
 
     #[tokio::test]

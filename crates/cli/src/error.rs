@@ -42,6 +42,18 @@ pub enum CliError {
     BadAddress(String),
     #[error("the server {address} cannot be reached: {reason}")]
     Unreachable { address: String, reason: String },
+    /// The response is JSON, with other words or fields than those of this version.
+    #[error(
+        "the server {server} is of another version than this rspm ({version}), which does not understand its response: {reason}\n\
+         Update rspm and the server to the same version",
+        version = env!("CARGO_PKG_VERSION")
+    )]
+    OtherVersion {
+        /// The socket or the address.
+        server: String,
+        /// The unknown word, or the other difference.
+        reason: String,
+    },
     /// The connection broke between a request that changes something and its response.
     #[error(
         "the connection to {} was lost before the response: {reason}\nThe command may have been carried out: check \
@@ -123,6 +135,7 @@ impl CliError {
             CliError::NoToken(_) | CliError::BadAddress(_) => ExitCode::from(2),
             CliError::Incomplete(_) => ExitCode::from(4),
             CliError::Config(_)
+            | CliError::OtherVersion { .. }
             | CliError::Interrupted { .. }
             | CliError::Refused { .. }
             | CliError::Local { .. }

@@ -23,7 +23,7 @@ use base::config::{
 use base::model::errors::error_chain;
 use base::model::kind::StorageClass;
 use base::model::text::joined_lines;
-use store::db::{Db, DbError, before_start};
+use store::db::{Db, DbError};
 use store::storage::{Storage, virtual_file_system};
 use tasks::sync::directories::{Report, examine};
 use upstream::Upstream;
@@ -446,7 +446,7 @@ const NOTIFICATION_THRESHOLD: i64 = 5;
 /// Reports a notification queue of PostgreSQL that fills, because a session that listens remains in a transaction. `None` with SQLite, if little of the queue is used, and if the database
 /// does not answer, which another check reports.
 fn notification_queue(config: &Config) -> Option<Check> {
-    let usage = before_start::notification_queue_usage(config).ok()??;
+    let usage = Db::notification_queue_usage(config).ok()??;
     (usage >= NOTIFICATION_THRESHOLD).then(|| {
         let finding = format!(
             "{}.{} % of PostgreSQL's notification queue is used; if it is full, no change can be saved. A session that \

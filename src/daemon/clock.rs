@@ -8,7 +8,7 @@ use std::time::Duration;
 use base::config::{Check, Config, Verdict};
 use base::model::time::SECOND;
 use runtime::state::State;
-use store::db::before_start;
+use store::db::Db;
 use tasks::upkeep;
 
 /// Interval between checks of the clock.
@@ -22,7 +22,7 @@ const TOLERANCE: i64 = 2 * SECOND;
 /// Compares the clock with that of PostgreSQL. `None` with SQLite, and if the database does not answer, which another
 /// check reports.
 pub(super) fn check(config: &Config) -> Option<Check> {
-    let difference = before_start::clock_difference(config).ok()??;
+    let difference = Db::clock_difference(config).ok()??;
     let side = if difference > 0 { "ahead of" } else { "behind" };
     let tenths = difference.unsigned_abs() / (SECOND.unsigned_abs() / 10);
     let mut finding = format!("{}.{} s {side} the database", tenths / 10, tenths % 10);

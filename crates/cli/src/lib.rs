@@ -23,7 +23,6 @@ pub mod help;
 mod input;
 mod job;
 pub mod list;
-mod local_address;
 pub mod login;
 pub mod metadata;
 pub mod name_guard;
@@ -65,8 +64,8 @@ use client::{Client, ParseMode, server_config};
 use cluster::ClusterCommand;
 use error::CliError;
 use git_args::{Import, Rerun, Run};
-use local_address::is_local;
 use output::{Output, note, warn};
+use remote::is_local;
 use token::Revoke;
 use zeroize::Zeroizing;
 

@@ -1,5 +1,7 @@
-//! `rspm` with a server on another machine: the HTTP client of its admin API, with a token.
+//! `rspm` with a server on another machine: the HTTP client of its admin API, with a token; and which addresses are those of
+//! the server of this machine, which `rspm` reaches over its socket.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -7,10 +9,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
 use reqwest::header::{HeaderMap, HeaderName};
+use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use super::error::CliError;
 use api::{ADMIN_PREFIX, CATALOG_HEADER, VERSION_HEADER};
+use base::config::{Config, Listen};
 use base::model::errors::error_chain;
 use base::model::loopback::is_loopback;
 
@@ -29,11 +33,16 @@ pub(super) struct RemoteServer {
     catalog: AtomicI64,
 }
 
+/// Returns an address with a scheme, `http` if it has none.
+fn with_scheme(address: &str) -> String {
+    if address.contains("://") { address.to_owned() } else { format!("http://{address}") }
+}
+
 /// Returns the URL of an address, as text and parsed; the scheme is `http` if the address has none. `None` if the
 /// address cannot be that of a server.
-fn parse(address: &str) -> Option<(String, url::Url)> {
-    let full_address = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
-    let url = url::Url::parse(&full_address).ok()?;
+fn parse(address: &str) -> Option<(String, Url)> {
+    let full_address = with_scheme(address);
+    let url = Url::parse(&full_address).ok()?;
     let is_usable = matches!(url.scheme(), "http" | "https")
         && url.has_host()
         && url.query().is_none()
@@ -41,6 +50,43 @@ fn parse(address: &str) -> Option<(String, url::Url)> {
         && url.username().is_empty()
         && url.password().is_none();
     is_usable.then_some((full_address, url))
+}
+
+/// Returns whether an address refers to the server with this configuration: it is `Server.Address`, or a name of
+/// this machine with the port of a listener.
+pub(super) fn is_local(address: &str, config: &Config, host_name: &str) -> bool {
+    let Ok(url) = Url::parse(&with_scheme(address)) else { return false };
+    if !matches!(url.scheme(), "http" | "https") {
+        return false;
+    }
+    let is_same =
+        |text: &str| Url::parse(text).is_ok_and(|other_url| without_slash(&other_url) == without_slash(&url));
+    if config.server.address.as_deref().is_some_and(is_same) {
+        return true;
+    }
+    let listeners = [&config.http.listen, &config.https.listen, &config.http_redirect.listen];
+    listeners.into_iter().flatten().any(|listen| {
+        url.port_or_known_default() == Some(listen.port) && names_this_machine(&url, listen, host_name)
+    })
+}
+
+fn names_this_machine(url: &Url, listen: &Listen, host_name: &str) -> bool {
+    let is_listening_address = |address: IpAddr| listen.host.parse() == Ok(address);
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback() || is_listening_address(address.into()),
+        Some(Host::Ipv6(address)) => address.is_loopback() || is_listening_address(address.into()),
+        Some(Host::Domain(name)) => {
+            let short_name = host_name.split('.').next().unwrap_or_default();
+            ["localhost", host_name, short_name, &listen.host]
+                .iter()
+                .any(|own_name| !own_name.is_empty() && name.eq_ignore_ascii_case(own_name))
+        }
+        None => false,
+    }
+}
+
+fn without_slash(url: &Url) -> &str {
+    url.as_str().trim_end_matches('/')
 }
 
 /// Returns whether a token would be sent over the network without encryption.
@@ -174,6 +220,38 @@ impl RemoteServer {
             CliError::Unreachable { address: self.address.clone(), reason }
         } else {
             CliError::Interrupted { path: PathBuf::from(&self.address), reason }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::config::parse;
+
+    #[test]
+    fn an_address_of_this_machine_needs_the_port_of_a_listener() {
+        let gcfg = "[HTTP]\nListen = :4242\n[HTTPS]\nListen = 192.0.2.7:443\nCertificate = /c\nKey = /k\n\
+                    [Server]\nAddress = https://packages.example.org/pm\n";
+        let config = parse("f", gcfg.as_bytes(), []).expect("valid").config;
+        for (address, expected) in [
+            ("http://localhost:4242", true),
+            ("localhost:4242", true),
+            ("http://127.0.0.1:4242/", true),
+            ("http://[::1]:4242", true),
+            ("http://node1:4242", true),
+            ("http://NODE1.example.org:4242", true),
+            ("https://192.0.2.7", true),
+            ("https://packages.example.org/pm/", true),
+            ("https://packages.example.org", false),
+            ("http://localhost", false),
+            ("http://localhost:4243", false),
+            ("http://node2:4242", false),
+            ("http://192.0.2.8:4242", false),
+            ("ftp://localhost:4242", false),
+            ("", false),
+        ] {
+            assert_eq!(is_local(address, &config, "node1.example.org"), expected, "{address}");
         }
     }
 }

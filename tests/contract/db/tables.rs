@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rstudio_pm::db::repo::{self, Edit, NewRepo, NewRepoStep, Subscription};
 use rstudio_pm::db::{
-    Conn, DbError, WriteError, blob, clock, detail, file, ids, import, lease, package, rendered, source, tree, tx,
-    upstream,
+    Conn, DbError, WriteError, blob, clock, detail, file, ids, import, lease, package, rendered, source,
+    tree, tx, upstream,
 };
 use rstudio_pm::model::change::{Change, LifeState};
 use rstudio_pm::model::digest::Sha256;

@@ -62,7 +62,7 @@ macro_rules! public_operations {
                 query(vulnerability::ListVulnerabilities), response([vulnerability::AffectedPackage])
             }
             /// The packages that differ between two snapshots, by name; as CSV with format=csv
-            RepoDifference(repo): GET ["repos", repo, "diff"] Read(repository repo) => difference::of_repo {
+            RepoDifference(repo): GET ["repos", repo, "diff"] Read(repository repo) => repos::difference {
                 query(repo::Compare), response([repo::PackageDifference])
             }
             /// The days on which a repository changed, newest first
@@ -109,8 +109,8 @@ macro_rules! public_operations {
             Download: GET ["download"] Inspect => download::program {
                 query(status::Download), sends("application/octet-stream")
             }
-            Swagger: GET ["swagger"] ReadPublic => swagger::page {}
-            SwaggerIndex: GET ["swagger", "index.html"] ReadPublic => swagger::page {}
+            Swagger: GET ["swagger"] ReadPublic => openapi::page {}
+            SwaggerIndex: GET ["swagger", "index.html"] ReadPublic => openapi::page {}
             OpenApi: GET ["swagger", "doc.json"] ReadPublic => openapi::show {}
         }
     };

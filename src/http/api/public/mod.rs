@@ -4,7 +4,6 @@
 pub(crate) mod alerts;
 mod bootstrap;
 mod build_log;
-mod difference;
 mod download;
 mod filter;
 mod lookup;
@@ -15,7 +14,6 @@ mod python_packages;
 mod repos;
 mod sources;
 mod status;
-mod swagger;
 pub(crate) mod sysreqs;
 mod usage;
 pub(crate) mod vulnerabilities;

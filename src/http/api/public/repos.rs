@@ -1,20 +1,25 @@
-//! Repositories, as JSON, or as names and addresses for the RStudio IDE, the days on which they changed, and their snapshots at
-//! a given time.
+//! Repositories, as JSON, or as names and addresses for the RStudio IDE; the days on which they changed, their snapshots at a
+//! given time, and the differences between two snapshots.
 
 use http::StatusCode;
 use http::header::{HeaderValue, VARY};
 
-use super::lookup::{named_repository, repository};
+use super::lookup::{named_repository, repository, requested_point};
 use super::{Answer, PublicCall, Raw};
+use crate::http::api::csv;
 use crate::http::error::Failure;
 use crate::http::response;
 use crate::http::route::access::read_repository;
-use api::public::repo::{ListDates, ListRepos, PublicRepo, SnapshotQuery, SnapshotUrl, TransactionDate};
+use api::public::repo::{
+    Compare, ListDates, ListRepos, PackageDifference, PublicRepo, SnapshotQuery, SnapshotUrl, TransactionDate,
+};
 use api::query::Order;
+use base::model::ids::SourceId;
 use base::model::kind::RepoKind;
 use base::model::snapshot::Snapshot;
 use base::model::time::Day;
 use content::serve;
+use content::serve::difference::{self, Change, ChangeKind, ListedPackage};
 use runtime::catalog::Repository;
 
 /// The media type of the list that the RStudio IDE reads to offer secondary repositories.
@@ -99,6 +104,43 @@ pub(super) async fn snapshot_at(call: PublicCall<'_>, query: SnapshotQuery) -> A
     // Fails if there is no snapshot: scripts then request earlier days until one exists.
     serve::point::resolve(&app.repositories, name.as_str(), Snapshot::Date(day)).await?;
     Ok(SnapshotUrl { url: format!("{}/{name}/{day}", call.base()), upsi: day.to_string() })
+}
+
+/// The packages that differ between two snapshots, as JSON or CSV.
+pub(super) async fn difference(call: PublicCall<'_>, repo: &str, query: Compare) -> Answer<Raw> {
+    repository(&call.catalog, repo)?;
+    let version = query.bioc_version.as_deref();
+    let from = query.from.ok_or_else(|| Failure::bad_request("the parameter from must name a snapshot"))?;
+    let from = requested_point(&call, repo, version, Some(from)).await?;
+    let to = requested_point(&call, repo, version, query.to).await?;
+    let kind =
+        query.kind.as_deref().filter(|text| !text.is_empty()).map(str::parse::<ChangeKind>).transpose();
+    let kind = kind.map_err(|error| Failure::bad_request(format!("the parameter kind: {error}")))?;
+    let mut changes = difference::between(&call.app.repositories, &from, &to).await?;
+    changes.retain(|change| kind.is_none_or(|kind| change.kind == kind));
+    let source = |id: SourceId| call.head.principal.source_name(&call.catalog, id);
+    match query.format.as_deref().unwrap_or("json") {
+        "json" | "" => {
+            let rows: Vec<PackageDifference> =
+                changes.into_iter().map(|change| wire_change(change, source)).collect();
+            Ok(Raw::json(&rows))
+        }
+        "csv" => Ok(Raw(csv::of_changes(call.head, &changes, source))),
+        _ => Err(Failure::bad_request("the parameter format must be json or csv")),
+    }
+}
+
+fn wire_change(change: Change, name_of: impl Fn(SourceId) -> String) -> PackageDifference {
+    let source = |listed: &Option<ListedPackage>| listed.as_ref().map(|listed| name_of(listed.source));
+    PackageDifference {
+        kind: change.kind.as_str().to_owned(),
+        from_source: source(&change.from),
+        to_source: source(&change.to),
+        published: change.to.as_ref().and_then(|listed| listed.published_at).map(|at| at.to_string()),
+        from_version: change.from.map(|listed| listed.version),
+        to_version: change.to.map(|listed| listed.version),
+        name: change.name,
+    }
 }
 
 fn day(text: &str) -> Option<Day> {

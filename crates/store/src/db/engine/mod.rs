@@ -2,9 +2,7 @@
 //! decoding of rows.
 
 pub mod author;
-pub mod before_start;
 pub(super) mod checkpoint;
-pub(super) mod checksum_upgrade;
 pub(super) mod columns;
 pub mod conn;
 pub mod error;
@@ -19,7 +17,6 @@ pub(super) mod pgerror;
 pub(super) mod pgwire;
 pub(super) mod postgres;
 pub mod schema;
-pub(super) mod server_lock;
 pub(super) mod servers;
 pub mod skew;
 pub(super) mod sqlite;

@@ -1,5 +1,5 @@
 //! Opens a connection to PostgreSQL: the servers of the URL, the attempts of each `sslmode`, the first statements of a
-//! session, and whether it passes through a pooler.
+//! session, the lock of servers, and whether it passes through a pooler.
 //!
 //! Through a pooler no state of a session outlasts a transaction: settings, the schema and prepared statements are set
 //! up in each one.
@@ -16,13 +16,18 @@ use tokio_postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::pgerror::{connect_error, map, unreachable_error};
+use super::schema::Schema;
 use super::target::{ServerLock, SslMode, Target};
-use super::{DbError, server_lock, tls};
+use super::{DbError, tls};
 
 /// Settings of every session. A server that hangs inside a transaction must not block the others permanently.
 const SETTINGS: [(&str, &str); 2] = [("idle_in_transaction_session_timeout", "60s"), ("lock_timeout", "60s")];
 /// The value of `lock_timeout` as PostgreSQL displays it.
 const LOCK_TIMEOUT_TEXT: &str = "1min";
+
+/// Number of attempts to take the lock: PostgreSQL detects the end of another program with a delay.
+const MAX_LOCK_ATTEMPTS: u32 = 150;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// The remote end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,5 +211,61 @@ async fn lock_schema(target: &Target, client: &Client) -> Result<(), DbError> {
         }
     }
     // Taken last, because the lock belongs to the schema that search_path selects.
-    server_lock::take(target, client).await
+    take_lock(target, client).await
+}
+
+/// Returns the first half of the lock's key; the second is a hash of the name of the PostgreSQL schema.
+fn lock_key(schema: Schema) -> i32 {
+    match schema {
+        Schema::Core => 1_381_191_758,
+        Schema::Usage => 1_381_191_759,
+    }
+}
+
+/// Takes the advisory lock that indicates that servers use the database: shared by the connections of servers, exclusive for
+/// a program that copies the database. PostgreSQL releases it with the connection. On SQLite both take the lock of the
+/// directory (`sqlite_dir`), exclusively.
+///
+/// # Errors
+/// [`DbError::Copying`] and [`DbError::ServerActive`] if another connection holds it.
+async fn take_lock(target: &Target, client: &Client) -> Result<(), DbError> {
+    const TAKE_SHARED: &str =
+        "SELECT pg_try_advisory_lock_shared($1, hashtext(coalesce(current_schema(), '')))";
+    const TAKE_EXCLUSIVE: &str = "SELECT pg_try_advisory_lock($1, hashtext(coalesce(current_schema(), '')))";
+    let statement = match target.lock {
+        ServerLock::Shared => TAKE_SHARED,
+        ServerLock::Exclusive => TAKE_EXCLUSIVE,
+        ServerLock::None => return Ok(()),
+    };
+    let to_error = |error| map(target, error);
+    for attempt in 1..=MAX_LOCK_ATTEMPTS {
+        let row = client.query_one(statement, &[&lock_key(target.schema)]).await.map_err(to_error)?;
+        if row.try_get(0).map_err(to_error)? {
+            return Ok(());
+        }
+        if attempt < MAX_LOCK_ATTEMPTS {
+            tokio::time::sleep(LOCK_PAUSE).await;
+        }
+    }
+    let database = target.database_name();
+    match target.lock {
+        ServerLock::Exclusive => {
+            Err(DbError::ServerActive { database, clients: lock_holders(target, client).await? })
+        }
+        ServerLock::Shared | ServerLock::None => Err(DbError::Copying { database }),
+    }
+}
+
+/// Returns the addresses of the clients that hold the lock, for an error text.
+async fn lock_holders(target: &Target, client: &Client) -> Result<String, DbError> {
+    const HOLDERS: &str = "SELECT DISTINCT coalesce(host(a.client_addr), 'its own host') FROM pg_locks l \
+        JOIN pg_stat_activity a ON a.pid = l.pid JOIN pg_database d ON d.oid = l.database \
+        WHERE l.locktype = 'advisory' AND d.datname = current_database() AND l.pid <> pg_backend_pid() \
+        AND CAST(l.classid AS BIGINT) = CAST(CAST($1 AS INTEGER) AS BIGINT) \
+        AND CAST(l.objid AS BIGINT) = CAST(hashtext(coalesce(current_schema(), '')) AS BIGINT) & 4294967295 \
+        ORDER BY 1";
+    let rows =
+        client.query(HOLDERS, &[&lock_key(target.schema)]).await.map_err(|error| map(target, error))?;
+    let addresses: Vec<String> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
+    Ok(if addresses.is_empty() { "an unknown host".to_owned() } else { addresses.join(", ") })
 }

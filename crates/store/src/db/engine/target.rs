@@ -45,7 +45,7 @@ impl SslMode {
     }
 }
 
-/// The mode in which a connection takes the advisory lock of its schema, see `server_lock`.
+/// The mode in which a connection takes the advisory lock of its schema, see `pgconnect`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::db) enum ServerLock {
     Shared,

@@ -1,19 +1,30 @@
 //! A blank database that a transfer fills atomically: on PostgreSQL in one transaction for each database, on SQLite in
-//! temporary files that are renamed at the end.
+//! temporary files that are renamed at the end; and what makes a database not blank.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::postgres_rows::CopyIn;
 use super::reading::RowSink;
 use super::row::RowBlock;
-use super::session::{Access, Sessions, TransferSession, connect, is_shared};
+use super::session::{Access, Sessions, TransferSession, connect, has_content, is_shared};
 use super::tables::{self, Table};
-use super::{indexes, occupancy, sqlite_file, sqlite_rows};
+use super::{indexes, sqlite_file, sqlite_rows};
 use crate::db::migrate::{self, MigrationConn, MigrationMode};
 use crate::db::pgconn::PgConn;
 use crate::db::schema::Schema;
-use crate::db::{Conn, DbError, sqlite_dir};
+use crate::db::{Conn, DbError, open_read_only, sqlite_dir};
 use base::config::{Config, Provider};
+
+/// Tables whose rows are counted, each with the statement and the noun for the rows.
+const CORE: [(&str, &str, &str); 4] = [
+    ("source", "SELECT count(*) FROM source", "sources"),
+    ("repo", "SELECT count(*) FROM repo", "repositories"),
+    ("tx", "SELECT count(*) FROM tx", "transactions"),
+    ("release", "SELECT count(*) FROM release", "releases"),
+];
+const USAGE: [(&str, &str, &str); 1] =
+    [("usage_download", "SELECT count(*) FROM usage_download", "counts of downloads")];
 
 /// An open destination. If it is dropped before [`Destination::commit`], all changes are undone.
 pub struct Destination {
@@ -75,7 +86,7 @@ impl Destination {
 
     fn create_tables(&mut self, schema: Schema, level: i64) -> Result<(), DbError> {
         let session = self.sessions.get(schema)?;
-        if let Some(found) = occupancy::find(session.conn(), schema)? {
+        if let Some(found) = find_tables(session.conn(), schema)? {
             return Err(DbError::Occupied { database: session.conn().database_name(), found });
         }
         migrate::run_until(session.conn(), schema, MigrationMode::Exclusive, level)?;
@@ -193,6 +204,58 @@ pub(super) fn connect_to_fill(config: &Config, schema: Schema) -> Result<PgConn,
     }
 }
 
+/// Describes the existing tables of a schema; `None` if there are none. Creates nothing.
+pub fn occupancy(config: &Config, provider: Provider, schema: Schema) -> Result<Option<String>, DbError> {
+    match provider {
+        Provider::Sqlite => {
+            let file = sqlite_dir::check(&config.sqlite.dir, schema)?;
+            find_in_file(&file, schema, config.database.connection_timeout)
+        }
+        Provider::Postgres => {
+            let mut connection = connect_to_fill(config, schema)?;
+            find_tables(&mut connection, schema)
+        }
+    }
+}
+
+/// Describes the tables of a schema; `None` if there are none.
+fn find_tables(c: &mut dyn MigrationConn, schema: Schema) -> Result<Option<String>, DbError> {
+    let mut tables = Vec::new();
+    for table in tables::of(schema) {
+        if c.has_table(table.name)? {
+            tables.push(table.name);
+        }
+    }
+    if tables.is_empty() {
+        return Ok(None);
+    }
+    let statements: &[(&str, &'static str, &str)] = match schema {
+        Schema::Core => &CORE,
+        Schema::Usage => &USAGE,
+    };
+    if !tables.contains(&schema.migration_table().name)
+        || statements.iter().any(|(table, ..)| !tables.contains(table))
+    {
+        return Ok(Some(format!("tables {}", tables.join(", "))));
+    }
+    let mut counts = Vec::new();
+    for (_, count, noun) in statements {
+        let rows = c.query(count, &[])?.first().map_or(Ok(0), |row| row.int(0))?;
+        counts.push(format!("{rows} {noun}"));
+    }
+    Ok(Some(format!("schema {} with {}", migrate::level(c, schema)?, counts.join(", "))))
+}
+
+/// Describes the tables of a SQLite file; `None` if it is missing or has none.
+fn find_in_file(file: &Path, schema: Schema, wait: Duration) -> Result<Option<String>, DbError> {
+    // SQLite would apply the WAL of another database to a new file.
+    let wal = file.with_extension("db-wal");
+    if !has_content(file)? && has_content(&wal)? {
+        return Ok(Some(format!("{} without its database", wal.display())));
+    }
+    if has_content(file)? { find_tables(&mut open_read_only(file, wait)?, schema) } else { Ok(None) }
+}
+
 /// Begins the transaction on PostgreSQL.
 fn begin(config: &Config, schema: Schema) -> Result<TransferSession, DbError> {
     let mut connection = connect_to_fill(config, schema)?;
@@ -219,7 +282,7 @@ impl SqliteFiles {
         let (dir, wait) = (&config.sqlite.dir, config.database.connection_timeout);
         if existing == ExistingFiles::Replaced {
             self.replaced_dir = Some(dir.clone());
-        } else if let Some(found) = occupancy::find_in_file(&dir.join(schema.file()), schema, wait)? {
+        } else if let Some(found) = find_in_file(&dir.join(schema.file()), schema, wait)? {
             return Err(DbError::Occupied { database: dir.join(schema.file()).display().to_string(), found });
         }
         let temporary = sqlite_file::temporary_path(dir, schema);

@@ -1,7 +1,8 @@
-//! A SQLite file that is written under a temporary name and then renamed.
+//! A SQLite file that is written under a temporary name and then renamed: a database that is filled, or one whose pages get
+//! checksums.
 
 use std::fs::{File, OpenOptions};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,10 +10,13 @@ use std::time::Duration;
 use rusqlite::OpenFlags;
 
 use crate::db::migrate::MigrationConn;
-use crate::db::page_checksum::Pages;
+use crate::db::page_checksum::{Pages, can_have_checksums, has_checksums};
 use crate::db::schema::Schema;
 use crate::db::sqlite::{self, SqliteConn};
 use crate::db::{Conn, DbError, sqlite_dir};
+
+/// Maximum size of a database whose pages get checksums at a start; copying it takes some seconds.
+const MAX_COPIED: u64 = 1 << 30;
 
 /// Returns the temporary path of the file of a schema.
 pub(in crate::db) fn temporary_path(dir: &Path, schema: Schema) -> PathBuf {
@@ -80,4 +84,35 @@ pub(in crate::db) fn remove(path: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Gives the pages of a database that another program has copied checksums, by copying it. The caller holds the lock of the directory, and no connection is open.
+pub(in crate::db) fn add_checksums(file: &Path, wait: Duration) -> Result<(), DbError> {
+    let io_error = |error| sqlite_dir::io_error(file, error);
+    let mut start = Vec::new();
+    let opened = File::open(file).map_err(io_error)?;
+    let size = opened.metadata().map_err(io_error)?.len();
+    opened.take(4096).read_to_end(&mut start).map_err(io_error)?;
+    if size > MAX_COPIED || !can_have_checksums(&start) || has_checksums(&start) {
+        return Ok(());
+    }
+    let copy = file.with_file_name("migrating-checksums.db");
+    remove(&copy).map_err(io_error)?;
+    // SQLite would take the mode from the umask.
+    OpenOptions::new().create_new(true).write(true).mode(0o600).open(&copy).map_err(io_error)?;
+    let result = (|| {
+        let session = sqlite::connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE, Pages::Trusted, wait)?;
+        let path = copy.display().to_string();
+        session.parts().0.execute("VACUUM INTO $1", [path]).map_err(|e| sqlite::map(file, e))?;
+        drop(session);
+        if file.with_extension("db-wal").exists() {
+            return Err(DbError::Locked { path: file.to_owned() });
+        }
+        sync(&copy)?;
+        rename(&copy, file)
+    })();
+    if result.is_err() {
+        let _ = remove(&copy);
+    }
+    result
 }

@@ -140,9 +140,6 @@ fn refusal(refused: &[RefusedMetadata]) -> CliError {
 }
 
 /// `rspm create bulk-metadata --show-example`.
-///
-/// # Errors
-/// Standard output is closed.
 pub(super) fn show_example(output: &Output) -> Result<(), CliError> {
     let of_package = MetadataRecord {
         package_name: "ggplot2".to_owned(),

@@ -170,9 +170,6 @@ pub async fn list(client: &Client, output: &Output) -> Result<(), CliError> {
 }
 
 /// `rspm audit names`.
-///
-/// # Errors
-/// The server refuses; standard output cannot be written.
 pub async fn audit(client: &Client, output: &Output, args: &AuditNames) -> Result<(), CliError> {
     let names = client.call::<operations::AuditNames>([], &()).await?;
     if args.format == NameFormat::Csv {

@@ -14,7 +14,6 @@ pub enum Revision {
     Tag(String),
     /// A commit, or the first digits of one.
     Commit(String),
-    /// The newest build.
     Newest,
 }
 

@@ -24,7 +24,7 @@ pub async fn create(state: &State, rules: &[Rule], actor: &Actor) -> Result<Vec<
 /// exist. Others, which were deleted earlier, are those of rules without effect, as in a list of rules of this server.
 ///
 /// # Errors
-/// [`DbError::SourceDeleted`], [`DbError::NoRepo`]; other database errors.
+/// [`DbError::SourceDeleted`], [`DbError::NoRepo`].
 pub async fn create_validated(
     state: &State,
     catalog: &Catalog,
@@ -97,7 +97,7 @@ fn id_range(first: i64, count: usize) -> String {
 ///
 /// # Errors
 /// [`RepoError::NotFound`]; [`RepoError::Conflict`] if the stored rule is not `known` any more;
-/// [`DbError::SourceDeleted`] and [`DbError::NoRepo`] for a new source or repository; other database errors.
+/// [`DbError::SourceDeleted`] and [`DbError::NoRepo`] for a new source or repository.
 pub async fn update(state: &State, known: &Rule, new: &Rule) -> Result<(), RepoError> {
     let (known, row) = (known.clone(), row(new));
     // A rule of a deleted source or repository can be changed without a new one.

@@ -39,7 +39,7 @@ pub struct FixedUrlRequest {
 /// # Errors
 /// [`RepoError::NotFound`] for an unknown name; [`RepoError::Unresolved`] for a state that does not exist;
 /// [`RepoError::Conflict`] for the state of a source in a repository that accepts promotions only;
-/// [`RepoError::Invalid`]; database errors.
+/// [`RepoError::Invalid`].
 pub async fn create(
     repositories: &Repositories,
     state: &State,

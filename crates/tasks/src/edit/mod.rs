@@ -137,6 +137,12 @@ fn exists_already(noun: &str, name: &str) -> RepoError {
     ))
 }
 
+/// Returns the publish of a removal of releases or files of a package.
+fn removal(state: &State, package: &str, scope: &RemoveScope, comment: &str, actor: &Actor) -> Publish {
+    let publish = publish(TxKind::Remove, (state.clock)(), actor);
+    Publish { comment: comment.to_owned(), subject: scope.of(package), ..publish }
+}
+
 /// Returns the publish of an administrative edit, with `now` as its publication time.
 fn publish(kind: TxKind, now: Timestamp, actor: &Actor) -> Publish {
     Publish { published_from: Some(now), published_to: Some(now), ..Publish::new(kind, now, now, &actor.0) }

@@ -19,7 +19,6 @@ use store::db::{self, Conn};
 pub struct RemovedBinary {
     /// Its architecture; `None` for every architecture.
     pub arch: Option<Arch>,
-    /// Digest of its bytes.
     pub sha256: Option<Sha256>,
 }
 

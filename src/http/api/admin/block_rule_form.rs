@@ -15,7 +15,6 @@ use runtime::catalog::Catalog;
 
 /// The default priority of a rule.
 const DEFAULT_PRIORITY: i64 = 100;
-/// The highest priority number.
 const MAX_PRIORITY: i64 = 1_000_000;
 /// Maximum length of a description, in characters.
 const MAX_DESCRIPTION: usize = 500;

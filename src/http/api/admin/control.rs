@@ -17,7 +17,6 @@ use store::db;
 use store::db::backup::BackupResult;
 use tasks::backup::results::{self, BackupProblem};
 
-/// Maximum timeout of `offline`.
 const MAX_OFFLINE_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// Timeout of database queries, because the status must be served without the database too.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);

@@ -192,10 +192,7 @@ pub struct Cells {
 
 /// A value of one or several consecutive columns.
 pub trait Columns: Sized {
-    /// Decodes the next columns.
-    ///
-    /// # Errors
-    /// [`DbError::Shape`] if a column contains something else.
+    /// Decodes the next columns; [`DbError::Shape`] if one contains something else.
     fn decode(cells: &mut Cells) -> Result<Self, DbError>;
 }
 

@@ -300,10 +300,7 @@ impl DbError {
         DbError::Refused(Box::new(reason))
     }
 
-    /// Returns the caller's error if it is of type `E`.
-    ///
-    /// # Errors
-    /// The unchanged error otherwise.
+    /// Returns the caller's error if it is of type `E`, otherwise the unchanged error.
     pub fn into_refusal<E: Error + 'static>(self) -> Result<E, DbError> {
         match self {
             DbError::Refused(reason) => reason.downcast::<E>().map(|e| *e).map_err(DbError::Refused),

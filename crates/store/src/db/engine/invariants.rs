@@ -176,9 +176,6 @@ const RULES: &[InvariantRule] = &[
 ];
 
 /// Returns the violations of all rules, as sentences; at most 20 per rule.
-///
-/// # Errors
-/// The database failed, or is damaged.
 pub fn violations(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
     let mut sentences = Vec::new();
     for rule in RULES {

@@ -144,7 +144,7 @@ pub fn create(c: &mut dyn Conn, new: &NewPromotion, recorded: &RecordedPlan) -> 
 /// Returns the plan of a request.
 ///
 /// # Errors
-/// Database errors; [`DbError::Shape`] if there is no such request, or its plan does not have its digest.
+/// [`DbError::Shape`] if there is no such request, or its plan does not have its digest.
 pub fn recorded_plan(c: &mut dyn Conn, id: i64) -> Result<RecordedPlan, DbError> {
     const SELECT: &str = "SELECT plan, withheld, plan_sha256 FROM promotion WHERE id = $1";
     let missing = DbError::Shape { column: 0, found: "no row", expected: "a promotion" };

@@ -179,7 +179,7 @@ pub fn known(
 /// index was not known to have it: they, or some of them, may hide the project from now on. Then the catalog was changed.
 ///
 /// # Errors
-/// [`IndexReset`] as a refusal; database errors.
+/// [`IndexReset`] as a refusal.
 pub fn add_unlisted(
     c: &mut dyn Conn,
     source: SourceId,
@@ -222,7 +222,7 @@ pub struct IndexReset;
 /// times up to `head`: until the end of the transaction, no repair can begin.
 ///
 /// # Errors
-/// [`IndexReset`] as a refusal; database errors.
+/// [`IndexReset`] as a refusal.
 pub fn check_not_reset(c: &mut dyn Conn, source: SourceId, head: i64) -> Result<(), DbError> {
     const EARLIER: &str = "SELECT 1 FROM tree WHERE source_id = $1 AND axis = 'time' AND head < $2";
     clock::lock(c)?;

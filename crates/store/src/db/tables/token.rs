@@ -80,7 +80,7 @@ pub struct NewToken {
 /// Creates a token and bumps the catalog, so that every server reads it.
 ///
 /// # Errors
-/// [`DbError::Conflict`] if the digest or the guid exists; other database errors.
+/// [`DbError::Conflict`] if the digest or the guid exists.
 pub fn create(c: &mut dyn Conn, token: &NewToken, now: Timestamp) -> Result<(), DbError> {
     const CREATE: &str = "INSERT INTO token (id, guid, digest, excerpt, user_name, description, created_by, \
         created_at, expires_at, revoked_at, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, NULL, $10)";
@@ -143,7 +143,7 @@ pub fn list(c: &mut dyn Conn) -> Result<Vec<Token>, DbError> {
 /// once, in its latest state.
 ///
 /// # Errors
-/// Database errors; `apply` was then called for some of the tokens only.
+/// `apply` was then called for some of the tokens only.
 pub fn changed_since(
     c: &mut dyn Conn,
     revision: i64,

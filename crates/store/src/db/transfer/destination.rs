@@ -115,7 +115,7 @@ impl Destination {
     /// Writes rows of the current table.
     ///
     /// # Errors
-    /// Database errors; the rows do not match the columns of the table.
+    /// The rows do not match the columns of the table.
     pub fn write(&mut self, block: &RowBlock) -> Result<(), DbError> {
         let (table, copy) = self.current.as_mut().ok_or(DbError::Closed)?;
         match (self.sessions.get(table.schema)?, copy) {
@@ -136,7 +136,7 @@ impl Destination {
     /// Creates the indexes, the constraints and the statistics of the planner.
     ///
     /// # Errors
-    /// Database errors; [`DbError::Conflict`] if rows violate a constraint.
+    /// [`DbError::Conflict`] if rows violate a constraint.
     pub fn finish_tables(&mut self) -> Result<(), DbError> {
         for (schema, statement) in std::mem::take(&mut self.create_statements) {
             self.sessions.get(schema)?.conn().script(&statement)?;
@@ -178,7 +178,7 @@ impl Destination {
     /// packages is committed last: an interruption before that leaves at most the usage data.
     ///
     /// # Errors
-    /// Database errors; [`DbError::UnknownOutcome`] if the connection was lost meanwhile.
+    /// [`DbError::UnknownOutcome`] if the connection was lost meanwhile.
     pub fn commit(self) -> Result<Option<PathBuf>, DbError> {
         // The lock is held until the files have their final names.
         let Destination { sessions, files, _lock, .. } = self;

@@ -67,7 +67,6 @@ impl<'a> Fields<'a> {
         self.rest
     }
 
-    /// Reads the next value.
     pub fn read(&mut self) -> Result<Field<'a>, MalformedRows> {
         let (&[code], rest) = self.rest.split_first_chunk::<1>().ok_or(MalformedRows::CutOff)?;
         self.rest = rest;

@@ -8,7 +8,7 @@ use super::curation::{
     Input, PlannedStep, SelectedState, curated_source, require_all_versions, require_snapshot, snapshot_name,
 };
 use super::last_plan::Selected;
-use super::{Actor, RemoveScope, publish};
+use super::{Actor, RemoveScope, removal};
 use ::base::model::change::Counts;
 use ::base::model::digest::Sha256;
 use ::base::model::ids::{ReleaseId, SourceId, TxId};
@@ -27,7 +27,6 @@ use formats::r::curated::{RDefinition, include_text, parse_include};
 use runtime::catalog::resolve::today;
 use runtime::state::State;
 use store::db::curation::Curation;
-use store::db::tx::{Publish, TxKind};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpdateRequest {
@@ -221,12 +220,7 @@ pub async fn remove(
     if let Some(problem) = update.problems.first() {
         return Err(RepoError::Invalid(problem.clone()));
     }
-    let publish = Publish {
-        comment: comment.to_owned(),
-        subject: scope.of(package),
-        ..publish(TxKind::Remove, (state.clock)(), actor)
-    };
-    step.commit(state, publish).await?;
+    step.commit(state, removal(state, package, &scope, comment, actor)).await?;
     let removed = update.rows.iter().filter(|row| row.plan.change == Change::Removed);
     let text = |row: &UpdateRow| {
         if row.plan.name == package {
@@ -369,7 +363,7 @@ fn counts(rows: &[UpdateRow]) -> Counts {
 /// source of another kind, and before the first definition.
 ///
 /// # Errors
-/// [`RepoError::NotFound`] for an unknown source; database errors.
+/// [`RepoError::NotFound`] for an unknown source.
 pub async fn definition(
     state: &State,
     source: &str,

@@ -10,7 +10,7 @@ use crate::edit::curation::{
     Input, PlannedStep, SelectedState, curated_source, require_all_versions, require_snapshot, snapshot_name,
 };
 use crate::edit::last_plan::Selected;
-use crate::edit::{Actor, RemoveScope, publish};
+use crate::edit::{Actor, RemoveScope, removal};
 use base::model::change::Counts;
 use base::model::digest::Sha256;
 use base::model::ids::{SourceId, TxId};
@@ -30,7 +30,6 @@ use formats::python::curated::rule::ProjectRule;
 use formats::python::name::NormalName;
 use runtime::state::State;
 use store::db::curation::{Curation, DEPENDENCIES, Dependency};
-use store::db::tx::{Publish, TxKind};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpdateRequest {
@@ -250,12 +249,7 @@ pub async fn remove(
         changes: Vec::new(),
         counts: Counts { removed, ..Counts::default() },
     };
-    let publish = Publish {
-        comment: comment.to_owned(),
-        subject: scope.of(project.as_str()),
-        ..publish(TxKind::Remove, (state.clock)(), actor)
-    };
-    step.commit(state, publish).await?;
+    step.commit(state, removal(state, project.as_str(), &scope, comment, actor)).await?;
     Ok(texts)
 }
 
@@ -295,7 +289,7 @@ fn not_named(current: &CurrentDefinition, project: &NormalName) -> RepoError {
 /// Returns the newest definition of a source; `None` for a source of another kind, and before the first one.
 ///
 /// # Errors
-/// [`RepoError::NotFound`] for an unknown source; database errors.
+/// [`RepoError::NotFound`] for an unknown source.
 pub async fn definition(state: &State, source: &str) -> Result<Option<Curation>, RepoError> {
     if find::source(&state.catalog.get(), source)?.kind != SourceKind::CuratedPypi {
         return Ok(None);

@@ -2,14 +2,13 @@
 
 use super::selection::{self, Selection};
 use crate::edit::edited_source::EditedSource;
-use crate::edit::{Actor, RemoveScope, apply, publish};
+use crate::edit::{Actor, RemoveScope, apply, removal};
 use base::model::change::{Counts, FileChange};
 use base::model::kind::Language;
 use content::serve::RepoError;
 use formats::python::name::NormalName;
 use runtime::publish::edit::{EditPlan, publish_step};
 use runtime::state::State;
-use store::db::tx::{Publish, TxKind};
 
 /// Removes files of a project, and returns the removed versions, or the name of the removed file.
 ///
@@ -26,10 +25,8 @@ pub async fn remove(
 ) -> Result<Vec<String>, RepoError> {
     let source = EditedSource::of_language(&state.catalog.get(), source, Language::Python)?;
     let project: NormalName = parse_project(project)?;
-    let subject = scope.of(project.as_str());
+    let publish = removal(state, project.as_str(), &scope, comment, actor);
     let selection = Selection::from(scope);
-    let publish =
-        Publish { comment: comment.to_owned(), subject, ..publish(TxKind::Remove, (state.clock)(), actor) };
     let removal = apply(state, move |c| {
         publish_step(c, source.id, source.tree, &publish, |c, pending| {
             let (files, count) = selection::select(c, &source, pending, &project, &selection)?;

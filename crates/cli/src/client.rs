@@ -116,7 +116,15 @@ impl Client {
     /// that of another version of the server; anything else is not from a server of packages.
     pub(super) fn unexpected(&self, error: &serde_json::Error) -> CliError {
         if error.is_data() {
-            return CliError::OtherVersion { server: self.server(), reason: error.to_string() };
+            let remedy = match &self.transport {
+                Transport::Socket(_) => {
+                    "after an upgrade, restart it: sudo systemctl restart rstudio-pm".to_owned()
+                }
+                Transport::Network(remote) => {
+                    format!("download it from {}/__api__/download?os=linux", remote.address())
+                }
+            };
+            return CliError::OtherVersion { server: self.server(), reason: error.to_string(), remedy };
         }
         self.no_answer(format!("its response is not that of a server of packages: {error}"))
     }
@@ -379,7 +387,7 @@ mod tests {
             let [other_version, no_server] = errors.try_into().unwrap();
             assert!(other_version.contains("of another version than this rspm"), "{other_version}");
             assert!(other_version.contains("'paused'"), "{other_version}");
-            assert!(other_version.ends_with("Update rspm and the server to the same version"));
+            assert!(other_version.contains("Update rspm to the version of the server"), "{other_version}");
             assert!(no_server.contains("not that of a server of packages"), "{no_server}");
         })
         .await;

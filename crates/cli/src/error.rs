@@ -45,7 +45,7 @@ pub enum CliError {
     /// The response is JSON, with other words or fields than those of this version.
     #[error(
         "the server {server} is of another version than this rspm ({version}), which does not understand its response: {reason}\n\
-         Update rspm and the server to the same version",
+         Update rspm to the version of the server; {remedy}",
         version = env!("CARGO_PKG_VERSION")
     )]
     OtherVersion {
@@ -53,6 +53,8 @@ pub enum CliError {
         server: String,
         /// The unknown word, or the other difference.
         reason: String,
+        /// How to get the same version, as a clause.
+        remedy: String,
     },
     /// The connection broke between a request that changes something and its response.
     #[error(

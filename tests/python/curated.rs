@@ -3,7 +3,7 @@
 use rstudio_pm::db::curation::DefinitionFile;
 use rstudio_pm::db::invariants;
 use rstudio_pm::edit::curation::Input;
-use rstudio_pm::edit::python::curated::{self, Update, UpdateRequest};
+use rstudio_pm::edit::python::curated::{self, PythonUpdate, PythonUpdateRequest};
 use rstudio_pm::edit::{self, OnExisting, RemoveScope};
 use rstudio_pm::model::kind::{RepoKind, SourceKind};
 use rstudio_pm::model::snapshot::Snapshot;
@@ -316,7 +316,7 @@ impl Curated {
         job.job().wait_end().await.unwrap_or_else(|error| panic!("{error}"));
     }
 
-    async fn update(&self, lines: Option<&str>, snapshot: &str) -> Result<Update, RepoError> {
+    async fn update(&self, lines: Option<&str>, snapshot: &str) -> Result<PythonUpdate, RepoError> {
         self.plan_or_commit(lines, snapshot, true).await
     }
 
@@ -325,9 +325,9 @@ impl Curated {
         lines: Option<&str>,
         snapshot: &str,
         commit: bool,
-    ) -> Result<Update, RepoError> {
+    ) -> Result<PythonUpdate, RepoError> {
         let file = |text: &str| DefinitionFile { name: "r.txt".to_owned(), content: text.into() };
-        let request = UpdateRequest {
+        let request = PythonUpdateRequest {
             source: "subset".to_owned(),
             input: lines.map_or(Input::Keep, |text| Input::Replace(vec![file(text)])),
             snapshot: Some(snapshot.parse().unwrap()),

@@ -4,7 +4,7 @@ use rstudio_pm::db::curation::DefinitionFile;
 use rstudio_pm::db::invariants;
 use rstudio_pm::edit::RemoveScope;
 use rstudio_pm::edit::curation::Input;
-use rstudio_pm::edit::python::curated::{self, Update, UpdateRequest};
+use rstudio_pm::edit::python::curated::{self, PythonUpdate, PythonUpdateRequest};
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::python::name::NormalName;
 use rstudio_pm::serve::RepoError;
@@ -366,9 +366,9 @@ async fn with_dependencies(
     lines: Option<&str>,
     snapshot: &str,
     commit: bool,
-) -> Result<Update, RepoError> {
+) -> Result<PythonUpdate, RepoError> {
     let file = |text: &str| DefinitionFile { name: "r.txt".to_owned(), content: text.into() };
-    let request = UpdateRequest {
+    let request = PythonUpdateRequest {
         source: "subset".to_owned(),
         input: lines.map_or(Input::Keep, |text| Input::Replace(vec![file(text)])),
         snapshot: Some(snapshot.parse().unwrap()),

@@ -3,7 +3,7 @@
 use rstudio_pm::config::{ClassLocation, DirectoryLocation, S3Location, StorageConfig};
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::kind::StorageClass;
-use rstudio_pm::storage::{Blob, Content, StorageError};
+use rstudio_pm::storage::{Content, OpenObject, StorageError};
 use sha2::Digest;
 use std::path::Path;
 
@@ -33,7 +33,7 @@ pub(crate) fn bytes(length: usize, seed: u64) -> (Vec<u8>, Sha256) {
 }
 
 /// The content of a blob, or the first error.
-pub(crate) async fn read(blob: Blob) -> Result<Vec<u8>, StorageError> {
+pub(crate) async fn read(blob: OpenObject) -> Result<Vec<u8>, StorageError> {
     use futures_util::TryStreamExt;
     match blob.content {
         Content::Memory(bytes) => Ok(bytes.to_vec()),

@@ -2,7 +2,7 @@
 
 use rstudio_pm::db::curation::DefinitionFile;
 use rstudio_pm::db::invariants;
-use rstudio_pm::edit::curated::{self, Update, UpdateRequest, snapshot};
+use rstudio_pm::edit::curated::{self, RUpdate, RUpdateRequest, snapshot};
 use rstudio_pm::edit::curation::Input;
 use rstudio_pm::edit::{self, OnExisting, RemoveScope};
 use rstudio_pm::model::kind::SourceKind;
@@ -40,9 +40,9 @@ impl Server {
     }
 
     /// Plans or publishes a definition, or the current one at another day.
-    async fn request(&self, lines: Option<&str>, day: &str, commit: bool) -> Result<Update, RepoError> {
+    async fn request(&self, lines: Option<&str>, day: &str, commit: bool) -> Result<RUpdate, RepoError> {
         let file = |text: &str| DefinitionFile { name: "p.txt".to_owned(), content: text.into() };
-        let request = UpdateRequest {
+        let request = RUpdateRequest {
             source: "subset".to_owned(),
             input: lines.map_or(Input::Keep, |text| Input::Replace(vec![file(text)])),
             snapshot: Some(day.parse().expect("a snapshot")),

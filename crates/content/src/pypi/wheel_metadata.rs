@@ -18,7 +18,7 @@ use store::db::attached_file::{self, StoredWheel};
 use store::db::blob::{self, Blob};
 use store::db::index_file::{self, FileRowChange, IndexTarget};
 use store::db::{Conn, DbError, pypi, tree};
-use store::storage::{Blob as Object, Key, StorageError};
+use store::storage::{Key, OpenObject, StorageError};
 
 /// Maximum duration of one call. The next call continues with the remaining wheels.
 const MAX_DURATION: Duration = Duration::from_secs(60);
@@ -93,7 +93,7 @@ pub async fn read(state: &State, wheel: &StoredWheel) -> Result<Vec<u8>, WheelEr
     let Some(class) = StorageClass::parse(&wheel.class) else {
         return Err(StorageError::NotFound(wheel.name.clone()).into());
     };
-    let Object { content, .. } = state.storage.get(&Key::Package(class, wheel.sha256), None).await?;
+    let OpenObject { content, .. } = state.storage.get(&Key::Package(class, wheel.sha256), None).await?;
     let mut spool = state.storage.spool(class).await?;
     let path = spool.path().to_owned();
     let append =

@@ -1,10 +1,10 @@
 //! Computes the digests of stored objects from their location, not from the memory cache, on a thread with
 //! the lowest priority and at a limited rate.
 //!
-//! Linux derives the I/O priority of the thread from its CPU priority. While requests of clients arrive, the thread
-//! reads a tenth of the time, in small pieces ([`super::demand`]), because priorities have no effect on the caches of a
-//! processor and on the queue of a disk. The pages of a file are dropped from the page cache after they were read,
-//! unless they were there before, so that they do not displace those of requested files.
+//! Linux derives the I/O priority of the thread from its CPU priority. While requests of clients arrive, the thread reads a
+//! tenth of the time, in small pieces ([`super::demand`]), because priorities do not affect the caches of a processor and the
+//! queue of a disk. Pages that were not in the page cache before are dropped from it again, so that they displace none of
+//! requested files.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut, Read};

@@ -4,8 +4,8 @@
 //! database; another directory, after a file system was mounted or unmounted or the directory was moved, is compared first.
 
 use super::{
-    Area, BackendObject, Blob, Content, IfExists, Key, ListedObject, MarkerKey, Spool, StorageError, chunks,
-    clamp_range, memory_cache, spool,
+    Area, BackendObject, Content, IfExists, Key, ListedObject, MarkerKey, OpenObject, Spool, StorageError,
+    chunks, clamp_range, memory_cache, spool,
 };
 use base::model::digest::Sha256;
 use base::model::kind::StorageClass;
@@ -61,9 +61,8 @@ impl Disk {
         }
     }
 
-    /// Opens a spool in the directory that was compared with the database. [`Disk::commit`] checks the
-    /// directory again before the rename: an object could be stored in another directory only if the
-    /// directory were replaced twice in between.
+    /// Opens a spool in the directory that was compared with the database. [`Disk::commit`] checks it again before the
+    /// rename: an object could be stored elsewhere only if the directory were replaced twice in between.
     pub(super) fn spool(&self, class: StorageClass) -> Result<Spool, StorageError> {
         self.compared_directories.check(&self.root, class)?;
         let spool = self.unchecked_spool(class)?;
@@ -147,7 +146,7 @@ impl Disk {
             return Ok(BackendObject::Whole(chunks::read_to_memory(&file, &path, &(0..size), reservation)?));
         }
         let range = clamp_range(range, size, key)?;
-        Ok(BackendObject::Part(Blob { size, content: chunks::content(file, &path, range)? }))
+        Ok(BackendObject::Part(OpenObject { size, content: chunks::content(file, &path, range)? }))
     }
 
     /// Opens an object of an area as a stream.

@@ -8,9 +8,8 @@ use std::hash::Hash;
 const CAPACITY: u64 = 16 << 20;
 /// The largest object that is cached, in bytes; larger ones are streamed.
 pub const MAX_OBJECT_SIZE: u64 = 1 << 20;
-/// Number of shards. Each shard has a capacity of `CAPACITY / SHARDS`, which must suffice for a few of the largest
-/// objects. The default of quick_cache grows with the number of processors, so that a shard could become
-/// smaller than an object, which would then never be cached.
+/// Number of shards, each with `CAPACITY / SHARDS`, which must suffice for a few of the largest objects. The default of
+/// quick_cache grows with the number of processors; an object larger than a shard would never be cached.
 const SHARDS: usize = 2;
 /// Overhead of an entry in bytes: key, counters, allocation.
 const OVERHEAD: u64 = 160;

@@ -78,7 +78,7 @@ enum Backend {
     S3(Arc<S3>),
 }
 
-pub struct Blob {
+pub struct OpenObject {
     /// The size of the whole object in bytes, even if a range was requested.
     pub size: u64,
     pub content: Content,
@@ -88,7 +88,7 @@ enum BackendObject {
     /// A small object, whole, for the memory cache.
     Whole(Bytes),
     /// The requested part of a large object.
-    Part(Blob),
+    Part(OpenObject),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,7 +278,7 @@ impl Storage {
     /// Opens an object, or a range of it (end exclusive; it may lie beyond the end of the object). Small objects are
     /// returned in memory, large ones as a stream. An object in the trash is restored first: the caller has a row that
     /// refers to it. An object that was recorded as lost and is found is no longer recorded as lost.
-    pub async fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Blob, StorageError> {
+    pub async fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<OpenObject, StorageError> {
         if let Some(object) = self.0.cache.get(key) {
             return slice(&object, range.as_ref(), key);
         }
@@ -435,11 +435,11 @@ async fn probe_location(
 }
 
 /// Returns a part of an object in memory, without copying it.
-fn slice(object: &Bytes, range: Option<&Range<u64>>, key: &Key) -> Result<Blob, StorageError> {
+fn slice(object: &Bytes, range: Option<&Range<u64>>, key: &Key) -> Result<OpenObject, StorageError> {
     let size = object.len() as u64;
     let Range { start, end } = clamp_range(range, size, key)?;
     let index = |offset: u64| usize::try_from(offset).expect("within the bytes in memory");
-    Ok(Blob { size, content: Content::Memory(object.slice(index(start)..index(end))) })
+    Ok(OpenObject { size, content: Content::Memory(object.slice(index(start)..index(end))) })
 }
 
 /// Returns the range to read of an object of `size` bytes.
@@ -464,11 +464,9 @@ where
     result.unwrap_or_else(|e| Err(StorageError::Other(format!("a storage task ended early: {e}"))))
 }
 
-/// Installs *ring* as the process-wide rustls provider; calling it again does nothing.
-///
-/// Without a provider, reqwest (compiled without one of its own) and object_store panic on their first client, even for
-/// plain `http://`. The daemon calls this function at start; modules that create a TLS client call it as well, so that
-/// they also work in tests and tools.
+/// Installs *ring* as the process-wide rustls provider; calling it again does nothing. Without a provider, reqwest and
+/// object_store panic on their first client, even for plain `http://`. Not only the daemon calls it at start, but every module
+/// that creates a TLS client, for tests and tools.
 pub fn install_tls_provider() {
     // An error only means that a provider is already installed: this one, or that of a test.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -21,9 +21,8 @@ pub(super) fn program() -> Option<PathBuf> {
     (!Paths::default().builder.is_file() && beside.is_file()).then_some(beside)
 }
 
-/// Detects the sandboxes for the languages whose installation `Server.RVersion` or `Server.PythonVersion` names, so that the
-/// log has their versions soon after a start. Other languages are detected when a job needs them: on most servers nothing is
-/// built.
+/// Detects the sandboxes for the languages that `Server.RVersion` or `Server.PythonVersion` names, so that the log has their
+/// versions soon after a start. Others are detected when a job needs them: most servers build nothing.
 pub(super) async fn detect_configured(builds: &Builds) {
     let config = builds.state.config.load_full();
     for (language, place) in [(Language::R, &config.git.r), (Language::Python, &config.git.python)] {

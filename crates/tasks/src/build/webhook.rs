@@ -10,9 +10,8 @@ use super::{Builds, poll};
 use content::serve::RepoError;
 use store::db::git_builder::{self, GitBuilder};
 
-/// Maximum number of concurrent polls caused by webhooks, with at most one for each host. A limit is needed
-/// because a git server sends a webhook for every push, a recorded request can be sent again, and some servers do
-/// not answer polls.
+/// Maximum number of concurrent polls caused by webhooks, with at most one for each host: a git server sends a webhook for
+/// every push, a recorded request can be sent again, and some servers do not answer polls.
 pub(super) const POLLS: usize = 8;
 
 /// Headers that may authenticate a request. `gitlab` is a secret, so `Debug` is not implemented.

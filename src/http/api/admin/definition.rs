@@ -16,8 +16,9 @@ use formats::r::closure::Kinds;
 use formats::r::curated::parse_include;
 use store::db::curation;
 use tasks::edit::curated::snapshot::{self, SnapshotChange};
+use tasks::edit::curated::{RUpdate, RUpdateRequest};
 use tasks::edit::curation::{Input, require_snapshot};
-use tasks::edit::python::curated::{self, Update, UpdateRequest};
+use tasks::edit::python::curated::{self, PythonUpdate, PythonUpdateRequest};
 use tasks::edit::{Actor, curated as r_curated};
 
 /// Returns a file of a request as it is stored.
@@ -49,7 +50,7 @@ pub(super) async fn update(call: Call<'_>, name: &str, body: UpdateDefinition) -
                 "--strict is for Python packages: lock files of R have no digests",
             ));
         }
-        let request = r_curated::UpdateRequest {
+        let request = RUpdateRequest {
             source: name.to_owned(),
             input,
             snapshot,
@@ -66,7 +67,7 @@ pub(super) async fn update(call: Call<'_>, name: &str, body: UpdateDefinition) -
             "only dependencies of R packages have kinds; --dependencies includes those of Python packages",
         ));
     }
-    let request = UpdateRequest {
+    let request = PythonUpdateRequest {
         source: name.to_owned(),
         input,
         snapshot,
@@ -88,12 +89,12 @@ pub(super) fn include(text: Option<&str>) -> Result<Option<Kinds>, Failure> {
 async fn update_r(
     app: &App,
     kind: SourceKind,
-    request: r_curated::UpdateRequest,
+    request: RUpdateRequest,
     actor: &Actor,
 ) -> Result<DefinitionPlan, Failure> {
     let commit = request.commit;
     let update = if kind == SourceKind::CranSnapshot {
-        let r_curated::UpdateRequest { source: name, snapshot, comment, .. } = &request;
+        let RUpdateRequest { source: name, snapshot, comment, .. } = &request;
         if request.input != Input::Keep
             || request.include.is_some()
             || request.suggests
@@ -113,7 +114,7 @@ async fn update_r(
     Ok(r_wire(update, kind, commit))
 }
 
-fn r_wire(update: r_curated::Update, kind: SourceKind, commit: bool) -> DefinitionPlan {
+fn r_wire(update: RUpdate, kind: SourceKind, commit: bool) -> DefinitionPlan {
     let package = |row: r_curated::UpdateRow| {
         let facts = row.release;
         PlannedPackage {
@@ -150,7 +151,7 @@ fn r_wire(update: r_curated::Update, kind: SourceKind, commit: bool) -> Definiti
     }
 }
 
-fn wire(update: Update, commit: bool) -> DefinitionPlan {
+fn wire(update: PythonUpdate, commit: bool) -> DefinitionPlan {
     let blocked = |row: &ProjectPlanRow| {
         let files = update.blocked.get(&row.name)?;
         let count = files.count.map(|count| i64::try_from(count).unwrap_or(i64::MAX));

@@ -22,7 +22,7 @@ use base::model::ids::SourceId;
 use base::model::kind::Language;
 use base::model::point::{Point, PointTree};
 use store::db;
-use store::storage::{Blob, Content, Key, StorageError};
+use store::storage::{Content, Key, OpenObject, StorageError};
 
 /// Cache of located files that are in storage. A step never changes, so entries never become invalid;
 /// [`open`] detects that a file was evicted since.
@@ -353,9 +353,9 @@ async fn read_stored(
     range: Option<Range<u64>>,
 ) -> Result<OpenFile, RepoError> {
     let storage = &repositories.state.storage;
-    let has_other_size = |blob: &Result<Blob, StorageError>| {
+    let has_other_size = |blob: &Result<OpenObject, StorageError>| {
         let size = match blob {
-            Ok(Blob { size, .. }) | Err(StorageError::Range { size, .. }) => Some(*size),
+            Ok(OpenObject { size, .. }) | Err(StorageError::Range { size, .. }) => Some(*size),
             Err(_) => None,
         };
         size.is_some_and(|size| located.size.is_some_and(|recorded_size| recorded_size != size))
@@ -369,7 +369,7 @@ async fn read_stored(
             return Err(StorageError::UnstableRead(key.path()).into());
         }
     }
-    let Blob { size, content } = blob?;
+    let OpenObject { size, content } = blob?;
     let body = match content {
         Content::Memory(bytes) => FileBody::Memory(bytes),
         Content::Stream(stream) => FileBody::Stream(stream.map_err(RepoError::from).boxed()),

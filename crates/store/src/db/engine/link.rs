@@ -1,8 +1,8 @@
 //! The connection of a server to the others on its PostgreSQL database: notifications, heartbeats and leases.
 //!
-//! It is separate from the connections of transactions, so that it never waits for them, and it stays open while the
-//! server is offline. A canary, which is a notification from the connection to itself, detects whether notifications
-//! arrive. Through a connection pooler it does not listen: a pooler in transaction mode may deliver only the canary.
+//! It is separate from the connections of transactions, so that it never waits for them, and stays open while the server is
+//! offline. A canary, a notification to itself, detects whether notifications arrive. Through a connection pooler it does not
+//! listen: a pooler in transaction mode may deliver only the canary.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

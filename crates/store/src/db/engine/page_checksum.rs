@@ -7,10 +7,9 @@
 //! The connections that serve requests do not compare: a damaged page is reported by an examination or a backup instead of
 //! failing requests. A connection that changes pages replaces the checksum of each page that it reads by [`UNCHECKED`] or
 //! [`DAMAGED`]. SQLite copies these bytes with the page into the WAL, so that a checkpoint, also one after a kill, knows
-//! whether the page that it writes was made from a damaged one, whatever the file contains by then: after a power failure
-//! during a checkpoint that is often half a page, which the WAL replaces. A connection that compares finds the mark in the
-//! WAL, too. Another program that only runs the checkpoint of
-//! a killed server writes [`UNCHECKED`].
+//! whether the page that it writes was made from a damaged one, whatever the file contains by then (after a power failure
+//! during a checkpoint often half a page, which the WAL replaces), and so does a connection that compares. Another program
+//! that only runs the checkpoint of a killed server writes [`UNCHECKED`].
 
 #![allow(unsafe_code, reason = "rusqlite has no interface for file systems of SQLite")]
 

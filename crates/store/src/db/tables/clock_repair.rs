@@ -150,11 +150,10 @@ fn set_pins(
     Ok(())
 }
 
-/// Resets rows with a time in the future: leases and holds that end more than a day from now, which is longer than
-/// any lease or hold lasts; times of the last success, which would delay schedules; times of stored objects,
-/// which would delay their removal; and those of name guards and of the names that a mirror lists too: a name that a
-/// mirror published after the guard would be one from before; and those of readings of pages of indexes: a reading replaces only
-/// an earlier one, and block rules measure the age of a file from its reading.
+/// Resets times in the future: of leases and holds that end more than a day from now, longer than any lasts; of the last
+/// success, which would delay schedules; of stored objects, which would delay their removal; of name guards and of names that
+/// a mirror lists, because a name would count as published before its guard; and of readings of pages, because a reading
+/// replaces only an earlier one, and block rules measure the age of a file from its reading.
 fn reset_future_times(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     const LEASES: &str = "UPDATE lease SET until = 0, holder = '' WHERE until > $1";
     const FETCHED: &str = "UPDATE upstream SET fetched_at = $1 WHERE fetched_at > $1";

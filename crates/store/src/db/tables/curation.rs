@@ -3,9 +3,9 @@
 //!
 //! A step has a row in `curation`, with the tree and the sequence number of its base, the files of its definition
 //! (`curation_file`), and a rule for each project (`curation_rule`). A curated source of Python packages has no lives: the
-//! catalog contains the bases, so that a point contains them (`model::point::Base`), and readers of files
-//! read the files of the base and omit those that the rule does not allow. A curated source of CRAN has lives, too: those of the selected releases, which are releases
-//! of `cran`, with their records. A snapshot of CRAN has only a base (`Base::is_whole`).
+//! catalog, and so a point, contains the bases (`model::point::Base`), and readers of files omit those of the base that the
+//! rule does not allow. A curated source of CRAN also has the lives of the selected releases of `cran`, with their records. A
+//! snapshot of CRAN has only a base (`Base::is_whole`).
 
 use std::collections::HashMap;
 

@@ -14,9 +14,8 @@ pub struct Fence(pub i64);
 /// back; it counts as expired. Twice the longest term, so that a clock that is set back a little does not end a lease.
 pub const MAX_AHEAD: Duration = Duration::from_secs(150);
 
-/// Returns the time of the database's clock, with which all servers compare leases. It is read before the statement
-/// that uses it: a server that is suspended in between compares with an earlier time, which never makes a lease expire
-/// early.
+/// Returns the time of the database's clock, with which all servers compare leases. Read it before the statement that uses
+/// it: a server that is suspended in between compares with an earlier time, which makes no lease expire early.
 pub fn now(c: &mut dyn Conn) -> Result<Timestamp, DbError> {
     c.host_time()?.ok_or(DbError::Shape { column: 0, found: "nothing", expected: "the time of the database" })
 }

@@ -1,7 +1,7 @@
 //! Parses the log paths and includes of a logrotate configuration, see logrotate.conf(5). Pure.
 //!
-//! To look only for the file of the package would not do: an administrator may name other log files in files of their own
-//! (docs/logging.md), and no log file may be rotated by two programs.
+//! The file of the package is not enough: an administrator may name log files in other files (docs/logging.md), and no log
+//! file may be rotated by two programs.
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogrotateFile {

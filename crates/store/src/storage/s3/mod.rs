@@ -6,7 +6,7 @@ mod credentials;
 mod upload;
 
 use super::{
-    Area, BackendObject, Blob, BucketFile, Content, Key, ListedObject, MarkerKey, Spool, StorageError,
+    Area, BackendObject, BucketFile, Content, Key, ListedObject, MarkerKey, OpenObject, Spool, StorageError,
     chunks, clamp_range, memory_cache, spool,
 };
 use base::config::S3Location;
@@ -89,7 +89,7 @@ impl S3 {
             // S3 has no empty ranges.
             let size = self.size(key).await?.ok_or_else(|| StorageError::NotFound(key.to_string()))?;
             clamp_range(range.as_ref(), size, key)?;
-            return Ok(BackendObject::Part(Blob { size, content: Content::Memory(Bytes::new()) }));
+            return Ok(BackendObject::Part(OpenObject { size, content: Content::Memory(Bytes::new()) }));
         }
         let path = self.path(&key.path());
         let result = self.get_body(&path, range.clone().map(GetRange::Bounded), None).await;
@@ -111,7 +111,7 @@ impl S3 {
         {
             return Ok(BackendObject::Whole(bytes_with(collect(size, body).await?, reservation)));
         }
-        Ok(BackendObject::Part(Blob { size, content: Content::Stream(body) }))
+        Ok(BackendObject::Part(OpenObject { size, content: Content::Stream(body) }))
     }
 
     /// Opens an object of an area as a stream.

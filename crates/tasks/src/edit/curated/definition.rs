@@ -20,7 +20,7 @@ use store::db::{self, selectable};
 const GENERATED_FILE: &str = "packages.txt";
 
 /// The current definition of a source, and its releases.
-pub(super) struct CurrentDefinition {
+pub(super) struct CurrentRDefinition {
     pub(super) step: CurrentStep,
     pub(super) roots: BTreeMap<String, RootPackage>,
     pub(super) listed: BTreeMap<String, ListedRelease>,
@@ -30,7 +30,7 @@ pub(super) struct CurrentDefinition {
 
 pub(super) type NewDefinition = curation::NewDefinition<RDefinition>;
 
-impl CurrentDefinition {
+impl CurrentRDefinition {
     /// Returns the changes that end and begin lives, so that a source lists these releases. Packages that the definition no
     /// longer selects are not archived.
     pub(super) fn changes(&self, releases: &[BaseRelease]) -> Vec<Change> {
@@ -57,7 +57,7 @@ pub(super) fn rule_rows(roots: &BTreeMap<String, RootPackage>) -> Vec<RuleRow> {
 }
 
 /// Reads the definition and the releases of the newest step of a source.
-pub(super) async fn current(state: &State, source: Source) -> Result<CurrentDefinition, RepoError> {
+pub(super) async fn current(state: &State, source: Source) -> Result<CurrentRDefinition, RepoError> {
     let (tree, seq) = curation::newest_step(state, &source)?;
     let read = state.db.read(move |c| {
         let (mut listed, mut lives) = (BTreeMap::new(), Vec::new());
@@ -82,12 +82,12 @@ pub(super) async fn current(state: &State, source: Source) -> Result<CurrentDefi
         roots.insert(name, root);
     }
     let step = CurrentStep { source, tree, seq, curation, rules: rule_rows(&roots) };
-    Ok(CurrentDefinition { step, roots, listed, lives })
+    Ok(CurrentRDefinition { step, roots, listed, lives })
 }
 
 /// Reads the new definition. With `suggests`, the suggested packages of those that the input names are included.
 pub(super) async fn new_definition(
-    current: &CurrentDefinition,
+    current: &CurrentRDefinition,
     input: Input,
     suggests: bool,
 ) -> Result<NewDefinition, RepoError> {

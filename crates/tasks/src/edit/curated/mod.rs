@@ -19,7 +19,7 @@ use ::base::model::time::Timestamp;
 use content::serve::error::run_blocking;
 use content::serve::r::base::{self, BaseIndex, BaseRelease, BaseState, Obstacle};
 use content::serve::{RepoError, Repositories, find, vulnerabilities};
-use definition::{CurrentDefinition, NewDefinition};
+use definition::{CurrentRDefinition, NewDefinition};
 use formats::r::closure::Kinds;
 use formats::r::curated::plan::{Change, PackagePlanRow, rows};
 use formats::r::curated::selection::{Request, Selection, SelectionStep, select};
@@ -29,7 +29,7 @@ use runtime::state::State;
 use store::db::curation::Curation;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpdateRequest {
+pub struct RUpdateRequest {
     pub source: String,
     pub input: Input,
     /// The state of CRAN from which to select; the newest one if `None`.
@@ -47,7 +47,7 @@ pub struct UpdateRequest {
 
 /// A planned or published update.
 #[derive(Clone, Debug)]
-pub struct Update {
+pub struct RUpdate {
     pub rows: Vec<UpdateRow>,
     /// Problems; with any of them, nothing is published.
     pub problems: Vec<String>,
@@ -84,9 +84,9 @@ pub struct UpdateRow {
 pub async fn update(
     repositories: &Repositories,
     state: &State,
-    request: UpdateRequest,
+    request: RUpdateRequest,
     actor: &Actor,
-) -> Result<Update, RepoError> {
+) -> Result<RUpdate, RepoError> {
     let source = curated_source(state, &request.source, SourceKind::CuratedCran)?;
     require_snapshot(request.commit, request.snapshot)?;
     let current = definition::current(state, source).await?;
@@ -119,7 +119,7 @@ pub async fn update(
 }
 
 /// Returns the snapshot that was named when the source was created without a definition.
-fn current_snapshot(current: &CurrentDefinition) -> Option<Snapshot> {
+fn current_snapshot(current: &CurrentRDefinition) -> Option<Snapshot> {
     let curation = current.step.curation.as_ref().filter(|_| current.roots.is_empty())?;
     curation.snapshot.parse().ok()
 }
@@ -137,9 +137,9 @@ struct UpdateTarget {
 async fn plan<'a>(
     repositories: &Repositories,
     state: &State,
-    current: &'a CurrentDefinition,
+    current: &'a CurrentRDefinition,
     target: UpdateTarget,
-) -> Result<(Update, PlannedStep<'a>), RepoError> {
+) -> Result<(RUpdate, PlannedStep<'a>), RepoError> {
     let UpdateTarget { new, base, snapshot, include, allow_missing } = target;
     let label = match snapshot {
         Snapshot::Date(_) | Snapshot::Transaction(_) | Snapshot::Alias(_) => snapshot.to_string(),
@@ -165,7 +165,7 @@ async fn plan<'a>(
         changes: current.changes(&releases),
         counts: counts(&rows),
     };
-    let update = Update {
+    let update = RUpdate {
         rows,
         problems: selection.problems,
         notices,
@@ -235,7 +235,7 @@ pub async fn remove(
 }
 
 /// Returns the error for a package that the definition of a source does not name.
-fn not_named(current: &CurrentDefinition, package: &str) -> RepoError {
+fn not_named(current: &CurrentRDefinition, package: &str) -> RepoError {
     let source = &current.step.source.name;
     let excerpt: String = package.chars().take(128).collect();
     RepoError::NotFound(if current.listed.contains_key(package) {
@@ -251,7 +251,7 @@ fn not_named(current: &CurrentDefinition, package: &str) -> RepoError {
 }
 
 /// Returns the kinds of dependencies of an update: those of the request, else those of the current definition.
-fn include(current: &CurrentDefinition, requested: Option<Kinds>) -> Result<Kinds, RepoError> {
+fn include(current: &CurrentRDefinition, requested: Option<Kinds>) -> Result<Kinds, RepoError> {
     let present = current.step.curation.as_ref().and_then(|curation| curation.include.as_deref());
     match (requested, present) {
         (Some(include), _) => Ok(include),
@@ -302,7 +302,7 @@ async fn selection(
 async fn update_rows(
     repositories: &Repositories,
     state: &State,
-    current: &CurrentDefinition,
+    current: &CurrentRDefinition,
     base: BaseState,
     selection: &Selection,
     index: &BaseIndex,

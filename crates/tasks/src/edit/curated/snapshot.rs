@@ -1,7 +1,7 @@
 //! Sets the state of CRAN that a source serves or selects from: of a snapshot of CRAN, or of a curated source that
 //! has no definition yet.
 
-use super::{Update, definition, open_notice};
+use super::{RUpdate, definition, open_notice};
 use crate::edit::curation::{NewDefinition, PlannedStep};
 use crate::edit::{Actor, publish};
 use ::base::model::change::Counts;
@@ -41,7 +41,7 @@ pub async fn set(
     commit: bool,
     comment: &str,
     actor: &Actor,
-) -> Result<Update, RepoError> {
+) -> Result<RUpdate, RepoError> {
     let SnapshotChange { source: name, snapshot, include } = change;
     let source = find::source(&state.catalog.get(), name)?.clone();
     let kind = source.kind;
@@ -71,7 +71,7 @@ pub async fn set(
         Snapshot::Latest => base.at.day().to_string(),
     };
     let new = NewDefinition::new((), Vec::new());
-    let mut update = Update {
+    let mut update = RUpdate {
         rows: Vec::new(),
         problems: Vec::new(),
         notices: Vec::new(),

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::definition::{self, CurrentDefinition};
+use super::definition::{self, CurrentPythonDefinition};
 use super::remove::parse_project;
 use crate::edit::curation::{
     Input, PlannedStep, SelectedState, curated_source, require_all_versions, require_snapshot, snapshot_name,
@@ -32,7 +32,7 @@ use runtime::state::State;
 use store::db::curation::{Curation, DEPENDENCIES, Dependency};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpdateRequest {
+pub struct PythonUpdateRequest {
     pub source: String,
     pub input: Input,
     /// The state of PyPI from which to select; the newest one if `None`.
@@ -50,7 +50,7 @@ pub struct UpdateRequest {
 
 /// A planned or published update.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Update {
+pub struct PythonUpdate {
     /// The plan. With problems, nothing is published.
     pub plan: Plan,
     /// For each project, the shortest chain of projects from one that the definition names; empty without dependencies.
@@ -81,9 +81,9 @@ pub struct Update {
 pub async fn update(
     repositories: &Repositories,
     state: &State,
-    request: UpdateRequest,
+    request: PythonUpdateRequest,
     actor: &Actor,
-) -> Result<Update, RepoError> {
+) -> Result<PythonUpdate, RepoError> {
     let source = curated_source(state, &request.source, SourceKind::CuratedPypi)?;
     require_snapshot(request.commit, request.snapshot)?;
     let source_id = source.id;
@@ -125,7 +125,7 @@ pub async fn update(
     let mut plan = plan(&current.rules, &new.definition, &projects, &name);
     plan.problems.extend(dependencies.problems);
     let blocked = blocked_files(repositories, source_id, base.base, &new.definition.rules).await?;
-    let mut update = Update {
+    let mut update = PythonUpdate {
         plan,
         chains: dependencies.chains,
         blocked,
@@ -256,7 +256,7 @@ pub async fn remove(
 /// Returns the current rules, with their chains, of the dependencies that a selection leaves out though something requires
 /// them, and of what is required through these.
 fn kept_dependencies(
-    current: &CurrentDefinition,
+    current: &CurrentPythonDefinition,
     dependencies: &Dependencies,
     definition: &PythonDefinition,
 ) -> BTreeMap<NormalName, (ProjectRule, Vec<NormalName>)> {
@@ -273,7 +273,7 @@ fn kept_dependencies(
 }
 
 /// Returns the error for a project that the definition of a source does not name.
-fn not_named(current: &CurrentDefinition, project: &NormalName) -> RepoError {
+fn not_named(current: &CurrentPythonDefinition, project: &NormalName) -> RepoError {
     let name = &current.step.source.name;
     RepoError::NotFound(match current.chain(project) {
         Some(chain) => format!(
@@ -299,7 +299,7 @@ pub async fn definition(state: &State, source: &str) -> Result<Option<Curation>,
 }
 
 /// Returns an error text for each package whose files are all blocked, so that a commit would offer none of them.
-fn blocked_problems(update: &Update) -> Vec<String> {
+fn blocked_problems(update: &PythonUpdate) -> Vec<String> {
     let problem = |row: &ProjectPlanRow| {
         let BlockedFiles { count, reason, remedy } = update.blocked.get(&row.name)?;
         let number = match count {

@@ -17,7 +17,7 @@ const GENERATED_FILE: &str = "requirements.txt";
 /// File name of its constraints.
 const GENERATED_CONSTRAINTS: &str = "constraints.txt";
 
-pub(super) struct CurrentDefinition {
+pub(super) struct CurrentPythonDefinition {
     pub(super) step: CurrentStep,
     /// The rules of all projects, including dependencies.
     pub(super) rules: BTreeMap<NormalName, ProjectRule>,
@@ -25,7 +25,7 @@ pub(super) struct CurrentDefinition {
 
 pub(super) type NewDefinition = crate::edit::curation::NewDefinition<PythonDefinition>;
 
-impl CurrentDefinition {
+impl CurrentPythonDefinition {
     pub(super) fn includes_dependencies(&self) -> bool {
         let include = self.step.curation.as_ref().and_then(|curation| curation.include.as_deref());
         include == Some(DEPENDENCIES)
@@ -74,7 +74,7 @@ pub(super) fn rule_rows(rules: &BTreeMap<NormalName, ProjectRule>) -> Vec<RuleRo
     rules.iter().map(|(name, rule)| (name.to_string(), rule.to_string())).collect()
 }
 
-pub(super) async fn current(state: &State, source: Source) -> Result<CurrentDefinition, RepoError> {
+pub(super) async fn current(state: &State, source: Source) -> Result<CurrentPythonDefinition, RepoError> {
     let (tree, seq) = newest_step(state, &source)?;
     let read = state.db.read(move |c| Ok((curation::get(c, tree, seq)?, curation::rules(c, tree, seq)?)));
     let (curation, rows) = read.await?;
@@ -85,7 +85,7 @@ pub(super) async fn current(state: &State, source: Source) -> Result<CurrentDefi
         rules.insert(name, parse_rule(&text)?);
     }
     let step = CurrentStep { source, tree, seq, curation, rules: rule_rows(&rules) };
-    Ok(CurrentDefinition { step, rules })
+    Ok(CurrentPythonDefinition { step, rules })
 }
 
 pub(super) async fn read(files: Vec<DefinitionFile>, strict: bool) -> Result<NewDefinition, RepoError> {
@@ -94,7 +94,7 @@ pub(super) async fn read(files: Vec<DefinitionFile>, strict: bool) -> Result<New
 
 /// Returns the current definition with the packages of these files.
 pub(super) async fn extended(
-    current: &CurrentDefinition,
+    current: &CurrentPythonDefinition,
     files: Vec<DefinitionFile>,
     strict: bool,
 ) -> Result<NewDefinition, RepoError> {
@@ -106,7 +106,7 @@ pub(super) async fn extended(
 /// Returns the current definition, whose files stay as they are. The extras and constraints of its files are read only
 /// if it includes dependencies.
 pub(super) async fn unchanged(
-    current: &CurrentDefinition,
+    current: &CurrentPythonDefinition,
     includes_dependencies: bool,
 ) -> Result<NewDefinition, RepoError> {
     let Some(curation) = &current.step.curation else {

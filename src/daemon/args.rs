@@ -47,7 +47,6 @@ pub struct Args {
     pub take_over: Option<TakeOver>,
 }
 
-/// Output format of `--check-config`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// Lines that start with [PASS], [FAIL] or [INFO].

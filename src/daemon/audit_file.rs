@@ -1,7 +1,6 @@
-//! Copies the audit trail to the file of `Logging.AuditLog`: one JSON object for each row, in the form of
-//! `rspm audit export`. The rows are read after their commit, so the file contains no change that was rolled back,
-//! and an error of the file does not delay a change. Each server of a database writes the whole trail to its own
-//! file.
+//! Copies the audit trail to the file of `Logging.AuditLog`: one JSON object for each row, as `rspm audit
+//! export` prints it. The rows are read after their commit, so an error of the file does not delay a change.
+//! Each server of a database writes the whole trail to its own file.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -15,7 +14,6 @@ use store::db::{Db, DbError};
 use store::logs::OptionalLog;
 
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Maximum number of rows of a read.
 const PAGE: i64 = 1000;
 /// Number of bytes at the end of the file that are searched for its last row. It exceeds the length of every row.
 const TAIL: u64 = 256 << 10;
@@ -38,8 +36,7 @@ pub(super) async fn follow(db: &Db, log: &OptionalLog) {
     }
 }
 
-/// Copies at most [`PAGE`] rows after `position`, or after the last row in the file if it is `None`. Returns true if
-/// there may be more.
+/// Copies at most [`PAGE`] rows after `position`, or after the last row in the file. Returns whether there may be more.
 async fn copy(db: &Db, log: &OptionalLog, position: &mut Option<i64>) -> Result<bool, DbError> {
     let Some(sink) = log.sink() else {
         *position = None;
@@ -51,8 +48,8 @@ async fn copy(db: &Db, log: &OptionalLog, position: &mut Option<i64>) -> Result<
             let path = sink.path().to_owned();
             let last = tokio::task::spawn_blocking(move || last_copied_row(&path)).await.ok().flatten();
             let newest = newest(db).await?;
-            // Without an earlier file, an empty one begins with the next new row. A number above the newest row was written by another
-            // database.
+            // Without an earlier file, an empty one begins with the next new row. A number above the newest row was
+            // written by another database.
             last.filter(|row| *row <= newest).unwrap_or(newest)
         }
     };
@@ -93,7 +90,6 @@ async fn copy(db: &Db, log: &OptionalLog, position: &mut Option<i64>) -> Result<
     Ok(is_full)
 }
 
-/// Returns the number of the newest row; 0 if there is none.
 async fn newest(db: &Db) -> Result<i64, DbError> {
     let filter =
         Filter { since: i64::MIN, until: i64::MAX, limit: 1, newest_first: true, ..Filter::default() };
@@ -101,8 +97,7 @@ async fn newest(db: &Db) -> Result<i64, DbError> {
     Ok(rows.first().map_or(0, |row| row.id))
 }
 
-/// Returns the number of the last row that was copied to the file at this path, or, if it has none because it was rotated, to
-/// the file before it.
+/// Returns the number of the last row copied to this file or, after a rotation, to the file before it.
 fn last_copied_row(path: &Path) -> Option<i64> {
     last_row(path).or_else(|| last_row(&path.with_added_extension("1")))
 }

@@ -11,27 +11,20 @@ use base::config::Listen;
 /// Backlog of a listening socket; the standard library uses 128, too few for a restart under load.
 const BACKLOG: i32 = 4096;
 
-/// A socket that cannot be opened, with the reason and how to fix it.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     #[error("Could not initialize the {section} listener: listen tcp {address}: bind: {reason}{remedy}")]
     Tcp {
         /// `HTTP`, `HTTPS`, `HTTPRedirect`, `Metrics`.
         section: &'static str,
-        /// The address as written in the gcfg.
         address: String,
-        /// The error text of the system.
         reason: String,
         /// The remedy: a sentence on a separate line, or empty.
         remedy: String,
         kind: ErrorKind,
     },
     #[error("Could not initialize the administration socket {}: {reason}", path.display())]
-    Admin {
-        path: PathBuf,
-        /// The reason and how to fix it.
-        reason: String,
-    },
+    Admin { path: PathBuf, reason: String },
     #[error("could not make the {name} socket non-blocking: {source}")]
     NonBlocking { name: &'static str, source: Error },
 }
@@ -43,9 +36,6 @@ pub fn display_address(listen: &Listen) -> String {
 }
 
 /// Binds a TCP address. An empty host means all addresses, IPv6 and IPv4.
-///
-/// # Errors
-/// The address cannot be bound. The message is the documented one, with a remedy.
 pub fn bind(section: &'static str, listen_address: &Listen) -> Result<TcpListener, SocketError> {
     let socket_error = |error: &Error| {
         // Without the privilege to bind, the kernel does not report whether the port is free.
@@ -87,8 +77,7 @@ pub fn bind(section: &'static str, listen_address: &Listen) -> Result<TcpListene
     Ok(socket)
 }
 
-/// Returns whether a process of this network namespace listens on a TCP port, according to `/proc/self/net/tcp`
-/// (proc(5)).
+/// Returns whether a process of this network namespace listens on a TCP port, by `/proc/self/net/tcp` (proc(5)).
 fn has_listener(port: u16) -> bool {
     let listens = |line: &str| {
         let mut columns = line.split_ascii_whitespace().skip(1);
@@ -102,13 +91,12 @@ fn has_listener(port: u16) -> bool {
         .any(|table| table.lines().skip(1).any(listens))
 }
 
-/// Returns whether an attempt to bind failed because the machine has no IPv6.
 fn lacks_ipv6(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::AddrNotAvailable | ErrorKind::Unsupported)
         || error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)
 }
 
-/// Returns the text of an error of the system, without its number.
+/// Returns the text of a system error without its number.
 fn reason(error: &Error) -> String {
     match error.kind() {
         ErrorKind::PermissionDenied => "permission denied".to_owned(),
@@ -118,7 +106,6 @@ fn reason(error: &Error) -> String {
     }
 }
 
-/// Returns the remedy on a separate line, with the leading line feed; empty if there is none.
 fn remedy(error: &Error, port: u16) -> String {
     match error.kind() {
         ErrorKind::PermissionDenied => format!(

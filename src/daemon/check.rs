@@ -1,6 +1,7 @@
 //! `--check-config`: checks the configuration for all problems that prevent a start, and for unknown names, without
 //! creating or starting anything. Run as root, it checks paths and the database with the rights of the server's user.
 
+use std::fmt::Write as _;
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use super::files::table::PathKind;
 use super::node::user_name;
 use super::privileges::PrivilegeError;
 use super::service_user::ServiceUser;
-use super::{bind, clock, encryption, files, local_command, owners, report, sign_in_check, sockets, stores};
+use super::{bind, clock, encryption, files, local_command, owners, sign_in_check, sockets, stores};
 use crate::http::net::tls::{Tls, TlsError};
 use base::config::{
     Check, ClassLocation, Config, ConfigError, Listen, Loaded, LogDestination, ProblemCategory, Provider,
@@ -28,21 +29,18 @@ use store::storage::{Storage, virtual_file_system};
 use tasks::sync::directories::{Report, examine};
 use upstream::Upstream;
 
-/// Runs all checks and prints their results; fails if a check failed.
 pub fn run(file: &Path, loaded: &Result<Loaded, ConfigError>, format: Format) -> ExitCode {
     let results = run_all(file, loaded);
     let has_failed = results.iter().any(|check| check.verdict == Verdict::Fail);
     // If the reader has closed the pipe (`| head`), the exit code still reports the result.
     let result = match format {
-        Format::Human => local_command::print(&report::human(file, &results)),
-        Format::Json => local_command::print_json(&format!("{}\n", report::json(file, &results))),
+        Format::Human => local_command::print(&human_report(file, &results)),
+        Format::Json => local_command::print_json(&format!("{}\n", json_report(file, &results))),
     };
     if has_failed || result.is_err() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Runs the six checks, in order. Optional checks are inserted: the properties without effect after the second, the
-/// directories of packages after the third, and after the fifth the clock, the notifications, the encryption key,
-/// sign-in and identity federation.
+/// Runs the six checks, in order, and between them the optional ones.
 fn run_all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
     let mut results = checks(loaded);
     match loaded {
@@ -94,7 +92,6 @@ const DIRECTORIES_TITLE: &str = "Directories of packages";
 const SETTINGS_TITLE: &str = "Listeners and start settings";
 const DATABASE_TITLE: &str = "Database";
 
-/// Returns the entry of a check that needs a valid configuration.
 fn not_checked(title: &'static str) -> Check {
     info(title, "not checked: fix the configuration first")
 }
@@ -106,7 +103,7 @@ fn info(title: &'static str, finding: &str) -> Check {
 /// A section, its subsection and a property.
 type PropertyName = (&'static str, Option<&'static str>, &'static str);
 
-/// Formats a finding on one line, prefixed with the file and line of the first of these properties that is set.
+/// Formats a finding on one line, prefixed with file and line of the first of these properties that is set.
 fn with_origin(loaded: &Loaded, names: &[PropertyName], message: &str) -> String {
     let message = joined_lines(message);
     let mut settings =
@@ -117,7 +114,6 @@ fn with_origin(loaded: &Loaded, names: &[PropertyName], message: &str) -> String
     }
 }
 
-/// Checks the directories and logs that the server writes to, then the storage classes.
 fn paths(server: &CheckedServer<'_>) -> Result<Check, PrivilegeError> {
     let loaded = server.loaded;
     let mut findings: Vec<String> = files::refusals(server.file, loaded, server.user.uid())
@@ -147,7 +143,6 @@ fn paths(server: &CheckedServer<'_>) -> Result<Check, PrivilegeError> {
 
 const DATA_DIR: PropertyName = ("Server", None, "DataDir");
 
-/// The findings about directories and logs, each with the property that configures the path.
 fn directories_and_logs(server: &CheckedServer<'_>) -> Vec<(PropertyName, String)> {
     let config = &server.loaded.config;
     let mut findings = Vec::new();
@@ -192,7 +187,6 @@ fn with_info(title: &'static str, mut failures: Vec<String>, info_findings: Vec<
     Check::from_findings(title, failures)
 }
 
-/// The properties that configure a path.
 fn path_properties(kind: PathKind) -> &'static [PropertyName] {
     match kind {
         PathKind::Gcfg => &[],
@@ -207,7 +201,6 @@ fn path_properties(kind: PathKind) -> &'static [PropertyName] {
     }
 }
 
-/// Returns the problem if a log cannot be written; `None` if it can.
 fn log_file(property: &str, path: &Path) -> Option<String> {
     let display = path.display();
     if path.is_dir() {
@@ -220,8 +213,8 @@ fn log_file(property: &str, path: &Path) -> Option<String> {
     directory(property, path.parent()?, "0750")
 }
 
-/// Returns the problem if a directory is neither writable nor can be created with this mode, which requires that
-/// its nearest existing ancestor is writable; `None` if there is no problem.
+/// Returns the problem if a directory is not writable and cannot be created with this mode either, because
+/// its nearest existing ancestor is not writable.
 fn directory(property: &str, path: &Path, mode: &str) -> Option<String> {
     let existing_path = path.ancestors().find(|part| part.exists())?;
     let display = path.display();
@@ -289,7 +282,6 @@ fn directories(server: &CheckedServer<'_>) -> Result<Option<Check>, PrivilegeErr
     Ok(Some(Check { title: DIRECTORIES_TITLE, verdict, findings }))
 }
 
-/// Checks whether the addresses can be bound and the certificate can be used.
 fn listeners(server: &CheckedServer<'_>) -> Result<Check, PrivilegeError> {
     let loaded = server.loaded;
     let config = &*loaded.config;
@@ -388,9 +380,9 @@ fn is_acceptable_skew(error: &DbError) -> bool {
     }
 }
 
-/// Checks the storage classes at the locations for which `is_included` is true. Adds errors that prevent a start to
-/// `findings`, and locations without free space to `info_findings`. Errors of classes below `unusable_dir` are
-/// omitted: that directory has its own finding.
+/// Checks the storage classes at the locations that `is_included`. Adds errors that prevent a start to
+/// `findings`, and locations without free space to `info_findings`. Errors of classes below `unusable_dir`
+/// are omitted: that directory has its own finding.
 fn storage(
     loaded: &Loaded,
     is_included: impl Fn(&ClassLocation) -> bool,
@@ -443,8 +435,9 @@ fn location_properties(class: StorageClass, location: &ClassLocation) -> [Proper
 /// The check reports the queue if at least this part of it is used, in per mille.
 const NOTIFICATION_THRESHOLD: i64 = 5;
 
-/// Reports a notification queue of PostgreSQL that fills, because a session that listens remains in a transaction. `None` with SQLite, if little of the queue is used, and if the database
-/// does not answer, which another check reports.
+/// Reports a notification queue of PostgreSQL that fills, because a session that listens remains in a transaction.
+/// `None` with SQLite, if little of the queue is used, and if the database does not answer, which another check
+/// reports.
 fn notification_queue(config: &Config) -> Option<Check> {
     let usage = Db::notification_queue_usage(config).ok()??;
     (usage >= NOTIFICATION_THRESHOLD).then(|| {
@@ -459,14 +452,12 @@ fn notification_queue(config: &Config) -> Option<Check> {
     })
 }
 
-/// A server with a valid configuration, the subject of the checks.
 struct CheckedServer<'a> {
     file: &'a Path,
     loaded: &'a Loaded,
     user: ServiceUser,
     /// The error if the sandbox of the service could not be recreated for the checks.
     sandbox_error: Option<String>,
-    /// Missing paths that root creates for the user.
     root_created_paths: Vec<PathBuf>,
 }
 
@@ -478,8 +469,55 @@ impl<'a> CheckedServer<'a> {
         CheckedServer { file, loaded, user, sandbox_error, root_created_paths }
     }
 
-    /// Returns whether root creates a path, or a directory above it, before the server uses it.
     fn creates(&self, path: &Path) -> bool {
         self.root_created_paths.iter().any(|parent| path.starts_with(parent))
     }
+}
+
+/// Formats one line per check, followed by its findings, and a summary line.
+fn human_report(file: &Path, checks: &[Check]) -> String {
+    let mut text = String::new();
+    for check in checks {
+        let mark = match check.verdict {
+            Verdict::Pass => "[PASS]",
+            Verdict::Fail => "[FAIL]",
+            Verdict::Info => "[INFO]",
+        };
+        match check.findings.as_slice() {
+            // A single finding without file and line is on the line of its check.
+            [finding] if check.verdict == Verdict::Info && !finding.contains(": [") => {
+                let _ = writeln!(text, "{mark} {}: {finding}", check.title);
+            }
+            findings => {
+                let _ = writeln!(text, "{mark} {}", check.title);
+                for finding in findings {
+                    let _ = writeln!(text, "       {finding}");
+                }
+            }
+        }
+    }
+    let failed_count = checks.iter().filter(|check| check.verdict == Verdict::Fail).count();
+    let _ = match failed_count {
+        0 => writeln!(text, "{}: no check failed", file.display()),
+        1 => writeln!(text, "{}: 1 check failed", file.display()),
+        n => writeln!(text, "{}: {n} checks failed", file.display()),
+    };
+    text
+}
+
+/// Formats `{"config", "passed", "checks": [{"check", "result", "findings"}]}`.
+fn json_report(file: &Path, checks: &[Check]) -> serde_json::Value {
+    let rows = checks.iter().map(|check| {
+        let result = match check.verdict {
+            Verdict::Pass => "pass",
+            Verdict::Fail => "fail",
+            Verdict::Info => "info",
+        };
+        serde_json::json!({ "check": check.title, "result": result, "findings": check.findings })
+    });
+    serde_json::json!({
+        "config": file.display().to_string(),
+        "passed": checks.iter().all(|check| check.verdict != Verdict::Fail),
+        "checks": rows.collect::<Vec<_>>(),
+    })
 }

@@ -11,16 +11,14 @@ use runtime::state::State;
 use store::db::Db;
 use tasks::upkeep;
 
-/// Interval between checks of the clock.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
-/// Timeout of `timedatectl` in seconds, as a value of `SYSTEMD_BUS_TIMEOUT`.
+/// Seconds, as a value of `SYSTEMD_BUS_TIMEOUT`.
 const TIMEOUT_SECONDS: &str = "5";
 
-/// Difference of two clocks above which a check recommends to synchronize them, in microseconds.
+/// Difference of two clocks, in microseconds, above which a check recommends to synchronize them.
 const TOLERANCE: i64 = 2 * SECOND;
 
-/// Compares the clock with that of PostgreSQL. `None` with SQLite, and if the database does not answer, which another
-/// check reports.
+/// Compares the clock with that of PostgreSQL; an unreachable database is reported by another check.
 pub(super) fn check(config: &Config) -> Option<Check> {
     let difference = Db::clock_difference(config).ok()??;
     let side = if difference > 0 { "ahead of" } else { "behind" };
@@ -32,9 +30,8 @@ pub(super) fn check(config: &Config) -> Option<Check> {
     Some(Check { title: "Clock", verdict: Verdict::Info, findings: vec![finding] })
 }
 
-/// Returns whether the system clock is synchronized by an NTP daemon, as the kernel reports through
-/// systemd-timedated. False if unknown. Runs `timedatectl`, because `ProtectClock=` denies `adjtimex(2)` to the
-/// service.
+/// Returns whether an NTP daemon synchronizes the clock; false if unknown. Runs `timedatectl`, because
+/// `ProtectClock=` denies `adjtimex(2)` to the service.
 pub(super) fn is_synchronized() -> bool {
     let mut command = Command::new("timedatectl");
     command.args(["show", "--property=NTPSynchronized", "--value"]);

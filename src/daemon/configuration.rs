@@ -11,18 +11,11 @@ use base::config::{self, ConfigError, Loaded};
 /// The encryption key that was in the environment.
 static KEY: OnceLock<Zeroizing<String>> = OnceLock::new();
 
-/// Loads and validates a configuration file.
-///
-/// # Errors
-/// The file cannot be read or is not valid.
 pub(super) fn load(file: &Path) -> Result<Loaded, ConfigError> {
     config::load(file, variables())
 }
 
 /// Like [`load`], with variables that override those of the environment.
-///
-/// # Errors
-/// As [`load`].
 pub(super) fn load_with(file: &Path, overrides: Vec<(String, String)>) -> Result<Loaded, ConfigError> {
     let is_set = |name: &str| overrides.iter().any(|(other, _)| other == name);
     let other_variables: Vec<_> = variables().filter(|(name, _)| !is_set(name)).collect();
@@ -30,9 +23,6 @@ pub(super) fn load_with(file: &Path, overrides: Vec<(String, String)>) -> Result
 }
 
 /// Like [`load`], without the encryption key.
-///
-/// # Errors
-/// As [`load`].
 pub(super) fn load_encrypted(file: &Path) -> Result<Loaded, ConfigError> {
     config::load_encrypted(file, variables())
 }
@@ -45,8 +35,7 @@ pub(super) fn variables() -> impl Iterator<Item = (String, String)> {
     key.into_iter().chain(environment)
 }
 
-/// Removes the encryption key from the environment, which child processes inherit. Must be called before threads
-/// are started.
+/// Removes the encryption key from the environment, which child processes inherit. No thread may run yet.
 pub(super) fn take_key() {
     if let Ok(text) = std::env::var(KEY_VARIABLE) {
         KEY.get_or_init(|| Zeroizing::new(text));

@@ -12,17 +12,13 @@ use crate::http::net::tls::Tls;
 use base::config::{Config, Listen};
 use runtime::jobs::Jobs;
 
-/// The state of the process that does not depend on its mode.
 pub(super) struct ProcessContext {
     pub(super) file: PathBuf,
-    /// Routes each request to the app, or answers 503.
     pub(super) switch: Switch,
     pub(super) logs: Logs,
-    /// Certificate and key of the HTTPS listeners.
     pub(super) tls: Tls,
     pub(super) notifier: Notifier,
     pub(super) jobs: Jobs,
-    /// The addresses configured at the start.
     pub(super) addresses: ListenAddresses,
     /// The sockets and the command line that a hand-over passes to a successor.
     pub(super) handover: Handover,
@@ -43,7 +39,6 @@ pub(super) struct ListenAddresses {
 }
 
 impl ListenAddresses {
-    /// Returns the addresses in a configuration.
     pub(super) fn from_config(config: &Config) -> ListenAddresses {
         ListenAddresses {
             http: config.http.listen.clone(),

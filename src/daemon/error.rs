@@ -13,22 +13,18 @@ use store::storage::StorageError;
 use tasks::sync::SyncError;
 use upstream::UpstreamError;
 
-/// An error that prevents the daemon from serving.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("Unable to initialize the configuration:\n{0}")]
     Config(#[from] ConfigError),
-    /// A listening socket cannot be opened.
     #[error(transparent)]
     Socket(#[from] SocketError),
     #[error("{0}")]
     NoListener(String),
     #[error("Could not initialize the HTTPS listener: {0}")]
     Tls(#[from] TlsError),
-    /// The user cannot be changed.
     #[error(transparent)]
     Privilege(#[from] PrivilegeError),
-    /// Files or directories cannot be used.
     #[error(transparent)]
     Files(#[from] FileError),
     #[error("Unable to connect to the database: {0}")]
@@ -36,13 +32,10 @@ pub enum StartError {
     /// The encryption key is not that of the database.
     #[error(transparent)]
     Key(#[from] KeyMismatch),
-    /// The storage cannot be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The storage differs from that of other servers on the database.
     #[error(transparent)]
     Sharing(#[from] SharingError),
-    /// The HTTP client for mirrors cannot be created.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
     #[error("could not clean up after a crashed sync: {0}")]
@@ -64,7 +57,6 @@ pub(super) fn log_lines(error: &str) {
 }
 
 impl StartError {
-    /// The reason for clients (a phrase) and for administrators (the whole error).
     pub fn broken_reason(&self) -> BrokenReason {
         let has_listener = !matches!(self, StartError::NoListener(_));
         let phrase = match self {

@@ -15,8 +15,8 @@ use tasks::sync::task::Task;
 use tasks::upkeep::{Upkeep, maintenance, withheld};
 use tasks::usage::Usage;
 
-/// The parts of an app that the tasks use. They do not include a reference to the app, because going offline waits
-/// until there is no other reference to it.
+/// The parts of an app that the tasks use. The app itself is not one: going offline waits for the end of all
+/// references.
 pub(super) struct LeaderTasks {
     sync: Sync,
     upkeep: Arc<Upkeep>,
@@ -41,8 +41,7 @@ impl LeaderTasks {
         }
     }
 
-    /// Runs the tasks while this server is the leader, until the future is dropped. A new leader also runs
-    /// scheduled work that was missed.
+    /// Runs the tasks while this server is the leader. A new leader also runs scheduled work that was missed.
     pub(super) async fn run(self, mut leadership: watch::Receiver<bool>) {
         loop {
             // The sender is in the handle of the cluster, which exists until the process ends.

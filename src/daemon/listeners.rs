@@ -10,7 +10,6 @@ use super::services::Services;
 use super::sockets::{ListenerKind, MissingListener, Sockets};
 use base::config::Listen;
 
-/// Retry interval of a missing listener.
 pub(super) const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The open TCP listeners of the process, and those that could not be opened.
@@ -21,7 +20,7 @@ pub(super) struct Listeners {
     is_serving: bool,
     /// Whether systemd opens the sockets at each start, including privileged ports, and restarts the service.
     is_socket_activated: bool,
-    /// Remark about open listeners that differ from the configuration.
+    /// About open listeners that differ from the configuration.
     remark: Option<String>,
 }
 
@@ -33,7 +32,6 @@ impl Listeners {
         Listeners { services, missing_listeners, is_serving, is_socket_activated, remark: sockets.remark() }
     }
 
-    /// Returns whether all listeners are open.
     pub(super) fn is_complete(&self) -> bool {
         self.missing_listeners.is_empty()
     }
@@ -56,8 +54,8 @@ impl Listeners {
         (!remarks.is_empty()).then(|| remarks.join("; "))
     }
 
-    /// Retries the missing listeners, and accepts connections on the listeners that open. Returns a duplicate of
-    /// each of their sockets, by name, and whether systemd must restart the service.
+    /// Retries the missing listeners. Returns duplicates of the sockets that opened, by name, and whether
+    /// systemd must restart the service.
     pub(super) fn retry(&mut self) -> (Vec<(&'static str, OwnedFd)>, RetryResult) {
         let (mut new_sockets, mut result) = (Vec::new(), RetryResult::Waiting);
         for MissingListener { kind, listen, error: old_error } in std::mem::take(&mut self.missing_listeners)
@@ -83,7 +81,6 @@ impl Listeners {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RetryResult {
-    /// Retry later if listeners are missing.
     Waiting,
     /// systemd can open this address if the process exits and is restarted.
     NeedsRestart(String),

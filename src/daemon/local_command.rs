@@ -1,5 +1,4 @@
-//! Shared code of the commands that run without a server: the current step on a terminal, the output, the error, and
-//! the check that no server runs.
+//! Shared code of the commands that run without a server: progress, output, errors, and the check that no server runs.
 
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -36,7 +35,6 @@ pub(super) fn print(text: &str) -> std::io::Result<()> {
     write(&for_terminal(text))
 }
 
-/// [`print`] for JSON.
 pub(super) fn print_json(text: &str) -> std::io::Result<()> {
     write(&in_json(text))
 }
@@ -49,7 +47,6 @@ fn write(text: &str) -> std::io::Result<()> {
     }
 }
 
-/// Prints the error of a command; returns its exit code.
 pub(super) fn exit_code(result: Result<ExitCode, impl Display>) -> ExitCode {
     result.unwrap_or_else(|error| {
         let red = anstyle::AnsiColor::Red.on_default().bold();
@@ -63,7 +60,6 @@ pub(super) fn note(text: impl Display) {
     let _ = writeln!(anstream::stderr().lock(), "{}", styled_for_terminal(&text.to_string()));
 }
 
-/// The current step on a terminal.
 pub(super) struct Spinner(Option<ProgressBar>);
 
 impl Spinner {

@@ -1,5 +1,4 @@
-//! The daemon's logs: created before the configuration is read, configured at start and by reloads, reopened after
-//! rotations.
+//! The daemon's logs: created before the configuration is read, configured by starts and reloads, reopened on rotation.
 
 use std::backtrace::BacktraceStatus;
 use std::collections::BTreeSet;
@@ -12,7 +11,7 @@ use nix::sys::signal::Signal;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::predecessors::Predecessors;
+use super::handover::Predecessors;
 
 use base::config::{Config, DebugRegion, LogLevel};
 use runtime::control::{self, LogControl as _};
@@ -76,8 +75,7 @@ impl Logs {
             if !is_visible {
                 default_hook(panic);
             }
-            // As in the release profile. Otherwise the daemon would continue after the panic of a task in the
-            // programs that tests run, and they would pass.
+            // As in the release profile, so that a test does not pass although a task of the daemon panicked.
             std::process::abort();
         }));
         Logs {
@@ -133,7 +131,6 @@ impl Logs {
         self.change.notify_one();
     }
 
-    /// Returns when the set of files has changed.
     pub(super) async fn wait_change(&self) {
         self.change.notified().await;
     }
@@ -208,8 +205,8 @@ impl control::LogControl for Logs {
     }
 }
 
-/// Rotates the log files that logrotate does not rotate, while this process is the main one. Checks them at the start, at each midnight, after each change of the configuration, and at least hourly,
-/// because the clock may be changed. Runs until the future is dropped.
+/// Rotates the log files that logrotate does not rotate, while this process is the main one: at the start, at
+/// midnight, after changes of the configuration, and at least hourly, because the clock may be changed.
 pub(super) async fn rotate(logs: Logs) {
     let mut rotation = Rotation::new(Path::new("/"));
     loop {

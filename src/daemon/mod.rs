@@ -2,10 +2,9 @@
 //!
 //! Exit codes: 0 after a requested stop, 1 if the server cannot start or a check failed, 2 for wrong usage.
 //!
-//! `start` does what must precede threads: it sets the umask, binds the sockets, changes the user, and opens the logs.
-//! `process` boots (the database and its migrations, storage, catalog, jobs; only then it accepts connections), reports
-//! readiness, serves and shuts down. On SIGTERM the server continues to accept connections, answers with `Connection:
-//! close`, waits for running requests, waits another half a second for idle clients, and closes.
+//! `start` does what must precede threads; `process` boots, accepts connections, reports readiness, serves
+//! and shuts down. On SIGTERM the server continues to accept connections, answers with `Connection: close`,
+//! waits for running requests and another half a second for idle clients, and closes.
 
 pub mod args;
 mod audit;
@@ -29,18 +28,15 @@ mod modes;
 mod node;
 mod notify;
 mod owners;
-pub mod predecessors;
 mod privileges;
 mod process;
 mod reload;
 mod removal;
-mod report;
 mod running;
 mod sandbox;
 mod service_unit;
 mod service_user;
 mod services;
-mod shell_words;
 mod sign_in_check;
 mod signals;
 pub mod sockets;
@@ -58,7 +54,6 @@ use crate::http;
 
 use handover::TakeOver;
 
-/// The program `rstudio-pm`.
 pub fn main() -> ExitCode {
     let args = args::Args::parse();
     if args.convert_markdown {

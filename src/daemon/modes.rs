@@ -12,22 +12,18 @@ use crate::http::App;
 use runtime::cluster;
 use runtime::control::{ActiveWork, CommandError, Mode, PendingCommand};
 
-/// Polling interval for the end of requests and jobs.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Minimum time for [`Supervisor::offline`]: the request of the command itself is still running when it begins.
+/// Minimum time for [`Supervisor::offline`]: the request of the command is itself still running when it begins.
 const MIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Result of [`Supervisor::offline`].
 const OFFLINE: &str = "The server is offline. To serve again, run: rspm online";
 
 impl Supervisor {
-    /// Drains requests and jobs, closes the stores, and responds with 503 from then on. Jobs have half of `timeout` to
-    /// complete, then they are halted at a safe point. During `Server.DrainDelay`, which is limited to half of
-    /// `timeout`, only health checks fail.
-    ///
-    /// # Errors
-    /// `timeout` expired or the client disconnected before the drain was complete: then the server continues to serve.
+    /// Drains requests and jobs, closes the stores, and responds with 503 from then on. Jobs may complete for
+    /// half of `timeout`, then they are halted at a safe point. During `Server.DrainDelay`, at most half of
+    /// `timeout`, only health checks fail. Errors: `timeout` expired or the client disconnected before the
+    /// end of the drain; the server continues to serve.
     pub(super) async fn offline(
         &mut self,
         timeout: Duration,
@@ -97,8 +93,8 @@ impl Supervisor {
         }
     }
 
-    /// Waits until requests and jobs have ended and returns the app; `None` if `is_over` becomes true first. New
-    /// requests are served for `delay` at least.
+    /// Waits until requests and jobs have ended and returns the app; `None` if `is_over` becomes true first.
+    /// New requests are served for at least `delay`.
     async fn drain(
         &mut self,
         app: Arc<App>,
@@ -115,8 +111,7 @@ impl Supervisor {
             }
             is_idle
         };
-        // Three references to the app do not belong to requests: `app`, `self.running`, and the reference in the
-        // switch until `take_app`.
+        // Three references belong to no request: `app`, `self.running`, and that in the switch until `take_app`.
         report(&app, 3);
         let jobs = self.context.jobs.clone();
         let (halt_time, refusal_time) = (Instant::now() + grace_period, Instant::now() + delay);
@@ -171,10 +166,8 @@ impl Supervisor {
         self.context.switch.context().control.set_mode(Mode::Online);
     }
 
-    /// Replaces the app by a new one with empty caches. Running requests are completed by the old app.
-    ///
-    /// # Errors
-    /// The stores cannot be opened; the old app continues to serve.
+    /// Replaces the app by a new one with empty caches; the old app completes its requests, and continues to
+    /// serve after an error.
     pub(super) async fn reopen(&mut self) -> Result<String, CommandError> {
         let mode = self.context.switch.context().control.mode();
         let (Mode::Online, Some(loaded)) = (&mode, self.loaded.clone()) else {
@@ -197,15 +190,11 @@ impl Supervisor {
         }
     }
 
-    /// Moves the halted syncs of an app to this supervisor, which starts them again later.
     fn collect_halted(&mut self, app: &App) {
         self.halted_syncs.extend(app.sync.take_halted());
     }
 
-    /// Reads the whole configuration and starts serving.
-    ///
-    /// # Errors
-    /// The configuration, or a store or file that it names, cannot be used; the mode does not change.
+    /// Reads the whole configuration and starts serving; an error does not change the mode.
     pub(super) async fn online(&mut self) -> Result<String, CommandError> {
         let control = self.context.switch.context().control.clone();
         if self.running.is_some() {
@@ -236,7 +225,7 @@ impl Supervisor {
     }
 }
 
-/// The requests and jobs that use an app. `own_references` references to the app are not counted as requests.
+/// The requests and jobs that use an app. `own_references` are not counted as requests.
 fn work(app: &Arc<App>, own_references: usize) -> ActiveWork {
     let mut jobs: Vec<String> = app.state.jobs.running().into_iter().map(|job| job.key).collect();
     match app.fetches.count() {

@@ -1,9 +1,9 @@
-//! This process as a server of a cluster: its host name, its address, the id of the process before it, and its files in the
-//! directory of its socket.
+//! This process as a server of a cluster: host name, address, the id of the process before it, and its files
+//! in the directory of its socket.
 //!
-//! `<SockFileDir>/rstudio-pm.node` contains the id of the process that started last, so a starting process finds the id
-//! of its predecessor there. Only one process at a time owns the admin socket in that directory, so the predecessor has
-//! ended, and its leases need not expire first.
+//! `<SockFileDir>/rstudio-pm.node` contains the id of the process that started last. Only one process at a
+//! time owns the admin socket in that directory, so a starting process knows that its predecessor has ended,
+//! and need not wait until the predecessor's leases expire.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -14,7 +14,6 @@ use super::sockets::Sockets;
 use base::config::{Config, Provider};
 use base::model::ids::Identity;
 
-/// The file with the id of the process that started last.
 const FILE: &str = "rstudio-pm.node";
 /// An address that is routed over the default route (TEST-NET-1, RFC 5737). Nothing is sent to it.
 const ROUTE_TARGET: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
@@ -24,8 +23,8 @@ pub(super) fn host_name() -> String {
     nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// The address of the first listener that serves packages; empty if there is none. For a listener on all addresses, it has
-/// the IP address that this machine uses on its default route; without such a route, the host name.
+/// The address of the first listener that serves packages; empty if there is none. For a listener on all
+/// addresses, the address of the default route, else the host name.
 pub(super) fn address(sockets: &Sockets) -> String {
     let listener = sockets.http.first().or(sockets.https.first());
     let Some(address) = listener.and_then(|listener: &TcpListener| listener.local_addr().ok()) else {
@@ -38,7 +37,6 @@ pub(super) fn address(sockets: &Sockets) -> String {
     }
 }
 
-/// The IP address that this machine uses on its default route.
 fn default_route_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect(ROUTE_TARGET).ok()?;
@@ -50,8 +48,8 @@ pub(super) fn previous_id(config: &Config) -> Option<Identity> {
     std::fs::read_to_string(path(config)).ok()?.trim().parse().ok()
 }
 
-/// Writes the id of this process and returns the path of the file. `None` with SQLite, where there are no other
-/// servers, and after an error, which is logged.
+/// Writes the id of this process and returns the path. `None` with SQLite, which has one server, and after an
+/// error, which is logged.
 pub(super) fn write_id(config: &Config, id: Identity) -> Option<PathBuf> {
     match config.database.provider {
         Provider::Sqlite => None,
@@ -59,7 +57,6 @@ pub(super) fn write_id(config: &Config, id: Identity) -> Option<PathBuf> {
     }
 }
 
-/// The path of the file.
 pub(super) fn path(config: &Config) -> PathBuf {
     config.server.sock_file_dir.join(FILE)
 }

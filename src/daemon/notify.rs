@@ -51,7 +51,6 @@ impl Notifier {
         }
     }
 
-    /// Makes this the main process, whose notifications are sent.
     pub(super) fn become_main(&self) {
         self.is_main.store(true, Ordering::Release);
     }
@@ -119,8 +118,8 @@ fn run(receiver: &Receiver<Notification>) {
             // systemd requires both in one datagram.
             Notification::Reloading => NotifyState::monotonic_usec_now()
                 .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
-            // In one datagram: systemd rejects messages of the new process before it reads `MAINPID=`, and messages of
-            // the old one afterwards.
+            // In one datagram: systemd rejects messages of the new process before `MAINPID=`, and of the old
+            // one afterwards.
             Notification::Main(pid, status) => sd_notify::notify(&[
                 NotifyState::MainPid(*pid),
                 NotifyState::Ready,

@@ -50,7 +50,6 @@ fn is_marker_error(error: &StorageError, class: StorageClass) -> bool {
     }
 }
 
-/// Returns the finding about the owner of a class; `None` if the class belongs to the configured database.
 async fn finding(
     storage: &Storage,
     class: StorageClass,
@@ -71,8 +70,7 @@ async fn finding(
     };
     let mut comparison = compare(database, storage.marker(class).await?);
     if matches!(comparison, MarkerComparison::Unrecognized(_)) {
-        // A running server writes the row before the marker: if the marker is newer than the row that was read, the row
-        // exists now.
+        // A running server writes the row first: if the marker is newer than the row that was read, the row exists now.
         let config = config.clone();
         let database = tokio::task::spawn_blocking(move || Db::database_state(&config)).await;
         if let Ok(Ok(database)) = database {

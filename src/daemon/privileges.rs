@@ -1,8 +1,5 @@
-//! Drops privileges after the ports are bound: started as root without systemd, the daemon switches permanently to an
-//! ordinary user.
-//!
-//! This happens before any thread is started, because capabilities are per thread, and before any file is created,
-//! because files must belong to that user.
+//! Drops privileges after the ports are bound: started as root without systemd, the daemon switches to an
+//! ordinary user for good, before any thread (capabilities are per thread) and any file of its own exists.
 
 use std::ffi::CString;
 use std::os::unix::fs::MetadataExt;
@@ -31,9 +28,6 @@ pub(super) struct Account {
 
 impl Account {
     /// Finds a user by name or number.
-    ///
-    /// # Errors
-    /// There is no such user.
     pub(super) fn by_name(name: &str) -> Result<Account, PrivilegeError> {
         let unknown = || PrivilegeError::Unknown(name.to_owned());
         let by_number = || User::from_uid(Uid::from_raw(name.parse().ok()?)).ok().flatten();
@@ -41,10 +35,6 @@ impl Account {
         Ok(Account { name: user.name, uid: user.uid, gid: user.gid, is_in_user_database: true })
     }
 
-    /// The owner of a file.
-    ///
-    /// # Errors
-    /// The owner cannot be read.
     pub(super) fn owner(file: &Path) -> Result<Account, PrivilegeError> {
         let metadata = std::fs::metadata(file)
             .map_err(|source| PrivilegeError::Owner { path: file.display().to_string(), source })?;
@@ -61,9 +51,6 @@ impl Account {
     }
 
     /// Sets the supplementary groups of this process to those of the user.
-    ///
-    /// # Errors
-    /// The system call fails.
     pub(super) fn take_groups(&self) -> Result<(), PrivilegeError> {
         match CString::new(self.name.as_str()) {
             Ok(name) if self.is_in_user_database => {
@@ -73,7 +60,6 @@ impl Account {
         }
     }
 
-    /// Converts the error of a step of the change to this user.
     pub(super) fn step_error(&self, step: &'static str) -> impl Fn(Errno) -> PrivilegeError {
         move |errno| PrivilegeError::Refused {
             user: self.name.clone(),
@@ -83,7 +69,6 @@ impl Account {
     }
 }
 
-/// The planned change of user.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Plan {
     /// Keep the current user, with a warning if that is root.
@@ -91,36 +76,25 @@ pub(super) enum Plan {
     Become(Account),
 }
 
-/// An error of the change of user.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivilegeError {
     #[error("--user {0}: there is no such user; create it with: useradd --system --no-create-home {0}")]
     Unknown(String),
-    /// `--user` without the privilege to change the user.
     #[error(
         "--user {target}: only root can switch to another user, and this is {current}; start it as {target}"
     )]
     NotRoot { target: String, current: String },
     #[error("the owner of {path} cannot be read: {source}")]
     Owner { path: String, source: std::io::Error },
-    /// The system refuses a step.
     #[error(
         "cannot switch to user {user}: {step}: {reason}; this needs the capabilities CAP_SETUID, CAP_SETGID and \
          CAP_SETPCAP: grant them, or start it as that user"
     )]
-    Refused {
-        user: String,
-        step: &'static str,
-        /// The error text of the system.
-        reason: String,
-    },
+    Refused { user: String, step: &'static str, reason: String },
 }
 
 /// Plans the change of user: to `--user`, else to the owner of the gcfg unless systemd manages the user.
-///
-/// # Errors
-/// The user of `--user` is unknown, or is another user and this process is not root; or the owner of the gcfg cannot be
-/// read.
+/// Errors: another user without root; an unknown user or owner.
 pub(super) fn plan(user: Option<&str>, gcfg: &Path) -> Result<Plan, PrivilegeError> {
     let account = user.map(Account::by_name).transpose()?;
     let current_uid = geteuid();
@@ -143,11 +117,8 @@ pub(super) fn plan(user: Option<&str>, gcfg: &Path) -> Result<Plan, PrivilegeErr
     Ok(decide(account, owner, is_service, gcfg))
 }
 
-/// Plans the change of user for a program that changes the server's data: to the owner of the data directory, or of the
-/// configuration file while there is no data directory.
-///
-/// # Errors
-/// The owner cannot be read.
+/// Plans the change of user for a program that changes the server's data: to the owner of the data directory,
+/// or of the configuration file if there is none.
 pub(super) fn plan_for_data(gcfg: &Path, config: &Config) -> Result<Plan, PrivilegeError> {
     let dir = &config.server.data_dir;
     if !geteuid().is_root() {
@@ -157,7 +128,6 @@ pub(super) fn plan_for_data(gcfg: &Path, config: &Config) -> Result<Plan, Privil
     Ok(if account.uid.is_root() { Plan::Stay(None) } else { Plan::Become(account) })
 }
 
-/// Plans the change of user of a process of root.
 fn decide(account: Option<Account>, owner: Option<Account>, is_service: bool, gcfg: &Path) -> Plan {
     match (account, owner, is_service) {
         (Some(account), _, _) if !account.uid.is_root() => Plan::Become(account),
@@ -172,10 +142,7 @@ fn decide(account: Option<Account>, owner: Option<Account>, is_service: bool, gc
     }
 }
 
-/// Executes the plan. Returns the warnings.
-///
-/// # Errors
-/// The errors of [`become_user`].
+/// Executes the plan and returns the warnings.
 pub(super) fn execute(plan: Plan, gcfg: &Path, config: &Config) -> Result<Vec<String>, PrivilegeError> {
     match plan {
         Plan::Stay(warning) => Ok(warning.into_iter().collect()),
@@ -187,10 +154,8 @@ pub(super) fn execute(plan: Plan, gcfg: &Path, config: &Config) -> Result<Vec<St
     }
 }
 
-/// Switches to the user and drops groups, capabilities and the possibility to switch back. Returns the warnings.
-///
-/// # Errors
-/// The system refuses a step. Then the process must exit: its user is changed only in part.
+/// Switches to the user and drops groups, capabilities and the possibility to switch back; returns the
+/// warnings. After an error the process must exit: its user is changed only in part.
 fn become_user(account: &Account, gcfg: &Path) -> Result<Vec<String>, PrivilegeError> {
     let refusal = |step, reason: String| PrivilegeError::Refused { user: account.name.clone(), step, reason };
     let mut warnings = Vec::new();

@@ -36,21 +36,19 @@ const BACKLOG_WAIT: Duration = Duration::from_secs(10);
 /// Extension of systemd's start timeout, sent at intervals of half its length.
 const START_EXTENSION: Duration = Duration::from_secs(30);
 
-/// The parts of the process that are set up before threads are started.
 pub(super) struct Setup<'a> {
     pub(super) file: &'a Path,
     /// The configuration, or the valid part of it.
     pub(super) config: Arc<Config>,
     /// The configuration, or the reason why it cannot be used.
     pub(super) loaded: Result<Loaded, StartError>,
-    /// Whether systemd has passed the sockets: then the server responds with 503 and the reason instead of failing.
+    /// Whether systemd has passed the sockets: then an error does not end the server, which responds with 503
+    /// and the reason.
     pub(super) is_socket_activated: bool,
     pub(super) sockets: Sockets,
     /// The sockets and the lock that the old server passed, in a hand-over.
     pub(super) received: Option<ReceivedSockets>,
-    /// Limits of requests and connections.
     pub(super) limits: Limits,
-    /// Start time of the process.
     pub(super) start: SystemTime,
 }
 
@@ -75,7 +73,6 @@ pub(super) async fn run(setup: Setup<'_>, logs: &Logs) -> Result<(), StartError>
     Ok(())
 }
 
-/// The parts of the server that exist from its start to its end.
 struct Process {
     control: Control,
     commands: mpsc::Receiver<PendingCommand>,
@@ -98,7 +95,6 @@ struct Process {
 }
 
 impl Process {
-    /// Creates the process without open stores.
     fn new(
         file: &Path,
         config: &Config,
@@ -179,8 +175,8 @@ impl Process {
         })
     }
 
-    /// Opens the stores and accepts connections; in a hand-over, once the old server permits it. Returns false if
-    /// a stop was requested first.
+    /// Opens the stores and accepts connections, in a hand-over once the old server permits it. Returns false
+    /// after a stop.
     async fn boot(
         &mut self,
         loaded: Result<Loaded, StartError>,
@@ -227,7 +223,6 @@ impl Process {
         Ok(true)
     }
 
-    /// Starts the heartbeat, which registers this process with the other servers of its database.
     fn start_heartbeat(&mut self) {
         self.heartbeat = Some(tokio::spawn(heartbeat::run(self.cluster.clone())));
     }
@@ -244,8 +239,7 @@ impl Process {
                 duration.as_millis()
             );
         }
-        // Ready even if requests get 503: systemd would kill a service that does not become ready, and then clients
-        // would not get the reason.
+        // Even if requests get 503: systemd would kill the service, and clients would not get the reason.
         self.notifier.ready(&summary::line_without_counts(&self.switch, &self.control.mode()));
     }
 

@@ -14,10 +14,8 @@ use runtime::control::{CommandError, ReloadResult};
 use tasks::sync::task::Task;
 use upstream::Upstream;
 
-/// Applies the difference between the running configuration and the file. Returns the new running configuration.
-///
-/// # Errors
-/// A new value cannot be used; nothing has changed.
+/// Applies the difference between the running configuration and the file, and returns the new running
+/// configuration. After an error nothing has changed.
 pub(super) async fn apply(
     context: &ProcessContext,
     app: &Arc<App>,
@@ -72,7 +70,6 @@ pub(super) fn log_changes(result: &ReloadResult) {
     tracing::info!("configuration reloaded; {} applied", applied.len());
 }
 
-/// Reads certificate and key if the configuration has an HTTPS listener.
 pub(super) fn open_tls(config: &Config) -> Result<Tls, TlsError> {
     match (&config.https.listen, &config.https.certificate, &config.https.key) {
         (Some(_), Some(certificate), Some(key)) => Tls::open(certificate, key, config.https.minimum_tls),

@@ -1,6 +1,5 @@
-//! `--removal-commands`: prints the commands that remove data stored outside the default directories, for a purge of
-//! the package. Every storage class is listed at the location where the server would open it, with the variables of its
-//! unit.
+//! `--removal-commands`: prints the commands that remove data outside the default directories, for a purge of
+//! the package. Storage classes are listed where the server would open them, with the variables of its unit.
 
 use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
@@ -9,10 +8,9 @@ use std::path::{Path, PathBuf};
 use percent_encoding::percent_decode_str;
 
 use super::configuration;
+use super::files::table::logs;
 use super::service_unit::{ServiceUnit, has_unknown_variables};
-use base::config::{
-    self, ClassLocation, Config, ConfigError, LogDestination, Provider, S3Location, without_userinfo,
-};
+use base::config::{self, ClassLocation, Config, ConfigError, Provider, S3Location, without_userinfo};
 use base::model::kind::StorageClass;
 use base::model::text::shell_word;
 use store::storage::Key;
@@ -148,18 +146,6 @@ fn bucket(class_location: &S3Location, classes: &[StorageClass]) -> String {
     let _ =
         write!(line, " {}    # {}", shell_word(&format!("s3://{bucket}/{prefix}/")), class_names(classes));
     line
-}
-
-fn logs(config: &Config) -> impl Iterator<Item = &Path> {
-    let system = config.logging.system_log.iter().filter_map(|destination| match destination {
-        LogDestination::File(path) => Some(path.as_path()),
-        LogDestination::Stdout | LogDestination::Stderr => None,
-    });
-    let files = system
-        .chain([config.server.access_log.as_path()])
-        .chain(config.server.service_log.as_deref())
-        .chain(config.logging.audit_log.as_deref());
-    files.filter(|path| !path.starts_with("/dev"))
 }
 
 /// `dropdb 'name'    # of postgres://***@host/name`

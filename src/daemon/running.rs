@@ -23,7 +23,6 @@ use store::storage::space;
 use tasks::backup::results;
 use tasks::upkeep;
 
-/// Pause between attempts to reopen the app.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
 
 /// An app that serves requests, and its background tasks.
@@ -37,7 +36,6 @@ pub(super) struct RunningApp {
 }
 
 impl RunningApp {
-    /// Wraps an app and starts its background tasks.
     pub(super) fn start(app: Arc<App>, predecessor: Predecessor, context: &ServerContext) -> RunningApp {
         if let Some(warning) =
             summary::unencrypted_warning(&app.state.config.load(), &app.state.catalog.get())
@@ -51,8 +49,8 @@ impl RunningApp {
         running
     }
 
-    /// Starts the background tasks, which run until [`RunningApp::pause`]. Schedules and nightly work run only while
-    /// this server is the leader.
+    /// Starts the background tasks, which run until [`RunningApp::pause`]; schedules and nightly work only
+    /// while this server is the leader.
     pub(super) fn run(&mut self) {
         let (upkeep, comparison_upkeep) = (self.app.upkeep.clone(), self.app.upkeep.clone());
         let state = Arc::clone(&self.app.state);
@@ -128,9 +126,8 @@ async fn record_jobs(jobs: &Jobs, db: &Db, clock: &Clock, node: &str) {
     }
 }
 
-/// Reopens the app after the database was reset to an earlier state: the caches are keyed by numbers of transactions and
-/// steps, which the reset database assigns a second time. Waits for resets until the task is dropped, which happens when
-/// the app is reopened.
+/// Reopens the app after the database was reset to an earlier state: its caches are keyed by numbers of
+/// transactions and steps, which are then assigned again.
 async fn watch_rewinds(control: Control, mut rewinds: watch::Receiver<Option<Rewind>>) {
     loop {
         if rewinds.changed().await.is_err() {

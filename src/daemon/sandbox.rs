@@ -12,10 +12,8 @@ use nix::fcntl::OFlag;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-/// Makes `hidden_dirs` empty for this process, except for `bound_paths` below them. The process must have one thread.
-///
-/// # Errors
-/// A step that the system refuses, for example in a container without the privilege.
+/// Makes `hidden_dirs` empty for this process, except for `bound_paths` below them. The process must have one
+/// thread. Fails for example in a container without the privilege.
 pub(super) fn enter(hidden_dirs: &[&str], bound_paths: &[PathBuf]) -> Result<(), String> {
     let step_error = |step: &dyn Display| {
         let step = step.to_string();

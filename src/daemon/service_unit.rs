@@ -3,20 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::shell_words;
 use base::config::DEFAULT_FILE;
 
 const UNIT: &str = "rstudio-pm.service";
 
-/// The properties of the loaded unit.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct ServiceUnit {
     /// `User=`; empty for root.
     pub(super) user: String,
     /// `Group=`; empty for that of the user.
     pub(super) group: String,
-    /// Whether `/home`, `/root` and `/run/user` are empty for the service, except for bound paths
-    /// (`ProtectHome=tmpfs`).
+    /// Whether `/home`, `/root` and `/run/user` are empty except for bound paths (`ProtectHome=tmpfs`).
     pub(super) hides_homes: bool,
     /// Whether the service has a private `/tmp` and `/var/tmp` (`PrivateTmp=`).
     pub(super) has_private_tmp: bool,
@@ -59,7 +56,7 @@ impl ServiceUnit {
                 "ExecStart" => value.clone_into(&mut unit.command),
                 "MainPID" => unit.pid = value.parse().unwrap_or(0),
                 "Environment" => {
-                    let words = shell_words::split(value);
+                    let words = split_words(value);
                     unit.environment = words.iter().filter_map(|word| assignment(word)).collect();
                 }
                 // `/etc/default/x (ignore_errors=yes)`, a line for each file.
@@ -84,8 +81,7 @@ impl ServiceUnit {
         Path::new(config_argument.unwrap_or(DEFAULT_FILE)) == gcfg
     }
 
-    /// Returns the variables of the running service, or those with which systemd would start it, and the errors of
-    /// unreadable environment files.
+    /// Returns the variables of the running service, else those of the next start, and errors of environment files.
     pub(super) fn variables(&self) -> (Vec<(String, String)>, Vec<String>) {
         if self.pid != 0
             && let Ok(environ) = std::fs::read(format!("/proc/{}/environ", self.pid))
@@ -98,7 +94,7 @@ impl ServiceUnit {
             match std::fs::read_to_string(file) {
                 // A later value replaces an earlier one.
                 Ok(text) => {
-                    let file_variables = shell_words::assignments(&text);
+                    let file_variables = environment_file(&text);
                     variables.retain(|(name, _)| !file_variables.iter().any(|(later, _)| later == name));
                     variables.extend(file_variables);
                 }
@@ -110,8 +106,8 @@ impl ServiceUnit {
     }
 }
 
-/// Returns whether systemd does not run, but a drop-in or a unit of the administrator sets variables, whose values
-/// are then unknown.
+/// Returns whether a unit or drop-in of the administrator sets variables that are unknown, because systemd
+/// does not run.
 pub(super) fn has_unknown_variables() -> bool {
     let root = Path::new("/");
     let administrators_unit = root.join("etc/systemd/system").join(UNIT);
@@ -121,9 +117,69 @@ pub(super) fn has_unknown_variables() -> bool {
         && generator::drop_ins(root).into_values().chain([administrators_unit]).any(sets_variables)
 }
 
-/// Splits `NAME=value`.
 fn assignment(text: &str) -> Option<(String, String)> {
     text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
+}
+
+fn split_words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let (word, after) = word(rest, char::is_whitespace);
+        words.push(word);
+        rest = after.trim_start();
+    }
+    words
+}
+
+/// Parses the lines `NAME=value` of a file for `EnvironmentFile=`; a value may be quoted. `#` and `;` begin comments.
+fn environment_file(text: &str) -> Vec<(String, String)> {
+    let mut assignments = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let line = rest.lines().next().unwrap_or_default();
+        match line.split_once('=').filter(|_| !line.starts_with(['#', ';'])) {
+            None => rest = &rest[line.len()..],
+            Some((name, _)) => {
+                let value = rest[name.len() + 1..].trim_start_matches([' ', '\t']);
+                let (value, after) = word(value, |c| c == '\n');
+                assignments.push((name.trim().to_owned(), value.trim_end().to_owned()));
+                rest = after;
+            }
+        }
+        rest = rest.trim_start();
+    }
+    assignments
+}
+
+/// Reads a word up to the first unquoted character that `is_end`; the rest begins with that character.
+fn word(text: &str, is_end: fn(char) -> bool) -> (String, &str) {
+    let mut word = String::new();
+    let mut quote = None;
+    let mut chars = text.char_indices();
+    while let Some((index, c)) = chars.next() {
+        match (quote, c) {
+            (None, c) if is_end(c) => return (word, &text[index..]),
+            (None, '$') if text[index + 1..].starts_with('\'') => {
+                // `$'…'` has escape sequences, as in double quotes.
+                chars.next();
+                quote = Some('$');
+            }
+            (None, '"' | '\'') => quote = Some(c),
+            (Some('$'), '\'') => quote = None,
+            (Some(open), c) if c == open && c != '$' => quote = None,
+            (None | Some('"' | '$'), '\\') => match chars.next() {
+                // A backslash at the end of a line continues the line.
+                Some((_, '\n')) => {}
+                Some((_, 'n')) => word.push('\n'),
+                Some((_, 't')) => word.push('\t'),
+                Some((_, escaped)) => word.push(escaped),
+                None => {}
+            },
+            (_, c) => word.push(c),
+        }
+    }
+    (word, "")
 }
 
 #[cfg(test)]
@@ -155,5 +211,27 @@ mod tests {
     fn a_unit_that_is_not_loaded_is_ignored() {
         assert_eq!(ServiceUnit::parse("LoadState=not-found\nUser=\n"), None);
         assert_eq!(ServiceUnit::parse(""), None);
+    }
+
+    #[test]
+    fn a_list_is_split_into_its_quoted_words() {
+        assert_eq!(
+            split_words(r#"A=1  "B=a \"b\" c" 'C=\x' $'D=it\'s' E=\$"#),
+            ["A=1", "B=a \"b\" c", "C=\\x", "D=it's", "E=$"]
+        );
+        assert_eq!(split_words("  "), [""; 0]);
+    }
+
+    #[test]
+    fn assignments_of_a_file_are_read() {
+        let text =
+            "# comment=1\n; other=2\n\nA = plain text \nB=\"a b\"\nC='it is'\nD=one\\\n two\nnothing\nE=";
+        let assignments = environment_file(text);
+        let assignments: Vec<_> =
+            assignments.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(
+            assignments,
+            [("A", "plain text"), ("B", "a b"), ("C", "it is"), ("D", "one two"), ("E", "")]
+        );
     }
 }

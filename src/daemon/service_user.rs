@@ -1,5 +1,4 @@
-//! The user and the sandbox of a server that root starts, through systemd or directly: with the rights of that user
-//! root checks the configuration and runs commands.
+//! The user and the sandbox of a server that root starts. Root checks the configuration and runs commands with them.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +11,6 @@ use super::service_unit::ServiceUnit;
 use base::config::Config;
 use generator::units;
 
-/// The user of the server.
 pub(super) struct ServiceUser {
     /// `None` if it is the current user.
     account: Option<Account>,
@@ -22,7 +20,7 @@ pub(super) struct ServiceUser {
 
 impl ServiceUser {
     /// Returns the user of the unit that runs the server with this configuration, otherwise the owner of the
-    /// configuration. Only root can take the rights of another user.
+    /// configuration. Only root can act as another user.
     pub(super) fn find(gcfg: &Path) -> ServiceUser {
         if !geteuid().is_root() {
             return ServiceUser { account: None, unit: None };
@@ -44,10 +42,8 @@ impl ServiceUser {
         self.account.as_ref().map_or_else(geteuid, |account| account.uid).as_raw()
     }
 
-    /// Runs `work` with the rights of the user. Until `work` returns, the whole process has only these rights.
-    ///
-    /// # Errors
-    /// The process cannot switch to the user or back.
+    /// Runs `work` while the whole process has only the rights of the user. Fails if it cannot switch to the
+    /// user or back.
     pub(super) fn run<T>(&self, work: impl FnOnce() -> T) -> Result<T, PrivilegeError> {
         let Some(account) = &self.account else { return Ok(work()) };
         let (groups, group, root) = (getgroups().unwrap_or_default(), getegid(), Uid::from_raw(0));
@@ -62,8 +58,7 @@ impl ServiceUser {
         Ok(result)
     }
 
-    /// Hides directories from this process as the unit hides them from the service. Returns a message if that is not
-    /// possible.
+    /// Hides directories as the unit hides them from the service. Returns a message if that is not possible.
     pub(super) fn enter_sandbox(&self, config: &Config) -> Option<String> {
         let unit = self.unit.as_ref()?;
         let mut hidden_dirs: Vec<&'static str> = Vec::new();
@@ -82,8 +77,8 @@ impl ServiceUser {
         ))
     }
 
-    /// Returns the missing paths of the server that root creates for the user before the server uses them: systemd
-    /// through the unit, or a manual start. Must be called with the rights of root.
+    /// Returns the missing paths of the server that root creates for the user: systemd through the unit, or a
+    /// manual start. Requires the rights of root.
     pub(super) fn root_created_paths(&self, gcfg: &Path, config: &Config) -> Vec<PathBuf> {
         if self.account.is_none() {
             return Vec::new();

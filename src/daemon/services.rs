@@ -8,19 +8,16 @@ use crate::http::net::tls::Tls;
 use crate::http::redirect::Redirect;
 use crate::http::{AdminService, HttpServer, MetricsService, PublicService, Switch};
 
-/// The services of all kinds of listeners. Cloning shares them.
 #[derive(Clone)]
 pub(super) struct Services {
     /// Connection limits and the state of a shutdown.
     pub(super) server: HttpServer,
     pub(super) switch: Switch,
-    /// Certificate and key of the HTTPS listeners.
     pub(super) tls: Tls,
     pub(super) https_port: u16,
 }
 
 impl Services {
-    /// Starts accepting connections on every socket.
     pub(super) fn open(&self, sockets: Sockets) {
         let Sockets { http, https, redirect, metrics, admin, .. } = sockets;
         for (kind, listeners) in [

@@ -9,9 +9,8 @@ use base::config::{Check, Config, DeviceCodes, ValueForm, Verdict, client_secret
 use runtime::auth;
 use runtime::auth::provider::Providers;
 
-/// Checks that the provider's document and keys can be loaded and that it supports sign-in; `None` if no provider is
-/// configured. A provider that cannot be reached does not prevent a start, but sign-in is unavailable until it can be
-/// reached.
+/// Checks that the provider's document and keys can be loaded and that it supports sign-in. If the provider
+/// cannot be reached, the server starts, but sign-in is unavailable meanwhile.
 pub(super) fn provider(config: &Config) -> Option<Check> {
     const TITLE: &str = "Sign-in";
     let settings = config.open_id_connect.as_ref()?;
@@ -70,10 +69,7 @@ pub(super) fn provider(config: &Config) -> Option<Check> {
     Some(Check { title: TITLE, verdict: Verdict::Pass, findings })
 }
 
-/// Returns the issuer of the codes of devices. `is_supported` states whether the provider can issue them.
-///
-/// # Errors
-/// The configuration requires codes of the provider, but the provider cannot issue them.
+/// Returns the issuer of the codes of devices. Fails if they must be those of a provider that cannot issue any.
 fn issuer_of_codes(codes: DeviceCodes, is_supported: bool) -> Result<&'static str, &'static str> {
     match (codes, is_supported) {
         (DeviceCodes::Server, _) | (DeviceCodes::Any, false) => Ok("of this server"),
@@ -85,7 +81,6 @@ fn issuer_of_codes(codes: DeviceCodes, is_supported: bool) -> Result<&'static st
     }
 }
 
-/// The problem of a file with the client secret; `None` if there is none.
 fn secret_file(path: &Path, config: &Config) -> Option<String> {
     let name = format!("OpenIDConnect.ClientSecretFile {}", path.display());
     let form = match client_secret::read(path, config) {
@@ -102,8 +97,8 @@ fn secret_file(path: &Path, config: &Config) -> Option<String> {
     })
 }
 
-/// Checks that the keys of each issuer can be loaded; `None` if no section names one. An issuer that cannot be reached
-/// does not prevent a start, but its tokens are refused until it can be reached.
+/// Checks that the keys of each issuer can be loaded. If an issuer cannot be reached, the server starts, but
+/// the issuer's tokens are refused meanwhile.
 pub(super) fn issuers(config: &Config) -> Option<Check> {
     const TITLE: &str = "Identity federation";
     if config.federations.is_empty() {
@@ -135,7 +130,6 @@ pub(super) fn issuers(config: &Config) -> Option<Check> {
     Some(Check::from_findings(TITLE, findings))
 }
 
-/// Runs requests to identity providers.
 fn with_providers<T>(config: &Config, requests: impl AsyncFnOnce(&Providers) -> T) -> Result<T, String> {
     store::storage::install_tls_provider();
     let providers = Providers::new(&config.proxy).map_err(|error| error.to_string())?;
@@ -143,7 +137,6 @@ fn with_providers<T>(config: &Config, requests: impl AsyncFnOnce(&Providers) -> 
     Ok(runtime.map_err(|error| error.to_string())?.block_on(requests(&providers)))
 }
 
-/// Checks `Bootstrap.PublicKey`; `None` if it is not set.
 pub(super) fn bootstrap_key(config: &Config) -> Option<Check> {
     let key = config.bootstrap.public_key.as_deref()?;
     Some(match auth::public_key(key) {

@@ -1,4 +1,4 @@
-//! Signals: TERM and INT stop the server (a second one immediately), USR1 reopens the log files, HUP reopens them and
+//! Signals: TERM and INT stop the server (the second one at once), USR1 reopens the log files, HUP also
 //! reloads the configuration, USR2 starts the installed program and hands over to it.
 
 use std::sync::Arc;
@@ -9,7 +9,6 @@ use tokio::sync::Notify;
 
 use runtime::control::{Command, Control};
 
-/// The signal handlers of the process.
 pub(super) struct Signals {
     term: Signal,
     int: Signal,
@@ -32,8 +31,8 @@ impl Signals {
         signals
     }
 
-    /// Handles signals and returns at the first request to stop. After that, USR1 and another stop signal are still
-    /// handled, the latter by an immediate exit.
+    /// Handles signals until the first request to stop. After that, USR1 and another stop, an immediate exit,
+    /// are still handled.
     pub(super) async fn run_until_stop(self, control: &Control) {
         let Signals { mut term, mut int, mut hup, mut usr1, mut usr2 } = self;
         let reload_signal = Arc::new(Notify::new());
@@ -79,8 +78,8 @@ impl Signals {
     }
 }
 
-/// Blocks HUP, USR1 and USR2 until [`Signals::install`]: without handlers, they would kill the process during the
-/// start. Must be called on the main thread, before others are started.
+/// Blocks HUP, USR1 and USR2 until [`Signals::install`]: they would kill the process. Only on the main
+/// thread, before others are started.
 pub(super) fn block() {
     let _ = deferred_signals().thread_block();
 }

@@ -32,10 +32,8 @@ pub struct Sockets {
     pub is_outdated: bool,
 }
 
-/// Returns the path of the admin socket if a server in any mode answers on it.
-///
-/// # Errors
-/// The socket exists, but this process cannot connect to it; with the path.
+/// Returns the path of the admin socket if a server in any mode answers on it. Fails if this process cannot
+/// connect to it.
 pub(super) fn answering_server(config: &Config) -> Result<Option<PathBuf>, (PathBuf, Error)> {
     let path = admin_path(config);
     match UnixStream::connect(&path) {
@@ -65,7 +63,6 @@ impl ListenerKind {
         }
     }
 
-    /// The section in the configuration.
     pub fn section(self) -> &'static str {
         match self {
             ListenerKind::Http => "HTTP",
@@ -75,7 +72,6 @@ impl ListenerKind {
         }
     }
 
-    /// Returns whether packages are served through listeners of this kind.
     pub fn serves_packages(self) -> bool {
         match self {
             ListenerKind::Http | ListenerKind::Https => true,
@@ -84,17 +80,15 @@ impl ListenerKind {
     }
 }
 
-/// A configured listener that could not be opened.
 #[derive(Debug)]
 pub struct MissingListener {
     pub kind: ListenerKind,
-    /// The address of the listener.
     pub listen: Listen,
     pub error: SocketError,
 }
 
 impl Sockets {
-    /// Remark for `systemctl status`.
+    /// For `systemctl status`.
     pub fn remark(&self) -> Option<String> {
         self.is_outdated
             .then(|| format!("the listening sockets differ from the configuration; run: {APPLY_COMMANDS}"))
@@ -133,7 +127,6 @@ pub fn passed_by_systemd() -> bool {
     is_own_pid && number("LISTEN_FDS").is_some_and(|count| (1..=MAX_LISTEN_FDS).contains(&count))
 }
 
-/// Path of the admin socket in a configuration.
 pub fn admin_path(config: &Config) -> PathBuf {
     config.server.sock_file_dir.join("rstudio-pm.sock")
 }
@@ -141,7 +134,6 @@ pub fn admin_path(config: &Config) -> PathBuf {
 /// The commands that apply the configured addresses to the sockets of systemd.
 const APPLY_COMMANDS: &str = base::config::RESTART_COMMAND;
 
-/// The sockets that the old server passes in a hand-over.
 pub(super) struct PassedSockets {
     /// Sockets with the names that systemd uses.
     pub(super) sockets: Vec<(String, OwnedFd)>,
@@ -163,12 +155,9 @@ pub(super) struct BoundSockets {
 }
 
 /// Takes the sockets that systemd (`LISTEN_FDNAMES`: http, https, redirect, metrics, admin) or the old server passes,
-/// and binds the missing TCP addresses. `is_valid` states whether the configuration is valid; if it is, sockets
-/// without a configured address are closed.
-///
-/// # Errors
-/// The first socket that cannot be opened. If systemd or an old server has passed sockets, missing ones are retried
-/// later instead, as is the metrics socket in every case, because its default port may be in use by another program.
+/// and binds the missing TCP addresses. If the configuration `is_valid`, sockets without a configured address are
+/// closed. Fails with the first socket that cannot be opened, unless systemd or an old server has passed sockets: then
+/// it is retried later, as is the metrics socket always, because its default port may be in use by another program.
 pub(super) fn bind_all(
     config: &Config,
     is_valid: bool,
@@ -181,8 +170,8 @@ pub(super) fn bind_all(
     let (mut missing_listeners, mut is_outdated) = (Vec::new(), false);
     let listeners = [
         (ListenerKind::Http, inherited.http, config.http.listen.as_ref()),
-        // The socket is used even if the configuration has no HTTPS: connections are then closed instead of
-        // hanging, and the socket is available once the configuration is fixed.
+        // Used even without HTTPS in the configuration: connections are closed instead of hanging, and the
+        // socket is there once the configuration is fixed.
         (ListenerKind::Https, inherited.https, config.https.listen.as_ref()),
         (ListenerKind::Redirect, inherited.redirect, config.http_redirect.listen.as_ref()),
         (ListenerKind::Metrics, inherited.metrics, config.metrics.listen.as_ref()),
@@ -245,9 +234,6 @@ pub(super) fn bind_all(
 
 impl BoundSockets {
     /// Adds the admin socket. If systemd has not passed it, binds it as the server's user, who then owns the file.
-    ///
-    /// # Errors
-    /// The socket cannot be opened.
     pub(super) fn with_admin(mut self, config: &Config) -> Result<Sockets, SocketError> {
         let (admin, admin_path) = match self.admin.take() {
             Some(socket) => {
@@ -282,8 +268,8 @@ fn set_nonblocking(name: &'static str, result: std::io::Result<()>) -> Result<()
     result.map_err(|source| SocketError::NonBlocking { name, source })
 }
 
-/// Returns a warning if the inherited admin socket is not the configured one. Compares canonical paths, because
-/// `/var/run` is a link to `/run`.
+/// Returns a warning if the inherited admin socket has another path. `/var/run` is a link to `/run`, so paths
+/// are canonical.
 fn path_mismatch(socket: &UnixListener, config: &Config) -> Option<String> {
     let address = socket.local_addr().ok()?;
     let (inherited_path, configured_path) = (address.as_pathname()?, admin_path(config));
@@ -297,8 +283,7 @@ fn path_mismatch(socket: &UnixListener, config: &Config) -> Option<String> {
     })
 }
 
-/// Returns whether a socket has the configured address. For a host name only the port is compared: its address may
-/// change.
+/// Returns whether a socket has the configured address; the address of a host name may change, so only its port counts.
 fn has_address(socket: &TcpListener, listen: Option<&Listen>) -> bool {
     let (Ok(address), Some(listen)) = (socket.local_addr(), listen) else { return false };
     let is_same_host = match listen.host.parse::<IpAddr>() {
@@ -361,7 +346,6 @@ impl InheritedSockets {
         self.admin.is_some() || tcp.iter().any(|sockets| !sockets.is_empty())
     }
 
-    /// Sorts the sockets that the old server passed by their names.
     fn from_passed(passed: PassedSockets) -> InheritedSockets {
         let mut inherited = InheritedSockets::default();
         for (name, fd) in passed.sockets {
@@ -378,8 +362,7 @@ impl InheritedSockets {
         inherited
     }
 
-    /// Takes sockets by the protocol of sd_listen_fds(3). Sockets that cannot be used are reported and remain
-    /// open.
+    /// Takes sockets by the protocol of sd_listen_fds(3). Unusable ones are reported and remain open.
     fn take() -> InheritedSockets {
         let mut inherited = InheritedSockets::default();
         let variable = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());

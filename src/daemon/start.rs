@@ -18,11 +18,8 @@ use super::sockets::{self, PassedSockets};
 use crate::http::Limits;
 use base::config::{self, Config, ConfigError, Loaded};
 
-/// Starts, serves until a stop is requested, and stops.
-///
-/// # Errors
-/// A configuration, file, socket, database or storage that the server cannot use. If systemd has opened the sockets,
-/// an unusable configuration, database or storage is not an error: the server responds with 503 until it can be used.
+/// Starts, serves until a stop is requested, and stops. If systemd has opened the sockets, an unusable
+/// configuration, database or storage is not an error: the server responds with 503 until it can be used.
 pub(super) fn run(
     args: &Args,
     loaded: Result<Loaded, ConfigError>,

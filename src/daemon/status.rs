@@ -9,7 +9,6 @@ use crate::http::Switch;
 use crate::http::summary::{self, DatabaseProblem};
 use runtime::control::Mode;
 
-/// Polling interval for changes without a notification.
 const POLL_INTERVAL: Duration = Duration::from_secs(60);
 /// Minimum interval between updates: a hundred packages added within a second are one change.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
@@ -50,7 +49,7 @@ pub(super) async fn run(switch: Switch, notifier: Notifier) {
                 .is_some_and(|app| app.state.catalog.get().skew((app.state.clock)()).is_some()),
             database_problem,
         };
-        // A drain waits until no task has a reference to the app.
+        // A drain waits for the end of all references to the app.
         drop(app);
         let is_draining = inputs.mode == Mode::Draining;
         if last_inputs.as_ref() != Some(&inputs) {

@@ -38,9 +38,8 @@ pub(super) struct SharedStores {
     pub(super) lock: Option<OwnedFd>,
 }
 
-/// Opens the stores of a configuration and creates the app, without starting background tasks.
-///
-/// `report_step` is called with each step, to report the progress of a long start.
+/// Opens the stores of a configuration and creates the app, without background tasks. `report_step` is called
+/// with each step.
 pub(super) async fn open(
     loaded: &Loaded,
     context: &ServerContext,
@@ -51,7 +50,6 @@ pub(super) async fn open(
     let config = &loaded.config;
     report_step("opening the database and migrating its schema");
     let db_config = Arc::clone(config);
-    // Opening the database blocks, so it runs on a separate thread.
     let open_db = move || match shared_stores {
         None => Db::open(&db_config),
         Some(SharedStores { lock }) => Db::open_online(&db_config, lock),

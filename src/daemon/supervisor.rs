@@ -1,11 +1,11 @@
 //! Runs commands one after the other, and retries configurations and listeners that could not be used.
 //!
-//! It is the only task that replaces the running app, which is everything that a configuration names, opened by
-//! `stores`. Handlers of signals and of the admin API send it commands through `control::Control`. Going online opens a
-//! new app from the whole file and passes it to `http::switch`; going offline waits for jobs, removes the app from the
-//! switch, waits for its last response (every body holds a reference to its app), and closes its database. A reload
-//! changes parts of the running app: `state.config`, `state.upstream`, the site's headers, logs and certificate are
-//! values that can be swapped, and long operations keep the values with which they began.
+//! It is the only task that replaces the running app: everything that a configuration names, opened by
+//! `stores`. Handlers of signals and of the admin API send it commands through `control::Control`. Going
+//! online opens a new app and passes it to `http::switch`; going offline waits for jobs, removes the app from
+//! the switch, waits for its last response (every body holds a reference to its app), and closes its
+//! database. A reload swaps parts of the running app, such as `state.config`, `state.upstream`, headers, logs
+//! and certificate; long operations keep the values with which they began.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,10 +27,8 @@ use base::config::{Loaded, RESTART_COMMAND};
 use runtime::control::{Command, CommandError, CommandResult, Mode, PendingCommand, ReloadResult};
 use tasks::sync::HaltedSync;
 
-/// Retry interval of a start that failed.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Owns the app and runs the commands.
 pub(super) struct Supervisor {
     pub(super) context: ProcessContext,
     pub(super) running: Option<RunningApp>,
@@ -47,7 +45,6 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Creates a supervisor without a running app.
     pub(super) fn new(context: ProcessContext, shared_stores: Option<SharedStores>) -> Supervisor {
         let mut supervisor = Supervisor {
             context,
@@ -62,8 +59,8 @@ impl Supervisor {
         supervisor
     }
 
-    /// Starts serving for the first time. With `is_socket_activated`, an error is not returned: the server responds
-    /// with 503 and the reason.
+    /// Starts serving for the first time. With `is_socket_activated`, the server responds with 503 and the
+    /// reason of an error.
     pub(super) async fn start(
         &mut self,
         loaded: Result<Loaded, StartError>,
@@ -142,8 +139,7 @@ impl Supervisor {
         self.loaded = None;
     }
 
-    /// Runs commands until the channel is closed or a successor is ready. Can be cancelled at any point; then
-    /// [`Supervisor::stop`] ends everything.
+    /// Runs commands until the channel is closed or a successor is ready. May be cancelled at any point.
     pub(super) async fn run_commands(
         &mut self,
         commands: &mut mpsc::Receiver<PendingCommand>,
@@ -287,10 +283,7 @@ impl Supervisor {
         result.map_err(|reason| self.cancel_hand_over(&reason))
     }
 
-    /// Makes a successor the main process.
-    ///
-    /// # Errors
-    /// The reason why this process is still the main one.
+    /// Makes a successor the main process. Fails with the reason why this process is still the main one.
     pub(super) async fn commit(&mut self, successor: ReadySuccessor) -> Result<Successor, String> {
         let Some(running) = &self.running else { return Err("the server is not serving".to_owned()) };
         let halted_syncs = running.app.sync.take_halted();
@@ -344,7 +337,6 @@ impl Supervisor {
         CommandError(reason.to_owned())
     }
 
-    /// Stops the background tasks and returns the app.
     pub(super) fn stop(mut self) -> Option<Arc<App>> {
         self.running.take().map(|running| Arc::clone(&running.app))
     }

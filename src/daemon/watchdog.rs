@@ -13,13 +13,12 @@ use super::notify::Notifier;
 pub(super) struct ProbeAddresses {
     /// The admin socket, which accepts connections even if network clients have reached the connection limit.
     pub(super) admin: PathBuf,
-    /// HTTP and redirect listeners; the first one is checked if the admin socket does not respond, because the server
-    /// must not be killed if only the file of the socket was removed.
+    /// HTTP and redirect listeners; the first one is checked if the admin socket does not respond, because
+    /// its file may have been removed.
     pub(super) plain: Vec<SocketAddr>,
 }
 
-/// Checks the server twice per watchdog interval and notifies systemd if it responds. Returns immediately if systemd
-/// has no watchdog configured.
+/// Checks the server twice per watchdog interval, if systemd has one configured, and notifies systemd if it responds.
 pub(super) async fn run(addresses: ProbeAddresses, notifier: Notifier) {
     // This function also checks WATCHDOG_PID: the variables may be meant for another process.
     let Some(interval) = sd_notify::watchdog_enabled().filter(|interval| !interval.is_zero()) else { return };
@@ -52,8 +51,7 @@ async fn with_timeout(timeout: Duration, check: impl Future<Output = Result<()>>
     tokio::time::timeout(timeout, check).await?
 }
 
-/// Succeeds on each expected response to `/__ping__`: 200, 503 from an offline server, and 301 from a redirect
-/// listener.
+/// Succeeds on each expected response to `/__ping__`: 200, 503 of an offline server, 301 of a redirect listener.
 async fn ping(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<()> {
     stream.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
     let mut answer = Vec::new();

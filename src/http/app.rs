@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 
 use crate::http::net::budget::ResponseBudget;
 use crate::http::net::limits::Limits;
-use crate::http::net::peer::{Client, Peer};
+use crate::http::net::{Client, Peer};
 use crate::http::repo::download_log::DownloadRecorder;
 use crate::http::repo::resolve_cache::ResolveCache;
 use crate::http::site::SiteSettings;
@@ -21,22 +21,17 @@ use tasks::sync::Sync;
 use tasks::upkeep::Upkeep;
 use tasks::usage::Usage;
 
-/// State shared by all request handlers; `daemon` creates it each time the server goes online.
+/// Created by `daemon` each time the server goes online.
 pub struct App {
-    /// Handles of the database, the storage and other shared state.
     pub state: Arc<State>,
     pub tokens: Tokens,
     pub sessions: Sessions,
     pub device_logins: DeviceLogins,
     pub providers: Providers,
-    /// Running fetches of package files.
     pub fetches: Arc<Fetches>,
-    /// The read side of repositories.
     pub repositories: Arc<Repositories>,
-    /// Uploads that are not added yet.
     pub uploads: Arc<Uploads>,
     pub builds: Arc<Builds>,
-    /// Sweep, ownership of storage and nightly work.
     pub upkeep: Arc<Upkeep>,
     pub sync: Sync,
     pub usage: Usage,
@@ -46,7 +41,6 @@ pub struct App {
     pub resolve_cache: ResolveCache,
     /// Budget of public API responses that are held in memory for slow clients.
     pub response_budget: ResponseBudget,
-    /// Logs and counts requests for packages.
     pub recorder: DownloadRecorder,
 }
 

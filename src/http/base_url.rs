@@ -1,12 +1,11 @@
-//! The base URL of this server for the client: `Server.Address`, else the headers of a trusted proxy, else the
-//! request itself.
+//! The base URL of this server for a client: `Server.Address`, else that of the trusted proxy's headers or the request.
 
 use http::header::{HOST, HeaderMap};
 use http::request::Parts;
 use http::uri::{Authority, Scheme, Uri};
 
 use crate::http::login::permission::Principal;
-use crate::http::net::peer::Peer;
+use crate::http::net::Peer;
 use crate::http::site::SiteSettings;
 use base::model::time::Timestamp;
 
@@ -15,12 +14,10 @@ const ORIGINAL_URL_HEADER: &str = "x-rspm-request";
 
 #[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
-    /// The other end of the connection.
     pub peer: Peer,
     pub parts: &'a Parts,
     /// The raw path without the prefix of `Server.Address`.
     pub path: &'a str,
-    /// Arrival time of the request.
     pub received_at: Timestamp,
     pub principal: &'a Principal,
 }
@@ -31,7 +28,7 @@ impl RequestHead<'_> {
         self.accepts("text/html")
     }
 
-    /// Returns whether the request names a media type in `Accept`, whatever its quality.
+    /// Returns whether `Accept` names a media type, whatever its quality.
     pub(super) fn accepts(&self, media_type: &str) -> bool {
         let accepted = self.parts.headers.get_all(http::header::ACCEPT).iter();
         let mut ranges = accepted.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));

@@ -27,7 +27,6 @@ use base::model::time::Timestamp;
 use formats::python::layout::PythonPath;
 use tasks::usage::BlockedRequest;
 
-/// Handles a request from the network.
 pub(super) async fn network(app: &Arc<App>, head: &RequestHead<'_>, body: Incoming) -> Response<Body> {
     let RequestHead { parts, path, received_at, .. } = *head;
     let query = parts.uri.query();
@@ -98,8 +97,7 @@ fn repository_failure(head: &RequestHead<'_>, failure: &Failure) -> Response<Bod
 
 /// Who may store a response.
 struct Privacy {
-    /// Whether it is a page of a browser with a session. Browsers do not store it either: after the sign-out, the history
-    /// of the browser has nothing of the session.
+    /// Whether it is a page of a browser with a session: the history of the browser keeps nothing after the sign-out.
     is_of_session: bool,
     /// Whether it is only for this client, so that shared caches do not store it.
     is_restricted: bool,
@@ -116,7 +114,6 @@ impl Privacy {
     }
 }
 
-/// Handles a route outside the admin API, if the client has the permission that it requires.
 pub(super) async fn read(
     app: &Arc<App>,
     route: Route,
@@ -158,7 +155,6 @@ pub(super) async fn read(
     response
 }
 
-/// Handles a route that the client may use.
 async fn serve(
     app: &Arc<App>,
     route: &Route,
@@ -172,7 +168,7 @@ async fn serve(
         Route::Ping => Ok(response::json(StatusCode::OK, &serde_json::json!({}))),
         Route::Home => answer_within_budget(app, head, web::home::answer(app, query, head)).await,
         Route::Manual(name) => {
-            answer_within_budget(app, head, async { web::manual::answer(app, name, head) }).await
+            answer_within_budget(app, head, async { web::asset::manual(app, name, head) }).await
         }
         Route::Asset(file) => web::asset::answer(file, head),
         Route::Favicon => Ok(web::asset::favicon(head)),
@@ -191,8 +187,8 @@ async fn serve(
             let posted = match parts.method {
                 Method::POST => {
                     let posted = web::lock_file::read(app, body, head).await?;
-                    // SECURITY: the body may have taken a minute. Meanwhile the token may have been revoked, and the
-                    // repository may have become authenticated.
+                    // SECURITY: receiving the body may have taken a minute, and the token or the repository's
+                    // access may have changed.
                     head.principal.require_valid(app)?;
                     privacy.is_restricted |= require_permission(app, route, head.principal)?;
                     Some(posted)
@@ -249,13 +245,11 @@ async fn serve(
     }
 }
 
-/// Returns whether the client of a request is a browser with a session.
 fn has_session(head: &RequestHead<'_>) -> bool {
     matches!(head.principal, Principal::Token(_))
         && !head.parts.headers.contains_key(http::header::AUTHORIZATION)
 }
 
-/// Counts a request for a file or a page that a block rule refused.
 fn count_blocked(app: &App, failure: &Failure, parts: &Parts, received_at: Timestamp) {
     let Some(blocked) = failure.blocked_release().filter(|_| parts.method == Method::GET) else { return };
     app.usage.count_blocked(&BlockedRequest {
@@ -272,7 +266,6 @@ fn require_permission(app: &App, route: &Route, client: &Principal) -> Result<bo
     client.require_public(app, route.access(), route.is_interface())
 }
 
-/// Makes a response within the memory budget of responses.
 async fn answer_within_budget(
     app: &App,
     head: &RequestHead<'_>,

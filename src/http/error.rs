@@ -17,7 +17,7 @@ pub struct Failure {
     pub status: StatusCode,
     /// `code` of the JSON form.
     pub code: Code,
-    /// The text for the client: one line, without details of the server.
+    /// One line for the client, without details of the server.
     pub phrase: String,
     /// `Retry-After` in seconds.
     pub retry_after: Option<u64>,
@@ -27,7 +27,6 @@ pub struct Failure {
     pub challenge: Option<Box<str>>,
     /// The remedy for administrators; disclosed only to them.
     pub hint: Option<Box<str>>,
-    /// Detail for the logs, if there is more than the phrase.
     pub detail: Option<Box<str>>,
     /// `payload` of the JSON form: details for programs.
     pub payload: Option<Box<Payload>>,
@@ -35,7 +34,6 @@ pub struct Failure {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
-    /// The release that a block rule forbids.
     Blocked(BlockedRelease),
     /// The names of similar packages, with the addresses of their pages relative to the requested one.
     Similar(Vec<(String, String)>),
@@ -74,12 +72,10 @@ impl Failure {
         }
     }
 
-    /// Sets the hint for administrators.
     pub fn with_hint(self, hint: Option<impl Into<Box<str>>>) -> Failure {
         Failure { hint: hint.map(Into::into), ..self }
     }
 
-    /// Appends the hint to the phrase.
     pub fn for_administrator(self) -> Failure {
         match self.hint {
             Some(hint) => Failure { phrase: format!("{}; {hint}", self.phrase), hint: None, ..self },
@@ -136,7 +132,6 @@ impl Failure {
         }
     }
 
-    /// Returns the release of a failure made by [`Failure::blocked`].
     pub fn blocked_release(&self) -> Option<&BlockedRelease> {
         match self.payload.as_deref()? {
             Payload::Blocked(blocked) => Some(blocked),
@@ -144,7 +139,6 @@ impl Failure {
         }
     }
 
-    /// Returns a 403 for a name that a guard reserves for a source.
     pub fn guarded(guarded: &GuardedName) -> Failure {
         let payload = serde_json::json!({ "reason": guarded.reason });
         Failure {
@@ -162,7 +156,6 @@ impl Failure {
         }
     }
 
-    /// Returns the names of similar packages, with the addresses of their pages relative to the requested one.
     pub fn similar(&self) -> &[(String, String)] {
         match self.payload.as_deref() {
             Some(Payload::Similar(pages)) => pages,
@@ -174,12 +167,10 @@ impl Failure {
         Failure::new(StatusCode::NOT_FOUND, Code::NotFound, phrase)
     }
 
-    /// Returns a 404 for an address that is not in the route table.
     pub fn no_such_address() -> Failure {
         Failure::not_found("there is nothing at this address")
     }
 
-    /// Returns a 405 with the allowed methods.
     pub fn method_not_allowed(allow: impl Into<Box<str>>) -> Failure {
         let allow = allow.into();
         let phrase = format!("method not allowed; this address supports {allow}");

@@ -5,11 +5,8 @@ use http::{Request, Version};
 
 use crate::http::error::Failure;
 
-/// Checks `Host` and the authority of the target. Sets `Host` to the authority, where the target has one.
-///
-/// # Errors
-/// 400 if the host is missing (allowed in HTTP/1.0), repeated or invalid, or if an HTTP/2 request has two different
-/// ones.
+/// Checks `Host` and the authority of the target, to which `Host` is set. Fails with 400 if the host is
+/// missing (allowed in HTTP/1.0), repeated or invalid, or if an HTTP/2 request has two different ones.
 pub(super) fn normalize_host<B>(request: &mut Request<B>) -> Result<(), Failure> {
     let mut fields = request.headers().get_all(HOST).iter();
     let (field, second) = (fields.next(), fields.next());

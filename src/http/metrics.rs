@@ -5,20 +5,16 @@ use http::{Method, Request, Response};
 use crate::http::error::Failure;
 use crate::http::host_header;
 use crate::http::net::body::Body;
-use crate::http::net::handler::Service;
 use crate::http::net::listener::HttpServer;
-use crate::http::net::peer::Peer;
 use crate::http::net::request_body::Incoming;
+use crate::http::net::{Peer, Service};
 use crate::http::response::{self, ErrorFormat};
 use crate::http::switch::Switch;
 use base::metrics;
 
-/// Serves the metrics of the process. Clones share it.
 #[derive(Clone)]
 pub struct MetricsService {
-    /// The server whose connections and requests are exported.
     pub server: HttpServer,
-    /// The switch whose app's fetches are exported.
     pub switch: Switch,
 }
 

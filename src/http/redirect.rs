@@ -9,13 +9,11 @@ use http::{Method, Request, Response, StatusCode};
 use crate::http::error::Failure;
 use crate::http::host_header::{host_name, normalize_host};
 use crate::http::net::body::Body;
-use crate::http::net::handler::Service;
-use crate::http::net::peer::Peer;
 use crate::http::net::request_body::Incoming;
+use crate::http::net::{Peer, Service};
 use crate::http::response::{self, ErrorFormat};
 use crate::http::site::SiteSettings;
 
-/// Answers every request with a redirect. Clones share the settings.
 #[derive(Clone)]
 pub struct Redirect {
     site: Arc<ArcSwap<SiteSettings>>,
@@ -24,8 +22,8 @@ pub struct Redirect {
 }
 
 impl Redirect {
-    /// Creates a service that redirects to the host of `Server.Address` if that is an `https://` address, else to the
-    /// requested host at `port`, the port of `HTTPS.Listen`.
+    /// Creates a service that redirects to the host of an `https://` address in `Server.Address`, else to the
+    /// requested host at `port`.
     pub fn new(site: Arc<ArcSwap<SiteSettings>>, port: u16) -> Redirect {
         Redirect { site, port }
     }
@@ -48,8 +46,8 @@ impl Redirect {
                 }
             }
         };
-        // SECURITY: the target is visible ASCII and begins with '/', so that it can neither end the header nor extend
-        // the host; a header value rejects line breaks too.
+        // SECURITY: the target is visible ASCII and begins with '/', so it can neither end the header nor
+        // extend the host.
         if !target.starts_with('/') || !target.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(Failure::bad_request("the request target must be a path that begins with '/'"));
         }

@@ -1,5 +1,5 @@
-//! Writes the access log line and the metrics of a request: immediately if the size of the response is known, else when
-//! its body ends.
+//! Writes the access log line and the metrics of a request: at once if the size of the response is known,
+//! else at its end.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
@@ -8,8 +8,8 @@ use std::time::Instant;
 use http::request::Parts;
 use http::{Method, Response, Uri, Version};
 
+use crate::http::net::Peer;
 use crate::http::net::body::Body;
-use crate::http::net::peer::Peer;
 use base::metrics;
 use store::logs::{AccessEntry, AccessLog, MAX_FIELD};
 
@@ -21,7 +21,6 @@ pub(super) struct Arrival {
     pub(super) instant: Instant,
 }
 
-/// The fields of a request in the access log.
 struct LoggedRequest<'a> {
     method: Method,
     version: Version,
@@ -66,8 +65,7 @@ impl<'a> LoggedRequest<'a> {
         }
     }
 
-    /// Returns an owned copy for the duration of the body, truncated to the logged part, because the head of a request
-    /// may be twenty times as long.
+    /// Returns an owned copy of the logged part, because the head of a request may be twenty times as long.
     fn into_truncated(self) -> LoggedRequest<'static> {
         // One byte more than is written, so that the log shows that the field is truncated.
         let copy = |text: Cow<'_, [u8]>| Cow::Owned(text[..text.len().min(MAX_FIELD + 1)].to_vec());
@@ -81,8 +79,7 @@ impl<'a> LoggedRequest<'a> {
     }
 }
 
-/// Returns the target of a request for the log. SECURITY: omits the query at addresses of sign-in, because it contains
-/// codes.
+/// Returns the target of a request. SECURITY: omits the query at addresses of sign-in, because it contains codes.
 fn target(uri: &Uri) -> &str {
     if uri.path().contains("/__login__") {
         return uri.path();

@@ -11,22 +11,20 @@ use crate::http::error::{Failure, Payload};
 use crate::http::net::body::Body;
 use crate::http::repo::conditional::{self, Precondition, Validators};
 
-/// The serial of the last change of a page of a Python repository, or of all its projects: mirrors refuse a page whose
-/// serial is lower than that in their list of projects.
+/// The serial of the last change of a page, or of the list of projects. Mirrors refuse a page with a lower
+/// one than the list.
 const X_PYPI_LAST_SERIAL: HeaderName = HeaderName::from_static("x-pypi-last-serial");
 const X_PACKAGE_TYPE: HeaderName = HeaderName::from_static("x-package-type");
-/// The header with the reason why a package is blocked, or with the warning about it.
+/// The reason why a package is blocked, or the warning about it.
 const X_PM_REASON: HeaderName = HeaderName::from_static("x-pm-reason");
 const X_PACKAGE_BINARY_TAG: HeaderName = HeaderName::from_static("x-package-binary-tag");
-/// `Cache-Control` of package files: short, because a local package may be replaced by different bytes of the same
-/// version.
+/// Short, because a local package may be replaced by different bytes of the same version.
 const CACHE_FILE: HeaderValue = HeaderValue::from_static("max-age=3600");
-/// `Cache-Control` of a file at an address that contains its digest (RFC 8246).
+/// For a file at an address that contains its digest (RFC 8246).
 const CACHE_IMMUTABLE: HeaderValue = HeaderValue::from_static("max-age=31536000, immutable");
-/// `Cache-Control` of an index that may still change; clients revalidate it by its `ETag` each time.
+/// For an index that may still change; clients revalidate it by its `ETag` each time.
 const CACHE_OPEN: HeaderValue = HeaderValue::from_static("no-cache");
-/// `Cache-Control` of a closed snapshot, which never changes: one day, so that proxies drop snapshots that are
-/// withdrawn.
+/// For a closed snapshot, which never changes: one day, so that proxies drop snapshots that are withdrawn.
 const CACHE_CLOSED: HeaderValue = HeaderValue::from_static("max-age=86400");
 const CACHE_NEVER: HeaderValue = HeaderValue::from_static("no-cache, no-store, must-revalidate");
 
@@ -34,9 +32,8 @@ const CACHE_NEVER: HeaderValue = HeaderValue::from_static("no-cache, no-store, m
 const MAX_REASON: usize = 900;
 /// Maximum length of the reason in a status line, in bytes.
 const MAX_PHRASE: usize = 200;
-/// The ASCII characters that are percent-encoded in `X-PM-Reason`.
 const ENCODED_IN_REASONS: &AsciiSet = &CONTROLS.add(b'%');
-/// Capacity for all headers of one response, so that the map is allocated once.
+/// Enough for all headers of one response, so that the map is allocated once.
 const HEADER_CAPACITY: usize = 20;
 
 /// Returns a header value from text made of digests, dates and plain names; empty if it is not valid.
@@ -44,9 +41,8 @@ pub(in crate::http) fn header_value(text: String) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// Returns the value of `X-PM-Reason` for any text, of at most [`MAX_REASON`] bytes. Characters that are not in ASCII, control
-/// characters and `%` are percent-encoded as UTF-8, because clients do not agree on the encoding of other bytes in headers
-/// (RFC 9110, section 5.5).
+/// Returns the value of `X-PM-Reason` for any text. Other characters than ASCII, control characters and `%` are
+/// percent-encoded as UTF-8, because clients do not agree on the encoding of headers (RFC 9110, section 5.5).
 pub(in crate::http) fn reason_value(text: &str) -> HeaderValue {
     let mut encoded = String::with_capacity(text.len());
     let mut buffer = [0; 4];
@@ -61,8 +57,8 @@ pub(in crate::http) fn reason_value(text: &str) -> HeaderValue {
     header_value(encoded)
 }
 
-/// Returns the reason phrase of the status line (RFC 9112, section 4) with a text in the form of `X-PM-Reason`, of which it
-/// has the first [`MAX_PHRASE`] bytes: pip, uv and twine print it instead of headers and body. HTTP/2 has no reason phrase.
+/// Returns the reason phrase of the status line (RFC 9112, section 4) with the first [`MAX_PHRASE`] bytes of
+/// `X-PM-Reason`: pip, uv and twine print it instead of headers and body. HTTP/2 has none.
 fn reason_phrase(status: StatusCode, reason: &HeaderValue) -> Option<ReasonPhrase> {
     let name = status.canonical_reason()?;
     let reason = reason.to_str().ok()?;
@@ -84,19 +80,17 @@ fn new_response(status: StatusCode, body: Body) -> Response<Body> {
 /// The headers that the 200, 206 and 304 responses of a resource share.
 #[derive(Clone, Debug)]
 pub struct Representation {
-    /// `ETag`, where a digest of the bytes is known.
+    /// `None` while no digest of the bytes is known.
     pub etag: Option<HeaderValue>,
-    /// The `ETag` that was sent before the current one was known; it identifies the same bytes.
+    /// The `ETag` sent before the current one was known, for the same bytes.
     pub previous_etag: Option<HeaderValue>,
     pub modified: Option<HeaderValue>,
     pub vary: Vary,
     pub kind: RepresentationKind,
 }
 
-/// The request headers on which the response at an address depends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vary {
-    /// No header: the response depends only on the address.
     Nothing,
     UserAgent,
     /// `Accept` and `Accept-Encoding`.
@@ -106,7 +100,6 @@ pub enum Vary {
 
 #[derive(Clone, Debug)]
 pub enum RepresentationKind {
-    /// An index or another generated document.
     Document {
         media_type: HeaderValue,
         /// Whether the document at this address may still change.
@@ -121,7 +114,6 @@ pub enum RepresentationKind {
     Package(PackageHeaders),
 }
 
-/// Headers of a package file.
 #[derive(Clone, Debug)]
 pub struct PackageHeaders {
     pub media_type: HeaderValue,
@@ -263,7 +255,6 @@ pub fn precondition_failed(representation: &Representation) -> Response<Body> {
     response
 }
 
-/// Returns a 304 or 412 response if the conditions of the request require it.
 pub(in crate::http) fn check_preconditions(
     representation: &Representation,
     modified: Option<i64>,
@@ -276,7 +267,6 @@ pub(in crate::http) fn check_preconditions(
     }
 }
 
-/// Returns a JSON response of the API, never cached.
 pub fn json<T: serde::Serialize + ?Sized>(status: StatusCode, value: &T) -> Response<Body> {
     match serde_json::to_vec(value) {
         Ok(bytes) => json_bytes(status, bytes.into()),
@@ -350,7 +340,6 @@ pub enum ErrorFormat {
 }
 
 impl ErrorFormat {
-    /// Returns the format at a raw path that has no route.
     pub fn of_path(path: &str) -> ErrorFormat {
         match path {
             path if path.starts_with("/__api__/") => ErrorFormat::Json,
@@ -360,8 +349,7 @@ impl ErrorFormat {
     }
 }
 
-/// Sets `WWW-Authenticate`: for a 401 with both schemes (RFC 9110, 15.5.2), for a 403 with the missing scope (RFC 6750,
-/// 3.1). The response is restricted to the client.
+/// Sets `WWW-Authenticate`: both schemes for a 401 (RFC 9110, 15.5.2), the missing scope for a 403 (RFC 6750, 3.1).
 fn set_challenge(response: &mut Response<Body>, status: StatusCode, challenge: &str) {
     let headers = response.headers_mut();
     if status == StatusCode::UNAUTHORIZED {
@@ -376,8 +364,7 @@ fn set_challenge(response: &mut Response<Body>, status: StatusCode, challenge: &
     restrict_to_client(response);
 }
 
-/// Marks a response for clients with a token, so that shared caches neither store it nor reuse it for another client
-/// (RFC 9111, 3.5 and 4.1).
+/// Marks a response for clients with a token: shared caches neither store nor reuse it (RFC 9111, 3.5 and 4.1).
 pub(in crate::http) fn restrict_to_client(response: &mut Response<Body>) {
     let headers = response.headers_mut();
     let directives =

@@ -12,9 +12,8 @@ use crate::http::base_url::RequestHead;
 use crate::http::error::Failure;
 use crate::http::login::permission::Principal;
 use crate::http::net::body::Body;
-use crate::http::net::handler::Service;
-use crate::http::net::peer::Peer;
 use crate::http::net::request_body::Incoming;
+use crate::http::net::{Peer, Service};
 use crate::http::request_log::{self, Arrival};
 use crate::http::response::{self, ErrorFormat};
 use crate::http::route::{self, Route};
@@ -24,12 +23,10 @@ use crate::http::{dispatch, host_header};
 use api::error::Code;
 use base::model::time::Timestamp;
 
-/// The path of health checks.
 const PING: &str = "/__ping__";
 /// `Retry-After` of a stopping server, in seconds.
 const STOPPING_RETRY_AFTER: u64 = 5;
 
-/// Hosts of the admin socket.
 const LOCAL_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 /// The service on the network. It serves the admin API to clients with a token.
@@ -93,8 +90,7 @@ impl Service for PublicService {
     }
 }
 
-/// Determines the client of a request from the network, and makes background reads of storage yield to the request.
-/// Health checks need no token and delay nothing.
+/// Determines the client of a request, and makes background reads of storage yield. Health checks skip both.
 async fn client(
     app: &App,
     peer: Peer,
@@ -113,8 +109,8 @@ impl Service for AdminService {
     async fn handle(&self, peer: Peer, mut request: Request<Incoming>) -> Response<Body> {
         let context = self.0.context();
         let received_at = (context.clock)();
-        // SECURITY: a page of another site in a browser may reach the socket through a forwarded port, under a
-        // host name that the owner of the site resolves to this machine (DNS rebinding).
+        // SECURITY: through a forwarded port, a browser may reach the socket under a host name that the page
+        // of another site resolves to this machine (DNS rebinding).
         let host_check = host_header::normalize_host(&mut request).and_then(|()| require_localhost(&request));
         if let Err(failure) = host_check {
             return response::failure(&failure, ErrorFormat::of_path(request.uri().path()));
@@ -161,10 +157,7 @@ impl Service for AdminService {
     }
 }
 
-/// Checks that the host of a request is this machine.
-///
-/// # Errors
-/// 421 (RFC 9110, 15.5.20).
+/// Checks that the host of a request is this machine; fails with 421 (RFC 9110, 15.5.20).
 fn require_localhost<B>(request: &Request<B>) -> Result<(), Failure> {
     let host = request.headers().get(HOST).and_then(|host| host_header::host_name(host.to_str().ok()?));
     let is_local = |host: &str| LOCAL_HOSTS.iter().any(|local| host.eq_ignore_ascii_case(local));
@@ -184,7 +177,6 @@ fn require_localhost<B>(request: &Request<B>) -> Result<(), Failure> {
 mod tests {
     use super::*;
 
-    /// Returns the size of the future that `handle` returns, in bytes.
     fn future_size<A, B, F: Future>(_: impl Fn(&'static PublicService, A, B) -> F) -> usize {
         size_of::<F>()
     }

@@ -1,5 +1,4 @@
-//! Settings that apply to all requests and responses: common headers, the path prefix, trusted proxies, and the address
-//! of a client.
+//! Settings for all requests and responses: common headers, path prefix, trusted proxies, the address of a client.
 
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
@@ -10,23 +9,22 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use crate::http::net::body::Body;
-use crate::http::net::peer::{Client, Peer, client_network};
+use crate::http::net::{Client, Peer, client_network};
 use base::config::Config;
 
-/// Parses an element of `X-Forwarded-For`; some proxies add the port.
+/// An element of `X-Forwarded-For`; some proxies add the port.
 fn forwarded_address(text: &str) -> Option<IpAddr> {
     let address = text.parse::<IpAddr>().or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip()));
     let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
     address.ok().or_else(bracketed).map(|address| address.to_canonical())
 }
 
-/// The header by which clients recognize a package manager.
+/// Clients recognize a package manager by it.
 const X_REPOSITORY_TYPE: HeaderName = HeaderName::from_static("x-repository-type");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 /// The value of `Strict-Transport-Security`: 30 days.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=2592000");
 
-/// Settings that apply to all responses.
 #[derive(Clone, Debug)]
 pub struct SiteSettings {
     server: HeaderValue,
@@ -43,7 +41,6 @@ pub struct SiteSettings {
 }
 
 impl SiteSettings {
-    /// Creates the settings of a configuration.
     pub fn new(config: &Config) -> SiteSettings {
         let address = config.server.address.clone();
         let prefix = address.as_deref().map(url_path).unwrap_or_default();
@@ -76,8 +73,8 @@ impl SiteSettings {
         self.proxies.iter().any(|network| network.contains(&address))
     }
 
-    /// Returns the client to which the limits attribute the requests of a peer. All clients of a proxy, or of a tunnel
-    /// that ends at a loopback address, share one address.
+    /// Returns the client to which limits attribute requests. All clients of a proxy, or of a tunnel to a
+    /// loopback address, are one.
     pub fn client(&self, peer: Peer) -> Client {
         match peer {
             Peer::Unix { .. } => Client::Admin,
@@ -88,14 +85,13 @@ impl SiteSettings {
         }
     }
 
-    /// Returns the address of the client of a request; `None` on the admin socket. Behind trusted proxies it is the
-    /// last address of `X-Forwarded-For` that is not one of them: a client can forge the addresses before it.
+    /// Returns the address of the client; `None` on the admin socket. Behind trusted proxies, the last
+    /// address of `X-Forwarded-For` that is no proxy: a client can forge earlier ones.
     pub fn client_address(&self, peer: Peer, headers: &HeaderMap) -> Option<IpAddr> {
         let Peer::Tcp { address, .. } = peer else { return None };
         let mut client = address.ip().to_canonical();
         let fields = headers.get_all("x-forwarded-for").iter().rev();
-        // SECURITY: bytes are split, because a client may put bytes other than ASCII before the address that a proxy
-        // appends.
+        // SECURITY: bytes are split, because a client may put non-ASCII bytes before the address that a proxy appends.
         let mut hops = fields.flat_map(|field| field.as_bytes().rsplit(|byte| *byte == b','));
         while self.is_proxy(client) {
             let hop = hops.next().and_then(|hop| std::str::from_utf8(hop).ok());
@@ -105,14 +101,12 @@ impl SiteSettings {
         Some(client)
     }
 
-    /// Returns the network to which limits of credentials and sign-ins attribute a request; `None` if many clients may
-    /// share its address.
+    /// Returns the network to which limits of credentials and sign-ins apply; `None` if clients may share its address.
     pub fn client_network(&self, peer: Peer, headers: &HeaderMap) -> Option<IpAddr> {
         let address = self.client_address(peer, headers)?;
         (!self.is_shared(address)).then(|| client_network(address))
     }
 
-    /// Returns the maximum number of open connections of a client; `None` if it has no limit.
     pub fn connection_limit(&self, client: Client) -> Option<usize> {
         self.connections_per_address.filter(|_| matches!(client, Client::Address(_)))
     }
@@ -126,7 +120,6 @@ impl SiteSettings {
         }
     }
 
-    /// Sets the headers that all responses have.
     pub fn apply(&self, tls: bool, response: &mut Response<Body>) {
         let headers = response.headers_mut();
         headers.insert(header::SERVER, self.server.clone());
@@ -143,14 +136,12 @@ impl SiteSettings {
     }
 }
 
-/// Returns the path of a URL without its trailing slash.
 fn url_path(address: &str) -> String {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
     rest.find('/').map(|at| rest[at..].trim_end_matches('/').to_owned()).unwrap_or_default()
 }
 
-/// Returns a version 4 UUID that identifies a request in logs. It is not a secret: a counter, mixed with a random
-/// number of the process.
+/// Returns a version 4 UUID that identifies a request in logs: a counter, mixed with a random number. Not a secret.
 fn request_id() -> HeaderValue {
     static PROCESS: OnceLock<u64> = OnceLock::new();
     thread_local!(static NEXT: Cell<u64> = Cell::new(rand::random()));

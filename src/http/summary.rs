@@ -1,5 +1,4 @@
-//! The state of the server in one line: its mode, and what it serves or why it cannot serve; the warning that tokens of
-//! authenticated repositories cross the network unencrypted.
+//! The state of the server in one line, and the warning about tokens that cross the network unencrypted.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,18 +16,15 @@ use store::db::DbError;
 
 /// Maximum length in characters; the log has the full error.
 const MAX_CHARS: usize = 400;
-/// Timeout of the query that checks whether the database answers.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DatabaseProblem {
-    /// The database does not answer; the reason.
     Unavailable(String),
-    /// The database answers reads but accepts no publish; the reason.
+    /// It answers reads but accepts no publish.
     RejectsWrites(String),
 }
 
-/// Returns the current problem of the database, if any.
 pub async fn database_problem(app: &App) -> Option<DatabaseProblem> {
     match tokio::time::timeout(DATABASE_TIMEOUT, app.state.db.check_usable((app.state.clock)())).await {
         Ok(Ok(())) => None,
@@ -42,8 +38,8 @@ pub async fn database_problem(app: &App) -> Option<DatabaseProblem> {
     }
 }
 
-/// Returns the summary with counts, for which it queries the database: `Online: 3 repositories, 23,144 packages, cran
-/// synced 2026-11-20 00:00 UTC`.
+/// Returns the summary with counts of the database: `Online: 3 repositories, 23,144 packages, cran synced
+/// 2026-11-20 00:00 UTC`.
 pub async fn line(switch: &Switch, mode: &Mode) -> String {
     let content = match (mode, switch.app()) {
         (Mode::Online, Some(app)) => Some(content(&app).await),
@@ -74,7 +70,6 @@ fn render(switch: &Switch, mode: &Mode, content: Option<&str>) -> String {
     one_line(&joined_lines(&line), MAX_CHARS)
 }
 
-/// Returns the summary during the start, before the switch exists.
 pub fn starting(mode: &Mode) -> String {
     match mode {
         Mode::Starting(operation) => format!("Starting: {operation}"),
@@ -82,7 +77,6 @@ pub fn starting(mode: &Mode) -> String {
     }
 }
 
-/// Describes what the server serves.
 async fn content(app: &App) -> String {
     let catalog = app.state.catalog.get();
     let repositories = count_of(catalog.repos.len(), "repository", "repositories");
@@ -121,8 +115,8 @@ fn minute(at: Timestamp) -> String {
     }
 }
 
-/// Returns the warning if an authenticated repository exists, a network listener has no TLS, and `Server.Address` does
-/// not state that a proxy encrypts.
+/// Returns the warning if a repository is authenticated, a listener has no TLS, and `Server.Address` states
+/// no encrypting proxy.
 pub fn unencrypted_warning(config: &Config, catalog: &Catalog) -> Option<String> {
     let listen = config.http.listen.as_ref().filter(|listen| !is_loopback_host(&listen.host))?;
     let is_https = config.server.address.as_deref().is_some_and(|address| {

@@ -16,18 +16,14 @@ use store::logs::{AccessLog, OptionalLog, ServiceLog};
 
 /// `Retry-After` in seconds while the server starts; a start takes a short time.
 const STARTING_RETRY_AFTER: u64 = 5;
-/// `Retry-After` in seconds while the server is offline, until an administrator acts.
+/// `Retry-After` in seconds: until an administrator acts.
 const OFFLINE_RETRY_AFTER: u64 = 60;
-/// `Retry-After` in seconds while the server is broken, until an administrator acts.
+/// `Retry-After` in seconds: until an administrator acts.
 const BROKEN_RETRY_AFTER: u64 = 30;
 
-/// State that exists in every mode of the server.
 pub struct ServerContext {
-    /// Commands to the process, and its mode.
     pub control: Control,
-    /// The servers of the database, including this process.
     pub cluster: Cluster,
-    /// Headers and the path prefix.
     pub site: Arc<ArcSwap<SiteSettings>>,
     pub access_log: AccessLog,
     /// The service log, of requests for packages.
@@ -50,34 +46,28 @@ struct SwitchState {
 }
 
 impl Switch {
-    /// Creates a switch without an app.
     pub fn new(context: ServerContext) -> Switch {
         Switch(Arc::new(SwitchState { app: ArcSwapOption::empty(), context }))
     }
 
-    /// Returns the state that exists in every mode.
     pub fn context(&self) -> &ServerContext {
         &self.0.context
     }
 
-    /// Returns the app that serves requests now.
     pub fn app(&self) -> Option<Arc<App>> {
         self.0.app.load_full()
     }
 
-    /// Serves requests with `app` from now on.
     pub fn set_app(&self, app: Arc<App>) {
         self.0.app.store(Some(app));
     }
 
-    /// Answers every request with 503 and the phrase of the mode from now on. Returns the previous app; its other
-    /// references are held by requests in progress.
+    /// Answers every request with 503 and the phrase of the mode. Requests in progress hold the returned app.
     pub fn take_app(&self) -> Option<Arc<App>> {
         self.0.app.swap(None)
     }
 }
 
-/// Returns the 503 failure of a mode.
 pub(super) fn unavailable(mode: &Mode, principal: &Principal) -> Failure {
     match mode {
         Mode::Offline => {

@@ -10,15 +10,13 @@ use base::model::snapshot::Snapshot;
 
 /// Splits a raw path into decoded segments. A trailing slash results in an empty last segment.
 ///
-/// A GET or HEAD may have empty segments (`//`), which are skipped: pkgcache, remotes and BiocManager produce them from
-/// an address with a trailing slash, and proxies from a prefix with one.
+/// A GET or HEAD may have empty segments (`//`), which are skipped: pkgcache, remotes and BiocManager produce
+/// them from an address with a trailing slash, and proxies from a prefix with one.
 ///
-/// SECURITY: no later code decodes or normalizes again. Rejected with 400: anything but visible ASCII in the raw path,
-/// broken or overlong percent-encoding, encoded `/`, `\`, `%` or control characters (NUL, CR, LF), `\`, `.` and `..`
-/// segments in any spelling, and empty segments in a request that may change something.
-///
-/// # Errors
-/// 400, or 414 when the target is longer than `limit` bytes.
+/// SECURITY: no later code decodes or normalizes again. Rejected with 400: anything but visible ASCII in the
+/// raw path, broken or overlong percent-encoding, encoded `/`, `\`, `%` or control characters (NUL, CR, LF),
+/// `\`, `.` and `..` segments in any spelling, and empty segments in a request that may change something;
+/// with 414, a path longer than `limit` bytes.
 pub fn segments<'a>(method: &Method, path: &'a str, limit: usize) -> Result<Vec<Cow<'a, str>>, Failure> {
     if path.len() > limit {
         return Err(Failure::target_too_long(limit));
@@ -47,15 +45,16 @@ pub fn segments<'a>(method: &Method, path: &'a str, limit: usize) -> Result<Vec<
     Ok(segments)
 }
 
+/// Maximum page number; later pages are always empty.
+const MAX_PAGE: usize = 1_000_000;
+
 /// The parameters of a query, in order of appearance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Decodes a raw query (`application/x-www-form-urlencoded`). Parameters that no handler reads are not an error.
-    ///
-    /// # Errors
-    /// 400 for broken encoding or control characters, 414 when it is longer than `limit` bytes.
+    /// Decodes a raw query (`application/x-www-form-urlencoded`), with any parameters. Fails with 400 for
+    /// broken encoding or control characters, 414 beyond `limit` bytes.
     pub fn parse(raw: Option<&str>, limit: usize) -> Result<Query, Failure> {
         let Some(raw) = raw.filter(|raw| !raw.is_empty()) else { return Ok(Query::default()) };
         if raw.len() > limit {
@@ -68,59 +67,43 @@ impl Query {
         pairs.collect::<Result<_, Failure>>().map(Query)
     }
 
-    /// Reads the parameters of an operation.
-    ///
-    /// # Errors
-    /// 400 for a value that one of them cannot have.
+    /// Reads the parameters of an operation; 400 for an invalid value.
     pub fn read<T: Parameters>(&self) -> Result<T, Failure> {
         T::read(&|name| self.values(name).collect()).map_err(Failure::bad_request)
     }
 
-    /// Reads one parameter.
-    ///
-    /// # Errors
-    /// 400 for a value that it cannot have.
     fn parameter<T: ParameterValue>(&self, name: &str) -> Result<T, Failure> {
         let values: Vec<&str> = self.values(name).collect();
         api::query::read(name, &values).map_err(Failure::bad_request)
     }
 
-    /// Returns the first value of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
-    /// Returns all values of a parameter.
     pub fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// Returns all names with their values, in order.
     pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Returns all values of a parameter that may be repeated or be a comma-separated list; empty values are skipped.
+    /// Returns all values of a parameter that is repeated, or a comma-separated list; empty values are skipped.
     pub fn all(&self, name: &str) -> impl Iterator<Item = String> {
         self.parameter::<Vec<String>>(name).unwrap_or_default().into_iter()
     }
 
-    /// Returns the value of a parameter with a snapshot: `latest`, a day, or the number of a transaction. `None` if it
-    /// is absent or empty.
-    ///
-    /// # Errors
-    /// 400 for any other value.
+    /// Returns a snapshot: `latest`, a day, or the number of a transaction. `None` if absent or empty; 400
+    /// for other values.
     pub fn snapshot(&self, name: &str) -> Result<Option<Snapshot>, Failure> {
         self.parameter(name)
     }
 
-    /// Returns the value of a numeric parameter, limited to `max`.
-    ///
-    /// # Errors
-    /// 400 for any other value.
-    pub fn number(&self, name: &str, max: usize) -> Result<Option<usize>, Failure> {
-        let number: Option<usize> = self.parameter(name)?;
-        Ok(number.map(|number| number.min(max)))
+    /// Returns the parameter `page` of a list, at least 1; 400 for a text that is not a number.
+    pub fn page(&self) -> Result<usize, Failure> {
+        let page: Option<usize> = self.parameter("page")?;
+        Ok(page.unwrap_or(1).clamp(1, MAX_PAGE))
     }
 }
 
@@ -253,8 +236,9 @@ mod tests {
         assert_eq!(query.get("a"), Some("1"));
         assert_eq!(query.get("b"), Some("x y z"));
         assert_eq!(query.get("c"), Some(""));
-        assert_eq!(query.number("a", 9), Ok(Some(1)));
-        assert!(query.number("b", 9).is_err());
+        let page = |query: &str| Query::parse(Some(query), 4096).expect("well-formed").page();
+        assert_eq!(["", "page=0", "page=3", "page=99999999"].map(page), [Ok(1), Ok(1), Ok(3), Ok(MAX_PAGE)]);
+        assert!(page("page=x").is_err());
         let query =
             Query::parse(Some("p=a,b&p=c&p=&x=,&all=true&not=False&_order=DESC"), 4096).expect("well-formed");
         assert_eq!(query.all("p").collect::<Vec<_>>(), ["a", "b", "c"]);

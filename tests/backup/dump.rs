@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use rstudio_pm::backup::digest::DigestKey;
+use rstudio_pm::backup::dump::DigestKey;
 use rstudio_pm::backup::dump::reader::{DumpReader, Item};
 use rstudio_pm::backup::dump::writer::DumpWriter;
 use rstudio_pm::backup::dump::{DumpError, Head};

@@ -361,7 +361,7 @@ fn man_page_of_the_server() {
 
 #[test]
 fn man_page_of_migrate() {
-    let command = daemon::migrate::args::Args::command();
+    let command = daemon::migrate::Args::command();
     let mut page =
         title("rstudio-pm-migrate", "8", "copy the database of a package server to another provider");
     page.push_str(&synopsis(&command));

@@ -7,7 +7,6 @@ use base64::engine::general_purpose::STANDARD;
 use libdeflater::{CompressionLvl, Compressor};
 use sha2::Digest as _;
 
-/// A file that belongs to the pages.
 pub struct Asset {
     /// The name with 16 hexadecimal digits of its digest: `ui.0123456789abcdef.css`.
     pub file: String,
@@ -35,7 +34,6 @@ impl Asset {
         Asset { file, media_type, content, compressed, digest, stem, extension }
     }
 
-    /// Returns the path below the root of the server, without a leading slash.
     pub fn path(&self) -> String {
         format!("assets/{}", self.file)
     }
@@ -57,7 +55,6 @@ pub struct Assets {
     pub style: Asset,
     /// The script; all pages work without it.
     pub script: Asset,
-    /// The icon of the site.
     pub icon: Asset,
     /// The icon for browsers that request `/favicon.ico`.
     pub favicon: Asset,
@@ -70,21 +67,20 @@ static ASSETS: LazyLock<Assets> = LazyLock::new(|| Assets {
     favicon: Asset::new("favicon", "ico", "image/vnd.microsoft.icon", include_bytes!("static/favicon.ico")),
 });
 
-/// Returns the assets; the first call compresses them.
 pub fn assets() -> &'static Assets {
     &ASSETS
 }
 
-/// Returns the asset with a name below `/assets/`, and whether the name has the digest of the current content. A page
-/// of another version of the server requests a name with another digest, and gets the current content.
+/// Returns the asset with a name below `/assets/`, and whether the name has the current digest: pages of
+/// other versions of the server request other digests, and get the current content.
 pub fn find(name: &str) -> Option<(&'static Asset, bool)> {
     let Assets { style, script, icon, favicon } = assets();
     let asset = [style, script, icon, favicon].into_iter().find(|asset| asset.has_name(name))?;
     Some((asset, asset.file == name))
 }
 
-/// Returns the content security policy of all pages: no inline script or style, nothing from other hosts, no frame.
-/// Only a script with the digest of the asset is allowed, so that a file of a package can never be executed.
+/// Returns the content security policy of all pages: no inline script or style, nothing from other hosts, no
+/// frame. Only the asset with this digest is executed, never a file of a package.
 pub fn policy() -> String {
     format!(
         "default-src 'none'; script-src '{}'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; \

@@ -13,19 +13,16 @@ pub struct BinaryLine {
     pub platform: String,
     /// The architecture, or a text stating that it runs on all architectures.
     pub architecture: String,
-    /// The day on which it was first listed.
     pub listed: Day,
-    /// Its size in bytes, if known.
     pub size: Option<u64>,
-    /// Its SHA-256 in hexadecimal, if known.
     pub sha256: Option<String>,
 }
 
 /// Maximum number of binaries on a page; the newest versions come first.
 pub const MAX_ROWS: usize = 200;
 
-/// Returns the page. `total` is the number of all binaries, `rows` are the first ones, the newest version first; `json`
-/// is the address of the API with the same data.
+/// Returns the page. `rows` are the first of `total` binaries, the newest version first; `json` is the
+/// address of the API.
 pub fn page(
     root: Root,
     location: &Location,

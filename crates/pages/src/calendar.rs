@@ -17,7 +17,6 @@ pub struct Month {
     month: u8,
 }
 
-/// A text that is not a month.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a month is written YYYY-MM")]
 pub struct BadMonth;
@@ -97,18 +96,13 @@ fn weekday(day: Day) -> usize {
     usize::try_from((start.div_euclid(DAY) + 3).rem_euclid(7)).unwrap_or_default()
 }
 
-/// The calendar of a repository for one month.
 #[derive(Clone, Debug)]
 pub struct Calendar<'a> {
-    /// The name or number of the repository.
     pub repo: &'a str,
     pub month: Month,
-    /// Days on which the repository changed.
     pub changes: &'a BTreeSet<Day>,
     pub today: Day,
-    /// The day whose page is displayed, if any.
     pub selected: Option<Day>,
-    /// The command by which the repository gets its first packages.
     pub first_packages: &'a FirstPackages,
 }
 

@@ -10,7 +10,6 @@ use base::model::time::Day;
 #[derive(Clone, Debug)]
 pub struct ChangedPackage {
     pub name: String,
-    /// The kind of the change, in one word.
     pub kind: &'static str,
     /// Whether the change needs attention.
     pub is_notable: bool,
@@ -22,15 +21,12 @@ pub struct ChangedPackage {
     pub published: Option<Day>,
 }
 
-/// The changes between two snapshots.
 #[derive(Clone, Debug)]
 pub struct Changes {
     pub location: Location,
     /// The earlier snapshot; `None` if there is no earlier state.
     pub since: Option<String>,
-    /// The selected kind, if any.
     pub kind: Option<&'static str>,
-    /// The number of packages of each kind.
     pub counts: Vec<(&'static str, usize)>,
     pub rows: Vec<ChangedPackage>,
     /// The page, from 1.
@@ -38,11 +34,8 @@ pub struct Changes {
     pub pages: usize,
     /// Whether the repository has an index of Python packages, whose projects are not compared.
     pub has_index: bool,
-    /// The address of the API with the same data.
     pub json: Option<String>,
-    /// The line that is visible only on the printed page.
     pub printed: Printed,
-    /// The command for the first packages, if the snapshot is the newest one and has no packages.
     pub first_packages: Option<FirstPackages>,
 }
 

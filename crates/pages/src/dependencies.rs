@@ -5,14 +5,11 @@ use maud::{Markup, html};
 use super::frame::{Frame, Location, Root, Section};
 use super::text::{count, size, visible};
 
-/// A package that the installation requires.
 #[derive(Clone, Debug)]
 pub struct RequiredPackage {
     pub name: String,
     pub version: String,
-    /// Size of the source package in bytes, if known.
     pub size: Option<u64>,
-    /// The number of known vulnerabilities of the listed version.
     pub vulnerabilities: usize,
     /// The shortest chain of dependencies that requires the package, without the package itself.
     pub chain: Vec<String>,
@@ -24,14 +21,12 @@ pub enum Refusal {
     Blocked {
         /// The version that would be listed.
         version: String,
-        /// The rule, with the reason.
         reason: String,
     },
     /// The snapshot has only archived versions.
     NotListed,
 }
 
-/// A required package that the snapshot does not list.
 #[derive(Clone, Debug)]
 pub struct MissingPackage {
     pub name: String,
@@ -42,13 +37,11 @@ pub struct MissingPackage {
 /// A condition that the listed version of a required package does not meet.
 #[derive(Clone, Debug)]
 pub struct UnmetCondition {
-    /// The package that declares the condition.
     pub dependent: String,
     /// The package that it is about.
     pub dependency: String,
     /// The condition: `>= 2.0`.
     pub condition: String,
-    /// The listed version of `dependency`.
     pub version: String,
 }
 
@@ -57,7 +50,6 @@ pub struct UnmetCondition {
 pub struct SystemPackages {
     /// The systems that can be selected: their names and the texts for them.
     pub systems: Vec<(String, String)>,
-    /// The name of the selected system, if any.
     pub selected: Option<String>,
     /// Its packages; `None` if no system is selected, or if the server has no rules for system requirements.
     pub needs: Option<SystemNeeds>,
@@ -69,19 +61,16 @@ pub struct SystemNeeds {
     pub by_package: Vec<(String, Vec<String>)>,
     /// The commands that install all of them.
     pub commands: Vec<String>,
-    /// The number of R packages whose system requirements are not known.
     pub unknown: usize,
 }
 
 /// Maximum number of unmet conditions on the page.
 const MAX_UNMET: usize = 100;
 
-/// The requirements of the installation of a package.
 #[derive(Clone, Debug)]
 pub struct Closure {
     pub location: Location,
     pub package: String,
-    /// The required packages, sorted by the length of their chains.
     pub required: Vec<RequiredPackage>,
     /// The number of packages that `required` omits.
     pub omitted: usize,
@@ -92,7 +81,6 @@ pub struct Closure {
     pub unmet: Vec<UnmetCondition>,
     /// Names of packages, and the texts of their `SystemRequirements`.
     pub system_requirements: Vec<(String, String)>,
-    /// The number of packages whose system requirements are not known.
     pub unknown_requirements: usize,
     pub system_packages: SystemPackages,
 }

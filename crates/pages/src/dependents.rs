@@ -5,7 +5,6 @@ use maud::{Markup, html};
 use super::frame::{Frame, Location, Root, Section, pager};
 use super::text::{count, number, visible};
 
-/// A package that depends on another one.
 #[derive(Clone, Debug)]
 pub struct Dependent {
     pub name: String,
@@ -15,7 +14,6 @@ pub struct Dependent {
     pub condition: String,
 }
 
-/// A page of the list.
 #[derive(Clone, Debug)]
 pub struct Dependents {
     pub location: Location,

@@ -7,32 +7,25 @@ use super::setup::LinuxDistribution;
 use super::text::{size, visible};
 use api::explain::{Decision, Topic};
 
-/// The file that a client gets.
 #[derive(Clone, Debug)]
 pub struct ServedFile {
     /// The path of the file below the root of the server, without a leading slash.
     pub path: String,
-    /// Its size in bytes, if known.
     pub size: Option<u64>,
-    /// Its SHA-256 in hexadecimal, if known.
     pub sha256: Option<String>,
 }
 
-/// The request and its explanation.
 #[derive(Clone, Debug)]
 pub struct Explanation {
     pub location: Location,
     pub package: String,
-    /// The version of the request; empty for the listed version.
     pub version: String,
     /// The distributions to choose from; none in a Python repository.
     pub distributions: Vec<LinuxDistribution>,
     /// The name of the chosen distribution; empty if the address of source packages is chosen.
     pub distribution: String,
-    /// The `User-Agent` of the client; may be empty.
     pub agent: String,
     pub decisions: Vec<Decision>,
-    /// The result in one sentence.
     pub answer: String,
     pub file: Option<ServedFile>,
 }

@@ -24,7 +24,6 @@ pub struct RepositoryEvent {
     pub summary: String,
 }
 
-/// The changes of a repository.
 #[derive(Clone, Debug)]
 pub struct Feed {
     pub repo: String,
@@ -32,7 +31,6 @@ pub struct Feed {
     pub base: String,
     /// The name of the repository, encoded as a segment of a path.
     pub segment: String,
-    /// Time of the last change of the repository.
     pub updated: Timestamp,
     /// The transactions, newest first.
     pub entries: Vec<RepositoryEvent>,
@@ -66,11 +64,9 @@ pub struct VersionEntry {
     pub is_served: bool,
     /// Time at which the repository began to list the version.
     pub at: Timestamp,
-    /// The source; may be empty.
     pub source: String,
 }
 
-/// The versions of a package in a repository.
 #[derive(Clone, Debug)]
 pub struct VersionFeed {
     pub repo: String,
@@ -111,13 +107,11 @@ impl VersionFeed {
     }
 }
 
-/// The known vulnerabilities of the packages of a repository.
 #[derive(Clone, Debug)]
 pub struct VulnerabilityFeed {
     pub repo: String,
     /// The URL of the pages of the repository, `https://host/prod/latest/web`.
     pub folder: String,
-    /// Time of the newest change of an advisory.
     pub updated: Timestamp,
     /// The vulnerabilities, the last changed first, each with the time of its last change.
     pub entries: Vec<(Timestamp, AffectedPackage)>,

@@ -8,7 +8,6 @@ use super::text::{self, count, segment, visible};
 
 /// Maximum length of a path that is displayed as a link, in bytes; the encoded path may be three times as long.
 const MAX_LINKED: usize = 1000;
-/// Number of files on a page of the list.
 const PER_PAGE: usize = 150;
 
 /// The data that all pages of files of a package have in common.
@@ -25,7 +24,6 @@ pub struct Files {
 #[derive(Clone, Debug)]
 pub struct DistributionFile {
     pub name: String,
-    /// Its size in bytes, if known.
     pub size: Option<u64>,
     /// Whether the archive is in storage, so that its files can be displayed.
     pub is_stored: bool,
@@ -34,7 +32,6 @@ pub struct DistributionFile {
 #[derive(Clone, Debug)]
 pub enum Contents {
     Text(String),
-    /// Text that was converted to HTML.
     Html(Html),
     Other,
 }
@@ -75,9 +72,9 @@ impl Files {
         }
     }
 
-    /// Returns a page of the list of files; `page` counts from 1. `files` are paths with sizes in bytes, and `total` is the
-    /// number of all files, including those that no page lists. `pages` are names and addresses of pages that display some
-    /// of the files, such as the news. `distributions` are the archives of a Python package.
+    /// Returns a page of the list of files; `page` counts from 1. `files` are paths with sizes in bytes,
+    /// `total` counts also files that no page lists, `pages` are names and addresses of pages that display
+    /// some of the files, such as the news, and `distributions` are the archives of a Python package.
     pub fn list(
         &self,
         root: Root,
@@ -98,7 +95,6 @@ impl Files {
         })
     }
 
-    /// Renders the list of the archives of a version of a Python package.
     fn distributions(&self, root: &Root, distributions: &[DistributionFile]) -> Markup {
         let of = |name: &str| Files { distribution: Some(name.to_owned()), ..self.clone() };
         html! {

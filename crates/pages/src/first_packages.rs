@@ -49,7 +49,6 @@ impl FirstPackages {
         }
     }
 
-    /// Renders the sentence with the command.
     pub fn render(&self) -> Markup {
         let (purpose, command) = self.advice();
         html! { "An administrator " (purpose) ": " code { (command) } }

@@ -1,5 +1,5 @@
-//! The frame of all pages, which determines what they look like: head, navigation, search, footer, the links between the
-//! pages of a long list, the line of a printed page, and the page of an error.
+//! The frame of all pages: head, navigation, search, footer, links between the pages of a long list, the line
+//! of a printed page, and the page of an error.
 
 use std::fmt;
 
@@ -41,23 +41,19 @@ impl Root {
         Root { path, account: None, bioconductor: None, is_administrator: false }
     }
 
-    /// Returns the root for a page whose address is not known, as an absolute path. `prefix` is the path of
-    /// `Server.Address` without a slash at the end.
+    /// Returns the root for a page of unknown address, as an absolute path. `prefix` is the path of `Server.Address`.
     pub fn of_prefix(prefix: &str) -> Root {
         Root { path: format!("{prefix}/"), account: None, bioconductor: None, is_administrator: false }
     }
 
-    /// Adds a link to sign in or out to the page.
     pub fn with_account(self, account: Option<Account>) -> Root {
         Root { account, ..self }
     }
 
-    /// Adds a link to the pages of administrators to the page, if `is_administrator`.
     pub fn with_administration(self, is_administrator: bool) -> Root {
         Root { is_administrator, ..self }
     }
 
-    /// Adds the selected version of Bioconductor to links.
     pub fn with_bioconductor(self, bioconductor: Option<String>) -> Root {
         Root { bioconductor, ..self }
     }
@@ -91,23 +87,19 @@ impl Root {
         self.bioconductor.as_deref()
     }
 
-    /// Returns the address of the form for a lock file.
     pub fn lock_file(&self, repo: &str, snapshot: &str) -> String {
         format!("{}web/lockfile/{}", self.folder(repo, snapshot), self.query(&[]))
     }
 
-    /// Returns the address of the page of the known vulnerabilities of a snapshot.
     pub fn vulnerabilities(&self, repo: &str, snapshot: &str) -> String {
         format!("{}web/vulnerabilities/{}", self.folder(repo, snapshot), self.query(&[]))
     }
 
-    /// Returns the address of the page of a package, or of a page below it.
     pub fn package(&self, location: &Location, package: &str, below: &str) -> String {
         let folder = self.folder(&location.repo, &location.snapshot);
         format!("{folder}web/packages/{}/{below}{}", segment(package), self.query(&[]))
     }
 
-    /// Returns the address of the page of a version of a package.
     pub fn version(&self, location: &Location, package: &str, version: &str) -> String {
         let folder = self.folder(&location.repo, &location.snapshot);
         format!("{folder}web/packages/{}/{}", segment(package), self.query(&[("version", version)]))
@@ -141,15 +133,11 @@ pub enum Section {
     Overview,
     /// The package list, or a page below it.
     Packages,
-    /// The differences from an earlier snapshot.
     Changes,
-    /// The packages with known vulnerabilities.
     Vulnerabilities,
-    /// The comparison of a lock file.
     LockFile,
 }
 
-/// The parts of a page around its content.
 #[derive(Clone, Debug)]
 pub struct Frame {
     pub root: Root,
@@ -158,9 +146,7 @@ pub struct Frame {
     pub location: Option<(Location, Section)>,
     /// The package of the page, and the name of the page if it is not its main page.
     pub package: Option<(String, Option<&'static str>)>,
-    /// The text in the search field.
     pub search: String,
-    /// The address of the same data as JSON, if there is one.
     pub json: Option<String>,
     /// Whether there is a feed of the versions of the package.
     pub has_version_feed: bool,
@@ -169,7 +155,6 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Creates the frame of a page without a repository.
     pub fn new(root: Root, title: impl Into<String>) -> Frame {
         let (title, search) = (title.into(), String::new());
         let (location, package, json, navigation) = (None, None, None, None);
@@ -320,8 +305,8 @@ impl Frame {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Printed {
     pub server: String,
-    /// Publication time of the newest state on the page, RFC 3339, if it is known. The browser prints the current time; a
-    /// page that contained it would have a different `ETag` for each request.
+    /// Publication time of the newest state on the page, RFC 3339, if known. The browser prints the current
+    /// time, because the `ETag` of a page that contained it would differ for each request.
     pub published: Option<String>,
 }
 
@@ -341,8 +326,8 @@ impl Printed {
     }
 }
 
-/// Returns the error page for a status and its reason phrase; `phrase` describes the error, and may contain text of the
-/// request. `pages` are names of packages and the addresses of their pages: names in quotes in the phrase become links.
+/// Returns the error page for a status and its reason phrase; `phrase` may contain text of the request. Names
+/// in quotes in it become links if `pages` has their addresses.
 pub fn error_page(root: Root, status: u16, reason: &str, phrase: &str, pages: &[(String, String)]) -> String {
     let frame = Frame::new(root, format!("{status} {reason}"));
     let address = |name: &str| pages.iter().find(|(known, _)| known == name).map(|(_, page)| page.clone());
@@ -353,8 +338,8 @@ pub fn error_page(root: Root, status: u16, reason: &str, phrase: &str, pages: &[
     })
 }
 
-/// Renders links to the pages near `page`, the first and the last one; nothing if there is only one page. `address`
-/// returns the address of a page, counted from 1.
+/// Renders links to the pages near `page`, the first and the last one, if there are several; `address` is
+/// that of a page.
 pub fn pager(page: usize, pages: usize, address: impl Fn(usize) -> String) -> Markup {
     if pages < 2 {
         return html! {};

@@ -9,13 +9,10 @@ use base::model::time::Day;
 /// Maximum number of versions in the notice about hidden ones.
 const MAX_HIDDEN: usize = 20;
 
-/// A period in which the repository listed a version.
 #[derive(Clone, Debug)]
 pub struct ListedVersion {
     pub version: String,
-    /// The source that it was served from.
     pub source: String,
-    /// The first day.
     pub from: Day,
     /// The first day on which the version was no longer listed; `None` if it is listed now.
     pub until: Option<Day>,

@@ -7,25 +7,19 @@ use super::text::{self, count, visible};
 use api::public::status::Alert;
 use base::model::time::Day;
 
-/// A repository on the home page.
 #[derive(Clone, Debug)]
 pub struct RepositoryCard {
     pub name: String,
-    /// The kind: R, Bioconductor or Python.
     pub kind: &'static str,
-    /// The description that an administrator wrote.
     pub description: String,
     /// The number of packages; `None` if nothing was published yet.
     pub packages: Option<usize>,
-    /// The day of the last change.
     pub changed: Option<Day>,
 }
 
-/// A page of the repositories.
 #[derive(Clone, Debug)]
 pub struct Repositories {
     pub cards: Vec<RepositoryCard>,
-    /// The number of the page, from 1.
     pub page: usize,
     pub pages: usize,
     /// The ids and the names of the repositories on all pages. Links of Posit Package Manager may contain the id.
@@ -42,15 +36,11 @@ pub struct SearchMatch {
     pub title: String,
 }
 
-/// The result of a search in all repositories.
 #[derive(Clone, Debug)]
 pub struct SearchResult {
-    /// The searched part of the name.
     pub query: String,
-    /// The number of the page, from 1.
     pub page: usize,
     pub pages: usize,
-    /// The number of repositories with matches.
     pub repositories: usize,
     /// The first matches in each repository of the page.
     pub packages: Vec<SearchMatch>,

@@ -1,9 +1,8 @@
 //! HTML pages: values in, text out. No I/O, no clock.
 //!
-//! A component is a function that returns [`maud::Markup`]. `maud` escapes all text and always quotes attributes, but
-//! does not check addresses: the target of a link is either built from encoded segments ([`frame::Root`],
-//! [`text::segment`]) or checked by [`text::external`], which accepts only `http`, `https` and `mailto`. No page has
-//! an inline script or style, because the policy of the pages ([`assets::policy`]) forbids both.
+//! A component is a function that returns [`maud::Markup`]. `maud` escapes text and quotes attributes, but does not
+//! check addresses: the target of a link is built from encoded segments ([`frame::Root`], [`text::segment`]), or
+//! checked by [`text::external`]. The policy of the pages ([`assets::policy`]) forbids inline scripts and styles.
 
 pub mod administration;
 pub mod assets;

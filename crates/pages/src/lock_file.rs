@@ -7,14 +7,12 @@ use super::text::{self, count, number, visible};
 use base::model::locked_version::{Interval, LockedState, LockedVersion};
 use base::model::time::Day;
 
-/// Maximum number of periods of days on the page.
 const MAX_PERIODS: usize = 50;
 /// Maximum number of packages in the comparison with another day.
 const MAX_CHANGES: usize = 200;
 /// Maximum number of skipped parts of the file with the same reason.
 const MAX_SKIPPED: usize = 100;
 
-/// A part of the file that is not compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skipped {
     /// The name of a package, or the line.
@@ -22,7 +20,6 @@ pub struct Skipped {
     pub reason: SkipReason,
 }
 
-/// The reason why a part of the file is not compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SkipReason {
     NotFromRepository,
@@ -56,7 +53,6 @@ impl SkipReason {
     }
 }
 
-/// The comparison of the file with another day.
 #[derive(Clone, Debug)]
 pub struct OtherDay {
     pub day: Day,
@@ -64,34 +60,28 @@ pub struct OtherDay {
     pub changes: Vec<(String, String, LockedState)>,
 }
 
-/// The result of the comparison of a file.
 #[derive(Clone, Debug)]
 pub struct Result {
     pub rows: Vec<LockedVersion>,
     /// The periods in which exactly these versions were listed at the end of each day: the first day, and the
-    /// day after the last one, which is `None` if the snapshot still lists them. `None` if days are not compared.
+    /// day after the last one, if any. `None` if days are not compared.
     pub days: Option<Vec<Interval>>,
-    /// The parts of the file that are not compared.
     pub skipped: Vec<Skipped>,
-    /// The comparison with the chosen day, if any.
     pub other_day: Option<OtherDay>,
 }
 
 #[derive(Clone, Debug)]
 pub struct RefusedForm {
     pub text: String,
-    /// The day, if it is one.
     pub day: Option<Day>,
     pub reason: String,
     /// Whether the reason is about the day, not about the file.
     pub is_about_day: bool,
 }
 
-/// The page with the form.
 #[derive(Clone, Debug)]
 pub struct LockFileForm {
     pub location: Location,
-    /// Whether the repository has Python packages.
     pub is_python: bool,
     /// The form that was refused, which the page shows again.
     pub refused: Option<RefusedForm>,

@@ -89,7 +89,6 @@ impl ManualPage {
         PAGES.iter().find(|page| page.name == name)
     }
 
-    /// Returns the heading of the page.
     pub fn title(&self) -> &'static str {
         let heading = self.text.lines().find_map(|line| line.strip_prefix("# "));
         heading.unwrap_or(self.name)
@@ -131,8 +130,8 @@ pub fn contents(root: Root) -> String {
     })
 }
 
-/// Returns the address for a link in a page. A link to another page of the manual becomes its address; a link to
-/// another site or within the page is not changed; a link to any other file leads to the table of contents.
+/// Returns the address for a link in a page: of another page of the manual, as it is to other sites or within
+/// the page, or else of the table of contents.
 fn address(root: &str, file: &str, target: &str) -> String {
     if target.starts_with('#') || target.contains("://") {
         return target.to_owned();
@@ -161,8 +160,8 @@ fn resolve(file: &str, path: &str) -> Option<String> {
     Some(segments.join("/"))
 }
 
-/// Adds to headings the ids that they have on GitHub, and to table headings their scope; makes code blocks focusable,
-/// so that they can be scrolled with the keyboard.
+/// Adds to headings the ids that they have on GitHub, to table headings a scope, and the focus of the
+/// keyboard to code blocks.
 fn with_anchors(html: &str) -> String {
     let mut out = String::with_capacity(html.len() + html.len() / 16);
     // The frame has an element with this id.

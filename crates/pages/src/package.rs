@@ -28,7 +28,6 @@ pub struct Dependency {
 
 #[derive(Clone, Debug)]
 pub struct Vulnerability {
-    /// The id of the advisory.
     pub id: String,
     pub summary: String,
 }
@@ -45,7 +44,6 @@ pub enum PropertyValue {
     Code(String),
 }
 
-/// A package in one version.
 #[derive(Clone, Debug)]
 pub struct Package {
     pub location: Location,
@@ -64,7 +62,6 @@ pub struct Package {
     /// The rule that warns about it, with the reason.
     pub warning: Option<String>,
     pub title: String,
-    /// The description, as in a DESCRIPTION file.
     pub description: String,
     /// The listed packages that title and description name in quotes.
     pub named_packages: BTreeSet<String>,
@@ -72,9 +69,7 @@ pub struct Package {
     pub language: Option<String>,
     /// The command that installs the version; `None` if there is none, as for a blocked version.
     pub install: Option<String>,
-    /// The known vulnerabilities of the version.
     pub vulnerabilities: Vec<Vulnerability>,
-    /// The labels and values of the table of properties.
     pub properties: Vec<(&'static str, PropertyValue)>,
     /// Dependencies by kind; kinds without dependencies are omitted.
     pub dependencies: Vec<(&'static str, Vec<Dependency>)>,
@@ -83,9 +78,7 @@ pub struct Package {
     pub readme: Option<Html>,
     /// Metadata that administrators set, by key.
     pub metadata: Vec<(String, String)>,
-    /// The number of versions in this snapshot.
     pub versions: usize,
-    /// The address of the API with the same data, if there is one.
     pub json: Option<String>,
     /// Whether there is a page of the days on which versions were listed.
     pub has_history: bool,

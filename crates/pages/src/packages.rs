@@ -7,7 +7,6 @@ use super::frame::{Frame, Location, Root, Section, pager};
 use super::text::{self, count, visible};
 use base::model::time::Day;
 
-/// A package in the list.
 #[derive(Clone, Debug)]
 pub struct PackageLine {
     pub name: String,
@@ -18,7 +17,6 @@ pub struct PackageLine {
     pub published: Option<Day>,
     pub source: String,
     pub title: String,
-    /// The number of known vulnerabilities of the listed version.
     pub vulnerabilities: usize,
 }
 
@@ -26,20 +24,16 @@ pub struct PackageLine {
 const COLUMNS: [(&str, &str); 4] =
     [("name", "Name"), ("version", "Version"), ("published", "Published"), ("source", "Source")];
 
-/// A page of the list.
 #[derive(Clone, Debug)]
 pub struct List {
     pub location: Location,
-    /// The searched part of the name; may be empty.
     pub query: String,
     /// The sort key: `name`, `version`, `published` or `source`.
     pub sort: String,
-    /// Whether the order is reversed.
     pub descending: bool,
     /// The page, from 1.
     pub page: usize,
     pub pages: usize,
-    /// The number of packages on all pages.
     pub total: usize,
     pub rows: Vec<PackageLine>,
     /// Whether the packages are available as CSV.

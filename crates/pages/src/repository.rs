@@ -39,26 +39,21 @@ impl Stability {
     }
 }
 
-/// A repository at a snapshot.
 #[derive(Clone, Debug)]
 pub struct Overview<'a> {
     pub location: Location,
-    /// The description that an administrator wrote.
     pub description: String,
     pub setup: Setup,
     /// Whether the system was detected from the browser and not chosen.
     pub is_detected: bool,
     pub stability: Stability,
-    /// The day on which this state was published, if it is known.
     pub published: Option<Day>,
     pub packages: usize,
-    /// The subscribed sources, in order.
     pub sources: Vec<String>,
     /// The newest changes, if the snapshot is the newest one.
     pub changes: Vec<RepositoryEvent>,
     pub bioconductor: Vec<String>,
     pub calendar: Calendar<'a>,
-    /// The command by which the repository gets its first packages.
     pub first_packages: &'a FirstPackages,
     /// Whether the API describes the repository under the name or number in the address.
     pub has_json: bool,
@@ -103,7 +98,6 @@ impl Overview<'_> {
         }
     }
 
-    /// Renders the form to choose the day, the system and the version of Bioconductor.
     fn choice(&self, root: &Root) -> Markup {
         let Location { repo, snapshot } = &self.location;
         let day: Option<Day> = snapshot.parse().ok();

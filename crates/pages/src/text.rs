@@ -13,7 +13,6 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// Maximum length of an address, in bytes.
 const MAX_LINK: usize = 2048;
 
-/// Encodes a segment of a path, or a value of a query.
 pub fn segment(text: &str) -> String {
     utf8_percent_encode(text, ENCODED).to_string()
 }
@@ -46,7 +45,6 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// Returns a number with its noun.
 pub fn count(count: usize, one: &str, many: &str) -> String {
     format!("{} {}", number(count), if count == 1 { one } else { many })
 }
@@ -84,14 +82,14 @@ pub fn external_link(address: &str, text: &str) -> Markup {
     }
 }
 
-/// Replaces control characters, and characters that change the direction of text, by their code point: `⟨U+202E⟩`.
-/// Keeps line feeds and tabs.
+/// Replaces control characters except line feeds and tabs, and characters that change the direction of text:
+/// `⟨U+202E⟩`.
 pub fn visible(text: &str) -> String {
     base::model::visible::visible(text, is_control)
 }
 
-/// Renders the text of a DESCRIPTION file: `<https://…>`, `<doi:…>`, `<arXiv:…>` and names of packages in quotes become
-/// links, as on CRAN's pages. `page` returns the address of the page of a package, if there is one.
+/// Renders the text of a DESCRIPTION file: `<https://…>`, `<doi:…>`, `<arXiv:…>` and names of packages in
+/// quotes become links, as on CRAN's pages.
 pub fn description(text: &str, page: impl Fn(&str) -> Option<String>) -> Markup {
     let mut parts: Vec<Markup> = Vec::new();
     let mut rest = text;

@@ -6,15 +6,12 @@ use super::frame::{Frame, Location, Root, Section};
 use super::text::{self, count, visible};
 use base::model::time::Day;
 
-/// A file of a version.
 #[derive(Clone, Debug)]
 pub struct File {
     pub name: String,
     /// Its address, relative to the page; `None` if it is unknown.
     pub address: Option<String>,
-    /// Its size in bytes, if known.
     pub size: Option<u64>,
-    /// Its SHA-256 in hexadecimal, if known.
     pub sha256: Option<String>,
     /// Further facts: the interpreters, the reason for which it is yanked or blocked, or a warning.
     pub remark: String,
@@ -27,7 +24,6 @@ pub struct Version {
     pub state: &'static str,
     /// Publication day, if known.
     pub published: Option<Day>,
-    /// The number of its known vulnerabilities.
     pub vulnerabilities: usize,
     pub files: Vec<File>,
 }

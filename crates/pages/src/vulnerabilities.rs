@@ -9,27 +9,19 @@ use base::model::text::one_line;
 
 /// Maximum number of characters of the summary of an advisory on pages and in feeds.
 pub(super) const MAX_SUMMARY: usize = 300;
-/// Maximum number of affected versions in a row.
 const MAX_VERSIONS: usize = 5;
 
-/// A page of the list.
 #[derive(Clone, Debug)]
 pub struct Vulnerabilities {
     pub location: Location,
-    /// Whether the repository has Python packages.
     pub is_python: bool,
-    /// The rows of this page, by package and id.
     pub rows: Vec<AffectedPackage>,
-    /// The number of rows on all pages.
     pub total: usize,
     /// The page, from 1.
     pub page: usize,
     pub pages: usize,
-    /// The address of the API with the same rows, if there is one.
     pub json: Option<String>,
-    /// The line that is visible only on the printed page.
     pub printed: Printed,
-    /// Whether the server has any advisories.
     pub has_advisories: bool,
 }
 

@@ -2,10 +2,9 @@
 
 use std::io::Read;
 
-use rstudio_pm::backup::digest::DigestKey;
 use rstudio_pm::backup::dump::reader::{DumpReader, Item};
 use rstudio_pm::backup::dump::writer::DumpWriter;
-use rstudio_pm::backup::dump::{DumpError, Head};
+use rstudio_pm::backup::dump::{DigestKey, DumpError, Head};
 use rstudio_pm::db::migrate::newest_migration;
 use rstudio_pm::db::schema::Schema;
 use rstudio_pm::db::transfer::row::{Fields, RowBlock};

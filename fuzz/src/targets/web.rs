@@ -22,7 +22,7 @@ pub fn route(data: &[u8]) {
             assert!(!part.contains(['/', '\\', '\0', '\r', '\n']) && part != "." && part != "..", "{part:?}");
         }
         let Ok((route, query)) = route::parse(&method, path, query, LIMIT) else { continue };
-        let _ = (query.read::<ListPackages>(), query.number("_limit", 1000), query.all("name").count());
+        let _ = (query.read::<ListPackages>(), query.page(), query.all("name").count());
         if let Route::Repository {
             path: RepoPath::R { path, .. } | RepoPath::Bioconductor { path, .. },
             ..

@@ -1,7 +1,6 @@
 //! The commands of `rspm backup` that need no running server; `rspm backup` executes `rstudio-pm` for them.
 
 mod report;
-mod test_result;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,9 +10,11 @@ use nix::sys::stat::{Mode, umask};
 use tokio::runtime::Handle;
 
 use super::local_command::{self, RunningServerError, Spinner};
-use super::{configuration, privileges};
-use api::backup::{LocalBackup, LocalCommand};
-use base::config::{Config, ConfigError};
+use super::{configuration, privileges, sockets};
+use api::ADMIN_PREFIX;
+use api::backup::{LocalBackup, LocalCommand, RecordBackupTest, RecordedBackupTest};
+use base::config::{BackupPlace, Config, ConfigError};
+use base::model::errors::error_chain;
 use base::model::time::Timestamp;
 use report::{Report, Verdict};
 use tasks::backup::destination::refuse_data;
@@ -28,7 +29,6 @@ use tasks::backup::verify::{Depth, verify, verify_chain};
 /// Exit code for a backup that lacks files because storage lacked them; `rspm backup create` has the same code.
 const INCOMPLETE: u8 = 4;
 
-/// An error of a command.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(
@@ -62,8 +62,7 @@ fn execute(gcfg: &Path, request: &str) -> Result<ExitCode, Failure> {
     let lock_timeout = Duration::from_secs(lock_timeout);
     umask(Mode::from_bits_truncate(0o077));
     let loaded = match command {
-        // These commands leave the secrets of the configuration encrypted, because their user may be unable to read the
-        // key.
+        // They leave the secrets of the configuration encrypted: their user may be unable to read the key.
         LocalCommand::List
         | LocalCommand::Verify { .. }
         | LocalCommand::Test { .. }
@@ -92,7 +91,7 @@ fn execute(gcfg: &Path, request: &str) -> Result<ExitCode, Failure> {
     let result = execute_command(config, &folder, command, wait, runtime.handle(), &spinner);
     if is_test && !matches!(result, Err(Failure::Backup(BackupError::InUse(_)))) {
         let error = result.as_ref().err().map(ToString::to_string);
-        test_result::send(config, &place, error, runtime.handle());
+        send_test_result(config, &place, error, runtime.handle());
     }
     let report = result?;
     spinner.clear();
@@ -160,4 +159,55 @@ fn execute_command(
             Ok(report::prune(&result, dry_run))
         }
     }
+}
+
+const RECORD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Sends the result of a test of a backup to the running server, and writes a note to standard error if it was not
+/// recorded. Nothing is recorded if no server runs, or if the server has made no backup in the folder.
+fn send_test_result(config: &Config, place: &BackupPlace, error: Option<String>, runtime: &Handle) {
+    let socket = match sockets::answering_server(config) {
+        Ok(Some(socket)) => socket,
+        Ok(None) => return,
+        Err((path, error)) => return note_not_recorded(&format!("{}: {error}", path.display())),
+    };
+    // The server records the path of the folder without symbolic links.
+    let place = match place.directory().and_then(|path| path.canonicalize().ok()) {
+        Some(path) => path.display().to_string(),
+        None => place.to_string(),
+    };
+    let request = RecordBackupTest { place, error };
+    let exchange = exchange(&socket, &request);
+    match runtime.block_on(async { tokio::time::timeout(RECORD_TIMEOUT, exchange).await }) {
+        Ok(Ok(RecordedBackupTest { .. })) => {}
+        Ok(Err(reason)) => note_not_recorded(&reason),
+        Err(_) => note_not_recorded(&format!("no answer in {} s", RECORD_TIMEOUT.as_secs())),
+    }
+}
+
+fn note_not_recorded(reason: &str) {
+    local_command::note(format!(
+        "Note: the server did not record the result of the test, so rspm status does not show it: {reason}"
+    ));
+}
+
+async fn exchange(socket: &Path, request: &RecordBackupTest) -> Result<RecordedBackupTest, String> {
+    let reason = |error: reqwest::Error| error_chain(&error.without_url());
+    let body = serde_json::to_vec(request).map_err(|error| error.to_string())?;
+    store::storage::install_tls_provider();
+    // Nothing is encrypted on the socket: without this, the certificates of the system would be read.
+    let builder =
+        reqwest::Client::builder().unix_socket(socket).no_proxy().tls_danger_accept_invalid_certs(true);
+    let client = builder.build().map_err(reason)?;
+    let request = client
+        .post(format!("http://localhost{ADMIN_PREFIX}/backups/tests"))
+        .header("content-type", "application/json")
+        .body(body);
+    let response = request.send().await.map_err(reason)?;
+    let status = response.status();
+    let body = response.bytes().await.map_err(reason)?;
+    if !status.is_success() {
+        return Err(format!("{status}: {}", String::from_utf8_lossy(&body)));
+    }
+    serde_json::from_slice(&body).map_err(|error| error.to_string())
 }

@@ -15,14 +15,12 @@ use tasks::backup::restore::{RestoreResult, TrialResult};
 use tasks::backup::revocations::{LaterRevocations, Revocation};
 use tasks::backup::verify::Verification;
 
-/// The result of a command.
 pub(super) struct Report {
     pub(super) text: String,
     pub(super) json: Value,
     pub(super) verdict: Verdict,
 }
 
-/// The verdict, which determines the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Success,
@@ -41,7 +39,6 @@ impl Verdict {
     }
 }
 
-/// Formats a size in megabytes.
 fn megabytes(bytes: u64) -> String {
     format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000)
 }
@@ -51,13 +48,11 @@ fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
-/// Returns the number of rows of all tables of a backup.
 fn rows(manifest: &Manifest) -> u64 {
     manifest.tables.iter().map(|table| table.rows).sum()
 }
 
-/// Returns the original path of the configuration in a backup and the path of its copy, as JSON; null if it has
-/// none.
+/// Returns the original path of the configuration in a backup and that of its copy, as JSON; null if it has none.
 fn configuration(manifest: &Manifest) -> Value {
     manifest
         .configuration
@@ -84,7 +79,6 @@ fn add_missing(text: &mut String, manifest: &Manifest) {
     }
 }
 
-/// Formats the list of the backups of a folder.
 pub(super) fn list(folder: &Folder) -> Result<Report, BackupError> {
     let (mut text, mut entries, mut is_success) = (String::new(), Vec::new(), true);
     let _ = writeln!(
@@ -182,7 +176,6 @@ pub(super) fn verify(
     Report { text, json, verdict: Verdict::new(is_success, manifest) }
 }
 
-/// Formats the result of a test.
 pub(super) fn test(manifest: &Manifest, result: &TrialResult) -> Report {
     let mut text = format!(
         "The backup {} was restored into a temporary directory: {} rows; {} documents are equal to those of the server, \
@@ -205,7 +198,6 @@ pub(super) fn test(manifest: &Manifest, result: &TrialResult) -> Report {
     Report { text, json, verdict: Verdict::new(true, manifest) }
 }
 
-/// Formats the result of a restore, and its consequences for clients.
 pub(super) fn restore(manifest: &Manifest, result: &RestoreResult) -> Report {
     let mut text = format!(
         "Restored the backup {}: {} rows, {} files ({}); {} files were already in storage. {} documents are equal to \
@@ -267,7 +259,6 @@ pub(super) fn restore(manifest: &Manifest, result: &RestoreResult) -> Report {
     Report { text, json, verdict }
 }
 
-/// Maximum number of revocations in a text.
 const MAX_REVOCATIONS: usize = 50;
 
 /// Adds the commands that repeat the revocations which the restored database lacks.
@@ -307,7 +298,6 @@ fn revocations_json(revocations: &LaterRevocations) -> Value {
     json!({ "origin": origin, "newer": rows.iter().map(row).collect::<Vec<_>>() })
 }
 
-/// Formats the result of pruning.
 pub(super) fn prune(result: &PruneResult, dry_run: bool) -> Report {
     let PruneResult { removed, retained, files, bytes, missing } = result;
     let verb = if dry_run { "would be removed" } else { "were removed" };

@@ -5,12 +5,11 @@ use base::config::table::Kind;
 use base::config::{Check, Config, Loaded, ValueForm, Verdict, client_secret, key_file};
 use store::db::Db;
 
-/// The checks of the key, and of secrets that are not encrypted; each is omitted if it has no findings.
+/// The checks of the key and of plain secrets; each is omitted if it has no findings.
 pub(in crate::daemon) fn run(loaded: &Loaded) -> impl Iterator<Item = Check> {
     key(loaded).into_iter().chain(plain_secrets(loaded))
 }
 
-/// Compares the key with that of the database; `None` if neither exists.
 fn key(loaded: &Loaded) -> Option<Check> {
     let config = &*loaded.config;
     let path = &config.server.encryption_key_path;
@@ -57,7 +56,6 @@ fn key(loaded: &Loaded) -> Option<Check> {
     Some(Check { title: "Encryption key", verdict, findings })
 }
 
-/// The secrets that are plain text in the configuration, by place; `None` if there are none.
 fn plain_secrets(loaded: &Loaded) -> Option<Check> {
     let mut findings = Vec::new();
     for setting in loaded.settings.iter() {
@@ -83,8 +81,8 @@ fn plain_secrets(loaded: &Loaded) -> Option<Check> {
     })
 }
 
-/// The file with the client secret of sign-in, if the secret is plain text; `None` also if it cannot be read, which is
-/// reported by the check of sign-in.
+/// The file with the client secret of sign-in, if it is plain text. The check of sign-in reports a file that
+/// cannot be read.
 fn plain_client_secret(config: &Config) -> Option<String> {
     let settings = config.open_id_connect.as_ref().filter(|settings| settings.client_secret.is_none())?;
     let path = settings.client_secret_file.as_ref()?;

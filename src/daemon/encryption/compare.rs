@@ -7,10 +7,8 @@ use base::config::{Config, EncryptionKey, KeySource, key_file};
 use base::model::digest::Fingerprint;
 use store::db::{Db, DbError, encryption_key};
 
-/// An error of the comparison of the key with that of the database.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyMismatch {
-    /// The server has a different key than the database.
     #[error(
         "the encryption key {key} is not the key of this database ({database_key}); restore that key from a \
          backup or copy it from another server, or, if it is lost, replace it: rspm encrypt rotate --key-lost --new-key=FILE"
@@ -20,42 +18,25 @@ pub enum KeyMismatch {
         key: String,
         database_key: Fingerprint,
     },
-    /// The server has no key, but the database has encrypted values.
     #[error(
         "{count} values of the database are encrypted with the key {database_key}, but there is no encryption key at {}; copy it \
          from another server or restore it from a backup; {}",
         path.display(),
         key_file::steps_if_lost(path)
     )]
-    MissingKey {
-        count: usize,
-        database_key: Fingerprint,
-        /// The configured path of the key.
-        path: PathBuf,
-    },
-    /// An interrupted rotation cannot be completed.
+    MissingKey { count: usize, database_key: Fingerprint, path: PathBuf },
     #[error(
         "a rotation of the encryption key was interrupted, and the last step fails: {source}; complete it with: mv '{}' '{}'",
         new_path.display(), path.display()
     )]
-    IncompleteRotation {
-        /// The file that contains the new key.
-        new_path: PathBuf,
-        /// The configured path of the key.
-        path: PathBuf,
-        /// The error of the system.
-        source: std::io::Error,
-    },
+    IncompleteRotation { new_path: PathBuf, path: PathBuf, source: std::io::Error },
     #[error("could not compare the encryption key with that of the database: {0}")]
     Db(#[from] DbError),
 }
 
-/// Compares the configured key with the key that the database records; the first configured key is recorded there.
-/// Returns the configuration with the key in use, which is the new key if this call completes an interrupted rotation.
-///
-/// # Errors
-/// The configured key is not the recorded one; no key is configured, but values are encrypted; or the database or the
-/// file of the key cannot be used.
+/// Compares the configured key with the one that the database records; the first configured key is recorded
+/// there. Returns the configuration with the key in use, which is the new key if this call completes an
+/// interrupted rotation. Fails if the keys differ, or if values are encrypted and no key is configured.
 pub(in crate::daemon) async fn reconcile(db: &Db, config: Arc<Config>) -> Result<Arc<Config>, KeyMismatch> {
     let path = &config.server.encryption_key_path;
     let database_key = match (db.read(encryption_key::get).await?, &config.encryption_key) {
@@ -100,8 +81,7 @@ pub(in crate::daemon) async fn reconcile(db: &Db, config: Arc<Config>) -> Result
     }
 }
 
-/// Completes a rotation that was interrupted after the database was changed: moves the new key to its place and returns
-/// it. `None` if there is no such rotation.
+/// Completes a rotation that was interrupted after the database was changed: moves the new key to its place.
 fn complete(path: &Path, database_key: Fingerprint) -> Result<Option<EncryptionKey>, KeyMismatch> {
     let new_path = key_file::new_path(path);
     // A file that is missing, cannot be read or contains another key is not used.

@@ -19,36 +19,24 @@ pub(in crate::daemon) enum KeyCommandError {
     Privilege(#[from] PrivilegeError),
     #[error("{0}")]
     Mismatch(#[from] KeyMismatch),
-    /// The database has another key, which is not on this machine.
     #[error(
         "no key was created: the database uses the encryption key {database_key}, but there is no key at {path}; copy that \
          key from another server or a backup; {}",
         key_file::steps_if_lost(path.as_ref())
     )]
-    DatabaseKey {
-        database_key: Fingerprint,
-        /// The configured path of the key.
-        path: String,
-    },
-    /// Values of the configuration are encrypted with a key that does not exist.
+    DatabaseKey { database_key: Fingerprint, path: String },
     #[error(
         "no key was created: values of the configuration are encrypted, but there is no encryption key at {path} to \
          decrypt them; copy it from another server or a backup; {}\n  {}",
         key_file::steps_if_lost(path.as_ref()),
         values.join("\n  ")
     )]
-    EncryptedValues {
-        /// The configured path of the key.
-        path: String,
-        /// The locations of these values.
-        values: Vec<String>,
-    },
+    EncryptedValues { path: String, values: Vec<String> },
     #[error(
         "a server is running, and would continue with the old key; stop it first, and all other servers of the same \
          database: systemctl stop rstudio-pm"
     )]
     RunningServer,
-    /// Servers on other machines use the database.
     #[error(
         "servers on this database are running: {}; each would continue with the old key: stop them first, or set them \
          offline, and copy the new key to them; a server that was killed counts as running for 30 seconds",
@@ -72,7 +60,6 @@ pub(in crate::daemon) enum KeyCommandError {
     File {
         /// The operation, with the path.
         operation: String,
-        /// The error of the system.
         source: std::io::Error,
     },
     #[error("could not start the runtime: {0}")]

@@ -1,8 +1,7 @@
 //! Replaces the key: re-encrypts the values of the database in one transaction.
 //!
 //! The new key is stored as `….new` before the transaction and renamed after it. If the process is killed in between,
-//! the next start compares both keys with the fingerprint in the database and completes the rotation
-//! ([`super::compare`]).
+//! the next start completes the rotation if the database has the fingerprint of the new key ([`super::compare`]).
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -19,8 +18,8 @@ use base::model::time::Timestamp;
 use store::db::author::Author;
 use store::db::{Db, DbError, audit, encryption_key, node};
 
-/// Replaces the key by that in `new_key_file`. With `key_lost`, the key of the database is lost, and the values
-/// encrypted with it are deleted.
+/// Replaces the key by that in `new_key_file`. With `key_lost`, values that are encrypted with the lost key
+/// are deleted.
 pub(super) fn run(file: &Path, new_key_file: &Path, key_lost: bool) -> Result<(), KeyCommandError> {
     let not_found = || std::io::Error::from(std::io::ErrorKind::NotFound);
     // Read with the rights of the caller: the service's user may be unable to read this file.
@@ -115,8 +114,7 @@ async fn rotate(
     Ok(report)
 }
 
-/// Stores the current key as `….old`, because values of the configuration are encrypted with it, and the new key as
-/// `….new`.
+/// Stores the current key as `….old`, because values of the configuration need it, and the new key as `….new`.
 fn store(
     path: &Path,
     current: Option<&EncryptionKey>,

@@ -22,18 +22,15 @@ use policy::{Decision, PathState, PathTarget, Violation, decide, relax_on_networ
 use store::db::sqlite_dir;
 use table::{FileType, FixedBy, OnViolation, PathKind, PathRule, RULES, paths};
 
-/// Paths that the server cannot use.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     #[error(transparent)]
     Unsafe(#[from] UnsafePaths),
-    /// A directory that cannot be created.
     #[error(transparent)]
     Directory(#[from] CreateError),
 }
 
 impl FileError {
-    /// The names of the paths, such as `Server.DataDir`.
     pub(super) fn names(&self) -> Vec<&'static str> {
         match self {
             FileError::Unsafe(paths) => {
@@ -55,33 +52,26 @@ pub struct UnsafePaths(
 );
 
 /// Runs [`check`], then [`create_directories`]. Returns the warnings.
-///
-/// # Errors
-/// The errors of [`check`] and [`create_directories`].
 pub(super) fn prepare(gcfg: &Path, loaded: &Loaded) -> Result<Vec<String>, FileError> {
     let warnings = check(gcfg, loaded)?;
     create_directories(gcfg, &loaded.config)?;
     Ok(warnings)
 }
 
-/// A directory that cannot be created.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{name} '{0}' cannot be created: {source}; fix it with: {remedy}", path.display()
 )]
 pub struct CreateError {
-    /// The property that configures the directory.
     pub name: &'static str,
     path: PathBuf,
     remedy: String,
     source: io::Error,
 }
 
-/// Creates missing directories with the modes of their rules. The database and the storage create their own
-/// directories; an error about a log directory is reported when the log is opened.
-///
-/// # Errors
-/// The first required directory that cannot be created.
+/// Creates missing directories with the modes of their rules. The database and the storage create their own;
+/// an error about a log directory is reported when the log is opened. Fails with the first required directory
+/// that cannot be created.
 pub(super) fn create_directories(gcfg: &Path, config: &Config) -> Result<(), CreateError> {
     let is_created = |kind| matches!(kind, PathKind::DataDir | PathKind::SockFileDir | PathKind::LogDir);
     // The umask is per process; files that other threads create at this time have an explicit, restrictive mode.
@@ -109,10 +99,8 @@ fn create_error(rule: &PathRule, path: PathBuf, source: io::Error) -> CreateErro
     CreateError { name: rule.name, path, remedy, source }
 }
 
-/// Checks every path, fixes the modes of those that belong to this process's user, and returns the warnings.
-///
-/// # Errors
-/// The unsafe paths that cannot be fixed.
+/// Checks every path, fixes the modes of those of this process's user, and returns the warnings. Fails if
+/// unsafe paths remain.
 fn check(gcfg: &Path, loaded: &Loaded) -> Result<Vec<String>, UnsafePaths> {
     let own_uid = geteuid().as_raw();
     let (mut warnings, mut refusals) = (Vec::new(), Vec::new());
@@ -140,8 +128,7 @@ fn check(gcfg: &Path, loaded: &Loaded) -> Result<Vec<String>, UnsafePaths> {
     if refusals.is_empty() { Ok(warnings) } else { Err(UnsafePaths(refusals)) }
 }
 
-/// The violations that would prevent a start by the user `own_uid`, except wrong types of directories, which other
-/// checks report.
+/// The violations that would prevent a start by the user `own_uid`. Other checks report wrong types of directories.
 pub(super) fn refusals(gcfg: &Path, loaded: &Loaded, own_uid: u32) -> Vec<(PathKind, String)> {
     let refusal = |(rule, path, decision): Inspection| match decision {
         Decision::Refuse(Violation::Type | Violation::DanglingLink)
@@ -149,8 +136,7 @@ pub(super) fn refusals(gcfg: &Path, loaded: &Loaded, own_uid: u32) -> Vec<(PathK
         {
             None
         }
-        // If root runs the check and owns the gcfg, the server's user is set by `User=` of the unit, which is not
-        // read here.
+        // If root owns the gcfg, the server's user is `User=` of the unit, which is not read here.
         Decision::Refuse(Violation::Owner(_) | Violation::ForeignLink(_)) if own_uid == 0 => None,
         Decision::Refuse(violation) => Some((rule.kind, describe(rule, &path, violation, own_uid))),
         Decision::Conforms | Decision::Repair(..) | Decision::Warn(_) => None,
@@ -160,7 +146,6 @@ pub(super) fn refusals(gcfg: &Path, loaded: &Loaded, own_uid: u32) -> Vec<(PathK
 
 type Inspection = (&'static PathRule, PathBuf, Decision);
 
-/// Decides about every path in a configuration.
 fn inspect(gcfg: &Path, loaded: &Loaded, own_uid: u32) -> Vec<Inspection> {
     let has_secrets = has_secrets(loaded);
     let inspection = |rule: &'static PathRule, path: PathBuf| {
@@ -175,7 +160,6 @@ fn inspect(gcfg: &Path, loaded: &Loaded, own_uid: u32) -> Vec<Inspection> {
         .collect()
 }
 
-/// Returns whether a path is on a network file system.
 fn is_remote(path: &Path) -> bool {
     #[allow(
         clippy::unnecessary_cast,
@@ -186,7 +170,6 @@ fn is_remote(path: &Path) -> bool {
     statfs(path).ok().and_then(kind).is_some()
 }
 
-/// Returns whether the settings contain a password in plain text.
 fn has_secrets(loaded: &Loaded) -> bool {
     loaded.settings.iter().any(|setting| {
         let is_secret = |text: &str| match setting.property.kind {
@@ -216,7 +199,6 @@ fn read_state(path: &Path) -> PathState {
     }
 }
 
-/// Sets the mode and returns the mode that the path then has.
 fn set_mode(path: &Path, mode: u32) -> io::Result<u32> {
     std::fs::set_permissions(path, Permissions::from_mode(mode))?;
     Ok(path.metadata()?.mode() & 0o7777)
@@ -230,7 +212,6 @@ fn describe_repair(rule: &PathRule, path: &Path, violation: Violation, mode: u32
     format!("{} '{}' had mode {old_mode:04o}; changed to {mode:04o}", rule.name, path.display())
 }
 
-/// The name of a user, or the user ID if it has no name.
 fn user(uid: u32) -> String {
     User::from_uid(Uid::from_raw(uid)).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }

@@ -7,21 +7,17 @@ use super::table::{FileType, FixedBy, OnViolation, PathRule, STICKY};
 pub struct PathState {
     /// The owner of the symbolic link, if the path is one.
     pub link: Option<u32>,
-    /// The file at the path, or the target of the link.
     pub target: PathTarget,
 }
 
-/// The file at a path, or the target of a symbolic link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathTarget {
     Missing,
     /// A file of another type, such as a device or a pipe.
     OtherType,
-    /// A directory, file or socket.
     Found {
         file_type: FileType,
         uid: u32,
-        /// The permission bits of the mode.
         mode: u32,
     },
 }
@@ -43,7 +39,6 @@ pub enum Violation {
     TooClosed(u32),
 }
 
-/// The decision about a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     Conforms,
@@ -54,8 +49,8 @@ pub enum Decision {
     Refuse(Violation),
 }
 
-/// Decides about a path for a process of the user `own_uid`. With `has_secrets`, the file must not be accessible
-/// to all users even if the rule allows it.
+/// Decides about a path for a process of `own_uid`. A file with secrets must not be accessible to all users
+/// even if the rule allows it.
 pub fn decide(rule: &PathRule, state: PathState, own_uid: u32, has_secrets: bool) -> Decision {
     let by_rule = |violation| match rule.on_violation {
         OnViolation::Refuse => Decision::Refuse(violation),
@@ -112,8 +107,8 @@ pub fn decide(rule: &PathRule, state: PathState, own_uid: u32, has_secrets: bool
     Decision::Conforms
 }
 
-/// Reduces a refusal to a warning on a network file system, whose server may map owners and modes, so that chown or
-/// chmod may have no effect.
+/// Reduces a refusal to a warning on a network file system: its server may map owners and modes, so that
+/// chown and chmod have no effect.
 pub fn relax_on_network(decision: Decision) -> Decision {
     match decision {
         Decision::Refuse(

@@ -11,8 +11,8 @@ use super::directories;
 use super::table::{PathKind, paths};
 use base::config::Config;
 
-/// Creates missing directories and logs below directories of root, owned by the target user; returns the errors.
-/// Below directories of other users nothing is created: the target user creates these later or reports the error.
+/// Creates missing directories and logs below directories of root, owned by the target user, who creates all
+/// others later; returns the errors.
 ///
 /// SECURITY: root creates nothing where another user can write: a symbolic link there could redirect root to any path.
 pub(in crate::daemon) fn provision(gcfg: &Path, config: &Config, uid: u32, gid: u32) -> Vec<String> {
@@ -33,7 +33,6 @@ pub(in crate::daemon) fn provision(gcfg: &Path, config: &Config, uid: u32, gid: 
     errors
 }
 
-/// The directories and logs of the server.
 pub(in crate::daemon) fn paths_of_server(gcfg: &Path, config: &Config) -> Vec<PathBuf> {
     let directories = directories(gcfg, config).map(|(_, path)| path);
     directories.chain(paths(PathKind::Log, gcfg, config)).collect()
@@ -51,8 +50,8 @@ fn is_root_only(dir: &Path) -> bool {
         .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == 0 && metadata.mode() & 0o022 == 0)
 }
 
-/// Creates a missing directory that belongs to the user `uid`, and its missing parents, which belong to root. Does
-/// nothing unless only root can write to the nearest existing parent.
+/// Creates a missing directory of the user `uid`, and its missing parents, of root, if only root can write to
+/// the nearest existing parent.
 fn directory(path: &Path, mode: u32, uid: u32, gid: u32) -> io::Result<()> {
     let missing_dirs: Vec<PathBuf> = path
         .ancestors()

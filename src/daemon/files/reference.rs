@@ -4,7 +4,6 @@ use std::fmt::Write;
 
 use super::table::{FileType, FixedBy, OnViolation, PathKind, PathRule, RULES};
 
-/// Returns the table in Markdown.
 pub fn text() -> String {
     let mut out = "| path | default | type | mode | maximum mode | wrong owner | too open | writable by all users | \
                    wrong type, dangling link or another user's link |\n|---|---|---|---|---|---|---|---|---|\n"
@@ -36,7 +35,6 @@ pub fn text() -> String {
     out
 }
 
-/// Returns the name of a path in Markdown.
 fn title(rule: &PathRule) -> String {
     if rule.name.contains('.') { format!("`{}`", rule.name) } else { rule.name.to_owned() }
 }

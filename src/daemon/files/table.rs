@@ -17,7 +17,6 @@ pub struct PathRule {
     pub mode: u32,
     /// The most permission bits that are allowed; [`STICKY`] makes a world-writable directory safe.
     pub max_mode: u32,
-    /// The account that fixes a wrong mode.
     pub fixed_by: FixedBy,
     /// The action if other users can change the path and the daemon cannot fix that.
     pub on_violation: OnViolation,
@@ -53,7 +52,6 @@ pub enum FileType {
     Socket,
 }
 
-/// The account that fixes a wrong mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FixedBy {
     /// The daemon, if the file belongs to its user.
@@ -62,12 +60,9 @@ pub enum FixedBy {
     Administrator,
 }
 
-/// The action for an unsafe path that cannot be fixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnViolation {
-    /// The daemon does not start.
     Refuse,
-    /// The daemon logs a warning and continues.
     Warn,
 }
 
@@ -75,8 +70,8 @@ impl PathRule {
     /// The action if the path belongs to another ordinary user.
     pub fn on_foreign_owner(&self) -> OnViolation {
         match (self.kind, self.fixed_by) {
-            // The socket may come from systemd, and its directory may belong to the user of the distribution package.
-            // Without systemd, the server replaces the socket, and reports an error if it cannot.
+            // The socket may come from systemd, and its directory from the distribution package. Without
+            // systemd, the server replaces the socket or reports an error.
             (PathKind::SockFileDir | PathKind::Socket, _) | (_, FixedBy::Administrator) => OnViolation::Warn,
             (_, FixedBy::Daemon) => self.on_violation,
         }
@@ -95,7 +90,6 @@ const fn rule(
     PathRule { kind, name, file_type, mode: modes.0, max_mode: modes.1, fixed_by, on_violation }
 }
 
-/// All rules, in the order in which the paths are checked.
 #[rustfmt::skip]
 pub static RULES: &[PathRule] = &[
     rule(PathKind::Gcfg, "the configuration file", FileType::File, (0o640, 0o664), FixedBy::Administrator, OnViolation::Refuse),
@@ -166,8 +160,8 @@ pub fn paths(kind: PathKind, gcfg: &Path, config: &Config) -> Vec<PathBuf> {
     }
 }
 
-/// Returns the log files of a configuration.
-fn logs(config: &Config) -> impl Iterator<Item = &Path> {
+/// The log files of a configuration.
+pub(in crate::daemon) fn logs(config: &Config) -> impl Iterator<Item = &Path> {
     let server = config.logging.system_log.iter().filter_map(|destination| match destination {
         LogDestination::File(path) => Some(path.as_path()),
         LogDestination::Stdout | LogDestination::Stderr => None,

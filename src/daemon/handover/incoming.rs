@@ -14,21 +14,16 @@ use store::db::Db;
 /// Polling interval for transactions of the old server, which completes its running edits.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The sockets and the lock that the old server passed.
 pub(in crate::daemon) struct ReceivedSockets {
     stream: UnixStream,
     pid: i32,
     pub(in crate::daemon) sockets: Vec<(String, OwnedFd)>,
     /// Whether this process removes the file of the admin socket when it ends.
     pub(in crate::daemon) owns_admin_socket: bool,
-    /// The file that locks the database.
     pub(in crate::daemon) lock: Option<OwnedFd>,
 }
 
 /// Receives sockets and lock over standard input, which becomes `/dev/null`. Must be called before threads are started.
-///
-/// # Errors
-/// Standard input is not the socket of a hand-over, or the first message is not [`Message::Sockets`].
 pub(in crate::daemon) fn receive() -> Result<ReceivedSockets, String> {
     let stdin_error = |error: std::io::Error| {
         format!("only a running server can start this step, on SIGUSR2: standard input: {error}")
@@ -52,7 +47,6 @@ pub(in crate::daemon) fn receive() -> Result<ReceivedSockets, String> {
 }
 
 impl ReceivedSockets {
-    /// A handle to report a failed start to the old server.
     pub(in crate::daemon) fn reply(&self) -> Option<Reply> {
         self.stream.try_clone().ok().map(Reply)
     }
@@ -71,7 +65,6 @@ impl ReceivedSockets {
     }
 }
 
-/// Reports a failed start to the old server.
 pub(in crate::daemon) struct Reply(UnixStream);
 
 impl Reply {
@@ -90,13 +83,12 @@ pub(in crate::daemon) struct PredecessorChannel {
 }
 
 impl PredecessorChannel {
-    /// Process ID of the old server.
     pub(in crate::daemon) fn pid(&self) -> i32 {
         self.pid
     }
 
-    /// Reports that everything is open. Returns true when this process is to accept connections, false if the hand-over
-    /// is cancelled.
+    /// Reports that everything is open. Returns true once this process is to accept connections, false after
+    /// a cancellation.
     pub(in crate::daemon) async fn report_prepared(&mut self) -> bool {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         if self.channel.send(&Message::Prepared { version }).await.is_err() {
@@ -111,8 +103,8 @@ impl PredecessorChannel {
         }
     }
 
-    /// Reports that this process accepts connections, and waits until systemd treats it as the main process.
-    /// Returns the syncs to restart; none if the old server has exited.
+    /// Reports that this process accepts connections, and waits until it is the main process. Returns the
+    /// syncs to restart; none if the old server has exited.
     pub(in crate::daemon) async fn report_ready(mut self) -> Vec<SyncRestart> {
         let mut restarts = Vec::new();
         // After a failed send, `receive` returns `None`.
@@ -146,14 +138,10 @@ impl PredecessorChannel {
     }
 }
 
-/// The progress of the old server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
-    /// The old server is still the main process.
     Serving,
-    /// The old server completes its requests.
     Finishing,
-    /// The old server has exited.
     Exited,
 }
 
@@ -174,12 +162,10 @@ impl Predecessor {
         *self.stage.borrow() == Stage::Finishing
     }
 
-    /// Returns when the old server is no longer the main process.
     pub(in crate::daemon) async fn wait_handed_over(&self) {
         let _ = self.stage.clone().wait_for(|stage| *stage >= Stage::Finishing).await;
     }
 
-    /// Returns when the old server has exited.
     pub(in crate::daemon) async fn wait_exit(&self) {
         // An error means that the sender was dropped, which also ends the wait.
         let _ = self.stage.clone().wait_for(|stage| *stage == Stage::Exited).await;

@@ -24,9 +24,7 @@ const JOB_TIMEOUT: Duration = Duration::from_secs(3);
 const HALT_TIMEOUT: Duration = Duration::from_secs(7);
 /// Timeout for the new program to open everything, including migrations.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
-/// Timeout of each other step.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
-/// Polling interval for the end of jobs and of the intermediate process.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The data that a successor receives: a duplicate of each listening socket, and the command line of this process.
@@ -39,9 +37,6 @@ pub(in crate::daemon) struct Handover {
 
 impl Handover {
     /// Duplicates the listening sockets.
-    ///
-    /// # Errors
-    /// The process has no free file descriptor.
     pub(in crate::daemon) fn from_sockets(sockets: &Sockets) -> std::io::Result<Handover> {
         let mut named_sockets = Vec::new();
         for (name, listeners) in [
@@ -62,15 +57,12 @@ impl Handover {
         })
     }
 
-    /// Adds duplicates of listeners that were opened later.
     pub(in crate::daemon) fn add(&mut self, new_sockets: Vec<(&'static str, OwnedFd)>) {
         self.sockets.extend(new_sockets);
     }
 
-    /// Pauses background tasks and starts the installed program; returns when it is ready to serve.
-    ///
-    /// # Errors
-    /// The reason why no successor is ready. Background tasks and jobs are still paused.
+    /// Pauses background tasks and starts the installed program; returns when it is ready to serve. After an
+    /// error, background tasks and jobs are still paused.
     pub(in crate::daemon) async fn prepare(
         &self,
         notifier: &Notifier,
@@ -182,10 +174,8 @@ pub(in crate::daemon) struct ReadySuccessor {
 }
 
 impl ReadySuccessor {
-    /// Permits the new server to serve and to become the main process. Not cancel-safe.
-    ///
-    /// # Errors
-    /// The new server failed and was killed; this process is still the main process.
+    /// Permits the new server to serve and to become the main process. After an error it was killed, and this
+    /// process is still the main one. Not cancel-safe.
     pub(in crate::daemon) async fn commit(
         mut self,
         notifier: &Notifier,
@@ -226,8 +216,7 @@ pub(in crate::daemon) struct Successor {
 }
 
 impl Successor {
-    /// Receives messages until the successor exits, which may be before this process has completed its requests. A
-    /// stop of the successor stops this process, too.
+    /// Receives messages until the successor exits. A stop of the successor stops this process, too.
     pub(in crate::daemon) async fn relay_stop(mut self, control: Control) {
         while let Some(message) = self.channel.receive().await {
             match message {

@@ -80,7 +80,7 @@ fn encode(message: &Message) -> Vec<u8> {
     line
 }
 
-/// Sends the first message, with descriptors. A short line fits the socket buffer, so this does not block in practice.
+/// Sends the first message, with descriptors. The line fits the socket buffer, so this does not block.
 pub(super) fn send_first(
     stream: &UnixStream,
     message: &Message,
@@ -138,10 +138,7 @@ impl Channel {
         Ok(Channel { stream: BufReader::new(stream), buffer: Vec::new() })
     }
 
-    /// Sends a message.
-    ///
-    /// # Errors
-    /// The other process has exited.
+    /// Sends a message. Fails if the other process has exited.
     pub(super) async fn send(&mut self, message: &Message) -> Result<()> {
         self.stream.get_mut().write_all(&encode(message)).await
     }

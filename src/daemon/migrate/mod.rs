@@ -1,28 +1,25 @@
 //! The program `migrate`, which copies the database to the other provider; `rspm migrate` executes it.
 
-pub mod args;
 mod report;
 
 use std::fs::metadata;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{AccessFlags, access};
 
 use super::local_command::{self, RunningServerError, Spinner};
 use super::node::user_name;
 use super::{configuration, privileges};
-use args::{Args, OutputFormat};
-use base::config::{ConfigError, Provider};
+use base::config::{ConfigError, DEFAULT_FILE, Provider};
 use report::Direction;
 use store::db::DbError;
 use tasks::backup::dry_run::dry_run;
 use tasks::backup::migrate::{MigrateError, migrate};
 
-/// An error of the program.
 #[derive(Debug, thiserror::Error)]
 enum MigrationFailure {
     #[error("{0}")]
@@ -47,7 +44,6 @@ impl From<DbError> for MigrationFailure {
     }
 }
 
-/// The program `migrate`.
 pub fn main() -> ExitCode {
     local_command::exit_code(run(&Args::parse()))
 }
@@ -65,7 +61,7 @@ fn run(args: &Args) -> Result<ExitCode, MigrationFailure> {
         Provider::Sqlite => Provider::Postgres,
         Provider::Postgres => Provider::Sqlite,
     };
-    let target = args.to.map_or(other_provider, args::ProviderName::provider);
+    let target = args.to.map_or(other_provider, ProviderName::provider);
     let source = if target == Provider::Sqlite { Provider::Postgres } else { Provider::Sqlite };
     refuse_inaccessible(&config.sqlite.dir)?;
     let direction = Direction::new(config, source, target, &args.config);
@@ -107,4 +103,55 @@ fn refuse_inaccessible(dir: &Path) -> Result<(), MigrationFailure> {
         path: path.display().to_string(),
         owner: owner.map_or_else(|| "rstudio-pm".to_owned(), |user| user.name),
     })
+}
+
+/// Copies the database of a stopped server from SQLite to PostgreSQL, or from PostgreSQL to SQLite.
+#[derive(Debug, Parser)]
+#[command(
+    name = "migrate",
+    version,
+    long_about = None,
+    after_help = "Stop the server first. The configuration names both databases: [SQLite] and [Postgres]. The \
+                  source database is not changed; the other one must be blank, and stays blank after an error.\n\
+                  Exit codes: 0 done, 1 refused or failed, 2 wrong usage."
+)]
+pub struct Args {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", default_value = DEFAULT_FILE)]
+    pub config: PathBuf,
+    /// The database to fill [default: the one that Database.Provider does not name]
+    #[arg(long, value_enum, value_name = "PROVIDER")]
+    pub to: Option<ProviderName>,
+    /// Report sizes and problems without writing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = OutputFormat::Human, value_name = "FORMAT")]
+    pub output_format: OutputFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// A table and sentences
+    Human,
+    /// One JSON object
+    Json,
+}
+
+/// A provider, as `Database.Provider` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProviderName {
+    /// SQLite.Dir
+    Sqlite,
+    /// Postgres.URL
+    Postgres,
+}
+
+impl ProviderName {
+    pub fn provider(self) -> Provider {
+        match self {
+            ProviderName::Sqlite => Provider::Sqlite,
+            ProviderName::Postgres => Provider::Postgres,
+        }
+    }
 }

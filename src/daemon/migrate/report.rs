@@ -6,16 +6,15 @@ use std::path::Path;
 use indicatif::HumanCount;
 use serde_json::{Value, json};
 
-use super::args::OutputFormat;
+use super::OutputFormat;
 use base::config::{Config, Provider};
 use store::db::transfer::reading::Problem;
 use store::db::transfer::source::place;
 use store::db::transfer::tables::Table;
-use tasks::backup::digest::RowDigest;
 use tasks::backup::dry_run::DryRunResult;
+use tasks::backup::dump::RowDigest;
 use tasks::backup::migrate::MigrationResult;
 
-/// The two databases of a migration.
 pub(super) struct Direction {
     source: String,
     target: String,
@@ -76,7 +75,6 @@ fn line(value: &Value) -> String {
     format!("{value:#}\n")
 }
 
-/// The result of a migration, and the next step.
 pub(super) fn migration(direction: &Direction, result: &MigrationResult, format: OutputFormat) -> String {
     let Direction { source, target, provider, gcfg } = direction;
     let rows: Vec<_> = result.tables.iter().map(|summary| (summary.table, summary.digest)).collect();

@@ -31,16 +31,13 @@ const LOGIN_PATH: &str = "/__login__";
 /// Maximum length of the path to which a browser returns.
 const MAX_RETURN: usize = 2_000;
 
-/// Returns a value of a sign-in, computed from the secret of its cookie. State, nonce and PKCE verifier have 256 bits
-/// each, none can be computed from another, and the server stores only the digest of the secret.
+/// Returns a value of a sign-in, computed from the secret of its cookie. State, nonce and PKCE verifier (256
+/// bits each) cannot be computed from each other, and the server stores only the digest of the secret.
 fn value(secret: &str, purpose: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(format!("{purpose} {secret}")))
 }
 
-/// Begins a sign-in: redirects the browser to the provider.
-///
-/// # Errors
-/// 429 after too many sign-ins of a client; the database fails.
+/// Begins a sign-in: redirects the browser to the provider. Fails with 429 after too many sign-ins of a client.
 pub(super) async fn start(
     app: &App,
     provider: &Provider,
@@ -96,7 +93,6 @@ fn redirect_uri(address: &str) -> String {
     format!("{address}/__login__/callback")
 }
 
-/// Handles the return of a browser from the provider.
 pub(super) async fn callback(
     app: &App,
     provider: &Provider,
@@ -205,7 +201,6 @@ pub(super) async fn record_refusal(
     Ok(())
 }
 
-/// Ends the session of the browser's cookie, if there is one.
 async fn end_session(app: &App, head: &RequestHead<'_>) -> Result<(), Failure> {
     let Some(secret) = cookie::find(&head.parts.headers, SESSION) else { return Ok(()) };
     let limits = session_limits(app);
@@ -216,7 +211,6 @@ async fn end_session(app: &App, head: &RequestHead<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Exchanges a code for an id token, verifies it, and returns its claims.
 async fn claims(
     app: &App,
     provider: &Provider,
@@ -259,8 +253,8 @@ fn problem(error: VerifyError) -> Problem {
     }
 }
 
-/// Returns the page with the button that ends the session. The form has a separate page, because it redirects to
-/// the provider, which the policy of other pages forbids (browsers apply `form-action` to redirects too).
+/// Returns the page with the button that ends the session. A separate page, because its form redirects to the
+/// provider, which the policy of other pages forbids (browsers apply `form-action` to redirects too).
 pub(super) async fn logout_page(app: &App, provider: &Provider, head: &RequestHead<'_>) -> Response<Body> {
     let prefix = cookie::prefix(&provider.address);
     let name = match head.principal {
@@ -278,10 +272,8 @@ pub(super) async fn logout_page(app: &App, provider: &Provider, head: &RequestHe
     page::page(StatusCode::OK, "Sign out", prefix, &body, endpoint.as_deref())
 }
 
-/// Ends the session on this server, and at the provider if that supports it (OpenID Connect RP-Initiated Logout 1.0).
-///
-/// # Errors
-/// 403 for a form of another site; the database fails.
+/// Ends the session here, and at a provider that supports it (OpenID Connect RP-Initiated Logout 1.0). Fails
+/// with 403 for a form of another site.
 pub(super) async fn logout(
     app: &App,
     provider: &Provider,
@@ -290,8 +282,7 @@ pub(super) async fn logout(
     super::require_own_form(app, head)?;
     let Provider { settings, address } = provider;
     let target = format!("{}/", cookie::prefix(address));
-    // Ends the session of the cookie, not that of the client of the request: the client is another user if the
-    // browser also sends a password.
+    // Not that of the client of the request, who is another user if the browser also sends a password.
     end_session(app, head).await?;
     let document = app.providers.document(&settings.issuer, head.received_at).await.ok();
     let target = match document.and_then(|document| document.end_session_endpoint.clone()) {
@@ -312,7 +303,6 @@ pub(super) async fn logout(
     Ok(response)
 }
 
-/// Logs a problem and returns the error page for it.
 fn failure_page(provider: &Provider, problem: &Problem) -> Response<Body> {
     problem.log();
     let prefix = cookie::prefix(&provider.address);
@@ -342,8 +332,7 @@ fn set_cookies<const N: usize>(response: &mut Response<Body>, cookies: [HeaderVa
     }
 }
 
-/// Returns the path if it is one of this server, else `/`. SECURITY: `//host` and `/\host` are addresses of other
-/// servers.
+/// Returns a path of this server, else `/`. SECURITY: `//host` and `/\host` are addresses of other servers.
 fn return_path(path: &str) -> &str {
     let is_own = path.starts_with('/')
         && !path.starts_with("//")

@@ -6,12 +6,9 @@ use http::header::{COOKIE, HeaderValue};
 use crate::http::response;
 use runtime::auth;
 
-/// Name of the session cookie.
 pub(in crate::http) const SESSION: &str = "ppm";
-/// Name of the cookie of a sign-in in progress.
 pub(super) const LOGIN: &str = "ppm_login";
 
-/// Returns the first cookie of this name that has the form of a secret.
 pub(in crate::http) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers
         .get_all(COOKIE)
@@ -24,9 +21,9 @@ pub(in crate::http) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'
         .find(|value| auth::is_well_formed(value))
 }
 
-/// Returns `Set-Cookie`; `max_age` in seconds, 0 to remove the cookie. Scripts cannot read the cookie. Browsers send it
-/// only over TLS if `address` is `https`, and not with requests of other sites except links (`SameSite=Lax`; a `Strict`
-/// cookie would not be sent on the return from the provider).
+/// Returns `Set-Cookie`, hidden from scripts; `max_age` in seconds, 0 removes the cookie. Browsers send it
+/// only over TLS if `address` is `https`, and with requests of other sites only for links: a `Strict` cookie
+/// would be missing on the return from the provider.
 pub(super) fn set(address: &str, name: &str, value: &str, path: &str, max_age: u64) -> HeaderValue {
     let secure = if address.starts_with("https://") { "; Secure" } else { "" };
     let prefix = prefix(address);

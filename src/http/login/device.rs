@@ -1,5 +1,5 @@
-//! Sign-in of devices: `POST /__api__/device` and `POST /__api__/device_access`. The provider issues the codes if
-//! it supports devices, otherwise this server.
+//! Sign-in of devices: `POST /__api__/device` and `…/device_access`. The provider issues the codes if it can,
+//! else this server.
 
 use std::time::Duration;
 
@@ -23,7 +23,6 @@ use runtime::auth::{self, DevicePoll, NewDeviceLogin, NewSignedToken, Purpose, S
 const CODE_TIME: i64 = 600;
 /// Interval between polls, in seconds.
 const INTERVAL: i64 = 5;
-/// Lifetime of the token that proves the sign-in of a device.
 const PROOF_TIME: Duration = Duration::from_secs(300);
 /// Length of a PKCE challenge in characters: SHA-256 in base64url.
 const CHALLENGE_LENGTH: usize = 43;
@@ -36,11 +35,8 @@ pub(super) fn error(code: &str, description: &str) -> Response<Body> {
     response::json(StatusCode::BAD_REQUEST, &body)
 }
 
-/// Begins the sign-in of a device.
-///
-/// # Errors
-/// 429 after too many sign-ins of a client, 503 if the provider cannot be reached, or too many sign-ins are in
-/// progress.
+/// Begins the sign-in of a device. Fails with 429 after too many sign-ins of a client, 503 if the provider
+/// cannot be reached, or too many sign-ins are in progress.
 pub(super) async fn begin(
     app: &App,
     provider: &Provider,
@@ -128,11 +124,7 @@ pub(super) async fn begin(
     Ok(response::json(StatusCode::OK, &body))
 }
 
-/// Responds to the poll of a device. Every error is a 400, whatever status the provider returned, because clients
-/// expect 400.
-///
-/// # Errors
-/// 429 after too many wrong codes; the database fails.
+/// Responds to the poll of a device. Every error is a 400, as clients expect, but too many wrong codes are a 429.
 pub(super) async fn poll(
     app: &App,
     provider: &Provider,

@@ -15,14 +15,12 @@ use crate::http::login::permission::session_limits;
 use crate::http::net::body::Body;
 use crate::http::target::Query;
 use crate::http::{login, response};
-use runtime::auth::Token;
+use runtime::auth::{PendingDevice, Token};
 
 const NO_SIGN_IN: &str = "There is no sign-in with this code. It may have expired.";
 
-/// Returns the page with a form for the code, or, for a request with a code, with the sign-in to allow or deny.
-///
-/// # Errors
-/// 429 after too many codes; the database fails.
+/// Returns the page with a form for the code, or, for a request with a code, with the sign-in to allow or
+/// deny. Fails with 429 after too many codes.
 pub(super) async fn show(
     app: &App,
     provider: &Provider,
@@ -42,9 +40,7 @@ pub(super) async fn show(
     if code.is_empty() {
         return Ok(code_form(prefix, None));
     }
-    count_code(app, &session, head)?;
-    let Some(device) = app.device_logins.find(code, head.received_at).await? else {
-        login::count_wrong_code(app, head)?;
+    let Some(device) = find_device(app, &session, code, head).await? else {
         return Ok(code_form(prefix, Some(NO_SIGN_IN)));
     };
     let body = html! {
@@ -63,10 +59,8 @@ pub(super) async fn show(
     Ok(sign_in_page(prefix, &body))
 }
 
-/// Records the decision of the user.
-///
-/// # Errors
-/// 401 without a session, 403 for a form of another site, 429 after too many codes; the database fails.
+/// Records the decision of the user. Fails with 401 without a session, 403 for a form of another site, 429
+/// after too many codes.
 pub(super) async fn decide(
     app: &App,
     provider: &Provider,
@@ -84,9 +78,7 @@ pub(super) async fn decide(
         _ => return Err(Failure::bad_request("decision must be allow or deny")),
     };
     let code = form.get("user_code").unwrap_or_default();
-    count_code(app, &session, head)?;
-    let Some(device) = app.device_logins.find(code, head.received_at).await? else {
-        login::count_wrong_code(app, head)?;
+    let Some(device) = find_device(app, &session, code, head).await? else {
         return Ok(code_form(prefix, Some(NO_SIGN_IN)));
     };
     let client = app.site.load().client_address(head.peer, &head.parts.headers);
@@ -101,11 +93,21 @@ pub(super) async fn decide(
     Ok(sign_in_page(prefix, &html! { p { (text) } }))
 }
 
-/// Counts a code that the user of a session enters; 429 after too many codes.
-fn count_code(app: &App, session: &Token, head: &RequestHead<'_>) -> Result<(), Failure> {
+/// Finds the device with a code that the user of a session enters; 429 after too many codes.
+async fn find_device(
+    app: &App,
+    session: &Token,
+    code: &str,
+    head: &RequestHead<'_>,
+) -> Result<Option<PendingDevice>, Failure> {
     let user = session.unique_id.clone().unwrap_or_default();
     let counted = app.tokens.count_code(user, head.received_at);
-    counted.map_err(|seconds| super::too_many("codes", seconds))
+    counted.map_err(|seconds| super::too_many("codes", seconds))?;
+    let device = app.device_logins.find(code, head.received_at).await?;
+    if device.is_none() {
+        login::count_wrong_code(app, head)?;
+    }
+    Ok(device)
 }
 
 /// Returns the session of the browser. A token in `Authorization` is ignored, because the page is for people.

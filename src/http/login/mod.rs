@@ -1,5 +1,5 @@
-//! Sign-in with an identity provider: browsers (OpenID Connect, code flow with PKCE), devices (RFC 8628), and the
-//! exchange of tokens (RFC 8693).
+//! Sign-in with an identity provider: of browsers (OpenID Connect, code flow with PKCE) and devices (RFC
+//! 8628), and the exchange of tokens (RFC 8693).
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ const MAX_REASON: usize = 1_000;
 /// `Retry-After` while the provider cannot be reached, in seconds.
 const RETRY_AFTER: u64 = 10;
 
-/// The reason why a sign-in failed. The reason is logged; clients get a general text.
+/// Why a sign-in failed. The reason is logged; clients get a general text.
 pub(super) struct Problem {
     /// Whether the provider, and not the user, is the cause.
     pub(super) is_unavailable: bool,
@@ -48,7 +48,6 @@ impl Problem {
         Problem { is_unavailable: true, reason: limited(&reason.to_string()) }
     }
 
-    /// Returns the problem of a request to the provider that failed.
     pub(super) fn of_request(error: ProviderError) -> Problem {
         if error.is_too_large { Problem::refused(error) } else { Problem::unavailable(error) }
     }
@@ -57,7 +56,6 @@ impl Problem {
         Problem { is_unavailable: false, reason: limited(&reason.to_string()) }
     }
 
-    /// Writes the reason to the log.
     pub(super) fn log(&self) {
         if self.is_unavailable {
             tracing::error!("could not sign in a user: {}", self.reason);
@@ -72,7 +70,6 @@ fn limited(reason: &str) -> String {
     reason.chars().take(MAX_REASON).collect()
 }
 
-/// The settings of the provider and the address of this server.
 pub(super) struct Provider {
     pub(super) settings: Arc<OpenIdConnect>,
     /// `Server.Address`.
@@ -87,11 +84,7 @@ impl Provider {
     }
 }
 
-/// Handles a route of sign-in.
-///
-/// # Errors
-/// 404 without a configured provider, except for the exchange of tokens; the errors of [`read_body::read`] and of the
-/// route.
+/// Handles a route of sign-in. Without a configured provider, all but the exchange of tokens are 404.
 pub(super) async fn answer(
     app: &App,
     route: LoginRoute,
@@ -118,28 +111,20 @@ pub(super) async fn answer(
     }
 }
 
-/// Counts a sign-in that a client begins, because the number of sign-ins in progress on the server is limited.
-///
-/// # Errors
-/// 429 after too many sign-ins of a client.
+/// Counts a sign-in that a client begins, because the number of those in progress is limited; 429 after too many.
 fn count_begin(app: &App, head: &RequestHead<'_>, is_of_device: bool) -> Result<(), Failure> {
     let Some(client) = app.site.load().client_network(head.peer, &head.parts.headers) else { return Ok(()) };
     let counted = app.tokens.count_sign_in(client, is_of_device, head.received_at);
     counted.map_err(|seconds| too_many("sign-ins", seconds))
 }
 
-/// Returns a 429 with `Retry-After` in seconds.
 fn too_many(noun: &str, seconds: u64) -> Failure {
     let phrase = format!("too many {noun} in a short time; try again in {seconds} seconds");
     Failure::too_many_requests(phrase, seconds)
 }
 
-/// Checks that a form comes from a page of this server. SECURITY: `http::login::permission` checks this only for a client
-/// that is determined by its session, and a browser may send a password in `Authorization` in addition to the
-/// cookie.
-///
-/// # Errors
-/// 403.
+/// Checks that a form comes from a page of this server. SECURITY: `http::login::permission` checks this only
+/// if the session determines the client, but a browser may send a password in addition to the cookie.
 fn require_own_form(app: &App, head: &RequestHead<'_>) -> Result<(), Failure> {
     origin::require_own(app.site.load().address.as_deref(), head.parts, head.path)
 }
@@ -181,30 +166,22 @@ pub(super) fn start_address(head: &RequestHead<'_>) -> String {
     format!("/__login__?return={page}")
 }
 
-/// Returns whether people can sign in on this server.
 pub(super) fn is_configured(app: &App) -> bool {
     app.state.config.load().open_id_connect.is_some() && app.site.load().address.is_some()
 }
 
-/// Returns a 503 without details; the reason is in the log.
 fn unavailable_failure() -> Failure {
     Failure::unavailable("the identity provider is unavailable; the server log has the reason", RETRY_AFTER)
 }
 
-/// Counts a refused proof as a credential that is not valid.
-///
-/// # Errors
-/// 429 after too many refused proofs of a client.
+/// Counts a refused proof as an invalid credential; 429 after too many of a client.
 pub(crate) fn count_refused_proof(app: &App, head: &RequestHead<'_>) -> Result<(), Failure> {
     metrics::tokens().count_refused(RefusedToken::Proof);
     let Some(client) = app.site.load().client_network(head.peer, &head.parts.headers) else { return Ok(()) };
     app.tokens.count_failure(client, None, (app.state.clock)()).map_err(Failure::too_many_failures)
 }
 
-/// Counts a wrong code of a device (RFC 8628 section 5.1).
-///
-/// # Errors
-/// 429 after ten wrong codes of a client in a minute.
+/// Counts a wrong code of a device (RFC 8628 section 5.1); 429 after ten of a client in a minute.
 pub(crate) fn count_wrong_code(app: &App, head: &RequestHead<'_>) -> Result<(), Failure> {
     metrics::tokens().count_refused(RefusedToken::DeviceCode);
     let Some(client) = app.site.load().client_network(head.peer, &head.parts.headers) else { return Ok(()) };

@@ -1,5 +1,5 @@
-//! Checks that a request that changes something with the session of a browser comes from a page of this server: a page
-//! of another site can make the browser send such requests too (cross-site request forgery). Pure.
+//! Checks that a change with the session of a browser comes from a page of this server: a page of another
+//! site can make the browser send requests too (cross-site request forgery). Pure.
 
 use http::header::{CONTENT_TYPE, HeaderMap, ORIGIN};
 use http::request::Parts;
@@ -8,10 +8,8 @@ use http::{Method, StatusCode};
 use crate::http::error::Failure;
 use api::error::Code;
 
-/// Checks a request with a session. `address` is `Server.Address`.
-///
-/// # Errors
-/// 403 for a change that another site requests, and for one with a body that a form of another site could send.
+/// Checks a request with a session; 403 for a change from another site, or with a body that a form of one
+/// could send. `address` is `Server.Address`.
 pub(in crate::http) fn require_own(address: Option<&str>, parts: &Parts, path: &str) -> Result<(), Failure> {
     if matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return Ok(());
@@ -21,10 +19,7 @@ pub(in crate::http) fn require_own(address: Option<&str>, parts: &Parts, path: &
         return refuse("changes with a browser's session must come from a page of this server");
     }
     let is_form_page = accepts_form(path);
-    let media_type = field(&parts.headers, CONTENT_TYPE.as_str()).unwrap_or_default();
-    let is_json =
-        media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json");
-    if !is_form_page && !is_json {
+    if !is_form_page && !has_media_type(&parts.headers, "application/json") {
         return refuse(
             "changes with a browser's session need Content-Type: application/json; use a token for uploads",
         );
@@ -32,8 +27,8 @@ pub(in crate::http) fn require_own(address: Option<&str>, parts: &Parts, path: &
     Ok(())
 }
 
-/// Returns whether an address accepts a form: sign-in, pages of administrators, whose forms have a token of the
-/// session, and the comparison of a lock file, which changes nothing.
+/// Returns whether an address accepts a form: sign-in, pages of administrators, whose forms have a token, and
+/// the comparison of a lock file, which changes nothing.
 fn accepts_form(path: &str) -> bool {
     path.starts_with("/__login__")
         || path.starts_with("/__ui__/admin/")
@@ -41,9 +36,9 @@ fn accepts_form(path: &str) -> bool {
         || path.trim_end_matches('/').ends_with("/web/lockfile")
 }
 
-/// Returns whether the headers of a browser state that a page of this server sends the request. `address` is
-/// `Server.Address`, or another URL of this server. Browsers send `Sec-Fetch-Site` only over TLS and to loopback
-/// addresses; without it, `Origin` is compared with scheme, host and port of `address`.
+/// Returns whether the headers of a browser state that a page of this server sends the request; `address` is
+/// a URL of this server. Browsers send `Sec-Fetch-Site` only over TLS and to loopback addresses; else
+/// `Origin` is compared with scheme, host and port of `address`.
 pub(in crate::http) fn is_own(address: Option<&str>, headers: &HeaderMap) -> bool {
     match (field(headers, "sec-fetch-site"), field(headers, ORIGIN.as_str())) {
         (Some(site), _) => site == "same-origin",
@@ -57,11 +52,16 @@ pub(in crate::http) fn is_own_origin(address: Option<&str>, origin: &str) -> boo
     address.is_some_and(|address| origin.eq_ignore_ascii_case(origin_of(address)))
 }
 
+/// Returns whether the body of a request has a media type, with any parameters.
+pub(in crate::http) fn has_media_type(headers: &HeaderMap, media_type: &str) -> bool {
+    let field = field(headers, CONTENT_TYPE.as_str()).unwrap_or_default();
+    field.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type)
+}
+
 fn field<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Returns scheme, host and port of a URL.
 pub(super) fn origin_of(url: &str) -> &str {
     let start = url.find("://").map_or(0, |at| at + 3);
     url[start..].find('/').map_or(url, |end| &url[..start + end])

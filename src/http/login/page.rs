@@ -10,8 +10,7 @@ use crate::http::response;
 use pages::assets;
 use pages::frame::{Frame, Root};
 
-/// Returns a page; `prefix` is the path of `Server.Address`, `target` an address of the provider to which
-/// a form of the page redirects.
+/// Returns a page; `prefix` is the path of `Server.Address`, `target` where a form redirects to at the provider.
 pub(super) fn page(
     status: StatusCode,
     title: &str,
@@ -51,8 +50,8 @@ pub(super) fn problem(
     page(status, title, prefix, &body, None)
 }
 
-/// Adds headers to a response whose address contains secrets: it is not stored, and other sites do not get the address.
-/// `no-referrer` is not used, because forms would then send `Origin: null`.
+/// Adds headers to a response whose address contains secrets: it is not stored, and other sites do not get
+/// the address. With `no-referrer`, forms would send `Origin: null`.
 pub(super) fn protect(response: &mut Response<Body>) {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -1,5 +1,4 @@
-//! The client of a request, and its permissions: maps the names in a request to the objects of
-//! [`access`](base::access).
+//! The client of a request, and its permissions: maps names in a request to the objects of [`access`](base::access).
 
 use std::sync::Arc;
 
@@ -8,7 +7,7 @@ use http::request::Parts;
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::login::{cookie, origin};
-use crate::http::net::peer::Peer;
+use crate::http::net::Peer;
 use crate::http::route::access::{Access, RepositoryAccess, Target};
 use base::access::{self, Action, Actor, Object, Refusal, ScopeKind, SourceObject};
 use base::metrics::{self, RefusedToken};
@@ -24,23 +23,17 @@ pub(crate) const REALM: &str = "rstudio-pm";
 /// The phrase of a 401 for unknown, expired and revoked tokens.
 const INVALID: &str = "the token or password is not valid; it may be expired or revoked";
 
-/// The client of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
-    /// A client on the network without a token.
     Anonymous,
-    /// A client on the network with a valid token.
     Token(Arc<Token>),
     /// A client of the admin socket, to which only administrators have access.
     Administrator,
 }
 
 impl Principal {
-    /// Determines the client of a request from the network.
-    ///
-    /// # Errors
-    /// 400 for several `Authorization` fields, 401 for a token that is not valid. Unknown, expired and revoked tokens
-    /// get the same response. 429 after too many of these.
+    /// Determines the client of a request from the network. Fails with 400 for several `Authorization` fields; 401 for
+    /// an unknown, expired or revoked token, which are not told apart; 429 after too many of these.
     pub(crate) async fn from_request(
         app: &App,
         peer: Peer,
@@ -74,11 +67,8 @@ impl Principal {
         Err(Failure::unauthorized(INVALID, REALM))
     }
 
-    /// Checks again that the token of the client is valid. SECURITY: a client may take a long time to send the body of
-    /// a request, and its token may be revoked meanwhile.
-    ///
-    /// # Errors
-    /// 401.
+    /// Checks again that the token of the client is valid. SECURITY: a client may send the body of a request
+    /// slowly, and its token may be revoked meanwhile.
     pub(crate) fn require_valid(&self, app: &App) -> Result<(), Failure> {
         if let Principal::Token(token) = self
             && !app.tokens.is_valid(token, (app.state.clock)())
@@ -112,8 +102,7 @@ impl Principal {
         }
     }
 
-    /// Checks that the client may perform the action of a route. Returns true if the response is only for clients with
-    /// a token.
+    /// Checks the permission for the action of a route. Returns true if the response is only for clients with a token.
     pub(crate) fn require(&self, catalog: &Catalog, access: Access<'_>) -> Result<bool, Failure> {
         let Access { action, target } = access;
         match target {
@@ -139,12 +128,11 @@ impl Principal {
         }
     }
 
-    /// Checks that the client may perform an action of the pages or of the public API on the object that the address or
-    /// the body of a request names. Returns true if the response is only for clients with a token or a session.
+    /// Checks the permission for an action of the pages or of the public API on the object in the address or
+    /// the body. Returns true if the response is only for clients with a token or a session.
     ///
-    /// SECURITY: with `Authentication.RequireAuthForUI`, an object that does not exist is refused to anonymous clients
-    /// with the response for a private one, which otherwise would disclose which names and numbers exist. `is_interface`
-    /// is that of the route: such routes are refused to anonymous clients entirely.
+    /// SECURITY: with `Authentication.RequireAuthForUI`, anonymous clients get the same response for objects
+    /// that do not exist and for private ones, and are refused routes with `is_interface` entirely.
     pub(crate) fn require_public(
         &self,
         app: &App,
@@ -172,8 +160,7 @@ impl Principal {
         Ok(self.require(&catalog, access)? || (is_closed && is_interface))
     }
 
-    /// Checks that the client may read a repository that was resolved before; `requested` is its name or number in the
-    /// request.
+    /// Checks that the client may read a resolved repository; `requested` is its name or number in the request.
     pub(crate) fn require_repository(
         &self,
         access: RepositoryAccess,
@@ -183,50 +170,44 @@ impl Principal {
         self.check(Action::Read, Object::Repository { id, authenticated }, requested)
     }
 
-    /// Returns whether the client may read a repository.
     pub(crate) fn may_read(&self, repo: &Repository) -> bool {
         access::permit(self.actor(), Action::Read, repository(repo)).is_ok()
     }
 
-    /// Returns whether lists contain the repository for this client: the client may read it, and it is not hidden
-    /// or the client is an administrator.
+    /// Returns whether lists contain the repository for this client: it may read it, and it is not hidden, or
+    /// for administrators.
     pub(crate) fn may_list(&self, repo: &Repository) -> bool {
         self.may_read(repo) && (!repo.hidden || self.is_administrator())
     }
 
-    /// Returns whether lists for everyone contain the repository when this client requests them: the client may read it, and
-    /// it is not hidden.
+    /// As [`Principal::may_list`], for lists for everyone, which omit hidden repositories even for administrators.
     pub(crate) fn may_list_publicly(&self, repo: &Repository) -> bool {
         !repo.hidden && self.may_read(repo)
     }
 
-    /// Returns whether the client may promote to a repository.
     pub(crate) fn may_promote(&self, repo: &Repository) -> bool {
         access::permit(self.actor(), Action::Promote, repository(repo)).is_ok()
     }
 
-    /// Returns whether the client may read the packages of a source.
     pub(crate) fn may_read_source(&self, catalog: &Catalog, source: &Source) -> bool {
         let object = source_object(catalog, source);
         access::permit(self.actor(), Action::Read, Object::Source(&object)).is_ok()
     }
 
-    /// Returns the name of a source for a response, empty if there is none. SECURITY: a snapshot of an open repository
-    /// may have packages of a source that only authenticated repositories subscribe to now; a client that cannot read
-    /// those gets no name.
+    /// Returns the name of a source, empty if the client cannot read it. SECURITY: a snapshot of an open
+    /// repository may have packages of a source that only authenticated repositories subscribe to now.
     pub(crate) fn source_name(&self, catalog: &Catalog, id: SourceId) -> String {
         let source = catalog.source_by_id(id).filter(|source| self.may_read_source(catalog, source));
         source.map(|source| source.name.to_string()).unwrap_or_default()
     }
 
-    /// Returns the sources that the client may not read: an earlier snapshot of an open repository may have their
-    /// packages.
+    /// Returns the sources that the client may not read: earlier snapshots of open repositories may have
+    /// their packages.
     pub(crate) fn unreadable_sources(&self, catalog: &Catalog) -> Vec<SourceId> {
         let is_unreadable = |source: &&Source| !self.may_read_source(catalog, source);
         catalog.sources.iter().filter(is_unreadable).map(|source| source.id).collect()
     }
 
-    /// Returns whether the client is an administrator.
     pub(crate) fn is_administrator(&self) -> bool {
         access::permit(self.actor(), Action::Administer, Object::Server).is_ok()
     }
@@ -236,11 +217,8 @@ impl Principal {
     }
 }
 
-/// Determines the client from the session of a browser. A session that has ended is not an error: browsers keep
-/// cookies.
-///
-/// # Errors
-/// 403 for a change that a page of another site requests.
+/// Determines the client from the session of a browser. A session that has ended is not an error, because
+/// browsers keep cookies. Fails with 403 for a change that a page of another site requests.
 async fn from_session(app: &App, parts: &Parts, path: &str, now: Timestamp) -> Result<Principal, Failure> {
     let Some(secret) = cookie::find(&parts.headers, cookie::SESSION) else { return Ok(Principal::Anonymous) };
     if app.state.config.load().open_id_connect.is_none() {
@@ -263,8 +241,7 @@ pub(crate) fn session_limits(app: &App) -> SessionLimits {
     }
 }
 
-/// Returns the issuer of the tokens that this server signs: `Server.Address`, so that all servers of a database have
-/// the same one.
+/// Returns the issuer of the tokens of this server: `Server.Address`, the same for all servers of a database.
 pub(crate) fn token_issuer(app: &App) -> String {
     app.site.load().address.clone().unwrap_or_else(|| "rstudio-pm".to_owned())
 }
@@ -274,13 +251,13 @@ pub(crate) fn repository_access(app: &App, repo: &str) -> RepositoryAccess {
     let catalog = app.state.catalog.get();
     match catalog.repo_by_name_or_id(repo) {
         Some(repo) => RepositoryAccess { id: repo.id, authenticated: repo.authenticated },
-        // The repository has been deleted since the address was resolved, so a cache entry with this value is outdated.
+        // It was deleted since the address was resolved, so a cache entry with this value is outdated.
         None => RepositoryAccess { id: RepoId(0), authenticated: true },
     }
 }
 
-/// Returns whether a request with this name or number gets the response for a repository that does not exist: responses
-/// contain the name of a hidden repository only if the request has it.
+/// Returns whether a request gets the response for an unknown repository: only requests by name find hidden
+/// repositories.
 pub(crate) fn is_unknown_repository(catalog: &Catalog, name: &str) -> bool {
     let repo = catalog.repo_by_name_or_id(name);
     repo.is_none_or(|repo| repo.hidden && repo.name.as_str() != name)
@@ -290,7 +267,6 @@ fn repository(repo: &Repository) -> Object<'static> {
     Object::Repository { id: repo.id, authenticated: repo.authenticated }
 }
 
-/// Returns the repositories in which the packages of a source can be read.
 fn source_object(catalog: &Catalog, source: &Source) -> SourceObject {
     let subscribers = || catalog.repos.iter().filter(|repo| repo.subscribes_to(source.id));
     SourceObject {

@@ -9,13 +9,10 @@ use base::model::time::{SECOND, Timestamp, microseconds};
 use runtime::auth::provider::{Authentication, Document, Response, VerifyError};
 use runtime::auth::{self, Claims, Invalid, SignedIn};
 
-/// Accepted difference between the clocks of the provider and of this server, in microseconds.
+/// Accepted difference between the clocks of both servers, in microseconds.
 const LEEWAY: i64 = 60 * SECOND;
 
-/// Sends a form to `url`, the token endpoint or the device endpoint, with the credentials of this server.
-///
-/// # Errors
-/// The provider cannot be reached, or the file with the secret cannot be read.
+/// Sends a form to the token or device endpoint at `url`, with the credentials of this server.
 pub(super) async fn post(
     app: &App,
     settings: &OpenIdConnect,
@@ -48,9 +45,6 @@ async fn client_secret(app: &App, settings: &OpenIdConnect) -> Result<Option<Zer
 }
 
 /// Verifies an id token of the provider (OpenID Connect Core 1.0 section 3.1.3.7), except its nonce.
-///
-/// # Errors
-/// The token is not valid, or the keys are unavailable.
 pub(super) async fn verify(
     app: &App,
     settings: &OpenIdConnect,
@@ -74,9 +68,6 @@ pub(super) async fn verify(
 }
 
 /// Adds the claims of the userinfo endpoint if the token lacks the name or the groups of the user.
-///
-/// # Errors
-/// The endpoint fails, or describes another user.
 pub(super) async fn complete(
     app: &App,
     settings: &OpenIdConnect,
@@ -98,10 +89,7 @@ pub(super) async fn complete(
     Ok(())
 }
 
-/// Returns the user of verified claims. Logs a warning if the provider omitted the user's groups.
-///
-/// # Errors
-/// The claims do not identify a user.
+/// Returns the user of verified claims. Warns if the provider omitted the user's groups.
 pub(super) fn user(app: &App, settings: &OpenIdConnect, claims: &Claims) -> Result<SignedIn, Invalid> {
     let user = SignedIn::new(settings, &app.state.catalog.get(), claims)?;
     if user.are_groups_omitted {

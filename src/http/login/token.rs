@@ -1,5 +1,5 @@
-//! `POST /__api__/token`: the exchange of a token for an access token (RFC 8693). Tokens of the company's provider
-//! and of devices are exchanged here; those of other issuers by [`exchange_federated_token`].
+//! `POST /__api__/token`: the exchange of a token for an access token (RFC 8693). Tokens of the company's
+//! provider and of devices are exchanged here; others by [`exchange_federated_token`].
 
 use std::time::Duration;
 
@@ -27,16 +27,13 @@ const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
-/// Time for which the use of a device's token stays recorded after the token's end, in microseconds: more than the
-/// difference between the clocks of servers.
+/// Retention of the record that a device's token was used, in microseconds: exceeds the difference between
+/// servers' clocks.
 const USE_RETENTION: i64 = 300 * SECOND;
 /// Lifetime of an access token without `[OpenIDConnect]`.
 const LIFETIME: Duration = Duration::from_secs(3_600);
 
-/// Exchanges a token.
-///
-/// # Errors
-/// 429 after too many tokens that are not valid, 503 if the keys of an issuer are unavailable; the database fails.
+/// Exchanges a token. Fails with 429 after too many invalid tokens, 503 if the keys of an issuer are unavailable.
 pub(super) async fn exchange(
     app: &App,
     provider: Option<&Provider>,
@@ -68,7 +65,6 @@ pub(super) async fn exchange(
     exchange_federated_token(app, subject_token, head).await
 }
 
-/// Exchanges a token of an issuer of `[IdentityFederation]`.
 async fn exchange_federated_token(
     app: &App,
     subject_token: &str,
@@ -117,8 +113,8 @@ async fn exchange_device_token(
     if !app.state.db.write(move |c| token::record_proof(c, &digest, end, now)).await? {
         return refuse(app, &VerifyError::Invalid(Invalid::Expired), head);
     }
-    // SECURITY: the new token gets the newest revision of the user's access, so the check that this access was not
-    // revoked is repeated after the write.
+    // SECURITY: the new token gets the newest revision of the user's access, so a revocation is checked again
+    // after the write.
     if !app.tokens.is_valid(&verified, now) {
         return refuse(app, &VerifyError::Invalid(Invalid::Revoked), head);
     }
@@ -134,7 +130,6 @@ async fn exchange_device_token(
     issue(app, &properties, head).await
 }
 
-/// Exchanges an id token of the company's provider.
 async fn exchange_id_token(
     app: &App,
     provider: &Provider,
@@ -168,10 +163,7 @@ async fn exchange_id_token(
     issue(app, &properties, head).await
 }
 
-/// Signs an access token and records it in the audit trail.
-///
-/// # Errors
-/// 503 without an encryption key; the database fails.
+/// Signs an access token and records it in the audit trail. Fails with 503 without an encryption key.
 async fn issue(
     app: &App,
     properties: &NewSignedToken,
@@ -198,8 +190,7 @@ async fn issue(
     Ok(answer(&token.text, properties.lifetime))
 }
 
-/// Returns the response with an access token, a JSON object without nesting: a script of Posit's Kubernetes operator
-/// reads it with `sed`.
+/// Returns the response: JSON without nesting, which a script of Posit's Kubernetes operator reads with `sed`.
 fn answer(token: &str, lifetime: Duration) -> Response<Body> {
     let body = json!({
         "access_token": token,

@@ -13,23 +13,18 @@ use hyper::body::{Frame, SizeHint};
 use crate::http::net::connections::RequestGuard;
 use crate::http::net::drain::InProgress;
 
-/// The error that ended a stream early. The connection is dropped (HTTP/1) or the stream reset (HTTP/2), so that no
-/// client mistakes a truncated body for a complete one.
+/// The error that ended a stream early. It drops the connection (HTTP/1) or resets the stream (HTTP/2), so
+/// that no client mistakes a truncated body for a complete one.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Number of bytes of a stream after which the task of the connection gives way to others: a client whose socket has
-/// space for megabytes takes all of a file in memory in one turn, and 200 of them would delay everybody else.
+/// Number of bytes after which the task of the connection yields: a socket with space for megabytes would
+/// take all of a file in memory in one turn, and 200 such clients would delay everybody else.
 const TURN_BYTES: usize = 256 << 10;
 
 enum Content {
     Empty,
     Full(Bytes),
-    Stream {
-        stream: BoxStream<'static, Result<Bytes, BodyError>>,
-        remaining: Option<u64>,
-        /// Bytes since the connection's task last gave way to others.
-        turn: usize,
-    },
+    Stream { stream: BoxStream<'static, Result<Bytes, BodyError>>, remaining: Option<u64>, turn: usize },
 }
 
 pub struct Body {
@@ -53,7 +48,6 @@ impl Body {
         Body::new(Content::Empty)
     }
 
-    /// Creates a body in memory.
     pub fn full(bytes: impl Into<Bytes>) -> Body {
         let bytes = bytes.into();
         Body::new(if bytes.is_empty() { Content::Empty } else { Content::Full(bytes) })
@@ -64,17 +58,15 @@ impl Body {
         Body::new(Content::Stream { stream, remaining: size, turn: 0 })
     }
 
-    /// Counts the request as in progress until the body is dropped.
     pub(crate) fn set_guards(&mut self, in_progress: InProgress, request: Option<RequestGuard>) {
         self.guards = Some((in_progress, request));
     }
 
-    /// Keeps `owner` alive until the body is dropped, so that the shutdown of `owner` can wait for its last response.
+    /// Keeps `owner` alive until the body is dropped, so that its shutdown can wait for its last response.
     pub fn set_owner(&mut self, owner: Arc<dyn Any + Send + Sync>) {
         self.owner = Some(owner);
     }
 
-    /// Keeps a value alive until the body is dropped.
     pub fn attach(&mut self, value: impl Send + 'static) {
         self.attachments = match self.attachments.take() {
             None => Some(Box::new(value)),
@@ -87,7 +79,6 @@ impl Body {
         self.finish = Some(Box::new(finish));
     }
 
-    /// Changes the bytes of a body in memory.
     pub(crate) fn map_bytes<E>(&mut self, change: impl FnOnce(Bytes) -> Result<Bytes, E>) -> Result<(), E> {
         if let Content::Full(bytes) = &mut self.content {
             *bytes = change(std::mem::take(bytes))?;

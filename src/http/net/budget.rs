@@ -12,11 +12,10 @@ use tokio::sync::Notify;
 
 use crate::http::error::Failure;
 use crate::http::net::body::Body;
-use crate::http::net::peer::{Client, client_network};
+use crate::http::net::{Client, client_network};
 use base::model::owned_bytes::bytes_with;
 use content::serve::package_files::MAX_FIGURE;
 
-/// The budget of a process. Clones share it.
 #[derive(Clone)]
 pub(crate) struct MemoryBudget(Arc<BudgetState>);
 
@@ -24,7 +23,6 @@ struct BudgetState {
     limit: usize,
     address_limit: usize,
     used: Mutex<UsedBytes>,
-    /// Notified when bytes are returned.
     freed: Notify,
 }
 
@@ -35,8 +33,8 @@ struct UsedBytes {
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// Budget of responses that were made for a single request and are not sent yet. A JSON list of packages needs
-/// megabytes, and a client may request many lists without reading them. Clones share it.
+/// Budget of responses that are not sent yet. A JSON list of packages needs megabytes, and a client may
+/// request many lists without reading them. Clones share it.
 #[derive(Clone)]
 pub struct ResponseBudget {
     memory: MemoryBudget,
@@ -45,13 +43,9 @@ pub struct ResponseBudget {
     places: MemoryBudget,
 }
 
-/// Maximum bytes in a [`ResponseBudget`], in total.
 const RESPONSE_BYTES: usize = 64 << 20;
-/// Maximum bytes in a [`ResponseBudget`] of one client address.
 const RESPONSE_BYTES_PER_ADDRESS: usize = 16 << 20;
-/// Bytes reserved for a response before it is made.
 const RESERVED_BYTES: usize = 256 << 10;
-/// Maximum time that a request waits for memory.
 const REST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes reserved for a file of a package before its size is known: those of the largest picture.
 const RESERVED_FILE_BYTES: usize = MAX_FIGURE as usize;
@@ -87,15 +81,14 @@ impl ResponseBudget {
         self.memory.try_reserve(client, RESERVED_BYTES).ok_or_else(too_many_responses)
     }
 
-    /// Like [`ResponseBudget::reserve`], for the rest of a response that has begun: waits until memory is
-    /// returned; 503 after [`REST_TIMEOUT`].
+    /// Like [`ResponseBudget::reserve`], for the rest of a begun response: waits for memory; 503 after
+    /// [`REST_TIMEOUT`].
     pub(crate) async fn reserve_later(&self, client: Client) -> Result<Reservation, Failure> {
         self.memory.reserve_later(client, RESERVED_BYTES).await
     }
 
-    /// Reserves memory for a file of a package, which may be a picture, from a budget of its own. Waits until memory is
-    /// returned, unless too many requests wait already: a browser requests all pictures of a page at the same time, and does
-    /// not repeat a request after a 503.
+    /// Reserves memory for a file of a package from a budget of its own, and waits, unless too many requests wait
+    /// already: a browser requests all pictures of a page at once, and does not repeat a request after a 503.
     pub(crate) async fn reserve_for_file(&self, client: Client) -> Result<Reservation, Failure> {
         if let Some(reservation) = self.files.try_reserve(client, RESERVED_FILE_BYTES) {
             return Ok(reservation);
@@ -129,7 +122,6 @@ fn too_many_responses() -> Failure {
     Failure::unavailable("too many responses are waiting for slow clients", RETRY_AFTER)
 }
 
-/// The budget of one client.
 #[derive(Clone)]
 pub(crate) struct AddressBudget {
     budget: MemoryBudget,
@@ -144,13 +136,11 @@ pub(crate) struct Share {
 }
 
 impl MemoryBudget {
-    /// Creates a budget of `limit` bytes in total and `address_limit` for one address.
     pub(crate) fn new(limit: usize, address_limit: usize) -> MemoryBudget {
         let (used, freed) = (Mutex::default(), Notify::new());
         MemoryBudget(Arc::new(BudgetState { limit, address_limit, used, freed }))
     }
 
-    /// Reserves bytes for a client; `None` if too much is in use.
     fn try_reserve(&self, client: Client, bytes: usize) -> Option<Reservation> {
         let Some(budget) = self.for_address(client) else { return Some(Reservation(None)) };
         let mut share = budget.share();
@@ -189,13 +179,12 @@ impl AddressBudget {
 }
 
 impl Share {
-    /// Takes more bytes. Returns false if the budget is exhausted.
     pub(crate) fn grow(&mut self, additional: usize) -> bool {
         self.set(self.bytes.saturating_add(additional), false)
     }
 
-    /// Changes the number of bytes. Returns false if the budget is exhausted. The only share of a client may exceed the
-    /// client's limit, and the only share of all may exceed the total, because a large response must be possible.
+    /// Changes the number of bytes; false if the budget is exhausted. The only share of a client, or of all,
+    /// may exceed the limit, because a large response must be possible.
     fn resize(&mut self, bytes: usize) -> bool {
         self.set(bytes, true)
     }
@@ -231,7 +220,6 @@ impl BudgetState {
 }
 
 impl UsedBytes {
-    /// Returns the bytes of an address; 0 without an address.
     fn bytes_of(&self, address: Option<IpAddr>) -> usize {
         address.and_then(|address| self.by_address.get(&address).copied()).unwrap_or(0)
     }

@@ -1,5 +1,4 @@
-//! Open connections: their number per address, and the choice of the idle connection to close when the limit is
-//! reached.
+//! Open connections: their number per address, and the idle one to close when the limit is reached.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,9 +9,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::http::net::peer::client_network;
+use crate::http::net::client_network;
 
-/// The open connections of a process. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Connections(Arc<ConnectionTable>);
 
@@ -31,11 +29,9 @@ struct OpenConnections {
 }
 
 pub(crate) struct Activity {
-    /// Copy of [`ConnectionTable::epoch`].
     epoch: Instant,
     requests: AtomicUsize,
-    /// Time at which the connection was accepted or last answered a request, in milliseconds since `epoch`;
-    /// [`CLOSING`] once it should close.
+    /// When the connection was accepted or last answered a request, in milliseconds since `epoch`; or [`CLOSING`].
     idle_since: AtomicU64,
     close_notify: Notify,
 }
@@ -82,8 +78,7 @@ impl Connections {
         Some(Connection { inner: Arc::clone(&self.0), number, address, activity })
     }
 
-    /// Closes the connection that has been idle longest, if it has been idle for at least `min_idle`. Returns false if
-    /// there is no such connection.
+    /// Closes the connection that has been idle longest, and at least for `min_idle`; false if there is none.
     pub(crate) fn close_idle(&self, min_idle: Duration) -> bool {
         let now = millis(self.0.epoch);
         let min_idle = u64::try_from(min_idle.as_millis()).unwrap_or(u64::MAX);
@@ -100,18 +95,15 @@ impl Connections {
 }
 
 impl Activity {
-    /// Counts a request until the returned value is dropped.
     pub(crate) fn begin_request(activity: &Arc<Activity>) -> RequestGuard {
         activity.requests.fetch_add(1, Ordering::AcqRel);
         RequestGuard(Arc::clone(activity))
     }
 
-    /// Returns whether no request is in progress.
     pub(crate) fn is_idle(&self) -> bool {
         self.requests.load(Ordering::Acquire) == 0
     }
 
-    /// Returns when the connection should close.
     pub(crate) async fn close_requested(&self) {
         self.close_notify.notified().await;
     }

@@ -11,7 +11,6 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::http::net::limits::Limits;
 
-/// The phase of a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     Serving,
@@ -25,23 +24,20 @@ pub enum Phase {
 
 /// Length of a slot: requests in progress are counted by the slot in which they began, measured from the stop.
 const SLOT: Duration = Duration::from_millis(100);
-/// Number of slots. The first one counts requests that began before the stop, the last one those that began after the
-/// period of all other slots.
+/// The first slot counts requests that began before the stop, the last one all that begin after the other slots.
 const SLOTS: usize = 600;
 
 struct Shared {
     phase: watch::Sender<Phase>,
     /// Start time of the stop; each request reads it without a lock.
     stopping_since: OnceLock<Instant>,
-    /// Number of requests in progress, by the slot in which they began.
     in_progress: Vec<AtomicUsize>,
     idle: tokio::sync::Notify,
-    /// Connections, and the listeners that may accept more.
+    /// Includes listeners, which may accept more.
     connections: TaskTracker,
     listeners: AtomicUsize,
 }
 
-/// The drain state of all listeners and connections. Clones share it.
 #[derive(Clone)]
 pub struct Drain(Arc<Shared>);
 
@@ -61,7 +57,6 @@ impl Drop for InProgress {
     }
 }
 
-/// An accepting listener; see [`Drain::register_listener`].
 pub struct ListenerGuard {
     shared: Arc<Shared>,
     _token: TaskTrackerToken,
@@ -94,29 +89,24 @@ impl Drain {
         InProgress { shared: Arc::clone(&self.0), slot }
     }
 
-    /// Returns whether the stop has begun.
     pub fn is_draining(&self) -> bool {
         self.0.stopping_since.get().is_some()
     }
 
-    /// Returns the number of requests in progress.
     pub fn requests(&self) -> usize {
         self.count_in_slots(SLOTS)
     }
 
-    /// Returns the number of open connections.
     pub fn connections(&self) -> usize {
         self.0.connections.len().saturating_sub(self.0.listeners.load(Ordering::Acquire))
     }
 
-    /// Registers a listener until the value is dropped, so that a stop waits for a connection that is accepted at the
-    /// last moment.
+    /// Registers a listener until the value is dropped: a stop waits for a connection accepted at the last moment.
     pub fn register_listener(&self) -> ListenerGuard {
         self.0.listeners.fetch_add(1, Ordering::AcqRel);
         ListenerGuard { shared: Arc::clone(&self.0), _token: self.0.connections.token() }
     }
 
-    /// Runs a connection as a task.
     pub fn spawn<F: Future<Output = ()> + Send + 'static>(&self, connection: F) {
         self.0.connections.spawn(connection);
     }
@@ -127,15 +117,13 @@ impl Drain {
         let _ = self.0.phase.subscribe().wait_for(|current| *current >= phase).await;
     }
 
-    /// Stops the server. Returns when every connection is closed or `limits.drain_timeout` has passed; true if none was
-    /// aborted.
+    /// Stops the server. Returns when every connection is closed or after `limits.drain_timeout`; true if
+    /// none was aborted.
     ///
-    /// Connections are accepted until the requests that began before the stop are done, idle clients had
-    /// `limits.linger` to send a request and get `Connection: close`, and (for `limits.quiet_wait` at most) no
-    /// slow response is in progress. From then on no client is served until the next process has started, so the
-    /// remaining requests must be short.
-    ///
-    /// `other_work` is awaited like a request that began before the stop.
+    /// Connections are accepted until all earlier requests and `other_work` are done, idle clients had
+    /// `limits.linger` to send a request and get `Connection: close`, and (for `limits.quiet_wait` at most)
+    /// no slow response is in progress. From then on no client is served until the next process has started,
+    /// so the remaining requests must be short.
     pub async fn stop(&self, limits: &Limits, other_work: impl Future<Output = ()>) -> bool {
         let deadline = Instant::now() + limits.drain_timeout;
         // Reserves time for short requests that begin late, before the deadline aborts the long ones.
@@ -155,9 +143,9 @@ impl Drain {
         self.close(deadline).await
     }
 
-    /// Hands the listeners over to another process that also holds them. Returns when every connection is closed,
-    /// `limits.drain_timeout` after `stop_requested`, or `limits.hand_over_timeout` from now; true if no connection was
-    /// aborted. Idle connections stay open until their usual timeout.
+    /// Hands the listeners over to another process. Returns when every connection is closed,
+    /// `limits.drain_timeout` after `stop_requested`, or `limits.hand_over_timeout` from now; true if none
+    /// was aborted. Idle connections stay open until their usual timeout.
     pub async fn hand_over(&self, limits: &Limits, stop_requested: impl Future<Output = ()>) -> bool {
         self.0.stopping_since.get_or_init(Instant::now);
         self.advance(Phase::HandedOver);
@@ -166,8 +154,8 @@ impl Drain {
             () = self.0.connections.wait() => return true,
             () = tokio::time::sleep(limits.hand_over_timeout) => {}
             () = stop_requested => {
-                // The deadline is earlier than that of the successor, which waits for this process: when the successor
-                // ends, this process is killed.
+                // Earlier than the deadline of the successor, which waits for this process: at its end, this
+                // process is killed.
                 let deadline = Instant::now() + limits.drain_timeout.saturating_sub(limits.linger * 3);
                 let last_moment = deadline.checked_sub(limits.linger).unwrap_or(deadline);
                 let _ = tokio::time::timeout_at(last_moment, self.wait_for_earlier_requests()).await;
@@ -194,7 +182,6 @@ impl Drain {
         });
     }
 
-    /// Returns the number of requests in progress that began in the first `slots` slots.
     fn count_in_slots(&self, slots: usize) -> usize {
         self.0.in_progress.iter().take(slots).map(|count| count.load(Ordering::Acquire)).sum()
     }

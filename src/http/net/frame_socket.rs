@@ -1,5 +1,5 @@
-//! Limit of the frames without content that an HTTP/2 client may send: `h2` answers or ignores WINDOW_UPDATE, PRIORITY,
-//! PING, SETTINGS and unknown frames without limit.
+//! Limit of the frames without content of an HTTP/2 client, such as WINDOW_UPDATE, PRIORITY, PING, SETTINGS
+//! and unknown ones: `h2` has none.
 
 use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice, Result};
@@ -17,10 +17,8 @@ use tokio::sync::Notify;
 const BURST: u64 = 4_000;
 /// Allowance added by each request, because a client sends PRIORITY and WINDOW_UPDATE frames for it.
 const FRAMES_PER_REQUEST: u64 = 16;
-/// Allowance added by each second.
 const FRAMES_PER_SECOND: u64 = 100;
-/// Number of sent bytes that add one frame to the allowance: a client that reads them sends WINDOW_UPDATE frames for
-/// its stream and its connection.
+/// Number of sent bytes that add one frame to the allowance, because a client sends WINDOW_UPDATE frames for them.
 const BYTES_PER_FRAME: u64 = 2 << 10;
 
 /// Bytes of frames that are collected before they are encrypted: four frames of 16 kB with their heads.
@@ -36,24 +34,20 @@ const HEAD: usize = 9;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 
-/// Traffic counters of a connection.
 #[derive(Default)]
 pub(crate) struct Traffic {
     bytes: AtomicU64,
-    /// Notified once, when the client has sent too many frames without content.
     pub(crate) flood_notify: Notify,
 }
 
 impl Traffic {
-    /// Returns the number of bytes received and sent so far.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 }
 
-/// The socket of a connection. Counts the client's frames, and stops reading when there are too many. Collects
-/// the server's frames until [`FrameSocket::poll_send`], since `h2` flushes after each frame and each flush takes a
-/// system call. Clones share it.
+/// The socket of a connection. Stops reading when the client has sent too many frames. Collects the server's frames
+/// until [`FrameSocket::poll_send`], since `h2` flushes after each one, by a system call. Clones share it.
 pub(crate) struct FrameSocket<S>(Arc<Mutex<SocketState<S>>>);
 
 impl<S> Clone for FrameSocket<S> {
@@ -71,7 +65,6 @@ struct SocketState<S> {
     uncredited_bytes: u64,
     is_flooded: bool,
     buffer: Vec<u8>,
-    /// Bytes of `buffer` that are written to `inner`.
     written: usize,
 }
 
@@ -96,8 +89,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FrameSocket<S> {
         Pin::new(&mut state.inner).poll_flush(context)
     }
 
-    /// Reads and discards the client's remaining bytes until it closes: if bytes are unread when a socket is closed,
-    /// the kernel resets the connection and the client may lose bytes that were sent to it.
+    /// Discards the client's bytes until it closes: the kernel resets a closed connection with unread bytes,
+    /// and the client may lose sent ones.
     pub(crate) async fn discard(&self) {
         let mut bytes = vec![0; 16 << 10];
         for _ in 0..MAX_DISCARD_READS {
@@ -113,7 +106,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FrameSocket<S> {
         }
     }
 
-    /// Frees the buffer of collected frames, if it is empty.
     pub(crate) fn shrink_buffer(&self) {
         let mut state = self.0.lock();
         if state.buffer.is_empty() {
@@ -224,7 +216,6 @@ impl Frames {
         self.allowance = (self.allowance + frames).min(BURST);
     }
 
-    /// Counts the frames in these bytes. Returns false if there are too many.
     fn count(&mut self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
             let skipped = self.skip.min(bytes.len());
@@ -244,7 +235,6 @@ impl Frames {
         true
     }
 
-    /// Counts the frame whose head is complete. Returns false if there are too many.
     fn count_frame(&mut self) -> bool {
         let [a, b, c, kind, ..] = self.head;
         self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);

@@ -1,6 +1,6 @@
-//! HTTP/2 connections on the `h2` crate. hyper polls a body before the flow-control window of its stream is open, and
-//! waits for the window without a timeout. Here a body is polled when its window is open, a stream whose client does
-//! not read is reset, and the unsent bytes of a connection are bounded.
+//! HTTP/2 connections on the `h2` crate. hyper polls a body before the flow-control window of its stream is
+//! open, and waits for it without a timeout. Here a body is polled when its window is open, a stream whose
+//! client does not read is reset, and a connection's unsent bytes are bounded.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -25,25 +25,22 @@ use crate::http::net::budget::AddressBudget;
 use crate::http::net::connections::{Activity, Connection};
 use crate::http::net::drain::{Drain, Phase};
 use crate::http::net::frame_socket::{FrameSocket, Traffic};
-use crate::http::net::handler::Service;
 use crate::http::net::limits::Limits;
-use crate::http::net::peer::Peer;
 use crate::http::net::request_body::Incoming;
 use crate::http::net::send_body::{SendChunk, SendError, WindowTimeout, send};
 use crate::http::net::send_budget::{SendBudget, SendBudgets};
+use crate::http::net::{Peer, Service};
 
 /// Interval of keep-alive pings to a silent client.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// Size of a ping frame in bytes.
 const PING_BYTES: u64 = 17;
-/// Timeout of a closing connection for the bytes that `h2` has not written yet, in multiples of
-/// [`Limits::stall_timeout`]: the time in which the slowest client that is served reads
-/// [`crate::http::net::send_budget::CONNECTION_BYTES`].
+/// Timeout of a closing connection for unwritten bytes, in multiples of [`Limits::stall_timeout`]: the
+/// slowest client that is served reads [`crate::http::net::send_budget::CONNECTION_BYTES`] in this time.
 const CLOSE_STALL_FACTOR: u32 = 16;
 /// Timeout for the last frame of a connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A connection to serve, and the state that it shares with the server.
 pub(crate) struct Http2<'a> {
     pub(crate) limits: &'a Arc<Limits>,
     pub(crate) drain: &'a Drain,
@@ -55,7 +52,6 @@ pub(crate) struct Http2<'a> {
 }
 
 impl Http2<'_> {
-    /// Serves the connection until it ends.
     pub(crate) async fn serve<S, H>(self, io: S, handler: H)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -107,8 +103,7 @@ impl Http2<'_> {
                         break;
                     }
                     wire.shrink_buffer();
-                    // After GOAWAY, the client keeps the connection open without a request in progress, or does
-                    // not read the last bytes.
+                    // After GOAWAY, the client leaves the connection open, or does not read the last bytes.
                     let max_wait = limits.stall_timeout * CLOSE_STALL_FACTOR;
                     if closing_since.is_some_and(|since| {
                         !connection.has_streams() || streams.is_idle() && since.elapsed() > max_wait
@@ -128,8 +123,7 @@ impl Http2<'_> {
                     break;
                 }
             }
-            // All requests of a batch are answered before the connection is polled again, which then writes all
-            // responses together.
+            // All requests of a batch are answered first; then a poll of the connection writes all responses together.
             for (request, respond) in batch.drain(..) {
                 let stream = Stream {
                     _open: Streams::open(&streams),
@@ -143,12 +137,11 @@ impl Http2<'_> {
                 let body = Incoming::http2(body, &parts.headers, self.body_budget.clone());
                 let request = Request::from_parts(parts, body);
                 let handler = handler.clone();
-                // The future of a handler is large and completes long before a long transfer ends. It is boxed, so
-                // that it can be freed then.
+                // Boxed, because the future of a handler is large and completes long before a long transfer ends.
                 let response = Box::pin(async move { handler.handle(peer, request).await });
                 let mut task = Box::pin(stream.run(response, respond));
-                // Most responses are ready immediately and need no task. The others are polled again by their task, so
-                // that nothing depends on this waker.
+                // Most responses are ready immediately and need no task. Others are polled by their task, not
+                // by this waker.
                 if task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
                     tokio::spawn(task);
                 }
@@ -156,7 +149,6 @@ impl Http2<'_> {
         }
     }
 
-    /// Returns when no more requests should be accepted.
     async fn wait_for_close(&self, streams: &Streams) {
         tokio::select! {
             () = async {
@@ -170,7 +162,6 @@ impl Http2<'_> {
     }
 }
 
-/// Polls a future that writes to the wire, and sends what it wrote.
 async fn poll_and_send<S, F>(wire: &FrameSocket<S>, future: F) -> F::Output
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -186,7 +177,7 @@ where
     .await
 }
 
-/// Waits for requests and accepts all that have arrived. Returns false at the end of the connection.
+/// Accepts all requests that have arrived. Returns false at the end of the connection.
 fn poll_requests<S>(
     connection: &mut h2::server::Connection<FrameSocket<S>, SendChunk>,
     wire: &FrameSocket<S>,
@@ -211,7 +202,6 @@ where
     if batch.is_empty() { Poll::Pending } else { Poll::Ready(Ok(true)) }
 }
 
-/// Keep-alive check of a client.
 struct Liveness {
     pings: Option<PingPong>,
     /// Traffic up to the last check, in bytes.
@@ -221,8 +211,7 @@ struct Liveness {
 }
 
 impl Liveness {
-    /// Pings a client that has neither sent nor read anything since the last check. Returns false if that check already
-    /// sent a ping.
+    /// Pings a client that was silent since the last check; false if that check already sent a ping.
     fn check(&mut self, traffic: &Traffic) -> bool {
         let bytes = traffic.bytes();
         // The kernel accepts the bytes of a ping even if the client has disconnected, so they do not count.
@@ -254,7 +243,6 @@ struct Stream {
 }
 
 impl Stream {
-    /// Handles the request and sends the response.
     async fn run<F>(self, mut handling: Pin<Box<F>>, mut respond: SendResponse<SendChunk>)
     where
         F: Future<Output = Response<Body>>,
@@ -312,7 +300,6 @@ fn date() -> HeaderValue {
     })
 }
 
-/// The open streams of one connection.
 #[derive(Default)]
 struct Streams {
     open: AtomicUsize,
@@ -340,7 +327,6 @@ impl Streams {
         self.open.load(Ordering::Acquire) == 0
     }
 
-    /// Returns when a stream has begun.
     async fn wait_for_first(&self) {
         while self.begun_count.load(Ordering::Acquire) == 0 {
             self.stream_opened.notified().await;

@@ -2,23 +2,19 @@
 
 use std::time::Duration;
 
-/// Time and size limits of the listeners.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Timeout for a complete request head, from the start of the connection or the end of the last response. It limits
-    /// both slow heads and idle keep-alive connections, because hyper has one timer for both.
+    /// Timeout for a complete request head, from the start of the connection or the last response. Limits
+    /// slow heads and idle keep-alive connections alike, because hyper has one timer for both.
     pub head_timeout: Duration,
-    /// Timeout of the TLS handshake.
     pub handshake_timeout: Duration,
     /// Cumulative time that writes may wait for a client, per [`Limits::stall_bytes`] it reads.
     pub stall_timeout: Duration,
     /// Number of bytes that a client must read within [`Limits::stall_timeout`].
     pub stall_bytes: u64,
-    /// Timeout between two pieces of a request body.
     pub body_timeout: Duration,
     /// Timeout of an HTTP/2 connection without an open stream; answers to keep-alive pings do not extend it.
     pub h2_idle_timeout: Duration,
-    /// Maximum number of concurrent streams of one HTTP/2 connection.
     pub h2_streams: u32,
     /// Maximum size of a request head in bytes; larger ones get 431.
     pub head_bytes: usize,
@@ -28,7 +24,6 @@ pub struct Limits {
     pub connections: usize,
     /// Maximum number of bytes of request bodies in memory; beyond it requests get 503.
     pub body_bytes: usize,
-    /// Like [`Limits::body_bytes`], for one client address.
     pub body_bytes_per_address: usize,
     /// Time that a closing server waits for the first request of a new connection, from the end of its handshake.
     pub first_request_wait: Duration,

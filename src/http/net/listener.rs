@@ -22,17 +22,15 @@ use tokio::time::Instant;
 use crate::http::net::budget::{AddressBudget, MemoryBudget};
 use crate::http::net::connections::{Activity, Connection, Connections};
 use crate::http::net::drain::{Drain, Phase};
-use crate::http::net::handler::Service;
 use crate::http::net::http2::Http2;
 use crate::http::net::limits::Limits;
-use crate::http::net::peer::{Client, Peer};
 use crate::http::net::request_body::Incoming;
 use crate::http::net::send_budget::SendBudgets;
 use crate::http::net::tls::Tls;
 use crate::http::net::write_timeout::WriteTimeout;
+use crate::http::net::{Client, Peer, Service};
 use crate::http::site::SiteSettings;
 
-/// State shared by all listeners of a process. Clones share it.
 #[derive(Clone)]
 pub struct HttpServer {
     limits: Arc<Limits>,
@@ -50,7 +48,6 @@ const IDLE_SEARCH_INTERVAL: Duration = Duration::from_millis(50);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl HttpServer {
-    /// Creates a server with these limits and those of the active configuration, without connections.
     pub fn new(limits: Limits, site: Arc<ArcSwap<SiteSettings>>) -> HttpServer {
         let connection_permits = Arc::new(Semaphore::new(limits.connections));
         let connections = Connections::default();
@@ -70,13 +67,12 @@ impl HttpServer {
         &self.limits
     }
 
-    /// Returns the drain state of the server.
     pub fn drain(&self) -> &Drain {
         &self.drain
     }
 
-    /// Accepts TCP connections until [`Phase::HandedOver`]. The listener is then dropped, never shut down: systemd or
-    /// the next process may hold the same socket.
+    /// Accepts TCP connections until [`Phase::HandedOver`]. The listener is dropped, never shut down: systemd
+    /// or the next process may hold the same socket.
     pub async fn serve_tcp<H: Service>(self, listener: TcpListener, tls: Option<Tls>, handler: H) {
         let _listener_guard = self.drain.register_listener();
         let mut handed_over = pin!(self.drain.wait_for(Phase::HandedOver));
@@ -91,8 +87,8 @@ impl HttpServer {
             };
             match accepted {
                 Ok((socket, address)) => {
-                    // Without this option, the second write of a response waits for the client's delayed ACK, and
-                    // the response takes 11 times as long.
+                    // Without it, the second write of a response waits for the client's delayed ACK, eleven
+                    // times as long.
                     let _ = socket.set_nodelay(true);
                     let limit =
                         self.site.load().connection_limit(self.client(Peer::Tcp { address, tls: false }));
@@ -156,8 +152,8 @@ impl HttpServer {
         }
     }
 
-    /// Waits for a permit for one connection. While the limit is reached, idle connections are closed one by one, and
-    /// new clients wait in the backlog.
+    /// Waits for a permit for one connection: idle connections are closed one by one, and new clients wait in
+    /// the backlog.
     async fn acquire_permit(&self) -> OwnedSemaphorePermit {
         loop {
             if let Ok(permit) = Arc::clone(&self.connection_permits).try_acquire_owned() {
@@ -175,7 +171,6 @@ impl HttpServer {
         }
     }
 
-    /// Returns the budget for request bodies of a client; clients of the admin socket have no limit.
     fn body_budget_of(&self, peer: Peer) -> Option<AddressBudget> {
         self.body_budget.for_address(self.client(peer))
     }
@@ -229,8 +224,8 @@ impl HttpServer {
         self.serve_http1_on(timed_socket, fd, Instant::now(), peer, connection, handler).await;
     }
 
-    /// Serves HTTP/1 only, without detection of the version: the detecting builder of hyper-util has no timeout for
-    /// clients that send nothing. `fd` is the socket below `io`.
+    /// Serves HTTP/1 without detecting the version: hyper-util's builder that detects it has no timeout for
+    /// silent clients. `fd` is the socket below `io`.
     async fn serve_http1_on<S, H>(
         self,
         io: S,
@@ -300,7 +295,6 @@ impl HttpServer {
     }
 }
 
-/// Returns when the connection should close, so that another can be accepted.
 async fn close_requested(activity: Option<&Arc<Activity>>) {
     match activity {
         Some(activity) => activity.close_requested().await,
@@ -323,8 +317,8 @@ fn log_outcome(peer: Peer, outcome: hyper::Result<()>) {
     }
 }
 
-/// Pauses after a failed `accept`, so that the loop does not spin while file descriptors are exhausted. Does not pause
-/// after the error of a connection that was aborted in the backlog.
+/// Pauses after a failed `accept`, so that the loop does not spin while file descriptors are exhausted, but
+/// not after an aborted connection.
 async fn pause_after(error: &std::io::Error) {
     match error.kind() {
         ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted => {}

@@ -16,9 +16,8 @@ use base::model::owned_bytes::bytes_with;
 /// `Retry-After` in seconds when the budget of request bodies is used up.
 const RETRY_AFTER: u64 = 5;
 
-/// Returns the body as a stream that fails with `FileTooLarge` beyond `limit` bytes, and with `TimedOut` if no bytes
-/// arrive for `timeout`. After its end it may be polled again: a reader that expects more, and then discards the rest, does
-/// so.
+/// Returns the body as a stream that fails with `FileTooLarge` beyond `limit` bytes, and with `TimedOut` if
+/// no bytes arrive for `timeout`. May be polled after its end.
 pub fn stream(body: Incoming, limit: u64, timeout: Duration) -> BoxStream<'static, Result<Bytes, Error>> {
     let pieces = futures_util::stream::unfold(Some((body, limit)), move |state| async move {
         let (mut body, remaining) = state?;
@@ -41,11 +40,8 @@ pub fn stream(body: Incoming, limit: u64, timeout: Duration) -> BoxStream<'stati
     pieces.fuse().boxed()
 }
 
-/// Reads the whole body, at most `limit` bytes.
-///
-/// # Errors
-/// 413 if it is larger (by `Content-Length` before anything is read), 408 if it stalls, 400 if it fails, 503 if the
-/// budget of this client or of all clients is used up.
+/// Reads the whole body. Fails with 413 beyond `limit` bytes (by `Content-Length` before anything is read),
+/// 408 if it stalls, 400 if it fails, 503 if the budget of this client or of all clients is used up.
 pub async fn read(body: Incoming, limit: usize, timeout: Duration) -> Result<Bytes, Failure> {
     let limit = limit as u64;
     if body.size_hint().lower() > limit {

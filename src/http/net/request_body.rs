@@ -14,13 +14,10 @@ use hyper::body::{Body, Frame, SizeHint};
 use crate::http::net::body::BodyError;
 use crate::http::net::budget::{AddressBudget, Share};
 
-/// Maximum time for reading the rest of a body.
 const DISCARD_TIME: Duration = Duration::from_secs(30);
 
-/// An unread request body.
-///
-/// If a handler drops it unread, its bytes are read in the background and discarded: most clients send the whole body
-/// before they read the response, and lose the response if the connection is closed before (RFC 9112, 9.6).
+/// An unread request body. If a handler drops it, its bytes are read and discarded in the background: most clients send
+/// the whole body first, and lose the response if the connection is closed before (RFC 9112, 9.6).
 pub struct Incoming {
     body: HttpBody,
     /// `None` on the admin socket, whose clients have no limit.
@@ -28,12 +25,9 @@ pub struct Incoming {
     on_drop: OnDrop,
 }
 
-/// What happens to the rest of a body that is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum OnDrop {
-    /// It is read and discarded.
     Discard,
-    /// It is not read.
     Leave,
 }
 
@@ -49,7 +43,6 @@ enum HttpBody {
 }
 
 impl Incoming {
-    /// Creates the body of an HTTP/1 request with these headers.
     pub(crate) fn http1(
         body: hyper::body::Incoming,
         headers: &HeaderMap,
@@ -58,7 +51,6 @@ impl Incoming {
         Incoming { body: HttpBody::Http1(body), budget, on_drop: OnDrop::of(headers) }
     }
 
-    /// Creates the body of an HTTP/2 request with these headers.
     pub(crate) fn http2(stream: RecvStream, headers: &HeaderMap, budget: Option<AddressBudget>) -> Incoming {
         let content_length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         Incoming { body: HttpBody::Http2 { stream, content_length }, budget, on_drop: OnDrop::of(headers) }

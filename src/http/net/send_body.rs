@@ -1,5 +1,4 @@
-//! Sends a body on an HTTP/2 stream: the body is polled only when the flow-control window of the stream is open, and a
-//! client that does not read has a time limit.
+//! Sends a body on an HTTP/2 stream: the body is polled only while the flow-control window is open, for a limited time.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -20,9 +19,8 @@ const MAX_CHUNK: usize = 128 << 10;
 /// Time for which a [`SendReservation`] is kept while the body is not ready.
 const RESERVATION_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Bytes passed to `h2`, with their [`SendReservation`] in the connection's [`SendBudget`]. They fit the windows of stream
-/// and connection, so they wait for the socket alone, which has its own timeout
-/// ([`crate::http::net::write_timeout::WriteTimeout`]).
+/// Bytes passed to `h2`, with their [`SendReservation`]. They fit the windows of stream and connection, so they wait
+/// for the socket alone, which has its own timeout ([`crate::http::net::write_timeout::WriteTimeout`]).
 pub(crate) struct SendChunk {
     bytes: Bytes,
     _reservation: Option<SendReservation>,
@@ -42,7 +40,6 @@ impl Buf for SendChunk {
     }
 }
 
-/// The reason why a response was not sent completely.
 pub(crate) enum SendError {
     /// The client reset the stream, or the connection ended.
     Disconnected,
@@ -57,8 +54,7 @@ impl From<h2::Error> for SendError {
     }
 }
 
-/// Sends a body, and polls it only when the window of the stream is open and the budget of the connection allows its
-/// bytes.
+/// Sends a body, which is polled only when the window of the stream and the budget of the connection allow.
 pub(crate) async fn send(
     stream: &mut SendStream<SendChunk>,
     body: &mut Body,
@@ -115,7 +111,7 @@ pub(crate) async fn send(
     }
 }
 
-/// Waits until `requested` bytes, or a part of them, fit the windows of stream and connection. Returns their number.
+/// Waits until a part of `requested` bytes fits the windows of stream and connection. Returns their number.
 async fn wait_for_window(
     stream: &mut SendStream<SendChunk>,
     requested: usize,
@@ -159,15 +155,12 @@ async fn next_bytes(stream: &mut SendStream<SendChunk>, body: &mut Body) -> Resu
     .await
 }
 
-/// Timeout of a client that does not open the window of a stream; cumulative, as
-/// [`crate::http::net::write_timeout::WriteTimeout`] is for a socket.
+/// Timeout of a client that does not open a window; cumulative, as [`crate::http::net::write_timeout::WriteTimeout`].
 pub(crate) struct WindowTimeout {
     limit: Duration,
     /// Number of bytes that the client must read within `limit` of waiting.
     portion: u64,
-    /// Bytes of the current portion.
     bytes: u64,
-    /// Time waited during the current portion.
     waited: Duration,
 }
 

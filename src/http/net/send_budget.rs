@@ -1,5 +1,4 @@
-//! Limits of the bytes that HTTP/2 connections have passed to `h2` but not written to their sockets: one per connection
-//! and one for all.
+//! Limits of the bytes passed to `h2` but not written to a socket: one per HTTP/2 connection and one for all.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,11 +12,9 @@ const TOTAL_BYTES: usize = 16 << 20;
 /// Bytes that each connection may have even when the limit of all is reached, and the smallest reservation.
 pub(crate) const UNIT_BYTES: usize = 16 << 10;
 
-/// The bytes of all connections. Clones share it.
 #[derive(Clone, Default)]
 pub(crate) struct SendBudgets(Arc<AtomicUsize>);
 
-/// The bytes of one connection. Clones share it.
 #[derive(Clone)]
 pub(crate) struct SendBudget(Arc<SendBudgetState>);
 
@@ -44,8 +41,8 @@ impl SendBudgets {
 }
 
 impl SendBudget {
-    /// Takes `requested` bytes, or [`UNIT_BYTES`] of them if no more are free. Waits only for the socket of this
-    /// connection: while the connection has no unsent bytes, [`UNIT_BYTES`] are free.
+    /// Takes `requested` bytes, else [`UNIT_BYTES`], which are always free for a connection without unsent
+    /// bytes: waits only for the socket of this connection.
     pub(crate) async fn reserve(&self, requested: usize) -> SendReservation {
         let mut has_waited = false;
         loop {
@@ -63,7 +60,6 @@ impl SendBudget {
         }
     }
 
-    /// Adds these bytes if they fit. Returns false if they do not.
     fn try_reserve(&self, bytes: usize) -> bool {
         let SendBudgetState { total, used, .. } = &*self.0;
         let before = used.fetch_add(bytes, Ordering::AcqRel);
@@ -84,7 +80,6 @@ impl SendReservation {
         self.bytes
     }
 
-    /// Grows to `requested` bytes, if they are free.
     pub(crate) fn grow(&mut self, requested: usize) {
         if requested > self.bytes && self.budget.try_reserve(requested - self.bytes) {
             self.bytes = requested;

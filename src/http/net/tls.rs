@@ -15,7 +15,6 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
 use base::config::MinimumTls;
 
-/// The reason why HTTPS cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read, or has no PEM of the expected kind.
@@ -24,10 +23,8 @@ pub enum TlsError {
         /// `HTTPS.Certificate` or `HTTPS.Key`.
         property: &'static str,
         path: PathBuf,
-        /// The reason and the remedy.
         reason: String,
     },
-    /// Key and certificate are not a pair.
     #[error(
         "HTTPS.Key '{}' does not belong to the first certificate in HTTPS.Certificate '{}': put the server's own \
          certificate first, its chain after it",
@@ -35,17 +32,12 @@ pub enum TlsError {
     )]
     Mismatch { certificate: PathBuf, key: PathBuf },
     #[error("the certificate in HTTPS.Certificate '{}' {reason}: replace it with a valid one", path.display())]
-    NotValid {
-        path: PathBuf,
-        /// `has expired`, or `is not valid yet`.
-        reason: &'static str,
-    },
+    NotValid { path: PathBuf, reason: &'static str },
     #[error("could not set up TLS: {0}")]
     Setup(#[from] rustls::Error),
 }
 
-/// The certificate, key and protocol versions in use, or none yet. Clones share it; open connections are not affected
-/// by a replacement.
+/// The certificate, key and protocol versions in use, if any. Clones share it; a replacement is for new connections.
 #[derive(Clone, Default)]
 pub struct Tls {
     current: Arc<ArcSwapOption<ServerConfig>>,
@@ -53,9 +45,6 @@ pub struct Tls {
 
 impl Tls {
     /// Reads and checks both PEM files. `MinimumTLS` 1.2 allows 1.2 and 1.3; ALPN offers `h2` and `http/1.1`.
-    ///
-    /// # Errors
-    /// The problem, with the file that has it.
     pub fn open(certificate: &Path, key: &Path, minimum: MinimumTls) -> Result<Tls, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let pair = read(certificate, key, &provider)?;
@@ -71,7 +60,6 @@ impl Tls {
         Ok(Tls { current: Arc::new(ArcSwapOption::from_pointee(config)) })
     }
 
-    /// Uses the configuration of `replacement` for new connections from now on.
     pub fn replace(&self, replacement: &Tls) {
         self.current.store(replacement.current.load_full());
     }
@@ -116,8 +104,7 @@ fn read(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<Cer
     })
 }
 
-/// Checks the validity period. rustls does not expose the dates, but verification against an empty root store reports a
-/// wrong date before the missing root.
+/// Checks the validity period. rustls does not expose dates, but with an empty root store reports a wrong date first.
 fn check_validity(
     path: &Path,
     leaf: &CertificateDer<'_>,

@@ -8,18 +8,16 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// A socket that fails with `TimedOut` if writes have waited for `limit` in total while the peer read less than
-/// `portion` bytes. Only the time of a waiting write counts, so an idle keep-alive connection is not affected.
+/// A socket that fails with `TimedOut` if writes have waited for `limit` in total while the peer read less
+/// than `portion` bytes. Idle keep-alive connections wait for no write.
 pub struct WriteTimeout<S> {
     inner: S,
     limit: Duration,
     portion: u64,
-    /// Bytes written since the last reset.
     written: u64,
-    /// Time waited since the last reset, without the current wait.
     waited: Duration,
     waiting_since: Option<Instant>,
-    /// Timer of the current wait, created at the first wait: most connections never wait.
+    /// Created at the first wait: most connections never wait.
     timer: Option<Pin<Box<Sleep>>>,
 }
 

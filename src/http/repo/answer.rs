@@ -1,5 +1,4 @@
-//! Answers a GET or HEAD of a resolved address: with the whole content or a range, or with 304 or 412 if a condition of
-//! the request requires it.
+//! Answers a GET or HEAD of a resolved address: with the content, a range, or 304 or 412 by the request's conditions.
 
 use futures_util::StreamExt;
 use http::request::Parts;
@@ -20,7 +19,6 @@ use content::serve::located::{FileBody, LocatedFile, OpenFile};
 use content::serve::{self, RepoError};
 use store::logs::ServiceError;
 
-/// Answers a GET or HEAD of a resolved address.
 pub(in crate::http) async fn answer(
     app: &App,
     resource: &Resource,
@@ -95,7 +93,6 @@ async fn answer_document(
     })
 }
 
-/// A response that needs no file, or the open file to send.
 enum OpenResult {
     /// A response without bytes of the file.
     Ready(Response<Body>),
@@ -103,7 +100,6 @@ enum OpenResult {
     File(OpenFile),
 }
 
-/// Answers with a package file, and records the request.
 async fn answer_file(
     app: &App,
     resolved: &ResolvedFile,
@@ -165,7 +161,6 @@ async fn answer_file(
     }
 }
 
-/// Returns the kind of service failure, as logged, for a binary that cannot be opened.
 fn service_error(error: &RepoError) -> ServiceError {
     match error {
         RepoError::Damaged { .. } => ServiceError::Binary,
@@ -190,15 +185,14 @@ fn service_error(error: &RepoError) -> ServiceError {
     }
 }
 
-/// Opens the file, unless the request's conditions or its method need no bytes.
 async fn open(app: &App, file: &FileWithHeaders, parts: &Parts) -> Result<OpenResult, RepoError> {
     let FileWithHeaders { located, modified, representation } = file;
     if let Some(response) = response::check_preconditions(representation, *modified, parts) {
         return Ok(OpenResult::Ready(response));
     }
     if parts.method == Method::HEAD {
-        // Never fetches: the size is known only from an index or an earlier fetch. HEAD fails if GET would fail,
-        // as far as this can be determined without reading the file and without a request to the mirror.
+        // Never fetches: the size is known from an index or an earlier fetch. HEAD fails if GET would, as far
+        // as is known without a read or a request to the mirror.
         Box::pin(serve::file::check(&app.repositories, located)).await?;
         return Ok(OpenResult::Ready(response::whole(representation, located.size, Body::empty())));
     }

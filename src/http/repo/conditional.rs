@@ -8,7 +8,6 @@ use http::header::{
     RANGE,
 };
 
-/// The validators of the current state of a resource.
 #[derive(Clone, Copy, Debug)]
 pub struct Validators<'a> {
     /// The entity tag as sent: `"x"` or `W/"x"`; `None` while no digest of the bytes is known.
@@ -36,7 +35,6 @@ pub enum Precondition {
     Failed,
 }
 
-/// The bytes to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Extent {
     /// 200 with all bytes: no range, an invalid one, several, or an `If-Range` that does not match.
@@ -47,7 +45,6 @@ pub enum Extent {
     Unsatisfiable,
 }
 
-/// Returns whether the request has a field that [`precondition`] evaluates.
 pub fn is_conditional(headers: &HeaderMap) -> bool {
     headers.contains_key(IF_NONE_MATCH)
         || headers.contains_key(IF_MODIFIED_SINCE)

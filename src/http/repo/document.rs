@@ -1,12 +1,11 @@
-//! A generated document at an address, and its headers.
+//! A generated document at an address, and its headers; the `ETag` of generated content.
 
 use std::sync::OnceLock;
 
 use http::header::{HeaderMap, HeaderValue};
 
 use super::conditional::accepts_gzip;
-use super::etag;
-use crate::http::response::{self, Representation, RepresentationKind, Vary};
+use crate::http::response::{self, Representation, RepresentationKind, Vary, header_value};
 use base::model::digest::Sha256;
 use base::model::point::Point;
 use content::serve::document::{Document, DocumentRequest};
@@ -15,7 +14,6 @@ use formats::python::accept::SimpleFormat;
 use formats::r::layout::IndexFormat;
 use runtime::catalog::Catalog;
 
-/// The form in which the bytes of a document are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TransferForm {
     Plain,
@@ -52,7 +50,6 @@ impl ResolvedDocument {
         }
     }
 
-    /// Marks the document as one that may change without a publish.
     pub(in crate::http) fn not_cacheable(self) -> ResolvedDocument {
         ResolvedDocument { is_cacheable: false, ..self }
     }
@@ -62,7 +59,6 @@ impl ResolvedDocument {
         self.is_cacheable && !self.document.document().has_details()
     }
 
-    /// Returns the serial that a list or page of Python projects states.
     fn last_serial(&self) -> Option<u64> {
         match self.document.document() {
             Document::Python(document) => document.last_serial(),
@@ -70,9 +66,8 @@ impl ResolvedDocument {
         }
     }
 
-    /// Returns the form that a client gets: compressed for the transfer if it is a page of a Python repository and the
-    /// client accepts gzip. Documents of R repositories are never compressed for the transfer: their compressed forms
-    /// have separate URLs.
+    /// Returns the form that a client gets. Only pages of Python repositories are compressed for the
+    /// transfer: the compressed documents of R repositories have URLs of their own.
     pub(super) fn transfer_form(&self, request: &HeaderMap) -> TransferForm {
         match self.document.document() {
             Document::Python(_) if accepts_gzip(request) => TransferForm::Gzip,
@@ -85,7 +80,6 @@ impl ResolvedDocument {
         self.cell(form).get_or_init(|| representation(self, form, content))
     }
 
-    /// Returns the headers of a form, if the digest is known.
     pub(super) fn known_representation(&self, form: TransferForm) -> Option<&Representation> {
         self.cell(form).get()
     }
@@ -111,14 +105,14 @@ fn representation(resolved: &ResolvedDocument, form: TransferForm, content: Sha2
                 IndexFormat::Gz => ("application/gzip", true),
                 IndexFormat::Rds => ("application/octet-stream", true),
             };
-            (etag::of_content(content, compressed), Vary::Nothing, media, !compressed)
+            (content_etag(content, compressed), Vary::Nothing, media, !compressed)
         }
         Document::Python(document) => {
             let media = match document.format() {
                 SimpleFormat::TextHtml => "text/html; charset=utf-8",
                 format => format.media_type(),
             };
-            (etag::of_page(content, document.format(), encoded), Vary::AcceptAndEncoding, media, !encoded)
+            (page_etag(content, document.format(), encoded), Vary::AcceptAndEncoding, media, !encoded)
         }
     };
     Representation {
@@ -134,4 +128,22 @@ fn representation(resolved: &ResolvedDocument, form: TransferForm, content: Sha2
             last_serial: resolved.last_serial().map(HeaderValue::from),
         },
     }
+}
+
+/// Returns the `ETag` of generated content, by its decoded digest; weak for a compressed form, whose bytes
+/// may change with the server's version.
+pub(crate) fn content_etag(content: Sha256, compressed: bool) -> HeaderValue {
+    let weak = if compressed { "W/" } else { "" };
+    header_value(format!("{weak}\"{}\"", hex::encode(&content.0[..16])))
+}
+
+/// Returns the `ETag` of a page of the simple API. Both types of HTML have the same bytes, but different tags. The tag
+/// of a compressed form is the weak form of the plain one, so that a client with either form gets 304 for both.
+fn page_etag(content: Sha256, format: SimpleFormat, compressed: bool) -> HeaderValue {
+    let weak = if compressed { "W/" } else { "" };
+    let suffix = match format {
+        SimpleFormat::Json | SimpleFormat::TextHtml => "",
+        SimpleFormat::Html => "-v1",
+    };
+    header_value(format!("{weak}\"{}{suffix}\"", hex::encode(&content.0[..16])))
 }

@@ -1,5 +1,5 @@
-//! Logging and counting of package downloads: every request for a package file is recorded here when it is answered or
-//! fails.
+//! Logging and counting of package downloads: every request for a package file is recorded when it is
+//! answered or fails.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -19,7 +19,6 @@ use tasks::usage::{Download, Usage};
 /// A GET of a package file, answered or failed.
 #[derive(Clone, Debug)]
 pub struct PackageRequest<'a> {
-    /// Arrival time of the request.
     pub received_at: Timestamp,
     pub package: &'a str,
     pub version: &'a str,
@@ -29,7 +28,6 @@ pub struct PackageRequest<'a> {
     pub requested_binary: Option<RequestedBinary<'a>>,
     /// The reason why no binary is sent, although one was looked up.
     pub missing_binary: Option<(ServiceError, &'a str)>,
-    /// The result of the request.
     pub outcome: Completion<'a>,
 }
 
@@ -39,14 +37,12 @@ pub struct RequestedBinary<'a> {
     pub distro: &'a str,
     /// The version of R, where the request names one.
     pub r: Option<RVersion>,
-    /// The kind of match of the version of R, `Ok(None)` if the address names the platform; an error is the reason
-    /// why no binary was looked up.
+    /// `Ok(None)` if the address names the platform; an error is the reason why no binary was looked up.
     pub match_result: Result<Option<RVersionMatch>, MatchFailure>,
     /// The `User-Agent`.
     pub agent: Option<&'a [u8]>,
 }
 
-/// The result of a request.
 #[derive(Clone, Debug)]
 pub enum Completion<'a> {
     /// The file was found. The response has all of its bytes, a range of them, or none (304, 412, 416).
@@ -54,9 +50,7 @@ pub enum Completion<'a> {
         source: SourceId,
         /// The platform of the binary; `None` for a source package.
         platform: Option<&'a Platform>,
-        /// 200, 206, 304, 412 or 416.
         status: StatusCode,
-        /// Offset of the first byte sent.
         offset: u64,
     },
     /// The file does not exist or cannot be read.
@@ -68,7 +62,6 @@ pub enum Completion<'a> {
     },
 }
 
-/// Logs and counts requests for package files.
 #[derive(Clone)]
 pub struct DownloadRecorder {
     log: ServiceLog,
@@ -76,15 +69,12 @@ pub struct DownloadRecorder {
 }
 
 impl DownloadRecorder {
-    /// Creates a recorder that writes to `log` and counts in `usage`.
     pub fn new(log: ServiceLog, usage: Usage) -> DownloadRecorder {
         DownloadRecorder { log, usage }
     }
 
-    /// Records a request; called once per request. Counts the download, and logs it if the service log is on.
-    ///
-    /// With `body_follows` the line is written when the returned value is dropped with the body, since the request may
-    /// fail until then.
+    /// Counts a request, and logs it if the service log is on. With `body_follows` the line is written when
+    /// the returned value is dropped with the body, since the request may fail until then.
     pub fn record(&self, request: &PackageRequest<'_>, body_follows: bool) -> Option<PendingRecord> {
         self.count(request);
         if !self.log.is_enabled() {
@@ -98,8 +88,7 @@ impl DownloadRecorder {
         None
     }
 
-    /// Counts a download. Only a response that starts at the first byte counts: the rest of an interrupted download
-    /// belongs to the same download.
+    /// Counts a response that starts at the first byte: the rest of an interrupted download is not another download.
     fn count(&self, request: &PackageRequest<'_>) {
         let Completion::Sent { source, platform, status, offset } = request.outcome else {
             return;

@@ -4,7 +4,6 @@ pub(super) mod answer;
 pub mod conditional;
 pub(super) mod document;
 pub mod download_log;
-pub(super) mod etag;
 pub(super) mod package_file;
 pub(super) mod python;
 pub(super) mod r;

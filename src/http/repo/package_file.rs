@@ -2,7 +2,6 @@
 
 use http::header::HeaderValue;
 
-use super::etag;
 use crate::http::response::{
     self, PackageHeaders, Representation, RepresentationKind, Vary, header_value, reason_value,
 };
@@ -43,8 +42,8 @@ pub(super) struct MissingBinary {
 }
 
 impl ResolvedFile {
-    /// Creates the file for a distribution of a Python package, or for a file that belongs to it, at an address with the
-    /// digest of the distribution.
+    /// Creates the file of a distribution of a Python package, or one that belongs to it, at an address with
+    /// its digest.
     pub(in crate::http) fn of_python(located: LocatedFile, part: FilePart) -> ResolvedFile {
         let (media_type, disposition) = match part {
             FilePart::Distribution => ("application/octet-stream", attachment(&located.name)),
@@ -52,7 +51,7 @@ impl ResolvedFile {
             FilePart::Signature => ("application/pgp-signature", attachment(&located.name)),
             FilePart::Provenance => (MEDIA_TYPE, attachment(&located.name)),
         };
-        let (etag, previous_etag) = etag::of_file(&located);
+        let (etag, previous_etag) = etags(&located);
         let modified = located.modified.map(Timestamp::seconds);
         let is_cacheable = located.stored;
         let warning = located.warning.as_deref().map(reason_value).map(Box::new);
@@ -82,7 +81,6 @@ impl ResolvedFile {
         }
     }
 
-    /// Sets the request header on which the response at this address depends (`Vary`).
     pub(super) fn with_vary(mut self, vary: Vary) -> ResolvedFile {
         for file in std::iter::once(&mut self.file).chain(&mut self.fallback) {
             file.representation.vary = vary;
@@ -127,13 +125,12 @@ fn attachment(name: &str) -> String {
 }
 
 impl FileWithHeaders {
-    /// Creates the headers of a source package, or of a binary for a platform.
     pub(super) fn new(
         catalog: &Catalog,
         located: LocatedFile,
         platform: Option<&Platform>,
     ) -> FileWithHeaders {
-        let (etag, previous_etag) = etag::of_file(&located);
+        let (etag, previous_etag) = etags(&located);
         let disposition: HeaderValue = header_value(attachment(&located.name));
         let warning = located.warning.as_deref().map(reason_value).map(Box::new);
         // A new revision has different bytes and the same publication time, so its number is added as seconds.
@@ -158,4 +155,13 @@ impl FileWithHeaders {
         };
         FileWithHeaders { located, modified, representation }
     }
+}
+
+/// Returns the `ETag` of a package file, and the previous one. It is the SHA-256 of a stored file, the same
+/// on every server. Before the first fetch, it is the MD5 in the mirror's index, if any; the fetch verifies
+/// that both belong to the same bytes.
+fn etags(file: &LocatedFile) -> (Option<HeaderValue>, Option<HeaderValue>) {
+    let stored = file.sha256.map(|digest| header_value(format!("\"{digest}\"")));
+    let declared = file.md5.map(|digest| header_value(format!("\"{digest}\"")));
+    if stored.is_some() { (stored, declared) } else { (declared, None) }
 }

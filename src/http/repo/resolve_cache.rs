@@ -1,6 +1,5 @@
-//! Cache of resolved addresses, by path and, for pages of Python repositories, format, or by path and `User-Agent` if the
-//! result depends on both. An entry is valid until the next publish, the next reload of the configuration, or the end of
-//! the UTC day.
+//! Cache of resolved addresses, by path and format (pages of Python repositories), or by path and `User-Agent` if the
+//! result depends on it. An entry is valid until the next publish, the next reload, or the end of the UTC day.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -39,8 +38,8 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// Returns the newest catalog and configuration, at `now`. Call it before resolving, so that a change in the
-    /// meantime invalidates the entry.
+    /// Returns the newest versions, at `now`. Call it before resolving, so that a change meanwhile
+    /// invalidates the entry.
     pub fn of(state: &State, now: Timestamp) -> Validity {
         let configuration = state.reloads.load(Ordering::Acquire);
         let catalog = state.catalog.load();
@@ -54,22 +53,20 @@ impl Validity {
 }
 
 pub struct Entry {
-    /// The versions that the resolution depends on.
     pub validity: Validity,
     /// The data that decides who may read it. It is part of the catalog, so it is current while the entry is valid.
     pub access: RepositoryAccess,
     pub resource: Resource,
 }
 
-/// The resource at an address.
 pub enum Resource {
     Document(Box<ResolvedDocument>),
     File(Box<ResolvedFile>),
 }
 
 impl Entry {
-    /// Returns whether resolving again would return the same entry. This is not so for a file that is not fetched
-    /// yet, because its size becomes known with the fetch.
+    /// Returns whether resolving again would return the same entry. The size of a file is known only once it
+    /// is fetched.
     pub fn is_cacheable(&self) -> bool {
         match &self.resource {
             Resource::Document(resolved) => resolved.is_cacheable(),
@@ -109,8 +106,7 @@ impl<'a> EntryKey<'a> {
 
 pub struct ResolveCache {
     entries: Cache<StoredKey, Arc<Entry>>,
-    /// SECURITY: separate from `entries`, so that a client that sends thousands of different headers cannot evict
-    /// those.
+    /// SECURITY: separate from `entries`, which a client with thousands of different headers must not evict.
     negotiated: Cache<Box<str>, Arc<NegotiatedEntry>>,
 }
 
@@ -125,12 +121,10 @@ pub struct NegotiatedEntry {
     pub entry: Arc<Entry>,
     distro: Box<str>,
     choice: PlatformChoice,
-    /// The versions that the choice depends on.
     validity: Validity,
 }
 
 impl NegotiatedEntry {
-    /// Returns the platform request with the cached choice.
     pub fn platform_request(&self) -> PlatformRequest<'_> {
         PlatformRequest::BinaryOrSource {
             distro: &self.distro,
@@ -148,8 +142,8 @@ fn cache_key(path: &str, agent: Option<&[u8]>) -> Option<String> {
     fits.then(|| [path, agent].join("\n"))
 }
 
-/// Returns whether a path may be cached. SECURITY: only one spelling of a path is cached, so that a client cannot fill
-/// the cache with spellings of one address.
+/// Returns whether a path may be cached. SECURITY: only one spelling is, so that clients cannot fill the
+/// cache with others.
 fn is_canonical(path: &str) -> bool {
     !path.contains(['%', '+']) && !path.contains("//")
 }
@@ -169,7 +163,6 @@ impl ResolveCache {
         self.entries.get(&key).filter(|entry| entry.validity == Validity::of(state, now))
     }
 
-    /// Inserts an entry if it may be cached.
     pub fn insert(&self, key: EntryKey<'_>, entry: Entry) -> Arc<Entry> {
         let EntryKey { path, format } = key;
         let entry = Arc::new(entry);

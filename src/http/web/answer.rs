@@ -2,28 +2,26 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
-use sha2::Digest as _;
 
 use crate::http::base_url::RequestHead;
 use crate::http::error::Failure;
 use crate::http::net::body::Body;
 use crate::http::repo::conditional::{self, Precondition, Validators, accepts_gzip};
-use crate::http::repo::etag;
+use crate::http::repo::document;
 use crate::http::response::{self, ErrorFormat, header_value};
 use base::model::digest::Sha256;
 use pages::assets;
 use pages::frame::{Root, error_page};
 
 const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
-/// The content security policy of images of packages.
 const IMAGE_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; sandbox");
 /// Minimum size of a page that is compressed, in bytes.
 const MIN_COMPRESSED_SIZE: usize = 1024;
 /// The level of compression: about a millisecond for 100 kB.
 const LEVEL: i32 = 6;
 
-/// Returns the response with a page. The `ETag` is the digest of its text, so that only a changed page is sent again.
-/// `depends_on_browser` states whether different browsers get different pages at the same address.
+/// Returns the response with a page. Its `ETag` is the digest of its text. `depends_on_browser` states
+/// whether browsers get different pages at the same address.
 pub(in crate::http) fn page(
     head: &RequestHead<'_>,
     html: String,
@@ -41,14 +39,14 @@ pub(in crate::http) fn page(
     response
 }
 
-/// Returns the response of `content` with the digest of the bytes as `ETag`; without content, 304 or 412, if a condition of
-/// the request requires it.
+/// Returns the response of `content` with the digest of the bytes as `ETag`; or 304 or 412, by the request's
+/// conditions.
 pub(in crate::http) fn with_etag(
     head: &RequestHead<'_>,
     bytes: Vec<u8>,
     content: impl FnOnce(Vec<u8>) -> Response<Body>,
 ) -> Response<Body> {
-    let etag = etag::of_content(Sha256(sha2::Sha256::digest(&bytes).into()), true);
+    let etag = document::content_etag(Sha256::of(&bytes), true);
     let current = Validators { etag: Some(etag.as_bytes()), previous_etag: None, modified: None };
     let empty = |status: StatusCode| {
         let mut response = Response::new(Body::empty());
@@ -64,7 +62,7 @@ pub(in crate::http) fn with_etag(
     response
 }
 
-/// Returns the error page of a failure, with the headers that the failure has in every format.
+/// Returns the error page of a failure, with the headers of every format.
 pub(in crate::http) fn failure_page(head: &RequestHead<'_>, failure: &Failure) -> Response<Body> {
     let plain = response::failure(failure, ErrorFormat::Text);
     let reason = failure.status.canonical_reason().unwrap_or_default();
@@ -87,8 +85,7 @@ pub(super) fn private_page(status: StatusCode, html: String) -> Response<Body> {
     with_content(&HeaderMap::new(), status, html.into_bytes())
 }
 
-/// Returns the response with an image that the author of a package wrote. SECURITY: a browser that opens its address
-/// executes nothing of it.
+/// Returns the response with an image of a package. SECURITY: a browser that opens it executes nothing of it.
 pub(super) fn image(head: &RequestHead<'_>, media_type: &'static str, bytes: Vec<u8>) -> Response<Body> {
     let mut response = with_etag(head, bytes, |bytes| {
         let size = bytes.len();

@@ -1,14 +1,17 @@
-//! Responses at `/assets/…`, `/favicon.ico` and `/robots.txt`.
+//! Responses with content that is part of the program: `/assets/…`, `/favicon.ico`, `/robots.txt`, and the manual.
 
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 
+use super::{answer, context};
+use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::error::Failure;
 use crate::http::net::body::Body;
 use crate::http::repo::conditional::{self, Precondition, Validators, accepts_gzip};
 use crate::http::response::{self, header_value};
 use pages::assets::{self, Asset, assets};
+use pages::manual::{ManualPage, contents};
 
 /// `Cache-Control` of a file whose name contains its digest: the content never changes.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("max-age=31536000, immutable");
@@ -16,7 +19,6 @@ const IMMUTABLE: HeaderValue = HeaderValue::from_static("max-age=31536000, immut
 /// The rules for robots: a robot that follows links would request every day of every package.
 const ROBOTS: &str = "User-agent: *\nDisallow: /\n";
 
-/// Answers a request for a style sheet, script or image of the pages.
 pub(in crate::http) fn answer(file: &str, head: &RequestHead<'_>) -> Result<Response<Body>, Failure> {
     let (asset, is_current) = assets::find(file).ok_or_else(Failure::no_such_address)?;
     Ok(content(asset, is_current, head))
@@ -27,7 +29,6 @@ pub(in crate::http) fn favicon(head: &RequestHead<'_>) -> Response<Body> {
     content(&assets().favicon, false, head)
 }
 
-/// Returns the response with the rules for robots.
 pub(in crate::http) fn robots() -> Response<Body> {
     response::text("text/plain; charset=utf-8", ROBOTS.as_bytes().to_vec())
 }
@@ -48,8 +49,7 @@ fn content(asset: &'static Asset, is_current: bool, head: &RequestHead<'_>) -> R
     let headers = response.headers_mut();
     headers.insert(header::ETAG, etag);
     headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-    // If the name has the digest of another version of this server, the response must not be cached, because the
-    // other version may answer the next request with different content.
+    // If the name has the digest of another version of this server, that version may answer the next request otherwise.
     headers.insert(
         header::CACHE_CONTROL,
         if is_current { IMMUTABLE } else { HeaderValue::from_static("no-cache") },
@@ -63,4 +63,22 @@ fn content(asset: &'static Asset, is_current: bool, head: &RequestHead<'_>) -> R
         }
     }
     response
+}
+
+/// Answers with the page `name` of the manual, or with the list of all its pages if `name` is empty.
+pub(in crate::http) fn manual(
+    app: &App,
+    name: &str,
+    head: &RequestHead<'_>,
+) -> Result<Response<Body>, Failure> {
+    let root = context::root(app, head);
+    let html = match name {
+        "" => contents(root),
+        name => ManualPage::find(name)
+            .ok_or_else(|| {
+                Failure::not_found("the manual does not have this page; all pages are at /__docs__/")
+            })?
+            .render(root),
+    };
+    Ok(answer::page(head, html, false))
 }

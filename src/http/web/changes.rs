@@ -17,16 +17,10 @@ use formats::r::bioconductor::Part;
 use pages::changes::{ChangedPackage, Changes};
 use pages::text::segment;
 
-/// Number of packages on a page.
 const PER_PAGE: usize = 500;
-/// Maximum page number; later pages are always empty.
-const MAX_PAGE: usize = 1_000_000;
 
-/// Returns the packages that differ from the snapshot in the parameter `since`, by default the last earlier day with
-/// changes. The parameter `kind` selects a kind of change, `format` the page or CSV.
-///
-/// # Errors
-/// 400 for parameters that are not valid, 404 for an unknown snapshot, failures of the database or storage.
+/// Returns the packages that differ from the snapshot in the parameter `since`, by default the last earlier
+/// day with changes. The parameter `kind` selects a kind of change, `format` the page or CSV.
 pub(super) async fn answer(
     context: Context<'_>,
     snapshot: Snapshot,
@@ -37,7 +31,7 @@ pub(super) async fn answer(
     let name = context.location.repo.as_str();
     let kind = query.get("kind").filter(|text| !text.is_empty()).map(str::parse::<ChangeKind>).transpose();
     let kind = kind.map_err(|error| Failure::bad_request(format!("the parameter kind: {error}")))?;
-    let page = query.number("page", MAX_PAGE)?.unwrap_or(1).max(1);
+    let page = query.page()?;
     let requested = query.snapshot("since")?;
     let since = match requested {
         Some(since) => Some(since),
@@ -94,7 +88,7 @@ pub(super) async fn answer(
     Ok(answer::page(head, changes.render(context.root), false))
 }
 
-/// Returns the last day with changes before a day; `days` are sorted, the newest first.
+/// `days` are sorted, the newest first.
 fn previous(days: &[Day], day: Option<Day>) -> Option<Day> {
     days.iter().copied().find(|other| Some(*other) < day)
 }

@@ -1,5 +1,4 @@
-//! The system and the Bioconductor version of a page: those in the address, or the system of the browser and the
-//! default version.
+//! The system and the Bioconductor version of a page: as in the address, else of the browser and the default.
 
 use http::HeaderMap;
 
@@ -11,8 +10,8 @@ use formats::r::bioconductor::{BioconductorVersion, Part};
 use pages::setup::{LinuxDistribution, System};
 use runtime::catalog::Repository;
 
-/// Returns the system, and whether it was detected from the browser. A parameter that names no known system is ignored,
-/// because links of other servers may name systems that this one does not know.
+/// Returns the system, and whether it is that of the browser. A parameter for an unknown system is ignored,
+/// because links of other servers may name such systems.
 pub(super) fn system(
     platforms: &Platforms,
     linux: Option<&str>,
@@ -27,8 +26,7 @@ pub(super) fn system(
     }
 }
 
-/// Parses the name of a system: `linux`, `source`, `windows`, `macos`, or the name of a distribution, such as
-/// `jammy` or `ubuntu-22.04`. `None` if it is not known.
+/// Parses the name of a system: `linux`, `source`, `windows`, `macos`, or a distribution: `jammy`, `ubuntu-22.04`.
 fn parse_system(platforms: &Platforms, text: &str) -> Option<System> {
     match text {
         "linux" => return Some(System::AnyLinux),
@@ -64,7 +62,6 @@ fn of_browser(headers: &HeaderMap) -> System {
     }
 }
 
-/// Returns the Linux distributions that pages offer.
 pub(super) fn distributions(platforms: &Platforms) -> Vec<LinuxDistribution> {
     let is_offered = |d: &&platforms::Distribution| d.os == Os::Linux && d.has_status_row && !d.is_hidden;
     let offered = platforms.distributions.iter().filter(is_offered);
@@ -90,9 +87,6 @@ fn os_release_id(rules_name: &str) -> &str {
 }
 
 /// Parses the parameter `bioc` for a Bioconductor repository: a Bioconductor version. `None` means the default version.
-///
-/// # Errors
-/// 400.
 pub(super) fn part(repo: &Repository, query: &Query) -> Result<Option<Part>, Failure> {
     let requested = query.get("bioc").filter(|text| !text.is_empty() && repo.kind == RepoKind::Bioconductor);
     let version = requested.map(str::parse::<BioconductorVersion>).transpose();

@@ -6,7 +6,7 @@ use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::login;
 use crate::http::login::permission::Principal;
-use crate::http::net::peer::Client;
+use crate::http::net::Client;
 use crate::http::target::Query;
 use base::model::ids::SourceId;
 use base::model::point::Point;
@@ -30,9 +30,8 @@ pub(super) fn root(app: &App, head: &RequestHead<'_>) -> Root {
         .with_administration(head.principal.is_administrator())
 }
 
-/// Returns the time at which the state of a snapshot was published; `None` if it is not known. The point of a day
-/// before the first subscriptions of a repository has the later time of these subscriptions, which is not
-/// returned.
+/// Returns when the state of a snapshot was published, if known. The point of a day before the first
+/// subscriptions of a repository has their later time, which is not returned.
 pub(super) fn published(catalog: &Catalog, point: &Point, snapshot: Snapshot) -> Option<Timestamp> {
     let is_before_end = |at: Timestamp| match snapshot {
         Snapshot::Latest => true,
@@ -43,7 +42,6 @@ pub(super) fn published(catalog: &Catalog, point: &Point, snapshot: Snapshot) ->
     point.modified.filter(|at| is_before_end(*at))
 }
 
-/// A snapshot, and the request for one of its pages.
 pub(super) struct Context<'a> {
     pub(super) app: &'a App,
     pub(super) catalog: &'a Arc<Catalog>,
@@ -56,14 +54,11 @@ pub(super) struct Context<'a> {
     pub(super) root: Root,
     pub(super) query: &'a Query,
     pub(super) principal: &'a Principal,
-    /// The client of the request, for limits.
     pub(super) client: Client,
-    /// The base URL of the server.
     pub(super) base: &'a str,
 }
 
-/// Returns the sources with these numbers that a client may read, in their order. SECURITY: a source that was subscribed
-/// once may be private now.
+/// Returns the sources that a client may read, in order. SECURITY: one that was subscribed once may be private now.
 pub(super) fn readable_sources<'a>(
     catalog: &'a Catalog,
     principal: &Principal,
@@ -88,20 +83,17 @@ impl Context<'_> {
         })
     }
 
-    /// Returns the line that only a printed page has.
     pub(super) fn printed(&self) -> Printed {
         let published = published(self.catalog, self.point, self.snapshot).map(|at| at.to_string());
         Printed { server: self.base.to_owned(), published }
     }
 
-    /// Returns the snapshot up to which listings are read.
     pub(super) fn listing_scope(&self) -> ListingScope<'_> {
         let Context { catalog, repo, point, part, snapshot, .. } = *self;
         ListingScope { catalog, repo, part, snapshot, point }
     }
 
-    /// Returns the address of a path in the API of the repository, with parameters for this snapshot and the selected
-    /// version of Bioconductor.
+    /// Returns an address in the API of the repository, with parameters for this snapshot and Bioconductor version.
     pub(super) fn api(&self, rest: &str) -> String {
         let repo = segment(&self.location.repo);
         let address = format!("{}__api__/repos/{repo}/{rest}", self.root);

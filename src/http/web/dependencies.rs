@@ -3,27 +3,25 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::context::Context;
-use super::{project, system_packages};
+use super::{choice, project};
+use crate::http::api::public::sysreqs::wire;
 use crate::http::error::Failure;
+use base::config::platforms::{Distribution, Os};
 use base::model::kind::Language;
-use content::serve;
 use content::serve::dependency_graph::{DependencyGraph, ReverseDependency, VersionCondition, chain};
 use content::serve::info::{PackageDetail, Release};
+use content::serve::{self, RepoError, requirements};
 use formats::r::dependency::DependencyKind;
-use pages::dependencies::{Closure, MissingPackage, Refusal, RequiredPackage, UnmetCondition};
+use formats::r::sysreqs::MatchedRule;
+use pages::dependencies::{
+    Closure, MissingPackage, Refusal, RequiredPackage, SystemNeeds, SystemPackages, UnmetCondition,
+};
 use pages::dependents::{Dependent, Dependents};
 
-/// Number of rows on a page.
 const PER_PAGE: usize = 100;
-/// Maximum page number; later pages are always empty.
-const MAX_PAGE: usize = 1_000_000;
-/// Maximum number of required packages on a page.
 const MAX_ROWS: usize = 500;
 
 /// Returns a page of the packages that depend on an R package, restricted to the field in the parameter `kind`.
-///
-/// # Errors
-/// 404, 400 for parameters that are not valid, failures of the database or storage.
 pub(super) async fn dependents(context: Context<'_>, package: &str) -> Result<String, Failure> {
     let detail = project::detail(&context, package).await?;
     let graph = serve::dependency_graph::of_point(&context.app.repositories, context.point).await?;
@@ -37,7 +35,7 @@ pub(super) async fn dependents(context: Context<'_>, package: &str) -> Result<St
             }
         },
     };
-    let page = context.query.number("page", MAX_PAGE)?.unwrap_or(1).max(1);
+    let page = context.query.page()?;
     let reverse_dependencies: Vec<ReverseDependency<'_>> =
         graph.reverse_dependencies(&detail.release.package).collect();
     let count_of_kind =
@@ -70,12 +68,11 @@ pub(super) async fn dependents(context: Context<'_>, package: &str) -> Result<St
     Ok(dependents.render(context.root))
 }
 
-/// Returns the page of the packages that the installation of an R package requires.
 pub(super) async fn closure(context: Context<'_>, package: &str) -> Result<String, Failure> {
     let app = context.app;
     let Release { package, version, blocked, .. } = project::detail(&context, package).await?.release;
     // Reads stored archives, whose requirements the graph has then.
-    let system_packages = system_packages::of_package(&context, &package).await?;
+    let system_packages = system_packages(&context, &package).await?;
     let graph = serve::dependency_graph::of_point(&app.repositories, context.point).await?;
     let refusal = match blocked {
         _ if graph.lists(&package) => None,
@@ -158,4 +155,60 @@ async fn missing(context: &Context<'_>, names: BTreeSet<&str>) -> Result<Vec<Mis
         MissingPackage { name: name.to_owned(), reason: blocked.or_else(guarded) }
     };
     Ok(names.into_iter().zip(details).map(package).collect())
+}
+
+/// Returns the packages of the system in the parameter `platform`, named as on the page of a repository;
+/// another text selects none, because links of other servers may name unknown systems.
+async fn system_packages(context: &Context<'_>, package: &str) -> Result<SystemPackages, Failure> {
+    let app = context.app;
+    let platforms = app.state.config.load().platforms.clone();
+    let is_offered = |d: &&Distribution| {
+        d.os == Os::Linux && d.has_status_row && d.has_system_requirements && !d.is_hidden
+    };
+    let offered: Vec<&Distribution> = platforms.distributions.iter().filter(is_offered).collect();
+    let requested = context.query.get("platform").unwrap_or_default();
+    let selected = offered.iter().find(|distribution| choice::is_named(distribution, requested));
+    let needs = match selected {
+        Some(distribution) => system_needs(context, package, distribution).await?,
+        None => None,
+    };
+    let system = |d: &&Distribution| (d.name.clone(), d.display.clone());
+    Ok(SystemPackages {
+        systems: offered.iter().map(system).collect(),
+        selected: selected.map(|distribution| distribution.name.clone()),
+        needs,
+    })
+}
+
+/// Returns the packages of a system; `None` if the server has no rules.
+async fn system_needs(
+    context: &Context<'_>,
+    package: &str,
+    distribution: &Distribution,
+) -> Result<Option<SystemNeeds>, Failure> {
+    let Distribution { rules_name, rules_release, .. } = distribution;
+    let (repositories, roots) = (&context.app.repositories, [package.to_owned()]);
+    let loaded =
+        requirements::of_point(repositories, context.point, rules_name, rules_release, Some(&roots)).await;
+    let requirements = match loaded {
+        Ok(requirements) => requirements,
+        Err(RepoError::NoRules) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let matches: Vec<(&str, Vec<MatchedRule<'_>>)> = requirements.of([package]).collect();
+    let installer = requirements.system().installer();
+    let by_package =
+        |(name, rules): &(&str, Vec<MatchedRule<'_>>)| ((*name).to_owned(), wire(rules, installer).packages);
+    let by_package: Vec<(String, Vec<String>)> = matches.iter().map(by_package).collect();
+    let rules: Vec<MatchedRule<'_>> = matches.into_iter().flat_map(|(_, rules)| rules).collect();
+    let all = wire(&rules, installer);
+    let action = |action: api::public::sysreqs::Action| {
+        // A script is an address; it is named and not executed.
+        action.command.or_else(|| action.script.map(|script| format!("# run the script {script}")))
+    };
+    let install = (!all.packages.is_empty()).then(|| format!("{installer} {}", all.packages.join(" ")));
+    let (before, after) = (all.pre_install.into_iter(), all.post_install.into_iter());
+    let commands = before.filter_map(action).chain(install).chain(after.filter_map(action));
+    let unknown = requirements.unknown(Some(&roots)).len();
+    Ok(Some(SystemNeeds { by_package, commands: commands.collect(), unknown }))
 }

@@ -13,11 +13,8 @@ use pages::explanation::{Explanation, ServedFile};
 /// Maximum length of a parameter, in bytes.
 const MAX_PARAMETER: usize = 300;
 
-/// Explains which file is served for the parameters `platform`, `agent` and `version`. Calls the same functions as
-/// a request for the file.
-///
-/// # Errors
-/// 400 for a parameter that is not valid, 404 for an unknown repository; failures of the database or storage.
+/// Explains which file is served for the parameters `platform`, `agent` and `version`, with the functions
+/// that serve it.
 pub(super) async fn page(
     context: Context<'_>,
     package: &str,

@@ -21,15 +21,12 @@ use pages::feed::{Feed, VersionEntry, VersionFeed, VulnerabilityFeed};
 use pages::text::segment;
 use runtime::catalog::Repository;
 
-/// Maximum number of entries of a feed.
 const MAX_ENTRIES: usize = 100;
 /// The period that a feed covers, in microseconds: 30 days.
 const PERIOD: i64 = 30 * 86_400 * SECOND;
 
-/// Answers with the changes of the last 30 days: transactions of the sources, and of the list of subscriptions.
-///
-/// # Errors
-/// 404 for any snapshot but `latest`, failures of the database or storage.
+/// Answers with the changes of the last 30 days: transactions of the sources, and of the list of
+/// subscriptions. Fails with 404 for any snapshot but `latest`.
 pub(super) async fn answer(
     context: &Context<'_>,
     snapshot: Snapshot,
@@ -54,11 +51,8 @@ pub(super) async fn answer(
     Ok(response(head, feed.render()))
 }
 
-/// Answers with the versions of a package that the repository listed, according to its subscriptions at each time.
-///
-/// # Errors
-/// 404 for a snapshot other than `latest`, and for a package that the repository never listed; failures of the database
-/// or storage.
+/// Answers with the versions of a package that the repository listed, by its subscriptions at each time.
+/// Fails with 404 for any snapshot but `latest`, and for a package that was never listed.
 pub(super) async fn of_package(
     context: &Context<'_>,
     package: &str,
@@ -109,10 +103,8 @@ pub(super) async fn of_package(
     Ok(response(head, feed.render()))
 }
 
-/// Answers with the vulnerabilities of the packages of a repository, the last changed first.
-///
-/// # Errors
-/// 404 for a snapshot other than `latest`, failures of the database or storage.
+/// Answers with the vulnerabilities of the packages of a repository, the last changed first. Fails with 404
+/// for any snapshot but `latest`.
 pub(super) async fn of_vulnerabilities(
     context: &Context<'_>,
     head: &RequestHead<'_>,
@@ -127,8 +119,7 @@ pub(super) async fn of_vulnerabilities(
         time.and_then(|time| time.parse().ok()).unwrap_or(Timestamp(0))
     };
     let entries: Vec<_> = affected.into_iter().map(|affected| (changed(&affected), affected)).collect();
-    // The time of all advisories, because a publish, the end of a subscription, or an advisory that is withdrawn may remove
-    // the newest entry.
+    // Of all advisories: a publish, an unsubscription, or a withdrawn advisory may remove the newest entry.
     let language = context.repo.kind.language();
     let advisories = serve::vulnerabilities::current(&app.state).await;
     let newest = [entries.first().map(|(changed, _)| *changed), advisories.last_change(language)];
@@ -145,13 +136,11 @@ pub(super) async fn of_vulnerabilities(
     Ok(response(head, feed.render()))
 }
 
-/// Returns the time of the last change of a feed about a repository: the newest of these times, which is never before
-/// the creation of the repository.
+/// Returns the time of the last change of a feed about a repository, at least that of its creation.
 fn updated(repo: &Repository, times: impl IntoIterator<Item = Option<Timestamp>>) -> Timestamp {
     times.into_iter().flatten().fold(repo.created_at, Timestamp::max)
 }
 
-/// Returns the response with a feed.
 fn response(head: &RequestHead<'_>, text: String) -> Response<Body> {
     let content = |bytes| response::text("application/atom+xml; charset=utf-8", bytes);
     let mut response = answer::with_etag(head, text.into_bytes(), content);

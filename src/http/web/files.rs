@@ -29,12 +29,9 @@ const LICENSE: [&str; 8] = [
     "LICENSE.note",
 ];
 
-/// Returns the page of one file or of all files of an R package, by default of the listed version; the parameter
-/// `version` selects another one.
-///
-/// # Errors
-/// 404, also while the server does not have the archive; 403 for a blocked version, 400 for an archive that is too
-/// large; failures of the database or storage.
+/// Returns the page of one file or of all files of an R package, by default of the listed version, else of
+/// the parameter `version`. Fails with 404 also while the server does not have the archive, 403 for a blocked
+/// version, 400 for an archive that is too large.
 pub(super) async fn page(
     context: Context<'_>,
     requested: &PackagePage,
@@ -64,7 +61,7 @@ pub(super) async fn page(
             let pages = [("NEWS", "news/", has(&NEWS)), ("LICENSE", "license/", has(&LICENSE))];
             let pages = pages.into_iter().filter(|(.., is_there)| *is_there);
             let pages: Vec<(&str, String)> = pages.map(|(name, page, _)| (name, page.to_owned())).collect();
-            let page = context.query.number("page", package_files::MAX_FILES)?.unwrap_or(1);
+            let page = context.query.page()?;
             return Ok(files.list(context.root, &rows, page, &pages, all.total, &[]));
         }
     };
@@ -85,11 +82,8 @@ pub(super) async fn page(
     Ok(files.file(context.root, page, &file.path, file.size, &contents))
 }
 
-/// Returns the response with a figure of an R package, by default of the listed version; `None` if the file is not a raster
-/// image, or larger than 2 MiB.
-///
-/// # Errors
-/// As [`page`].
+/// Returns the response with a figure of an R package, by default of the listed version; `None` if it is not
+/// a raster image, or larger than 2 MiB.
 pub(super) async fn figure(
     context: &Context<'_>,
     package: &str,
@@ -109,12 +103,9 @@ pub(super) async fn figure(
 const PYTHON_PAGES: [(&str, &[&str]); 2] =
     [("NEWS", &["NEWS", "CHANGELOG", "CHANGES", "HISTORY"]), ("LICENSE", &["LICENSE", "LICENCE", "COPYING"])];
 
-/// Returns the page of one file or of all files of an archive of a Python package, in the version of the parameter
-/// `version` if it is set. The parameter `distribution` is the file name of the archive, by default that of the first
-/// stored one.
-///
-/// # Errors
-/// 404; 400 for an archive that is too large; failures of the database or storage.
+/// Returns the page of one file or of all files of an archive of a Python package, in the version of the
+/// parameter `version`. The parameter `distribution` is the file name of the archive, by default that of the
+/// first stored one. Fails with 400 for an archive that is too large.
 pub(super) async fn of_project(
     context: Context<'_>,
     requested: &PackagePage,
@@ -168,7 +159,7 @@ pub(super) async fn of_project(
             Some((name, page_of(paths.min_by_key(|path| path.len())?)))
         };
         let pages: Vec<(&str, String)> = PYTHON_PAGES.into_iter().filter_map(page).collect();
-        let page = context.query.number("page", package_files::MAX_FILES)?.unwrap_or(1);
+        let page = context.query.page()?;
         return Ok(files.list(context.root, &members, page, &pages, all.total, &rows));
     };
     let missing = || Failure::not_found("the package has no such file, or is not in storage");

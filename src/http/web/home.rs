@@ -21,11 +21,9 @@ use pages::home::{self, Repositories, RepositoryCard, SearchMatch, SearchResult}
 use runtime::catalog::Repository;
 
 const REPOSITORIES_PER_PAGE: usize = 50;
-/// Number of repositories below the results of a search.
 const REPOSITORIES_BELOW_RESULTS: usize = 20;
 /// Maximum number of packages on a page of results.
 const RESULTS_PER_PAGE: usize = 100;
-const MAX_PAGE: usize = 1_000_000;
 /// Maximum number of packages that a search shows per repository.
 const MAX_RESULTS: usize = 20;
 /// Maximum length of a title in a list, in characters; the page of the package has the whole one.
@@ -33,11 +31,8 @@ const MAX_TITLE: usize = 300;
 /// Maximum length of a search text, in characters.
 pub(super) const MAX_QUERY: usize = 100;
 
-/// Answers `/` and `/client/`. The parameter `page` is that of the results if `q` has a search text, otherwise that of
-/// the repositories.
-///
-/// # Errors
-/// 400 for a page that is not a number; failures of the database or storage.
+/// Answers `/` and `/client/`. The parameter `page` is that of the results if `q` has a search text,
+/// otherwise that of the repositories.
 pub(in crate::http) async fn answer(
     app: &App,
     query: &Query,
@@ -45,9 +40,8 @@ pub(in crate::http) async fn answer(
 ) -> Result<Response<Body>, Failure> {
     let catalog = app.state.catalog.get();
     let searched: String = query.get("q").unwrap_or_default().trim().chars().take(MAX_QUERY).collect();
-    let page = query.number("page", MAX_PAGE)?.unwrap_or(1).max(1);
-    // SECURITY: lists, counts and searches omit repositories that the client may not read, and hidden ones for every
-    // client.
+    let page = query.page()?;
+    // SECURITY: lists, counts and searches omit hidden repositories, and those that the client may not read.
     let readable: Vec<&Repository> =
         catalog.repos.iter().filter(|repo| head.principal.may_list_publicly(repo)).collect();
     let found = match searched.is_empty() {
@@ -83,7 +77,6 @@ async fn card(app: &App, repo: &Repository) -> Result<RepositoryCard, Failure> {
     })
 }
 
-/// Returns the newest point of a repository; `None` if it has no state yet.
 async fn newest_point(app: &App, repo: &Repository) -> Result<Option<Point>, Failure> {
     match serve::point::resolve(&app.repositories, repo.name.as_str(), Snapshot::Latest).await {
         Ok(point) => Ok(Some(point)),

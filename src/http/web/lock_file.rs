@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderMap, ORIGIN};
+use http::header::{HeaderMap, ORIGIN};
 use percent_encoding::percent_decode;
 use tokio::sync::Semaphore;
 
@@ -36,15 +36,14 @@ use pages::lock_file::{LockFileForm, OtherDay, RefusedForm, Result as Comparison
 
 /// Limits the files that are parsed concurrently: the values of a TOML file of 1 MiB take about 80 MB.
 static PARSES: Semaphore = Semaphore::const_new(2);
-/// Maximum size of a form in bytes. The encoding takes up to three bytes for each byte of the file, and six for each line
-/// feed: browsers send it as a carriage return and a line feed.
+/// Maximum size of a form in bytes: the encoding has up to three bytes for each byte, and six for a line
+/// feed, which browsers send as carriage return and line feed.
 const MAX_FORM: usize = 6 * MAX_FILE + 64;
 /// `Retry-After` in seconds if too many files wait.
 const RETRY_AFTER: u64 = 30;
-/// Timeout for receiving the file.
 const BODY_TIME: Duration = Duration::from_secs(60);
 const FIELD: &str = "file";
-/// The name of the field, and of the parameter of the address, for the day that is also compared with the file.
+/// The name of the field, and of the parameter of the address.
 const DAY_FIELD: &str = "day";
 /// Maximum size of the text for a day in bytes; the rest is ignored.
 const MAX_DAY: usize = 200;
@@ -52,26 +51,18 @@ const MAX_DAY: usize = 200;
 #[derive(Debug)]
 pub(in crate::http) struct Posted {
     file: Bytes,
-    /// The field `day` of a form.
     day: Option<String>,
-    /// Whether the body is a form.
     is_form: bool,
 }
 
-/// Reads a posted file: the field `file` of a form, or any other body unchanged.
-///
-/// # Errors
-/// 403 for a form of another site, 413 beyond 1 MiB, 408 if the client is too slow, 503 if the budget of request bodies is
-/// used up.
+/// Reads a posted file: the field `file` of a form, or any other body unchanged. Fails with 403 for a form of another
+/// site, 413 beyond 1 MiB, 408 if the client is too slow, 503 if the budget of request bodies is used up.
 pub(in crate::http) async fn read(
     app: &App,
     body: Incoming,
     head: &RequestHead<'_>,
 ) -> Result<Posted, Failure> {
-    let media_type =
-        head.parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = media_type.split(';').next().unwrap_or_default().trim();
-    let is_form = media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded");
+    let is_form = origin::has_media_type(&head.parts.headers, "application/x-www-form-urlencoded");
     if is_form && is_of_other_site(&own_urls(&app.site.load(), head), &head.parts.headers) {
         let phrase = "the form must be sent from a page of this server";
         return Err(Failure::new(StatusCode::FORBIDDEN, Code::Forbidden, phrase));
@@ -90,11 +81,8 @@ pub(in crate::http) async fn read(
     Ok(Posted { file, day, is_form })
 }
 
-/// Returns the file and the day of a form. The bytes of the file are added to `share`, which is returned with the last
-/// clone of the file.
-///
-/// # Errors
-/// 413 for a file beyond 1 MiB, 503 if the budget of request bodies is used up.
+/// Returns the file and the day of a form. The bytes of the file are added to `share`, which is returned with
+/// its last clone. Fails as [`read`].
 fn decode(form: &[u8], mut share: Option<Share>) -> Result<(Bytes, Option<String>), Failure> {
     let size = field(form, FIELD).map_or(0, Iterator::count);
     if size > MAX_FILE {
@@ -110,8 +98,7 @@ fn decode(form: &[u8], mut share: Option<Share>) -> Result<(Bytes, Option<String
     Ok((bytes_with(file, share), day))
 }
 
-/// Returns the decoded bytes of a field of a form, with line feeds as line ends: a form has carriage returns and line
-/// feeds, whatever the file has. `None` if there is no such field.
+/// Returns the decoded bytes of a field, with line feeds as line ends: browsers send carriage returns too.
 fn field<'a>(form: &'a [u8], name: &str) -> Option<impl Iterator<Item = u8> + 'a> {
     let mut fields = form.split(|byte| *byte == b'&').map(|field| {
         let end = field.iter().position(|byte| *byte == b'=').unwrap_or(field.len());
@@ -144,11 +131,8 @@ fn is_of_other_site(own_urls: &[String], headers: &HeaderMap) -> bool {
     is_stated && !own_urls.iter().any(|url| origin::is_own(Some(url), headers))
 }
 
-/// Returns the form, with the comparison of a posted file, and the status. A form that is refused is returned with its
-/// values and the reason.
-///
-/// # Errors
-/// 400 for a file that cannot be read, if it is not in a form; failures of the database or storage.
+/// Returns the form, with the comparison of a posted file, and the status. A refused form is returned with
+/// its values and the reason; other bodies that cannot be read are a 400.
 pub(super) async fn page(
     context: Context<'_>,
     posted: Option<Posted>,
@@ -186,7 +170,6 @@ pub(super) async fn page(
     Ok((failure.status, form.render(root, None)))
 }
 
-/// Compares a file with the snapshot, and with another day.
 async fn comparison(context: &Context<'_>, file: Bytes, day: Option<Day>) -> Result<Comparison, Failure> {
     let language = context.repo.kind.language();
     let (packages, skipped) = packages(file, language, MAX_WAIT).await?;
@@ -247,13 +230,9 @@ async fn other_day(
     Ok(OtherDay { day, changes: changes.collect() })
 }
 
-/// Names and versions of packages, and the skipped parts of the file.
 type Packages = (Vec<(String, String)>, Vec<Skipped>);
 
-/// Parses a file; waits at most `wait` until fewer than two other files are parsed.
-///
-/// # Errors
-/// 400 for a file that cannot be read, 503 after `wait`.
+/// Parses a file; waits at most `wait` until fewer than two other files are parsed, then fails with 503.
 async fn packages(file: Bytes, language: Language, wait: Duration) -> Result<Packages, Failure> {
     let permit = tokio::time::timeout(wait, PARSES.acquire()).await.map_err(|_| busy())?;
     let parsed = tokio::task::spawn_blocking(move || {
@@ -279,8 +258,7 @@ fn r_packages(file: &[u8]) -> Result<Packages, String> {
     Ok((file.packages.into_iter().collect(), skipped.collect()))
 }
 
-/// Parses a lock file, or else a requirements file. Lines of the latter that name no project with an exact version are
-/// skipped.
+/// Parses a lock file, or a requirements file, whose lines without an exact version are skipped.
 fn python_packages(file: &[u8]) -> Result<Packages, String> {
     let mut packages: BTreeMap<String, String> = BTreeMap::new();
     let mut skipped = Vec::new();
@@ -353,8 +331,8 @@ fn exact_version(constraint: &VersionsOrUrl) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::net::Client;
     use crate::http::net::budget::MemoryBudget;
-    use crate::http::net::peer::Client;
     use formats::python::requirement::Requirement;
 
     #[test]

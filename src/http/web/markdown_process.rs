@@ -1,5 +1,5 @@
-//! Converts Markdown in a child process: the parser has assertions that a text of a package may violate, and a panic ends
-//! the process.
+//! Converts Markdown in a child process: a text of a package may violate an assertion of the parser, which
+//! ends the process.
 
 use std::io::{Read, Write, stdin, stdout};
 use std::process::{Child, Command, ExitCode, Output, Stdio};
@@ -11,15 +11,13 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use pages::readme::markdown_to_html;
 
-/// The argument with which the server starts itself as the child process.
 const ARGUMENT: &str = "--convert-markdown";
 
 /// Exit code of the child process if the text needs too much time or memory.
 const TOO_MUCH: u8 = 3;
 
-/// Time limit of the child process.
 const TIME: Duration = Duration::from_secs(30);
-/// Limits of the child process that the kernel enforces: seconds of CPU time and bytes of address space. Its own limits,
+/// Limits that the kernel enforces: seconds of CPU time and bytes of address space. The child's own limits,
 /// which end it with [`TOO_MUCH`], are far below.
 const LIMITS: [(Resource, u64); 2] = [(Resource::RLIMIT_CPU, 20), (Resource::RLIMIT_AS, 2 << 30)];
 

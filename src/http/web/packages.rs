@@ -1,4 +1,4 @@
-//! The package list of a snapshot, in pages, with sorting and a search by a part of the name.
+//! The lists of a snapshot, in pages: its packages, sorted and searched by name, and their known vulnerabilities.
 
 use http::Response;
 
@@ -6,28 +6,24 @@ use super::answer;
 use super::context::Context;
 use super::home::{MAX_QUERY, title};
 use crate::http::api::csv;
+use crate::http::api::public::vulnerabilities;
 use crate::http::base_url::RequestHead;
 use crate::http::error::Failure;
 use crate::http::net::body::Body;
-use base::model::kind::{Language, SourceKind};
+use base::model::kind::{Language, RepoKind, SourceKind};
 use base::model::point::Point;
 use content::serve;
 use content::serve::package_query::{PackageQuery, SortBy};
 use formats::python::name::normalize;
 use pages::packages::{List, PackageLine};
 use pages::text::segment;
+use pages::vulnerabilities::Vulnerabilities;
 use runtime::catalog::Catalog;
 
-/// Number of packages on a page.
 const PER_PAGE: usize = 100;
-/// Maximum page number; later pages are always empty.
-const MAX_PAGE: usize = 1_000_000;
 
-/// Returns the page `page` of the packages with `q` in their name, sorted by `sort` in the order `order`; with
-/// `format=csv` all of them by name.
-///
-/// # Errors
-/// 400 for parameters that are not valid, failures of the database or storage.
+/// Returns the page `page` of the packages with `q` in their name, sorted by `sort` in the order `order`;
+/// with `format=csv` all of them by name.
 pub(super) async fn answer(context: Context<'_>, head: &RequestHead<'_>) -> Result<Response<Body>, Failure> {
     match context.query.get("format") {
         None | Some("" | "html") => Ok(answer::page(head, list(context).await?, false)),
@@ -36,7 +32,6 @@ pub(super) async fn answer(context: Context<'_>, head: &RequestHead<'_>) -> Resu
     }
 }
 
-/// Returns the text that the names of the packages contain.
 fn searched(context: &Context<'_>) -> String {
     context.query.get("q").unwrap_or_default().trim().chars().take(MAX_QUERY).collect()
 }
@@ -57,8 +52,7 @@ async fn as_csv(context: &Context<'_>, head: &RequestHead<'_>) -> Result<Respons
     Ok(csv::of_packages(head, &packages, |source| principal.source_name(catalog, source)))
 }
 
-/// Returns whether a point has an index of Python packages: the server knows the versions of the projects that were
-/// requested.
+/// Returns whether a point has an index of Python packages, of which only requested projects have known versions.
 pub(super) fn has_index(catalog: &Catalog, point: &Point) -> bool {
     let sources = point.trees.iter().filter_map(|tree| catalog.source_by_id(tree.source));
     sources.map(|source| source.kind).any(|kind| matches!(kind, SourceKind::Pypi | SourceKind::CuratedPypi))
@@ -74,7 +68,7 @@ async fn list(context: Context<'_>) -> Result<String, Failure> {
         _ => ("name", SortBy::Name),
     };
     let descending = query.get("order") == Some("desc");
-    let page = query.number("page", MAX_PAGE)?.unwrap_or(1).max(1);
+    let page = query.page()?;
     let package_query = PackageQuery {
         name_part: searched.clone(),
         is_prefix: false,
@@ -112,6 +106,26 @@ async fn list(context: Context<'_>) -> Result<String, Failure> {
         page,
         pages: listing.total.div_ceil(PER_PAGE),
         total: listing.total,
+    };
+    Ok(list.render(context.root))
+}
+
+/// Returns a page of the known vulnerabilities, sorted by package and id.
+pub(super) async fn vulnerabilities(context: Context<'_>) -> Result<String, Failure> {
+    let Context { app, point, query, principal, .. } = context;
+    let page = query.page()?;
+    let (rows, total) =
+        vulnerabilities::rows(app, point, principal, PER_PAGE * (page - 1)..PER_PAGE * page).await?;
+    let list = Vulnerabilities {
+        rows,
+        total,
+        page,
+        pages: total.div_ceil(PER_PAGE),
+        is_python: context.repo.kind == RepoKind::Python,
+        printed: context.printed(),
+        has_advisories: serve::vulnerabilities::current(&app.state).await.is_known(),
+        json: Some(context.api(&format!("vulns?_limit={PER_PAGE}&_page={page}"))),
+        location: context.location,
     };
     Ok(list.render(context.root))
 }

@@ -31,19 +31,13 @@ use pages::package::{Dependency, Package, PropertyValue, Vulnerability};
 use pages::readme::{Format, Links, image_paths, unusual_image_paths};
 use pages::text::{quoted_names, segment, size};
 
-/// Maximum number of dependents on the page; their total number is always displayed.
 const MAX_DEPENDENTS: usize = 20;
-/// Maximum number of dependencies of each kind of an R package on the page: a DESCRIPTION of a megabyte may name
-/// several hundred thousand.
+/// Of each kind, on the page of an R package: a DESCRIPTION of a megabyte may name several hundred thousand.
 const MAX_DEPENDENCIES: usize = 1000;
-/// Maximum number of requirements of a Python project on the page.
 const MAX_REQUIREMENTS: usize = 200;
 
-/// Reads an R package, in the version of the parameter `version` if it is set.
-///
-/// # Errors
-/// 404, with the days on which the repository lists the package, or with similar names; failures of the database or
-/// storage.
+/// Reads an R package, in the version of the parameter `version` if it is set. Fails with a 404 with the days
+/// on which the repository lists the package, or with similar names.
 pub(super) async fn detail(context: &Context<'_>, package: &str) -> Result<PackageDetail, Failure> {
     let version = context.query.get("version").filter(|version| !version.is_empty());
     let repositories = &context.app.repositories;
@@ -55,10 +49,7 @@ pub(super) async fn detail(context: &Context<'_>, package: &str) -> Result<Packa
     Err(unknown::package(context, package, message).await)
 }
 
-/// Reads a Python project, in the version `version` if it is set.
-///
-/// # Errors
-/// 404, with similar names; failures of the database or storage.
+/// Reads a Python project, in the version `version` if it is set. Fails with a 404 with similar names.
 pub(super) async fn python_detail(
     context: &Context<'_>,
     project: &str,
@@ -74,10 +65,8 @@ pub(super) async fn python_detail(
     }
 }
 
-/// Checks that block rules do not forbid the version of a page whose content is a file of the package.
-///
-/// # Errors
-/// 403 with the rule and its reason.
+/// Checks that block rules allow the version of a page whose content is a file of the package. Fails with 403
+/// with the rule and its reason.
 pub(super) fn require_not_blocked(release: &Release) -> Result<(), Failure> {
     let Some(reason) = &release.blocked else { return Ok(()) };
     let phrase = format!("{} {} is blocked in this repository by {reason}", release.package, release.version);
@@ -156,7 +145,6 @@ pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -
     Ok(page.render(context.root))
 }
 
-/// Returns the address of a page for a version that is not the listed one.
 fn version_address(address: &str, version: &str) -> String {
     let sign = if address.contains('?') { '&' } else { '?' };
     format!("{address}{sign}version={}", segment(version))
@@ -170,7 +158,6 @@ fn blocked_version(detail: &PackageDetail) -> Option<(String, String)> {
     blocked.max_by(|a, b| compare(&a.0, &b.0))
 }
 
-/// Returns the metadata that administrators set for a version.
 async fn metadata_of(
     context: &Context<'_>,
     language: Language,
@@ -197,8 +184,8 @@ pub(super) fn links(context: &Context<'_>, package: &str, is_r: bool) -> Links {
     }
 }
 
-/// Returns the addresses of the figures that a README names, by their paths in the archive; none of a blocked version,
-/// whose files are not served, and none while the archive cannot be read.
+/// Returns the addresses of the figures that a README names, by their paths in the archive; none of a blocked
+/// version, whose files are not served.
 async fn figures(context: &Context<'_>, detail: &PackageDetail, readme: &[u8]) -> BTreeMap<String, String> {
     let release = &detail.release;
     let named = image_paths(readme);
@@ -220,7 +207,6 @@ async fn figures(context: &Context<'_>, detail: &PackageDetail, readme: &[u8]) -
     named_paths.filter_map(|path| Some((path.clone(), files.address(&context.root, path)?))).collect()
 }
 
-/// Returns whether a text can be the tag of a language (BCP 47).
 fn is_language(tag: &str) -> bool {
     (2..=35).contains(&tag.len()) && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
@@ -394,8 +380,8 @@ pub(super) async fn python_project(context: Context<'_>, project: &str) -> Resul
     Ok(page.render(context.root))
 }
 
-/// Returns the command that installs a version of an R package; `None` if there is none. `snapshot` is the URL of the
-/// snapshot, without a slash at the end.
+/// Returns the command that installs a version of an R package. `snapshot` is the URL of the snapshot,
+/// without a slash at the end.
 fn r_command(kind: RepoKind, release: &Release, snapshot: &str) -> Option<String> {
     let Release { package, version, archived, blocked, .. } = release;
     if blocked.is_some() {
@@ -414,8 +400,8 @@ fn r_command(kind: RepoKind, release: &Release, snapshot: &str) -> Option<String
     }
 }
 
-/// Returns the command that installs a version of a Python project; `None` for a text that is not a version. SECURITY: the
-/// text after the name in a file name of an index can be anything, and people paste this command.
+/// Returns the command that installs a version of a Python project. SECURITY: people paste it, so `None` for
+/// a text in a file name of an index that is not a version.
 fn pip_command(project: &str, version: &str) -> Option<String> {
     Pep440Version::lenient(version).is_valid().then(|| format!("pip install {project}=={version}"))
 }
@@ -427,8 +413,8 @@ fn project_urls(metadata: &Metadata) -> Option<String> {
     (!urls.is_empty()).then(|| urls.into_iter().collect::<Vec<_>>().join(" "))
 }
 
-/// Returns the requirements of a project as written. They are not links, because extras and markers determine whether
-/// they are needed.
+/// Returns the requirements of a project as written, not as links: extras and markers determine whether they
+/// are needed.
 fn requirements(metadata: &Metadata) -> Vec<(&'static str, Vec<Dependency>)> {
     let of = |requirement: &String| {
         let end = requirement.find(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c));

@@ -5,18 +5,16 @@ use std::time::Duration;
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use sha2::Digest as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::markdown_process;
 use crate::http::error::Failure;
+use crate::http::net::Client;
 use crate::http::net::budget::MemoryBudget;
-use crate::http::net::peer::Client;
 use base::model::digest::Sha256;
 use pages::readme::{Format, Html, HtmlTemplate, Links, convert_with};
 use store::storage::memory_cache;
 
-/// Expected number of entries of the cache.
 const CACHE_ENTRIES: usize = 1000;
 /// Size of the cache in bytes.
 const CACHE_BYTES: u64 = 16 << 20;
@@ -25,8 +23,7 @@ const ENTRY_BYTES: usize = 512;
 /// Size of a figure without its path and its address, in bytes.
 const FIGURE_BYTES: usize = 64;
 
-/// The text, and the pages and figures to which it may link, without their addresses: the snapshots of a repository have
-/// the same text at different addresses.
+/// The text, and the targets of its links, without their addresses, which differ between the snapshots of a repository.
 type Key = (Sha256, Format, Links);
 
 #[derive(Clone)]
@@ -45,12 +42,10 @@ static CACHE: LazyLock<Cache<Key, HtmlTemplate, SizeWeighter>> =
 
 /// Number of conversions at the same time: they are CPU-bound, and Markdown needs a process each.
 const CONVERSIONS: usize = 2;
-/// Maximum number of requests that wait for a conversion: each has reserved memory for its response, and all of them
-/// together a quarter of that of all responses.
+/// Each waiting request has reserved memory for its response; all of them together a quarter of that of all responses.
 const MAX_WAITING: usize = 64;
 /// Maximum number of these requests from one client address.
 const MAX_WAITING_PER_ADDRESS: usize = 16;
-/// Maximum time that a request waits.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 /// `Retry-After` in seconds while too many conversions wait.
 const RETRY_AFTER: u64 = 5;
@@ -71,10 +66,7 @@ impl Queue {
         Queue { permits, places: MemoryBudget::new(MAX_WAITING, MAX_WAITING_PER_ADDRESS) }
     }
 
-    /// Waits until a conversion may begin.
-    ///
-    /// # Errors
-    /// 503 if too many requests wait, or after [`MAX_WAIT`].
+    /// Waits until a conversion may begin. Fails with 503 if too many requests wait, or after [`MAX_WAIT`].
     async fn permit(&self, client: Client) -> Result<OwnedSemaphorePermit, Failure> {
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             return Ok(permit);
@@ -95,7 +87,7 @@ impl Queue {
         links: Links,
         client: Client,
     ) -> Result<Option<Html>, Failure> {
-        let key = (Sha256(sha2::Sha256::digest(&text).into()), format, links.placeholders());
+        let key = (Sha256::of(&text), format, links.placeholders());
         if let Some(converted) = CACHE.get(&key) {
             return Ok(Some(converted.with_addresses(&links)));
         }
@@ -115,11 +107,8 @@ impl Queue {
     }
 }
 
-/// Converts a README for a client; `None` if the server is stopping.
-///
-/// # Errors
-/// 503 if too many READMEs are being converted. A page without its README would have to be neither stored by browsers nor
-/// compared by its `ETag`, so the whole page is refused.
+/// Converts a README for a client; `None` if the server is stopping. Fails with 503 if too many are being converted: a
+/// page without its README would have to be neither stored by browsers nor compared by its `ETag`.
 pub(super) async fn html(
     text: Vec<u8>,
     format: Format,

@@ -29,15 +29,10 @@ use runtime::catalog::resolve::today;
 use runtime::catalog::{Catalog, Repository, Source, Subscription};
 use store::db::tx::Tx;
 
-/// Maximum number of changes on the page.
 const MAX_CHANGES: usize = 5;
-/// The subject of changes of the list of subscriptions.
 const SUBSCRIPTIONS: &str = "subscriptions";
 
 /// `/{repo}` and `/{repo}/`: redirects to the newest snapshot, or to the day in the parameter `day`.
-///
-/// # Errors
-/// 404 if there is no such repository, 400 for a text that is not a day.
 pub(in crate::http) fn redirect(
     catalog: &Catalog,
     name: &str,
@@ -72,10 +67,6 @@ pub(in crate::http) fn redirect(
 }
 
 /// Returns the page of a repository; `linux` is the distribution in the address.
-///
-/// # Errors
-/// 404 if there is no such repository or snapshot, 400 for parameters that are not valid, failures of the database or
-/// storage.
 pub(in crate::http) async fn answer(
     app: &App,
     requested: &str,
@@ -175,8 +166,8 @@ fn stability(point: &Point, snapshot: Snapshot, today: Day) -> Stability {
     }
 }
 
-/// Returns the sources of a snapshot, in order: for `latest` the subscribed ones, for an earlier time those that had
-/// packages then.
+/// Returns the sources of a snapshot, in order: of `latest` the subscribed ones, of earlier ones those that
+/// had packages.
 pub(super) fn sources<'a>(
     catalog: &'a Catalog,
     repo: &Repository,
@@ -199,8 +190,7 @@ pub(super) fn sources<'a>(
     context::readable_sources(catalog, head.principal, &ids)
 }
 
-/// Returns the newest changes of what `latest` of a repository contains, newest first; `sources` are its sources that the
-/// client may read.
+/// Returns the newest changes of `latest` of a repository; `sources` are its sources that the client may read.
 pub(super) async fn newest_events(
     app: &App,
     repo: &Repository,
@@ -231,8 +221,8 @@ pub(super) async fn newest_events(
     Ok(events)
 }
 
-/// Returns the changes of the list of subscriptions of a repository. `name` returns the text for a subscription, or
-/// `None` for one of which the client must not learn: a change that concerns only such ones is left out.
+/// Returns the changes of the list of subscriptions. `name` returns the text for a subscription, or `None` if
+/// the client must not learn of it: a change of such ones only is left out.
 fn subscription_events(
     repo: &Repository,
     name: impl Fn(&Subscription) -> Option<String>,

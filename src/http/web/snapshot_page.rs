@@ -5,8 +5,7 @@ use http::{Response, StatusCode};
 
 use super::context::{self, Context};
 use super::{
-    answer, binaries, changes, choice, dependencies, downloads, explanation, feed, files, lock_file,
-    packages, project, versions, vulnerabilities,
+    answer, changes, choice, dependencies, explanation, feed, files, lock_file, packages, project, versions,
 };
 use crate::http::app::App;
 use crate::http::base_url::{self, RequestHead};
@@ -22,10 +21,6 @@ use formats::python::name::{is_valid, normalize};
 use pages::frame::Location;
 
 /// Answers a request; `posted` is the body of a POST.
-///
-/// # Errors
-/// 404 for unknown repositories, snapshots, packages and versions, 400 for parameters that are not valid, failures of
-/// the database or storage.
 pub(in crate::http) async fn answer(
     app: &App,
     requested: &str,
@@ -68,7 +63,7 @@ pub(in crate::http) async fn answer(
             });
         }
         WebPath::Vulnerabilities => {
-            return Ok(answer::page(head, vulnerabilities::list(context).await?, false));
+            return Ok(answer::page(head, packages::vulnerabilities(context).await?, false));
         }
         WebPath::VulnerabilityFeed => return feed::of_vulnerabilities(&context, head).await,
     };
@@ -104,8 +99,8 @@ pub(in crate::http) async fn answer(
         }
         (PackagePage::Dependents, _) => dependencies::dependents(context, package).await?,
         (PackagePage::Dependencies, _) => dependencies::closure(context, package).await?,
-        (PackagePage::Binaries, _) => binaries::list(context, package).await?,
-        (PackagePage::Downloads, _) => downloads::page(context, package).await?,
+        (PackagePage::Binaries, _) => versions::binaries(context, package).await?,
+        (PackagePage::Downloads, _) => versions::downloads(context, package).await?,
         (PackagePage::VersionFeed, RepoKind::Python) => {
             return Err(Failure::not_found("feeds of versions are for R packages"));
         }
@@ -129,10 +124,8 @@ pub(in crate::http) async fn answer(
     Ok(answer::page(head, html, false))
 }
 
-/// Returns the DESCRIPTION of a package as text, or its index record if the archive was never read.
-///
-/// # Errors
-/// 404; 403 for a blocked version; failures of the database or storage.
+/// Returns the DESCRIPTION of a package as text, or its index record if the archive was never read. Fails
+/// with 403 for a blocked version.
 async fn description(
     context: &Context<'_>,
     package: &str,

@@ -37,8 +37,7 @@ pub(super) async fn package(context: &Context<'_>, package: &str, message: Strin
     with_similar(context, message, similar)
 }
 
-/// Returns the 404 for a Python project that the snapshot does not list, as `message` states; `project` is the normalized
-/// name.
+/// As [`package`], for a Python project; `project` is the normalized name.
 pub(super) async fn project(context: &Context<'_>, project: &str, message: String) -> Failure {
     let has_version = context.query.get("version").is_some_and(|version| !version.is_empty());
     let similar = if has_version { Vec::new() } else { similar_projects(context, project).await };
@@ -111,7 +110,6 @@ fn similar(graph: &Arc<DependencyGraph>, package: &str) -> Vec<String> {
     most_similar(graph.names(), package)
 }
 
-/// Returns the names that are most similar to `package`, the most similar first.
 fn most_similar<'a>(names: impl Iterator<Item = &'a str>, package: &str) -> Vec<String> {
     let package = package.to_lowercase();
     let similarity = |name: &str| strsim::jaro_winkler(&package, &name.to_lowercase());

@@ -1,7 +1,8 @@
-//! The page of the versions of a package.
+//! The pages of the versions, the history, the binaries and the downloads of a package.
 
 use super::context::Context;
 use super::project;
+use crate::http::api::platforms::wire_binary;
 use crate::http::error::Failure;
 use base::model::ids::SourceId;
 use base::model::kind::RepoKind;
@@ -13,6 +14,8 @@ use content::serve::python::detail::ProjectRelease;
 use formats::python::facts::FileFacts;
 use formats::python::file_name::FileName;
 use formats::python::layout::{FileId, link};
+use pages::binaries::{BinaryLine, MAX_ROWS};
+use pages::downloads::Downloads;
 use pages::history::{self, History};
 use pages::text::segment;
 use pages::versions::{File, Version, page};
@@ -38,8 +41,7 @@ pub(super) async fn of_package(context: Context<'_>, package: &str) -> Result<St
             vulnerabilities: found.of(detail.source, &release.package, &release.version).len(),
             files: vec![File {
                 name: format!("{}_{}.tar.gz", release.package, release.version),
-                // Only in an R repository: in a Bioconductor repository, the address depends on the component of the
-                // package. A blocked file is not served.
+                // The address in a Bioconductor repository depends on the component. A blocked file is not served.
                 address: Some(address)
                     .filter(|_| context.repo.kind == RepoKind::R && release.blocked.is_none()),
                 size: release.size,
@@ -55,7 +57,6 @@ pub(super) async fn of_package(context: Context<'_>, package: &str) -> Result<St
     Ok(page(context.root.clone(), &context.location, &detail.release.package, &versions))
 }
 
-/// Returns the page of the days on which the versions of an R package were listed.
 pub(super) async fn history(context: Context<'_>, package: &str) -> Result<String, Failure> {
     let repositories = &context.app.repositories;
     let listings =
@@ -120,4 +121,50 @@ pub(super) async fn of_project(context: Context<'_>, project: &str) -> Result<St
     };
     let versions: Vec<Version> = detail.releases.iter().map(version).collect();
     Ok(page(context.root.clone(), &context.location, detail.project.as_str(), &versions))
+}
+
+/// Returns the page of the binaries of an R package in the lists of its source, the newest version first.
+pub(super) async fn binaries(context: Context<'_>, package: &str) -> Result<String, Failure> {
+    let package = project::detail(&context, package).await?.release.package;
+    let all = serve::binary_rows::at_point(&context.app.state, context.point, &package).await?;
+    let total = all.len();
+    let rows = all.into_iter().take(MAX_ROWS).map(|row| {
+        let (listed, size) = (row.listed_at.day(), row.size);
+        let binary = wire_binary(row);
+        BinaryLine {
+            version: binary.version,
+            platform: binary.platform,
+            architecture: binary.arch,
+            listed,
+            size: size.and_then(|size| u64::try_from(size).ok()),
+            sha256: binary.sha256,
+        }
+    });
+    let rows: Vec<BinaryLine> = rows.collect();
+    let json = context.api(&format!("packages/{}/builds", segment(&package)));
+    Ok(pages::binaries::page(context.root.clone(), &context.location, &package, &rows, total, json))
+}
+
+const WEEKS: i64 = 13;
+
+/// Returns the page of the downloads of a package. Fails with 404 also where downloads are not counted.
+pub(super) async fn downloads(context: Context<'_>, package: &str) -> Result<String, Failure> {
+    let app = context.app;
+    let (source, package): (SourceId, String) = match context.repo.kind {
+        RepoKind::Python => {
+            let detail = project::python_detail(&context, package, None).await?;
+            (detail.source, detail.project.to_string())
+        }
+        RepoKind::R | RepoKind::Bioconductor => {
+            let detail = project::detail(&context, package).await?;
+            (detail.source, detail.release.package)
+        }
+    };
+    // SECURITY: downloads are counted over all repositories of a source, of which the client may not read some.
+    if context.principal.source_name(context.catalog, source).is_empty() {
+        return Err(Failure::not_found("the downloads of this source are not shown"));
+    }
+    let weeks = app.usage.weeks(source, &package, WEEKS).await?;
+    let total = app.usage.totals(&[(source, &package)]).await.into_iter().next().unwrap_or(0);
+    Ok(Downloads { location: context.location, package, weeks, total }.render(context.root))
 }

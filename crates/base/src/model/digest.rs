@@ -82,6 +82,13 @@ digest!(
     Sha256,
     32
 );
+impl Sha256 {
+    /// Computes the digest of bytes.
+    pub fn of(bytes: impl AsRef<[u8]>) -> Sha256 {
+        Sha256(<sha2::Sha256 as sha2::Digest>::digest(bytes).into())
+    }
+}
+
 digest!(
     /// MD5 (RFC 1321): only compared with values that indexes declare, never used to identify bytes.
     Md5,

@@ -1,5 +1,4 @@
-//! The last day on which each stored package file was requested, and the transfers in progress, for the eviction
-//! of files.
+//! The last day on which each stored package file was requested, and the transfers in progress, for evictions.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
@@ -12,13 +11,11 @@ use base::model::time::Timestamp;
 use store::db::{Db, DbError, blob_access};
 use store::storage::Key;
 
-/// Number of shards, so that threads rarely wait for each other.
 const SHARDS: usize = 16;
 /// Maximum number of files per shard whose access is recorded on one day, 40 bytes each; further ones are not recorded.
 const MAX_FILES: usize = 20_000;
 /// Interval of the writes; a killed process loses the accesses of this interval.
 const INTERVAL: Duration = Duration::from_secs(60);
-/// Number of rows per transaction.
 const CHUNK: usize = 1000;
 
 pub struct Accesses {
@@ -33,7 +30,6 @@ struct Shard {
     day: i64,
     /// The files that were accessed on this day.
     files: HashSet<Sha256>,
-    /// The accesses that are not written yet.
     unwritten: Vec<(Sha256, i64)>,
 }
 
@@ -42,8 +38,7 @@ impl Accesses {
         Accesses { shards: Default::default(), transfers: Mutex::default() }
     }
 
-    /// Records that a client requested an object. The first access of a file on a day allocates memory; each further
-    /// one costs a hash lookup under an uncontended lock.
+    /// Records that a client requested an object: an allocation at the first access of a day, else a hash lookup.
     pub fn record(&self, key: &Key, now: Timestamp) {
         let (digest, day) = (*key.digest(), now.seconds().div_euclid(86_400));
         let shard = usize::from(digest.0[0]) % SHARDS;
@@ -65,15 +60,11 @@ impl Accesses {
         Transfer { accesses: Arc::clone(self), key }
     }
 
-    /// Returns whether an object is being transferred to a client.
     pub fn is_transferred(&self, key: &Key) -> bool {
         self.transfers.lock().contains_key(key)
     }
 
-    /// Writes the accesses since the last write.
-    ///
-    /// # Errors
-    /// Database errors; the accesses are written by the next call.
+    /// Writes the accesses since the last write; after an error, the next call writes them.
     pub async fn write(&self, db: &Db) -> Result<(), DbError> {
         let mut rows: Vec<(Sha256, i64)> = Vec::new();
         for shard in &self.shards {
@@ -94,7 +85,7 @@ impl Accesses {
         Ok(())
     }
 
-    /// Adds accesses that could not be written to the unwritten ones again, as far as there is space.
+    /// Adds accesses that could not be written again, as far as there is space.
     fn put_back(&self, rows: &[(Sha256, i64)]) {
         for (digest, day) in rows {
             let mut shard = self.shards[usize::from(digest.0[0]) % SHARDS].lock();

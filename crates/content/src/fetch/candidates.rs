@@ -8,7 +8,6 @@ use upstream::{Mirror, Upstream, UpstreamError};
 #[derive(Clone)]
 pub struct MirrorPath {
     pub mirror: Mirror,
-    /// The path below the mirror's address.
     pub path: String,
 }
 
@@ -24,8 +23,8 @@ pub fn source_candidates(mirror: &Mirror, file: &ReleaseFile, package: &str) -> 
     paths.into_iter().map(|path| MirrorPath { mirror: mirror.clone(), path }).collect()
 }
 
-/// Adds the bundle object of a file with a known digest. It becomes the only candidate if the mirror is a bundle, and
-/// the last one if the mirror may be a bundle.
+/// Adds the bundle object of a file with a known digest: the only candidate if the mirror is a bundle, the
+/// last one if it may be.
 pub fn add_object(mut candidates: Vec<MirrorPath>, object: Option<MirrorPath>) -> Vec<MirrorPath> {
     match object {
         Some(object) if object.mirror.is_bundle() => vec![object],
@@ -36,11 +35,8 @@ pub fn add_object(mut candidates: Vec<MirrorPath>, object: Option<MirrorPath>) -
     }
 }
 
-/// Returns the candidates for a binary: on each server of `CRAN.BinaryURL` that may have it, or at its own absolute
-/// address.
-///
-/// # Errors
-/// [`UpstreamError::Refused`] when no server may have it, or an address cannot be used.
+/// Returns the candidates for a binary: on each server of `CRAN.BinaryURL` that may have it, or at its own
+/// absolute address. Fails if there is none, or for an unusable address.
 pub fn binary_candidates(
     urls: &[BinaryUrl],
     upstream: &Upstream,

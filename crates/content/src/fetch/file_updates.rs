@@ -1,5 +1,4 @@
-//! Records the results of fetches in the database in groups: one transaction for all updates within 50 ms,
-//! outside the requests.
+//! Records the results of fetches in the database: one transaction for all updates within 50 ms.
 
 use std::time::Duration;
 
@@ -10,7 +9,6 @@ use store::db::blob::{self, Blob};
 use store::db::file::{self, FetchedFacts};
 use store::db::{Db, DbError};
 
-/// Time for which a group collects updates.
 const GROUP_WINDOW: Duration = Duration::from_millis(50);
 const MAX_GROUP: usize = 500;
 
@@ -26,7 +24,7 @@ pub(super) struct FileUpdater {
 }
 
 impl FileUpdater {
-    /// Starts the writing task. Must be called inside the runtime.
+    /// Starts the writing task, inside the runtime.
     pub(super) fn start(db: Db) -> FileUpdater {
         let (updates, receiver) = mpsc::channel(MAX_GROUP);
         tokio::spawn(write(db, receiver));
@@ -43,7 +41,6 @@ impl FileUpdater {
     }
 }
 
-/// Writes groups of updates until the handle is dropped.
 async fn write(db: Db, mut receiver: mpsc::Receiver<FileUpdate>) {
     while let Some(first_update) = receiver.recv().await {
         let deadline = Instant::now() + GROUP_WINDOW;

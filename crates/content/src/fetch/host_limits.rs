@@ -11,14 +11,12 @@ use tokio::time::timeout_at;
 use base::model::ids::FileId;
 use upstream::UpstreamError;
 
-/// Maximum number of concurrent requests to one host.
 const MAX_REQUESTS: usize = 16;
-/// Number of files that must fail in a row, without an answer for any file in between, to open the breaker. One file
-/// counts once for any number of attempts: the file itself may be the cause.
+/// Number of files that must fail in a row to open the breaker, without an answer for any other. Several
+/// attempts for one file count once: the file itself may be the cause.
 const FAILURE_LIMIT: usize = 5;
 const OPEN_TIME: Duration = Duration::from_secs(30);
 
-/// The state of each host; clones share it.
 #[derive(Clone, Default)]
 pub(super) struct HostLimits {
     table: Arc<Mutex<HashMap<String, Host>>>,
@@ -66,9 +64,9 @@ impl HostLimits {
         }
     }
 
-    /// Like [`HostLimits::admit`], with a timeout. Waiting does not count as inactivity while other fetches receive
-    /// data from the host: `fetch_last_data`, the time of this fetch's last data, is moved forward then. Returns `None`
-    /// when no fetch has received anything for `max_inactivity`.
+    /// Like [`HostLimits::admit`], with a timeout; `None` when no fetch has received anything for
+    /// `max_inactivity`. While other fetches receive data from the host, the wait moves `fetch_last_data`
+    /// forward, the time of this fetch's last data.
     pub(super) async fn admit_within(
         &self,
         host: &str,

@@ -1,17 +1,15 @@
-//! Digest check of stored objects, at the first open in a process; `serve::file` also compares the size at each open,
-//! and repeats the digest check if it differs.
+//! Digest check of stored objects, at the first open in a process; `serve::file` also compares the size at
+//! each open, and repeats the check if it differs.
 //!
-//! An object is damaged if two reads gave the same wrong bytes, as many as its size: one read of a bucket or a network file
-//! system can be wrong. It is moved to the directory `damaged` of its class and never served. A mirrored file is fetched
-//! again; instead of a damaged binary the source package is served. The check of an intact object reads it once. One that
-//! cannot be moved, such as one of a class whose marker cannot be read, is read again after a pause: all reads of a location
-//! can be wrong for a while.
+//! An object is damaged if two reads gave the same wrong bytes, as many as its size: one read of a bucket or
+//! a network file system can be wrong. It is moved to the directory `damaged` of its class and never served:
+//! a mirrored file is fetched again, instead of a binary the source package is served. One that cannot be
+//! moved is read again after a pause: all reads of a location can be wrong for a while.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sha2::Digest;
 
 use base::model::digest::Sha256;
 use store::storage::{Key, ObjectDigest, Storage, StorageError};
@@ -19,8 +17,8 @@ use store::storage::{Key, ObjectDigest, Storage, StorageError};
 /// Maximum number of cached results, about 100 bytes each: more than the CRAN files that clients request.
 const CACHE_ENTRIES: usize = 200_000;
 
-/// The pause before a damaged object is read again, as a multiple of the time that reading it took: requests for it cause a
-/// bounded share of the reads.
+/// The pause before a damaged object is read again, in multiples of the duration of a read: requests for it
+/// cause a bounded share of reads.
 const PAUSE_FACTOR: u32 = 10;
 /// The shortest and the longest pause.
 const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)];
@@ -35,7 +33,6 @@ pub enum IntegrityCheck {
 
 #[derive(Debug)]
 pub struct DamagedObject {
-    /// The digest of its bytes.
     sha256: Sha256,
     /// Time from which it may be read again.
     recheck_at: Instant,
@@ -50,7 +47,6 @@ pub enum IntegrityError {
     Storage(#[from] StorageError),
 }
 
-/// Checks of stored objects, with their results.
 pub struct IntegrityChecks {
     storage: Storage,
     results: quick_cache::sync::Cache<Key, IntegrityCheck>,
@@ -61,10 +57,7 @@ impl IntegrityChecks {
         IntegrityChecks { storage, results: quick_cache::sync::Cache::new(CACHE_ENTRIES) }
     }
 
-    /// Checks that the bytes of an object have its digest. The bytes are read once per process.
-    ///
-    /// # Errors
-    /// [`IntegrityError::Damaged`]; storage errors.
+    /// Checks that the bytes of an object have its digest, once per process.
     pub async fn check(&self, key: &Key) -> Result<(), IntegrityError> {
         let check = match self.results.get(key) {
             Some(IntegrityCheck::Damaged(damage)) if damage.recheck_at <= Instant::now() => {
@@ -109,7 +102,7 @@ impl IntegrityChecks {
     pub async fn read_verified(&self, key: &Key) -> Result<Option<Bytes>, StorageError> {
         for _ in 0..2 {
             match self.storage.read(key).await {
-                Ok(bytes) if Sha256(sha2::Sha256::digest(&bytes).into()) == *key.digest() => {
+                Ok(bytes) if Sha256::of(&bytes) == *key.digest() => {
                     return Ok(Some(bytes));
                 }
                 Ok(_) => {}
@@ -132,7 +125,7 @@ impl IntegrityChecks {
         Err(StorageError::UnstableRead(key.path()))
     }
 
-    /// Reads an object, if necessary twice, and [compares](IntegrityChecks::compare) its digests.
+    /// Reads an object, if necessary twice, and [compares](IntegrityChecks::compare) digests.
     async fn verify(&self, key: &Key) -> Result<IntegrityCheck, StorageError> {
         let started_at = Instant::now();
         let first = self.storage.digest(key).await?;
@@ -143,11 +136,9 @@ impl IntegrityChecks {
         self.compare(key, [first, second], started_at).await
     }
 
-    /// Compares the results of two reads of an object, the first of which began at `started_at`, with its name, and moves
-    /// the object to the directory `damaged` if it is damaged.
-    ///
-    /// # Errors
-    /// [`StorageError::UnstableRead`] if the reads do not show whether it is damaged; storage errors.
+    /// Compares the results of two reads of an object, the first of which began at `started_at`, with its
+    /// name, and moves a damaged object to the directory `damaged`. Fails with [`StorageError::UnstableRead`]
+    /// if the reads do not show whether it is damaged.
     pub async fn compare(
         &self,
         key: &Key,
@@ -194,13 +185,12 @@ impl IntegrityChecks {
         }
     }
 
-    /// Discards the result of a check: the object was stored again.
+    /// Discards the result for an object that was stored again.
     pub fn remove(&self, key: &Key) {
         self.results.remove(key);
     }
 }
 
-/// Returns the pause before an object is read again whose reads took `duration`.
 fn pause(duration: Duration) -> Duration {
     let [shortest, longest] = PAUSES;
     (duration * PAUSE_FACTOR).clamp(shortest, longest)

@@ -1,5 +1,5 @@
-//! The hook for a mirror that disagrees with the stored index: called at most once a minute for a package list, and once
-//! an hour for a project of an index of Python packages, whose page states the digests of its files.
+//! The hook for a mirror that disagrees with the stored index: called at most once a minute for a package
+//! list, and once an hour for a project of an index, whose page states the digests of its files.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -10,10 +10,8 @@ use parking_lot::Mutex;
 use base::model::ids::{SourceId, TreeId};
 use base::model::point::PointTree;
 
-/// Minimum time between two calls for one package list.
 const MIN_INTERVAL: Duration = Duration::from_secs(60);
-/// Minimum time between two calls for one project of an index: a file that stays wrong must not cause a request for the
-/// page with each attempt to fetch it.
+/// A file that stays wrong must not cause a request for the page with each attempt to fetch it.
 const MIN_PROJECT_INTERVAL: Duration = Duration::from_secs(3600);
 /// Records that no longer delay a call are removed whenever their number reaches a multiple of this number.
 const PURGE_EVERY: usize = 256;

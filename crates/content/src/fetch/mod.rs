@@ -1,8 +1,8 @@
 //! Coalesced fetches: one upstream request per file and server for any number of waiting clients.
 //!
-//! A fetch runs in its own task, never in a client's. The task writes a spool file and publishes its progress; every
-//! client reads the spool up to the released position. The last 64 KiB are released once size and checksum are
-//! verified, so no client ever receives a complete file that differs from the index.
+//! A fetch has a task, which writes a spool file and publishes its progress; every client reads the spool up
+//! to the released position. The last 64 KiB are released once size and checksum are verified, so no client
+//! ever receives a complete file that differs from the index.
 
 pub mod accesses;
 pub mod candidates;
@@ -38,7 +38,6 @@ const UNRELEASED_END: u64 = 64 << 10;
 /// Maximum accepted file size if only the mirror's response declares it, in bytes.
 const MAX_DECLARED_SIZE: u64 = 4 << 30;
 
-/// Limits of fetches, in one struct so that tests can set short ones.
 #[derive(Clone, Debug)]
 pub struct FetchLimits {
     /// Time for which a fetch continues without a waiting client, if the file is neither small nor half received.
@@ -85,19 +84,16 @@ pub struct Fetch {
     overflow: overflow::Overflow,
     overflow_budget: overflow::OverflowBudget,
     subscribers: AtomicUsize,
-    /// Notified when a client subscribes or disconnects.
     subscribers_changed: Notify,
 }
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum FetchError {
-    /// Upstream has the file neither among the current packages nor in its archive.
     #[error("{0}")]
     Missing(String),
     /// Upstream has different bytes under this name: it is newer, or older, than the index.
     #[error("{0}")]
     Mismatch(String),
-    /// Upstream cannot deliver the file now.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
     #[error("{0}")]
@@ -108,7 +104,6 @@ pub enum FetchError {
 
 /// A waiting client; it is counted until it is dropped.
 pub struct Subscriber {
-    /// The fetch it waits for.
     pub fetch: Arc<Fetch>,
 }
 
@@ -134,7 +129,6 @@ impl Drop for Subscriber {
     }
 }
 
-/// The destination of the verified file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
     Stored(Key),

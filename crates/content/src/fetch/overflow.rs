@@ -1,5 +1,4 @@
-//! Bytes of a fetch that cannot be stored, because the disk is full or the storage class refuses: in memory for the
-//! waiting clients, within one budget for all fetches.
+//! Bytes of a fetch that cannot be stored: in memory for the waiting clients, within one budget for all fetches.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -76,7 +75,6 @@ impl Overflow {
         Bytes::new()
     }
 
-    /// A reader of all chunks.
     pub(super) fn reader(&self) -> impl Read + Send + 'static {
         ChunkReader(self.chunks.lock().clone().into_iter())
     }
@@ -88,7 +86,6 @@ impl Drop for Overflow {
     }
 }
 
-/// Reads chunks one after the other.
 struct ChunkReader(std::vec::IntoIter<Bytes>);
 
 impl Read for ChunkReader {

@@ -18,8 +18,8 @@ pub fn is_near(fetch: &Fetch, start: u64) -> bool {
     start <= fetch.progress.borrow().written_bytes + MAX_DISTANCE
 }
 
-/// Streams the bytes of `range`, each piece as soon as it is released. An error ends the stream, so that the
-/// client does not treat the received bytes as the whole file.
+/// Streams the bytes of `range` as they are released. An error ends the stream, so that the client does not
+/// treat them as the whole file.
 pub fn read(subscriber: Subscriber, range: Range<u64>) -> BoxStream<'static, Result<Bytes, FetchError>> {
     unfold(Some((subscriber, range)), |state| async move {
         let (subscriber, range) = state?;
@@ -76,9 +76,7 @@ pub struct Progress {
     pub(super) spooled_bytes: u64,
     /// Size of the file, once upstream or the index has declared it.
     pub size: Option<u64>,
-    /// Set when the fetch ends.
     pub outcome: Option<FetchOutcome>,
-    /// True once size and checksum are verified.
     pub(super) is_verified: bool,
     /// True when nothing is released before verification: if the file is wrong, another one can still be served.
     pub(super) is_held_until_verified: bool,
@@ -92,15 +90,14 @@ pub enum FetchOutcome {
 }
 
 impl Progress {
-    /// The progress before the first byte.
     pub(super) fn begin(expected: &ExpectedFile) -> Progress {
         // The source package can be served instead of a binary, unless a byte of the binary was sent.
         let is_held_until_verified = matches!(expected.form, PackageForm::Binary(_));
         Progress { is_held_until_verified, ..Progress::default() }
     }
 
-    /// Returns whether a client can be answered: bytes are released, or the fetch has ended. Small files are
-    /// answered only once verified, so that a wrong one is an error and not a broken connection.
+    /// Returns whether a client can be answered. Small files must be verified, so that a wrong one is an
+    /// error and not a broken connection.
     pub fn can_answer(&self) -> bool {
         self.released_bytes() > 0 || self.outcome.is_some()
     }

@@ -1,5 +1,4 @@
-//! Registry of fetches: the first request for a file starts one, later ones join it; a failure is cached for one
-//! minute.
+//! Registry of fetches: the first request for a file starts one, later ones join it; a failure is cached for a minute.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,24 +25,19 @@ use store::db::file::FileState;
 use store::db::life::ReleaseFile;
 use upstream::UpstreamError;
 
-/// Maximum number of concurrent upstream requests for package files.
+/// For package files, to all hosts together.
 const MAX_REQUESTS: usize = 64;
 /// Expired failures are removed whenever the number of recorded failures reaches a multiple of this number.
 const PURGE_EVERY: usize = 256;
 
 pub struct FetchRequest {
-    /// The row of the file.
     pub(super) file: FileId,
-    /// Upstream candidates, the most likely first.
     pub(super) candidates: Vec<MirrorPath>,
-    /// The properties that the received file must have.
     pub(super) expected: ExpectedFile,
     pub(super) class: StorageClass,
     /// Whether the file is missing or damaged although it is in storage according to its row.
     pub(super) is_unusable: bool,
-    /// The tree that lists the file.
     pub(super) tree: PointTree,
-    /// The package that it belongs to.
     pub(super) package: String,
 }
 
@@ -79,7 +73,6 @@ pub struct Fetches {
     pub(super) state: Arc<State>,
     table: Mutex<HashMap<FileId, Arc<Fetch>>>,
     failures: Mutex<HashMap<FileId, (Instant, FetchError)>>,
-    /// Limits the requests to all hosts together.
     pub(super) permits: Arc<Semaphore>,
     pub(super) hosts: HostLimits,
     overflow_budget: OverflowBudget,
@@ -98,7 +91,6 @@ impl Fetches {
         Fetches::with_limits(state, FetchLimits::default())
     }
 
-    /// Like [`Fetches::new`], with other limits.
     pub fn with_limits(state: Arc<State>, limits: FetchLimits) -> Arc<Fetches> {
         let accesses = Arc::new(Accesses::new());
         tokio::spawn(accesses::write_periodically(Arc::downgrade(&accesses), state.db.clone()));
@@ -122,17 +114,14 @@ impl Fetches {
         self.table.lock().len()
     }
 
-    /// Sets the callback for a mirror whose files show that it is newer, or older, than the stored index. It gets the
-    /// tree and the package of such a file. It is called at most once a minute for a package list, and once an hour for
-    /// a project of an index of Python packages.
+    /// Sets the callback for a mirror whose files are newer or older than the stored index, with tree and
+    /// package of such a file: see [`super::mismatch_hook`].
     pub fn on_mismatch(&self, callback: impl Fn(PointTree, &str) + Send + Sync + 'static) {
         self.mismatch_hook.set(Box::new(callback));
     }
 
-    /// Joins the fetch of `file`, or starts one.
-    ///
-    /// # Errors
-    /// The error of a fetch that failed within the last minute, unless upstream may be available again.
+    /// Joins the fetch of `file`, or starts one. Fails for a file that failed within the last minute, unless
+    /// upstream may be available again.
     pub fn join(
         self: &Arc<Self>,
         file: FileId,
@@ -163,8 +152,7 @@ impl Fetches {
         Ok(subscriber)
     }
 
-    /// Returns the error with which a fetch of `file` would fail now without an upstream request: a recorded failure,
-    /// or open circuit breakers of all hosts.
+    /// Returns the error with which a fetch would fail without a request: a recent one, or open breakers of all hosts.
     pub fn check(&self, file: FileId, candidates: &[MirrorPath]) -> Result<(), FetchError> {
         if self.table.lock().contains_key(&file) {
             return Ok(());
@@ -182,8 +170,8 @@ impl Fetches {
         last_error.map_or(Ok(()), |error| Err(FetchError::Upstream(error)))
     }
 
-    /// Records a failure caused by upstream, so that many requests for a missing file cause no further upstream
-    /// requests, and [`Fetches::check`] returns the error of the last request.
+    /// Records a failure caused by upstream: many requests for a missing file cause no further upstream
+    /// requests, and [`Fetches::check`] returns the last error.
     pub(super) fn record_failure(&self, file: FileId, failure: &FetchError) {
         let is_local = match failure {
             FetchError::Missing(_) | FetchError::Mismatch(_) | FetchError::Upstream(_) => false,
@@ -198,7 +186,6 @@ impl Fetches {
         }
     }
 
-    /// Removes the recorded failure of a file that was fetched.
     pub(super) fn clear_failure(&self, file: FileId) {
         self.failures.lock().remove(&file);
     }

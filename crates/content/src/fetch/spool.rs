@@ -37,19 +37,16 @@ impl fmt::Display for NotStoredReason {
 pub(super) struct Writer {
     /// The spool, or the reason why nothing can be stored; further bytes are then in memory only.
     spool: Result<Spool, NotStoredReason>,
-    /// The spool, opened for reading.
     file: Option<Arc<File>>,
     spooled_bytes: u64,
     sha256: Sha256Hasher,
     md5: Md5Hasher,
     written_bytes: u64,
-    /// Maximum number of bytes that all fetches together may have in memory.
     memory_limit: u64,
 }
 
 pub(super) struct CompleteFile {
     pub(super) received_file: ReceivedFile,
-    /// The spool, or why the file cannot be stored.
     pub(super) spool: Result<Spool, NotStoredReason>,
     /// The spool opened for reading, up to `spooled_bytes`; the rest is in the overflow of the fetch.
     pub(super) file: Option<Arc<File>>,
@@ -80,15 +77,14 @@ impl Writer {
         self.written_bytes
     }
 
-    /// Returns whether a file of `size` bytes, including the bytes in the spool, would use at most half of the
-    /// free disk space, or if it fits into memory. Blocking.
+    /// Returns whether a file of `size` bytes leaves half of the free disk space, or fits into memory. Blocking.
     pub(super) fn leaves_space(&self, size: u64) -> bool {
         let free = self.spool.as_ref().ok().and_then(Spool::available_bytes);
         size <= self.memory_limit
             || free.is_none_or(|free| size.saturating_mul(2).saturating_sub(self.spooled_bytes) <= free)
     }
 
-    /// Writes chunks and notifies the readers. Blocking.
+    /// Notifies the readers of the chunks. Blocking.
     pub(super) fn write_chunks(
         &mut self,
         chunks: &[Bytes],
@@ -117,8 +113,7 @@ impl Writer {
                 return Err(FetchError::Storage(error.to_string()));
             }
             fetch.overflow_budget.log_disk_full(&error.to_string());
-            // The written bytes can still be read through `file`; dropping the spool removes its name, and the last
-            // reader frees its disk space.
+            // The written bytes are still readable through `file`; the last reader frees their disk space.
             self.spool = Err(NotStoredReason::new(&error));
         }
         match &self.spool {

@@ -45,7 +45,6 @@ fn blob_of(fetches: &Fetches, key: &Key, size: u64) -> Blob {
     }
 }
 
-/// Verifies the file, releases its end, stores it and has its row written.
 pub(super) async fn store(task: &FetchTask, complete_file: CompleteFile) -> Result<(), FetchError> {
     let CompleteFile { received_file, spool, file, spooled_bytes } = complete_file;
     let mut built = None;
@@ -129,13 +128,11 @@ pub(super) async fn store(task: &FetchTask, complete_file: CompleteFile) -> Resu
     Ok(())
 }
 
-/// A buffered reader from the beginning of the spool.
 fn buffered_reader(mut file: &File) -> io::Result<BufReader<&File>> {
     file.rewind()?;
     Ok(BufReader::with_capacity(256 << 10, file))
 }
 
-/// A reader of the whole file: the spool, followed by the overflow.
 fn whole_file<'a>(
     expected: &ExpectedFile,
     spool: Option<&'a File>,

@@ -1,5 +1,4 @@
-//! The task of a fetch: requests the file from upstream, resumes broken transfers, pauses without clients, and stores
-//! the result.
+//! The task of a fetch: requests the file, resumes broken transfers, pauses without clients, and stores the result.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -27,7 +26,6 @@ const BATCH: usize = 1 << 20;
 /// Maximum `Retry-After` for which a fetch waits; with a longer one the clients get the error.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(15);
 
-/// The end of the transfer of one upstream response.
 enum TransferEnd {
     Ended,
     Broken(UpstreamError),
@@ -38,9 +36,7 @@ enum TransferEnd {
     NoSpace,
 }
 
-/// The limits for the transfer of one upstream response.
 struct TransferLimits {
-    /// Bytes that may still be received.
     remaining: u64,
     max_inactivity: Duration,
     /// Whether the file may use at most half of the free disk space: true if the index declares no size.
@@ -95,13 +91,11 @@ pub(super) async fn run(
 }
 
 impl FetchTask {
-    /// Ends the fetch: the readers are notified.
     pub(super) fn complete(&self, delivery: Delivery) {
         self.fetches.clear_failure(self.request.file);
         self.progress.send_modify(|p| p.outcome = Some(FetchOutcome::Done(delivery)));
     }
 
-    /// Downloads and stores the file from the first candidate that has it.
     async fn attempt(&self) -> Result<(), FetchError> {
         if store::complete_from_storage(self).await {
             return Ok(());
@@ -114,8 +108,7 @@ impl FetchTask {
                 Err(error) => Err(error),
             };
             let Err(error) = result else { return Ok(()) };
-            // The next candidate may have the right file, unless clients were sent bytes of this one. Mirrors in a
-            // bucket answer 403 for a missing file.
+            // Unless clients were sent bytes of this one. Mirrors in a bucket answer 403 for a missing file.
             let may_other_candidate_have_it = matches!(
                 error,
                 FetchError::Missing(_)
@@ -140,8 +133,7 @@ impl FetchTask {
         Err(last_error)
     }
 
-    /// Returns the timeout for the candidate with this index: its host gets an equal share of the remaining time, so
-    /// that the hosts of later candidates have time, too.
+    /// Returns the timeout for a candidate: an equal share of the remaining time, so that later hosts have time, too.
     fn timeout_of(&self, number: usize) -> Duration {
         let remaining = self.fetches.limits.max_inactivity.saturating_sub(self.last_data.lock().elapsed());
         let hosts: HashSet<&str> =
@@ -154,8 +146,8 @@ impl FetchTask {
         *self.last_data.lock() + max_inactivity
     }
 
-    /// Downloads the file of a candidate into a spool, with as many requests as needed, until upstream sends
-    /// nothing for `max_inactivity`.
+    /// Downloads the file of a candidate into a spool, with any number of requests, until no data comes for
+    /// `max_inactivity`.
     async fn download(
         &self,
         candidate: &MirrorPath,
@@ -170,8 +162,7 @@ impl FetchTask {
         loop {
             let previous_bytes = last_writer.as_ref().map_or(0, Writer::written_bytes);
             let resume = (previous_bytes > 0).then(|| (previous_bytes, validators.clone()));
-            // Dropped at the end of this iteration: neither the connection nor the request permit of the host is in use
-            // while nothing is read.
+            // Dropped at the end of the iteration, so that no connection and no permit is in use while nothing is read.
             let (mut response, permits) = match self.open(candidate, resume, max_inactivity).await {
                 Ok(response) => response,
                 Err(UpstreamError::Missing(file)) if previous_bytes == 0 => {
@@ -284,8 +275,8 @@ impl FetchTask {
         Ok((result?, [Some(host_permit), global_permit]))
     }
 
-    /// Waits before the next try. Returns the error after too many tries, when upstream sent nothing for too long, or
-    /// immediately when a retry cannot help.
+    /// Waits before the next try, or returns the error: after too many tries, without data for too long, or
+    /// if a retry cannot help.
     async fn wait_before_retry(
         &self,
         tries: u32,
@@ -325,8 +316,7 @@ impl FetchTask {
         Ok(writer)
     }
 
-    /// Writes the received bytes; the first `skip_bytes` bytes were written before. A thread is taken only while there
-    /// are bytes to write, so that slow mirrors do not occupy threads.
+    /// Writes the received bytes except the first `skip_bytes`, written before. Slow mirrors do not occupy threads.
     async fn transfer(
         &self,
         mut body: BoxStream<'static, Result<Bytes, UpstreamError>>,

@@ -1,5 +1,5 @@
-//! Verifies a received file by its size, which the index and the responses declare, and by the known digests. A source
-//! package without a known digest is also read (gzip CRC, DESCRIPTION), and so is every binary.
+//! Verifies a received file by its size and the known digests. A source package without a known digest is
+//! also read (gzip CRC, DESCRIPTION), and so is every binary.
 
 use std::io::{self, Read, Seek};
 
@@ -11,7 +11,6 @@ use formats::r::name::SourceFileName;
 use formats::r::platform::Platform;
 use formats::r::{archive, binary};
 
-/// The expected kind of file.
 #[derive(Clone, Debug)]
 pub enum PackageForm {
     /// A source package, or a file of a Python package, whose digest is known.
@@ -22,7 +21,6 @@ pub enum PackageForm {
 /// The properties of a file that the index, or an earlier fetch, declares.
 #[derive(Clone, Debug)]
 pub(super) struct ExpectedFile {
-    /// The file's name in URLs.
     pub(super) name: String,
     pub(super) form: PackageForm,
     /// Size in bytes.
@@ -74,8 +72,7 @@ impl ExpectedFile {
             .map_err(|e| self.mismatch(&format!("an invalid archive: {e}")))
     }
 
-    /// Reads a whole binary and checks its form, name, version and platform; returns its `Built` field. `open` returns
-    /// the same bytes each time. Blocking.
+    /// Reads a whole binary and checks form, name, version and platform; returns its `Built` field. Blocking.
     pub(super) fn check_binary<R: Read + Seek>(
         &self,
         platform: &Platform,
@@ -104,8 +101,7 @@ pub(super) fn no_space_error(path: &str, size: &str) -> FetchError {
     ))
 }
 
-/// Returns the size of the file: `expected_size`, or the size that a response declares; `None` if neither is
-/// known. It is an error if the two sizes differ, or if the declared size is too small or too large.
+/// Returns the size: the expected one, or the one that a response declares, if any. They must be equal, and in bounds.
 pub(super) fn merge_size(
     path: &str,
     expected_size: Option<u64>,

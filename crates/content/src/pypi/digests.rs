@@ -1,5 +1,5 @@
-//! Computes the SHA-256 of files for which the page of an index declares only another digest, such as MD5, or none.
-//! Each such file is downloaded once; later downloads of the file are compared with the computed digest.
+//! Computes the SHA-256 of files for which the page of an index declares only another digest, such as MD5, or
+//! none. Each is downloaded once; later downloads are compared with the computed digest.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,7 +23,6 @@ use store::db::pypi::KnownProject;
 use store::db::{Conn, DbError, tree};
 use upstream::{ByteSink, Upstream, UpstreamError};
 
-/// Number of files that are downloaded at the same time.
 const CONCURRENCY: usize = 4;
 /// Time limit for the downloads of one reading of a page; a later reading downloads the remaining files.
 const TIME: Duration = Duration::from_secs(60);
@@ -45,11 +44,8 @@ pub(super) struct ComputedDigests {
     pub(super) missing: usize,
 }
 
-/// Returns the SHA-256 of the files for which the page declares none: from an earlier reading, or computed from a
-/// download.
-///
-/// # Errors
-/// [`PageError::Busy`]; database errors.
+/// Returns the SHA-256 of the files for which the page declares none, known or from a download. Fails with
+/// [`PageError::Busy`].
 pub(super) async fn complete(
     state: &State,
     known: &KnownProject,
@@ -112,8 +108,7 @@ async fn earlier_files(state: &State, known: &KnownProject) -> Result<Vec<KnownI
     state.db.read(read).await
 }
 
-/// Returns the digest that an earlier reading computed for a file: the digest of the newest file with this name, if the
-/// page still states the same address and the same other digest.
+/// Returns the digest computed by an earlier reading, if the page states the same address and the same other digest.
 fn earlier_digest(earlier: &[KnownIndexFile], file: &PageFile, locator: &str) -> Option<Sha256> {
     let same_name = earlier.iter().filter(|known| known.name == file.name.as_str());
     let newest = same_name.max_by_key(|known| known.revision)?;
@@ -122,7 +117,6 @@ fn earlier_digest(earlier: &[KnownIndexFile], file: &PageFile, locator: &str) ->
     is_same.then_some(newest.sha256)
 }
 
-/// Computes the digest of a file at a location; returns it with the file's name.
 async fn request(
     upstream: Arc<Upstream>,
     config: Arc<Config>,
@@ -156,7 +150,6 @@ async fn receive(
     Ok(ComputedDigest { sha256: hasher.sha256(), size: i64::try_from(size).ok() })
 }
 
-/// Computes the digests of the bytes that it receives.
 struct Hasher {
     name: String,
     bytes: u64,
@@ -175,7 +168,6 @@ impl Hasher {
         Sha256(self.sha256.clone().finalize().into())
     }
 
-    /// Returns the other digests that a page may declare.
     fn others(&self) -> [(&'static str, String); 2] {
         [
             ("md5", hex::encode(self.md5.clone().finalize())),

@@ -7,11 +7,10 @@ use super::PageError;
 use formats::python::name::NormalName;
 use upstream::UpstreamError;
 
-/// Time without requests for a project that the index does not have, or whose page cannot be used, and the maximum after
-/// any other failure.
+/// Time without requests for a page that is missing or cannot be used, and the maximum after any other failure.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
-/// Time without requests for a project after the index did not answer the request for its page; it doubles with each
-/// further failure. Also the time without requests for any page while the index does not answer.
+/// Time without requests for a page that the index did not deliver, doubled by each further failure; also for
+/// all pages while the index does not answer.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// Number of projects whose pages fail within [`FIRST_PAUSE`], after which no page is requested for some time.
 const FAILED_PROJECTS: usize = 3;
@@ -24,7 +23,6 @@ pub(super) struct Failures {
     projects: HashMap<NormalName, ProjectFailure>,
     /// The last failures of different projects without a success between.
     in_a_row: Vec<UnansweredProject>,
-    /// Set while no page is requested.
     index_pause: Option<IndexPause>,
 }
 
@@ -32,14 +30,13 @@ pub(super) struct Failures {
 struct ProjectFailure {
     at: Instant,
     pause: Duration,
-    /// Number of requests in a row that the index did not answer.
     unanswered: u32,
     /// The newest state of the list of projects when the page was requested.
     list: i64,
     error: PageError,
 }
 
-/// A project of which the index did not answer the last request.
+/// Whose last request the index did not answer.
 struct UnansweredProject {
     project: NormalName,
     at: Instant,
@@ -60,8 +57,7 @@ impl ProjectFailure {
 }
 
 impl Failures {
-    /// Returns the error of a failure after which the page of a project is not requested yet; `list` is the newest state
-    /// of the list of projects.
+    /// Returns the error while the page is not requested yet; `list` is the newest state of the list of projects.
     pub(super) fn current(&self, project: &NormalName, list: i64, now: Instant) -> Option<PageError> {
         if let Some(pause) = self.index_pause.as_ref().filter(|pause| now < pause.end) {
             return Some(pause.error.clone().into());
@@ -114,8 +110,7 @@ impl Failures {
         }
     }
 
-    /// Records that the index did not answer a request for a page. One such page does not concern the others: a caching
-    /// proxy may answer 500 or 429 for a single project for days.
+    /// Records an unanswered request. One such page does not concern others: a proxy may fail for one project for days.
     fn record_unanswered(
         &mut self,
         project: &NormalName,
@@ -151,8 +146,7 @@ impl Failures {
     }
 }
 
-/// Returns the time without requests after a number of unanswered ones in a row: at least the index's `Retry-After`, and at
-/// most [`MAX_PAUSE`].
+/// Returns the pause after unanswered requests: at least the index's `Retry-After`, and at most [`MAX_PAUSE`].
 fn pause(unanswered: u32, retry_after: Option<u64>) -> Duration {
     let planned = FIRST_PAUSE.saturating_mul(1_u32 << unanswered.saturating_sub(1).min(8));
     planned.max(Duration::from_secs(retry_after.unwrap_or(0))).min(MAX_PAUSE)

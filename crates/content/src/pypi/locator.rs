@@ -1,8 +1,5 @@
-//! The location of a file's bytes as a row stores it, and the address of a request for them, on a host from which files
-//! of an index may come. Pure.
-//!
-//! The page of a project states the addresses of its files. An index can state any address, so each is checked before a
-//! request.
+//! The location of a file's bytes as a row stores it, and the address of a request for them. Pure. A page of
+//! an index can state any address, so each is checked before a request.
 
 use percent_encoding::percent_decode_str;
 use url::Url;
@@ -27,9 +24,8 @@ pub fn base(index: &str) -> &str {
     index.strip_suffix("/simple").unwrap_or(index)
 }
 
-/// Returns the location to store for an address on a page: for an index in a directory, the path relative to it; for a
-/// file on the index's server, the absolute path; otherwise the whole address. `None` for an address that cannot be
-/// requested.
+/// Returns the location to store for an address on a page: relative to an index in a directory, the absolute
+/// path on the index's server, otherwise the whole address. `None` if it cannot be requested.
 pub fn locator(file: &str, index: &str) -> Option<String> {
     let (file, index) = (Url::parse(file).ok()?, Url::parse(base(index)).ok()?);
     if file.query().is_some() {
@@ -39,8 +35,7 @@ pub fn locator(file: &str, index: &str) -> Option<String> {
         if index.scheme() != "file" {
             return None;
         }
-        // SECURITY: only files below the directory. `Url` has resolved `..`, but not `..` after an encoded slash
-        // (`%2F..`).
+        // SECURITY: only files below the directory; `Url` does not resolve `..` after an encoded slash (`%2F..`).
         let path = file.path().strip_prefix(index.path().trim_end_matches('/'))?.strip_prefix('/')?;
         let path = percent_decode_str(path).decode_utf8().ok()?.into_owned();
         let is_name = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
@@ -55,10 +50,7 @@ pub fn locator(file: &str, index: &str) -> Option<String> {
     Some(file.into())
 }
 
-/// Returns the address of a file with a stored location.
-///
-/// # Errors
-/// The reason why the file must not be requested: it is on a host that is not allowed, or without TLS.
+/// Returns the address of a stored location. Fails with the reason for a host that is not allowed, or without TLS.
 pub fn address(locator: &str, config: &Pypi) -> Result<FileAddress, String> {
     let invalid = || format!("'{}' is not a location of a file", short(locator));
     let index = Url::parse(base(&config.url)).map_err(|_| invalid())?;
@@ -110,8 +102,7 @@ fn is_same_server(a: &Url, b: &Url) -> bool {
         && a.port_or_known_default() == b.port_or_known_default()
 }
 
-/// Refuses a host that is neither the index's, nor PyPI's file host, nor in the configuration; also refuses an address
-/// without TLS if the index uses TLS.
+/// Refuses hosts other than the index's, PyPI's and configured ones, and addresses without TLS if the index uses TLS.
 fn check_host(url: &Url, index: &Url, config: &Pypi) -> Result<(), String> {
     let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
     let with_port = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));

@@ -1,10 +1,10 @@
-//! Reads the page of a project of an index when a client requests it, and stores its content in the database. One
-//! request per project and server serves any number of waiting clients.
+//! Reads the page of a project of an index when a client requests it, and stores its content in the database,
+//! with one request for any number of waiting clients.
 //!
-//! The sequence numbers of the tree of an index are times. A stored reading is used if it is valid at the point: the
-//! list of projects states no newer serial, or the reading is later. Otherwise the page is requested, `plan` compares
-//! it with the rows, and `store` writes the reading and the lives in one transaction, under a lock of the project's
-//! row.
+//! The sequence numbers of the tree of an index are times. A stored reading is used if it is valid at the
+//! point: the list of projects states no newer serial, or the reading is later. Otherwise the page is
+//! requested, `plan` compares it with the rows, and `store` writes the reading and the lives in one
+//! transaction, under a lock of the project's row.
 
 mod digests;
 mod failures;
@@ -39,19 +39,17 @@ use runtime::state::State;
 use store::{PageRead, Stored};
 use upstream::{Page, PageAge, PageResponse, PythonIndex, UpstreamError};
 
-/// Age from which an upload is assumed to be on every page, in microseconds: at PyPI, a file may become visible up to
-/// ten minutes after its upload time.
+/// Age, in microseconds, from which an upload is on every page: at PyPI, files appear up to ten minutes after
+/// their upload.
 pub const MARGIN: i64 = 900 * SECOND;
 
-/// Pauses before further requests for a page that is older than the list of projects, because a cache of the index has
-/// not been updated yet.
+/// Pauses before requests for a page that is older than the list of projects, because of a cache of the index.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
-/// Minimum interval between two requests for a page. It applies only without serials; until it ends,
-/// the last reading is used even for later points.
+/// Between two requests for a page without serials; meanwhile, the last reading is used even for later points.
 const MIN_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Time for which a page must lack most of the files of its project before they are removed. It applies
-/// only without a newer serial: some indexes send empty pages while a part of them fails.
+/// Time, without a newer serial, for which a page must lack most of the files of its project before they are
+/// removed: some indexes send empty pages while a part of them fails.
 const SHRINK_CONFIRMATION: Duration = Duration::from_secs(900);
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -61,11 +59,9 @@ pub enum PageError {
     /// The index does not have the page of a project that it lists. Clients do not get the address.
     #[error("the index lists the project '{project}', but has no page of it: {url}")]
     NoPage { project: NormalName, url: String },
-    /// The index has no page of a project that is not on its list.
     #[error("the index has no project '{0}'")]
     Unlisted(NormalName),
-    /// The name was guarded while the index was requested, by its upload to a local source or by an administrator; the
-    /// guard hides the project.
+    /// By its upload to a local source or by an administrator, while the index was requested.
     #[error("the name '{0}' was guarded for another source during this request; repeat the request")]
     Guarded(NormalName),
     /// The clock was repaired while the index was requested: the read times may be in the future.
@@ -73,7 +69,6 @@ pub enum PageError {
     ClockRepaired,
     #[error("too many slow pages are being requested from the index; repeat the request later")]
     Busy,
-    /// The index does not answer, or its page cannot be used.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
     #[error("{0}")]
@@ -92,7 +87,6 @@ pub enum Validity {
 type ReadResult = Result<(), PageError>;
 type RunningRead = watch::Receiver<Option<ReadResult>>;
 
-/// A page that lacks most of the files of its project.
 #[derive(Clone, Copy)]
 struct ShrunkPage {
     /// The time of the first request for it.
@@ -101,7 +95,6 @@ struct ShrunkPage {
     reading: Option<Timestamp>,
 }
 
-/// Running requests for pages, and recent failures.
 pub struct PageReads {
     state: Arc<State>,
     running: Mutex<HashMap<NormalName, RunningRead>>,
@@ -126,10 +119,8 @@ impl PageReads {
         })
     }
 
-    /// Reads the page of a project, unless the last reading is valid at a sequence number of the tree.
-    ///
-    /// # Errors
-    /// [`PageError`], if nothing is known of the project.
+    /// Reads the page of a project, unless the last reading is valid at a sequence number of the tree. Fails
+    /// if nothing is known.
     pub async fn at(
         self: &Arc<Self>,
         project: &NormalName,
@@ -169,11 +160,8 @@ impl PageReads {
         }
     }
 
-    /// Returns whether the last reading of a project is valid at a sequence number of the tree, so that no request is
-    /// needed.
-    ///
-    /// # Errors
-    /// [`PageError`], if the database fails, or if the index never listed the project.
+    /// Returns whether the last reading of a project is valid at a sequence number of the tree. Fails if it
+    /// was never listed.
     pub async fn is_known(&self, project: &NormalName, seq: Seq) -> Result<bool, PageError> {
         Ok(self.known(project).await?.valid_at().is_some_and(|valid_at| valid_at > seq.0))
     }
@@ -183,11 +171,7 @@ impl PageReads {
         self.join_as(Priority::Background, project).await
     }
 
-    /// Requests a project that the list of the index lacks, and adds it if the index has it. Returns whether the index
-    /// has it.
-    ///
-    /// # Errors
-    /// [`PageError`], if the index does not answer.
+    /// Requests a project that the list of the index lacks, and adds it if the index has it; returns whether it has.
     pub async fn discover(
         self: &Arc<Self>,
         project: &NormalName,
@@ -211,7 +195,6 @@ impl PageReads {
         read.map_err(|error| PageError::Failed(error.to_string()))
     }
 
-    /// Joins the request for a page, or starts one, when its priority allows it.
     async fn join_as(self: &Arc<Self>, priority: Priority, project: &NormalName) -> ReadResult {
         if priority == Priority::Client {
             return self.join(project).await;
@@ -225,7 +208,6 @@ impl PageReads {
         }
     }
 
-    /// Joins the request for a page, or starts one.
     async fn join(self: &Arc<Self>, project: &NormalName) -> ReadResult {
         let mut read = {
             let mut running = self.running.lock();
@@ -248,7 +230,6 @@ impl PageReads {
         }
     }
 
-    /// Returns the error of a recent failure after which no new request is made.
     fn check_failures(&self, project: &NormalName) -> ReadResult {
         let list = self.newest_list();
         self.failures.lock().current(project, list, Instant::now()).map_or(Ok(()), Err)
@@ -392,15 +373,14 @@ async fn add_unlisted(state: &State, project: &NormalName, head: i64) -> ReadRes
     if hides(&guards, has_automatic) { Err(PageError::Guarded(project.clone())) } else { Ok(()) }
 }
 
-/// Returns whether guards of a name hide it in the index. A guard that an administrator created precedes automatic ones,
-/// which may be switched off.
+/// Returns whether guards of a name hide it in the index. Guards of administrators precede automatic ones,
+/// which may be off.
 fn hides(guards: &[NameGuardRow], has_automatic: bool) -> bool {
     let has_created = guards.iter().any(|guard| !guard.automatic);
     let mut applied = guards.iter().filter(|guard| guard.automatic != has_created);
     (has_created || has_automatic) && applied.any(|guard| guard.source != SourceId::PYPI)
 }
 
-/// Computes the digests of files that the page does not declare.
 async fn with_digests(
     state: &State,
     known: &KnownProject,
@@ -420,7 +400,6 @@ fn page_error(project: &NormalName, is_listed: bool, error: UpstreamError) -> Pa
     }
 }
 
-/// A page with its headers and digest.
 struct ParsedPage {
     read: ReadPage,
     etag: Option<String>,
@@ -428,7 +407,7 @@ struct ParsedPage {
     digest: base::model::digest::Sha256,
 }
 
-/// Parses a page on a blocking thread, because this may take a second of CPU time.
+/// Parses a page on a blocking thread: this may take a second.
 async fn parse(page: Page, project: NormalName) -> Result<ParsedPage, PageError> {
     let address = page.display_url();
     let refusal = |reason: String| UpstreamError::Refused { url: address.clone(), reason };
@@ -439,9 +418,8 @@ async fn parse(page: Page, project: NormalName) -> Result<ParsedPage, PageError>
         return Err(refusal(reason).into());
     };
     let work = move || {
-        use sha2::Digest;
         let body = page.decoded(MAX_PAGE as u64)?;
-        let digest = base::model::digest::Sha256(sha2::Sha256::digest(&body).into());
+        let digest = base::model::digest::Sha256::of(&body);
         let url = page.display_url();
         let read = read::read(format, &body, &page.url, &project)
             .map_err(|error| UpstreamError::Refused { url, reason: error.to_string() })?;

@@ -1,5 +1,4 @@
-//! Permits for requests to an index: for pages, for the downloads that compute digests, and the part of them that background
-//! work may use.
+//! Permits for requests to an index: for pages, for downloads that compute digests, and for background work.
 
 use std::time::Duration;
 
@@ -7,7 +6,6 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::PageError;
 
-/// Maximum time that a reading waits for a permit.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +30,6 @@ pub(super) struct Permit<'a> {
 }
 
 impl Permits {
-    /// Creates the permits for `concurrency` simultaneous requests.
     pub(super) fn new(concurrency: usize) -> Permits {
         Permits {
             pages: Semaphore::new(concurrency),
@@ -42,10 +39,7 @@ impl Permits {
         }
     }
 
-    /// Waits until a page may be requested.
-    ///
-    /// # Errors
-    /// [`PageError::Busy`] after [`MAX_WAIT`].
+    /// Waits until a page may be requested; [`PageError::Busy`] after [`MAX_WAIT`].
     pub(super) async fn page(&self) -> Result<Permit<'_>, PageError> {
         Ok(Permit { permits: self, held: Some(self.wait(&self.pages).await?) })
     }
@@ -62,11 +56,7 @@ impl Permits {
 }
 
 impl Permit<'_> {
-    /// Replaces a permit for a page by one for downloads, which take up to a minute, so that other pages can be requested
-    /// meanwhile.
-    ///
-    /// # Errors
-    /// [`PageError::Busy`] after [`MAX_WAIT`].
+    /// Replaces a permit for a page by one for downloads, which take up to a minute. Fails as [`Permits::page`].
     pub(super) async fn exchange_for_downloads(&mut self) -> Result<(), PageError> {
         self.held = None;
         self.held = Some(self.permits.wait(&self.permits.downloads).await?);

@@ -1,12 +1,12 @@
-//! Plans what a reading of a project of an index writes: compares its page with the rows of its files, and determines
-//! which lives begin and end. Pure.
+//! Plans what a reading of a project of an index writes: compares its page with the rows of its files, and
+//! determines which lives begin and end. Pure.
 //!
 //! A file exists from its upload time on, so one reading of a project provides its whole history. A final response
 //! never changes: later readings write no change before the instant up to which the previous reading is valid.
 //!
-//! The first life of a file that the project never had begins at the upload of the file, in the past. For a file that
-//! an earlier reading lacked, the table `file_reading` has the time of the reading that found it, from which block
-//! rules measure its age if the upload that the index claims is much earlier.
+//! The first life of a file begins at its upload, in the past. For a file that an earlier reading lacked, the
+//! table `file_reading` has the time of the reading that found it, from which block rules measure its age if
+//! the upload that the index claims is much earlier.
 
 use std::collections::HashMap;
 
@@ -17,21 +17,15 @@ use formats::python::simple::page::ProjectPage;
 use formats::python::version::Pep440Version;
 use store::db::index_file::{FileRowChange, KnownIndexFile, NewFile};
 
-/// A file of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageRow {
     pub name: String,
-    /// Its version, as the page states it.
     pub version: String,
     /// Its location, see [`NewFile::locator`].
     pub locator: String,
-    /// Its size in bytes, if the page states it.
     pub size: Option<i64>,
-    /// Its SHA-256, declared or computed.
     pub sha256: Sha256,
-    /// Its other properties on the page.
     pub facts: FileFacts,
-    /// The reason why it is yanked; `None` if it is not yanked.
     pub yanked: Option<String>,
 }
 
@@ -42,7 +36,6 @@ pub struct Instants {
     pub previous_valid_at: Option<i64>,
     /// The instant up to which this reading is valid.
     pub valid_at: i64,
-    /// The time of this reading.
     pub read_at: i64,
     /// The head of the list of projects: the newest instant that a client can request.
     pub head: i64,
@@ -52,7 +45,6 @@ pub struct Instants {
     pub begins_yanks_at_reading: bool,
 }
 
-/// The changes of a reading.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     pub changes: Vec<FileRowChange>,
@@ -61,8 +53,7 @@ pub struct Plan {
 }
 
 impl Instants {
-    /// Returns the instant of the changes since the previous reading: the last instant for which this reading is valid
-    /// and that a client can request.
+    /// Returns the instant of changes since the previous reading: the last one that clients can request, if valid.
     fn change(self) -> i64 {
         self.previous_valid_at.unwrap_or(0).max(self.valid_at.min(self.head) - 1)
     }
@@ -76,22 +67,22 @@ impl Instants {
             uploaded
         };
         match self.previous_valid_at {
-            // Without upload times, the history of the project begins with this reading. An index may state any upload
-            // time; one before the epoch becomes 0, because sequence numbers are not negative.
+            // Without upload times, the history begins with this reading. An index may state times before the
+            // epoch, which become 0: sequence numbers are not negative.
             None => uploaded.unwrap_or_else(|| self.valid_at.min(self.head) - 1).max(0),
             Some(previous_valid_at) => uploaded.unwrap_or_else(|| self.change()).max(previous_valid_at),
         }
     }
 
-    /// Returns the time of this reading if an earlier one lacked the files that are new now, so that their upload times
-    /// may be wrong. A reading that is valid at no instant lacked files whose digests could not be computed.
+    /// Returns the time of this reading if an earlier one lacked the new files, whose upload times may be
+    /// wrong then. One that is valid at no instant lacked files without digest.
     fn later_reading(self) -> Option<i64> {
         self.previous_valid_at.filter(|valid_at| *valid_at > 0).map(|_| self.read_at)
     }
 }
 
-/// Returns the files of a page that can be served, and the number of others: those with an address that cannot be
-/// requested, and those whose SHA-256 is neither declared nor in `computed`, by file name.
+/// Returns the files of a page that can be served, and the number of others: with an address that cannot be
+/// requested, or a SHA-256 that is neither declared nor in `computed`, by file name.
 pub fn rows(
     page: &ProjectPage,
     computed: &HashMap<String, ComputedDigest>,
@@ -146,7 +137,6 @@ pub fn plan(known: Vec<KnownIndexFile>, page: Vec<PageRow>, instants: Instants) 
     plan
 }
 
-/// Ends the life of a file that is no longer listed.
 fn end(file: &KnownIndexFile, instants: Instants) -> Option<FileRowChange> {
     let life = file.life.as_ref()?;
     // A file that is not visible yet may begin after the change.
@@ -200,8 +190,7 @@ fn known_file(
         plan.changes.push(FileRowChange::Locate { file: file.file, locator: row.locator.clone() });
     }
     let facts = match (file.metadata, row.facts.metadata()) {
-        // The page of the index does not state METADATA that was read from the wheel. If it states METADATA later, the
-        // digest stays the same, too.
+        // If the page states METADATA after it was read from the wheel, the digest stays the same.
         (Some(known), _) if file.is_metadata_of_wheel => row.facts.with_metadata_of_wheel(known),
         (None, Some(sha256)) => {
             plan.changes.push(FileRowChange::Metadata {
@@ -246,8 +235,7 @@ fn known_file(
                 // The name referred to a file with different bytes until now.
                 Some(from) => instants.change().max(from),
             };
-            // Two lives cannot begin at the same instant. A life that ended before it was visible has the same begin
-            // and end, so the new one begins after that end.
+            // Two lives cannot begin at the same instant, nor at the end of a life that ended before it was visible.
             let from = file.last_end.map_or(begin, |end| begin.max(end.saturating_add(1)));
             (from, variant(plan, 0))
         }

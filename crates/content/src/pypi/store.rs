@@ -21,7 +21,6 @@ use upstream::{PageAge, UpstreamError};
 /// Maximum number of files of a reading that is written as an interactive write; a larger one has lower priority.
 const LARGE: usize = 2_000;
 
-/// The result of requesting a page: a new page, or the statement that it is unchanged.
 #[derive(Clone, Debug)]
 pub(super) struct PageRead {
     pub(super) serial: Option<i64>,
@@ -35,9 +34,7 @@ pub(super) struct PageRead {
     pub(super) is_quarantined: bool,
     pub(super) status: String,
     pub(super) reason: Option<String>,
-    /// The page; `None` if it is unchanged.
     pub(super) page: Option<Arc<ReadPage>>,
-    /// The digests of files for which the page declares none.
     pub(super) digests: ComputedDigests,
 }
 
@@ -68,8 +65,8 @@ impl PageRead {
         PageRead { etag: None, digest: Sha256([0; 32]), digests, ..self }
     }
 
-    /// Returns the reason why the page may be older than the list of projects: the list states a newer serial, or the
-    /// page has no serial although the previous one had. PyPI's network sends copies without serial, months old, while
+    /// Returns why the page may be older than the list of projects: that states a newer serial, or the page
+    /// has none although the previous one had. PyPI's network sends copies without serial, months old, while
     /// PyPI does not answer.
     pub(super) fn older_than_list(&self, known: &KnownProject) -> Option<&'static str> {
         let had_serial = known.reading.as_ref().is_some_and(|reading| reading.serial.is_some());
@@ -84,9 +81,8 @@ impl PageRead {
         }
     }
 
-    /// Returns whether the page states that the project changed since the last reading, or whether the list lacks the
-    /// project: files that the page lacks were removed. Without serials, a
-    /// page may also come from a server that lost its data for some minutes.
+    /// Returns whether the page or the list states a change since the last reading: files that the page lacks
+    /// were removed. Without serials, a server that lost its data for some minutes may have sent the page.
     fn is_newer_than_reading(&self, known: &KnownProject) -> bool {
         let last = known.reading.as_ref().and_then(|reading| reading.serial);
         known.project.to_at != Seq::OPEN.0 || self.serial.zip(last).is_some_and(|(page, last)| page > last)
@@ -96,14 +92,13 @@ impl PageRead {
     fn valid_at(&self, known: &KnownProject, rows: &[PageRow]) -> i64 {
         match self.serial.zip(known.project.serial) {
             Some((page, listed)) if page >= listed => known.head.min(known.project.to_at),
-            // The page was generated at an unknown time after its newest upload, and the index may state any upload
-            // time.
+            // The page was generated at an unknown time after its newest upload, which may be any time.
             Some(_) => {
                 let newest = rows.iter().filter_map(|row| row.facts.upload_time()).map(|at| at.0).max();
                 newest.map_or(0, |at| at.saturating_sub(MARGIN)).min(known.head).max(0)
             }
-            // Not beyond the head: with a delay, the head is older than the page, and the next sync must make the project
-            // be requested again.
+            // Not beyond the head: with a delay, the head is older than the page, and the next sync must
+            // cause a request.
             None => {
                 let generated_at = self.requested_at.0.saturating_sub(MARGIN);
                 generated_at.saturating_sub(self.age.saturating_mul(SECOND)).min(known.head)
@@ -112,19 +107,13 @@ impl PageRead {
     }
 }
 
-/// The result of a reading.
 pub(super) enum Stored {
     Written {
         /// Names of files whose bytes changed.
         replaced: Vec<String>,
     },
     /// Nothing is written: the page lacks most of the files that are listed.
-    Shrunk {
-        /// The number of files that are listed.
-        listed: usize,
-        /// The number of files on the page.
-        left: usize,
-    },
+    Shrunk { listed: usize, left: usize },
 }
 
 /// Writes a reading. Unless `may_shrink`, a page without newer serial that lacks most listed files is not written.
@@ -173,7 +162,6 @@ pub(super) async fn store(
     Ok(stored)
 }
 
-/// The options for writing a reading, see [`Instants`] and [`store`].
 #[derive(Clone, Copy)]
 struct Options {
     lists_recent_files: bool,
@@ -231,8 +219,7 @@ fn write_known(
     };
     let is_same = |last: &PageState| last.page == read.digest && last.status == read.status;
     let is_unchanged = read.digests.missing == 0 && known.reading.as_ref().is_some_and(is_same);
-    // The page of a quarantined project lists no files. Their lives do not end: they are only hidden during the
-    // quarantine.
+    // The page of a quarantined project lists no files, but their lives only pause.
     let page = read.page.as_ref().filter(|_| !is_unchanged && !read.is_quarantined);
     let target = IndexTarget { source: SOURCE, tree: tree::built_in(c, SOURCE)?.id, package };
     let files = if page.is_some() { index_file::of_project(c, target)? } else { Vec::new() };
@@ -269,8 +256,7 @@ fn write_known(
     Ok(Stored::Written { replaced: plan.replaced })
 }
 
-/// Ends the lives of all files of a project that the list lacks and that has no page any more: if the project is listed
-/// again, its files come from another page.
+/// Ends the lives of all files of a project without a page: if it is listed again, its files come from another page.
 pub(super) async fn end(state: &State, project: &NormalName) -> ReadResult {
     let name = project.clone();
     let write = move |c: &mut dyn Conn| {

@@ -1,11 +1,10 @@
-//! METADATA of wheels for which the index declares none: once a wheel is in storage, METADATA is read from it and
-//! stored, and pages declare it from the next state of the index on. Pages of earlier states do not change.
+//! METADATA of wheels for which the index declares none: it is read from wheels in storage, and pages declare
+//! it from the next state of the index on.
 
 use std::fs::File;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sha2::Digest;
 
 use super::PageReads;
 use base::model::digest::Sha256;
@@ -22,7 +21,6 @@ use store::storage::{Key, OpenObject, StorageError};
 
 /// Maximum duration of one call. The next call continues with the remaining wheels.
 const MAX_DURATION: Duration = Duration::from_secs(60);
-/// Number of wheels per query.
 const BATCH_SIZE: i64 = 100;
 
 #[derive(Debug, thiserror::Error)]
@@ -40,8 +38,8 @@ pub enum WheelError {
     Stopping,
 }
 
-/// Reads METADATA of stored wheels for which the index declares none, and stores it. Returns the number of wheels.
-/// A wheel whose METADATA cannot be read is skipped, with a line in the log.
+/// Reads METADATA of stored wheels for which the index declares none, and stores it; skips and logs
+/// unreadable ones. Returns the number of wheels.
 pub async fn add_to_pages(reads: &PageReads, is_halted: impl Fn() -> bool) -> Result<usize, DbError> {
     let started_at = Instant::now();
     let (mut last_digest, mut count) = (None, 0);
@@ -73,10 +71,10 @@ pub async fn add_to_pages(reads: &PageReads, is_halted: impl Fn() -> bool) -> Re
     }
 }
 
-/// Stores METADATA of a wheel. Returns false if the wheel is not listed any more, or has METADATA.
+/// Returns false if the wheel is not listed any more, or has METADATA.
 async fn add(state: &State, wheel: &StoredWheel) -> Result<bool, WheelError> {
     let metadata = read(state, wheel).await?;
-    let (sha256, bytes) = (Sha256(sha2::Sha256::digest(&metadata).into()), metadata.len());
+    let (sha256, bytes) = (Sha256::of(&metadata), metadata.len());
     let size = i64::try_from(bytes).unwrap_or(i64::MAX);
     let class = StorageClass::Pypi.as_str().to_owned();
     let row = Blob { sha256, class, size, created_at: (state.clock)() };
@@ -111,8 +109,8 @@ pub async fn read(state: &State, wheel: &StoredWheel) -> Result<Vec<u8>, WheelEr
     metadata.unwrap_or(Err(WheelError::Stopping)).map(|(_, bytes)| bytes)
 }
 
-/// Writes the row of stored METADATA, and a life of the wheel with its digest. The life begins after every instant for
-/// which a response may have been final. Returns false if the wheel is not listed any more, or has METADATA.
+/// Writes the row of stored METADATA, and a life of the wheel with its digest, after every instant with a
+/// final response. Returns false as [`add`].
 fn declare(c: &mut dyn Conn, wheel: &StoredWheel, sha256: Sha256, size: i64) -> Result<bool, DbError> {
     const SOURCE: SourceId = SourceId::PYPI;
     pypi::lock(c, SOURCE, &wheel.project)?;

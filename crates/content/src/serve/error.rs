@@ -17,7 +17,6 @@ pub struct ExistingFile {
     pub source_name: String,
     pub file: String,
     pub new_file: String,
-    /// The digest of the existing bytes.
     pub sha256: Sha256,
     /// Whether the source lists it; otherwise it was removed.
     pub is_listed: bool,
@@ -54,7 +53,6 @@ impl ExistingFile {
 pub struct BlockedRelease {
     pub package: String,
     pub version: String,
-    /// The id of the rule.
     pub rule: i64,
     /// Whether the rule is about vulnerabilities.
     pub needs_advisories: bool,
@@ -86,7 +84,7 @@ impl BlockedRelease {
     }
 }
 
-/// A guarded name: only one source may provide it, and the repository does not have the package from that source.
+/// Only one source may provide the name, and the repository does not have the package from that source.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the name '{package}' is guarded here by {reason}: only one source may provide it, and the requested package is not from \
@@ -98,25 +96,18 @@ pub struct GuardedName {
     pub reason: String,
 }
 
-/// An error of `serve`, `edit` and `upkeep`.
 #[derive(Debug, thiserror::Error)]
 pub enum RepoError {
     #[error("{0}")]
     NotFound(String),
     #[error("{message}; {hint}")]
-    Unknown {
-        /// The sentence that names the kind and the name.
-        message: String,
-        /// The command that lists the existing names.
-        hint: &'static str,
-    },
+    Unknown { message: String, hint: &'static str },
     #[error("there is no upload {0}; uploads expire after one hour: upload the file again")]
     NoUpload(u64),
     #[error(transparent)]
     Unresolved(#[from] Unresolved),
     #[error(transparent)]
     Blocked(#[from] Box<BlockedRelease>),
-    /// A name guard hides the package.
     #[error(transparent)]
     Guarded(#[from] Box<GuardedName>),
     /// The request conflicts with the current state (already exists, still subscribed, …), with the remedy.
@@ -134,14 +125,12 @@ pub enum RepoError {
     Invalid(String),
     #[error("the system requirements of {distribution} {release} are not known")]
     Unsupported {
-        /// The distribution, as in the request.
         distribution: String,
         /// Its release, as in the request.
         release: String,
-        /// Supported values, such as `ubuntu 22.04`.
+        /// Such as `ubuntu 22.04`, all of them.
         supported: Vec<String>,
     },
-    /// The rules for system requirements were never fetched.
     #[error(
         "the rules for system requirements have not been fetched yet; the schedule or `rspm sync --type=sysreqs` fetches them"
     )]
@@ -159,18 +148,13 @@ pub enum RepoError {
     Upstream {
         #[source]
         source: UpstreamError,
-        /// Seconds after which a retry makes sense.
         retry_after: u64,
     },
     #[error(
         "the stored bytes of {file} do not match its record: {reason}; if no mirror has the file, store it again with rspm \
         add --replace, or a binary with rspm add binary --replace"
     )]
-    Damaged {
-        file: String,
-        /// The difference, and the location of the file.
-        reason: String,
-    },
+    Damaged { file: String, reason: String },
     #[error(transparent)]
     Db(#[from] DbError),
     #[error(transparent)]
@@ -281,7 +265,6 @@ pub(super) async fn join<T>(task: JoinHandle<T>) -> Result<T, StorageError> {
     }
 }
 
-/// Returns the error of a task that the stop of the server cancelled.
 pub fn stopping() -> StorageError {
     StorageError::Other("the server is stopping".to_owned())
 }

@@ -5,9 +5,6 @@ use base::config::platforms::{Distribution, Os, Platforms};
 use runtime::catalog::{Catalog, Repository, Source};
 
 /// Finds the repository of that name or number.
-///
-/// # Errors
-/// [`RepoError::NotFound`] or [`RepoError::Unknown`].
 pub fn repo<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Repository, RepoError> {
     catalog.repo_by_name_or_id(name).ok_or_else(|| {
         // SECURITY: hidden and authenticated repositories are not disclosed to clients that guess names.
@@ -17,10 +14,6 @@ pub fn repo<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Repository, Repo
     })
 }
 
-/// Finds the source of that name.
-///
-/// # Errors
-/// [`RepoError::NotFound`] or [`RepoError::Unknown`].
 pub fn source<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Source, RepoError> {
     catalog.source(name).ok_or_else(|| {
         // SECURITY: as for repositories.
@@ -57,7 +50,6 @@ fn unknown<'a>(
     }
 }
 
-/// Returns the name most similar to `name`, if one is similar enough.
 fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase();
     let similarity = |other: &str| strsim::jaro_winkler(&name, &other.to_lowercase());

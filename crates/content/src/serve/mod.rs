@@ -11,14 +11,12 @@ mod views;
 
 pub use documents::{digests, document, encoding, index, negotiate};
 pub use error::{AllowedVersion, BlockedRelease, ExistingFile, GuardedName, RepoError};
-pub use files::{
-    binaries, binary_selector, bundles, file, located, package_files, remote_binaries, stored_again,
-};
+pub use files::{binaries, bundles, file, located, package_files, remote_binaries, stored_again};
 pub use selection::{name_guards, point, policies, withheld};
 pub use views::{
     affected, binary_rows, block_rules, dependency_graph, difference, explain, guard_effects, history, info,
-    license_types, listing, lock_file, metadata, name_audit, package_query, requirements, rule_matches,
-    shared_names, vulnerabilities,
+    listing, lock_file, metadata, name_audit, package_query, requirements, rule_matches, shared_names,
+    vulnerabilities,
 };
 
 use std::sync::Arc;
@@ -42,7 +40,6 @@ pub struct Repositories {
 }
 
 impl Repositories {
-    /// Creates the handle, with empty caches.
     pub fn new(fetches: Arc<Fetches>, page_reads: Arc<PageReads>, state: Arc<State>) -> Arc<Repositories> {
         Arc::new(Repositories {
             day_closing: tokio::sync::Mutex::default(),

@@ -22,14 +22,11 @@ pub struct RejectedForm {
     pub object: String,
     /// The field to which the message refers.
     pub field: &'static str,
-    /// The reason of the refusal; may be empty.
     pub message: String,
-    /// Names and values of the fields.
     pub values: Vec<(String, String)>,
 }
 
 impl RejectedForm {
-    /// Returns the value that a field had.
     fn value(&self, name: &str) -> Option<&str> {
         self.values.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
@@ -68,7 +65,6 @@ pub struct Form {
 }
 
 impl Field {
-    /// Returns whether the value is `true` or `false`.
     pub fn is_flag(&self) -> bool {
         self.kind == Kind::Checkbox || self.kind == yes_or_no()
     }
@@ -80,7 +76,6 @@ impl Form {
         Form { action, object: String::new(), button, fields: Vec::new(), command }
     }
 
-    /// Sets the object of the action.
     pub fn of(self, object: &str) -> Form {
         Form { object: object.to_owned(), ..self }
     }

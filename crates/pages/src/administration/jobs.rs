@@ -11,7 +11,6 @@ use api::job::Job;
 pub struct EndedJob {
     /// The operation: `sync:cran`.
     pub key: String,
-    /// The server that ran it.
     pub node: String,
     /// Start time, RFC 3339.
     pub started: String,

@@ -1,5 +1,5 @@
-//! The pages of administrators: sources, repositories, jobs, storage, rules, tokens. Each form is displayed with the
-//! equivalent command; a page without forms displays only the commands.
+//! The pages of administrators: sources, repositories, jobs, storage, rules, tokens. Each form is displayed
+//! with the equivalent command, which replaces it on a page without forms.
 
 pub mod form;
 pub mod jobs;
@@ -36,7 +36,6 @@ impl AdministrationSection {
         AdministrationSection::Tokens,
     ];
 
-    /// Returns the segment of the address of the section.
     pub fn segment(self) -> &'static str {
         match self {
             AdministrationSection::Sources => "sources",
@@ -59,12 +58,10 @@ impl AdministrationSection {
         }
     }
 
-    /// Returns the address of the first page of the section.
     pub fn address(self, root: &Root) -> String {
         format!("{root}__ui__/admin/{}/", self.segment())
     }
 
-    /// Returns the address of the page of an object in the section.
     pub fn object(self, root: &Root, name: &str) -> String {
         format!("{}{}/", self.address(root), segment(name))
     }
@@ -73,10 +70,8 @@ impl AdministrationSection {
 /// The parts that all pages of administrators display around their content.
 #[derive(Clone, Debug)]
 pub struct AdministrationFrame {
-    /// The root of the server.
     pub root: Root,
     pub section: AdministrationSection,
-    /// The object of the page, if it has one.
     pub object: Option<String>,
     /// The token of forms; `None` if the page has no forms.
     pub form_token: Option<String>,
@@ -87,7 +82,6 @@ pub struct AdministrationFrame {
 }
 
 impl AdministrationFrame {
-    /// Returns the address of the page, to which its forms are sent.
     pub fn address(&self) -> String {
         match &self.object {
             None => self.section.address(&self.root),

@@ -13,7 +13,6 @@ fn type_choices() -> Kind {
     Kind::Choice(TYPES.map(|(value, label)| (value.to_owned(), label.to_owned())).to_vec())
 }
 
-/// Returns the page with the list of repositories.
 pub fn list(page: &AdministrationFrame, repos: &[Repo]) -> String {
     let create = Form::new("create", "Create", "rspm create repo --name=NAME --type=TYPE".to_owned())
         .field("name", "Name", Kind::Required(64))

@@ -13,7 +13,6 @@ use base::model::text::count_of;
 /// Maximum number of rules on the page: a server may have 200,000.
 const MAX_ROWS: usize = 200;
 
-/// The objects that a rule can refer to.
 #[derive(Clone, Debug, Default)]
 pub struct RuleObjects {
     pub sources: Vec<String>,
@@ -155,7 +154,6 @@ fn criteria(rule: &BlockRule) -> Vec<(&'static str, String)> {
     present
 }
 
-/// Renders the result of a test of a rule.
 fn matches(checked: &CreatedBlockRules) -> Markup {
     let python = Some(Language::Python.as_str());
     let is_about_python = checked.rules.iter().any(|rule| rule.language.as_deref() == python);

@@ -1,6 +1,5 @@
-//! Removes from HTML all elements and attributes that are not in a list, and adapts it to a page: headings
-//! are below those of the page and skip no level, ids have a prefix, relative links lead only to pages that exist,
-//! and texts replace images.
+//! Removes elements and attributes from HTML that are not in a list, and adapts it to a page: headings are below those
+//! of the page and skip no level, ids have a prefix, relative links lead only to existing pages, texts replace images.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -22,20 +21,15 @@ const ID_PREFIX: &str = "readme-";
 /// Maximum number of headings with the same text that have an id.
 const MAX_EQUAL: usize = 100;
 
-/// The beginnings of the addresses of pages and figures until [`CleanHtml`] gets the actual ones.
-///
-/// SECURITY: no text can have such an address, because it has a scheme that is not permitted.
+/// The beginnings of addresses of pages and figures until [`CleanHtml`] gets the actual ones. SECURITY: no
+/// text can have such an address, because its scheme is not permitted.
 const PAGE: &str = "readme-page:";
 const FIGURE: &str = "readme-figure:";
 
-/// The base addresses of relative links in a README.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Links {
-    /// The address of the DESCRIPTION, if there is one.
     pub description: Option<String>,
-    /// The address of the page with the news of the package; empty if there is none.
     pub news: String,
-    /// The address of the page with the text of the license, if there is one.
     pub license: Option<String>,
     /// The addresses of the figures of the archive, by path. Other images are replaced by their text.
     pub figures: BTreeMap<String, String>,
@@ -76,7 +70,6 @@ pub(super) struct CleanHtml {
     pub(super) missing: Vec<(usize, MissingAddress)>,
 }
 
-/// An address that HTML lacks.
 #[derive(Clone, Debug)]
 pub(super) struct MissingAddress {
     placeholder: String,
@@ -103,7 +96,7 @@ impl CleanHtml {
     }
 }
 
-/// Returns clean HTML, whose tags are all closed; `None` if it would be too long or too deep. `links` has
+/// Returns clean HTML with closed tags; `None` if it would be too long or too deep. `links` has
 /// [placeholders](Links::placeholders).
 pub(super) fn clean(html: &str, links: &Links) -> Option<CleanHtml> {
     let html = well_nested(html)?;
@@ -257,7 +250,7 @@ fn adapt(html: &str, links: &Links) -> CleanHtml {
     out
 }
 
-/// Returns the address of a link; `None` for an id that `known` does not contain, and for an address such as
+/// Returns the address of a link; `None` for an id that is not `known`, and for an address such as
 /// `https:/a.example`, which a browser would resolve relative to the page.
 fn link_target<'a>(tag: &'a str, known: &BTreeSet<&str>) -> Option<&'a str> {
     let address = attribute(tag, "href")?;
@@ -276,9 +269,9 @@ fn is_without_effect(tag: &str, known: &BTreeSet<&str>) -> bool {
     link_target(tag, known).is_none() && attribute(tag, "title").is_none()
 }
 
-/// Writes a tag with `id`, and with its permitted attributes; `after` are the parts after it. An address is written only
-/// if it is a [`link_target`]. Links without text get a name, links of images a class, headers of tables a scope, and
-/// preformatted text, which may be wider than the page, is scrolled with the keyboard.
+/// Writes a tag with `id`, and with permitted attributes; `after` are the parts after it. Only a
+/// [`link_target`] is an address. Links without text get a name, links of images a class, headers of tables a
+/// scope, and preformatted text, which may be wider than the page, the focus of the keyboard.
 fn push_tag(
     out: &mut CleanHtml,
     tag: &str,
@@ -398,8 +391,8 @@ const ABOVE: usize = 2;
 /// The lowest level of HTML.
 const LOWEST: usize = 6;
 
-/// Numbers headings by their position in the text, so that the first one is directly below the heading of the page, and
-/// every other one at most one level below the previous one.
+/// Numbers headings by position: the first one is directly below the page's, every other at most one level
+/// below the previous.
 #[derive(Default)]
 struct HeadingLevels {
     /// The levels in the text of the current heading and of those above it, in ascending order.
@@ -426,7 +419,6 @@ impl HeadingLevels {
     }
 }
 
-/// How the tags of an element are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TagForm {
     Same,

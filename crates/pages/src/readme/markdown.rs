@@ -3,8 +3,8 @@
 //! SECURITY: the parser needs time that grows faster than the size of some texts. It counts its steps, and is stopped
 //! after too many; what it does within one step is limited by [`is_bounded`], which reads a text once.
 //!
-//! The parser is comrak, although pulldown-cmark (0.13) needs five crates less: that one makes no links of addresses
-//! without brackets, which READMEs have everywhere, and cannot be stopped.
+//! The parser is comrak, although pulldown-cmark (0.13) needs five crates less: that one makes no links of
+//! addresses without brackets, which READMEs have everywhere, and cannot be stopped.
 
 use std::cell::Cell;
 use std::fmt;
@@ -15,27 +15,21 @@ use super::nesting::{MAX_HTML, MAX_TAGS};
 
 /// Maximum number of quotes and lists that may begin on one line.
 const MAX_MARKERS: usize = 100;
-/// Maximum number of lines multiplied by the depth of quotes, lists and footnotes: each line is compared with all that
-/// are open.
+/// Lines multiplied by the depth of quotes, lists and footnotes: each line is compared with all that are open.
 const MAX_NESTED_LINES: usize = 2_000_000;
-/// Maximum number of bytes that are read because of addresses without brackets: each is read up to the next space, although
-/// it may end earlier.
+/// Bytes that are read because of addresses without brackets, each up to the next space, although it may end earlier.
 const MAX_ADDRESS_BYTES: usize = 4_000_000;
 /// Maximum number of `[^`, with which footnotes and references to them begin.
 const MAX_FOOTNOTES: usize = 5_000;
 /// Maximum number of cells of tables: the parser adds those that are missing in short rows.
 const MAX_CELLS: usize = 10_000;
-/// Maximum number of steps of the parser. A step is a line, a part of the text of a line, a cell of a table, or a visit of
-/// one of these.
+/// A step is a line, a part of the text of a line, a cell of a table, or a visit of one of these.
 const MAX_STEPS: usize = 250_000;
 /// Number of steps after which the parser asks whether it shall stop.
 const INTERVAL: usize = 256;
 
-/// Converts Markdown to HTML that is not clean yet, because it contains the raw HTML of the text. Returns `None` if that
-/// would need too much time or memory.
-///
-/// # Panics
-/// The parser has assertions, which must not end the server: see [`super::convert_with`].
+/// Converts Markdown to HTML with the raw HTML of the text; `None` if that would need too much time or memory. May
+/// panic by an assertion of the parser, which must not end the server: see [`super::convert_with`].
 pub fn to_html(text: &str) -> Option<String> {
     if !is_bounded(text) {
         return None;
@@ -108,8 +102,8 @@ fn is_blank(line: &str) -> bool {
     line.bytes().all(|byte| b" \t>".contains(&byte))
 }
 
-/// Returns the number of columns of the table whose header is above a line, `|---|---|`; 0 for other lines, and for one
-/// column, because no row is too short for it.
+/// Returns the number of columns of a table with the header `|---|---|`; 0 for other lines, and one column,
+/// which no row lacks.
 fn table_columns(line: &str) -> usize {
     let is_delimiter =
         line.contains('-') && line.bytes().all(|byte| b"|-: \t>*+.)0123456789".contains(&byte));
@@ -132,11 +126,9 @@ fn markers(line: &str) -> usize {
     start.matches('>').count() + lists.iter().map(|marker| start.matches(marker).count()).sum::<usize>()
 }
 
-/// Returns the maximum number of quotes, lists and footnotes that are open after a line on which one of them begins; 0 for
-/// other lines.
-///
-/// A line on which a block begins has a `>` for each quote around it, and at least two columns of space for each list and
-/// footnote around it.
+/// Returns the maximum number of quotes, lists and footnotes that are open after a line on which one of them
+/// begins; 0 for other lines. Such a line has a `>` for each quote around it, and two columns of space for
+/// each list and footnote.
 fn open_blocks(line: &str) -> usize {
     // Quotes and lists may begin after footnotes.
     let is_footnote = line.contains("[^") && line.contains("]:");

@@ -1,7 +1,6 @@
 //! READMEs as HTML, and which HTML they may have: converts Markdown, reStructuredText, and plain text.
 //!
-//! SECURITY: authors of packages write READMEs, and no converter is trusted. [`clean`] removes from the result of every
-//! converter all elements and attributes that are not in its list.
+//! SECURITY: authors of packages write READMEs, and no converter is trusted: [`clean`] filters the result of each.
 
 mod clean;
 mod markdown;
@@ -24,8 +23,7 @@ use clean::{CleanHtml, MissingAddress};
 
 /// Maximum size of a README that is converted, in bytes. For a larger one, the beginning is displayed as text.
 const MAX_CONVERTED: usize = 256 << 10;
-/// Maximum number of lines, `<`, `[` and `|` together in a README that is converted, which limits the time of the
-/// conversion.
+/// Lines, `<`, `[` and `|` together in a README that is converted, which limits the time.
 const MAX_MARKS: usize = 40_000;
 /// Maximum number of bytes that a README may have more as text of a page: characters that are invisible are replaced.
 const MAX_REPLACED: usize = 64 << 10;
@@ -33,7 +31,7 @@ const MAX_REPLACED: usize = 64 << 10;
 /// Maximum size of a README that is shown as text, in bytes.
 const MAX_SHOWN: usize = 512 << 10;
 
-/// Approximate size of a missing address with its placeholder, in bytes.
+/// Of a missing address with its placeholder, approximately.
 const MISSING_BYTES: usize = 100;
 
 /// Maximum number of images that are searched in a README.
@@ -50,8 +48,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// Returns the format for a media type, such as that of `Description-Content-Type` of Python packages. Without a
-    /// media type it is reStructuredText, as the core metadata specification of Python packages defines.
+    /// Returns the format for a media type, such as that of `Description-Content-Type`. Without one it is
+    /// reStructuredText, as the core metadata specification of Python packages defines.
     pub fn of_media_type(media_type: Option<&str>) -> Format {
         let Some(media_type) = media_type else { return Format::Restructured };
         let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -117,8 +115,8 @@ pub fn image_paths(text: &[u8]) -> BTreeSet<&str> {
     paths.take(MAX_IMAGES).collect()
 }
 
-/// Returns the paths of images, at most 50, that [`image_paths`] does not find in the text of a README although it may name
-/// them, because they have characters such as spaces, which may be percent-encoded.
+/// Returns the paths of images, at most 50, that [`image_paths`] does not find in the text of a README
+/// because their characters, such as spaces, may be percent-encoded.
 pub fn unusual_image_paths<'a>(text: &[u8], paths: impl IntoIterator<Item = &'a str>) -> BTreeSet<&'a str> {
     let is_usual = |byte: u8| byte.is_ascii_alphanumeric() || b"_./-".contains(&byte);
     let excerpt = text.get(..MAX_CONVERTED).unwrap_or(text);
@@ -131,8 +129,8 @@ fn mark_count(text: &[u8]) -> usize {
     text.iter().filter(|byte| matches!(byte, b'\n' | b'<' | b'[' | b'|')).count()
 }
 
-/// Converts a README to HTML; `links` contains the pages to which relative links may lead, with
-/// [placeholders](Links::placeholders) as addresses.
+/// Converts a README to HTML; `links` are the pages to which relative links may lead, with
+/// [placeholders](Links::placeholders).
 pub fn convert(text: &[u8], format: Format, links: &Links) -> HtmlTemplate {
     convert_with(text, format, links, markdown_to_html)
 }

@@ -1,8 +1,8 @@
 //! Writes HTML of any author as HTML of known elements that are properly nested, as HTML permits them.
 //!
-//! SECURITY: a parser repairs other HTML, and needs time and memory for it that grow much faster than its size: formatting
-//! elements are repeated in all following blocks, and texts between the cells of a table are moved before it. It may also
-//! end elements around the text. Of the result of [`well_nested`], a parser makes the elements that are written there.
+//! SECURITY: a parser repairs other HTML, with time and memory that grow much faster than its size: formatting elements
+//! are repeated in all following blocks, and texts between the cells of a table are moved before it. It may also end
+//! elements around the text. Of [`well_nested`] HTML, it makes the elements that are written there.
 
 use super::tag::is_blank;
 use base::model::html::{Token, Tokens};
@@ -15,8 +15,8 @@ pub(super) const MAX_TAGS: usize = 10_000;
 const MAX_ENTITIES: usize = 30_000;
 /// Maximum number of elements around another.
 const MAX_DEPTH: usize = 150;
-/// Length after which a comment divides a text, in bytes: the serializer searches the rest of a text after each character that it
-/// writes as a character reference, and each that begins as a no-break space does.
+/// Length after which a comment divides a text, in bytes: the serializer searches the rest of a text after
+/// each character that it writes as a reference, or that begins as a no-break space.
 const TEXT_BYTES: usize = 4 << 10;
 /// The elements of a README.
 pub(super) const ELEMENTS: [&str; 47] = [
@@ -145,7 +145,6 @@ struct Element {
 }
 
 impl Element {
-    /// Creates an element whose start tag and content begin at these offsets.
     fn new(name: &'static str, tag: &'static str, start: usize, content: usize) -> Element {
         let is_inline = INLINE.contains(&tag);
         Element { name, tag, is_inline, is_ended: false, is_optional: false, is_added: false, start, content }
@@ -267,7 +266,6 @@ impl NestingWriter {
         true
     }
 
-    /// Returns whether the innermost open element has no content yet.
     fn is_empty(&self) -> bool {
         let content = self.open.last().and_then(|element| self.html.get(element.content..));
         content.is_some_and(is_blank)
@@ -357,8 +355,8 @@ impl NestingWriter {
         }
     }
 
-    /// Ends the nearest open element with one of `names`, and those inside it, which may only be parts of lines and `passed`
-    /// elements. Returns false if there is none.
+    /// Ends the nearest open element of `names`, and inside it parts of lines and `passed` elements; false if
+    /// there is none.
     fn end_nearest(&mut self, names: &[&str], passed: &[&str]) -> bool {
         for (at, element) in self.open.iter().enumerate().rev() {
             if names.contains(&element.name) {
@@ -421,7 +419,6 @@ impl NestingWriter {
     }
 }
 
-/// Returns the name of a known element.
 fn known(name: &str) -> Option<&'static str> {
     let is_equal = |known: &&str| *known == name;
     ELEMENTS.into_iter().find(is_equal).or_else(|| BLOCKS.iter().any(is_equal).then_some("div"))
@@ -460,14 +457,12 @@ fn tokens(html: &str) -> impl Iterator<Item = Token> {
 pub(super) const MAX_VALUE: usize = 2_000;
 /// Maximum number of columns and rows of a cell: browsers need seconds for many wide cells.
 const MAX_SPAN: usize = 100;
-/// Maximum number of characters of a host that are not plain. The parser of addresses needs time proportional to the square
-/// of the number of characters that are not ASCII.
+/// Characters of a host that are not plain: parsing takes the square of the number of characters that are not ASCII.
 const MAX_UNUSUAL: usize = 100;
 
 const ATTRIBUTES: [&str; 12] =
     ["alt", "colspan", "dir", "height", "href", "id", "lang", "rowspan", "src", "start", "title", "width"];
 
-/// Writes the attributes of a start tag that READMEs may have.
 pub(super) fn push_attributes(html: &mut String, attributes: &[(String, String)]) {
     for key in ATTRIBUTES {
         let Some(value) = value(attributes, key) else { continue };

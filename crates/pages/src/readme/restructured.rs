@@ -1,5 +1,5 @@
-//! A small converter of reStructuredText to HTML. It converts the markup that READMEs use, and leaves all other text
-//! unchanged. It accepts every text, but stops when the result is much longer.
+//! A small converter of reStructuredText to HTML: it accepts every text, converts the markup that READMEs use
+//! and leaves the rest unchanged, but stops when the result is much longer.
 
 use super::restructured_inline::{DefinedNames, escape, inline, key};
 
@@ -19,8 +19,8 @@ const MAX_GROWTH: usize = 4;
 /// Number of bytes that the result of a short text may have.
 const MIN_RESULT: usize = 64 << 10;
 
-/// Converts a text to HTML. Returns `None` if the result would have more than four times the size of the text and 64 KiB:
-/// names of a few letters may stand for long texts and addresses. Texts with very many tables are not converted, either.
+/// Converts a text to HTML; `None` beyond four times the size of the text and 64 KiB, because names of a few
+/// letters may stand for long texts and addresses, and for very many tables.
 pub(super) fn to_html(text: &str) -> Option<String> {
     let limit = text.len().saturating_mul(MAX_GROWTH).saturating_add(MIN_RESULT);
     let expanded: Vec<String> = text.lines().map(|line| line.replace('\t', "        ")).collect();
@@ -68,8 +68,7 @@ fn indentation(line: &str) -> usize {
     line.len() - line.trim_start_matches(' ').len()
 }
 
-/// Returns the number of lines at the beginning that are blank or indented by at least `least` columns, without
-/// trailing blank lines.
+/// Returns the number of lines at the beginning that are blank or indented by `least` columns, without trailing blanks.
 fn indented(lines: &[&str], least: usize) -> usize {
     let end =
         lines.iter().position(|line| !line.is_empty() && indentation(line) < least).unwrap_or(lines.len());
@@ -229,8 +228,7 @@ impl RestructuredWriter {
         }
     }
 
-    /// Writes a title or a transition, which is a line between paragraphs. Returns the number of its lines; `None` if
-    /// there is neither.
+    /// Writes a title, or a transition, a line between paragraphs. Returns the number of its lines, if any.
     fn title(&mut self, lines: &[&str]) -> Option<usize> {
         let first = lines.first().copied()?;
         let second = lines.get(1).copied().unwrap_or_default();

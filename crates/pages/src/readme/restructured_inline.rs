@@ -11,8 +11,7 @@ use crate::text::external;
 const MAX_SPAN: usize = 2000;
 /// Maximum length of the name of a role, in bytes.
 const MAX_ROLE: usize = 40;
-/// Maximum length of the name of a reference without backquotes, in bytes. The limit bounds the search, which is
-/// repeated at each word.
+/// In bytes, without backquotes. The limit bounds the search, which is repeated at each word.
 const MAX_NAME: usize = 100;
 
 /// The names that a document defines, with their addresses and texts.
@@ -22,8 +21,7 @@ pub(super) struct DefinedNames {
     pub(super) targets: HashMap<String, String>,
     /// Texts of `.. |name| image::` and `replace::`.
     pub(super) substitutions: HashMap<String, String>,
-    /// Number of bytes that [`inline`] may still return in all calls together; 0 if a text was longer, so that it is
-    /// incomplete.
+    /// Number of bytes that [`inline`] may still return in all calls; 0 if a text was longer and is incomplete.
     pub(super) left: Cell<usize>,
 }
 
@@ -77,7 +75,6 @@ fn search_range(text: &str) -> &str {
     beginning(text, MAX_SPAN)
 }
 
-/// Returns at most the first `most` bytes of a text.
 fn beginning(text: &str, most: usize) -> &str {
     let mut limit = most.min(text.len());
     while !text.is_char_boundary(limit) {

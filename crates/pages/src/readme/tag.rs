@@ -60,7 +60,6 @@ pub(super) fn pixels(size: &str) -> Option<u32> {
     number.parse().ok().filter(|pixels| (1..=MAX_PIXELS).contains(pixels))
 }
 
-/// Returns the escaped address of an image that is a figure of the archive.
 pub(super) fn figure<'a>(tag: &'a str, figures: &BTreeSet<String>) -> Option<&'a str> {
     attribute(tag, "src").filter(|address| figures.contains(*address))
 }
@@ -83,8 +82,8 @@ pub(super) fn is_empty_link(after: &[HtmlPart<'_>], figures: &BTreeSet<String>) 
     false
 }
 
-/// Returns whether a link has text, of its own or of an image, and whether it has an image; `after` are the parts after its
-/// start tag.
+/// Returns whether a link has text, of its own or of an image, and whether it has an image; `after` follows
+/// its start tag.
 pub(super) fn link_content(after: &[HtmlPart<'_>]) -> (bool, bool) {
     let (mut has_text, mut has_image) = (false, false);
     for part in after {
@@ -101,9 +100,8 @@ pub(super) fn link_content(after: &[HtmlPart<'_>]) -> (bool, bool) {
     (has_text, has_image)
 }
 
-/// Returns whether a header of a table has no text, so that it is no header; `after` are the parts after its start tag.
-///
-/// The search ends at a table in the header, so that nested tables are not searched repeatedly.
+/// Returns whether a header of a table has no text; `after` are the parts after its start tag. The search
+/// ends at a table in the header, so that nested tables are not searched repeatedly.
 pub(super) fn is_empty_header(after: &[HtmlPart<'_>]) -> bool {
     for part in after {
         let is_text = match part {

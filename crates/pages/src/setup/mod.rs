@@ -1,5 +1,5 @@
-//! Setup instructions for clients: the address of the repository, and for each client the lines to copy and a command
-//! that checks whether they work. `tests/web/setup.rs` executes the lines as displayed.
+//! Setup instructions for clients: the address of the repository, lines to copy, and a command that checks
+//! them. `tests/web/setup.rs` executes the lines as displayed.
 
 mod python;
 mod r;
@@ -22,7 +22,6 @@ pub enum System {
 }
 
 impl System {
-    /// Returns the value of the parameter `platform`.
     pub fn key(&self) -> &str {
         match self {
             System::AnyLinux => "linux",
@@ -46,17 +45,14 @@ pub struct LinuxDistribution {
     pub release: String,
 }
 
-/// The data from which the setup instructions are made.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// The kind of the repository.
     pub kind: RepoKind,
     /// The URL of the repository, without a snapshot.
     pub repository: String,
     /// `latest`, a day or the number of a transaction.
     pub snapshot: String,
     pub system: System,
-    /// The distributions to choose from.
     pub distributions: Vec<LinuxDistribution>,
     pub bioconductor: Option<String>,
     /// A package of the repository and its version, for the command that checks the setup.
@@ -78,7 +74,7 @@ impl Setup {
         }
     }
 
-    /// Returns the setup of the clients of the repository, the most frequently used client first.
+    /// The most frequently used client is first.
     pub fn clients(&self) -> Vec<Client> {
         match self.kind {
             RepoKind::R => r::clients(self),
@@ -106,7 +102,6 @@ impl Setup {
     }
 }
 
-/// A client and its setup instructions.
 #[derive(Clone, Debug)]
 pub struct Client {
     /// A short name in lower case.
@@ -132,7 +127,6 @@ impl Client {
     }
 }
 
-/// A part of the setup instructions of a client.
 #[derive(Clone, Debug)]
 pub enum SetupPart {
     Remark(String),

@@ -61,7 +61,6 @@ pub(super) fn clients(setup: &Setup) -> Vec<Client> {
     clients
 }
 
-/// Returns a command that shows the version that pip would install.
 fn check_command(setup: &Setup, url: &str, host: Option<&str>) -> String {
     let trusted = host.map(|host| format!(" --trusted-host {host}")).unwrap_or_default();
     match &setup.example {

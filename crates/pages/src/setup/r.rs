@@ -61,7 +61,6 @@ pub(super) fn clients(setup: &Setup) -> Vec<Client> {
     clients
 }
 
-/// Returns R code that sets the option `repos`.
 fn options(setup: &Setup) -> String {
     let url = setup.url();
     match &setup.system {
@@ -71,8 +70,7 @@ fn options(setup: &Setup) -> String {
     }
 }
 
-/// Returns R code that detects the distribution by `/etc/os-release`. A distribution that is not in the table of the
-/// code gets source packages.
+/// Returns R code that detects the distribution by `/etc/os-release`; one not in its table gets source packages.
 fn any_linux(setup: &Setup) -> String {
     let rows: Vec<String> = setup
         .distributions
@@ -124,7 +122,6 @@ fn dockerfile(url: &str) -> String {
     format!("RUN echo 'options(repos = c(CRAN = \"{url}\"))' >> \"$(R RHOME)/etc/Rprofile.site\"")
 }
 
-/// Returns the clients of a Bioconductor repository.
 pub(super) fn bioconductor_clients(setup: &Setup) -> Vec<Client> {
     let url = setup.url();
     let version = setup.bioconductor.as_deref().unwrap_or("release");

@@ -1,5 +1,4 @@
-//! Copies objects from storage into the folder of backups: hashes each object while it is read; a file gets its final
-//! name when its bytes are complete.
+//! Copies objects from storage into the folder of backups, and hashes them; complete files get their final names.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -27,7 +26,6 @@ pub(super) struct CopyResult {
     pub(super) objects: Vec<StoredObject>,
     /// Objects that are missing or damaged in storage, each with the reason.
     pub(super) missing: Vec<String>,
-    /// Number of objects that were copied.
     pub(super) new_count: u64,
     /// Size of the copied objects, in bytes.
     pub(super) new_bytes: u64,
@@ -61,8 +59,7 @@ pub(super) fn copy(
             failed_objects.push(object);
         }
     }
-    // Each failed object is tried again: a scrub may have moved it to the directory `damaged` and stored it again
-    // in the meantime.
+    // A scrub may have moved the object to the directory `damaged` and stored it again meanwhile.
     for object in failed_objects {
         let reason = copier.copy(object)?;
         copier.result.missing.extend(reason);

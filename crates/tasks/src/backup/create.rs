@@ -1,10 +1,8 @@
-//! Makes a backup while the server runs: takes a hold, writes the dump of one snapshot of the database, copies the
-//! files to which its rows refer, and writes the manifest last.
+//! Makes a backup while the server runs: takes a hold, writes the dump of one snapshot of the database,
+//! copies files, and writes the manifest last.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use sha2::Digest;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
@@ -129,8 +127,8 @@ async fn make(
     Ok((text, missing_count))
 }
 
-/// Opens the folder and takes its lock. Before anything is written, checks that the folder has the backups that were
-/// made in it, and that the newest is of this database.
+/// Opens the folder and takes its lock. Checks that it has the backups that were made in it, the newest of
+/// this database.
 async fn open(
     state: &Arc<State>,
     place: &BackupPlace,
@@ -183,9 +181,8 @@ async fn open(
     task_result(task.await)
 }
 
-/// Refuses a folder whose newest backup is of another database, or of another copy of this database: a restored
-/// database has the same identity and another history. With `adopt`, another copy is accepted; the next backups of
-/// that copy are then refused.
+/// Refuses a folder whose newest backup is of another database, or of another copy of this one: a restored database has
+/// the same identity and another history. With `adopt`, another copy is accepted, whose next backups are refused.
 fn check_database(
     place: &BackupPlace,
     newest: Option<&Manifest>,
@@ -246,12 +243,10 @@ async fn write(
     task_result(finish_task.await)
 }
 
-/// Returns the result of a blocking task.
 fn task_result<T>(result: Result<Result<T, BackupError>, tokio::task::JoinError>) -> Result<T, BackupError> {
     result.unwrap_or_else(BackupError::of_task)
 }
 
-/// Writes the list of files and the manifest.
 fn finish(
     config: &Config,
     folder: &Folder,
@@ -262,7 +257,7 @@ fn finish(
     created: Timestamp,
 ) -> Result<Manifest, BackupError> {
     let list = objects::format(&copied.objects);
-    let list_part = Part { sha256: Sha256(sha2::Sha256::digest(&list).into()), size: list.len() as u64 };
+    let list_part = Part { sha256: Sha256::of(&list), size: list.len() as u64 };
     folder.write(list.as_bytes(), &list_path(list_part.sha256), true)?;
     let configuration = manifest::copy(folder, config)?;
     let previous = previous(folder)?;
@@ -292,7 +287,6 @@ fn finish(
     Ok(manifest)
 }
 
-/// Returns the newest undamaged backup of the folder.
 fn previous(folder: &Folder) -> Result<Option<PreviousBackup>, BackupError> {
     for name in folder.manifests()?.into_iter().rev() {
         match Manifest::read(folder, &name) {

@@ -7,21 +7,15 @@ use base::config::backup_place::is_below;
 use base::config::{BackupPlace, ClassLocation, Config, S3Location};
 use base::model::kind::StorageClass;
 
-/// Returns the folder for backups: `requested`, otherwise the first of `Server.BackupPaths`.
-///
-/// # Errors
-/// No folder is requested or configured, the folder is not below `Server.BackupPaths`, or it overlaps with the server's
-/// data.
+/// Returns the folder for backups: `requested`, otherwise the first of `Server.BackupPaths`. Fails if it is
+/// not below one of these, or overlaps with the server's data.
 pub(super) fn choose(config: &Config, requested: Option<&BackupPlace>) -> Result<BackupPlace, BackupError> {
     let allowed_places = &config.server.backup_paths;
     let Some(place) = requested.or(allowed_places.first()) else {
         let text = "give a directory with --to, or set Server.BackupPaths".to_owned();
         return Err(BackupError::Refused(text));
     };
-    let resolved_place = match place {
-        BackupPlace::Directory(path) => BackupPlace::Directory(resolve(path)?),
-        BackupPlace::Bucket { .. } => place.clone(),
-    };
+    let resolved_place = resolve_place(place)?;
     // SECURITY: the credentials of the server may be valid for buckets of other owners.
     let allows_any = allowed_places.is_empty() && resolved_place.directory().is_some();
     if !allows_any && !allowed_places.iter().any(|allowed_place| contains(allowed_place, &resolved_place)) {
@@ -41,15 +35,8 @@ pub(super) fn choose(config: &Config, requested: Option<&BackupPlace>) -> Result
 }
 
 /// Refuses a folder that overlaps with the server's data.
-///
-/// # Errors
-/// The folder overlaps with the server's data, or cannot be read.
 pub fn refuse_data(config: &Config, place: &BackupPlace) -> Result<(), BackupError> {
-    let resolved_place = match place {
-        BackupPlace::Directory(path) => BackupPlace::Directory(resolve(path)?),
-        BackupPlace::Bucket { .. } => place.clone(),
-    };
-    match data_at(config, &resolved_place) {
+    match data_at(config, &resolve_place(place)?) {
         None => Ok(()),
         Some(data) => Err(BackupError::Refused(format!(
             "backups cannot be in {place}: the server has its data in {data}"
@@ -57,7 +44,6 @@ pub fn refuse_data(config: &Config, place: &BackupPlace) -> Result<(), BackupErr
     }
 }
 
-/// Returns whether a resolved folder is an allowed one or below it.
 fn contains(allowed: &BackupPlace, resolved: &BackupPlace) -> bool {
     match (allowed, resolved) {
         (BackupPlace::Directory(allowed), BackupPlace::Directory(path)) => {
@@ -100,6 +86,13 @@ fn data_at(config: &Config, resolved: &BackupPlace) -> Option<String> {
             data.map(|data| format!("s3://{}/{}", data.bucket, data.prefix))
         }
     }
+}
+
+fn resolve_place(place: &BackupPlace) -> Result<BackupPlace, BackupError> {
+    Ok(match place {
+        BackupPlace::Directory(path) => BackupPlace::Directory(resolve(path)?),
+        BackupPlace::Bucket { .. } => place.clone(),
+    })
 }
 
 /// Returns the path without links and `..`; its last component need not exist.

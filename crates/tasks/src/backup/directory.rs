@@ -1,5 +1,4 @@
-//! Backups in a directory: its lock, and access to files that others may have changed. `tmp/` contains unfinished
-//! files.
+//! Backups in a directory: its lock, and access to files that others may have changed. Unfinished ones are in `tmp/`.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io;
@@ -24,7 +23,6 @@ pub struct Directory {
     owner: u32,
 }
 
-/// The lock of a directory, held until it is dropped.
 pub struct DirectoryLock(Vec<File>);
 
 impl Directory {
@@ -73,8 +71,8 @@ impl Directory {
         Ok((result.map_err(BackupError::io("open", &path))?, path))
     }
 
-    /// Takes the lock that readers share; it excludes programs that remove files. Has no effect on a folder that cannot
-    /// be locked, such as one on a read-only file system.
+    /// Takes the lock of readers; it excludes programs that remove files. Has no effect where it is
+    /// impossible, as on a read-only file system.
     pub(super) fn lock_shared(&self) -> Result<DirectoryLock, BackupError> {
         let path = self.root.join(LOCK);
         let result = OpenOptions::new().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(&path);
@@ -118,9 +116,8 @@ impl Directory {
         Ok(())
     }
 
-    /// Lists all files below a directory with their sizes. Links are not followed.
-    ///
-    /// SECURITY: refuses a directory that is a link, because pruning would remove the files of its target.
+    /// Lists all files below a directory with their sizes. SECURITY: links are not followed, and a directory
+    /// that is a link is refused: pruning would remove the files of its target.
     pub(super) fn list(&self, path: &str) -> Result<Vec<(String, u64)>, BackupError> {
         let mut files = Vec::new();
         require_directory(&self.root.join(path))?;
@@ -179,17 +176,14 @@ impl Directory {
         sync_directory(path.parent().unwrap_or(&self.root))
     }
 
-    /// Flushes the file system of the folder to disk.
     pub(super) fn sync(&self) -> Result<(), BackupError> {
         let error = BackupError::io("write to disk", &self.root);
         let result = File::open(&self.root).and_then(|root| Ok(nix::unistd::syncfs(&root)?));
         result.map_err(error)
     }
 
-    /// Returns the size of a file; `None` if it is missing.
-    ///
-    /// SECURITY: refuses links and files of other users: a link could lead to any file of the machine, and another user
-    /// could change a file after it was verified.
+    /// Returns the size of a file. SECURITY: refuses links and files of other users: a link could lead to any
+    /// file of the machine, and another user could change a file after it was verified.
     pub(super) fn checked_size(&self, path: &Path) -> Result<Option<u64>, BackupError> {
         let relative =
             path.strip_prefix(&self.root).map_err(|_| BackupError::damaged(path, "is not in the folder"))?;
@@ -270,7 +264,6 @@ fn require_directory(path: &Path) -> Result<(), BackupError> {
     }
 }
 
-/// Makes the entries of a directory durable.
 fn sync_directory(path: &Path) -> Result<(), BackupError> {
     let result = File::open(path).and_then(|directory| directory.sync_all());
     result.map_err(BackupError::io("write to disk", path))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::digest::{DigestKey, RowDigest, RowHasher};
+use super::dump::{DigestKey, RowDigest, RowHasher};
 use super::migrate::{OnProgress, Progress};
 use base::config::{Config, Provider};
 use store::db::DbError;
@@ -15,7 +15,6 @@ use store::db::transfer::tables::Table;
 
 /// Estimated number of rows per second of a migration.
 const ROWS_PER_SECOND: u64 = 100_000;
-/// Maximum number of problems that are listed.
 const MAX_PROBLEMS: usize = 100;
 
 #[derive(Clone, Debug)]

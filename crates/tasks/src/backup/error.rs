@@ -14,10 +14,8 @@ pub enum BackupError {
     Db(#[from] DbError),
     #[error("{error}{remedy}", error = .0, remedy = storage_remedy(.0))]
     Storage(#[from] StorageError),
-    /// The database could not be filled.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
-    /// The dump could not be written.
     #[error(transparent)]
     Dump(#[from] DumpSourceError),
     #[error("{}: {source}", path.display())]
@@ -38,7 +36,6 @@ pub enum BackupError {
     Refused(String),
 }
 
-/// Returns the remedy for an error of the system.
 fn remedy(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
@@ -69,7 +66,6 @@ fn storage_remedy(error: &StorageError) -> String {
 }
 
 impl BackupError {
-    /// Returns the error of an operation on a file.
     pub(super) fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> BackupError + 'a {
         move |source| BackupError::Io { action, path: path.to_owned(), source }
     }
@@ -82,7 +78,6 @@ impl BackupError {
         }
     }
 
-    /// Adds a remedy to the error of a damaged file.
     pub(super) fn with_remedy(self, text: &str) -> BackupError {
         match self {
             BackupError::Damaged { path, reason } => {
@@ -92,8 +87,8 @@ impl BackupError {
         }
     }
 
-    /// Returns whether the file itself is damaged or missing. With other errors, such as those of a bucket that does
-    /// not answer or refuses the reader, the file may be intact.
+    /// Returns whether the file itself is damaged or missing, unlike with other errors, as of a bucket that
+    /// does not answer.
     pub(super) fn is_damage(&self) -> bool {
         match self {
             BackupError::Damaged { .. } => true,

@@ -13,17 +13,14 @@ use serde::{Deserialize, Serialize};
 use sha2::Digest;
 use tokio::runtime::Handle;
 
-use super::bucket::BucketFolder;
-use super::bucket_lock::BucketLock;
+use super::bucket::{BucketFolder, BucketLock};
 use super::directory::{Directory, DirectoryLock};
 use super::error::BackupError;
 use super::new_files::UnfinishedFile;
-use super::text;
 use base::config::{BackupPlace, Config};
 use base::model::digest::Sha256;
 
 const MANIFESTS: &str = "manifests";
-/// The directory of dumps and lists.
 pub(super) const DATABASES: &str = "db";
 pub(super) const BLOBS: &str = "blobs";
 pub(super) const CONFIGURATIONS: &str = "config";
@@ -37,7 +34,6 @@ pub enum Folder {
     Bucket(BucketFolder),
 }
 
-/// The lock of a folder, held until it is dropped.
 pub enum FolderLock {
     Directory(DirectoryLock),
     /// The lock of a bucket; `None` for a reader without write access.
@@ -45,10 +41,7 @@ pub enum FolderLock {
 }
 
 impl FolderLock {
-    /// Checks that the lock has been valid since it was taken.
-    ///
-    /// # Errors
-    /// The bucket did not answer for minutes.
+    /// Checks that the lock has been valid since it was taken. Fails if the bucket did not answer for minutes.
     pub(super) fn check(&self) -> Result<(), BackupError> {
         match self {
             FolderLock::Bucket(Some(lock)) => lock.check(),
@@ -121,11 +114,8 @@ impl Folder {
         Ok((folder, lock))
     }
 
-    /// Opens a folder with backups. Blocks, like the other methods; they must not be called on an async thread of
-    /// `runtime`.
-    ///
-    /// # Errors
-    /// The path is not a directory; the connection properties of the bucket are invalid.
+    /// Opens a folder with backups. Blocks, like the other methods; they must not be called on an async
+    /// thread of `runtime`.
     pub fn open(place: &BackupPlace, config: &Config, runtime: &Handle) -> Result<Folder, BackupError> {
         match place {
             BackupPlace::Directory(root) => Directory::open(root).map(Folder::Directory),
@@ -208,7 +198,6 @@ impl Folder {
         file.install(path, replaces)
     }
 
-    /// Returns the size of a file; `None` if it is missing.
     pub(super) fn size(&self, path: &str) -> Result<Option<u64>, BackupError> {
         match self {
             Folder::Directory(directory) => directory.checked_size(&directory.root().join(path)),
@@ -299,7 +288,6 @@ pub(super) enum BlobSizes<'a> {
 }
 
 impl BlobSizes<'_> {
-    /// Returns the size of a blob; `None` if it is missing.
     pub(super) fn get(&self, path: &str) -> Result<Option<u64>, BackupError> {
         match self {
             BlobSizes::OnDemand(folder) => folder.size(path),
@@ -308,7 +296,6 @@ impl BlobSizes<'_> {
     }
 }
 
-/// A file of a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Part {
@@ -323,7 +310,6 @@ const MIN_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause in a bucket, where each attempt writes, lists and removes an object.
 const MAX_BUCKET_PAUSE: Duration = Duration::from_secs(20);
 
-/// The timeout and the intervals of the attempts to take a lock.
 #[derive(Clone, Copy, Debug)]
 pub struct LockWait {
     timeout: Duration,
@@ -361,10 +347,33 @@ impl LockWait {
         }
     }
 
-    /// Returns the pause that follows `pause`. It is longer, up to the maximum. Its length is random, because two
-    /// programs with equal pauses would find each other's lock at each attempt.
+    /// Returns a longer pause, of random length: two programs with equal pauses would find each other's lock each time.
     fn next_pause(&self, pause: Duration) -> Duration {
         pause.mul_f64(rand::random_range(1.3..1.9)).min(self.max_pause.mul_f64(rand::random_range(0.7..=1.0)))
+    }
+}
+
+/// Values that serde writes as text.
+pub(super) mod text {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(in crate::backup) fn serialize<T: Display, S: Serializer>(
+        value: &T,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(in crate::backup) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    where
+        T: FromStr,
+        T::Err: Display,
+        D: Deserializer<'de>,
+    {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 

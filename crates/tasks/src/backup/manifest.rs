@@ -1,15 +1,12 @@
-//! The manifest of a backup: what it contains, with digests, and the configuration file. It is written last: a backup with
-//! a manifest is complete.
+//! The manifest of a backup: what it contains, with digests. It is written last: a backup with a manifest is complete.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sha2::Digest;
 use tokio::runtime::Handle;
 
 use super::error::BackupError;
-use super::folder::{Folder, Part, configuration_path, manifest_path};
-use super::text;
+use super::folder::{Folder, Part, configuration_path, manifest_path, text};
 use base::config::{self, BackupPlace, Config};
 use base::model::digest::Sha256;
 use base::model::time::{Day, SECOND, Timestamp};
@@ -41,7 +38,6 @@ pub struct Probe {
     pub sha256: Sha256,
 }
 
-/// The backup before this one in the same folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PreviousBackup {
@@ -56,20 +52,16 @@ pub struct PreviousBackup {
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     pub format: u32,
-    /// Start time of the backup.
     #[serde(with = "text")]
     pub created: Timestamp,
-    /// The version of the program.
     pub version: String,
     pub database: String,
     /// The identity of the history of transactions.
     pub history: String,
-    /// The newest transaction.
     pub transaction: i64,
     /// The instant after which nothing was published.
     #[serde(with = "text")]
     pub published: Timestamp,
-    /// The newest migration of each schema.
     pub levels: Vec<(String, i64)>,
     /// The fingerprint of the encryption key, which is not in the backup.
     pub encryption_key: Option<String>,
@@ -79,19 +71,15 @@ pub struct Manifest {
     pub object_count: u64,
     /// Size of all files, in bytes.
     pub object_bytes: u64,
-    /// Whether files that a mirror has are included.
     pub with_cache: bool,
     /// Files that were missing or damaged in storage.
     pub missing: Vec<String>,
-    /// Documents that a restored server must serve with the same content.
     pub probes: Vec<Probe>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configuration: Option<ConfigurationFile>,
-    /// The previous backup in the folder; `None` for the first one.
     pub previous: Option<PreviousBackup>,
 }
 
-/// The file of a manifest: the manifest with its digest.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ManifestFile {
@@ -101,7 +89,6 @@ struct ManifestFile {
 }
 
 impl Manifest {
-    /// Returns the name of its file.
     pub fn name(&self) -> String {
         name_at(self.created)
     }
@@ -110,7 +97,7 @@ impl Manifest {
     pub fn sha256(&self) -> Sha256 {
         // Serializing a struct of numbers and texts cannot fail.
         let bytes = serde_json::to_vec(self).unwrap_or_default();
-        Sha256(sha2::Sha256::digest(bytes).into())
+        Sha256::of(bytes)
     }
 
     pub(super) fn to_file(&self) -> Vec<u8> {
@@ -120,10 +107,7 @@ impl Manifest {
         bytes
     }
 
-    /// Reads the manifest in the file `name`.
-    ///
-    /// # Errors
-    /// The manifest was changed, or another version of the program wrote it.
+    /// Reads the manifest in the file `name`. Fails if it was changed, or is of another version of the program.
     pub fn read(folder: &Folder, name: &str) -> Result<Manifest, BackupError> {
         #[derive(Deserialize)]
         struct Format {
@@ -178,11 +162,8 @@ impl Manifest {
         Ok(names.iter().rev().find_map(|name| Manifest::read(&folder, name).ok()))
     }
 
-    /// Reads the newest manifest, or the newest at or before `at`; `now` is the time of this machine's clock.
-    ///
-    /// # Errors
-    /// There is no such backup, or its manifest is damaged. Without `at`: the newest backup is later than the clock, or
-    /// the folder has backups of several databases.
+    /// Reads the newest manifest, or the newest at or before `at`; `now` is the time of this machine's clock. Without
+    /// `at`, fails if the newest backup is later than the clock, or if the folder has backups of several databases.
     pub fn find(folder: &Folder, at: Option<&BackupTime>, now: Timestamp) -> Result<Manifest, BackupError> {
         let names = folder.manifests()?;
         let Some(at) = at else {
@@ -258,9 +239,7 @@ impl std::str::FromStr for BackupTime {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConfigurationFile {
-    /// The path of the file on the server.
     pub path: String,
-    /// The copy in the backup.
     pub part: Part,
 }
 
@@ -276,7 +255,7 @@ pub(super) fn copy(folder: &Folder, config: &Config) -> Result<Option<Configurat
     let Some(path) = &config.file else { return Ok(None) };
     match config::read(path) {
         Ok(bytes) => {
-            let part = Part { sha256: Sha256(sha2::Sha256::digest(&bytes).into()), size: bytes.len() as u64 };
+            let part = Part { sha256: Sha256::of(&bytes), size: bytes.len() as u64 };
             let file = ConfigurationFile { path: path.display().to_string(), part };
             folder.write(&bytes, &file.copy(), true)?;
             Ok(Some(file))

@@ -3,10 +3,9 @@
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use super::digest::{DigestKey, RowDigest, RowHasher};
 use super::dump::reader::{DumpReader, Item};
 use super::dump::writer::DumpWriter;
-use super::dump::{DumpError, Head, TableSummary};
+use super::dump::{DigestKey, DumpError, Head, RowDigest, RowHasher, TableSummary};
 use base::config::{Config, Provider};
 use content::serve::digests::{self, DocumentDigest};
 use store::db::schema::Schema;
@@ -21,7 +20,6 @@ use store::db::{DbError, node};
 /// Number of documents that are rendered from both databases.
 const DOCUMENTS: usize = 20;
 
-/// An error of the migration, after which both databases are unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     #[error(transparent)]
@@ -40,31 +38,16 @@ pub enum MigrateError {
         "the copy of table {table} differs: {expected_rows} rows with digest {expected}, and {found_rows} rows with \
          digest {found}; nothing was changed"
     )]
-    Table {
-        table: &'static str,
-        /// Number of rows of the source.
-        expected_rows: u64,
-        /// Digest of the rows of the source.
-        expected: RowDigest,
-        /// Number of rows of the copy.
-        found_rows: u64,
-        /// Digest of the rows of the copy.
-        found: RowDigest,
-    },
+    Table { table: &'static str, expected_rows: u64, expected: RowDigest, found_rows: u64, found: RowDigest },
     #[error("the document {0} differs between the database and its copy; nothing was changed")]
     Document(String),
 }
 
-/// The step of a migration, for display.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
-    Copying {
-        table: &'static str,
-        rows: u64,
-    },
+    Copying { table: &'static str, rows: u64 },
     Indexing,
     Comparing(&'static str),
-    /// Documents are rendered from both databases.
     Rendering,
 }
 
@@ -93,10 +76,7 @@ pub struct MigrationResult {
     pub elapsed: Duration,
 }
 
-/// Copies the database of the provider `from` to the database of the provider `to`. Blocks.
-///
-/// # Errors
-/// [`MigrateError`]; both databases are unchanged then.
+/// Copies the database of the provider `from` to that of `to`; both are unchanged after an error. Blocks.
 pub fn migrate(
     config: &Config,
     from: Provider,
@@ -123,8 +103,8 @@ pub fn migrate(
     Ok(MigrationResult { tables: summaries, documents, usage_exists, elapsed: start.elapsed() })
 }
 
-/// Returns whether the destination has exactly the usage data of the source, because an earlier run was
-/// interrupted between its two commits. Other usage data is refused when its tables are created.
+/// Returns whether the destination has exactly the usage data of the source, by a run that was interrupted
+/// between its commits. Other usage data is refused when its tables are created.
 fn has_same_usage(
     config: &Config,
     source: &mut TransferSource,
@@ -222,9 +202,6 @@ impl<W: Write> RowSink for DumpSink<'_, W> {
 }
 
 /// Fills a database with the rows of a dump.
-///
-/// # Errors
-/// The errors of the database; the dump is damaged.
 pub fn restore<R: io::Read>(
     dump: Result<DumpReader<R>, DumpError>,
     destination: &mut Destination,

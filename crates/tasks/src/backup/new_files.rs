@@ -1,5 +1,5 @@
-//! Files that are added to a folder of backups, one or many. In a directory, files get their names in batches, each after one flush
-//! of the file system; to a bucket, several files are uploaded at the same time.
+//! Files that are added to a folder of backups. In a directory, they get their names in batches, each after
+//! one flush of the file system; to a bucket, several are uploaded at the same time.
 
 use std::collections::HashSet;
 use std::fs::{DirBuilder, File};
@@ -85,7 +85,6 @@ impl<'a> NewFiles<'a> {
         }
     }
 
-    /// Waits until all files have their names, durably.
     pub(super) fn finish(self) -> Result<(), BackupError> {
         if let Some(mut batch) = self.batch {
             batch.finish()?;
@@ -110,7 +109,6 @@ impl RunningUploads<'_> {
         Ok(())
     }
 
-    /// Waits for the end of one upload.
     fn wait(&mut self) -> Result<(), BackupError> {
         match self.folder.runtime.block_on(self.running.join_next()) {
             Some(Ok(result)) => Ok(result?),
@@ -130,7 +128,6 @@ impl RunningUploads<'_> {
 /// Complete files without their final names. A thread flushes a full batch while the next one is written.
 struct Batch<'a> {
     directory: &'a Directory,
-    /// The files with their final paths.
     files: Vec<(TempPath, PathBuf)>,
     bytes: u64,
     /// The thread that flushes the previous batch, and returns the new value of `directories`.

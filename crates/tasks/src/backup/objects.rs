@@ -11,10 +11,8 @@ use store::storage::Key;
 /// Maximum size of a list, in bytes: about ten million files.
 const MAX_LIST_SIZE: u64 = 1 << 30;
 
-/// A file of a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StoredObject {
-    /// The name of the object in storage.
     pub(super) key: Key,
     /// The size in bytes.
     pub(super) size: u64,

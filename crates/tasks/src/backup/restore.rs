@@ -1,6 +1,5 @@
-//! Restores a backup into a blank database and storage, or tests it in a temporary directory. Everything is checked before
-//! the first write. The database is committed last: after an interruption it is blank, and storage may contain files that
-//! nothing refers to.
+//! Restores a backup into a blank database and storage, or tests it in a temporary directory. Everything is
+//! checked before the first write. The database is committed last: after an interruption it is blank.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -33,7 +32,6 @@ use base::model::kind::StorageClass;
 use base::model::text::count_of;
 use rand::seq::IndexedRandom;
 
-/// Number of threads that copy files.
 const THREADS: usize = 4;
 
 pub struct RestoreOptions {
@@ -56,18 +54,13 @@ pub struct RestoreResult {
     pub bad_count: u64,
     /// Documents that are equal to those of the server that was backed up.
     pub documents: usize,
-    /// The location of the files of the previous database.
     pub previous_database: Option<PathBuf>,
-    /// The revocations that the restored database lacks.
     pub revocations: LaterRevocations,
     pub elapsed: Duration,
 }
 
-/// Restores a backup into the database and the storage of a configuration. Blocks; must not run on an async thread of
-/// `runtime`.
-///
-/// # Errors
-/// [`BackupError::Refused`] and [`BackupError::Damaged`]: nothing was changed.
+/// Restores a backup into the database and the storage of a configuration. Blocks; must not run on an async
+/// thread of `runtime`. After [`BackupError::Refused`] and [`BackupError::Damaged`] nothing was changed.
 pub fn restore(
     config: &Config,
     folder: &Folder,
@@ -171,8 +164,7 @@ fn check_occupancy(config: &Config, options: &RestoreOptions) -> Result<(), Back
     Err(BackupError::Refused(format!("the database is not blank: {place}: {contents}; {remedy}")))
 }
 
-/// Returns the storage classes without objects and without an owner. The restored database becomes their owner, so that
-/// files of mirrors can be stored in them.
+/// Returns the classes without objects and owner; the restored database becomes their owner, to store files of mirrors.
 fn empty_classes(storage: &Storage, runtime: &Handle) -> Result<Vec<StorageClass>, BackupError> {
     let mut classes = Vec::new();
     for class in StorageClass::ALL {
@@ -185,7 +177,6 @@ fn empty_classes(storage: &Storage, runtime: &Handle) -> Result<Vec<StorageClass
     Ok(classes)
 }
 
-/// Returns the files that storage lacks.
 fn absent_objects<'a>(
     storage: &Storage,
     verification: &'a Verification,
@@ -244,8 +235,7 @@ fn nearest_existing(path: &Path) -> PathBuf {
     path.ancestors().find(|part| part.exists()).unwrap_or(Path::new("/")).to_owned()
 }
 
-/// Stores the files; files that storage already has are compared with their digest. Returns the number of files
-/// that were stored, and their size in bytes.
+/// Stores the files, or compares existing ones with their digest. Returns number and size in bytes of those stored.
 fn store_files(
     storage: &Storage,
     folder: &Folder,
@@ -307,8 +297,8 @@ fn is_intact(storage: &Storage, object: &StoredObject, runtime: &Handle) -> Resu
 
 pub(super) type NewMarker = (StorageClass, MarkerContent);
 
-/// Records new generations of the markers of these classes, of which the restored database becomes the owner. The caller
-/// commits them, and writes the markers afterwards: after an interruption in between, a class still has no marker.
+/// Records new generations of the markers of these classes, of which the restored database becomes the owner.
+/// The caller commits, then writes the markers: after an interruption, a class has none.
 fn prepare_markers(
     c: &mut dyn Conn,
     storage: &Storage,
@@ -328,7 +318,6 @@ fn prepare_markers(
     Ok(markers)
 }
 
-/// Writes the markers of the classes that still have none.
 fn write_markers(storage: &Storage, markers: Vec<NewMarker>, runtime: &Handle) -> Result<(), BackupError> {
     for (class, content) in markers {
         runtime.block_on(storage.write_marker(class, &content, false))?;
@@ -340,7 +329,6 @@ fn write_markers(storage: &Storage, markers: Vec<NewMarker>, runtime: &Handle) -
 const PREFIX: &str = "rstudio-pm-backup-";
 /// Minimum age of a directory to remove: a younger one may belong to a test that has not locked it yet.
 const MIN_AGE: Duration = Duration::from_secs(60);
-/// Number of files that are read.
 const SAMPLE_SIZE: usize = 50;
 
 #[derive(Clone, Debug)]
@@ -352,9 +340,6 @@ pub struct TrialResult {
 }
 
 /// Restores the database of a backup into SQLite below `temporary`, compares it, and removes it. Blocks.
-///
-/// # Errors
-/// The backup is damaged, or the documents of the restored database differ.
 pub fn trial_restore(
     config: &Config,
     folder: &Folder,
@@ -367,8 +352,7 @@ pub fn trial_restore(
     remove_leftovers(temporary);
     let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(temporary);
     let directory = directory.map_err(BackupError::io("create a directory in", temporary))?;
-    // The lock is held until the end of the test, so that `remove_leftovers` of another test does not remove the
-    // directory.
+    // Held until the end, so that `remove_leftovers` of another test leaves the directory.
     let lock = File::open(directory.path()).map_err(BackupError::io("open", directory.path()))?;
     lock.lock_shared().map_err(BackupError::io("lock", directory.path()))?;
     let mut config = config.clone();

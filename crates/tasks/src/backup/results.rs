@@ -1,5 +1,4 @@
-//! The results of backups and of their tests: recorded in the database, shown as metrics, and reported if they are bad
-//! or old.
+//! The results of backups and of their tests: recorded, shown as metrics, and reported if they are bad or old.
 
 use std::time::Duration;
 
@@ -10,9 +9,7 @@ use runtime::state::State;
 use store::db::backup::{self, BackupResult, CommandResult};
 use store::db::{Conn, Db, DbError, audit};
 
-/// Age from which the last backup is reported as old.
 const OLD_BACKUP: Duration = Duration::from_secs(8 * 86_400);
-/// Age from which the last test of a backup is reported as old.
 const OLD_TEST: Duration = Duration::from_secs(15 * 86_400);
 /// Maximum length of a recorded error, in characters.
 const MAX_ERROR: usize = 1000;
@@ -47,8 +44,7 @@ pub(super) async fn record_backup(
     update_metrics(&state.db).await
 }
 
-/// Records the result of a test that a program made without the server. Returns false, and records nothing, if
-/// this server has made no backup in the folder.
+/// Records the result of a test without the server; returns false if this server has made no backup in the folder.
 pub async fn record_test(state: &State, folder: &str, error: Option<String>) -> Result<bool, DbError> {
     let (folder, at) = (folder.to_owned(), (state.clock)());
     let result = command_result(error.map_or(Ok(0), Err));
@@ -71,7 +67,6 @@ fn command_result(result: Result<u64, String>) -> CommandResult {
     }
 }
 
-/// Sets the metrics to the recorded results.
 pub async fn update_metrics(db: &Db) -> Result<(), DbError> {
     let results = db.read(backup::results).await?;
     for command in [RecordedCommand::Create, RecordedCommand::Test] {
@@ -119,8 +114,8 @@ pub fn problems(results: &[BackupResult], now: Timestamp) -> Vec<BackupProblem> 
     problems
 }
 
-/// Returns the first line of the error, at most [`MAX_ERROR`] characters. The result is not empty, and contains no
-/// NUL character, which PostgreSQL does not store.
+/// Returns the first line of the error, at most [`MAX_ERROR`] characters, not empty and without NUL, which
+/// PostgreSQL refuses.
 fn first_line(error: &str) -> String {
     let line = error.lines().next().unwrap_or_default();
     let text: String = line.chars().filter(|c| *c != '\0').take(MAX_ERROR).collect();

@@ -1,5 +1,5 @@
-//! Revocations that are newer than a backup: a restored database accepts again what they ended. They are known if the
-//! database that a restore replaces, or the file of `Logging.AuditLog`, still has them.
+//! Revocations that are newer than a backup, which a restored database has lost. They are known if the
+//! replaced database or the file of `Logging.AuditLog` still has them.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -31,7 +31,6 @@ pub struct Revocation {
     pub object: String,
 }
 
-/// What is known about revocations that a restored database lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LaterRevocations {
     /// Where they were read, for messages; `None` if nothing could be read.
@@ -40,8 +39,8 @@ pub struct LaterRevocations {
     pub rows: Vec<Revocation>,
 }
 
-/// Reads the revocations in the database that a restore replaces, otherwise in the file of `Logging.AuditLog`. A database or
-/// a file that cannot be read is treated like a missing one.
+/// Reads the revocations in the database that a restore replaces, otherwise in the file of
+/// `Logging.AuditLog`, as far as these can be read.
 pub(super) fn recorded(config: &Config, replaces_database: bool) -> LaterRevocations {
     if replaces_database
         && config.database.provider == Provider::Sqlite
@@ -57,8 +56,8 @@ pub(super) fn recorded(config: &Config, replaces_database: bool) -> LaterRevocat
 }
 
 impl LaterRevocations {
-    /// Retains the revocations that the restored database `c` lacks. `created` is the time of the backup: the trail of
-    /// another history has lower numbers for later rows.
+    /// Retains the revocations that the restored database `c` lacks; the trail of another history has lower
+    /// numbers for rows after `created`, the time of the backup.
     pub(super) fn newer_than(
         mut self,
         c: &mut dyn Conn,
@@ -120,8 +119,8 @@ fn of_file(path: &Path) -> std::io::Result<Vec<Revocation>> {
     }
 }
 
-/// Returns whether a revocation has to be repeated: it was not refused, and the token was not signed by the server. Signed ones
-/// are not valid in a restored database anyway.
+/// Returns whether a revocation has to be repeated: not a refused one, nor of a signed token, which a restore
+/// ends anyway.
 fn is_effective(outcome: &str, detail: &str) -> bool {
     outcome == audit::SUCCESS && detail != audit::SIGNED
 }

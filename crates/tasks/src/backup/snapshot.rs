@@ -4,8 +4,7 @@ use std::io::{self, Write};
 
 use sha2::Digest;
 
-use super::digest::DigestKey;
-use super::dump::{Head, TableSummary};
+use super::dump::{DigestKey, Head, TableSummary};
 use super::error::BackupError;
 use super::folder::{Folder, Part, dump_path};
 use super::manifest::{Probe, TableEntry};
@@ -34,12 +33,10 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Returns the tables in the form of the manifest.
     pub(super) fn table_entries(&self) -> Vec<TableEntry> {
         self.tables.iter().map(table_entry).collect()
     }
 
-    /// Returns the documents in the form of the manifest.
     pub(super) fn probe_entries(&self) -> Vec<Probe> {
         probe_entries(&self.probes)
     }
@@ -56,13 +53,11 @@ pub(super) fn probe_entries(documents: &[DocumentDigest]) -> Vec<Probe> {
     documents.iter().map(probe).collect()
 }
 
-/// Renders the documents that a backup records.
 pub(super) fn render(c: &mut dyn store::db::Conn) -> Result<Vec<DocumentDigest>, store::db::DbError> {
     digests::sample(c, DOCUMENTS)
 }
 
-/// Reads the database of this server, and writes its dump into the folder. If `with_cache` is set, the list also
-/// contains files that a mirror has. Blocks.
+/// Reads the database of this server, and writes its dump. `with_cache` lists files that a mirror has, too. Blocks.
 pub(super) fn take(
     config: &Config,
     folder: &Folder,

@@ -28,8 +28,8 @@ impl BackupFiles {
         Ok(BackupFiles(Arc::new(folder)))
     }
 
-    /// Stores an object with the bytes of the folder; returns false if the folder lacks them. No lock is needed: a file
-    /// that was removed in the meantime is missing, and changed content has a different digest.
+    /// Stores an object with the bytes of the folder; returns false if the folder lacks them. Needs no lock:
+    /// a removed file is missing, and changed content has a different digest.
     pub async fn store(&self, state: &State, key: Key) -> Result<bool, BackupError> {
         let (folder, storage) = (Arc::clone(&self.0), state.storage.clone());
         let task = spawn_blocking(move || {

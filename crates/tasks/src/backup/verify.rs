@@ -10,7 +10,6 @@ use super::manifest::Manifest;
 use super::objects::{self, StoredObject};
 use store::storage::Key;
 
-/// Maximum number of problems that are listed.
 const MAX_PROBLEMS: usize = 100;
 
 /// The files to read. Size and owner of all files are checked.
@@ -20,7 +19,6 @@ pub enum Depth {
     Sizes,
     /// The files of the part `number`, from 1, of `count` equal parts: reading all parts reads every file once.
     Subset {
-        /// The number of the part.
         number: u32,
         count: u32,
     },
@@ -40,7 +38,6 @@ impl Depth {
     }
 }
 
-/// Callback for a description of the current step.
 pub type OnStep<'a> = &'a (dyn Fn(&str) + Sync);
 
 #[derive(Default)]
@@ -52,7 +49,6 @@ pub struct Verification {
     pub(super) bad_objects: HashSet<Key>,
     /// Whether the copy of the configuration file is missing or damaged.
     pub(super) is_configuration_bad: bool,
-    /// Number of files that were read.
     pub read: u64,
     pub read_bytes: u64,
     /// The first problems.
@@ -68,8 +64,8 @@ impl Verification {
         }
     }
 
-    /// Returns the number of missing and damaged files that a restore can omit: files of objects, and the copy of
-    /// the configuration file, which is never restored.
+    /// Returns the number of bad files that a restore can omit: objects, and the configuration file, which is
+    /// never restored.
     pub(super) fn dispensable_count(&self) -> u64 {
         self.bad_objects.len() as u64 + u64::from(self.is_configuration_bad)
     }
@@ -79,7 +75,6 @@ impl Verification {
         self.problem_count == self.dispensable_count()
     }
 
-    /// Returns the number of files of the backup.
     pub fn files(&self) -> u64 {
         self.objects.len() as u64
     }

@@ -6,7 +6,7 @@ use super::{Actor, Write, apply};
 use base::config::platforms::Platforms;
 use base::model::digest::Sha256;
 use base::model::ids::FileId;
-use content::serve::binary_selector::runs_on;
+use content::serve::negotiate::runs_on;
 use content::serve::{RepoError, find};
 use formats::r::platform::{Arch, Platform, Target};
 use runtime::publish::edit::ClaimedTrees;

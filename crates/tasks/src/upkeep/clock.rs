@@ -1,5 +1,4 @@
-//! Repairs times of transactions and indexes that disagree with the machine's clock, on request of an administrator or
-//! after the machine was off for a long time.
+//! Repairs times of transactions and indexes that disagree with the machine's clock, on request or after a long outage.
 
 use base::model::time::{Day, Timestamp};
 use content::serve::RepoError;
@@ -8,11 +7,8 @@ use runtime::state::State;
 use store::db::clock_repair::{self, ListedFacts, Repair};
 use store::db::{Conn, DbError};
 
-/// Adjusts the times of transactions and the states of indexes to this machine's clock; returns `None` when no time needs a
-/// correction. `today` is the day that the administrator gives: if the clock shows another day, nothing is changed.
-///
-/// # Errors
-/// [`RepoError::Invalid`] when the clock shows another day; database errors.
+/// Adjusts the times of transactions and the states of indexes to this machine's clock; `None` when no time
+/// needs a correction. Fails if the clock shows another day than `today`, which the administrator gives.
 pub async fn repair(state: &State, today: Day, dry_run: bool) -> Result<Option<Repair>, RepoError> {
     let now = (state.clock)();
     if now.day() != today {
@@ -33,14 +29,13 @@ pub async fn repair(state: &State, today: Day, dry_run: bool) -> Result<Option<R
     Ok(repair)
 }
 
-/// Returns whether publishing is blocked because this machine's clock is ahead, which is correct if the
-/// machine, or its server, was off since the last publish.
+/// Returns whether publishing is blocked because this machine's clock is ahead, as after the machine or its
+/// server was off.
 pub fn may_have_been_off(state: &State) -> bool {
     state.catalog.get().skew((state.clock)()).is_some_and(|skew| skew.may_have_been_off())
 }
 
-/// Accepts this machine's clock after the machine was off, once the caller has verified the clock by other means;
-/// returns `None` when no time needs a correction.
+/// Accepts this machine's clock, which the caller has verified by other means; `None` when no time needs a correction.
 pub async fn accept(state: &State) -> Result<Option<Repair>, RepoError> {
     if !may_have_been_off(state) {
         return Ok(None);

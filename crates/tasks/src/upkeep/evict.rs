@@ -1,5 +1,5 @@
-//! Eviction: removes stored package files that a mirror has, so that they are fetched again on the next
-//! request. Their rows keep digest and size: only the same bytes are stored again.
+//! Eviction: removes stored files that a mirror has. Their rows keep digest and size: only the same bytes are
+//! stored again.
 
 use std::sync::Arc;
 
@@ -25,7 +25,6 @@ const CACHED_CLASSES: [StorageClass; 4] =
     [StorageClass::Cran, StorageClass::Bioconductor, StorageClass::Pypi, StorageClass::Binaries];
 
 words! {
-    /// The files that an eviction selects.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum EvictionKind {
         /// Files of mirrors that were not requested for [`UNUSED_DAYS`] days.
@@ -145,7 +144,6 @@ async fn sweep_classes(
     Ok(())
 }
 
-/// Returns the objects that an eviction of this kind selects.
 fn unused(kind: EvictionKind, now: Timestamp) -> Unused {
     match kind {
         EvictionKind::Clear => Unused { stored_before: Timestamp(i64::MAX), accessed_before: i64::MAX },
@@ -216,7 +214,6 @@ async fn evict_pages(
     }
 }
 
-/// Evicts one object, unless it is in use.
 async fn evict_object(
     upkeep: &Upkeep,
     lease: &Lease,

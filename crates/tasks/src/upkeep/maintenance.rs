@@ -1,5 +1,5 @@
-//! Scheduled maintenance. At the start: removes unreferenced objects of refillable classes. After midnight: closes the
-//! day, renders its indexes in advance, removes old logs of builds, sweeps storage, and scrubs a part of it.
+//! Scheduled maintenance. At the start: removes unreferenced objects of refillable classes. After midnight:
+//! closes the day, renders its indexes, removes old logs of builds, sweeps storage, and scrubs a part of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,7 +76,6 @@ pub async fn run_night(upkeep: &Arc<Upkeep>) {
     }
 }
 
-/// Removes old logs of builds from the database; the sweep removes their objects.
 async fn remove_build_logs(upkeep: &Upkeep) {
     let before = (upkeep.state.clock)() - BUILD_LOG_RETENTION;
     let write = upkeep.state.db.write(move |c| git_build::remove_logs(c, before, MIN_BUILD_LOGS));

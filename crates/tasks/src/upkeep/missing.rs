@@ -17,7 +17,6 @@ pub(super) enum MissingObject {
     /// The object is damaged and was moved to the directory `damaged`.
     Damaged,
     OnMirror,
-    /// No mirror has the object.
     Lost,
 }
 
@@ -46,7 +45,6 @@ pub(super) async fn examine(upkeep: &Upkeep, key: &Key) -> Result<MissingObject,
     Ok(if has_no_mirror(&upkeep.state, key).await? { MissingObject::Lost } else { MissingObject::OnMirror })
 }
 
-/// The maximum number of damaged objects counted per class.
 const MAX_OBJECTS: usize = 10_000;
 
 /// Records the damaged objects that a row refers to and that were not stored again.

@@ -1,5 +1,5 @@
-//! Upkeep: the sweep of storage, its trash, eviction, files that are stored before they are requested, the scrub, the
-//! ownership of storage classes, nightly maintenance, and the repair of the clock.
+//! Upkeep: sweep, trash and eviction, files that are stored ahead of requests, the scrub, the ownership of
+//! storage classes, nightly maintenance, and the repair of the clock.
 
 pub mod clock;
 pub mod evict;
@@ -10,7 +10,6 @@ pub mod prefetch;
 mod references;
 pub mod scrub;
 pub mod sweep;
-mod unmarked;
 pub mod withheld;
 
 use std::collections::VecDeque;
@@ -24,7 +23,6 @@ use content::serve::{RepoError, Repositories};
 use runtime::jobs::lease::{ClaimError, Lease};
 use runtime::state::State;
 
-/// Handle to the upkeep, with the locks of its parts.
 pub struct Upkeep {
     state: Arc<State>,
     fetches: Arc<Fetches>,
@@ -63,7 +61,6 @@ impl Upkeep {
     }
 }
 
-/// Maximum number of stored results.
 const MAX_RESULTS: usize = 8;
 
 /// The number of a job, known only after its start.
@@ -93,11 +90,8 @@ impl<T> JobResults<T> {
     }
 }
 
-/// Claims a lease for a task that one server of a database does at a time. `activity` is the verb of the error text
-/// "another server that uses this database …".
-///
-/// # Errors
-/// [`RepoError::Conflict`] while another server does the task; database errors.
+/// Claims a lease for a task of one server at a time. `activity` is the verb of the error text "another
+/// server that uses this database …". Fails while another server does the task.
 async fn claim_lease(state: &State, name: &str, activity: &str) -> Result<Lease, RepoError> {
     match Lease::claim(&state.db, state.node, name).await {
         Ok(lease) => Ok(lease),

@@ -1,25 +1,26 @@
 //! Determines the owner of each storage class, by comparing its marker with the database.
 //!
-//! The identity distinguishes databases, the generation distinguishes copies of one database: it is renewed
-//! at each start and before each sweep, in the database first and in the marker second. A marker with a
-//! generation that is not in the database was written by a copy of the database, or by the database itself
-//! before it was restored from a backup.
+//! The identity distinguishes databases, the generation copies of one database: it is renewed at each start and before
+//! each sweep, in the database first and in the marker second. A marker with a generation that the database lacks was
+//! written by a copy of the database, or by the database before it was restored from a backup.
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{Upkeep, missing, unmarked};
+use super::references::{is_referenced, object_key};
+use super::{Upkeep, missing};
+use base::model::digest::Sha256;
 use base::model::ids::Identity;
 use base::model::kind::StorageClass;
+use base::model::time::Timestamp;
 use content::serve::RepoError;
 use runtime::state::State;
 use store::db;
 use store::db::storage_class::StorageClassRow;
-use store::storage::{Marker, MarkerContent, Ownership, condition};
+use store::storage::{Key, Marker, MarkerContent, Ownership, condition};
 
 const COMPARE_INTERVAL: Duration = Duration::from_secs(3600);
-/// Interval of comparisons while there is a warning.
 const WARNED_INTERVAL: Duration = Duration::from_secs(600);
 /// Maximum number of reads of a marker that does not match: another server of this database may be writing it.
 const MAX_READS: usize = 3;
@@ -28,7 +29,6 @@ const READ_PAUSE: Duration = Duration::from_millis(200);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MarkerComparison {
     Unmarked,
-    /// This database wrote the marker.
     Own {
         /// Whether it is the newest marker; else its write was interrupted, or the class was restored from a backup.
         is_newest: bool,
@@ -39,7 +39,6 @@ pub enum MarkerComparison {
     Contested,
     /// The marker names this database, but this database did not write it.
     Unrecognized(MarkerContent),
-    /// The marker names no database.
     Unreadable,
 }
 
@@ -61,8 +60,8 @@ pub fn compare(marker: Marker, identity: Identity, row: Option<&StorageClassRow>
     }
 }
 
-/// Compares every class with the database and records the result. A new class is marked for this database. A class
-/// that is older than markers is marked, too, if rows refer to at least half of its objects.
+/// Compares every class with the database and records the result. New classes are marked for this database,
+/// and classes older than markers, too, if rows refer to at least half of their objects.
 pub async fn claim(upkeep: &Upkeep) {
     let _marker_guard = upkeep.marker_lock.lock().await;
     let identity = upkeep.state.db.read(db::identity::get).await.map_err(RepoError::from);
@@ -102,8 +101,8 @@ pub async fn run(upkeep: &Upkeep) {
     }
 }
 
-/// Compares every class whenever the storage requests it, until the task is dropped: after the directory of a
-/// class was replaced, because it was unmounted or mounted again.
+/// Compares every class whenever the storage requests it: after the directory of a class was unmounted or
+/// mounted again.
 pub async fn run_comparisons(upkeep: &Upkeep) {
     let storage = &upkeep.state.storage;
     loop {
@@ -141,8 +140,7 @@ pub async fn adopt(upkeep: &Upkeep, classes: &[StorageClass]) -> Result<Vec<Stor
     Ok(changed_classes)
 }
 
-/// Compares every class again, and writes a new generation to the markers of those of this database, so that
-/// running copies of the database detect this server.
+/// Compares every class again, and renews the markers of this database, so that its running copies detect this server.
 pub(super) async fn renew_markers(upkeep: &Upkeep) {
     claim(upkeep).await;
     let _marker_guard = upkeep.marker_lock.lock().await;
@@ -169,8 +167,7 @@ async fn renew(state: &State, class: StorageClass) -> Result<(), RepoError> {
     Ok(())
 }
 
-/// Compares the marker of a class with its row. A marker that does not match is read again: another server of this
-/// database writes the row first and the marker second.
+/// Compares the marker of a class with its row; if they differ again, because other servers write the row first.
 async fn compare_marker(
     state: &State,
     class: StorageClass,
@@ -194,7 +191,7 @@ async fn compare_marker(
 async fn determine(state: &State, class: StorageClass, identity: Identity) -> Result<Ownership, RepoError> {
     let (comparison, row) = compare_marker(state, class, identity).await?;
     match comparison {
-        MarkerComparison::Unmarked => match unmarked::determine(state, class, row.as_ref()).await? {
+        MarkerComparison::Unmarked => match determine_unmarked(state, class, row.as_ref()).await? {
             Some(owner) => Ok(owner),
             None => mark(state, class, identity, false).await,
         },
@@ -202,8 +199,7 @@ async fn determine(state: &State, class: StorageClass, identity: Identity) -> Re
         MarkerComparison::Unreadable => Ok(Ownership::Unreadable),
         MarkerComparison::Contested => Ok(Ownership::Contested),
         MarkerComparison::Unrecognized(mark) => {
-            // The contested marker stops the other database, too, which has found its own generation in the marker
-            // until now.
+            // It stops the other database, too, which has found its own generation until now.
             let contested = MarkerContent { contested: true, ..mark };
             if let Err(error) = state.storage.write_marker(class, &contested, true).await {
                 tracing::warn!(class = class.as_str(), %error, "could not mark the storage class as contested");
@@ -328,4 +324,82 @@ fn log_ownership(class: StorageClass, ownership: &Ownership) {
             "could not compare the storage class with the database; nothing is removed from it"
         ),
     }
+}
+
+/// Number of objects that are compared with rows. In the order of their digests, the first ones are a random sample.
+const MAX_SAMPLED_OBJECTS: usize = 1000;
+/// Number of rows of each kind that are compared with the objects.
+const MAX_SAMPLED_ROWS: i64 = 16;
+
+/// Determines the owner of an unmarked class; `None` for this database. The class may be new, older than
+/// markers, of another database, or not mounted.
+async fn determine_unmarked(
+    state: &State,
+    class: StorageClass,
+    row: Option<&StorageClassRow>,
+) -> Result<Option<Ownership>, RepoError> {
+    let storage = &state.storage;
+    let sample: Vec<Key> =
+        storage.list(class, None, MAX_SAMPLED_OBJECTS).await?.iter().map(|object| object.key).collect();
+    let objects = sample.len();
+    let referenced = match class {
+        StorageClass::Metrics => 0,
+        _ => {
+            let references = state.db.read(move |c| {
+                let references = |key: &Key| is_referenced(c, key).map(usize::from);
+                sample.iter().map(references).sum::<Result<usize, _>>()
+            });
+            references.await?
+        }
+    };
+    if referenced * 2 < objects {
+        return Ok(Some(Ownership::Unclaimed { objects, referenced }));
+    }
+    let location = storage.location_name(class);
+    let was_marked_here = row.is_some_and(|row| row.marked && row.place == location);
+    if (was_marked_here && objects == 0) || has_lost_most(state, class).await? {
+        let former_location = row.and_then(|row| row.former_place(&location)).map(str::to_owned);
+        return Ok(Some(Ownership::Missing { former_location }));
+    }
+    if objects > 0 {
+        tracing::info!(
+            class = class.as_str(),
+            objects,
+            referenced,
+            "this database becomes the owner of the storage class: its rows refer to the objects there"
+        );
+    }
+    Ok(None)
+}
+
+/// Returns whether most of the objects to which rows refer are missing.
+async fn has_lost_most(state: &State, class: StorageClass) -> Result<bool, RepoError> {
+    let pivot = Sha256(rand::random());
+    let keys = state.db.read(move |c| {
+        let mut keys = Vec::new();
+        for directory in Key::directories(class) {
+            if let Key::Index(_) = directory {
+                keys.extend(db::rendered::newest(c, MAX_SAMPLED_ROWS)?.into_iter().map(Key::Index));
+            }
+            for start in [Some(pivot), None] {
+                let digests = db::blob::in_directory(
+                    c,
+                    directory.directory(),
+                    Timestamp(i64::MAX),
+                    start,
+                    MAX_SAMPLED_ROWS,
+                )?;
+                keys.extend(
+                    digests.into_iter().filter_map(|digest| object_key(directory.directory(), digest)),
+                );
+            }
+        }
+        Ok(keys)
+    });
+    let keys = keys.await?;
+    let mut stored_count = 0;
+    for key in &keys {
+        stored_count += usize::from(state.storage.size(key).await?.is_some());
+    }
+    Ok(stored_count * 2 < keys.len())
 }

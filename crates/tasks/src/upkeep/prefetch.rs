@@ -1,12 +1,12 @@
-//! Stores the files of projects of PyPI that a requirements file or a lock file names, before clients request them: each
-//! page is read from the index unless it is known, and each chosen file is fetched unless it is in storage.
+//! Stores the files of projects of PyPI that a requirements file or a lock file names, before clients request
+//! them: unknown pages are read, and chosen files fetched, unless they are in storage.
 
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
-use sha2::Digest;
 
 use super::{JobNumber, Upkeep};
+use base::model::digest::Sha256;
 use base::model::text::count_of;
 use content::serve::located::LocatedFile;
 use content::serve::python::prefetch::{self, ChosenFiles, Scope};
@@ -58,7 +58,6 @@ pub struct PrefetchResult {
     pub problems: Vec<String>,
 }
 
-/// A project whose page is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PrefetchedProject {
     pub name: String,
@@ -118,11 +117,8 @@ struct Options {
     dry_run: bool,
 }
 
-/// Starts a job that stores files, or attaches to a running one with the same request.
-///
-/// # Errors
-/// [`RepoError::Invalid`] for a file, a version of Python or a platform that is not valid; [`RepoError::Conflict`] if
-/// PyPI was never synced.
+/// Starts a job that stores files, or attaches to a running one with the same request. Fails for an invalid
+/// file, version of Python or platform, or if PyPI was never synced.
 pub async fn start(upkeep: &Arc<Upkeep>, request: PrefetchRequest) -> Result<JobStart, RepoError> {
     let PrefetchRequest { files, strict, pythons, platforms, pages_only, dry_run } = request;
     let environments = selection::environments(&pythons, &platforms)
@@ -133,7 +129,7 @@ pub async fn start(upkeep: &Arc<Upkeep>, request: PrefetchRequest) -> Result<Job
     let targets = if has_targets { environments.clone() } else { Vec::new() };
     let definition = read(files, strict, targets).await?;
     let lines = curated::requirements(&definition);
-    let digest = hex::encode(sha2::Sha256::digest(lines.as_bytes()));
+    let digest = Sha256::of(&lines);
     let key = format!("{digest} {pythons:?} {platforms:?} {pages_only} {dry_run}");
     let options = Arc::new(Options { scope, environments, pages_only, dry_run });
     let (this, job) = (Arc::clone(upkeep), JobNumber::default());

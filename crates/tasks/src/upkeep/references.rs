@@ -17,7 +17,6 @@ pub(super) const SWEPT_CLASSES: [StorageClass; 7] = [
     StorageClass::Persistent,
 ];
 
-/// Returns whether a row refers to the object in its class.
 pub(super) fn is_referenced(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db::DbError> {
     match key {
         Key::Package(..) | Key::Readme(_) => {
@@ -62,8 +61,8 @@ pub(super) async fn has_no_mirror(state: &State, key: &Key) -> Result<bool, Repo
     }
 }
 
-/// Moves an object to the trash, and restores it if a row refers to it afterwards: another server may have stored the same
-/// bytes. Returns true if it is in the trash.
+/// Moves an object to the trash, and restores it if a row refers to it then: another server may have stored
+/// the same bytes.
 pub(super) async fn move_to_trash(state: &State, key: &Key) -> Result<bool, RepoError> {
     if !state.storage.move_to_trash(key).await? {
         return Ok(false);

@@ -1,5 +1,5 @@
-//! Records what rules and advisories start or cease to withhold in repositories: audit rows and log lines, and alarms for
-//! repositories that change by promotion only.
+//! Records what rules and advisories start or cease to withhold, with alarms for repositories that change by
+//! promotion only.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,10 +41,7 @@ pub async fn run(state: &State) {
 }
 
 impl RecordedRules {
-    /// Records what changed since the last call; the first call of each repository records nothing.
-    ///
-    /// # Errors
-    /// Database errors; the next call then records the changes.
+    /// Records what changed since the last call; nothing at the first call of each repository.
     pub async fn record(&mut self, state: &State) -> Result<(), RepoError> {
         state.advisories.wait().await;
         let catalog = state.catalog.get();
@@ -108,7 +105,6 @@ async fn record_changes(
     Ok(())
 }
 
-/// Returns the versions with the reasons.
 fn describe(changes: &[WithheldChange]) -> String {
     let text = |WithheldChange { package, version, reason }: &WithheldChange| match reason.as_deref() {
         None | Some("") => format!("{package} {version}"),

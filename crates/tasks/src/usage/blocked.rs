@@ -1,5 +1,4 @@
-//! Counts requests that block rules refused. The counts are in memory, and are written together with those of
-//! downloads.
+//! Counts requests that block rules refused in memory; they are written together with those of downloads.
 
 use std::collections::HashMap;
 
@@ -15,7 +14,6 @@ use store::db::blocked_request::{self, BlockedCount};
 const MAX_COUNTERS: usize = 10_000;
 /// Maximum length of a name or a version, in bytes.
 const MAX_NAME: usize = 1024;
-/// Maximum number of totals in a report.
 const MAX_TOTALS: i64 = 10_000;
 
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +66,6 @@ impl BlockedTally {
     }
 }
 
-/// The requests that were refused since a day.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BlockedReport {
     /// The number of all these requests.
@@ -85,8 +82,7 @@ impl Usage {
         }
     }
 
-    /// Returns the requests that were refused since a day; `None` if nothing is counted. The last seconds are not
-    /// included, because their counts are not written yet.
+    /// Returns the requests that were refused since a day, except in the last seconds; `None` if nothing is counted.
     pub async fn blocked(&self, since: Day) -> Result<Option<BlockedReport>, UsageError> {
         let Some(inner) = &self.0 else { return Ok(None) };
         let db = inner.database.open().await?;

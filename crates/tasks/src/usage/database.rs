@@ -59,7 +59,6 @@ impl UsageDb {
         }
     }
 
-    /// Records whether the last attempt to write succeeded.
     pub(super) fn record_write(&self, is_success: bool) {
         self.state.lock().is_unavailable = !is_success;
     }
@@ -70,8 +69,8 @@ impl UsageDb {
         state.db.clone().filter(|_| !state.is_unavailable)
     }
 
-    /// As [`UsageDb::available_db`], but opens the database if that was not tried yet, for queries before the first
-    /// write. `None` if this takes longer than the timeout.
+    /// As [`UsageDb::available_db`], but opens the database for queries before the first write; `None` after
+    /// the timeout.
     pub(super) async fn open_within(&self, timeout: Duration) -> Option<Db> {
         if let Some(db) = self.available_db() {
             return Some(db);

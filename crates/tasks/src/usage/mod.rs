@@ -1,8 +1,8 @@
 //! Usage data: counts of downloads, and of requests that block rules refused, in a separate database.
 //!
-//! Downloads are counted in memory ([`tally`]). A task writes the counts every few seconds and when the
-//! server stops ([`writer`]). Nightly work aggregates past days into storage, and removes old days
-//! ([`rollup`]). Clients are not recorded, except for their kind in counts of refused requests.
+//! Downloads are counted in memory ([`tally`]), written every few seconds and when the server stops
+//! ([`writer`]), and aggregated by nightly work, which removes old days ([`rollup`]). Clients are not
+//! recorded, except for their kind in counts of refused requests.
 
 mod blocked;
 mod database;
@@ -34,8 +34,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Timeout for querying the counts of a few packages, a detail of a response, and for opening the database.
 const QUERY_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The counter of downloads and refused requests; clones share their state. If `Server.UsageDataEnabled` is
-/// false, it counts nothing and opens no database.
+/// Counts downloads and refused requests, if `Server.UsageDataEnabled` is not false; clones share the state.
 #[derive(Clone, Default)]
 pub struct Usage(Option<Arc<Inner>>);
 
@@ -45,14 +44,13 @@ struct Inner {
     blocked: BlockedTally,
     database: UsageDb,
     summaries: Summaries,
-    /// Notifies the task to write the remaining counts and end.
     stop: Notify,
     writer: tokio::sync::Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
 
 impl Usage {
-    /// Starts counting, and the task that opens the database and writes to it, so a Tokio runtime must be
-    /// running. If opening fails, the task retries; packages are served meanwhile.
+    /// Starts counting, inside a Tokio runtime, and the task that opens the database, if necessary
+    /// repeatedly, and writes to it.
     pub fn start(state: &Arc<State>) -> Usage {
         let config = state.config.load_full();
         if !config.server.usage_data_enabled {
@@ -76,8 +74,8 @@ impl Usage {
         self.0.is_some()
     }
 
-    /// Counts a download. The cost is a hash and an uncontended lock; memory is allocated only for the first equal
-    /// download since the last write.
+    /// Counts a download: a hash and an uncontended lock, and an allocation for the first equal download
+    /// since the last write.
     pub fn count(&self, download: &Download<'_>) {
         let Some(inner) = &self.0 else { return };
         let catalog = inner.state.catalog.get();
@@ -90,8 +88,8 @@ impl Usage {
         }
     }
 
-    /// Returns the total downloads of packages, each from its source; 0 if the database does not respond
-    /// within the timeout. The last seconds are not included, because their counts are not written yet.
+    /// Returns the total downloads of packages, each from its source, without the last seconds; 0 after the
+    /// timeout of the database.
     pub async fn totals(&self, packages: &[(SourceId, &str)]) -> Vec<i64> {
         let zeros = vec![0; packages.len()];
         let Some(inner) = &self.0 else { return zeros };
@@ -120,7 +118,7 @@ impl Usage {
     }
 }
 
-/// Returns the day as the database stores it: the number of days since the epoch.
+/// Returns the number of days since the epoch.
 fn day_number(at: base::model::time::Timestamp) -> i64 {
     at.seconds().div_euclid(86_400)
 }

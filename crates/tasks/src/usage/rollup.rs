@@ -1,10 +1,8 @@
-//! The scheduled work on usage data: aggregates past days into storage, and removes days beyond the
-//! retention and unreferenced objects.
+//! The scheduled work on usage data: aggregates past days into storage, and removes old days and unreferenced objects.
 
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use sha2::Digest;
 
 use super::summary::UsageError;
 use super::{Inner, Usage, day_number, summary};
@@ -26,7 +24,6 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 /// Minimum age of unreferenced objects that are removed, because the row of a younger object may not be written yet.
 const MIN_AGE: Duration = Duration::from_secs(2 * 3600);
 const PAGE: usize = 1000;
-/// The storage class of aggregated days.
 const CLASS: StorageClass = StorageClass::Metrics;
 /// Time after which the row of a process that no longer writes is removed.
 const WRITER_EXPIRY: Duration = Duration::from_secs(7 * 86_400);
@@ -76,8 +73,8 @@ impl Usage {
 }
 
 impl Usage {
-    /// Moves unreferenced objects to the trash, and returns their number. More objects than the daily limit
-    /// are only removed if an administrator confirmed this (`is_confirmed`).
+    /// Moves unreferenced objects to the trash, and returns their number; more than the daily limit only if
+    /// `is_confirmed` by an administrator.
     pub async fn sweep(&self, is_confirmed: bool) -> Result<u64, UsageError> {
         match &self.0 {
             Some(inner) => inner.sweep(&inner.database.open().await?, is_confirmed).await,
@@ -115,12 +112,11 @@ impl Inner {
         Ok(())
     }
 
-    /// Aggregates a day: writes the object first, then the row. Returns false if a process may still write
-    /// counts of that day; the next run retries.
+    /// Aggregates a day: the object first, then the row. Returns false if a process may still write counts of it.
     async fn aggregate_day(&self, db: &Db, day: i64, now: Timestamp) -> Result<bool, UsageError> {
         let counts = db.read(move |c| download::day_counts(c, day)).await?;
         let bytes = Bytes::from(summary::render(&counts));
-        let sha256 = Sha256(sha2::Sha256::digest(&bytes).into());
+        let sha256 = Sha256::of(&bytes);
         self.state.storage.put(&Key::Usage(sha256), bytes).await?;
         let aggregate = Aggregate { day, sha256, total: counts.iter().map(|n| n.count).sum() };
         Ok(db.bulk(move |c| download::put_aggregate(c, &aggregate, now)).await?)

@@ -1,5 +1,5 @@
-//! Download counts of all packages over a number of days. Past days are read from storage, where each is one compressed
-//! object, the others from the database.
+//! Download counts of packages over some days: past ones from storage, one compressed object each, others
+//! from the database.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -18,7 +18,6 @@ const CACHE_LIFETIME: Duration = Duration::from_secs(30);
 /// Maximum number of cached results; there is one for each number of days.
 const CACHE_CAPACITY: usize = 16;
 
-/// The reason why usage data is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum UsageError {
     #[error("downloads are not counted (Server.UsageDataEnabled)")]
@@ -35,11 +34,8 @@ pub enum UsageError {
 pub(super) type Summaries = tokio::sync::Mutex<HashMap<i64, (Instant, Arc<[PackageCount]>)>>;
 
 impl Usage {
-    /// Returns the downloads per package in the last `days` days including today, most downloaded first. The result is
-    /// at most 30 seconds old.
-    ///
-    /// # Errors
-    /// Downloads are not counted, or the database failed.
+    /// Returns the downloads per package in the last `days` days including today, most downloaded first, at
+    /// most 30 seconds old.
     pub async fn packages(&self, days: i64) -> Result<Arc<[PackageCount]>, UsageError> {
         let inner = self.0.as_ref().ok_or(UsageError::Disabled)?;
         let db = inner.database.open_within(QUERY_TIMEOUT).await.ok_or(UsageError::Unavailable)?;
@@ -57,8 +53,8 @@ impl Usage {
         Ok(new_summary)
     }
 
-    /// Returns the weekly downloads of a package from a source: the first day of each week, and its downloads. The last
-    /// of the `weeks` weeks ends today. The last seconds are not included, because their counts are not written yet.
+    /// Returns the weekly downloads of a package from a source: the first day of each week, and its
+    /// downloads, without the last seconds. The last of the `weeks` weeks ends today.
     pub async fn weeks(
         &self,
         source: SourceId,
@@ -124,8 +120,7 @@ impl Inner {
 /// Maximum decompressed size of a day in bytes.
 const MAX_SIZE: usize = 64 << 20;
 
-/// Renders the counts of a day: lines with language, source, package and count, separated by tabs, in a Zstandard
-/// frame. Equal counts give equal bytes.
+/// Renders the counts of a day in a Zstandard frame: lines of language, source, package and count, separated by tabs.
 pub(super) fn render(counts: &[PackageCount]) -> Vec<u8> {
     let mut sorted_counts: Vec<&PackageCount> = counts.iter().collect();
     sorted_counts.sort_unstable();

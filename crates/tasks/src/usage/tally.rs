@@ -31,7 +31,6 @@ pub struct Download<'a> {
     pub platform: Option<&'a dyn Display>,
 }
 
-/// The counts that are not written yet.
 #[derive(Default)]
 pub(super) struct Tally {
     /// Counts by key: the other columns of the row as one byte string, so that a lookup needs no allocation.

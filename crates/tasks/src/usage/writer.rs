@@ -108,8 +108,7 @@ impl UsageWriter {
             let (writer_id, batch, rows) = (Arc::clone(&self.writer_id), *batch, Arc::clone(rows));
             let now = (self.inner.state.clock)();
             let count: i64 = rows.iter().map(|n| n.count).sum();
-            // If it is unknown whether a batch was written, it is written again with the same number, so that
-            // it is not counted twice.
+            // If it is unknown whether a batch was written, the same number prevents that it is counted twice.
             db.bulk(move |c| download::add(c, &writer_id, batch, now, &rows)).await?;
             metrics::add_saved_downloads(u64::try_from(count).unwrap_or(0));
             self.batches.pop_front();

@@ -44,7 +44,7 @@ pub(super) async fn license_types(call: Call<'_>, query: ListLicenseTypes) -> An
         let row = |(id, name): (&str, &str)| LicenseType { id: id.into(), name: name.into(), packages: None };
         return Ok(names().map(row).collect());
     }
-    let current = serve::license_types::current(&call.app.repositories).await?;
+    let current = serve::block_rules::license_types(&call.app.repositories).await?;
     let name = |id: &str| names().find(|(known, _)| *known == id).map_or("", |(_, name)| name).to_owned();
     let row = |(id, packages): (String, u64)| LicenseType { name: name(&id), id, packages: Some(packages) };
     Ok(current.into_iter().map(row).collect())

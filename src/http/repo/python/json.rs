@@ -1,14 +1,11 @@
 //! Answers requests for the documents of PyPI's JSON API at a snapshot: `pypi/{project}/json` and
-//! `pypi/{project}/{version}/json`.
-//!
-//! They contain absolute links and current advisories, so they are rendered for each request and not stored; their
-//! `ETag` is the digest of the text.
+//! `pypi/{project}/{version}/json`. With absolute links and current advisories, they are rendered for each
+//! request; their `ETag` is the digest of the text.
 
 use bytes::Bytes;
 use http::header::HeaderValue;
 use http::{Method, Response, StatusCode};
 use serde_json::json;
-use sha2::Digest;
 
 use super::project::{self, Base};
 use crate::http::app::App;
@@ -16,7 +13,7 @@ use crate::http::base_url::{self, RequestHead};
 use crate::http::error::Failure;
 use crate::http::net::body::Body;
 use crate::http::repo::conditional::accepts_gzip;
-use crate::http::repo::etag;
+use crate::http::repo::document;
 use crate::http::response::{self, Representation, RepresentationKind, Vary};
 use api::error::Code;
 use base::model::digest::Sha256;
@@ -26,12 +23,7 @@ use content::serve::python::metadata;
 use content::serve::{self, encoding};
 use formats::python::name::NormalName;
 
-/// Answers a GET or HEAD of the document of a project, or of one of its versions. The version may have any
-/// equivalent spelling.
-///
-/// # Errors
-/// 404 if the repository has another language, or for an unknown project or version; a failure of the database or
-/// storage.
+/// Answers a GET or HEAD of the document of a project, or of one of its versions, in any equivalent spelling.
 pub(in crate::http) async fn answer(
     app: &App,
     repo: &str,
@@ -66,7 +58,7 @@ pub(in crate::http) async fn answer(
             document["releases"] = project::releases(&detail.releases, &base);
         }
         let text = document.to_string();
-        let content = Sha256(sha2::Sha256::digest(&text).into());
+        let content = Sha256::of(&text);
         let bytes = if encoded { encoding::compress(text.as_bytes()) } else { Ok(text.into_bytes()) };
         bytes.map(|bytes| (content, Bytes::from(bytes)))
     });
@@ -76,7 +68,7 @@ pub(in crate::http) async fn answer(
     };
     let (content, bytes) = rendered.map_err(internal)?;
     let representation = Representation {
-        etag: Some(etag::of_content(content, encoded)),
+        etag: Some(document::content_etag(content, encoded)),
         previous_etag: None,
         modified: None,
         vary: Vary::AcceptEncoding,
@@ -99,8 +91,8 @@ pub(in crate::http) async fn answer(
     })
 }
 
-/// Returns the serial of the last change, which increases with every change, as on PyPI. If the project has no
-/// serial, returns the time of the change in microseconds since the epoch, or 0 if that is not known.
+/// Returns the serial of the last change, which increases with every change, as on PyPI; for a project
+/// without one, the time of the change in microseconds since the epoch, or 0.
 fn serial(detail: &ProjectDetail) -> u64 {
     let changed_at = detail.changed_at.and_then(|at| u64::try_from(at.0).ok());
     detail.serial.or(changed_at).unwrap_or(0)

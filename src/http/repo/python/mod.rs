@@ -1,5 +1,4 @@
-//! Responses at the addresses of a Python repository: pages of the simple API, files, provenance objects, documents of
-//! the JSON API and redirects.
+//! Responses at the addresses of a Python repository: pages, files, provenance objects, JSON documents and redirects.
 
 pub(crate) mod json;
 pub(crate) mod project;
@@ -42,9 +41,6 @@ pub(crate) struct Address<'a> {
 }
 
 /// Answers a GET or HEAD.
-///
-/// # Errors
-/// 404 if the address does not exist, or if the repository has another language.
 pub(crate) async fn answer(
     app: &App,
     address: &Address<'_>,
@@ -77,17 +73,14 @@ pub(crate) async fn answer(
     Ok(answer::answer(app, &entry.resource, &PlatformRequest::NoBinaries, parts, received_at).await)
 }
 
-/// Returns the format that a client gets at a raw path that may be the address of a page of the simple API; `None` for
-/// other paths and for a request with a query, which may name the format.
+/// Returns the format at a raw path that may be a page of the simple API; `None` for other paths and with a
+/// query, which may name the format.
 pub(crate) fn page_format(path: &str, query: Option<&str>, parts: &Parts) -> Option<SimpleFormat> {
     let is_page = query.is_none() && path.ends_with('/') && path.contains("/simple/");
     is_page.then(|| accept::negotiate(accept_values(parts), None))
 }
 
-/// Refuses a path of a Python repository in a repository of another language.
-///
-/// # Errors
-/// 404 that names both languages.
+/// Refuses a path of a Python repository in one of another language: a 404 that names both.
 fn require_python(app: &App, repo: &str) -> Result<(), Failure> {
     let kind = serve::find::repo(&app.state.catalog.get(), repo)?.kind;
     if kind == RepoKind::Python {
@@ -100,10 +93,7 @@ fn require_python(app: &App, repo: &str) -> Result<(), Failure> {
     )))
 }
 
-/// Refuses a path of an R repository in a Python repository.
-///
-/// # Errors
-/// 404 that names the addresses of Python packages.
+/// Refuses a path of an R repository in a Python repository: a 404 that names the addresses of Python packages.
 pub(crate) fn refuse_r_path(app: &App, requested: &str) -> Result<(), Failure> {
     let catalog = app.state.catalog.get();
     match catalog.repo_by_name_or_id(requested) {
@@ -117,20 +107,18 @@ pub(crate) fn refuse_r_path(app: &App, requested: &str) -> Result<(), Failure> {
     }
 }
 
-/// Returns the format that the client gets.
 fn format(query: &Query, parts: &Parts) -> SimpleFormat {
     // In a query, an unencoded + is a space.
     let format = query.get("format").map(|format| format.replace(' ', "+"));
     accept::negotiate(accept_values(parts), format.as_deref())
 }
 
-/// Returns the values of all `Accept` fields.
 fn accept_values(parts: &Parts) -> impl Iterator<Item = &str> {
     parts.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok())
 }
 
-/// Returns a redirect: 308 to the address with a trailing slash, 301 to the normalized name. The location is
-/// relative, because a proxy may have removed a prefix of the path.
+/// Returns a redirect: 308 to the address with a slash, 301 to the normalized name. It is relative: a proxy
+/// may have removed a prefix.
 fn redirect(address: &Address<'_>, target: &PythonPath, parts: &Parts) -> Response<Body> {
     let last = address.raw.rsplit('/').next().unwrap_or_default();
     let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();

@@ -1,5 +1,4 @@
-//! Projects in the form of PyPI's JSON API: `info`, files and vulnerabilities, for documents at a snapshot and for the
-//! public API.
+//! Projects in the form of PyPI's JSON API: `info`, files and vulnerabilities, for documents and the public API.
 
 use serde_json::{Map, Value, json};
 
@@ -21,8 +20,7 @@ pub(in crate::http) struct Base {
     pub(in crate::http) repository: String,
 }
 
-/// Returns `info`: the metadata of the release. Without metadata, it contains the facts of the files of the release,
-/// and other values are `null`.
+/// Returns `info`: the metadata of the release, else the facts of its files and `null`.
 pub(in crate::http) fn info(detail: &ProjectDetail, metadata: Option<&Metadata>, base: &Base) -> Value {
     let ProjectDetail { project, release, .. } = detail;
     let text =
@@ -85,7 +83,6 @@ fn project_urls(metadata: &Metadata) -> Option<Value> {
     (!urls.is_empty()).then(|| Value::from(urls))
 }
 
-/// Returns the files of every release by version.
 pub(in crate::http) fn releases(releases: &[ProjectRelease], base: &Base) -> Value {
     let release = |release: &ProjectRelease| (release.version.clone(), files(release, base));
     Value::from(releases.iter().map(release).collect::<Map<String, Value>>())

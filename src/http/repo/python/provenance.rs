@@ -3,13 +3,12 @@
 use http::header::HeaderValue;
 use http::request::Parts;
 use http::{Method, Response};
-use sha2::Digest;
 
 use super::Address;
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::net::body::Body;
-use crate::http::repo::etag;
+use crate::http::repo::document;
 use crate::http::response::{self, Representation, RepresentationKind, Vary};
 use base::model::digest::Sha256;
 use base::model::loopback::is_https_or_loopback;
@@ -20,8 +19,8 @@ use content::serve::python::provenance;
 use formats::python::file_name::FileName;
 use formats::python::provenance::MEDIA_TYPE;
 
-/// Returns the base URL of the provenance objects for the page at `address`. `None` without `Server.Address`, or if that
-/// is not a secure origin, which the specification requires.
+/// Returns the base URL of the provenance objects for a page; `None` if `Server.Address` is not a secure
+/// origin, which PEP 740 requires.
 pub(super) fn links(app: &App, point: &Point, address: &Address<'_>) -> ProvenanceLinks {
     let site = app.site.load();
     let server = site.address.as_deref().filter(|server| is_https_or_loopback(server))?;
@@ -29,11 +28,8 @@ pub(super) fn links(app: &App, point: &Point, address: &Address<'_>) -> Provenan
     Some(format!("{server}/packages/{base}").into())
 }
 
-/// Answers a GET or HEAD.
-///
-/// # Errors
-/// 404 if the repository does not have the file, or if the index states no provenance of it; 502 if the object that the
-/// index sends is not valid; 503 if the index does not answer.
+/// Answers a GET or HEAD. Fails with 404 without the file or its provenance, 502 if the object of the index
+/// is invalid, 503 if the index does not answer.
 pub(super) async fn answer(
     app: &App,
     address: &Address<'_>,
@@ -43,9 +39,9 @@ pub(super) async fn answer(
 ) -> Result<Response<Body>, Failure> {
     let point = serve::point::resolve(&app.repositories, address.repo, address.snapshot).await?;
     let bytes = provenance::object(&app.repositories, &point, sha256, file).await?;
-    let content = Sha256(sha2::Sha256::digest(&bytes).into());
+    let content = Sha256::of(&bytes);
     let representation = Representation {
-        etag: Some(etag::of_content(content, false)),
+        etag: Some(document::content_etag(content, false)),
         previous_etag: None,
         modified: None,
         vary: Vary::Nothing,

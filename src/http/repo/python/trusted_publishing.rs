@@ -1,7 +1,6 @@
-//! Trusted publishing of Python packages, as PyPI defines it and `uv publish` and the action for GitHub call it: a job
-//! exchanges the token of its CI system for a token that uploads packages, and needs no stored password.
-//!
-//! The errors have the form of PyPI, because clients print `code` and `description`.
+//! Trusted publishing of Python packages, as PyPI defines it and `uv publish` and the action for GitHub call
+//! it: a job exchanges the token of its CI system for one that uploads packages. The errors have the form of
+//! PyPI, because clients print `code` and `description`.
 
 use std::sync::Arc;
 
@@ -28,7 +27,6 @@ const MAX_BODY: usize = 64 << 10;
 /// `Retry-After` in seconds if the issuer's keys are unavailable.
 const RETRY_AFTER: u64 = 10;
 
-/// The audience that a job requests for its token.
 #[derive(Serialize)]
 struct Audience<'a> {
     audience: &'a str,
@@ -59,21 +57,16 @@ struct RefusalReason<'a> {
     description: &'a str,
 }
 
-/// Handles `GET /_/oidc/audience`: returns the audience of the first section of the configuration that permits uploads.
-///
-/// # Errors
-/// 404 if there is none.
+/// Handles `GET /_/oidc/audience`: returns the audience of the first section that permits uploads; 404 if
+/// there is none.
 pub(in crate::http) fn audience(app: &App) -> Result<Response<Body>, Failure> {
     let config = app.state.config.load_full();
     let section = publishers(&config).next().ok_or_else(is_off)?;
     Ok(response::json(StatusCode::OK, &Audience { audience: &section.audience }))
 }
 
-/// Handles `POST /_/oidc/mint-token`.
-///
-/// # Errors
-/// 400 if the token would cross the network unencrypted, 404 if no section permits uploads, 413, 429. A token that is
-/// refused is a response with status 422.
+/// Handles `POST /_/oidc/mint-token`. Fails with 400 if the token would cross the network unencrypted, 404 if
+/// no section permits uploads. A refused token is a response with status 422.
 pub(in crate::http) async fn mint(
     app: &Arc<App>,
     head: &RequestHead<'_>,
@@ -126,7 +119,6 @@ pub(in crate::http) async fn mint(
     }
 }
 
-/// Returns the sections that permit uploads.
 fn publishers(config: &Config) -> impl Iterator<Item = &Federation> {
     let may_publish = |section: &&Federation| {
         section

@@ -1,7 +1,6 @@
-//! `POST /upload/pypi/{source}`: the upload API of PyPI, as twine, `uv publish`, Poetry, Hatch, Flit and PDM use it.
-//!
-//! Statuses and some texts are those of PyPI, because clients compare them: Poetry and twine treat 409, or 400
-//! with "already exist", as a file that was uploaded before, and retry after 5xx.
+//! `POST /upload/pypi/{source}`: the upload API of PyPI, as twine, `uv publish`, Poetry, Hatch, Flit and PDM
+//! use it. Clients compare statuses and texts with PyPI's: Poetry and twine treat 409, or 400 with "already
+//! exist", as a file that was uploaded before, and retry after 5xx.
 
 use std::io;
 use std::sync::Arc;
@@ -39,11 +38,8 @@ const RETRY_AFTER: u64 = 5;
 /// Maximum size of a form without its file, in bytes. It exceeds the sum of the limits of all fields.
 const MAX_OVERHEAD: u64 = 64 << 20;
 
-/// Handles an upload of a client that may write the source. The response contains the notices about the file, one per
-/// line.
-///
-/// # Errors
-/// 400 and 413 with the reason, 404 for an unknown source, 410 for a registration.
+/// Handles an upload of a client that may write the source. The response contains the notices about the file,
+/// one per line. Fails with 410 for a registration.
 pub(in crate::http) async fn answer(
     app: &Arc<App>,
     source: &str,
@@ -64,23 +60,20 @@ pub(in crate::http) async fn answer(
         failure: None,
     };
     let read = form.read(app).await;
-    // Necessary also after a complete form: the connection accepts the next request only when the body has been
-    // read to its end.
+    // Also after a complete form: the connection accepts the next request only at the end of the body.
     request_body::discard_rest(form.stream);
     let (mut form, file) = read?;
     // Not in the task below, so that the wait ends when the client disconnects.
     let permit = app.uploads.check_permit().await.map_err(failure)?;
     form.set_publisher(head.principal.publisher().cloned());
-    // SECURITY: an upload may take an hour. Since the head was checked, the token may have been revoked, and another
-    // source may have got the name.
+    // SECURITY: an upload may take an hour, in which the token may be revoked, or the name given to another source.
     head.principal.require_valid(app)?;
     head.principal.require(&app.state.catalog.get(), access::write_source(source))?;
     let actor = admin::actor(head.principal, head.peer).await;
     let address = app.site.load().client_address(head.peer, headers);
     let author = admin::author(head.principal, &actor, address, head.received_at);
     let (app, source_name) = (Arc::clone(app), source.to_owned());
-    // In a separate task, which continues when the client disconnects: after the commit the catalog must still be
-    // refreshed.
+    // A separate task, which continues without the client: after the commit the catalog must be refreshed.
     let task = tokio::spawn(author::scope(author, async move {
         let published = receive::publish(&app.uploads, &source_name, form, file, permit, &actor).await;
         if let Ok((upload, status)) = &published {
@@ -123,12 +116,10 @@ fn content_type(headers: &HeaderMap) -> &str {
     headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-/// A form that is being received.
 struct FormStream {
     stream: BoxStream<'static, Result<Bytes, io::Error>>,
     reader: FormReader,
     max_file_size: u64,
-    /// The reason why the bytes of the file ended early.
     failure: Option<Failure>,
 }
 
@@ -256,8 +247,7 @@ fn bad_upload(error: &BadUpload) -> Failure {
     Failure { status, ..Failure::bad_request(error.to_string()) }
 }
 
-/// Returns the failure for a refused file. The status is never 409, because `poetry publish --skip-existing` would
-/// continue with the next file.
+/// Returns the failure for a refused file; never 409, after which `poetry publish --skip-existing` would continue.
 fn failure(error: RepoError) -> Failure {
     match error {
         RepoError::FileExists(existing) => {

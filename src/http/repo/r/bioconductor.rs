@@ -9,7 +9,7 @@ use http::{Method, Response};
 use crate::http::app::App;
 use crate::http::error::{Failure, truncate};
 use crate::http::net::body::Body;
-use crate::http::repo::etag;
+use crate::http::repo::document;
 use crate::http::response::{self, Representation, RepresentationKind, Vary};
 use api::public::status::BiocVersion;
 use base::model::digest::Sha256;
@@ -21,10 +21,8 @@ use formats::r::bioconductor::config::Config;
 use formats::r::bioconductor::{BioconductorVersion, Part, PartName, VersionName};
 use runtime::catalog::Catalog;
 
-/// Answers `config.yaml`, as of the snapshot.
-///
-/// # Errors
-/// 404 if the repository is not a Bioconductor repository, or the Bioconductor versions are not known yet.
+/// Answers `config.yaml`, as of the snapshot. Fails with 404 for other repositories, or while no Bioconductor
+/// versions are known.
 pub(in crate::http) async fn versions(
     app: &App,
     repo: &str,
@@ -52,10 +50,7 @@ pub(in crate::http) async fn versions(
     Ok(response::whole(&representation, Some(size), body))
 }
 
-/// Returns the part that an address names; `release` and `devel` as of the snapshot.
-///
-/// # Errors
-/// 404 if there is no such repository, or the Bioconductor versions are not known yet.
+/// Returns the part that an address names; `release` and `devel` as of the snapshot. Fails as [`versions`].
 pub(in crate::http) fn resolve_part(
     app: &App,
     repo: &str,
@@ -74,7 +69,6 @@ pub(in crate::http) fn resolve_part(
     Ok(Part::single(version, component))
 }
 
-/// Returns the Bioconductor versions as of a snapshot.
 fn config_at(catalog: &Catalog, snapshot: Snapshot) -> Result<Cow<'_, Config>, Failure> {
     let Some(config) = &catalog.bioconductor else {
         let hint = "an administrator can fetch it with: rspm sync --type=bioconductor";
@@ -95,10 +89,9 @@ fn config_at(catalog: &Catalog, snapshot: Snapshot) -> Result<Cow<'_, Config>, F
 }
 
 fn representation(text: &str) -> Representation {
-    use sha2::Digest;
-    let digest = Sha256(sha2::Sha256::digest(text.as_bytes()).into());
+    let digest = Sha256::of(text.as_bytes());
     Representation {
-        etag: Some(etag::of_content(digest, false)),
+        etag: Some(document::content_etag(digest, false)),
         previous_etag: None,
         modified: None,
         vary: Vary::Nothing,
@@ -113,10 +106,7 @@ fn representation(text: &str) -> Representation {
     }
 }
 
-/// Checks that an address without `packages/{version}/{component}/` is not in a Bioconductor repository.
-///
-/// # Errors
-/// 404 with a valid address.
+/// Refuses an address without `packages/{version}/{component}/` in a Bioconductor repository: a 404 with a valid one.
 pub(in crate::http) fn require_part(app: &App, repo: &str) -> Result<(), Failure> {
     let catalog = app.state.catalog.get();
     if catalog.repo_by_name_or_id(repo).is_none_or(|repository| repository.kind != RepoKind::Bioconductor) {
@@ -143,8 +133,8 @@ pub(in crate::http) fn rows(catalog: &Catalog) -> Vec<BiocVersion> {
     .collect()
 }
 
-/// Returns the CRAN snapshot of a Bioconductor version: the day on which the next version became the release, else the
-/// day of the version's last update, else `latest`.
+/// Returns the CRAN snapshot of a Bioconductor version: the day of the next release, else of its own last
+/// update, else `latest`.
 pub(in crate::http) fn cran_snapshot(config: &Config, version: BioconductorVersion) -> String {
     let day = config.successor_release_day(version).or_else(|| config.last_update(version));
     day.map_or_else(|| "latest".to_owned(), |day| day.to_string())

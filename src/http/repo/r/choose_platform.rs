@@ -16,10 +16,8 @@ use formats::r::platform::{Arch, Platform, Target};
 use formats::r::user_agent::RVersion;
 use formats::r::version::RMinor;
 
-/// Chooses the platform of a request for a file. For an index, which is the same for all clients, chooses none.
-///
-/// # Errors
-/// 404 for an unknown distribution after `__linux__`.
+/// Chooses the platform of a request for a file; none for an index, which is the same for all. Fails with 404
+/// for an unknown distribution.
 pub(in crate::http) fn choose<'a>(
     app: &App,
     linux: Option<&'a str>,
@@ -86,10 +84,7 @@ fn distribution<'a>(platforms: &'a Platforms, name: &str) -> Result<&'a Distribu
     })
 }
 
-/// Returns the platform of `bin/linux/{distribution}-{arch}/{r}`.
-///
-/// # Errors
-/// 404 for an unknown distribution, or an architecture without binaries.
+/// Returns the platform of `bin/linux/{distribution}-{arch}/{r}`; 404 for an unknown distribution or architecture.
 pub(in crate::http) fn linux_platform(app: &App, platform: &LinuxPlatform) -> Result<Platform, Failure> {
     let config = app.state.config.load();
     let distribution = distribution(&config.platforms, platform.distribution.as_str())?;
@@ -103,8 +98,7 @@ pub(in crate::http) fn linux_platform(app: &App, platform: &LinuxPlatform) -> Re
     Ok(Platform { r: platform.r, target: Target::Linux(distribution.name.clone()), arch: platform.arch })
 }
 
-/// Returns the platform of a tree of binaries; `None` if there is none, such as for a folder that belongs to another
-/// version of R.
+/// Returns the platform of a tree of binaries; `None` for example for a folder of another version of R.
 pub(in crate::http) fn tree_platform(app: &App, tree: &Tree) -> Option<Platform> {
     match tree {
         Tree::Source => None,

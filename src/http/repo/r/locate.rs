@@ -1,5 +1,4 @@
-//! Locates the package file of an address: a source package, a binary, or a binary with its source package as a
-//! fallback.
+//! Locates the package file of an address: a source package, a binary, or both, one as fallback.
 
 use super::choose_platform;
 use crate::http::app::App;
@@ -8,8 +7,8 @@ use crate::http::repo::package_file::{FileWithHeaders, MissingBinary, ResolvedFi
 use base::model::digest;
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
-use content::serve::binary_selector::BinarySelector;
 use content::serve::located::LocatedFile;
+use content::serve::negotiate::BinarySelector;
 use content::serve::{self, RepoError};
 use formats::r::layout::{LinuxPlatform, RPath, RepoFileName, Tree};
 use formats::r::platform::Arch;
@@ -54,7 +53,6 @@ pub(super) async fn source_or_binary(
     }
 }
 
-/// Returns the resolved file for a binary, without a fallback.
 pub(super) fn binary(app: &App, located: LocatedFile, selector: &BinarySelector) -> ResolvedFile {
     ResolvedFile {
         is_cacheable: serve::file::is_local(&app.repositories, &located),
@@ -118,10 +116,8 @@ pub(super) async fn binary_of_version(
     Ok(binary(app, located.ok_or_else(absent)?, selector))
 }
 
-/// Returns the plain name of a file that is requested with the platform in its name, in a tree of Linux binaries.
-///
-/// # Errors
-/// 404 for a platform that differs from the tree's.
+/// Returns the plain name of a file that is requested with the platform in its name, in a tree of Linux
+/// binaries; 404 for the platform of another tree.
 pub(super) fn plain_name(
     path: &RPath,
     tree_platform: &LinuxPlatform,

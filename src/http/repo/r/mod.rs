@@ -39,9 +39,6 @@ pub(crate) struct Address<'a> {
 }
 
 /// Answers a request for a document or a file, or redirects to the address of a directory.
-///
-/// # Errors
-/// 404 if the address does not exist, or if the repository has another language.
 pub(crate) async fn answer(
     app: &App,
     address: &Address<'_>,
@@ -104,7 +101,6 @@ async fn repository(
     Ok(answer::answer(app, &entry.resource, platform, parts, received_at).await)
 }
 
-/// Records a request for a package file that failed before a file was found.
 fn record_failure(
     app: &App,
     path: &RPath,

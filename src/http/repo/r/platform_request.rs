@@ -1,4 +1,4 @@
-//! The binaries that a request selects.
+//! The binaries that a request selects in place of source packages.
 
 use std::borrow::Cow;
 
@@ -12,23 +12,19 @@ use formats::r::platform::Platform;
 use formats::r::user_agent::RVersion;
 use formats::r::version::RMinor;
 
-/// The binaries that a request selects in place of source packages.
 #[derive(Clone, Debug)]
 pub enum PlatformRequest<'a> {
     /// None: source packages, or an index.
     NoBinaries,
     /// A binary, if there is one, or else the source package.
     BinaryOrSource {
-        /// The distribution as the address names it.
         distro: &'a str,
-        /// The chosen platform, or the reason why none was chosen.
+        /// An error is the reason why none was chosen.
         choice: Cow<'a, PlatformChoice>,
-        /// The request header on which the choice depends.
         vary: Vary,
     },
     /// A file of a tree of binaries: its address names the platform.
     Tree {
-        /// The distribution as the address names it.
         distro: &'a str,
         r: RMinor,
         /// Whether binaries are available for this version of R.
@@ -37,7 +33,7 @@ pub enum PlatformRequest<'a> {
 }
 
 impl<'a> PlatformRequest<'a> {
-    /// Returns the part of the cache key that is added to the address: the platform, and whether the query selected it,
+    /// Returns the addition to the address in the cache key: the platform, and whether the query selected it,
     /// because then the response has no `Vary`. `None` if the result depends only on the address.
     pub(in crate::http) fn cache_key(&self) -> Option<String> {
         match self {
@@ -52,7 +48,6 @@ impl<'a> PlatformRequest<'a> {
         }
     }
 
-    /// Returns the platform of the binaries to look up.
     pub(super) fn platform(&self) -> Option<&Platform> {
         match self {
             PlatformRequest::NoBinaries | PlatformRequest::Tree { .. } => None,
@@ -62,7 +57,6 @@ impl<'a> PlatformRequest<'a> {
         }
     }
 
-    /// Returns the request header on which the response at this address depends.
     pub(super) fn vary(&self) -> Vary {
         match self {
             PlatformRequest::BinaryOrSource { vary, .. } => *vary,
@@ -70,7 +64,6 @@ impl<'a> PlatformRequest<'a> {
         }
     }
 
-    /// Returns the data to log about the requested binary.
     pub(in crate::http) fn requested_binary(&self, parts: &'a Parts) -> Option<RequestedBinary<'a>> {
         match self {
             PlatformRequest::NoBinaries => None,
@@ -93,13 +86,12 @@ pub(in crate::http) fn unknown_distribution<'a>(distro: &'a str, parts: &'a Part
     RequestedBinary { distro, r: None, match_result: Ok(None), agent: user_agent(parts) }
 }
 
-/// Returns the raw `User-Agent`.
 pub(in crate::http) fn user_agent(parts: &Parts) -> Option<&[u8]> {
     parts.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes)
 }
 
-/// Words in a `User-Agent`, in upper or lower case, and the kind of client that sends them. The first match counts:
-/// renv and pak also name R, and browsers also name other browsers.
+/// Words in a `User-Agent`, and the kind of client. The first match counts: renv and pak also name R,
+/// browsers each other.
 const KINDS: [(&str, &str); 14] = [
     ("renv", "renv"),
     ("pkgcache", "pak"),
@@ -120,8 +112,7 @@ const KINDS: [(&str, &str); 14] = [
 /// The kind of all other clients.
 const OTHER: &str = "other";
 
-/// The beginning of the `User-Agent` that R sends with its method `libcurl`, unless its option `HTTPUserAgent` begins
-/// with `R/`.
+/// The `User-Agent` of R with its method `libcurl`, unless its option `HTTPUserAgent` begins with `R/`.
 const LIBCURL: &str = "libcurl/";
 
 pub(in crate::http) fn client_kind(agent: Option<&[u8]>) -> &'static str {

@@ -11,16 +11,13 @@ use crate::http::repo::resolve_cache::Resource;
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
 use content::serve;
-use content::serve::binary_selector::BinarySelector;
 use content::serve::document::Document;
+use content::serve::negotiate::BinarySelector;
 use content::serve::r::document::{Listing, RDocument};
 use formats::r::bioconductor::Part;
 use formats::r::layout::{Directory, IndexFormat, RPath, Tree};
 
 /// Resolves an address to a document or a file of a point. Fetches and renders nothing.
-///
-/// # Errors
-/// 404 if the address does not exist, 503 if the database fails.
 pub(in crate::http) async fn resolve(
     app: &App,
     repo: &str,
@@ -138,8 +135,7 @@ fn generated_document(app: &App, point: Point, document: RDocument) -> Resource 
     Resource::Document(Box::new(ResolvedDocument::new(&app.state.catalog.get(), point, document)))
 }
 
-/// Returns an index of binaries. The index of a closed point may still change, because binaries may appear later than
-/// their source package.
+/// Returns an index of binaries, which may still change at a closed point: binaries may appear later than their source.
 fn binary_index(
     app: &App,
     point: &Point,

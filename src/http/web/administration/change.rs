@@ -13,19 +13,16 @@ use pages::administration::form::{ACTION, CONFIRM, OBJECT};
 use pages::administration::rules::{self, RuleObjects};
 use pages::frame::Root;
 
-/// Seconds of a day.
 const DAY: i64 = 86_400;
 
-/// A request to the admin API.
 #[derive(Debug, PartialEq)]
 pub(super) struct Change {
     pub(super) method: Method,
     /// The path below `/__api__/admin/v1`, with its query.
     pub(super) path: String,
     pub(super) body: Value,
-    /// The field of the form at which an error is displayed if the API refuses the request.
+    /// The field of the form at which a refusal of the API is displayed.
     pub(super) field: &'static str,
-    /// The page to display after the change.
     pub(super) next_page: Target,
     /// The key of the message on that page; see [`message`].
     pub(super) message_key: &'static str,
@@ -33,8 +30,8 @@ pub(super) struct Change {
 }
 
 impl Change {
-    /// Returns the field at which a refusal by the API is displayed, and the message for it. The form of a rule has the
-    /// checkbox `all` instead of the option that the message of the API names.
+    /// Returns the field and the message of a refusal by the API. The form of a rule has the checkbox `all`
+    /// instead of the option that the message names.
     pub(super) fn refusal(&self, failure: &Failure) -> (&'static str, String) {
         match failure.unconfirmed_reason() {
             Some(reason) => ("all", format!("{reason}; this box confirms that")),
@@ -43,7 +40,6 @@ impl Change {
     }
 }
 
-/// The part of a response that is displayed once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ResponsePart {
     /// Nothing: the browser is redirected to [`Change::next_page`].
@@ -53,12 +49,9 @@ pub(super) enum ResponsePart {
     Matches,
 }
 
-/// The page to display after a change.
 #[derive(Debug, PartialEq)]
 pub(super) enum Target {
-    /// The first page of a section.
     Section(AdministrationSection),
-    /// The page of an object.
     Object(AdministrationSection, String),
 }
 
@@ -71,7 +64,6 @@ impl Target {
     }
 }
 
-/// A form that cannot be sent to the API.
 #[derive(Debug, PartialEq)]
 pub(super) struct Invalid {
     pub(super) field: &'static str,
@@ -82,8 +74,7 @@ fn invalid(field: &'static str, message: &str) -> Invalid {
     Invalid { field, message: message.to_owned() }
 }
 
-/// Returns the message after a change. SECURITY: only these texts are displayed, because anyone can make a link with
-/// any text.
+/// Returns the message after a change. SECURITY: only these texts, because anyone can make a link with any text.
 pub(super) fn message(name: &str) -> Option<&'static str> {
     match name {
         "created" => Some("Created."),
@@ -116,9 +107,6 @@ fn change<O: Operation<Query: Default>>(
 }
 
 /// Converts a form of a page to a request.
-///
-/// # Errors
-/// A field that is missing or not valid.
 pub(super) fn plan(page: &AdministrationPage, form: &Query) -> Result<Change, Invalid> {
     let action = form.get(ACTION).unwrap_or_default();
     match page {

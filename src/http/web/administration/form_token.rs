@@ -1,10 +1,10 @@
-//! Protects forms against requests that pages of other sites send (cross-site request forgery): the browser must state
-//! that a page of this server sends the form, and the form must have a token that only pages for this client have.
+//! Protects forms against requests of other sites' pages (cross-site request forgery): the browser must state
+//! that a page of this server sends the form, with a token that only pages for this client have.
 
 use std::sync::LazyLock;
 
 use http::StatusCode;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
+use http::header::{AUTHORIZATION, HeaderMap};
 use zeroize::Zeroizing;
 
 use crate::http::app::App;
@@ -19,9 +19,9 @@ use runtime::auth;
 /// The secret used for clients of the admin socket, which send none.
 static SOCKET_SECRET: LazyLock<Zeroizing<String>> = LazyLock::new(auth::new_secret);
 
-/// Returns the token of a client: a digest of its session or password, so that the token becomes invalid with them.
-/// SECURITY: pages with a token are not compressed, because the size of a compressed page would disclose the token
-/// piece by piece to anyone who can choose another part of the page.
+/// Returns the token of a client: a digest of its session or password, which becomes invalid with them.
+/// SECURITY: pages with a token are not compressed: their size would disclose the token piece by piece to
+/// anyone who can choose another part of the page.
 pub(super) fn of(headers: &HeaderMap) -> String {
     let field = |value: Option<&http::HeaderValue>| {
         value.map(|value| hex::encode(value.as_bytes())).unwrap_or_default()
@@ -35,10 +35,7 @@ pub(super) fn of(headers: &HeaderMap) -> String {
     auth::digest(&format!("form {authorization} {secret}")).to_string()
 }
 
-/// Checks that a form has the token of the client.
-///
-/// # Errors
-/// 403.
+/// Checks that a form has the token of the client; 403.
 pub(super) fn require(headers: &HeaderMap, form: &Query) -> Result<(), Failure> {
     // Digests are compared, so that the time of the comparison does not depend on the token.
     let sent_token = form.get(TOKEN).unwrap_or_default();
@@ -48,15 +45,10 @@ pub(super) fn require(headers: &HeaderMap, form: &Query) -> Result<(), Failure> 
     Err(refusal("the form belongs to another session or has expired; open the page again"))
 }
 
-/// Checks that a page of this server sends a form.
-///
-/// # Errors
-/// 403, also for a body that is not a form.
+/// Checks that a page of this server sends a form; 403 also for a body that is not a form.
 pub(super) fn require_own_page(app: &App, head: &RequestHead<'_>) -> Result<(), Failure> {
     let headers = &head.parts.headers;
-    let media_type = field(headers, CONTENT_TYPE.as_str()).unwrap_or_default();
-    let media_type = media_type.split(';').next().unwrap_or_default().trim();
-    if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+    if !origin::has_media_type(headers, "application/x-www-form-urlencoded") {
         return Err(refusal(
             "this address accepts only the forms of its page; programs use /__api__/admin/v1/",
         ));
@@ -65,10 +57,6 @@ pub(super) fn require_own_page(app: &App, head: &RequestHead<'_>) -> Result<(), 
         return Ok(());
     }
     Err(refusal("the form must be sent from a page of this server"))
-}
-
-fn field<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
 }
 
 fn refusal(phrase: &str) -> Failure {

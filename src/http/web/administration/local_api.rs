@@ -13,7 +13,7 @@ use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::error::{Failure, Payload};
 use crate::http::login::permission::Principal;
-use crate::http::net::peer::Peer;
+use crate::http::net::Peer;
 use crate::http::net::request_body::Incoming;
 use crate::http::route::{self, Route};
 use crate::http::switch::Switch;
@@ -91,8 +91,7 @@ impl<'a> LocalApi<'a> {
             is_confidential: self.is_confidential,
         };
         let switch = self.switch.clone();
-        // In a separate task, because the future of the API is large and would enlarge the future of every
-        // connection.
+        // A separate task, because the large future of the API would enlarge that of every connection.
         let task = tokio::spawn(async move {
             let (parts, body) = admin::answer(&switch, request).await.into_parts();
             (parts.status, body.collect().await.map(http_body_util::Collected::to_bytes))

@@ -1,5 +1,4 @@
-//! The pages of administrators. They read and change through the admin API of this process, so that both have the same
-//! checks and the same audit trail.
+//! The pages of administrators. They use the admin API of this process, for the same checks and the same audit trail.
 
 mod change;
 mod form_token;
@@ -91,8 +90,8 @@ async fn permitted(
     }
 }
 
-/// Returns whether the client may make changes on these pages: on the network only if `Authentication.APITokenAuth` is
-/// on, as for the admin API.
+/// Returns whether the client may make changes: on the network only with `Authentication.APITokenAuth`, as in
+/// the admin API.
 fn may_change(app: &App, principal: &Principal) -> bool {
     *principal == Principal::Administrator || app.state.config.load().authentication.api_token_auth
 }

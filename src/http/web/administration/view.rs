@@ -16,19 +16,15 @@ use pages::frame::Root;
 
 use store::db::job_run;
 
-/// Maximum number of ended jobs on the page.
 const MAX_ENDED_JOBS: i64 = 100;
 
-/// The data that all pages for a client need.
 pub(super) struct View<'a> {
     pub(super) app: &'a App,
     pub(super) api: &'a LocalApi<'a>,
     pub(super) root: Root,
     /// The token of the forms; `None` if pages have no forms.
     pub(super) form_token: Option<String>,
-    /// The message about the change that was just made.
     pub(super) done: Option<&'static str>,
-    /// The form that was refused.
     pub(super) rejected: Option<RejectedForm>,
     /// A token that was just created.
     pub(super) created: Option<CreatedToken>,
@@ -37,10 +33,6 @@ pub(super) struct View<'a> {
 }
 
 impl View<'_> {
-    /// Returns the HTML of a page.
-    ///
-    /// # Errors
-    /// 404 for an object that does not exist, failures of the database or storage.
     pub(super) async fn render(&self, page: &AdministrationPage) -> Result<String, Failure> {
         match page {
             AdministrationPage::Start | AdministrationPage::Sources => {

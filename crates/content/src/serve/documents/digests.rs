@@ -25,8 +25,8 @@ pub struct DocumentDigest {
     pub content: Sha256,
 }
 
-/// Renders at most `count` documents: those of repositories, now and as of transactions spread over the history; if
-/// there are no repositories, those of the sources.
+/// Renders at most `count` documents of repositories, of now and of transactions spread over the history;
+/// without repositories, of the sources.
 pub fn sample(c: &mut dyn Conn, count: usize) -> Result<Vec<DocumentDigest>, DbError> {
     let catalog = catalog::read(c)?;
     let points = points(&catalog, count);

@@ -1,5 +1,4 @@
-//! A generated document of a point, of a repository of either language, and the key under which it is cached and
-//! stored.
+//! A generated document of a point, of a repository of either language, and its key in caches and storage.
 
 use std::sync::OnceLock;
 
@@ -13,7 +12,6 @@ use base::model::ids::{Seq, SourceId, TreeId};
 use base::model::point::{Point, PointRules, PromotedList};
 use base::model::time::Timestamp;
 
-/// A rendered document of a point, such as an index.
 #[derive(Clone, Debug)]
 pub struct RenderedDocument {
     /// SHA-256 of the decoded content; the ETag is derived from it.
@@ -26,7 +24,6 @@ pub struct RenderedDocument {
 /// The generated documents of a point, by the language of the repository.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Document {
-    /// A document of an R repository, also of Bioconductor.
     R(RDocument),
     Python(PythonDocument),
 }
@@ -68,7 +65,6 @@ impl Document {
         }
     }
 
-    /// Returns whether the document is the list of all projects of a Python repository.
     pub(in crate::serve) fn is_project_list(&self) -> bool {
         match self {
             Document::R(_) => false,
@@ -76,8 +72,8 @@ impl Document {
         }
     }
 
-    /// Returns whether the encoded bytes are the decoded content, so that equal keys give equal encoded bytes on every
-    /// server. The bytes of a compressed document depend on the encoder.
+    /// Returns whether the encoded bytes are the decoded content, equal for equal keys on every server;
+    /// compressed bytes depend on the encoder.
     pub(in crate::serve) fn is_plain(&self) -> bool {
         match self {
             Document::R(document) => matches!(document, RDocument::Listing(_)),
@@ -113,8 +109,8 @@ impl DocumentRequest {
         Some(DocumentRequest::new(self.point.clone(), self.document.stored_equivalent()?))
     }
 
-    /// Returns whether the document may be in storage. A plain document of an open point is not, because only closed
-    /// points have its key; a compressed one may be that of a closed point with the same steps.
+    /// Returns whether the document may be in storage: keys of plain documents of open points are not those
+    /// of closed points, but compressed ones may be.
     pub(in crate::serve) fn may_be_stored(&self) -> bool {
         !(self.point.open && self.document.is_plain())
     }
@@ -124,7 +120,6 @@ impl DocumentRequest {
         self.compressed_key.get_or_init(|| format!("gzip/{}", self.key))
     }
 
-    /// Returns the requested document in its encoded form.
     pub(in crate::serve) fn rendered_document(&self, encoded: &EncodedDocument) -> RenderedDocument {
         RenderedDocument {
             content: encoded.content,
@@ -168,7 +163,7 @@ fn key(point: &Point, document: &Document) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::serve::files::binary_selector::BinarySelector;
+    use crate::serve::documents::negotiate::BinarySelector;
     use crate::serve::r::document::BinaryIndex;
     use base::model::ids::RepoId;
     use base::model::point::PointTree;

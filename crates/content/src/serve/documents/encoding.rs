@@ -28,25 +28,16 @@ pub(in crate::serve) fn gunzip(encoded: &EncodedDocument) -> io::Result<EncodedD
     Ok(EncodedDocument { content: encoded.content, bytes: text.into() })
 }
 
-/// Returns the SHA-256 of the content of a document.
-pub(in crate::serve) fn digest(bytes: &[u8]) -> Sha256 {
-    Sha256(sha2::Sha256::digest(bytes).into())
-}
-
-/// Compresses a document, see [`compress`].
 pub(in crate::serve) fn gzip(plain: &[u8]) -> io::Result<EncodedDocument> {
-    Ok(EncodedDocument { content: digest(plain), bytes: compress(plain)?.into() })
+    Ok(EncodedDocument { content: Sha256::of(plain), bytes: compress(plain)?.into() })
 }
 
-/// Compresses a document. The header contains no time, so that equal rows give equal bytes. The whole document is
-/// compressed in one call, which makes libdeflate fast; an index has only a few megabytes.
-///
-/// # Errors
-/// In practice none, because the buffer has the maximum size.
+/// Compresses a document. The header contains no time, so that equal rows give equal bytes. One call for the
+/// whole document makes libdeflate fast; an index has only a few megabytes.
 pub fn compress(plain: &[u8]) -> io::Result<Vec<u8>> {
     let level = CompressionLvl::new(6).map_err(|e| io::Error::other(format!("{e:?}")))?;
     let mut encoder = Compressor::new(level);
-    // An index compresses to less than half; the worst-case buffer is several times larger than what is used.
+    // An index compresses to less than half; a worst-case buffer is several times larger.
     let max_size = encoder.gzip_compress_bound(plain.len());
     let mut bytes = vec![0; max_size.min(plain.len() / 2 + EXTRA_BUFFER)];
     let size = match encoder.gzip_compress(plain, &mut bytes) {

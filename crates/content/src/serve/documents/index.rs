@@ -1,35 +1,36 @@
 //! Generated documents of a point (indexes, package databases): rendered once per format, cached, and stored
-//! once the point is closed. A compressed document is stored before the response, because the bytes of the server that
-//! stores it first apply; others are stored by a task shortly after it.
+//! once the point is closed.
 //!
 //! A point is closed if its content cannot change any more, such as a past day; its documents are stored once and never
-//! rewritten. Compressed bytes depend on the version of the server: those that are stored first apply everywhere. Pages
-//! of Python repositories have the same bytes on every server, so a task stores them 50 ms after the response, and a
-//! stopping server waits for it. The ETag is computed from the decoded content and kept in the table `rendered`, so a
-//! 304 needs no rendering even after a restart.
+//! rewritten. Compressed bytes depend on the version of the server: those that are stored first apply everywhere, so
+//! they are stored before the response. Pages of Python repositories have the same bytes on every server, so a task
+//! stores them 50 ms later, and a stopping server waits for it. The ETag is computed from the decoded content and kept
+//! in the table `rendered`, so a 304 needs no rendering even after a restart.
 
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as WeightedCache;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use super::document::{Document, DocumentRequest, RenderedDocument};
-use super::encoding::{ENCODER, EncodedDocument, compress, digest, gunzip};
-use super::rendered_rows::RenderedRows;
+use super::encoding::{ENCODER, EncodedDocument, compress, gunzip};
 use crate::serve::r::render;
 use crate::serve::selection::allowed::View;
 use crate::serve::{RepoError, Repositories, error, python};
 use base::model::digest::Sha256;
 use base::model::owned_bytes::bytes_with;
 use base::model::point::Point;
-use store::db::{self, rendered::RenderedRow};
+use store::db::rendered::{self, RenderedRow};
+use store::db::{self, Db, DbError};
 use store::storage::{Key, StorageError, memory_cache};
 
-/// Documents in memory. Current and dated documents have separate caches, so that a crawler that requests
-/// thousands of dates cannot evict `latest`.
+/// Documents in memory. Current and dated documents have separate caches: a crawler with thousands of dates
+/// cannot evict `latest`.
 pub(in crate::serve) struct Cache {
     current_documents: DocumentCache,
     dated_documents: DocumentCache,
@@ -39,41 +40,35 @@ pub(in crate::serve) struct Cache {
     project_lists: DocumentCache,
     /// Limits concurrent renderings, each of which uses tens of megabytes of memory.
     render_permits: Semaphore,
-    /// Limits concurrent renderings of package databases.
     database_render_permits: Semaphore,
     /// The memory budget of documents in KiB: those in the cache, and those that clients still read.
     memory: Arc<Semaphore>,
     /// As `memory`, for lists of Python projects: clients that read them slowly must not block all other documents.
     list_memory: Arc<Semaphore>,
-    /// Limits the documents that wait to be stored, in KiB.
     waiting_stores: Arc<Semaphore>,
-    /// Limits the documents that are stored at the same time after their responses.
     store_permits: Semaphore,
-    /// The rows of documents that are being stored.
     rows: RenderedRows,
 }
 
 pub(in crate::serve) type DocumentCache = WeightedCache<String, Arc<CachedDocument>, ByteWeighter>;
 
-/// Size of the cache of current documents, in bytes. With dated documents and package databases, 48 MiB in total.
+/// In bytes. With dated documents and package databases, 48 MiB in total.
 const CURRENT_BYTES: u64 = 24 << 20;
 const DATED_BYTES: u64 = 8 << 20;
 const DATABASE_BYTES: u64 = 16 << 20;
-/// Size of the cache of lists of Python projects, in bytes: the list of PyPI is 45 MB as JSON, and larger as HTML.
+/// In bytes: the list of PyPI is 45 MB as JSON, and larger as HTML.
 const LIST_BYTES: u64 = 128 << 20;
 /// Maximum size of all lists of Python projects in memory, in bytes.
 const MAX_LIST_MEMORY: usize = 256 << 20;
-/// Maximum size of all documents in memory, in bytes: those of the cache, and 128 MiB of documents that are
-/// still sent after the cache evicted them. Without a limit, a client that requests many dates and reads no
-/// response keeps all their documents in memory.
+/// Maximum size of all documents in memory, in bytes: the cache, and 128 MiB of evicted documents that are still sent.
+/// Otherwise a client that requests many dates and reads no response keeps all their documents in memory.
 const MAX_MEMORY: usize = 176 << 20;
 /// A document is only read or rendered while this many bytes are free.
 const MIN_FREE_BYTES: usize = 1 << 20;
-/// Time until a document is stored after it was rendered: storing it immediately would delay the response, and often the
-/// next request of the client.
+/// Time from rendering a document to storing it, which would delay the response, and often the client's next request.
 const STORE_DELAY: Duration = Duration::from_millis(50);
-/// Maximum size of the documents that wait to be stored or are being stored after their responses, in KiB. Further
-/// requests wait until their document is stored, so that rendering is not faster than storing for long.
+/// Maximum size of the documents that wait to be stored after their responses, in KiB. Further requests store
+/// theirs first, so that rendering is not faster than storing for long.
 const MAX_WAITING_STORES: u32 = 16 << 10;
 /// The size at which a smaller document is counted, in KiB, because each is a task.
 const MIN_WAITING_STORE: u32 = 16;
@@ -112,7 +107,6 @@ impl Default for Cache {
 }
 
 impl Cache {
-    /// Creates a cache with a budget of `memory` bytes for its documents.
     fn new(memory: usize) -> Cache {
         let with_capacity = |bytes| memory_cache::with_shards(1, bytes, 256, ByteWeighter);
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
@@ -131,7 +125,6 @@ impl Cache {
         }
     }
 
-    /// Waits until a document may be rendered or compressed.
     pub(in crate::serve) async fn render_permit(&self) -> Option<SemaphorePermit<'_>> {
         self.render_permits.acquire().await.ok()
     }
@@ -141,7 +134,6 @@ impl Cache {
     }
 }
 
-/// Fails while a budget has no memory for another document.
 fn check_memory(budget: &Semaphore) -> Result<(), RepoError> {
     let free_bytes = budget.available_permits() << 10;
     if free_bytes < MIN_FREE_BYTES { Err(RepoError::Busy { retry_after: RETRY_AFTER }) } else { Ok(()) }
@@ -156,7 +148,6 @@ fn reserve_memory(budget: &Arc<Semaphore>, encoded: EncodedDocument) -> Result<E
     Ok(EncodedDocument { content, bytes: bytes_with(bytes, permit) })
 }
 
-/// Returns the cache entry of a compressed form of a document, which is not stored.
 pub(in crate::serve) fn cached(
     repositories: &Repositories,
     request: &DocumentRequest,
@@ -166,8 +157,8 @@ pub(in crate::serve) fn cached(
     Ok(CachedDocument::new(encoded, true))
 }
 
-/// Returns the size of all documents in memory, in bytes: those in the cache and those that clients still
-/// read. Each is counted in whole KiB.
+/// Returns the size of all documents in memory, in bytes: cached, and still read by clients. Each is counted
+/// in whole KiB.
 pub fn document_bytes(repositories: &Repositories) -> usize {
     let Cache { memory, list_memory, .. } = &repositories.indexes;
     let free_bytes = (memory.available_permits() + list_memory.available_permits()) << 10;
@@ -196,10 +187,9 @@ pub async fn content_digest(
     if !request.may_be_stored() {
         return Ok(None);
     }
-    Ok(repositories.state.db.read(move |c| db::rendered::get(c, &stored_key)).await?.map(|row| row.content))
+    Ok(repositories.state.db.read(move |c| rendered::get(c, &stored_key)).await?.map(|row| row.content))
 }
 
-/// Returns a document from the cache or storage, or renders it.
 pub async fn document(
     repositories: &Arc<Repositories>,
     request: &DocumentRequest,
@@ -247,8 +237,8 @@ async fn cached_document(
     Ok(stored)
 }
 
-/// Stores a document in a task, after [`STORE_DELAY`]: only one whose bytes every server renders alike, so that the
-/// response need not wait until it is known whose bytes are stored. Returns false, and starts none, if too many bytes wait.
+/// Stores a document after [`STORE_DELAY`], if every server renders its bytes alike, so that it does not
+/// matter whose are stored. Returns false if too many bytes wait.
 fn store_in_task(
     repositories: &Arc<Repositories>,
     request: &DocumentRequest,
@@ -291,7 +281,6 @@ pub async fn wait_for_stores(repositories: &Repositories) {
     let _permits = repositories.indexes.waiting_stores.acquire_many(MAX_WAITING_STORES).await.ok();
 }
 
-/// Reads a document from storage, or renders it.
 async fn read_or_render(
     repositories: &Arc<Repositories>,
     request: &DocumentRequest,
@@ -356,7 +345,6 @@ async fn render_document(
     }
 }
 
-/// Returns a document that is the same for every point, encoded.
 fn constant_document(document: &Document) -> Option<EncodedDocument> {
     match document {
         Document::R(document) => render::constant(document),
@@ -370,7 +358,7 @@ async fn stored_document(
     key: &str,
 ) -> Result<Option<EncodedDocument>, RepoError> {
     let request = key.to_owned();
-    let Some(row) = repositories.state.db.read(move |c| db::rendered::get(c, &request)).await? else {
+    let Some(row) = repositories.state.db.read(move |c| rendered::get(c, &request)).await? else {
         return Ok(None);
     };
     let bytes = repositories.fetches.integrity.read_verified(&Key::Index(row.sha256)).await?;
@@ -383,15 +371,15 @@ async fn stored_document(
     Ok(bytes.map(|bytes| EncodedDocument { content: row.content, bytes }))
 }
 
-/// Stores the document of a closed point permanently: object first, row second. If several servers store
-/// it, the bytes of the first one apply. A storage error does not fail the request.
+/// Stores the document of a closed point: object first, row second. Of several servers, the first one
+/// applies. A storage error does not fail the request.
 async fn store_document(
     repositories: &Repositories,
     request: &DocumentRequest,
     encoded: EncodedDocument,
 ) -> Result<CachedDocument, RepoError> {
     let key = request.key.as_str();
-    let sha256 = if request.document.is_plain() { encoded.content } else { digest(&encoded.bytes) };
+    let sha256 = if request.document.is_plain() { encoded.content } else { Sha256::of(&encoded.bytes) };
     if let Err(error) = repositories.state.storage.put(&Key::Index(sha256), encoded.bytes.clone()).await {
         tracing::warn!(key, %error, "could not store the document of a closed snapshot");
         return Ok(CachedDocument::new(encoded, false));
@@ -412,7 +400,6 @@ async fn store_document(
     Ok(CachedDocument::new(encoded, true))
 }
 
-/// Selects the cache of a document: current or dated documents, package databases, or project lists.
 pub(in crate::serve) fn cache_of<'a>(
     repositories: &'a Repositories,
     request: &DocumentRequest,
@@ -447,9 +434,8 @@ fn render_error(error: std::io::Error) -> RepoError {
     StorageError::Other(format!("could not render a document: {error}")).into()
 }
 
-/// Returns a document compressed with gzip, for one that has no compressed file of its own, such as lists and pages of
-/// Python repositories. The first request compresses it; the result is cached in memory and not stored. The digest is
-/// that of the decoded content.
+/// Returns a document compressed with gzip, for one without a compressed file, such as lists and pages of Python
+/// repositories: cached by the first request and not stored. The digest is that of the decoded content.
 pub async fn compressed_document(
     repositories: &Arc<Repositories>,
     request: &DocumentRequest,
@@ -478,9 +464,56 @@ async fn compress_document(
     cached(repositories, request, run_blocking(work).await?).map(Arc::new)
 }
 
+#[derive(Default)]
+struct RenderedRows {
+    waiting: Mutex<Vec<WaitingRow>>,
+    transaction: tokio::sync::Mutex<()>,
+}
+
+struct WaitingRow {
+    row: RenderedRow,
+    /// Receives whether the row was written, see [`RenderedRows::put`].
+    result: oneshot::Sender<bool>,
+}
+
+impl RenderedRows {
+    /// Records a document permanently: the rows that arrive during a transaction are written by the next one, because each
+    /// takes an fsync. Returns false and changes nothing if its key is already known.
+    async fn put(&self, db: &Db, row: RenderedRow) -> Result<bool, DbError> {
+        let (sender, result) = oneshot::channel();
+        self.waiting.lock().push(WaitingRow { row: row.clone(), result: sender });
+        self.write_waiting(db).await?;
+        match result.await {
+            Ok(is_written) => Ok(is_written),
+            // The transaction with this row failed, possibly because of another row.
+            Err(_) => db.write(move |c| rendered::put(c, &row)).await,
+        }
+    }
+
+    /// Writes the rows that wait, after the running transaction. Their results are dropped if that fails.
+    async fn write_waiting(&self, db: &Db) -> Result<(), DbError> {
+        let _transaction = self.transaction.lock().await;
+        let waiting = mem::take(&mut *self.waiting.lock());
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let (rows, results): (Vec<_>, Vec<_>) =
+            waiting.into_iter().map(|waiting| (waiting.row, waiting.result)).unzip();
+        let write = db.write(move |c| rows.iter().map(|row| rendered::put(c, row)).collect());
+        let written: Vec<bool> = write.await?;
+        for (result, is_written) in results.into_iter().zip(written) {
+            // The task that waited for it may have ended.
+            let _ = result.send(is_written);
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::config::Config;
+    use base::model::time::Timestamp;
 
     #[test]
     fn a_crawler_cannot_evict_current_documents() {
@@ -519,5 +552,56 @@ mod tests {
         check_memory(&cache.memory).expect("one is free");
         drop((second, third));
         assert_eq!(cache.memory.available_permits(), 3 << 10);
+    }
+
+    fn row(key: &str, byte: u8) -> RenderedRow {
+        let digest = Sha256([byte; 32]);
+        let (key, encoder) = (key.to_owned(), "plain".to_owned());
+        RenderedRow { key, content: digest, encoder, sha256: digest, size: 1, created_at: Timestamp(0) }
+    }
+
+    async fn database(folder: &tempfile::TempDir) -> Db {
+        let config = Config::example(folder.path(), "").expect("a configuration").config;
+        let open = tokio::task::spawn_blocking(move || Db::open(&config));
+        open.await.expect("no panic").expect("a database")
+    }
+
+    #[tokio::test]
+    async fn rows_that_wait_are_written_by_one_transaction() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (db, rows) = (database(&folder).await, RenderedRows::default());
+        let mut results = Vec::new();
+        for (key, byte) in [("a", 1), ("b", 2), ("a", 3), ("c", 4)] {
+            let (sender, result) = oneshot::channel();
+            rows.waiting.lock().push(WaitingRow { row: row(key, byte), result: sender });
+            results.push(result);
+        }
+        rows.write_waiting(&db).await.expect("a write");
+        assert!(rows.waiting.lock().is_empty());
+        let results = results.iter_mut().map(|result| result.try_recv().expect("a result"));
+        assert_eq!(results.collect::<Vec<_>>(), [true, true, false, true]);
+        for (key, byte) in [("a", 1), ("b", 2), ("c", 4)] {
+            let read = db.read(move |c| rendered::get(c, key)).await.expect("a read");
+            assert_eq!(read, Some(row(key, byte)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_row_is_written_although_the_transaction_of_its_group_ended() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (db, rows) = (database(&folder).await, Arc::new(RenderedRows::default()));
+        let transaction = rows.transaction.lock().await;
+        let put = {
+            let (db, rows) = (db.clone(), Arc::clone(&rows));
+            tokio::spawn(async move { rows.put(&db, row("a", 1)).await })
+        };
+        while rows.waiting.lock().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        // As after an error of the transaction that took it.
+        rows.waiting.lock().clear();
+        drop(transaction);
+        assert!(put.await.expect("no panic").expect("a write"));
+        assert_eq!(db.read(|c| rendered::get(c, "a")).await.expect("a read"), Some(row("a", 1)));
     }
 }

@@ -5,4 +5,3 @@ pub mod document;
 pub mod encoding;
 pub mod index;
 pub mod negotiate;
-pub(in crate::serve) mod rendered_rows;

@@ -1,12 +1,10 @@
-//! Reads DESCRIPTION and README from stored archives of mirrors, when the details of a package are requested. Uploaded
-//! packages are read when they are added. `state.detail_updates` counts the changes of stored descriptions; when it
-//! increases, cached data of a point is read again.
+//! Reads DESCRIPTION and README from stored archives of mirrors, when the details of a package are requested.
+//! Each change increases `state.detail_updates`, and cached data of a point is read again.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use sha2::Digest;
 
 use crate::serve::{Repositories, error};
 use base::model::digest::Sha256;
@@ -26,7 +24,6 @@ pub(in crate::serve) type Cache = quick_cache::sync::Cache<ReleaseId, ()>;
 
 pub(in crate::serve) const CACHE_ENTRIES: usize = 50_000;
 
-/// A stored archive that may contain more details than are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::serve) struct UnreadArchive {
     pub(in crate::serve) release: ReleaseId,
@@ -50,8 +47,8 @@ pub(in crate::serve) enum DetailsError {
     Db(#[from] DbError),
 }
 
-/// Reads an archive, once; returns true if details were stored. Errors are only logged: a response without a README
-/// is better than no response. An archive that could not be read from storage is read again at the next request.
+/// Reads an archive, once; returns true if details were stored. Errors are only logged: a response without a
+/// README is better than none. If storage could not be read, the next request does it again.
 pub(in crate::serve) async fn read_once(repositories: &Arc<Repositories>, archive: UnreadArchive) -> bool {
     if archive.size > MAX_ARCHIVE_BYTES || repositories.files.read_archives.get(&archive.release).is_some() {
         return false;
@@ -141,8 +138,7 @@ async fn read_stored(repositories: &Repositories, key: &Key) -> Result<ArchiveDe
 fn read(bytes: &Bytes) -> Result<ArchiveDetails, ArchiveError> {
     let limits = ArchiveLimits { inflated: MAX_INFLATED_BYTES, ..ArchiveLimits::default() };
     let contents = archive::read(&bytes[..], None, limits)?;
-    let readme =
-        contents.readme.map(|(_, text)| (Sha256(sha2::Sha256::digest(&text).into()), Bytes::from(text)));
+    let readme = contents.readme.map(|(_, text)| (Sha256::of(&text), Bytes::from(text)));
     let system_requirements = contents.description.non_empty("SystemRequirements").map(str::to_owned);
     Ok(ArchiveDetails { description: contents.description_raw, system_requirements, readme })
 }

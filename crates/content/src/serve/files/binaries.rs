@@ -1,9 +1,8 @@
 //! Selects the binary of a release to serve, by platform, architecture and snapshot date.
 
-use super::binary_selector::{BinarySelector, is_visible, pick, runs_on};
 use super::located::LocatedFile;
 use super::remote_binaries;
-use crate::serve::documents::negotiate::{self, PlatformChoice};
+use crate::serve::documents::negotiate::{self, BinarySelector, PlatformChoice, is_visible, pick, runs_on};
 use crate::serve::r::document::{BinaryIndex, RDocument};
 use crate::serve::{RepoError, Repositories};
 use base::config::platforms::Distribution;
@@ -17,8 +16,9 @@ use formats::r::platform::Platform;
 use formats::r::version::RMinor;
 use runtime::catalog::Catalog;
 use runtime::state::State;
+use store::db;
+use store::db::binary::Binary;
 use store::db::tree::Role;
-use store::db::{self, binary::Binary};
 
 /// Returns label, tree and newest published step of each binary list of a source that has a published step.
 pub(in crate::serve) fn heads(
@@ -35,7 +35,6 @@ pub(in crate::serve) fn head(catalog: &Catalog, source: SourceId, label: &str) -
     heads(catalog, source).find(|(other, ..)| *other == label).map(|(_, tree, seq)| (tree, seq))
 }
 
-/// Decides which platform a client needs, before any binary is looked up.
 pub fn choose_platform(
     state: &State,
     distribution: &Distribution,
@@ -62,10 +61,8 @@ fn end_of(state: &State, snapshot: Snapshot) -> Timestamp {
     }
 }
 
-/// Returns the binary to serve instead of a source package, if there is one. May query servers that negotiate binaries.
-///
-/// # Errors
-/// Database errors; [`RepoError::Upstream`] when no server answered.
+/// Returns the binary to serve instead of a source package, if there is one. May query servers that negotiate
+/// binaries; fails if none answered.
 pub async fn find(
     repositories: &Repositories,
     source: &LocatedFile,

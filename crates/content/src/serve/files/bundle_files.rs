@@ -1,5 +1,5 @@
-//! Serves package files directly from a bundle in a local directory, without a second copy, after verifying their
-//! digest. READMEs are read from the bundle on request because the archives are not stored.
+//! Serves verified package files directly from a bundle in a local directory. Their READMEs are read on
+//! request, because the archives are not stored.
 
 use std::fs::{File, Metadata};
 use std::ops::Range;
@@ -8,7 +8,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use sha2::Digest;
 
@@ -18,13 +17,12 @@ use crate::serve::{RepoError, Repositories, error};
 use base::model::digest::Sha256;
 use base::model::ids::TreeId;
 use store::storage::memory_cache::{MAX_OBJECT_SIZE, MemoryCache};
-use store::storage::{self, Content, Reservation, StorageError};
+use store::storage::{self, Reservation, StorageError};
 use upstream::transport::dir::InPlaceFile;
 use upstream::{Mirror, UpstreamError};
 
 /// Maximum number of entries of [`VerifiedFiles::digests`], about 100 bytes each.
 const DIGEST_ENTRIES: usize = 200_000;
-/// Read size while a file is hashed, in bytes.
 const READ_BYTES: usize = 1 << 20;
 /// Minimum interval between checks of a file in memory: for popular files the check takes longer than the response.
 const RECHECK_INTERVAL: Duration = Duration::from_millis(100);
@@ -81,11 +79,8 @@ impl AsRef<[u8]> for VerifiedBytes {
     }
 }
 
-/// Opens a file of a bundle; `None` when packages do not come from a bundle in a directory.
-///
-/// # Errors
-/// [`RepoError::NotFound`] when the bundle lacks the file, [`RepoError::Damaged`] when the file has a different
-/// digest.
+/// Opens a file of a bundle; `None` when packages do not come from a bundle in a directory. Fails for a
+/// missing or damaged file.
 pub(in crate::serve) async fn open(
     repositories: &Repositories,
     located: &LocatedFile,
@@ -121,11 +116,7 @@ pub(in crate::serve) async fn open(
     let requested_range = checked_range(located, range, identity.size)?;
     let content =
         blocking(move || storage::content(bundle_file.file, &bundle_file.path, requested_range)).await?;
-    let body = match content {
-        Content::Memory(bytes) => FileBody::Memory(bytes),
-        Content::Stream(stream) => FileBody::Stream(stream.map_err(RepoError::from).boxed()),
-    };
-    Ok(Some(OpenFile { size: Some(identity.size), range: range.cloned(), body }))
+    Ok(Some(OpenFile { size: Some(identity.size), range: range.cloned(), body: content.into() }))
 }
 
 async fn open_file(located: &LocatedFile, mirror: &Mirror, path: &str) -> Result<InPlaceFile, RepoError> {
@@ -159,7 +150,7 @@ async fn read_small(
     let (size, path) = (identity.size, bundle_file.path.clone());
     let (bytes, actual_digest, identity_after) = blocking(move || {
         let bytes = storage::read_to_memory(&bundle_file.file, &bundle_file.path, &(0..size), reservation)?;
-        let actual_digest = known_digest.unwrap_or_else(|| Sha256(sha2::Sha256::digest(&bytes).into()));
+        let actual_digest = known_digest.unwrap_or_else(|| Sha256::of(&bytes));
         let metadata =
             bundle_file.file.metadata().map_err(|e| StorageError::io("read", &bundle_file.path, e))?;
         Ok((bytes, actual_digest, FileIdentity::of(&metadata)))
@@ -202,7 +193,6 @@ fn checked_range(
     Err(RepoError::Storage(StorageError::Range { object: located.name.clone(), range, size }))
 }
 
-/// Opens a range of a file whose bytes are in memory.
 fn open_range(
     located: &LocatedFile,
     bytes: &Bytes,
@@ -254,8 +244,7 @@ pub(in crate::serve) struct ReadmeCache {
     last_error: Mutex<String>,
 }
 
-/// Returns the README of a package file of a tree that is in a bundle. Errors are only logged: a response
-/// without a README is better than none.
+/// Returns the README of a package file in a bundle. Errors are only logged: a response without it is better than none.
 pub(in crate::serve) async fn read(
     repositories: &Repositories,
     tree: TreeId,

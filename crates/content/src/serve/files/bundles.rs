@@ -26,7 +26,6 @@ pub(in crate::serve) struct Bundles {
     bioconductor: BundleOrigin,
 }
 
-/// The origin of the packages of a product.
 enum BundleOrigin {
     /// A mirror over HTTP, or nothing.
     Other,
@@ -49,10 +48,8 @@ impl BundleOrigin {
     }
 }
 
-/// The location of a file in a bundle in a directory.
 pub(in crate::serve) enum BundleFile {
     Object(Mirror, Product),
-    /// A Python package: the address of its object.
     Python(FileAddress),
 }
 

@@ -1,31 +1,30 @@
-//! Locates package files by point and path, and serves them from storage, from a bundle, or from a fetch in progress.
-//!
-//! A file in storage is compared with its digest once per process (`fetch::integrity`). Located files are cached,
-//! because a step never changes.
+//! Locates package files by point and path, and serves them from storage, from a bundle, or from a fetch in
+//! progress. `fetch::integrity` compares stored files with their digests, once per process.
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::{StreamExt, TryStreamExt};
 
 use super::located::{FileBody, LocatedFile, OpenFile};
 use super::mirror_fetch::{fetch_error, fetch_to_storage, join_fetch};
-use super::{bundle_files, bundles, upstream, visibility};
+use super::{bundle_files, bundles, upstream};
 use crate::fetch::integrity::IntegrityError;
 use crate::fetch::{self, Delivery, FetchOutcome, Subscriber};
 use crate::serve::python::wheel_metadata;
 use crate::serve::selection::allowed::{View, blocked};
 use crate::serve::selection::{allowed, name_guards, policies};
 use crate::serve::{RepoError, Repositories, error};
+use base::config::{ClassLocation, Provider};
 use base::model::change::LifeState;
 use base::model::ids::SourceId;
 use base::model::kind::Language;
 use base::model::point::{Point, PointTree};
 use store::db;
-use store::storage::{Content, Key, OpenObject, StorageError};
+use store::storage::{Key, OpenObject, StorageError};
 
-/// Cache of located files that are in storage. A step never changes, so entries never become invalid;
-/// [`open`] detects that a file was evicted since.
+/// Cache of located files in storage. A step never changes, so entries stay valid; [`open`] detects an eviction.
 pub(in crate::serve) type Cache = quick_cache::sync::Cache<FileKey, LocatedFile>;
 
 /// Maximum number of entries of the [`Cache`], several hundred bytes each.
@@ -38,13 +37,9 @@ pub(in crate::serve) struct FileKey {
     in_archive: bool,
 }
 
-/// Finds `src/contrib[/path]/{file}` or `src/contrib/Archive/{package}/{file}` at a point. `in_archive` states which
-/// address was used; both addresses find a release in either state, so that an index read shortly before a new version
-/// was published still refers to existing files. Only the owner of the name is searched.
-///
-/// # Errors
-/// [`RepoError::NotFound`]; [`RepoError::Guarded`] if a name guard hides the package;
-/// [`RepoError::Blocked`]; database errors.
+/// Finds `src/contrib[/path]/{file}` or `src/contrib/Archive/{package}/{file}` at a point, of the owner of
+/// the name. `in_archive` states which address was used; both find a release in either state, so that an
+/// index read shortly before a new version was published still refers to existing files.
 pub async fn locate(
     repositories: &Repositories,
     point: &Point,
@@ -100,11 +95,8 @@ pub fn clear_stored_files(repositories: &Repositories) {
 }
 
 /// Opens a located file, whole or a range (byte positions, end exclusive, inside the file). A file that is not in
-/// storage is served while it is fetched from its mirror.
-///
-/// # Errors
-/// [`RepoError::Upstream`] when the mirror cannot deliver the file now, [`RepoError::NotFound`] when the mirror no
-/// longer has it, [`RepoError::Storage`] or [`RepoError::Damaged`] if it was stored.
+/// storage is served while it is fetched from its mirror. Fails with [`RepoError::Upstream`] or [`RepoError::NotFound`]
+/// of the mirror, but [`RepoError::Storage`] or [`RepoError::Damaged`] if it was stored.
 pub async fn open(
     repositories: &Repositories,
     located: &LocatedFile,
@@ -115,13 +107,12 @@ pub async fn open(
         return Box::pin(open_absent(repositories, located, range)).await;
     };
     let attempt = || open_for_client(repositories, located, &key, range.clone());
-    match visibility::when_visible(repositories, located, &key, attempt).await {
+    match when_visible(repositories, located, &key, attempt).await {
         Err(error) => Box::pin(open_again(repositories, located, &key, error, range)).await,
         result => result,
     }
 }
 
-/// Opens a file whose object could not be opened: from its mirror, if the object is missing or damaged.
 async fn open_again(
     repositories: &Repositories,
     located: &LocatedFile,
@@ -142,14 +133,12 @@ async fn open_again(
 }
 
 /// Returns the error for a file that neither storage (`of_storage`) nor its mirror (`of_mirror`) delivers. One that was
-/// stored is not gone, whatever the mirror answers: its storage may not be mounted, may not be readable for a while, or can
-/// be restored.
+/// stored is not gone: its storage may not be mounted or readable for a while, or can be restored.
 fn undeliverable(of_storage: RepoError, of_mirror: RepoError) -> RepoError {
     if matches!(of_mirror, RepoError::NotFound(_)) { of_storage } else { of_mirror }
 }
 
-/// Opens a file that is not in storage: from a bundle, or while it is fetched from its mirror. METADATA that an index does
-/// not have is read from the wheel.
+/// Opens a file that is not in storage: from a bundle, from its mirror, or METADATA that an index lacks from the wheel.
 async fn open_absent(
     repositories: &Repositories,
     located: &LocatedFile,
@@ -168,7 +157,6 @@ async fn open_absent(
     }
 }
 
-/// Opens a file while it is fetched from its mirror.
 async fn open_fetched(
     repositories: &Repositories,
     located: &LocatedFile,
@@ -176,8 +164,8 @@ async fn open_fetched(
 ) -> Result<OpenFile, RepoError> {
     let subscriber = join_fetch(repositories, located).await?;
     let mut progress = subscriber.fetch.progress.clone();
-    // Clients of Python packages read metadata by ranges, and refuse a response with the whole file. METADATA with another
-    // digest is read from the wheel, so no part of it is sent before the digest is known.
+    // Clients read Python metadata by ranges, and refuse a whole file. METADATA with another digest is read
+    // from the wheel, so none is sent before the digest is known.
     let waits_for_end =
         range.is_some() && located.source() == SourceId::PYPI || wheel_metadata::is_metadata(located);
     let current_progress = progress
@@ -199,13 +187,12 @@ async fn open_fetched(
     Ok(open_fetch(subscriber, current_progress.size, range))
 }
 
-/// Checks for the errors of [`open`] that are known without reading the whole file and without a request to
-/// the mirror. Compares the size of a stored file, and its digest only if it is known to be wrong.
+/// Checks for the errors of [`open`] that are known without reading the whole file and without a request to the mirror.
 pub async fn check(repositories: &Repositories, located: &LocatedFile) -> Result<(), RepoError> {
     let stored_error = match located.key() {
         Some(key) => {
             let attempt = || check_stored(repositories, located, &key);
-            match visibility::when_visible(repositories, located, &key, attempt).await {
+            match when_visible(repositories, located, &key, attempt).await {
                 Err(error) if is_fetched_instead(repositories, located, &key, &error) => {
                     if is_evicted(repositories, located, &error).await? { None } else { Some(error) }
                 }
@@ -224,11 +211,8 @@ pub async fn check(repositories: &Repositories, located: &LocatedFile) -> Result
     })
 }
 
-/// Stores a located file that can be fetched, without a client that waits for it. Returns false if it is in storage, or
-/// is served from a bundle in a directory.
-///
-/// # Errors
-/// Those of [`open`], and [`RepoError::Storage`] if the fetched file cannot be stored.
+/// Stores a located file that can be fetched, for no client. Returns false if it is in storage, or in a
+/// bundle in a directory. Fails as [`open`], and if the fetched file cannot be stored.
 pub async fn store(repositories: &Repositories, located: &LocatedFile) -> Result<bool, RepoError> {
     if is_local(repositories, located) {
         return Ok(false);
@@ -244,8 +228,7 @@ pub fn is_local(repositories: &Repositories, located: &LocatedFile) -> bool {
     located.stored || bundles::of_file(repositories, located).is_some()
 }
 
-/// Returns whether a file is fetched again because its object is missing or damaged. An object that is missing and
-/// cannot be fetched is recorded as lost.
+/// Returns whether a file whose object is missing or damaged is fetched again; a missing one is else recorded as lost.
 fn is_fetched_instead(
     repositories: &Repositories,
     located: &LocatedFile,
@@ -263,7 +246,6 @@ fn is_fetched_instead(
     is_fetched
 }
 
-/// Opens a stored file after its integrity check.
 pub(in crate::serve) async fn open_stored(
     repositories: &Repositories,
     located: &LocatedFile,
@@ -344,8 +326,8 @@ async fn check_stored(
     }
 }
 
-/// Opens a stored file. If its size is not the recorded one, [`check_integrity`] reads it completely and
-/// moves it to the directory `damaged` if it is damaged; an intact one is opened again.
+/// Opens a stored file. At another size than the recorded one, [`check_integrity`] reads it completely; an
+/// intact one is opened again.
 async fn read_stored(
     repositories: &Repositories,
     located: &LocatedFile,
@@ -370,18 +352,68 @@ async fn read_stored(
         }
     }
     let OpenObject { size, content } = blob?;
-    let body = match content {
-        Content::Memory(bytes) => FileBody::Memory(bytes),
-        Content::Stream(stream) => FileBody::Stream(stream.map_err(RepoError::from).boxed()),
-    };
-    Ok(OpenFile { size: Some(size), range, body })
+    Ok(OpenFile { size: Some(size), range, body: content.into() })
 }
 
-/// Opens a file that is being fetched. If a range begins far beyond the fetched bytes, the whole file is sent
-/// without waiting for the range, as RFC 9110 section 14.2 permits.
+/// Opens a file that is being fetched: the whole file for a range far beyond the fetched bytes (RFC 9110,
+/// section 14.2).
 fn open_fetch(subscriber: Subscriber, size: Option<u64>, range: Option<Range<u64>>) -> OpenFile {
     let range = range.filter(|range| size.is_some() && fetch::is_near(&subscriber.fetch, range.start));
     let requested_range = range.clone().unwrap_or(0..size.unwrap_or(u64::MAX));
     let stream = fetch::read(subscriber, requested_range).map_err(RepoError::from).boxed();
     OpenFile { size, range, body: FileBody::Stream(stream) }
+}
+
+/// Delays before each repeated search for an object that another server may have written to a network file system. An
+/// NFS client that caches absent names may see a new file late; `lookupcache=positive` prevents it (nfs(5)).
+const VISIBILITY_DELAYS: [Duration; 3] =
+    [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
+
+/// Calls `attempt`, which reads an object, and calls it again if the object was not found and then became visible.
+async fn when_visible<T, F: Future<Output = Result<T, RepoError>>>(
+    repositories: &Repositories,
+    located: &LocatedFile,
+    key: &Key,
+    attempt: impl Fn() -> F,
+) -> Result<T, RepoError> {
+    let result = attempt().await;
+    match &result {
+        Err(error) if Box::pin(becomes_visible(repositories, located, key, error)).await? => {
+            Box::pin(attempt()).await
+        }
+        _ => result,
+    }
+}
+
+/// Waits for an object, at most the sum of [`VISIBILITY_DELAYS`], and returns whether it is visible. Does not wait if no
+/// other server can have stored it, if a mirror has the file, or if the object is known to be lost.
+async fn becomes_visible(
+    repositories: &Repositories,
+    located: &LocatedFile,
+    key: &Key,
+    error: &RepoError,
+) -> Result<bool, RepoError> {
+    let state = &repositories.state;
+    let may_become_visible = matches!(error, RepoError::Storage(StorageError::NotFound(_)))
+        && is_shared(repositories, key)
+        && state.storage.is_own(key.class())
+        && !state.storage.is_lost(key)
+        && !upstream::may_be_fetched(state, located);
+    if !may_become_visible {
+        return Ok(false);
+    }
+    for delay in VISIBILITY_DELAYS {
+        tokio::time::sleep(delay).await;
+        if state.storage.size(key).await?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Returns whether several servers can use the directory of an object.
+fn is_shared(repositories: &Repositories, key: &Key) -> bool {
+    let config = repositories.state.config.load();
+    config.database.provider == Provider::Postgres
+        && matches!(config.storage.location(key.class()), ClassLocation::File(_))
 }

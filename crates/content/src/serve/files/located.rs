@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 
 use crate::serve::RepoError;
 use base::model::change::LifeState;
@@ -18,7 +18,7 @@ use store::db;
 use store::db::discovered_binary::DiscoveredBinary;
 use store::db::file::FileState;
 use store::db::life::ReleaseFile;
-use store::storage::Key;
+use store::storage::{Content, Key};
 
 /// A file that exists at a point; nothing was read or fetched yet.
 #[derive(Clone, Debug)]
@@ -29,7 +29,6 @@ pub struct LocatedFile {
     pub name: String,
     /// Whether the release is in `Archive/`, not in the current list.
     pub archived: bool,
-    /// Size in bytes, if known.
     pub size: Option<u64>,
     /// SHA-256 of the file; known if a bundle declares it, or once the file was stored.
     pub sha256: Option<Sha256>,
@@ -54,7 +53,15 @@ pub enum FileBody {
     Stream(BoxStream<'static, Result<Bytes, RepoError>>),
 }
 
-/// An open file, or a range of it.
+impl From<Content> for FileBody {
+    fn from(content: Content) -> FileBody {
+        match content {
+            Content::Memory(bytes) => FileBody::Memory(bytes),
+            Content::Stream(stream) => FileBody::Stream(stream.map_err(RepoError::from).boxed()),
+        }
+    }
+}
+
 pub struct OpenFile {
     /// Size of the whole file; `None` only while it is fetched from a mirror that declares no size.
     pub size: Option<u64>,
@@ -103,8 +110,8 @@ impl LocatedFile {
         (self.row.package, self.row.release)
     }
 
-    /// Returns whether it may be fetched again: a binary without a locator was uploaded and exists only in
-    /// storage, as METADATA that was read from a wheel does.
+    /// Returns whether it may be fetched again: uploaded binaries, and METADATA read from a wheel, exist only
+    /// in storage.
     pub(in crate::serve) fn has_upstream(&self) -> bool {
         match self.platform {
             Some(_) => !self.row.locator.is_empty(),

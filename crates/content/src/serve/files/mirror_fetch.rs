@@ -10,9 +10,6 @@ use store::db;
 use store::storage::{Key, StorageError};
 
 /// Joins the running fetch of a file, or starts one.
-///
-/// # Errors
-/// [`RepoError::NotFound`] if no mirror has the file; the error of a recent failure.
 pub(in crate::serve) async fn join_fetch(
     repositories: &Repositories,
     located: &LocatedFile,
@@ -29,8 +26,8 @@ pub(in crate::serve) async fn join_fetch(
     }
 }
 
-/// Returns the error of a failed fetch. If an index does not have a file, the error states whether it removed the file
-/// from the page of the project: snapshots before that still list it.
+/// Returns the error of a failed fetch; of an index, with a statement whether it removed the file, which
+/// earlier snapshots still list.
 pub(in crate::serve) async fn fetch_error(
     repositories: &Repositories,
     located: &LocatedFile,
@@ -51,10 +48,8 @@ pub(in crate::serve) async fn fetch_error(
     }
 }
 
-/// Fetches a located file, and returns the stored object.
-///
-/// # Errors
-/// Those of [`join_fetch`], and [`RepoError::Storage`] if the fetched file cannot be stored.
+/// Fetches a located file, and returns the stored object. Fails as [`join_fetch`], and if the fetched file
+/// cannot be stored.
 pub(in crate::serve) async fn fetch_to_storage(
     repositories: &Repositories,
     located: &LocatedFile,

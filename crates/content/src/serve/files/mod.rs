@@ -2,7 +2,6 @@
 
 pub(in crate::serve) mod archive_details;
 pub mod binaries;
-pub mod binary_selector;
 pub(in crate::serve) mod bundle_files;
 pub mod bundles;
 pub mod file;
@@ -12,14 +11,12 @@ pub mod package_files;
 pub mod remote_binaries;
 pub mod stored_again;
 pub(in crate::serve) mod upstream;
-pub(in crate::serve) mod visibility;
 
 use tokio::sync::Mutex;
 
 pub(in crate::serve) struct FileCaches {
     located: file::Cache,
     bundles: bundles::SharedBundles,
-    /// Bundle files whose digest was verified.
     verified: bundle_files::VerifiedFiles,
     binary_probes: remote_binaries::ProbeCache,
     read_archives: archive_details::Cache,

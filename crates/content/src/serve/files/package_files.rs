@@ -24,16 +24,13 @@ pub const MAX_FILES: usize = 2_000;
 pub const MAX_TEXT: u64 = 256 << 10;
 /// Maximum size of a figure, in bytes.
 pub const MAX_FIGURE: u64 = 2 << 20;
-/// Number of bytes that determine the media type of an image.
 const MAGIC_BYTES: u64 = 12;
 /// Maximum number of figures of an archive.
 const MAX_FIGURES: usize = 500;
-/// Expected number of archives whose figures are in memory.
 const FIGURE_ENTRIES: usize = 1_000;
-/// Size of the cache of figures, in bytes.
 const FIGURE_BYTES: u64 = 8 << 20;
-/// Number of shards of the cache. Each has a part of the size, which must suffice for a few of the largest entries (0.5 MB);
-/// by default, the number of shards grows with the number of processors.
+/// The size of a shard must suffice for a few of the largest entries (0.5 MB); by default, there are more on
+/// more processors.
 const FIGURE_SHARDS: usize = 2;
 /// Size of an entry without its paths, in bytes.
 const FIGURE_OVERHEAD: usize = 200;
@@ -83,7 +80,6 @@ pub enum ArchiveKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredArchive {
     pub key: Key,
-    /// Its size, in bytes.
     pub size: u64,
     pub kind: ArchiveKind,
 }
@@ -92,11 +88,9 @@ pub struct StoredArchive {
 pub struct PackageFile {
     /// Its path below the folder of the package.
     pub path: String,
-    /// Its size, in bytes.
     pub size: u64,
 }
 
-/// The files of an archive by path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PackageFiles {
     /// The first [`MAX_FILES`] files.
@@ -109,17 +103,12 @@ pub struct PackageFiles {
 pub struct FileText {
     /// Its path below the folder of the package.
     pub path: String,
-    /// Its size, in bytes.
     pub size: u64,
     /// Its first [`MAX_TEXT`] bytes as text, with U+FFFD for bytes that are not UTF-8; `None` if it is not text.
     pub text: Option<String>,
 }
 
-/// Returns the files of an archive.
-///
-/// # Errors
-/// [`RepoError::Invalid`] for an archive that is too large or damaged, [`RepoError::Busy`] while too many are read,
-/// storage errors.
+/// Returns the files of an archive. Fails for one that is too large or damaged, or while too many are read.
 pub async fn list(
     repositories: &Arc<Repositories>,
     archive: StoredArchive,
@@ -167,11 +156,8 @@ pub fn is_figure(path: &str) -> bool {
     extension.is_some_and(|extension| ["png", "jpg", "jpeg", "gif", "webp"].contains(&extension.as_str()))
 }
 
-/// Returns the paths of the figures of an archive; files that are larger than [`MAX_FIGURE`] or no raster images are left
-/// out. They are read once, then cached. An archive that is too large or damaged has none.
-///
-/// # Errors
-/// As [`list`], except [`RepoError::Invalid`].
+/// Returns the paths of the figures of an archive: raster images of at most [`MAX_FIGURE`]. They are read
+/// once, then cached. An archive that is too large or damaged has none.
 pub async fn figures(
     repositories: &Arc<Repositories>,
     archive: StoredArchive,
@@ -239,18 +225,12 @@ fn image_type(bytes: &[u8]) -> Option<&'static str> {
 /// A permit of [`REQUESTS`]: to read an archive, or to wait for it.
 type Request = SemaphorePermit<'static>;
 
-/// Returns a permit of [`REQUESTS`].
-///
-/// # Errors
-/// [`RepoError::Busy`] if too many requests wait.
+/// Returns a permit of [`REQUESTS`]; [`RepoError::Busy`] if too many wait.
 fn request() -> Result<Request, RepoError> {
     REQUESTS.try_acquire().map_err(|_| RepoError::Busy { retry_after: RETRY_AFTER })
 }
 
-/// Waits for a permit.
-///
-/// # Errors
-/// [`RepoError::Busy`] after [`MAX_WAIT`].
+/// Waits for a permit; [`RepoError::Busy`] after [`MAX_WAIT`].
 async fn permit(semaphore: &'static Semaphore) -> Result<SemaphorePermit<'static>, RepoError> {
     let permit = tokio::time::timeout(MAX_WAIT, semaphore.acquire()).await.ok().and_then(Result::ok);
     permit.ok_or(RepoError::Busy { retry_after: RETRY_AFTER })
@@ -341,7 +321,6 @@ fn is_plain(path: &str) -> bool {
         && !path.contains(|c: char| c.is_control() || matches!(c, '\\' | '%'))
 }
 
-/// Reads the beginning of the current member.
 fn tar_start(members: &mut Members<&[u8]>, limit: u64) -> Result<Vec<u8>, ArchiveError> {
     let mut start = Start::new(limit);
     while start.missing() > 0 {
@@ -351,7 +330,6 @@ fn tar_start(members: &mut Members<&[u8]>, limit: u64) -> Result<Vec<u8>, Archiv
     Ok(start.bytes)
 }
 
-/// The first bytes of a file.
 struct Start {
     bytes: Vec<u8>,
     limit: usize,

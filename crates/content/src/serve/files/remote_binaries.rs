@@ -1,5 +1,4 @@
-//! Binaries from servers that publish no index and negotiate by `User-Agent`: each binary is looked up with a HEAD
-//! request.
+//! Binaries of servers that publish no index and negotiate by `User-Agent`: each is looked up with a HEAD request.
 
 use std::time::{Duration, Instant};
 
@@ -52,7 +51,6 @@ impl CachedProbe {
     }
 }
 
-/// A server that may have binaries for a platform.
 struct Server {
     mirror: Mirror,
     /// `__linux__/noble/latest`.
@@ -65,10 +63,7 @@ pub fn probes_servers(state: &State) -> bool {
     config.cran.binaries.iter().any(|url| matches!(url.kind, BinaryServerKind::Negotiated { .. }))
 }
 
-/// Returns a binary that is in no list: one discovered before, or one that a server has now.
-///
-/// # Errors
-/// [`RepoError::Upstream`] when no server answered; database errors.
+/// Returns a binary that is in no list: discovered before, or now on a server. Fails if no server answers.
 pub(in crate::serve) async fn find(
     repositories: &Repositories,
     source: &LocatedFile,

@@ -1,5 +1,4 @@
-//! Stores a missing or damaged object again: a package from its mirror, a README from the archive of its package. Only
-//! bytes with the recorded digest are stored.
+//! Stores a missing or damaged object again: a package from its mirror, a README from the archive of its package.
 
 use crate::fetch::{Delivery, FetchError, FetchOutcome, FetchRequest};
 use base::model::digest::Sha256;
@@ -106,8 +105,7 @@ pub async fn readme(repositories: &Repositories, sha256: Sha256) -> Result<(), R
     Err(reason)
 }
 
-/// Compares name and version in the DESCRIPTION of a stored source package with its rows; returns the difference. Python
-/// packages have no DESCRIPTION and are not compared.
+/// Returns the difference of name and version in the DESCRIPTION of a stored source package from its rows.
 pub async fn differing_facts(repositories: &Repositories, key: &Key) -> Result<Option<String>, RepoError> {
     let sha256 = *key.digest();
     let origin = repositories.state.db.read(move |c| stored_file::origin(c, sha256)).await?;

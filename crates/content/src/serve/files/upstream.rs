@@ -14,7 +14,6 @@ use runtime::state::State;
 use store::storage::StorageError;
 use upstream::UpstreamError;
 
-/// Returns the error for a file that is neither in storage nor on a mirror.
 pub(in crate::serve) fn no_upstream(located: &LocatedFile) -> RepoError {
     RepoError::Storage(StorageError::NotFound(format!("{} (which no mirror has)", located.name)))
 }

@@ -92,7 +92,6 @@ pub(in crate::serve) fn allows(
     Ok(rule.is_some_and(|rule| rule.allows(&Pep440Version::lenient(&found.row.version), sha256)))
 }
 
-/// Removes the files of one project that a curated source does not allow.
 fn retain_allowed(c: &mut dyn Conn, tree: &PointTree, files: &mut Vec<ListedFile>) -> Result<(), DbError> {
     let Some(project) = files.first().filter(|_| tree.base.is_some()).map(|file| file.project.clone()) else {
         return Ok(());
@@ -108,15 +107,11 @@ fn rule(c: &mut dyn Conn, tree: &PointTree, project: &str) -> Result<Option<Proj
 }
 
 /// Reads a stored rule.
-///
-/// # Errors
-/// [`DbError::Shape`]: the row was not written by this program.
 pub fn parse_rule(text: &str) -> Result<ProjectRule, DbError> {
     let bad = |_| DbError::Shape { column: 0, found: "other text", expected: "a rule of a curated source" };
     ProjectRule::parse(text).map_err(bad)
 }
 
-/// The state of PyPI from which a definition selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BaseState {
     pub base: Base,
@@ -125,11 +120,8 @@ pub struct BaseState {
     pub is_open: bool,
 }
 
-/// Returns the state of PyPI in a snapshot: the end of a day, or the newest one.
-///
-/// # Errors
-/// [`RepoError::Conflict`] before the first sync of PyPI, [`RepoError::Invalid`] for a day in the future,
-/// [`RepoError::NotFound`] for an unknown transaction.
+/// Returns the state of PyPI in a snapshot: the end of a day, or the newest one. Fails with
+/// [`RepoError::Conflict`] before the first sync of PyPI, [`RepoError::Invalid`] for a future day.
 pub fn base_state(state: &State, snapshot: Snapshot) -> Result<BaseState, RepoError> {
     let catalog = state.catalog.get();
     let mut trees = catalog.source_package_trees(SourceId::PYPI);
@@ -173,8 +165,8 @@ pub fn base_state(state: &State, snapshot: Snapshot) -> Result<BaseState, RepoEr
     })
 }
 
-/// Returns the stored facts about the projects of a definition. If only some files of a project are allowed, the page
-/// of the project is first read from the index, unless it is known for that time; eight pages are read at a time.
+/// Returns the stored facts about the projects of a definition. If it allows only some files of a project,
+/// the page is read first, unless it is known for that time; eight at a time.
 pub async fn base_projects(
     repositories: &Repositories,
     base: Base,
@@ -212,11 +204,8 @@ pub async fn base_projects(
     Ok(projects)
 }
 
-/// Leaves out the projects of a definition that another source of this server provides, with a notice for each: the lock
-/// file of a team names its own packages, too.
-///
-/// # Errors
-/// [`RepoError::Invalid`] if no project is left; database errors.
+/// Leaves out projects that another source of this server provides, with a notice for each: the lock file of
+/// a team names its own packages, too. Fails if no project is left.
 pub async fn leave_out_names_of_others(
     repositories: &Repositories,
     source: SourceId,
@@ -241,7 +230,6 @@ pub async fn leave_out_names_of_others(
     }
 }
 
-/// Returns for each project whether the base lists it.
 pub(super) async fn listed_names(
     repositories: &Repositories,
     base: Base,
@@ -257,8 +245,7 @@ pub(super) async fn listed_names(
     Ok(listed.await?)
 }
 
-/// Reads the pages of projects from the index, unless they are known at the base. Returns the projects whose pages are
-/// known, and the others with the error.
+/// Reads the pages of projects that are not known at the base. Returns the known projects, and the errors of others.
 pub(super) async fn read_pages(
     repositories: &Repositories,
     base: Base,
@@ -283,7 +270,6 @@ pub(super) async fn read_pages(
     (known, failed)
 }
 
-/// The files of a project that a definition allows and clients cannot download.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockedFiles {
     /// The number of hidden files in the repository that hides most; `None` if a name guard hides all files.
@@ -293,8 +279,8 @@ pub struct BlockedFiles {
     pub remedy: &'static str,
 }
 
-/// Returns, by project, the files that a definition allows and that a name guard or the block rules of a repository with
-/// a subscription to the source hide. Block rules are compared with stored files only: no page is read.
+/// Returns, by project, the allowed files that a name guard or the block rules of a subscribed repository
+/// hide. Block rules are compared with stored files only.
 pub async fn blocked_files(
     repositories: &Repositories,
     source: SourceId,

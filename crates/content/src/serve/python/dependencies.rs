@@ -1,5 +1,5 @@
-//! Reads what the search for the dependencies of the definition of a curated source needs: the pages of projects, the
-//! decisions of block rules and name guards about their files, and metadata.
+//! Reads what the search for the dependencies of a curated source needs: pages of projects, decisions of
+//! block rules and name guards, and metadata.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -30,11 +30,9 @@ use store::db::{Conn, DbError};
 /// The first `Metadata-Version` in which a source distribution states which fields are final.
 const WITH_DYNAMIC: (u32, u32) = (2, 2);
 
-/// Finds the dependencies of a definition at a state of the index, for a source to which repositories may subscribe. Pages
-/// and metadata that are not known are read from the index, eight at a time. Also returns the files of all projects.
-///
-/// # Errors
-/// [`RepoError::Invalid`] for too many requirements; database errors. What cannot be read is a problem or a notice.
+/// Finds the dependencies of a definition at a state of the index. Unknown pages and metadata are read from
+/// the index, eight at a time; what cannot be read is a problem or a notice. Also returns the files of all
+/// projects. Fails for too many requirements.
 pub async fn find(
     repositories: &Repositories,
     source: SourceId,
@@ -58,7 +56,7 @@ pub async fn find(
 
 type Projects = BTreeMap<NormalName, Project>;
 
-/// Compares requirements with all files of their projects: not on an async thread.
+/// Compares requirements with all files, on a blocking thread.
 async fn choose(
     mut search: Search,
     projects: Projects,
@@ -75,7 +73,6 @@ async fn choose(
     }
 }
 
-/// Reads projects and metadata at a state of the index.
 struct Reader<'a> {
     repositories: &'a Repositories,
     source: SourceId,
@@ -168,7 +165,6 @@ impl Reader<'_> {
     }
 }
 
-/// Adds the decisions of the rules of each repository.
 fn with_decisions(
     c: &mut dyn Conn,
     files: Vec<ListedFile>,

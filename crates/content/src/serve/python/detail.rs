@@ -1,5 +1,4 @@
-//! The releases of a project, for the details of a package in the public API and the JSON API of PyPI, and their files in
-//! storage, for the pages of their contents.
+//! The releases of a project, for the public API and the JSON API of PyPI, and their stored files, for pages.
 
 use super::file::{LocatedPage, RequestBudget, find_page, locate};
 use super::names::newest;
@@ -26,7 +25,6 @@ pub struct ProjectDetail {
     /// The name as the owner writes it.
     pub display_name: String,
     pub source: SourceId,
-    /// The package list of the source.
     pub tree: TreeId,
     /// Time of the last change of the project, if known.
     pub changed_at: Option<Timestamp>,
@@ -67,11 +65,8 @@ impl ProjectRelease {
     }
 }
 
-/// Returns the releases of a project at a point; `name` and `version` in any spelling.
-///
-/// # Errors
-/// [`RepoError::NotFound`] for an unknown project or version, [`RepoError::Blocked`] for a version whose files
-/// are all blocked; database errors.
+/// Returns the releases of a project at a point; `name` and `version` in any spelling. Fails with
+/// [`RepoError::Blocked`] for a version whose files are all blocked.
 pub async fn project(
     repositories: &Repositories,
     point: &Point,
@@ -81,10 +76,7 @@ pub async fn project(
     project_within(repositories, point, name, version, None).await
 }
 
-/// Like [`project`]; with a budget, the page of the project is requested from its index only while the budget lasts.
-///
-/// # Errors
-/// As [`project`]; [`RepoError::NotFound`] also for a project about which nothing is known.
+/// Like [`project`]; the page is requested from its index only while the budget lasts. Fails if nothing is known.
 pub async fn project_within(
     repositories: &Repositories,
     point: &Point,
@@ -109,7 +101,6 @@ pub struct ProjectReleases {
     preferred: Option<Pep440Version>,
     /// The releases with files that are not blocked, the highest version first.
     pub releases: Vec<ProjectRelease>,
-    /// The reason for each blocked file.
     blocked: Vec<BlockedRelease>,
 }
 
@@ -135,10 +126,7 @@ impl ProjectReleases {
     }
 
     /// Returns the release of a version, in any spelling; without a version, the one that installers prefer.
-    ///
-    /// # Errors
-    /// [`RepoError::Blocked`] for a version whose files are all blocked; [`RepoError::Guarded`] or
-    /// [`RepoError::NotFound`] if there is no such version.
+    /// Fails with [`RepoError::Blocked`] for a version whose files are all blocked.
     pub fn require_release(
         &self,
         repositories: &Repositories,
@@ -162,9 +150,6 @@ impl ProjectReleases {
     }
 
     /// Returns the details of the project with one of its releases.
-    ///
-    /// # Errors
-    /// [`RepoError::NotFound`] if no source owns the project.
     pub fn into_detail(
         self,
         repositories: &Repositories,
@@ -189,8 +174,8 @@ impl ProjectReleases {
         })
     }
 
-    /// Returns why a version, in any spelling, has no release: one of its files is blocked, or all files of the project
-    /// are. `None` if the version has a release, or if the project never had it.
+    /// Returns why a version has no release: one of its files is blocked, or all files of the project are.
+    /// `None` if it has one, or if the project never had it.
     pub fn blocked(&self, version: &str) -> Option<&BlockedRelease> {
         match self.release(version) {
             Some(_) => None,
@@ -201,11 +186,8 @@ impl ProjectReleases {
     }
 }
 
-/// Returns the releases of a project at a point; `name` in any spelling. The page of the project is requested from its
-/// index only while the budget lasts.
-///
-/// # Errors
-/// [`RepoError::NotFound`] for a project that is unknown, or about which nothing is known; database errors.
+/// Returns the releases of a project at a point; `name` in any spelling. The page is requested from its index
+/// only while the budget lasts. Fails if nothing is known.
 pub async fn releases_within(
     repositories: &Repositories,
     point: &Point,

@@ -10,9 +10,8 @@ use formats::python::simple::page::ProjectStatus;
 /// Version of the renderer, part of every key; must be incremented when the same rows give different bytes.
 pub(in crate::serve) const RENDERER: u32 = 3;
 
-/// The URL below which this server has the files of a repository, for the addresses of provenance objects, which must be
-/// absolute: `https://host/packages/{repository}/{snapshot}`. `None` if the URL of the server is not known: pages then
-/// have the addresses that the index states.
+/// The URL of the files of a repository, for addresses of provenance objects, which must be absolute:
+/// `https://host/packages/{repository}/{snapshot}`. If `None`, pages have the addresses that the index states.
 pub type ProvenanceLinks = Option<Arc<str>>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -31,7 +30,6 @@ pub enum PythonDocument {
 pub struct LatestProject {
     pub project: NormalName,
     pub format: SimpleFormat,
-    /// The addresses of provenance objects.
     pub links: ProvenanceLinks,
     /// The facts on the page besides its files.
     pub state: LatestState,
@@ -40,7 +38,6 @@ pub struct LatestProject {
 /// The facts on the newest page of a project besides its files, without history: not on pages of past days.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LatestState {
-    /// The serial of the last change.
     pub serial: Option<u64>,
     pub status: ProjectStatus,
     pub reason: Option<String>,
@@ -64,7 +61,6 @@ impl PythonDocument {
         }
     }
 
-    /// Returns the URL for the addresses of provenance objects.
     pub(in crate::serve) fn links(&self) -> Option<&str> {
         match self {
             PythonDocument::Root(_) | PythonDocument::LatestRoot(..) => None,
@@ -73,7 +69,6 @@ impl PythonDocument {
         }
     }
 
-    /// Returns whether the document is the list of all projects.
     pub(in crate::serve) fn is_list(&self) -> bool {
         matches!(self, PythonDocument::Root(_) | PythonDocument::LatestRoot(..))
     }

@@ -26,9 +26,8 @@ use runtime::catalog::{Catalog, Tree};
 use store::db::python_file::{FileRole, FoundFile, ListedFile};
 use store::db::{self, Conn, DbError};
 
-/// Returns the serial of a point, which is the serial of its last change: no project of the point has a higher one, and it
-/// never decreases while the repository has the same subscriptions. `None` for a point with a curated source, whose pages
-/// have no serials.
+/// Returns the serial of the last change of a point: the highest of its projects, never decreasing for the
+/// same subscriptions. `None` with a curated source, whose pages have no serials.
 pub fn last_serial(catalog: &Catalog, point: &Point) -> Option<u64> {
     if point.trees.iter().any(|tree| tree.base.is_some()) {
         return None;
@@ -65,7 +64,7 @@ impl RequestBudget {
         self.0.load(Ordering::Relaxed) > 0
     }
 
-    /// Takes one request. Returns false if none is left.
+    /// Returns false if none is left.
     pub(super) fn take(&self) -> bool {
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1)).is_ok()
     }
@@ -97,13 +96,10 @@ impl LocatedPage {
     }
 }
 
-/// Finds the owner of a project. The returned point has only the tree that owns the project, at the last
-/// change of the project, so that it is equal on all days between two changes. The page of a project of an
-/// index is read if it was not read for that time.
-///
-/// # Errors
-/// [`RepoError::NotFound`]; [`RepoError::Blocked`] if all files are blocked; [`RepoError::Upstream`] if the index does not
-/// answer and nothing is known; database errors.
+/// Finds the owner of a project. The returned point has only its tree, at the last change of the project, so
+/// that it is equal on all days between two changes. The page of a project of an index is read if it was not
+/// read for that time. Fails with [`RepoError::Blocked`] if all files are blocked, [`RepoError::Upstream`] if
+/// the index does not answer and nothing is known.
 pub async fn locate_page(
     repositories: &Repositories,
     point: &Point,
@@ -130,8 +126,8 @@ pub async fn locate_page(
     }
 }
 
-/// Like [`locate_page`], also for a project whose files are all blocked. With a budget, a page that is not known for that
-/// time is requested only while the budget lasts; after that, the last known page is returned.
+/// Like [`locate_page`], also for a project whose files are all blocked. When the budget is used up, the last
+/// known page is returned without a request.
 pub(super) async fn find_page(
     repositories: &Repositories,
     point: &Point,
@@ -211,8 +207,8 @@ async fn find_owner(
     Ok(query.await?)
 }
 
-/// Returns the page of a project of an index if its last reading is valid at the state of the tree: in the same read as
-/// the owner, because most requests need no other.
+/// Returns the page of an index if its last reading is valid: in the same read as the owner, because most
+/// requests need no other.
 fn known_page(c: &mut dyn Conn, tree: PointTree, project: &NormalName) -> Result<Option<IndexPage>, DbError> {
     let seq = tree.listing().seq;
     let known = db::pypi::known(c, SourceId::PYPI, project.as_str())?;
@@ -237,8 +233,8 @@ fn located_page(
     LocatedPage { point, is_cacheable: is_complete, latest }
 }
 
-/// Returns whether an index may have a project that its list lacks: the configuration allows the request, the
-/// point is the newest state of the index, and no source before the index has the project.
+/// Returns whether an index may have a project that its list lacks: if allowed by the configuration, at its
+/// newest state, and no source before it has the project.
 fn may_be_unlisted(repositories: &Repositories, point: &Point, owner: Option<PointTree>) -> bool {
     if !repositories.state.config.load().pypi.unlisted {
         return false;
@@ -272,9 +268,8 @@ async fn index_page(
     Ok(located_page(repositories, point, page, is_complete))
 }
 
-/// Returns the point for the list of projects: a closed point at the last changes of the lists of indexes, so
-/// that all days between two changes have one document. The list of PyPI is 45 MB, and clients choose the
-/// days. The list of a curated source only changes with its step.
+/// Returns the point for the list of projects: a closed one at the last changes of the lists of indexes, so
+/// that all days between have one document. The list of PyPI is 45 MB, and clients choose the days.
 pub async fn list_point(repositories: &Repositories, point: Point) -> Result<Point, RepoError> {
     if point.open || !point.trees.iter().any(owner::is_whole_index) {
         return Ok(point);
@@ -284,9 +279,9 @@ pub async fn list_point(repositories: &Repositories, point: Point) -> Result<Poi
     Ok(Point { trees: query.await?, ..point })
 }
 
-/// Finds a file by its digest and name, or a stored file that belongs to it. A file that was removed or yanked is
-/// still found: lock files refer to it. Only the owner of the project is searched. In a source to which the
-/// repository no longer subscribes, only the files of the snapshot are found.
+/// Finds a file by its digest and name, or a stored file that belongs to it, in the owner of the project.
+/// Removed and yanked files are still found, because lock files refer to them, except in a source to which
+/// the repository no longer subscribes.
 pub async fn locate(
     repositories: &Repositories,
     point: &Point,
@@ -388,8 +383,7 @@ pub async fn locate(
 /// Returns for each tree of a point whether only the files that it lists at the point are served.
 pub(super) fn restricted_trees(repositories: &Repositories, point: &Point) -> Vec<bool> {
     // SECURITY: the source may have become private, so an old snapshot must not give access to its other files. A
-    // curated source offers only the files that its definition allows at the point, and a promoted repository only those
-    // that it lists.
+    // curated source offers only what its definition allows at the point, and a promoted repository what it lists.
     let catalog = repositories.state.catalog.get();
     let repo = catalog.repo_by_id(point.repo).filter(|repo| repo.changes == ChangePolicy::Any);
     let subscribed = repo.map(|repo| repo.sources()).unwrap_or_default();
@@ -411,8 +405,8 @@ fn guarded_projects(
     guarded.collect()
 }
 
-/// Returns the warning about a file, or why it is blocked. A file that the tree does not list at the point is
-/// compared with those that it lists.
+/// Returns the warning about a file, or why it is blocked. One that the tree does not list is compared with
+/// listed ones.
 fn decide_file(
     c: &mut dyn Conn,
     view: &View,

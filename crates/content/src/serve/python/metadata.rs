@@ -1,5 +1,4 @@
-//! The metadata of a release: METADATA of a wheel, otherwise PKG-INFO of a source distribution. A file that
-//! is not in storage is fetched.
+//! The metadata of a release: METADATA of a wheel, otherwise PKG-INFO of a source distribution, fetched if necessary.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -35,7 +34,6 @@ const CACHE_BYTES: u64 = 8 << 20;
 /// Size of an entry without the metadata, in bytes.
 const ENTRY_BYTES: usize = 512;
 
-/// Counts the approximate size of metadata.
 #[derive(Clone)]
 pub(in crate::serve) struct MetadataWeighter;
 
@@ -53,7 +51,6 @@ pub(super) struct ReleaseMetadata {
     pub(super) kind: FileKind,
 }
 
-/// An error of reading the metadata of a file, or another file that belongs to it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReadError {
     #[error(transparent)]
@@ -76,8 +73,7 @@ pub(in crate::serve) fn cache() -> Cache {
     Cache::with_weighter(CACHE_ENTRIES, CACHE_BYTES, MetadataWeighter)
 }
 
-/// Returns the metadata of a release at a point; `None` if no file has any, or if it cannot be read, which is
-/// logged: a response without details is better than no response.
+/// Returns the metadata of a release at a point; `None` if no file has any, or if it cannot be read, which is logged.
 pub async fn of_release(
     repositories: &Repositories,
     point: &Point,
@@ -127,11 +123,8 @@ fn metadata_files(release: &ProjectRelease) -> impl Iterator<Item = (&ListedFile
     wheel.into_iter().chain(sdist)
 }
 
-/// Reads the metadata of a release whatever it costs: if the index has no METADATA of its wheels, the smallest wheel is
-/// read, and if that fails a source distribution.
-///
-/// # Errors
-/// [`Unreadable`], with the reason of the last attempt.
+/// Reads the metadata of a release whatever it costs: if the index has no METADATA, the smallest wheel is
+/// read, and if that fails a source distribution. Fails with the reason of the last attempt.
 pub(super) async fn of_any_file(
     repositories: &Repositories,
     point: &Point,
@@ -162,7 +155,6 @@ pub(super) async fn of_any_file(
     Err(last_error)
 }
 
-/// Returns the files from which the metadata of a release is read, the preferred one first.
 fn all_metadata_files(release: &ProjectRelease) -> Vec<(&ListedFile, FileName, FilePart)> {
     let named = release.files.iter().filter_map(|file| Some((file, FileName::parse(&file.name).ok()?)));
     let mut files: Vec<(&ListedFile, FileName)> = named.collect();
@@ -177,13 +169,11 @@ fn all_metadata_files(release: &ProjectRelease) -> Vec<(&ListedFile, FileName, F
     metadata.into_iter().chain(archives).collect()
 }
 
-/// Returns whether a page declares METADATA of a wheel.
 fn has_metadata(file: &ListedFile) -> bool {
     file.metadata.is_some() || FileFacts::read(&file.facts).metadata().is_some()
 }
 
 impl ReadError {
-    /// Returns whether a later attempt may succeed.
     fn is_temporary(&self) -> bool {
         match self {
             ReadError::Repo(RepoError::NotFound(_) | RepoError::Damaged { .. }) => false,
@@ -230,7 +220,6 @@ async fn read(
     Ok(metadata)
 }
 
-/// Reads a whole file of at most `limit` bytes.
 pub(super) async fn read_file(
     repositories: &Repositories,
     located: &LocatedFile,

@@ -15,12 +15,18 @@ pub(super) mod search;
 mod serial;
 pub(super) mod wheel_metadata;
 
-use super::RepoError;
 use std::sync::Arc;
 
-use base::model::kind::{Language, SourceKind};
+use bytes::Bytes;
+
+use super::{RepoError, Repositories};
+use base::model::digest::Sha256;
+use base::model::kind::{Language, SourceKind, StorageClass};
 use base::model::point::Point;
 use runtime::state::State;
+use store::db::blob::{self, Blob};
+use store::db::{Conn, DbError};
+use store::storage::Key;
 
 pub(super) fn language(state: &State, point: &Point) -> Language {
     let catalog = state.catalog.get();
@@ -29,9 +35,6 @@ pub(super) fn language(state: &State, point: &Point) -> Language {
 }
 
 /// Returns an error for operations that only R packages support.
-///
-/// # Errors
-/// [`RepoError::Invalid`] for a point of Python packages.
 pub(super) fn require_r(state: &State, point: &Point) -> Result<(), RepoError> {
     match language(state, point) {
         Language::R => Ok(()),
@@ -41,6 +44,27 @@ pub(super) fn require_r(state: &State, point: &Point) -> Result<(), RepoError> {
                 .to_owned(),
         )),
     }
+}
+
+/// Stores a file that belongs to a distribution of an index, and writes its row. Returns its object.
+async fn store_object(
+    repositories: &Repositories,
+    sha256: Sha256,
+    bytes: Bytes,
+    write_row: impl Fn(&mut dyn Conn) -> Result<(), DbError> + Send + 'static,
+) -> Result<Key, RepoError> {
+    let (state, class) = (&repositories.state, StorageClass::Pypi);
+    let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+    let row = Blob { sha256, class: class.as_str().to_owned(), size, created_at: (state.clock)() };
+    // Prevents the sweep from removing the object before its row is written.
+    let _guard = repositories.fetches.blob_lock.read().await;
+    let row = state.db.write(move |c| blob::reserve_in_class(c, &row)).await?;
+    let class = row.and_then(|row| StorageClass::parse(&row.class)).unwrap_or(class);
+    let key = Key::Package(class, sha256);
+    state.storage.put(&key, bytes).await?;
+    repositories.fetches.integrity.remove(&key);
+    state.db.write(write_row).await?;
+    Ok(key)
 }
 
 pub(in crate::serve) struct PythonCaches {

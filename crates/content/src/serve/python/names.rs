@@ -23,8 +23,8 @@ const SEQUENTIAL_COMPARISONS: usize = 8;
 /// Number of projects whose files are read at a time, to limit the memory for a page of many projects.
 const CHUNK: usize = 20;
 
-/// The listed projects of a point in the order of their names. An index has a million: their names are in one text, and
-/// their versions are not in memory.
+/// The listed projects of a point by name. An index has a million: their names are in one text, their
+/// versions not in memory.
 #[derive(Default)]
 pub(in crate::serve) struct ProjectNames {
     /// The normalized names, one after another.
@@ -35,7 +35,6 @@ pub(in crate::serve) struct ProjectNames {
     versions: Vec<(usize, ProjectListing)>,
 }
 
-/// The version of a project that installers prefer.
 pub(in crate::serve) struct ProjectListing {
     pub(in crate::serve) package: PackageId,
     pub(in crate::serve) version: String,
@@ -115,7 +114,6 @@ fn listed_version(files: &[ListedFile]) -> Option<ProjectListing> {
 }
 
 impl ProjectNames {
-    /// Returns the memory that the names need, in bytes.
     pub(in crate::serve) fn memory(&self) -> usize {
         let version = |(_, version): &(usize, ProjectListing)| {
             let files = version
@@ -191,12 +189,10 @@ impl ProjectNames {
         self.text.get(start..end(position)).unwrap_or_default()
     }
 
-    /// Returns the position of the tree of a project in the order of the subscriptions.
     pub(in crate::serve) fn tree_position(&self, position: usize) -> usize {
         self.entries.get(position).map_or(usize::MAX, |(_, tree)| *tree as usize)
     }
 
-    /// Returns the listed version of a project; `None` for a project of an index.
     pub(in crate::serve) fn version(&self, position: usize) -> Option<&ProjectListing> {
         let index = self.versions.binary_search_by_key(&position, |(position, _)| *position).ok()?;
         self.versions.get(index).map(|(_, version)| version)
@@ -208,11 +204,10 @@ impl ProjectNames {
     }
 }
 
-/// The positions of the projects whose names contain a part. The text of all names is searched once: one search for each
-/// of a million names takes ten times as long.
+/// The positions of the projects whose names contain a part. One search of the text of all names takes a
+/// tenth of the time of a search for each name.
 pub(in crate::serve) struct Containing<'a> {
     names: &'a ProjectNames,
-    /// `None` for an empty part, which all names contain.
     finder: Option<memmem::Finder<'a>>,
     /// The byte offset in the text at which the search continues.
     at: usize,
@@ -260,8 +255,7 @@ pub(in crate::serve) struct PreferredVersion {
     pub(in crate::serve) facts: FileFacts,
 }
 
-/// Cache of preferred versions, by the tree at the last change of the project: a popular project has thousands of files,
-/// and each search that finds it shows its version.
+/// Cache of preferred versions, by the tree at the last change of the project, which may have thousands of files.
 pub(in crate::serve) type PreferredVersions =
     quick_cache::sync::Cache<(PointTree, PackageId), Arc<PreferredVersion>>;
 
@@ -322,8 +316,8 @@ fn preferred_version(files: &[ListedFile]) -> PreferredVersion {
     PreferredVersion { version: newest.version.clone(), facts }
 }
 
-/// Returns a file of the version that installers prefer: the highest one that is not yanked and no pre-release, else
-/// the highest one that is not yanked, else the highest one.
+/// Returns a file of the version that installers prefer: the highest one that is not yanked and no
+/// pre-release, else not yanked, else any.
 pub(in crate::serve) fn newest(files: &[ListedFile]) -> Option<&ListedFile> {
     files.iter().max_by_key(|file| {
         let version = Pep440Version::lenient(&file.version);

@@ -1,10 +1,9 @@
-//! The source that owns a Python project: the rule by which pages, files and metadata of several subscriptions are
-//! separated.
+//! The source that owns a Python project: the rule that separates several subscriptions.
 //!
-//! The first subscription that listed the project at the point, or before it, owns it, in any spelling of the name. A
-//! project whose files were all removed is still owned: otherwise a package of the same name from a public index would
-//! replace a private one. An index owns the projects that it lists at the point, a curated source those that
-//! its definition names. Files of two sources are never on one page.
+//! The first subscription that listed the project at the point, or before it, owns it, in any spelling of the
+//! name. A project whose files were all removed is still owned: otherwise a package of the same name from a
+//! public index would replace a private one. An index owns the projects that it lists at the point, a curated
+//! source those that its definition names. Files of two sources are never on one page.
 
 use std::collections::{HashMap, HashSet};
 
@@ -96,16 +95,15 @@ fn each_of_index(
 }
 
 pub(in crate::serve) struct IndexPage {
-    /// The tree at the newest change up to the requested sequence number: equal on all days between two changes. For a
-    /// curated source, its base is at that change, because another step may allow different files. A quarantined
-    /// project has no files at any time.
+    /// The tree at the newest change up to the requested sequence number. For a curated source, its base is
+    /// at that change, because another step may allow different files. A quarantined project has no files.
     pub(in crate::serve) tree: PointTree,
     /// The further facts on the page while it is the newest one.
     pub(in crate::serve) latest: LatestState,
 }
 
-/// Finds the state of a project of an index at a sequence number. `is_complete` is false if the project may have
-/// changed before it: its serial is then lower than on the list.
+/// Finds the state of a project of an index at a sequence number. If not `is_complete`, the project may have
+/// changed before it, and its serial is lower than on the list.
 pub(in crate::serve) fn index_page(
     c: &mut dyn Conn,
     tree: PointTree,
@@ -143,13 +141,10 @@ pub(in crate::serve) fn index_page(
     Ok(IndexPage { tree: at(state), latest })
 }
 
-/// Maximum length of the reason for a status, in characters.
 const MAX_REASON: usize = 500;
 
-/// The files of the page of a project of an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::serve) enum PageState {
-    /// The files listed at a sequence number.
     At(Seq),
     /// None: the index never listed a file.
     Empty,
@@ -158,7 +153,6 @@ pub(in crate::serve) enum PageState {
 }
 
 impl PageState {
-    /// Returns the state of a page in the tree of a point.
     pub(in crate::serve) fn of(listing: &PointTree) -> PageState {
         match listing.seq {
             Seq(-1) => PageState::Empty,
@@ -208,12 +202,11 @@ pub(in crate::serve) struct RootProject {
     pub(in crate::serve) name: Box<str>,
     /// The name as its owner writes it, if it differs.
     pub(in crate::serve) display: Option<Box<str>>,
-    /// The serial of its last change.
     pub(in crate::serve) serial: Option<u64>,
 }
 
-/// Returns the list of projects of a point in the order of their names, with serials if a catalog with the steps of the point
-/// is given. A project of which block rules hide all files is left out, except one of an index.
+/// Returns the list of projects of a point by name; with serials if a catalog with its steps is given. A
+/// project whose files are all hidden is left out, except one of an index.
 pub(in crate::serve) fn root(
     c: &mut dyn Conn,
     views: &[View],
@@ -261,7 +254,6 @@ pub(in crate::serve) fn root(
     Ok(projects)
 }
 
-/// Returns the steps of all trees of steps up to the point, oldest first.
 fn numbered_steps(catalog: &Catalog, views: &[View]) -> Vec<NumberedStep> {
     let trees = views.iter().map(View::tree).filter(|tree| !is_index(tree));
     let mut steps: Vec<NumberedStep> = trees.flat_map(|tree| serial::steps(catalog, &tree)).collect();

@@ -1,5 +1,5 @@
-//! Chooses the files of a project of PyPI that a requirements file or a lock file names, so that they are stored before
-//! a client requests them.
+//! Chooses the files of a project of PyPI that a requirements file or a lock file names, to store them ahead
+//! of requests.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -25,12 +25,11 @@ use runtime::state::State;
 use store::db::python_file::{self, FileRole, ListedFile};
 use store::db::{self, Conn, DbError};
 
-/// The state of PyPI from which files are chosen, under the block rules of the repositories that serve them.
 #[derive(Clone)]
 pub struct Scope {
     base: Base,
-    /// The state under the rules of each of these repositories. A file is left out if all of them block it. Empty if a
-    /// repository has no rules, or if there is no repository: then no file is left out.
+    /// The state under the rules of each of these repositories, all of which must block a file. Empty if a
+    /// repository has no rules, or if there is none: then no file is left out.
     views: Vec<View>,
 }
 
@@ -44,10 +43,7 @@ pub struct ChosenFiles {
     pub problems: Vec<String>,
 }
 
-/// Returns the newest state of PyPI.
-///
-/// # Errors
-/// [`RepoError::Conflict`] if the list of PyPI was never synced.
+/// Returns the newest state of PyPI; fails if its list was never synced.
 pub async fn scope(state: &State) -> Result<Scope, RepoError> {
     let base = base_state(state, Snapshot::Latest)?.base;
     let tree = base.point_tree();
@@ -69,13 +65,9 @@ pub async fn scope(state: &State) -> Result<Scope, RepoError> {
     Ok(Scope { base, views })
 }
 
-/// Reads the page of a project, unless it is known for the state, and chooses the files that its rule allows: for each
-/// alternative and each environment those of the newest version that has a file for it.
-///
-/// # Errors
-/// [`RepoError::NotFound`] if the index has no such project, [`RepoError::Conflict`] if a name guard hides it or the index
-/// has quarantined it; [`RepoError::Upstream`] if the index does not answer and nothing is known of the project; database
-/// errors.
+/// Reads the page of a project, unless it is known for the state, and chooses the files that its rule allows:
+/// for each alternative and each environment those of the newest version that has a file for it. Fails with
+/// [`RepoError::Conflict`] if a name guard hides it or the index has quarantined it.
 pub async fn choose(
     repositories: &Repositories,
     scope: &Scope,
@@ -127,7 +119,6 @@ pub async fn choose(
     choice.await?.ok_or_else(|| RepoError::Conflict("the index has quarantined the project".to_owned()))
 }
 
-/// Removes the files that every repository blocks.
 fn retain_allowed(c: &mut dyn Conn, views: &[View], files: &mut Vec<ListedFile>) -> Result<(), DbError> {
     if views.is_empty() {
         return Ok(());

@@ -1,13 +1,11 @@
-//! The provenance objects of files (PEP 740). Those of an index are fetched when they are requested, checked, and stored,
-//! so that clients get them without a connection to the index. Those of a local source were checked and stored when their
-//! files were uploaded.
+//! The provenance objects of files (PEP 740). Those of an index are fetched on request, checked, and stored;
+//! those of a local source were checked and stored when their files were uploaded.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use sha2::Digest;
 use tokio::sync::Semaphore;
 
 use super::file::{locate, restricted_trees};
@@ -23,23 +21,20 @@ use formats::python::facts::FileFacts;
 use formats::python::file_name::FileName;
 use formats::python::layout::FilePart;
 use formats::python::provenance::{MAX_PROVENANCE, check};
+use store::db::Conn;
 use store::db::attached_file::{self, ProvenanceObject};
-use store::db::blob::{self, Blob};
 use store::db::python_file::FileRole;
-use store::db::{Conn, DbError};
 use store::storage::{Key, StorageError};
 use upstream::{FileRequest, FileResponse, UpstreamError};
 
 /// Age from which a stored object is requested again: an index may add attestations.
 const MAX_AGE: Duration = Duration::from_secs(86_400);
-/// Number of objects that are requested at the same time.
 const CONCURRENCY: usize = 4;
 /// Time for which an object that could not be read is not requested again.
 const FAILURE_TTL: Duration = Duration::from_secs(60);
 /// Expired failures are removed whenever this many were recorded.
 const PURGE_EVERY: usize = 256;
 
-/// Running requests for provenance objects, and recent failures.
 pub(in crate::serve) struct ProvenanceRequests {
     permits: Semaphore,
     failures: Mutex<HashMap<FileId, (Instant, UpstreamError)>>,
@@ -68,8 +63,8 @@ impl ProvenanceRequests {
 }
 
 /// Returns the part of addresses of provenance objects before the digest of the file: `{repository}/{snapshot}`. The
-/// snapshot is `latest`, so that pages of a project are equal on all days between two changes, unless the repository
-/// serves only the files of each snapshot, or a rule that applies to `latest` does not apply to the snapshot.
+/// snapshot is `latest`, so that pages are equal on all days between two changes, unless only files of each snapshot
+/// are served, or a rule applies to `latest` but not to the snapshot.
 pub fn link_base(repositories: &Repositories, point: &Point, repo: &str, snapshot: Snapshot) -> String {
     let is_restricted = restricted_trees(repositories, point).contains(&true);
     let has_other_rules = point.trees.iter().any(|tree| tree.rules.is_some_and(|rules| rules.is_dated));
@@ -77,13 +72,8 @@ pub fn link_base(repositories: &Repositories, point: &Point, repo: &str, snapsho
     format!("{repo}/{snapshot}")
 }
 
-/// Returns the provenance object of a file. An object of an index that is not in storage is fetched; its structure is
-/// checked, and that it is about this file.
-///
-/// # Errors
-/// [`RepoError::NotFound`] if the file does not exist, or has no provenance;
-/// [`RepoError::Upstream`] if the index does not answer, or if the object is not valid; errors of the database and of
-/// storage.
+/// Returns the provenance object of a file, from storage or fetched from the index; its structure is checked,
+/// and that it is about this file. Fails with [`RepoError::Upstream`] also if the object is not valid.
 pub async fn object(
     repositories: &Repositories,
     point: &Point,
@@ -123,7 +113,6 @@ pub async fn object(
     }
 }
 
-/// Reads an object that was uploaded with its file.
 async fn uploaded(
     repositories: &Repositories,
     point: &Point,
@@ -144,7 +133,6 @@ async fn read(repositories: &Repositories, object: &ProvenanceObject) -> Result<
     Ok(bytes.ok_or_else(missing)?)
 }
 
-/// Fetches an object, checks and stores it.
 async fn fetch(
     repositories: &Repositories,
     id: FileId,
@@ -172,7 +160,6 @@ async fn fetch(
     Ok(bytes)
 }
 
-/// Requests an object. Also returns its locator.
 async fn request(
     repositories: &Repositories,
     url: &str,
@@ -204,18 +191,9 @@ async fn store(
     locator: &str,
     bytes: &Bytes,
 ) -> Result<(), RepoError> {
-    let state = &repositories.state;
-    let (sha256, class) = (Sha256(sha2::Sha256::digest(bytes).into()), StorageClass::Pypi);
+    let (sha256, locator) = (Sha256::of(bytes), locator.to_owned());
     let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
-    let row = Blob { sha256, class: class.as_str().to_owned(), size, created_at: (state.clock)() };
-    // Prevents the sweep from removing the object before its row is written.
-    let _guard = repositories.fetches.blob_lock.read().await;
-    let row = state.db.write(move |c| blob::reserve_in_class(c, &row)).await?;
-    let class = row.and_then(|row| StorageClass::parse(&row.class)).unwrap_or(class);
-    state.storage.put(&Key::Package(class, sha256), bytes.clone()).await?;
-    let locator = locator.to_owned();
-    let put = move |c: &mut dyn Conn| -> Result<(), DbError> {
-        attached_file::put(c, id, FileRole::Provenance, &locator, sha256, size)
-    };
-    Ok(state.db.write(put).await?)
+    let write_row =
+        move |c: &mut dyn Conn| attached_file::put(c, id, FileRole::Provenance, &locator, sha256, size);
+    super::store_object(repositories, sha256, bytes.clone(), write_row).await.map(drop)
 }

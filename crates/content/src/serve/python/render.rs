@@ -6,8 +6,9 @@ use std::io;
 use super::curated;
 use super::document::{LatestState, PythonDocument};
 use super::owner::{self, PageState, RootProject};
-use crate::serve::documents::encoding::{EncodedDocument, digest};
+use crate::serve::documents::encoding::EncodedDocument;
 use crate::serve::selection::allowed::View;
+use base::model::digest::Sha256;
 use base::model::ids::SourceId;
 use formats::python::accept::SimpleFormat;
 use formats::python::facts::PageFacts;
@@ -97,7 +98,7 @@ pub(in crate::serve) fn encode(document: &PythonDocument, rows: PythonRows) -> i
             encode_page(document, &properties, &files)?
         }
     };
-    Ok(EncodedDocument { content: digest(&bytes), bytes: bytes.into() })
+    Ok(EncodedDocument { content: Sha256::of(&bytes), bytes: bytes.into() })
 }
 
 fn display(project: &RootProject) -> &str {
@@ -158,8 +159,8 @@ fn encode_page(
     }
 }
 
-/// Calls `write` with the entry of a file; returns `None` for an invalid file name, which no upload accepts. `links` is the
-/// URL below which this server has provenance objects; `url` is a buffer.
+/// Calls `write` with the entry of a file; `None` for a file name that no upload accepts. `links` is the URL
+/// of provenance objects; `url` is a buffer.
 fn with_entry<T>(
     file: &PageRow,
     links: Option<&str>,

@@ -7,8 +7,8 @@ use crate::serve::views::package_query::{PackageQuery, SortBy};
 use formats::python::name::normalize;
 use formats::python::version::Pep440Version;
 
-/// Returns the number of matching projects, and the positions of those of the page. Normalized names are compared. The
-/// versions of projects of an index are not known here: these projects are sorted before all others.
+/// Returns the number of projects with matching normalized names, and the positions of those of the page.
+/// Projects of an index, without a known version, come first.
 pub(in crate::serve) fn page(names: &ProjectNames, query: &PackageQuery) -> (usize, Vec<usize>) {
     let part = normalize(&query.name_part);
     let is_match = |position: &usize| {
@@ -37,7 +37,6 @@ pub(in crate::serve) fn page(names: &ProjectNames, query: &PackageQuery) -> (usi
     (total, first.into_iter().chain(others).skip(query.offset).take(query.limit).collect())
 }
 
-/// Sorts positions, which are in the order of the names.
 fn in_order(names: &ProjectNames, mut positions: Vec<u32>, query: &PackageQuery) -> Vec<u32> {
     let version = |position: u32| names.version(position as usize);
     match query.sort {
@@ -65,8 +64,8 @@ fn in_order(names: &ProjectNames, mut positions: Vec<u32>, query: &PackageQuery)
     positions
 }
 
-/// Sorts positions by a key that few of them have: a key for each of a million projects would take a hundred megabytes.
-/// Those with equal keys, and those without one, keep their order; those without one come first, or last if descending.
+/// Sorts positions by a key that few have: a key for each of a million projects would take a hundred
+/// megabytes. The order is stable; those without a key come first, or last if descending.
 fn with_known_keys<K: Ord>(
     mut positions: Vec<u32>,
     descending: bool,

@@ -1,18 +1,18 @@
-//! Serials of this server: numbers that grow with every change of a project, so that another server can mirror this
-//! server and request only the pages that changed. They are microseconds since the epoch.
+//! Serials of this server: numbers that grow with every change of a project, so that another server can
+//! mirror this one and request only changed pages. They are microseconds since the epoch.
 //!
-//! Only documents that may still change have serials. A past day never changes, so a mirror of it needs none; and the
-//! bytes of its pages must not depend on later changes, but the list of an index keeps only the last change of each
-//! project.
+//! Only documents that may still change have serials. A past day never changes, so a mirror of it needs none;
+//! and the bytes of its pages must not depend on later changes, but the list of an index keeps only the last
+//! change of each project.
 //!
-//! The serial of a change of a local source is that of its step, which is at least the time of the step
-//! ([`Catalog::serial`]). Changes of an index become visible later than at their time, with a sync. If a step is published
-//! in between, the change gets a serial after it and before that of any later step, because a mirror that has read the list
-//! of projects since the step requests only pages with higher serials. A later step may raise the serial again; a mirror
-//! then requests an unchanged page.
+//! The serial of a change of a local source is that of its step, at least the time of the step
+//! ([`Catalog::serial`]). Changes of an index become visible with a later sync. If a step is published in
+//! between, the change gets a serial after it and before that of any later step, because a mirror that has
+//! read the list of projects since the step requests only pages with higher serials. A later step may raise
+//! the serial again; a mirror then requests an unchanged page.
 //!
-//! A curated source has no serials, and a list with its projects has none: its base stays the same when the status of a
-//! project changes at the index, so the serial would not change.
+//! A curated source has no serials, and neither has a list with its projects: its base stays the same when
+//! the status of a project changes at the index, so the serial would not change.
 
 use base::model::ids::{Seq, TreeId};
 use base::model::point::PointTree;
@@ -20,34 +20,32 @@ use base::model::time::Timestamp;
 use runtime::catalog::{Catalog, SERIAL_GAP};
 use store::db::tree::Step;
 
-/// Returns the serial of a project of an index in a tree: the time of the last change of its serial at the index, or of
-/// its files, whichever is later. `None` for an index without serials.
+/// Returns the serial of a project of an index in a tree: the last change of its serial or of its files,
+/// whichever is later. `None` for an index without serials.
 pub(super) fn of_index(changed_at: Option<i64>, changed: Option<Seq>, tree: PointTree) -> Option<u64> {
     // A sync may have written a change that is not visible yet, which gives a higher serial once it is.
     let listed = changed_at?.min(tree.seq.0.saturating_add(1));
     u64::try_from(changed.map_or(listed, |changed| listed.max(changed.0))).ok()
 }
 
-/// The maximum time between a change of an index and the sync that makes it visible, in microseconds, for which serials are
-/// in the order of visibility: a delay of a week, and a day for the sync.
+/// The maximum time from a change of an index to the sync that makes it visible, in microseconds, for which
+/// serials are in the order of visibility: a delay of a week, and a day for the sync.
 const MAX_WAIT: i64 = 8 * 24 * 3600 * 1_000_000;
 /// Time between two changes of an index that get different serials after one step, in microseconds.
 const RESOLUTION: i64 = 10_000_000;
 
-// Changes that wait for a sync get lower serials than the next step. So do changes made days after a step whose serial
-// runs ahead of the clock.
+// Changes that wait for a sync get lower serials than the next step, also days after a step whose serial runs ahead.
 const _: () = assert!(MAX_WAIT / RESOLUTION < SERIAL_GAP * 3 / 4, "serials of changes fit between two steps");
 
-/// A step of a local source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct NumberedStep {
     pub(super) at: Timestamp,
     pub(super) serial: i64,
 }
 
-/// Returns the serial of a change of an index in a point with trees of steps. `serial` is that in a point without them, and
-/// `newest_step` returns the newest step of the point up to a time. The result never decreases with `serial`, or with
-/// further steps, and is lower than the serial of every later step.
+/// Returns the serial of a change of an index in a point with trees of steps. `serial` is that in a point
+/// without them; `newest_step` returns the newest step up to a time. The result never decreases with `serial`
+/// or further steps, and is lower than the serial of every later step.
 pub(super) fn beside_steps(serial: u64, newest_step: impl FnOnce(Timestamp) -> Option<NumberedStep>) -> u64 {
     let Ok(changed) = i64::try_from(serial) else { return serial };
     let visible = changed.saturating_add(MAX_WAIT);
@@ -72,7 +70,6 @@ pub(super) fn newest_step(catalog: &Catalog, tree: &PointTree, until: Timestamp)
     steps.get(count.checked_sub(1)?).map(|step| numbered(catalog, step))
 }
 
-/// Returns the serial of a change in a tree of steps.
 pub(super) fn of_step(catalog: &Catalog, tree: TreeId, seq: Seq) -> Option<u64> {
     let step = steps_until(catalog, tree, seq).last()?;
     u64::try_from(numbered(catalog, step).serial).ok()

@@ -1,11 +1,9 @@
-//! METADATA that an index declares for a wheel but does not have, as some partial mirrors: it is read from the wheel, which
-//! is fetched if it is not in storage, and stored if it has the declared digest.
+//! METADATA that an index declares for a wheel but lacks, as some partial mirrors: it is read from the wheel,
+//! and stored if it has the declared digest.
 
 use std::collections::HashSet;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
-use sha2::Digest;
 use tokio::sync::Semaphore;
 
 use crate::pypi::wheel_metadata::{WheelError, read};
@@ -16,15 +14,13 @@ use base::model::digest::Sha256;
 use base::model::ids::{FileId, SourceId};
 use base::model::kind::StorageClass;
 use formats::python::layout::FilePart;
-use store::db;
 use store::db::attached_file::{self, StoredWheel};
-use store::db::blob::{self, Blob};
 use store::db::file::{FetchedFacts, FileState};
 use store::db::python_file::{self, FileRole};
+use store::db::{self, Conn};
 use store::storage::Key;
 use upstream::UpstreamError;
 
-/// Number of wheels that are read at the same time.
 const CONCURRENCY: usize = 2;
 /// The sentence about METADATA that the wheel does not have either.
 const UNUSABLE: &str = "the wheel has no METADATA with the digest that the index declares";
@@ -42,17 +38,14 @@ impl Default for WheelReads {
     }
 }
 
-/// Returns whether a file is METADATA of a wheel of an index.
 pub(in crate::serve) fn is_metadata(located: &LocatedFile) -> bool {
     located.source() == SourceId::PYPI
         && located.name.strip_suffix(FilePart::Metadata.suffix()) == Some(located.row.name.as_str())
 }
 
-/// Stores METADATA from its wheel after the index did not deliver it because of `error`. Returns the stored object.
-///
-/// # Errors
-/// `error`, if the file is not METADATA of a wheel, if the index may deliver it later, or if the wheel has no METADATA with
-/// the declared digest; [`RepoError::Upstream`] if the wheel may be fetched later; errors of the database and of storage.
+/// Stores METADATA from its wheel after the index did not deliver it because of `error`. Returns the stored
+/// object. Fails with `error` if the file is not METADATA of a wheel, if the index may deliver it later, or
+/// if the wheel lacks it; with [`RepoError::Upstream`] if the wheel may be fetched later.
 pub(in crate::serve) async fn store(
     repositories: &Repositories,
     located: &LocatedFile,
@@ -80,7 +73,7 @@ pub(in crate::serve) async fn store(
         },
     };
     let _permit = reads.permits.acquire().await.ok();
-    // Another request may have stored it meanwhile. If the row states that it is stored, its object is missing or damaged.
+    // Another request may have stored it meanwhile. If the row says so, its object is missing or damaged.
     if !located.stored
         && let Some(key) = stored_object(repositories, id).await?
     {
@@ -95,7 +88,7 @@ pub(in crate::serve) async fn store(
     };
     let reason = match read(&repositories.state, &stored_wheel).await {
         Ok(metadata) => {
-            let digest = Sha256(sha2::Sha256::digest(&metadata).into());
+            let digest = Sha256::of(&metadata);
             if digest == declared {
                 return put(repositories, id, declared, metadata).await;
             }
@@ -112,7 +105,6 @@ pub(in crate::serve) async fn store(
     Err(with_reason(error, UNUSABLE))
 }
 
-/// Finds the wheel to which METADATA belongs.
 async fn wheel_of(
     repositories: &Repositories,
     located: &LocatedFile,
@@ -132,27 +124,17 @@ async fn stored_object(repositories: &Repositories, file: FileId) -> Result<Opti
     Ok(stored.and_then(|(class, sha256)| Some(Key::Package(StorageClass::parse(&class)?, sha256))))
 }
 
-/// Stores METADATA as the object of its row.
 async fn put(
     repositories: &Repositories,
     file: FileId,
     sha256: Sha256,
     metadata: Vec<u8>,
 ) -> Result<Key, RepoError> {
-    let (state, class) = (&repositories.state, StorageClass::Pypi);
     let size = i64::try_from(metadata.len()).unwrap_or(i64::MAX);
-    let row = Blob { sha256, class: class.as_str().to_owned(), size, created_at: (state.clock)() };
-    // Prevents the sweep from removing the object before its row is written.
-    let _guard = repositories.fetches.blob_lock.read().await;
-    let row = state.db.write(move |c| blob::reserve_in_class(c, &row)).await?;
-    let class = row.and_then(|row| StorageClass::parse(&row.class)).unwrap_or(class);
-    let key = Key::Package(class, sha256);
-    state.storage.put(&key, Bytes::from(metadata)).await?;
-    repositories.fetches.integrity.remove(&key);
     let facts =
         FetchedFacts { file, sha256: Some(sha256), size: Some(size), state: FileState::Stored, built: None };
-    state.db.write(move |c| db::file::update(c, std::slice::from_ref(&facts))).await?;
-    Ok(key)
+    let write_row = move |c: &mut dyn Conn| db::file::update(c, std::slice::from_ref(&facts));
+    super::store_object(repositories, sha256, metadata.into(), write_row).await
 }
 
 fn with_reason(error: RepoError, sentence: &str) -> RepoError {

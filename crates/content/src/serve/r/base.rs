@@ -20,7 +20,6 @@ use runtime::state::State;
 use store::db::selectable::{self, SelectableRelease};
 use store::db::tree::Step;
 
-/// The state of CRAN in a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BaseState {
     pub base: Base,
@@ -37,7 +36,6 @@ pub struct BaseRelease {
     pub variant: i64,
     /// Publication time upstream, if known.
     pub published_at: Option<Timestamp>,
-    /// Size in bytes, if known.
     pub size: Option<i64>,
     pub license: Option<String>,
     /// Whether it contains code that must be compiled.
@@ -51,7 +49,6 @@ pub struct BaseIndex {
     pub index: DependencyIndex,
     pub listed: BTreeMap<String, ReleaseId>,
     pub releases: HashMap<ReleaseId, BaseRelease>,
-    /// All releases of the packages that [`read_releases`] read.
     pub known: KnownReleases,
 }
 
@@ -62,11 +59,9 @@ pub fn state_time(catalog: &Catalog, base: Base) -> Option<Timestamp> {
     steps.get(index).map(|step| step.at)
 }
 
-/// Returns the state of CRAN in a snapshot: the end of a day, or the newest one. A day that is over is closed first.
-///
-/// # Errors
-/// [`RepoError::Conflict`] before the first sync, [`RepoError::Invalid`] for a day in the future or before the first
-/// state, [`RepoError::NotFound`] for an unknown transaction.
+/// Returns the state of CRAN in a snapshot: the end of a day, which is closed, or the newest one. Fails with
+/// [`RepoError::Conflict`] before the first sync, [`RepoError::Invalid`] for a day in the future or before
+/// the first state.
 pub async fn base_state(repositories: &Repositories, snapshot: Snapshot) -> Result<BaseState, RepoError> {
     let state = &repositories.state;
     let now = (state.clock)();
@@ -188,8 +183,8 @@ pub struct Obstacle {
     pub remedy: &'static str,
 }
 
-/// Returns the reasons why block rules of the repositories that subscribe to a source block releases, or why a name guard
-/// hides their names, by release; only the first reason for each.
+/// Returns, by release, the first reason why block rules of subscribed repositories block it, or a guard
+/// hides its name.
 pub async fn blocked(
     repositories: &Repositories,
     source: SourceId,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::serve::files::binary_selector::BinarySelector;
+use crate::serve::documents::negotiate::BinarySelector;
 use base::model::ids::{Seq, SourceId, TreeId};
 use formats::r::layout::IndexFormat;
 use store::db::life::{FileInfo, ListedRelease};
@@ -20,8 +20,7 @@ pub enum RDocument {
     CurrentRds,
     /// `web/packages/packages.rds`: the details of all packages.
     PackageDatabase {
-        /// The value of [`State::detail_updates`](runtime::state::State::detail_updates): details may be read
-        /// after their packages were published.
+        /// [`State::detail_updates`](runtime::state::State::detail_updates): details may be read after the publish.
         detail_updates: u64,
     },
     /// The valid empty index of a binary tree without binaries.

@@ -1,5 +1,5 @@
-//! Lists of the files in a directory, in the form of Apache's `IndexOptions HTMLTable`, as CRAN has them. Programs other
-//! than R find versions in them: uscan, Spack, conda skeleton.
+//! Lists of the files in a directory, in the form of Apache's `IndexOptions HTMLTable`, as CRAN has them:
+//! uscan, Spack and conda skeleton find versions in them.
 
 use std::fmt::Write;
 
@@ -87,7 +87,6 @@ fn file_entry(file: &FileInfo) -> Option<ListingEntry<'_>> {
     Some(ListingEntry { name, at: file.published_at, size: file.size, package: &file.name })
 }
 
-/// Returns a name that needs no escaping, if it is one.
 fn plain(name: &str) -> Option<&str> {
     Segment::parse(name).map(|_| name)
 }

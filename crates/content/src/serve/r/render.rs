@@ -7,10 +7,11 @@ use bytes::Bytes;
 
 use super::document::{BinaryIndex, Listing, RDocument, RRows};
 use super::listing;
-use crate::serve::documents::encoding::{EncodedDocument, digest, gzip, gzip_stream};
-use crate::serve::files::binary_selector::{BinarySelector, pick};
+use crate::serve::documents::encoding::{EncodedDocument, gzip, gzip_stream};
+use crate::serve::documents::negotiate::{BinarySelector, pick};
 use crate::serve::selection::allowed::{View, owner};
 use base::model::change::LifeState;
+use base::model::digest::Sha256;
 use base::model::ids::{PackageId, ReleaseId};
 use base::model::time::{Day, Timestamp};
 use formats::r::description::check::{self, ServedRecord};
@@ -24,13 +25,11 @@ use store::db::binary::Binary;
 use store::db::life::{FileInfo, ListedRelease};
 use store::db::{self, Conn, DbError};
 
-/// Number of releases whose details are read in one query.
 const DETAILS_PAGE: usize = 500;
 /// Size of a package database beyond which details are omitted, in bytes: three times that of CRAN.
 const MAX_DETAIL_BYTES: usize = 160 << 20;
 
-/// Reads the rows of `document`, with index records rewritten to a form that R can read. If several of the trees have a
-/// package, the first one applies.
+/// Reads the rows of `document`, with records rewritten for R. Of several trees with a package, the first one applies.
 pub(in crate::serve) fn rows(
     c: &mut dyn Conn,
     trees: &[View],
@@ -123,8 +122,8 @@ fn listed(c: &mut dyn Conn, trees: &[View]) -> Result<Vec<ListedRelease>, DbErro
     Ok(rows)
 }
 
-/// Returns the listed records. If a release has a binary, the record of the binary replaces that of the source package.
-/// The owner of a package is the same as without binaries: the first source that lists it.
+/// Returns the listed records, each replaced by that of the binary, if any. The owner of a package is the
+/// same as without binaries.
 fn listed_with_binaries(
     c: &mut dyn Conn,
     trees: &[View],
@@ -175,9 +174,9 @@ fn listed_with_binaries(
     Ok(rows)
 }
 
-/// Selects older binaries for Windows and macOS trees, which contain only binaries: for packages whose listed version
-/// has no binary in time, the newest archived version that has one. Thus a package does not disappear while its newest
-/// version is being built, and later binaries do not remove a version from the index of a past day.
+/// Selects older binaries for Windows and macOS trees: for packages whose listed version has no binary in
+/// time, the newest archived version that has one. Thus a package does not disappear while its newest version
+/// is being built, and later binaries do not remove a version from a past day.
 fn older_binaries<'a>(
     c: &mut dyn Conn,
     tree: &View,
@@ -284,7 +283,6 @@ fn archived_files(c: &mut dyn Conn, trees: &[View]) -> Result<Vec<FileInfo>, DbE
     Ok(merged.into_sorted(FileInfo::order))
 }
 
-/// Returns a document that is the same for every point, encoded.
 pub(in crate::serve) fn constant(document: &RDocument) -> Option<EncodedDocument> {
     match document {
         RDocument::Empty(format) => Some(encode_empty(*format).expect("writing to a Vec cannot fail")),
@@ -328,7 +326,7 @@ pub(in crate::serve) fn encode(document: &RDocument, rows: &RRows) -> io::Result
         (RDocument::Empty(format), _) => encode_empty(*format),
         (RDocument::Listing(listing), rows) => {
             let html = listing::html(listing, rows);
-            Ok(EncodedDocument { content: digest(html.as_bytes()), bytes: html.into() })
+            Ok(EncodedDocument { content: Sha256::of(html.as_bytes()), bytes: html.into() })
         }
         (_, RRows::Listed(_) | RRows::Archived(_) | RRows::Current(_)) => {
             Err(io::Error::other("rows of another document"))
@@ -338,13 +336,12 @@ pub(in crate::serve) fn encode(document: &RDocument, rows: &RRows) -> io::Result
 
 fn encode_empty(format: IndexFormat) -> io::Result<EncodedDocument> {
     match format {
-        IndexFormat::Text => Ok(EncodedDocument { content: digest(b""), bytes: Bytes::new() }),
+        IndexFormat::Text => Ok(EncodedDocument { content: Sha256::of(b""), bytes: Bytes::new() }),
         IndexFormat::Gz => gzip(b""),
         IndexFormat::Rds => gzip(&matrix(BINARY_FIELDS, &[] as &[&[u8]])?),
     }
 }
 
-/// Returns the plain text of an index.
 fn index_text(rows: &[ListedRelease]) -> io::Result<Vec<u8>> {
     // Each record has at most two line ends, so the text is allocated once.
     let mut text = Vec::with_capacity(stanzas(rows).map(|stanza| stanza.len() + 2).sum());
@@ -354,15 +351,15 @@ fn index_text(rows: &[ListedRelease]) -> io::Result<Vec<u8>> {
 
 fn encode_text(rows: &[ListedRelease]) -> io::Result<EncodedDocument> {
     let text = index_text(rows)?;
-    Ok(EncodedDocument { content: digest(&text), bytes: text.into() })
+    Ok(EncodedDocument { content: Sha256::of(&text), bytes: text.into() })
 }
 
 fn stanzas(rows: &[ListedRelease]) -> impl Iterator<Item = &[u8]> {
     rows.iter().map(|row| row.stanza.as_slice())
 }
 
-/// Converts rows for the tables of `Meta`. A mirror without `Meta` declares no times. The time of its files is then the
-/// epoch, because clients need only their names.
+/// Converts rows for the tables of `Meta`. The time of files of a mirror without `Meta` is the epoch: clients
+/// need only names.
 fn meta(rows: &[FileInfo]) -> Vec<MetaRow<&str>> {
     let mut table = Vec::with_capacity(rows.len());
     for row in rows {

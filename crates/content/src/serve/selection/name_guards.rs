@@ -28,9 +28,9 @@ pub(in crate::serve) fn guarded_name(guard: &NameGuard, name: &str) -> GuardedNa
     GuardedName { package: name.to_owned(), reason: guard.label() }
 }
 
-/// Returns the guard that explains why a point has no package of a name: one that an administrator created,
-/// or one that hides the name in a source of the point. SECURITY: other automatic guards are not named,
-/// because they reveal the names of packages in sources that the client may not read.
+/// Returns the guard that explains why a point has no package of a name: one of an administrator, or one that
+/// hides it in a source of the point. SECURITY: other automatic guards reveal the names of packages in
+/// sources that the client may not read.
 pub fn guarded(state: &State, point: &Point, language: Language, name: &str) -> Option<GuardedName> {
     let guard = guard_of(state, language, name)?;
     let is_refused = !guard.is_automatic || View::of(state, point).iter().any(|tree| tree.hides(name));
@@ -49,8 +49,8 @@ pub fn hiding_reason(state: &State, language: Language, name: &str, source: Sour
     Some(format!("hidden by {}: only another source may provide the name", guard.label()))
 }
 
-/// Returns why packages of a name do not come from the index `source`: a guard hides it there, or the index does not list
-/// it and a source of this server has it, whose automatic guard may be switched off.
+/// Returns why packages of a name do not come from the index `source`: a guard hides it there, or the index
+/// lacks it and a source of this server has it, perhaps unguarded.
 pub(in crate::serve) fn other_provider(
     state: &State,
     language: Language,
@@ -63,7 +63,6 @@ pub(in crate::serve) fn other_provider(
         .or_else(|| (!is_listed && is_own()).then(|| "another source of this server has the name".to_owned()))
 }
 
-/// The names of a source that guards hide in all repositories.
 #[derive(Clone, Debug)]
 pub struct HiddenNames {
     guards: Arc<Guards>,
@@ -96,8 +95,8 @@ impl HiddenNames {
         guard.hides(self.source, self.is_own).then_some(guard)
     }
 
-    /// Refuses a hidden name in any spelling; `is_known` states whether the source has packages of the name. SECURITY: an
-    /// automatic guard refuses only known names, because it reveals that a source, which may be private, has the name.
+    /// Refuses a hidden name in any spelling. SECURITY: an automatic guard refuses only names that the source
+    /// has (`is_known`), because it reveals that another source, which may be private, has the name.
     pub fn require_visible(&self, name: &str, is_known: bool) -> Result<(), RepoError> {
         let name = match self.language {
             Language::R => name.to_owned(),
@@ -112,8 +111,8 @@ impl HiddenNames {
     }
 }
 
-/// Returns the error 403 for a name that a point lacks because of a guard, otherwise 404 with this text. SECURITY:
-/// installers continue with the next repository after 404, but not after 403.
+/// Returns the error for a name that a point lacks: 403 because of a guard, otherwise 404 with this text.
+/// SECURITY: installers continue with the next repository after 404, but not after 403.
 pub fn missing(state: &State, point: &Point, language: Language, name: &str, text: String) -> RepoError {
     match guarded(state, point, language, name) {
         Some(guarded) => RepoError::Guarded(Box::new(guarded)),

@@ -1,8 +1,7 @@
 //! Resolves a repository's name and a snapshot to a point; closes past days when needed.
 //!
-//! Each tree of a point has a number of the block rules of the repository, so that every cache keyed by trees, and the
-//! key of every document, depends on them. A change of a rule leaves the numbers of the repositories outside its scope
-//! unchanged.
+//! Each tree of a point has a number of the block rules of the repository, on which all caches keyed by trees, and the
+//! keys of documents, depend. A change of a rule leaves the numbers of repositories outside its scope unchanged.
 
 use std::time::Duration;
 
@@ -21,9 +20,6 @@ use store::db;
 
 /// Resolves a snapshot of a repository to its current point. Runs no SQL, except for the first request for a
 /// past day: closing the day is a write, after which no server with a slow clock can publish into it.
-///
-/// # Errors
-/// [`RepoError::NotFound`] for an unknown repository, [`RepoError::Unresolved`].
 pub async fn resolve(
     repositories: &Repositories,
     repo: &str,
@@ -32,10 +28,8 @@ pub async fn resolve(
     resolve_part(repositories, repo, None, snapshot).await
 }
 
-/// Like [`resolve`], for a part of a Bioconductor repository: the release version of Bioconductor if `part` is `None`.
-///
-/// # Errors
-/// Also [`RepoError::NotFound`] for a part of a repository of another type.
+/// Like [`resolve`], for a part of a Bioconductor repository: the release version of Bioconductor if `part`
+/// is `None`. Fails for a part of a repository of another type.
 pub async fn resolve_part(
     repositories: &Repositories,
     repo: &str,
@@ -55,11 +49,8 @@ pub async fn resolve_part(
     Ok(allowed::with_rules(&repositories.state, point, snapshot).await)
 }
 
-/// Returns the newest state of a source as a point of no repository; without trees if nothing was published. For the
-/// source of Bioconductor, the state of `version`, or of the release version if `None`.
-///
-/// # Errors
-/// [`RepoError::NotFound`]; [`RepoError::Unresolved`] for a version that was never published.
+/// Returns the newest state of a source as a point of no repository; without trees if nothing was published.
+/// For the source of Bioconductor, the state of `version`, else the release version.
 pub fn of_source(
     state: &State,
     source: &str,
@@ -98,8 +89,8 @@ pub async fn close_past_days(repositories: &Repositories) {
     close_day(repositories, (repositories.state.clock)().day().start()).await;
 }
 
-/// Closes all days before `end`. Concurrent callers wait until the first one has closed them. After an error the days
-/// stay open: responses are then slower, but correct.
+/// Closes all days before `end`; concurrent callers wait. After an error days stay open: responses are
+/// slower, but correct.
 pub(in crate::serve) async fn close_day(repositories: &Repositories, end: Timestamp) {
     let mut last_failure = repositories.day_closing.lock().await;
     let now = (repositories.state.clock)();
@@ -118,7 +109,6 @@ pub(in crate::serve) async fn close_day(repositories: &Repositories, end: Timest
     }
 }
 
-/// The interval between attempts to close a day.
 const RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Returns the instant up to which days must be closed before the point is final, if that time has passed.
@@ -158,8 +148,7 @@ fn resolve_in(
         (RepoKind::R | RepoKind::Python, Some(_)) => {
             return Err(RepoError::NotFound(format!(
                 "the repository '{}' is of type {}; packages/{{version}}/ is in those of type {}",
-                // SECURITY: the text repeats the request, because a request by number must not disclose the name of a
-                // hidden repository.
+                // SECURITY: the text repeats the request: a number must not disclose the name of a hidden repository.
                 requested_name.chars().take(80).collect::<String>(),
                 repo.kind.label(),
                 RepoKind::Bioconductor.label()

@@ -12,7 +12,6 @@ use runtime::catalog::{Catalog, Repository};
 use runtime::state::State;
 use runtime::state::policies::{PolicyInputs, RepoPolicy, has_policies};
 
-/// Calls a function with the inputs of policies for a catalog.
 fn with_inputs<T>(
     state: &State,
     catalog: &Catalog,
@@ -35,8 +34,8 @@ pub(in crate::serve) fn of_repo(state: &State, repo: RepoId) -> Option<Arc<RepoP
     with_inputs(state, &catalog, (state.clock)(), |inputs| state.policies.of_repo(inputs, repo))
 }
 
-/// Returns rules and name guards, which need not be in force, prepared for a repository; `None` if they hide nothing
-/// there. Waits while advisories are being loaded at the start.
+/// Returns rules and guards, perhaps not in force, for a repository; `None` if they hide nothing. Waits until
+/// advisories are loaded.
 pub(in crate::serve) async fn of_indexes(
     state: &State,
     repo: &Repository,
@@ -50,8 +49,8 @@ pub(in crate::serve) async fn of_indexes(
     })
 }
 
-/// Returns the rules that name no repository, prepared for a source; `None` if they block nothing there. Waits while
-/// advisories are being loaded at the start.
+/// Returns the rules without a repository, for a source; `None` if they block nothing. Waits until advisories
+/// are loaded.
 pub(in crate::serve) async fn of_source(state: &State, source: SourceId) -> Option<Arc<RepoPolicy>> {
     state.advisories.wait().await;
     let catalog = state.catalog.load();
@@ -69,8 +68,7 @@ pub(in crate::serve) fn guards(state: &State, catalog: &Catalog) -> NameGuards {
     catalog.guards.in_force(has_automatic_guards(state)).clone()
 }
 
-/// Returns numbers that change whenever a decision of a rule in this catalog may change; see
-/// [`runtime::state::policies::Policies::generation`].
+/// Returns numbers that change with the decisions; see [`runtime::state::policies::Policies::generation`].
 pub fn generation(state: &State, catalog: &Catalog, now: Timestamp) -> (u64, i64) {
     if !has_policies(catalog) {
         return (0, 0);
@@ -78,8 +76,8 @@ pub fn generation(state: &State, catalog: &Catalog, now: Timestamp) -> (u64, i64
     with_inputs(state, catalog, now, |inputs| state.policies.generation(inputs))
 }
 
-/// Logs a request that a rule about vulnerabilities refuses at a frozen point, once for each repository and release: the
-/// address served the release until an advisory appeared.
+/// Logs a request that a rule about vulnerabilities refuses at a frozen point, once for each release: the
+/// address served it until an advisory appeared.
 pub(in crate::serve) fn log_frozen(state: &State, point: &Point, blocked: &BlockedRelease) {
     let BlockedRelease { package, version, reason, .. } = blocked;
     if !point.frozen || !blocked.needs_advisories {

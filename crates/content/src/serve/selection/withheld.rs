@@ -16,11 +16,9 @@ use runtime::state::State;
 use runtime::state::policies::RepoPolicy;
 use store::db::{Conn, DbError};
 
-/// Number of versions whose reasons are read after a change.
 const MAX_REASONS: usize = 50;
 
-/// Returns the current rules and name guards, prepared for the subscriptions of a repository that need not be published;
-/// `None` if they hide nothing there.
+/// Returns the current rules for the subscriptions of a repository, perhaps unpublished; `None` if they hide nothing.
 pub async fn current(state: &State, repo: &Repository) -> Option<Arc<RepoPolicy>> {
     let catalog = state.catalog.get();
     let (indexes, guards) =
@@ -28,8 +26,8 @@ pub async fn current(state: &State, repo: &Repository) -> Option<Arc<RepoPolicy>
     policies::of_indexes(state, repo, &indexes, &guards).await
 }
 
-/// Returns the versions that rules and advisories withhold in a state that is promoted, as [`store::db::repo::withheld`]
-/// returns them. Files of an index are not among them: they are known only for projects that were requested.
+/// Returns the versions that rules and advisories withhold in a promoted state, as [`store::db::repo::withheld`] does.
+/// Files of an index, known only for requested projects, are not among them.
 pub async fn of_selection(
     state: &State,
     policy: Option<&Arc<RepoPolicy>>,
@@ -51,7 +49,6 @@ pub async fn of_selection(
     Ok(query.await?)
 }
 
-/// A version that rules began or ceased to withhold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WithheldChange {
     pub package: String,
@@ -66,8 +63,8 @@ pub async fn in_force(state: &State, repo: &Repository) -> Option<Arc<RepoPolicy
     policies::of_repo(state, repo.id)
 }
 
-/// Returns the versions of the newest state of a repository that are withheld under one of two sets of rules only, by
-/// package. The passing of time is no change: both are applied at the same instant.
+/// Returns the versions of the newest state of a repository that only one of two sets of rules withholds, by
+/// package. Both are applied at the same instant.
 pub async fn changes(
     state: &State,
     repo: &Repository,
@@ -118,7 +115,6 @@ fn changes_of_tree(
     Ok(changes)
 }
 
-/// Returns why a version of an R package is withheld.
 fn reason_of(
     c: &mut dyn Conn,
     view: &View,

@@ -19,7 +19,6 @@ use formats::python::version::Pep440Version;
 use formats::r;
 use store::db::{self, DbError};
 
-/// A vulnerability of a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AffectedPackage {
     pub source: SourceId,
@@ -35,15 +34,13 @@ pub struct AffectedPackage {
 /// The vulnerabilities of the packages of a point. 15,000 of them use several megabytes of memory.
 #[derive(Debug, Default)]
 pub struct AffectedPackages {
-    /// The vulnerabilities, sorted by package and id.
     pub rows: Vec<AffectedPackage>,
     /// Keeps the address of the index from being reused while the [`Cache`] has the entry.
     _index: Weak<Index>,
 }
 
-/// The vulnerabilities of the most recently used points: by trees, address of the index of advisories, and
-/// minute. The minute is part of the key because the first request for a project of an index adds its
-/// versions to the current state.
+/// By trees, address of the index of advisories, and minute, because the first request for a project of an
+/// index adds its versions to the current state.
 pub(in crate::serve) type Cache =
     quick_cache::sync::Cache<(Vec<PointTree>, usize, i64), Arc<AffectedPackages>>;
 

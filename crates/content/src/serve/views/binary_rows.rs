@@ -23,14 +23,11 @@ use store::db::{self, Conn, DbError, life};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BinaryRow {
     pub version: String,
-    /// The platform for which it was built.
     pub platform: Platform,
     /// Whether the binary runs on every architecture; then the architecture of `platform` has no meaning.
     pub any_arch: bool,
     pub file: String,
-    /// Digest of the file, if known.
     pub sha256: Option<Sha256>,
-    /// Size in bytes, if known.
     pub size: Option<i64>,
     /// Time at which the binary was first listed.
     pub listed_at: Timestamp,
@@ -45,22 +42,16 @@ pub fn target(distribution: &Distribution) -> Target {
     }
 }
 
-/// Returns the binaries of a package in a source, without removed ones: newest version first, then by platform,
-/// newest first.
-///
-/// # Errors
-/// [`RepoError::NotFound`] for an unknown source; database errors.
+/// Returns the binaries of a package in a source, without removed ones: newest version first, then by
+/// platform, newest first.
 pub async fn in_source(state: &State, source: &str, package: &str) -> Result<Vec<BinaryRow>, RepoError> {
     let source = find::source(&state.catalog.get(), source)?.id;
     let (lists, package) = (lists(state, &[source]), package.to_owned());
     Ok(state.db.read(move |c| rows(c, source, &lists, &package)).await?)
 }
 
-/// Like [`in_source`], for the source that owns the package at a point, and only the versions that the point lists or
-/// archives and no rule blocks.
-///
-/// # Errors
-/// [`RepoError::NotFound`] when there is no such package; database errors.
+/// Like [`in_source`], for the source that owns the package at a point, and only the versions that the point
+/// lists or archives and no rule blocks.
 pub async fn at_point(state: &State, point: &Point, package: &str) -> Result<Vec<BinaryRow>, RepoError> {
     let sources: Vec<SourceId> = point.trees.iter().map(PointTree::origin).collect();
     let (lists, trees, name) = (lists(state, &sources), View::of(state, point), package.to_owned());
@@ -82,8 +73,8 @@ pub async fn at_point(state: &State, point: &Point, package: &str) -> Result<Vec
     rows.await?.ok_or_else(|| name_guards::missing(state, point, Language::R, package, text))
 }
 
-/// Returns the versions of a package that a tree lists or archives, without blocked ones. SECURITY: the lists of binaries
-/// are those of the newest state, which has later versions; the client of an earlier snapshot may no longer read the source.
+/// Returns the versions of a package that a tree lists or archives, without blocked ones. SECURITY: lists of
+/// binaries have later versions, of a source that the client may no longer read.
 fn allowed_versions(c: &mut dyn Conn, tree: &View, package: &str) -> Result<HashSet<String>, DbError> {
     let decided = tree.decided(c, package)?;
     let blocked: HashSet<ReleaseId> =
@@ -98,7 +89,6 @@ fn lists(state: &State, sources: &[SourceId]) -> Vec<BinaryListHead> {
     trees.filter_map(|tree| Some((tree.source, tree.id, tree.steps.last()?.seq))).collect()
 }
 
-/// The published head of a binary list.
 type BinaryListHead = (SourceId, TreeId, Seq);
 
 fn rows(

@@ -1,25 +1,28 @@
-//! The decisions of block rules for administrators: about one version, and about the packages of a source.
+//! What administrators need to write block rules: decisions about a version or the packages of a source, and
+//! license types.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::serve::selection::allowed::{self, DecidedRelease, RuleDecision, View, blocked};
 use crate::serve::selection::{name_guards, point, policies};
 use crate::serve::{AllowedVersion, RepoError, Repositories, find};
 use base::model::change::LifeState;
-use base::model::ids::{ReleaseId, SourceId};
+use base::model::ids::{PackageId, ReleaseId, Seq, SourceId, TreeId};
 use base::model::kind::{Language, RepoKind};
+use base::model::license::Licenses;
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
 use formats::policy::Rule;
 use formats::python::version::Pep440Version;
 use formats::r::bioconductor::{BioconductorVersion, Part};
+use formats::r::description::Description;
+use formats::r::license::licenses;
 use formats::r::version::compare;
 use runtime::state::State;
 use store::db::life;
 use store::db::python_file::ListedFile;
 
-/// The decision about a version.
 #[derive(Clone, Debug)]
 pub struct RuleTest {
     pub version: String,
@@ -32,12 +35,9 @@ pub struct RuleTest {
     pub allowed: Option<AllowedVersion>,
 }
 
-/// Returns the decision about a version of a package in the newest state of a repository. `None` as `version`
-/// selects the version that would be listed without rules.
-///
-/// # Errors
-/// [`RepoError::NotFound`] for an unknown repository, package or version; [`RepoError::Guarded`] for a name that a name
-/// guard hides; [`RepoError::Invalid`] for a repository of Python packages; database errors.
+/// Returns the decision about a version of a package in the newest state of a repository, by default the one
+/// that would be listed without rules. Fails with [`RepoError::Guarded`] for a hidden name,
+/// [`RepoError::Invalid`] for a repository of Python packages.
 pub async fn test(
     repositories: &Repositories,
     repo: &str,
@@ -96,8 +96,8 @@ pub async fn test(
     Ok(RuleTest { version: file.version.clone(), is_blocked, rule, reason, compared, allowed })
 }
 
-/// Returns the releases of an R package of a source that rules block in every repository, because they name none, with the
-/// reasons. `point` is a state of the source.
+/// Returns the R packages of a source that rules without a repository block, with the reasons; `point` is a
+/// state of it.
 pub async fn blocked_releases(
     repositories: &Repositories,
     point: &Point,
@@ -119,8 +119,8 @@ pub async fn blocked_releases(
     Ok(query.await?)
 }
 
-/// Returns the versions of a Python project of a source of which all files are blocked, with the reason for one of them.
-/// `point` is a state of the source, `files` are all its files of the project.
+/// Returns the versions of a Python project of which all files are blocked, with the reason for one. `point`
+/// is a state of the source, `files` are all its files of the project.
 pub async fn blocked_versions(
     repositories: &Repositories,
     point: &Point,
@@ -145,4 +145,39 @@ pub async fn blocked_versions(
 async fn views(state: &State, point: &Point, source: SourceId) -> Vec<View> {
     let Some(policy) = policies::of_source(state, source).await else { return Vec::new() };
     View::under(state, point, Some(&policy))
+}
+
+/// Returns the number of packages that sources list now, by license type; once per source. The licenses of
+/// Python packages are in the metadata of their files, not in the database.
+pub async fn license_types(repositories: &Repositories) -> Result<BTreeMap<String, u64>, RepoError> {
+    let catalog = repositories.state.catalog.get();
+    let sources = catalog.sources.iter().filter(|source| source.kind.language() == Language::R);
+    let trees: Vec<(SourceId, TreeId, Seq)> = sources
+        .flat_map(|source| catalog.source_package_trees(source.id))
+        .filter_map(|tree| Some((tree.source, tree.id, tree.newest()?)))
+        .collect();
+    let mut counted: HashMap<SourceId, HashSet<PackageId>> = HashMap::new();
+    let mut types: BTreeMap<String, u64> = BTreeMap::new();
+    // CRAN has a few hundred different texts.
+    let mut known: HashMap<String, Licenses> = HashMap::new();
+    for (source, tree, seq) in trees {
+        let read = repositories.state.db.read(move |c| {
+            let mut fields: Vec<(PackageId, String)> = Vec::new();
+            life::each_listed(c, tree, seq, &mut |record| {
+                let description = Description::from_bytes(&record.stanza).ok();
+                let field = description.as_ref().and_then(|description| description.non_empty("License"));
+                fields.push((record.package, field.unwrap_or_default().to_owned()));
+            })?;
+            Ok(fields)
+        });
+        for (package, field) in read.await? {
+            if counted.entry(source).or_default().insert(package) {
+                let licenses = known.entry(field).or_insert_with_key(|field| licenses(field));
+                for id in licenses.types() {
+                    *types.entry(id.clone()).or_default() += 1;
+                }
+            }
+        }
+    }
+    Ok(types)
 }

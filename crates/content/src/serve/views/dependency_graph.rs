@@ -34,7 +34,6 @@ pub struct DependencyGraph {
     requirements: Vec<(u32, Box<str>)>,
     /// Indices into `names` of packages whose `SystemRequirements` are unknown; sorted.
     undescribed_packages: Vec<u32>,
-    /// The memory that all of this needs, in bytes.
     memory: usize,
 }
 
@@ -52,7 +51,6 @@ struct TreeRecords {
 struct Edge {
     dependency: u32,
     kind: DependencyKind,
-    /// Index into `names`.
     dependent: u32,
     /// The operator, and an index into `versions`.
     requirement: Option<(Operator, u32)>,
@@ -61,7 +59,6 @@ struct Edge {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReverseDependency<'a> {
     pub name: &'a str,
-    /// The field that declares the dependency.
     pub kind: DependencyKind,
     pub requirement: Option<(Operator, &'a str)>,
 }
@@ -76,15 +73,13 @@ pub struct RequiredPackage<'a> {
 /// A condition that a package declares for the version of another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VersionCondition<'a> {
-    /// The package that declares it.
     pub dependent: &'a str,
-    /// The package that it is about.
     pub dependency: &'a str,
     pub requirement: VersionRequirement<'a>,
 }
 
-/// Returns the shortest chain of packages from the installed package to the one at `position`, without the latter.
-/// `packages` is a result of [`DependencyGraph::required_by`].
+/// Returns the shortest chain from the installed package to the one at `position` of
+/// [`DependencyGraph::required_by`], without it.
 pub fn chain<'a>(packages: &[RequiredPackage<'a>], position: usize) -> Vec<&'a str> {
     let parent = |position: usize| packages.get(position).and_then(|package| package.required_by);
     let parents = std::iter::successors(parent(position), |position| parent(*position));
@@ -93,7 +88,6 @@ pub fn chain<'a>(packages: &[RequiredPackage<'a>], position: usize) -> Vec<&'a s
     chain
 }
 
-/// The key of a graph: the trees of the point, and the value of `State::detail_updates`.
 type Key = (Vec<PointTree>, u64);
 
 /// The graphs of the most recently used points.
@@ -280,8 +274,8 @@ impl DependencyGraph {
         indexes
     }
 
-    /// Returns the packages that the installation of a package requires: the package itself, then the others,
-    /// those with the shortest chain of dependencies first. Empty if the point does not list the package.
+    /// Returns the packages that the installation of a package requires: itself, then those with the shortest
+    /// chain of dependencies. Empty if it is not listed.
     pub fn required_by(&self, package: &str) -> Vec<RequiredPackage<'_>> {
         let Some(root) = self.index_of(package) else { return Vec::new() };
         let mut found = HashSet::from([root]);
@@ -347,7 +341,6 @@ impl DependencyGraph {
         u32::try_from(index).ok()
     }
 
-    /// Returns the names of all listed packages, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(|name| &**name)
     }

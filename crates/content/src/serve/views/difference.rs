@@ -22,7 +22,6 @@ use runtime::state::policies::RepoPolicy;
 /// Limits concurrent comparisons: one of all of CRAN takes several megabytes and a tenth of a second of CPU time.
 static COMPARISONS: Semaphore = Semaphore::const_new(2);
 
-/// A package as one of the points lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedPackage {
     /// The listed version; empty for a project of an index, whose versions are not known.
@@ -47,7 +46,6 @@ pub enum ChangeKind {
     Updated,
 }
 
-/// The error for a text that is not the name of a kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a kind of change; use added, removed, updated, downgraded, replaced or moved")]
 pub struct UnknownKind(String);
@@ -63,7 +61,6 @@ impl ChangeKind {
         ChangeKind::Updated,
     ];
 
-    /// Returns the name of the kind in responses.
     pub fn as_str(self) -> &'static str {
         match self {
             ChangeKind::Removed => "removed",
@@ -123,8 +120,8 @@ words! {
     }
 }
 
-/// Returns the packages that differ between two points of a repository, by name. Projects of an index of Python
-/// packages and of curated sources are left out: their versions are known only for projects that were requested.
+/// Returns the packages that differ between two points of a repository, by name, without those of indexes and
+/// curated sources, of which only requested projects have known versions.
 pub async fn between(
     repositories: &Repositories,
     from: &Point,
@@ -140,9 +137,8 @@ pub async fn between(
     Ok(error::run_blocking(move || compare(before, after, language)).await?)
 }
 
-/// Like [`between`], for two points as `latest` of a repository under these block rules and name guards, which need not be
-/// in force. All files of Python projects are compared, and a name that an index owns in one point only is
-/// [`ChangeKind::Moved`].
+/// Like [`between`], for two points as `latest` under these rules and guards, perhaps not in force. All files
+/// of Python projects are compared; a name that an index owns in one point only is [`ChangeKind::Moved`].
 pub async fn in_repository(
     repositories: &Repositories,
     policy: Option<&Arc<RepoPolicy>>,
@@ -169,8 +165,8 @@ pub async fn in_repository(
     Ok(changes.await?)
 }
 
-/// Sets the source of a package that an index provides before or afterwards. SECURITY: installers then get a package of
-/// this name that any user of the index may have published, which must not look like a removal.
+/// Sets the source of a package that an index provides before or afterwards. SECURITY: any user of the index
+/// may have published a package of this name, which must not look like a removal.
 fn name_indexes(
     change: &mut Change,
     owner_before: impl Fn(&str) -> Option<SourceId>,

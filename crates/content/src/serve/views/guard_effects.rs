@@ -18,7 +18,6 @@ use runtime::state::policies::RepoPolicy;
 use store::db::name_guard::{self, NameGuardRow};
 use store::db::{self, Conn, DbError};
 
-/// Maximum number of names that are compared in one read of the database.
 const NAMES_PER_READ: usize = 500;
 
 /// A name that a repository provides in another way after a change.
@@ -28,9 +27,7 @@ pub struct NameChange {
     /// The version of Bioconductor, each of which has packages of its own; `None` for other repositories.
     pub bioconductor: Option<BioconductorVersion>,
     pub name: String,
-    /// The listed package before the change; `None` if there is none.
     pub before: Option<ProvidedPackage>,
-    /// The listed package after the change; `None` if there is none.
     pub after: Option<ProvidedPackage>,
 }
 
@@ -41,8 +38,8 @@ pub struct ProvidedPackage {
     pub source: SourceId,
 }
 
-/// Returns what changes, by repository, version of Bioconductor and name, if `new` replaces the guard `old`; `None` as
-/// `new` deletes the guard. The guards and rules are otherwise those in force.
+/// Returns what changes, by repository, version of Bioconductor and name, if `new` replaces the guard `old`;
+/// `None` deletes it. Other guards and rules are those in force.
 pub async fn of_change(
     repositories: &Repositories,
     old: &NameGuardRow,
@@ -54,8 +51,7 @@ pub async fn of_change(
     state.catalog.refresh(&state.db).await?;
     let rows: Vec<NameGuardRow> = std::iter::once(old).chain(new).cloned().collect();
     let query = state.db.read(move |c| {
-        // Only names that sources without permission have, or had, can be hidden before or afterwards, and those of
-        // curated sources and snapshots.
+        // Only names that sources without permission, curated sources and snapshots have, or had, can be hidden.
         let mut names = BTreeSet::new();
         for row in &rows {
             names.extend(name_guard::hidden(c, row)?.into_iter().map(|(name, _)| name));

@@ -16,7 +16,6 @@ use runtime::catalog::resolve::{self, Period};
 use runtime::catalog::{Catalog, Repository};
 use runtime::state::policies::RepoPolicy;
 
-/// A period during which the repository listed a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListingPeriod {
     pub version: String,
@@ -25,8 +24,7 @@ pub struct ListingPeriod {
     pub from: Timestamp,
     /// Time from which it was no longer listed; `None` if the snapshot lists it.
     pub until: Option<Timestamp>,
-    /// Whether it has no end only at dated URLs: `latest` lists another version or none, because of a rule that does not
-    /// apply to dated snapshots.
+    /// Whether it ends at undated URLs: `latest` lists another version or none, by a rule for undated snapshots.
     pub is_only_dated: bool,
 }
 
@@ -34,7 +32,6 @@ pub struct ListingPeriod {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HiddenVersion {
     pub version: String,
-    /// The rule, with the reason.
     pub reason: String,
     /// The last time from which the rule hid the version.
     pub from: Timestamp,
@@ -76,7 +73,6 @@ pub struct Subscriptions<'a> {
     now: Timestamp,
 }
 
-/// The listed versions of a package in one tree.
 enum TreeVersions {
     /// No rule can match the package.
     WithoutRules(Vec<Span>),
@@ -100,10 +96,7 @@ impl TreeVersions {
 }
 
 impl<'a> Subscriptions<'a> {
-    /// Returns the subscriptions up to a snapshot.
-    ///
-    /// # Errors
-    /// [`RepoError::Invalid`] for a Python repository.
+    /// Returns the subscriptions up to a snapshot. Fails for a Python repository.
     pub fn new(
         repositories: &Repositories,
         scope: &ListingScope<'a>,
@@ -201,9 +194,9 @@ impl<'a> Subscriptions<'a> {
     }
 }
 
-/// Returns the versions that the repository listed in each period: those of the first source that listed the package, or
-/// would list it without block rules, because no other source provides a blocked package. `spans` returns the versions
-/// of a tree in a period. The newest come first.
+/// Returns the versions that the repository listed in each period: of the first source that listed the
+/// package, or would list it without block rules, because no other source provides a blocked package. `spans`
+/// returns those of a tree. The newest come first.
 fn listings(periods: &[Period], spans: impl Fn(&Period, TreeId) -> Vec<Span>) -> Listings {
     let mut listed: Vec<ListingPeriod> = Vec::new();
     let mut hidden: Vec<HiddenVersion> = Vec::new();

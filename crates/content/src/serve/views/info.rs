@@ -34,13 +34,11 @@ pub struct PackageDetail {
     pub source: SourceId,
     /// The source of its files; it differs from `source` only for a curated source.
     pub origin: SourceId,
-    /// The package list of that source.
     pub tree: TreeId,
     /// The archive of the selected version, if it is in storage.
     pub archive: Option<StoredArchive>,
     /// The DESCRIPTION if the archive was read, otherwise the index record; in DCF. Empty if neither is known.
     pub description: Vec<u8>,
-    /// Its README, if the archive has one.
     pub readme: Option<Vec<u8>>,
     /// The other versions at that point, newest first.
     pub others: Vec<Release>,
@@ -54,9 +52,7 @@ pub struct Release {
     /// Whether the version is in `Archive/`, not in the index.
     pub archived: bool,
     pub published_at: Option<Timestamp>,
-    /// Size of its file in bytes, if known.
     pub size: Option<u64>,
-    /// SHA-256 of its file, if known.
     pub sha256: Option<Sha256>,
     /// The rule that blocks it, with the reason: `rule 7 (no copyleft; license AGPL-3)`.
     pub blocked: Option<String>,
@@ -70,7 +66,6 @@ pub struct Release {
 #[derive(Clone, Debug)]
 pub struct SourceInfo {
     pub source: Source,
-    /// The number of listed packages.
     pub packages: usize,
     pub last_transaction: Option<Tx>,
     /// The repositories that subscribe to it.
@@ -90,11 +85,8 @@ pub struct IndexInfo {
     pub head: Option<Timestamp>,
 }
 
-/// Returns the details of a package at a point: of its listed version, or of `version`.
-///
-/// # Errors
-/// [`RepoError::NotFound`] for a package or version that the point does not have, [`RepoError::Guarded`] if a name
-/// guard hides the package of another source; database errors.
+/// Returns the details of a package at a point: of its listed version, or of `version`. Fails with
+/// [`RepoError::Guarded`] if a name guard hides the package of another source.
 pub async fn package(
     repositories: &Arc<Repositories>,
     point: &Point,
@@ -167,7 +159,6 @@ async fn stored_readme(repositories: &Repositories, sha256: Sha256) -> Result<Op
     Ok(repositories.fetches.integrity.read_verified(&key).await?.map(|text| text.to_vec()))
 }
 
-/// Returns a source and a summary of its current content.
 pub async fn source(repositories: &Repositories, name: &str) -> Result<SourceInfo, RepoError> {
     let catalog = repositories.state.catalog.get();
     let source = find::source(&catalog, name)?.clone();
@@ -194,7 +185,6 @@ pub async fn source(repositories: &Repositories, name: &str) -> Result<SourceInf
     })
 }
 
-/// Returns the transactions of a source, newest first.
 pub async fn source_transactions(
     state: &State,
     source: SourceId,
@@ -215,8 +205,8 @@ pub struct RepositoryChange {
 }
 
 impl RepositoryChange {
-    /// Returns the change of a repository by a transaction of a source; `None` if the repository got it only by the
-    /// subscription to the source, which is another change, or never.
+    /// Returns the change of a repository by a transaction of a source; `None` if it got it by subscribing to
+    /// the source, or never.
     fn new(tx: Tx, repo: &Repository) -> Option<RepositoryChange> {
         let (source, at) = (tx.source, tx.at);
         let has_source = |step: &RepoStep| step.list.iter().any(|entry| Some(entry.source) == source);
@@ -241,9 +231,8 @@ impl RepositoryChange {
     }
 }
 
-/// Returns the transactions of a source that changed a repository, newest first: if the list of subscriptions has a pin,
-/// those before it. Transactions from before the subscription to the source are left out, unless the snapshots of their
-/// time have the source.
+/// Returns the transactions of a source that changed a repository, newest first: with a pin, those before it,
+/// and none from before the subscription, unless snapshots of their time have the source.
 pub async fn newest_transactions(
     state: &State,
     repo: &Repository,
@@ -259,8 +248,7 @@ pub async fn newest_transactions(
     Ok(transactions.into_iter().filter_map(|tx| RepositoryChange::new(tx, repo)).collect())
 }
 
-/// Returns the days on which a repository changed, newest first: its subscriptions, or a source it subscribes to.
-/// Every other day resolves to the last change before it.
+/// Returns the days on which a repository changed, newest first; other days resolve to the last change before.
 pub fn repository_days(state: &State, repo: &str) -> Result<Vec<Day>, RepoError> {
     let catalog = state.catalog.get();
     Ok(snapshot_days(&catalog, find::repo(&catalog, repo)?, (state.clock)()))

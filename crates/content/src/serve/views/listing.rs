@@ -1,9 +1,12 @@
-//! Lists the packages of a point: filtered by name, sorted, page by page. Only names and sort keys are in memory;
-//! other details are read for the requested page.
+//! Lists the packages of a point: filtered, sorted, page by page. Only names and sort keys are in memory;
+//! details are read for a page.
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+use quick_cache::Weighter;
+use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
 use super::package_query::{PackageQuery, SortBy};
 use crate::serve::python::names::{PreferredVersion, PreferredVersions, ProjectFile, ProjectNames};
@@ -17,6 +20,7 @@ use formats::python::facts::FileFacts;
 use formats::r::version;
 use store::db::life::ListedName;
 use store::db::{self, Conn, DbError};
+use store::storage::memory_cache;
 
 #[derive(Clone, Debug, Default)]
 pub struct PackagePage {
@@ -31,7 +35,6 @@ pub struct PackageRow {
     pub name: String,
     pub version: String,
     pub source: SourceId,
-    /// The package list that contains it.
     pub tree: TreeId,
     /// Publication time of that version, if known.
     pub published_at: Option<Timestamp>,
@@ -127,8 +130,8 @@ pub async fn package_count(repositories: &Repositories, point: &Point) -> Result
     Ok(count)
 }
 
-/// Returns the number of R packages of a point with one tree, without reading their names; `None` for other points, and if
-/// rules or guards decide which packages are listed.
+/// Returns the number of R packages of a point with one tree, without reading names; `None` if rules or
+/// guards hide some.
 async fn single_tree_count(repositories: &Repositories, point: &Point) -> Result<Option<usize>, RepoError> {
     if python::language(&repositories.state, point) != Language::R || point.trees.len() != 1 {
         return Ok(None);
@@ -166,9 +169,9 @@ pub(in crate::serve) async fn owned_names(
 /// Maximum difference of the lengths of a name and one that may be meant, in characters.
 const MAX_LENGTH_DIFFERENCE: usize = 2;
 
-/// Returns the names of listed Python projects that `choose` selects from those near a normalized name: with the same first
-/// character, and about its length. Of a point with the whole list of an index only while the names are in memory: reading a
-/// million names takes seconds.
+/// Returns the names of listed Python projects that `choose` selects from those near a normalized name: with
+/// the same first character, and about its length. Of an index only while its million names are in memory:
+/// reading them takes seconds.
 pub async fn names_near(
     repositories: &Repositories,
     point: &Point,
@@ -202,7 +205,7 @@ pub struct ListedVersion {
     pub(in crate::serve) files: Vec<ProjectFile>,
 }
 
-/// Returns the listed version of each package of a point, by lower-case name, except of projects of an index.
+/// Returns the listed versions of a point, by lower-case name, except of projects of an index.
 pub async fn listed_versions(
     repositories: &Repositories,
     point: &Point,
@@ -227,7 +230,6 @@ pub(in crate::serve) async fn listed_state(
 }
 
 impl ListedState {
-    /// Returns the listed version of each package, by lower-case name, except of projects of an index.
     pub(in crate::serve) fn versions(&self) -> Vec<ListedVersion> {
         self.names.versions(&self.trees)
     }
@@ -241,7 +243,6 @@ impl ListedState {
 }
 
 impl Names {
-    /// Returns the memory that the names need, in bytes.
     pub(in crate::serve) fn memory(&self) -> usize {
         match self {
             Names::R(names) => names.iter().map(OwnedName::memory).sum(),
@@ -346,7 +347,6 @@ fn page(names: &[OwnedName], query: &PackageQuery, trees: &[PointTree]) -> (usiz
     (matches.len(), page.map(|entry| (*entry).clone()).collect())
 }
 
-/// A project of a page.
 struct ProjectName {
     name: String,
     tree: PointTree,
@@ -458,10 +458,66 @@ fn python_rows(
     Ok(rows)
 }
 
+/// Maximum memory of the lists in the cache, in bytes.
+const MAX_BYTES: u64 = 96 << 20;
+const ESTIMATED_ENTRIES: usize = 64;
+/// Memory of an entry besides its names, in bytes.
+const ENTRY_OVERHEAD: usize = 256;
+
+/// The names of the most recently used points. Limited in bytes: all of CRAN takes several megabytes, PyPI
+/// twenty, most local sources little.
+pub(in crate::serve) type NameLists = quick_cache::sync::Cache<Vec<PointTree>, Arc<Names>, NamesWeighter>;
+
+#[derive(Clone, Copy, Debug)]
+pub(in crate::serve) struct NamesWeighter;
+
+impl Weighter<Vec<PointTree>, Arc<Names>> for NamesWeighter {
+    fn weight(&self, trees: &Vec<PointTree>, names: &Arc<Names>) -> u64 {
+        (ENTRY_OVERHEAD + size_of_val(trees.as_slice()) + names.memory()) as u64
+    }
+}
+
+pub(in crate::serve) fn new_name_lists() -> NameLists {
+    name_lists_with_capacity(MAX_BYTES)
+}
+
+fn name_lists_with_capacity(bytes: u64) -> NameLists {
+    // One shard: a list of PyPI must not exceed its capacity.
+    memory_cache::with_shards(1, bytes, ESTIMATED_ENTRIES, NamesWeighter)
+}
+
+/// The queue of reads of the list of an index, one at a time: the names of PyPI take a second and a hundred
+/// megabytes. Clients choose the days, so the length is limited.
+pub(in crate::serve) struct IndexNamesQueue {
+    turn: Mutex<()>,
+    places: Semaphore,
+}
+
+/// Maximum number of reads that wait for their turn.
+const QUEUE_PLACES: usize = 16;
+/// `Retry-After` when the queue is full, in seconds.
+const QUEUE_RETRY_AFTER: u64 = 10;
+
+impl Default for IndexNamesQueue {
+    fn default() -> IndexNamesQueue {
+        IndexNamesQueue { turn: Mutex::default(), places: Semaphore::new(QUEUE_PLACES) }
+    }
+}
+
+impl IndexNamesQueue {
+    /// Waits until no other read is running; [`RepoError::Busy`] if too many wait.
+    pub(in crate::serve) async fn wait(&self) -> Result<MutexGuard<'_, ()>, RepoError> {
+        let place = self.places.try_acquire();
+        let _place = place.map_err(|_| RepoError::Busy { retry_after: QUEUE_RETRY_AFTER })?;
+        Ok(self.turn.lock().await)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base::model::ids::Seq;
+    use base::model::ids::{Seq, SourceId, TreeId};
+    use futures_util::FutureExt;
 
     fn tree(id: i64) -> PointTree {
         PointTree { source: SourceId(id), tree: TreeId(id), seq: Seq(1), base: None, rules: None }
@@ -516,5 +572,33 @@ mod tests {
         assert_eq!(page_text(&exact).1, "Shiny xshiny shinyBS");
         let named_query = PackageQuery { name: Some("abc".to_owned()), ..query() };
         assert_eq!(page_text(&named_query), (1, "abc".to_owned()));
+    }
+
+    #[test]
+    fn small_lists_stay_beside_each_other_and_their_bytes_are_limited() {
+        let cache = name_lists_with_capacity(100 * ENTRY_OVERHEAD as u64);
+        let point = |tree| {
+            vec![PointTree { source: SourceId(1), tree: TreeId(tree), seq: Seq(1), base: None, rules: None }]
+        };
+        let weight = NamesWeighter.weight(&point(1), &Arc::new(Names::R(Vec::new())));
+        let insert = |tree| cache.insert(point(tree), Arc::new(Names::R(Vec::new())));
+        (0..30).for_each(insert);
+        assert!((0..30).all(|tree| cache.get(&point(tree)).is_some()));
+        (30..1000).for_each(insert);
+        assert!(cache.weight() <= 100 * ENTRY_OVERHEAD as u64 && cache.len() as u64 >= 50, "{}", cache.len());
+        assert!(weight > ENTRY_OVERHEAD as u64, "{weight}");
+    }
+
+    #[tokio::test]
+    async fn too_many_waiting_reads_of_names_are_refused() {
+        let queue = IndexNamesQueue::default();
+        let turn = queue.wait().await.expect("nothing is running");
+        let mut waiting: Vec<_> = (0..QUEUE_PLACES).map(|_| Box::pin(queue.wait())).collect();
+        for wait in &mut waiting {
+            assert!(wait.as_mut().now_or_never().is_none());
+        }
+        assert!(matches!(queue.wait().await, Err(RepoError::Busy { retry_after: QUEUE_RETRY_AFTER })));
+        drop((turn, waiting));
+        drop(queue.wait().await.expect("nothing is running any more"));
     }
 }

@@ -18,20 +18,16 @@ use base::model::time::Timestamp;
 use formats::r;
 use runtime::catalog::resolve::today;
 
-/// Maximum number of packages that are compared.
 pub const MAX_PACKAGES: usize = 2000;
 /// Maximum number of requests to the index of Python packages for one file.
 const MAX_REQUESTS: usize = 16;
 
 /// Limits the files with R packages that are compared concurrently: a file may cause thousands of queries.
 static R_COMPARISONS: Semaphore = Semaphore::const_new(2);
-/// Limits the files with Python packages that are compared concurrently, which may wait for the index. It is separate, so
-/// that a slow index does not delay comparisons of R packages.
+/// As [`R_COMPARISONS`], of Python packages: separate, because they may wait for a slow index.
 static PYTHON_COMPARISONS: Semaphore = Semaphore::const_new(2);
-/// Maximum time that a file waits for its comparison.
 pub const MAX_WAIT: Duration = Duration::from_secs(30);
 
-/// The permission to compare one file.
 #[derive(Debug)]
 pub struct ComparisonPermit {
     _permit: SemaphorePermit<'static>,
@@ -53,8 +49,7 @@ fn of_guard(reason: String) -> LockedState {
     LockedState::Blocked { reason, has_details: false }
 }
 
-/// Compares the versions of R packages with a snapshot. The days on which a version was listed are computed
-/// with the subscriptions that were in force on each day.
+/// Compares the versions of R packages with a snapshot, and with each day by its subscriptions.
 pub async fn r_packages(
     repositories: &Repositories,
     _permit: &ComparisonPermit,
@@ -154,8 +149,8 @@ fn r_state(
     (state, spelling)
 }
 
-/// Compares the versions of Python projects with a point. The days on which a version was listed are not
-/// computed: an index lists all versions of a project at the same time.
+/// Compares the versions of Python projects with a point. Days are not computed: an index lists all versions
+/// of a project.
 pub async fn python_projects(
     repositories: &Repositories,
     _permit: &ComparisonPermit,

@@ -1,5 +1,4 @@
-//! The metadata given by administrators that applies to a version of a package. It has no history: past
-//! snapshots have the current metadata, too.
+//! The metadata of administrators about a version of a package. It has no history: past snapshots have the current one.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +9,6 @@ use formats::python::name::normalize;
 use formats::python::version::Pep440Version;
 use store::db::metadata::{self, Metadata, Scope};
 
-/// A version of a package that is served to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServedVersion {
     pub source: SourceId,
@@ -40,7 +38,6 @@ pub async fn of(
     Ok(rows.iter().zip(&versions).map(|(rows, served)| applicable(rows, language, repo, served)).collect())
 }
 
-/// Like [`of`], for one version.
 pub async fn of_one(
     repositories: &Repositories,
     language: Language,
@@ -50,8 +47,8 @@ pub async fn of_one(
     Ok(of(repositories, language, repo, vec![served]).await?.pop().unwrap_or_default())
 }
 
-/// Selects the keys and values of a version from the rows of its package. If several rows have a key, a row
-/// for the version precedes others, then one for the repository, then one for the source.
+/// Selects the keys and values of a version from the rows of its package: of several rows with a key, one for
+/// the version precedes one for the repository, then one for the source.
 fn applicable(
     rows: &[Metadata],
     language: Language,

@@ -1,4 +1,5 @@
-//! What clients and administrators read besides documents and files: lists, details, histories, dependencies, decisions of rules.
+//! What clients and administrators read besides documents and files: lists, details, histories, dependencies, decisions
+//! of rules.
 
 pub mod affected;
 pub mod binary_rows;
@@ -9,12 +10,10 @@ pub mod explain;
 pub mod guard_effects;
 pub mod history;
 pub mod info;
-pub mod license_types;
 pub mod listing;
 pub mod lock_file;
 pub mod metadata;
 pub mod name_audit;
-pub(in crate::serve) mod name_lists;
 pub mod package_query;
 pub mod requirements;
 pub mod rule_matches;
@@ -24,10 +23,10 @@ pub mod vulnerabilities;
 pub(in crate::serve) struct ViewCaches {
     dependency_graphs: dependency_graph::Cache,
     affected_packages: affected::Cache,
-    name_lists: name_lists::NameLists,
+    name_lists: listing::NameLists,
     list_changes: listing::ListChangeCache,
     package_counts: listing::CountCache,
-    index_names_queue: name_lists::IndexNamesQueue,
+    index_names_queue: listing::IndexNamesQueue,
 }
 
 impl ViewCaches {
@@ -35,10 +34,10 @@ impl ViewCaches {
         ViewCaches {
             dependency_graphs: dependency_graph::cache(),
             affected_packages: affected::Cache::new(affected::CACHE_ENTRIES),
-            name_lists: name_lists::new(),
+            name_lists: listing::new_name_lists(),
             list_changes: listing::ListChangeCache::new(listing::LIST_CHANGE_CACHE_ENTRIES),
             package_counts: listing::CountCache::new(listing::COUNT_CACHE_ENTRIES),
-            index_names_queue: name_lists::IndexNamesQueue::default(),
+            index_names_queue: listing::IndexNamesQueue::default(),
         }
     }
 }

@@ -1,5 +1,4 @@
-//! Findings about names that local and git sources have: guards, overlaps with mirrors, similar names, and
-//! suspicious versions.
+//! Findings about names of local and git sources: guards, overlaps with mirrors, similar names, suspicious versions.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -25,10 +24,8 @@ pub struct Finding {
     pub kind: FindingKind,
     /// The language, as stored in the database.
     pub language: String,
-    /// The name or pattern.
     pub name: String,
     pub source: SourceId,
-    /// The id of the guard.
     pub guard: Option<i64>,
     /// The name in the other source, if it differs.
     pub other_name: Option<String>,
@@ -175,7 +172,7 @@ fn major(version: &str) -> Option<u64> {
 }
 
 /// Returns the names of R packages of mirrors that differ from uploaded names in case, `.` and `_` only.
-/// There are no such Python names, because installers compare normalized names.
+/// Installers normalize Python names.
 fn similar(c: &mut dyn Conn, rows: &[NameGuardRow]) -> Result<Vec<Finding>, DbError> {
     let language = Language::R.as_str();
     let mut own: HashMap<String, Vec<&NameGuardRow>> = HashMap::new();
@@ -203,8 +200,8 @@ fn similar(c: &mut dyn Conn, rows: &[NameGuardRow]) -> Result<Vec<Finding>, DbEr
     Ok(findings)
 }
 
-/// Returns a sentence for each name that was uploaded to a source and that a guard gives to another source, or that a mirror
-/// has, exactly or in a similar form.
+/// Returns a sentence for each uploaded name that a guard gives to another source, or that a mirror has,
+/// exactly or similarly.
 pub async fn warnings(state: &State, source: SourceId, names: Vec<String>) -> Result<Vec<String>, RepoError> {
     let catalog = state.catalog.get();
     let has_automatic = state.config.load().server.automatic_name_guard;

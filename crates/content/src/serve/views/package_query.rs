@@ -30,11 +30,9 @@ pub enum SortBy {
     /// The name in lower case.
     #[default]
     Name,
-    /// The listed version, in R's order.
     Version,
     /// The publication time of that version; unknown times first.
     Published,
-    /// The source, in the order of the subscriptions.
     Source,
 }
 

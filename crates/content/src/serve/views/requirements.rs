@@ -1,5 +1,4 @@
-//! System requirements of the packages of a point: combines the table of distributions, the packages'
-//! `SystemRequirements`, and the rules.
+//! System requirements of the packages of a point: from the distributions, `SystemRequirements`, and the rules.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,7 +19,6 @@ use store::storage::Key;
 /// Maximum time for which one request reads stored archives; the next request continues.
 const READ_TIME: Duration = Duration::from_secs(5);
 
-/// The data to answer requests for system requirements on one system.
 pub struct Requirements {
     rules: Arc<Rules>,
     system: OsRelease,
@@ -28,11 +26,7 @@ pub struct Requirements {
 }
 
 /// Loads the data for the system requirements on a system. `distribution` and `release` are the names that clients use.
-/// If requirements are unknown, stored archives are read: those of `roots` and their dependencies; if `roots` is
-/// `None`, those of all packages.
-///
-/// # Errors
-/// [`RepoError::Unsupported`], [`RepoError::NoRules`]; database errors.
+/// Where requirements are unknown, stored archives are read: of `roots` and their dependencies, or of all packages.
 pub async fn of_point(
     repositories: &Arc<Repositories>,
     point: &Point,
@@ -107,8 +101,8 @@ impl Requirements {
         self.with_needs(self.graph.requirements_of(roots))
     }
 
-    /// Returns the names of the packages whose requirements are unknown, sorted: among all packages, or among
-    /// those of [`Requirements::of`] for these roots.
+    /// Returns the packages whose requirements are unknown, sorted: of all packages, or of
+    /// [`Requirements::of`] these roots.
     pub fn unknown(&self, roots: Option<&[String]>) -> Vec<String> {
         match roots {
             None => self.graph.without_description().map(str::to_owned).collect(),
@@ -132,8 +126,7 @@ impl Requirements {
     }
 }
 
-/// Finds a system among the distributions with known system requirements; the name of a distribution
-/// (`jammy`) may be given instead of its release.
+/// Finds a system with known requirements; the name of a distribution (`jammy`) may be given instead of its release.
 fn find_system(platforms: &Platforms, distribution: &str, release: &str) -> Result<OsRelease, RepoError> {
     let rows = || platforms.distributions.iter().filter(|d| d.has_status_row && d.has_system_requirements);
     for candidate in OsRelease::candidates(distribution, release) {

@@ -1,5 +1,5 @@
-//! The packages that a new or changed block rule concerns, for its author: the listed versions about which it decides, and
-//! what the index lists instead.
+//! The packages that a new or changed block rule concerns, for its author: the listed versions that it
+//! matches, and what is listed instead.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -29,14 +29,13 @@ const MAX_EXAMPLES: usize = 3;
 /// The id of a rule that has none yet: it comes after all rules of its priority and effect.
 const NEW_RULE: i64 = i64::MAX;
 
-/// The packages of a repository that a rule concerns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RuleMatches {
     pub repo: String,
     /// The version of Bioconductor, each of which has packages of its own; `None` for other repositories.
     pub bioconductor: Option<BioconductorVersion>,
-    /// Number of packages about whose listed version the rule decides: for a rule that blocks, the version that is listed
-    /// without the rule, otherwise the one that is listed with it.
+    /// Number of packages about whose listed version the rule decides: the version listed without a rule that
+    /// blocks, otherwise with it.
     pub packages: usize,
     /// Number of packages listed now, and of other packages about whose listed version the rule decides.
     pub total: usize,
@@ -48,7 +47,6 @@ pub struct RuleMatches {
     pub archived_examples: Vec<String>,
 }
 
-/// A package about whose listed version a rule decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleMatch {
     pub name: String,
@@ -62,8 +60,8 @@ pub struct RuleMatch {
 struct Preview {
     /// The rule, with the id that it has in `after`.
     rule: Arc<Rule>,
-    /// The rules in force, without the stored one that the rule replaces. The indexes are shared with those in force, so
-    /// that the cost of a new rule does not grow with the number of rules.
+    /// Without the stored rule that it replaces. Shared with those in force, so that the cost does not grow
+    /// with the number of rules.
     before: RuleIndexes,
     after: RuleIndexes,
     guards: NameGuards,
@@ -77,7 +75,6 @@ struct Comparison {
     after: Vec<View>,
 }
 
-/// What a rule decides about.
 #[derive(Default)]
 struct Decisions {
     packages: Vec<RuleMatch>,
@@ -85,9 +82,9 @@ struct Decisions {
     archived: Vec<(String, String)>,
 }
 
-/// Returns the packages that a rule concerns, for each repository of R packages, and each published version of
-/// Bioconductor in it, in which there are any. The other rules and the name guards are those in force. A rule with the id
-/// of a stored one takes its place; the id 0 is a new rule.
+/// Returns the packages that a rule concerns, for each repository of R packages, and each published version
+/// of Bioconductor in it, with any. Other rules and guards are those in force. A rule with the id of a stored
+/// one takes its place; the id 0 is a new rule.
 pub async fn of_rule(repositories: &Repositories, rule: &Rule) -> Result<Vec<RuleMatches>, RepoError> {
     let state = &repositories.state;
     // Another server may just have changed the rules.
@@ -206,8 +203,8 @@ fn decisions(c: &mut dyn Conn, comparison: &Comparison) -> Result<Decisions, DbE
     Ok(decisions)
 }
 
-/// Returns the names that trees list, also those whose listed versions are all blocked, each with the position of the
-/// first tree that lists it: see [`owner`]. `package` limits them to one name.
+/// Returns the names that trees list, also fully blocked ones, with the position of their [`owner`].
+/// `package` limits them to one name.
 fn listing_owners(
     c: &mut dyn Conn,
     views: &[View],

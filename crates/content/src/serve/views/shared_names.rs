@@ -15,21 +15,15 @@ use store::db::{Conn, DbError, python_file};
 /// Maximum number of names in a warning.
 const MAX_EXAMPLES: usize = 3;
 
-/// Two sources that list packages of the same names.
 struct SharedNames {
     /// The source that precedes the other one in the repository.
     first: SourceId,
     second: SourceId,
-    /// The names, sorted.
     names: Vec<String>,
 }
 
 /// Warns about names that `source` and another source of the repository both list. Pairs of two own sources, or of two
-/// mirrors, are left out, as are names that a guard hides in one of the two: only the other one provides them. `version`
-/// selects the version of Bioconductor in a Bioconductor repository.
-///
-/// # Errors
-/// [`RepoError::NotFound`] for an unknown repository or source; database errors.
+/// mirrors, are left out, as are names that a guard hides in one of the two. `version` is that of Bioconductor.
 pub async fn warnings(
     repositories: &Repositories,
     repo: &str,

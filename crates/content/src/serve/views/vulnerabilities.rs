@@ -1,5 +1,5 @@
-//! Known vulnerabilities of package versions. The current advisories apply to dated snapshots, too: a version does not
-//! become safe in the snapshot of an earlier day.
+//! Known vulnerabilities of package versions. Current advisories apply to dated snapshots: old versions do
+//! not become safe.
 
 use std::sync::Arc;
 
@@ -52,7 +52,6 @@ impl Vulnerabilities {
         self.index.as_ref()
     }
 
-    /// Returns the time of the response.
     pub(in crate::serve) fn now(&self) -> Timestamp {
         self.now
     }
@@ -68,8 +67,7 @@ impl Vulnerabilities {
     }
 }
 
-/// Returns the ecosystem of a source's packages. Local packages, and those from Git repositories, belong to none: they
-/// may have the name of a public package, but are not that package.
+/// Returns the ecosystem of a source's packages. Own packages may have the name of a public one, but belong to none.
 pub(in crate::serve) fn ecosystem(kind: SourceKind) -> Option<Ecosystem> {
     match kind {
         SourceKind::Cran | SourceKind::CranSnapshot | SourceKind::CuratedCran => Some(Ecosystem::Cran),

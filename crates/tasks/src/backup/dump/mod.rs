@@ -13,11 +13,13 @@
 pub mod reader;
 pub mod writer;
 
-use super::digest::{DigestKey, RowDigest};
+use sha2::Digest;
+
 use base::model::digest::Sha256;
 use store::db::schema::Schema;
 use store::db::transfer::row::{MalformedRows, RowBlock};
 use store::db::transfer::tables::Table;
+use store::db::{Conn, DbError, identity};
 
 const MAGIC: &[u8; 8] = b"RSPMDUMP";
 pub const FORMAT: u16 = 1;
@@ -35,7 +37,6 @@ enum Tag {
     End = 5,
 }
 
-/// The beginning of a dump.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     pub key: DigestKey,
@@ -43,7 +44,6 @@ pub struct Head {
     pub levels: Vec<(Schema, i64)>,
 }
 
-/// The properties of a table in a dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableSummary {
     pub table: &'static Table,
@@ -66,13 +66,7 @@ pub enum DumpError {
     #[error("this is not a dump of rstudio-pm")]
     NotADump,
     #[error("the dump has format {found}; this version of rstudio-pm reads format {known}")]
-    Format {
-        /// The format of the dump.
-        found: u16,
-        /// The format of this program.
-        known: u16,
-    },
-    /// A schema of a newer program.
+    Format { found: u16, known: u16 },
     #[error(
         "the dump has migration {found} of the schema '{schema}'; this version of rstudio-pm supports migrations up to {known}: use the version that wrote the dump, or a later one"
     )]
@@ -89,12 +83,10 @@ pub enum DumpError {
     Rows { table: &'static str, reason: MalformedRows },
     #[error("the dump is damaged: the digest of table {0} differs from its rows")]
     Digest(&'static str),
-    /// A table with different columns than in this program.
     #[error(
         "the dump has table {found}, where this version of rstudio-pm expects {expected}; use the version that wrote it"
     )]
     Table {
-        /// The table of the dump.
         found: String,
         /// The next table of this program.
         expected: String,
@@ -104,5 +96,85 @@ pub enum DumpError {
 impl DumpError {
     fn damaged(reason: impl Into<String>) -> DumpError {
         DumpError::Damaged(reason.into())
+    }
+}
+
+/// The key of the hashes of a [`RowDigest`], derived from the identity of the database, so that two dumps can be compared.
+/// Without a key, rows could be chosen so that their hashes add up to a known sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DigestKey(pub [u8; 32]);
+
+impl DigestKey {
+    pub fn of(c: &mut dyn Conn) -> Result<DigestKey, DbError> {
+        let identity = identity::get(c)?.to_string();
+        Ok(DigestKey(sha2::Sha256::digest([b"rows of ".as_slice(), identity.as_bytes()].concat()).into()))
+    }
+}
+
+/// Digest of a table that does not depend on the order of its rows: the sum modulo 2^128 of a keyed hash of each row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RowDigest {
+    pub rows: u64,
+    /// Size of the encoded rows, in bytes.
+    pub bytes: u64,
+    pub sum: u128,
+}
+
+impl std::fmt::Display for RowDigest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", self.sum)
+    }
+}
+
+#[derive(Clone)]
+pub struct RowHasher {
+    /// A hasher that has processed the key, padded to a whole block.
+    keyed_hasher: sha2::Sha256,
+    digest: RowDigest,
+}
+
+impl RowHasher {
+    pub fn new(key: DigestKey) -> RowHasher {
+        let mut block = [0; 64];
+        block[..key.0.len()].copy_from_slice(&key.0);
+        RowHasher { keyed_hasher: sha2::Sha256::new_with_prefix(block), digest: RowDigest::default() }
+    }
+
+    pub fn add(&mut self, row: &[u8]) {
+        let hash: [u8; 32] = self.keyed_hasher.clone().chain_update(row).finalize().into();
+        let (half, _) = hash.split_first_chunk().expect("a hash has 32 bytes");
+        self.digest.sum = self.digest.sum.wrapping_add(u128::from_be_bytes(*half));
+        self.digest.rows += 1;
+        self.digest.bytes += row.len() as u64;
+    }
+
+    pub fn digest(&self) -> RowDigest {
+        self.digest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(key: u8, rows: &[&str]) -> RowDigest {
+        let mut hasher = RowHasher::new(DigestKey([key; 32]));
+        rows.iter().for_each(|row| hasher.add(row.as_bytes()));
+        hasher.digest()
+    }
+
+    #[test]
+    fn only_the_order_of_rows_is_irrelevant() {
+        let all = digest(1, &["a", "bc", "a"]);
+        assert_eq!(all, digest(1, &["bc", "a", "a"]));
+        assert_eq!((all.rows, all.bytes), (3, 4));
+        for other in [
+            digest(2, &["a", "bc", "a"]),
+            digest(1, &["a", "b", "ca"]),
+            digest(1, &["a", "bc", "bc"]),
+            digest(1, &["bc"]),
+        ] {
+            assert_ne!(all.sum, other.sum);
+        }
     }
 }

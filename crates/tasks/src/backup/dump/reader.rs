@@ -4,8 +4,10 @@ use std::io::{BufReader, Read};
 
 use sha2::Digest;
 
-use super::{DumpError, FORMAT, Head, MAGIC, MAX_FRAME, MAX_WINDOW, SCHEMAS, TableSummary, Tag};
-use crate::backup::digest::{DigestKey, RowDigest, RowHasher};
+use super::{
+    DigestKey, DumpError, FORMAT, Head, MAGIC, MAX_FRAME, MAX_WINDOW, RowDigest, RowHasher, SCHEMAS,
+    TableSummary, Tag,
+};
 use base::model::digest::Sha256;
 use store::db::migrate::newest_migration;
 use store::db::schema::Schema;
@@ -33,7 +35,6 @@ struct OpenTable {
 /// A part of a dump.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Item<'a> {
-    /// The beginning of a table.
     Table(&'static Table),
     Rows(&'a RowBlock),
     /// The end of that table; its rows had these digests.
@@ -41,10 +42,7 @@ pub enum Item<'a> {
 }
 
 impl<R: Read> DumpReader<zstd::Decoder<'static, BufReader<R>>> {
-    /// Reads the beginning of a dump.
-    ///
-    /// # Errors
-    /// The input is not a dump, or its format or its tables are not those of this program.
+    /// Reads the beginning of a dump. Fails if format or tables are not those of this program.
     pub fn open(mut input: R) -> Result<DumpReader<zstd::Decoder<'static, BufReader<R>>>, DumpError> {
         let mut header = [0; MAGIC.len() + 2];
         input.read_exact(&mut header).map_err(|error| match error.kind() {
@@ -92,9 +90,6 @@ impl<R: Read> DumpReader<R> {
     }
 
     /// Reads the next part; `None` at the end.
-    ///
-    /// # Errors
-    /// The dump is damaged or has different tables than this program.
     pub fn next_item(&mut self) -> Result<Option<Item<'_>>, DumpError> {
         if self.is_at_end {
             return Ok(None);
@@ -175,7 +170,6 @@ fn read_frame(input: &mut impl Read, content: &mut Vec<u8>) -> Result<Tag, DumpE
     if size as u64 == u64::from(length) { Ok(tag) } else { Err(super::DumpError::damaged("it is truncated")) }
 }
 
-/// The unread content of a frame.
 struct Content<'a>(&'a [u8]);
 
 impl<'a> Content<'a> {
@@ -230,7 +224,6 @@ fn parse_head(content: &mut Content<'_>) -> Result<Head, DumpError> {
     Ok(Head { key, levels })
 }
 
-/// Compares the description of a table with that of this program.
 fn parse_table(
     content: &mut Content<'_>,
     expected: Option<&'static Table>,

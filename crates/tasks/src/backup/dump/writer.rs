@@ -4,8 +4,7 @@ use std::io::{self, Write};
 
 use sha2::Digest;
 
-use super::{FORMAT, Head, MAGIC, TableSummary, Tag, schema_code};
-use crate::backup::digest::{DigestKey, RowHasher};
+use super::{DigestKey, FORMAT, Head, MAGIC, RowHasher, TableSummary, Tag, schema_code};
 use base::model::digest::Sha256;
 use store::db::transfer::row::RowBlock;
 use store::db::transfer::tables::Table;
@@ -33,7 +32,6 @@ impl<W: Write> DumpWriter<zstd::Encoder<'static, W>> {
         DumpWriter::frames(zstd::Encoder::new(out, LEVEL)?, head)
     }
 
-    /// Writes the end, and returns the output.
     pub fn finish(mut self) -> io::Result<W> {
         self.end()?;
         self.out.finish()
@@ -76,10 +74,7 @@ impl<W: Write> DumpWriter<W> {
         Ok(())
     }
 
-    /// Writes rows of the table.
-    ///
-    /// # Errors
-    /// The errors of the output; the rows do not match the columns of the table.
+    /// Writes rows of the table, which must match its columns.
     pub fn rows(&mut self, block: &RowBlock) -> io::Result<()> {
         let UnfinishedTable { table, hasher, sha256 } = self.table.as_mut().ok_or_else(no_table)?;
         block.for_each_row(table, |row| hasher.add(row)).map_err(io::Error::other)?;

@@ -8,7 +8,6 @@ use store::storage::Key;
 use base::words;
 
 words! {
-    /// A fault of an object or of the database.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Fault {
         /// The bytes have a different digest.
@@ -46,7 +45,6 @@ impl RepairOutcome {
     }
 }
 
-/// A bad object, or a problem of the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The object; `None` for the database.

@@ -1,5 +1,4 @@
-//! The full level: reads every object that a row refers to. Its progress is recorded every few seconds, so that the
-//! next scrub continues where this one was interrupted.
+//! The full level: reads every object that a row refers to, and records its progress for scrubs after an interruption.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +21,6 @@ const MAX_OBJECTS: i64 = 500;
 const MAX_BYTES: u64 = 64 << 20;
 const RECORD_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Reads the objects of the extent.
 pub(super) async fn run(
     upkeep: &Upkeep,
     options: &ScrubOptions,

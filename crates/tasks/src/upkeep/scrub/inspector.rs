@@ -1,5 +1,4 @@
-//! Inspects an object that may be bad: reads it again, moves it to the directory `damaged`, and stores it
-//! again or reports it.
+//! Inspects an object that may be bad: reads it again, moves it to `damaged`, and stores it again or reports it.
 
 use std::io;
 use std::time::Instant;
@@ -13,7 +12,6 @@ use content::fetch::integrity::IntegrityCheck;
 use content::serve::{RepoError, stored_again};
 use store::storage::{BackgroundReader, Key, ObjectRead, StorageError};
 
-/// Inspects bad objects, and stores them again if `repair` is set.
 pub(super) struct Inspector<'a> {
     pub(super) upkeep: &'a Upkeep,
     /// Whether bad objects are stored again.
@@ -66,9 +64,8 @@ impl Inspector<'_> {
         self.report(key, fault, detail.to_owned()).await.map(Some)
     }
 
-    /// Examines an object that was not listed, has a different size or digest, or cannot be read: reads it twice
-    /// and, if it is bad, moves it to the directory `damaged`. Nothing is stored meanwhile, so that an object that
-    /// replaces it is not moved.
+    /// Examines an object that is not listed, unreadable, or of another size or digest: reads it twice and, if it is
+    /// bad, moves it to the directory `damaged`. Nothing is stored meanwhile, so that no replacement is moved.
     pub(super) async fn inspect_again(&self, key: Key) -> Result<Option<Finding>, RepoError> {
         let (state, integrity) = (&self.upkeep.state, &self.upkeep.fetches.integrity);
         let guard = self.upkeep.fetches.blob_lock.write().await;
@@ -132,8 +129,7 @@ impl Inspector<'_> {
         Finding::of_object(&self.upkeep.state, key, fault, detail, outcome).await
     }
 
-    /// Reports an object that could not be moved to the directory `damaged`, because it belongs to another user or the
-    /// file system is read-only. A repair may still replace it.
+    /// Reports an object of another user or on a read-only file system, which cannot be moved. A repair may replace it.
     async fn report_unmoved(
         &self,
         key: Key,
@@ -184,7 +180,6 @@ impl Inspector<'_> {
     }
 }
 
-/// Returns the reader of a scrub, if its thread could be started.
 pub(super) fn started(reader: io::Result<BackgroundReader>) -> Result<BackgroundReader, RepoError> {
     reader.map_err(|error| StorageError::Other(format!("could not start a thread: {error}")).into())
 }

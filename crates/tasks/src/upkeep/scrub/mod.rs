@@ -1,6 +1,6 @@
 //! The scrub: compares stored objects with the rows and digests that refer to them, and the database with its
-//! rules; moves bad objects to the directory `damaged` and stores them again where that is possible. Files whose rows are
-//! lost although storage has their bytes are served again.
+//! rules; moves bad objects to the directory `damaged` and stores them again where possible. Stored files
+//! without rows are served again.
 
 mod finding;
 mod full;
@@ -60,7 +60,6 @@ pub enum ScrubExtent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScrubOptions {
     pub level: ScrubLevel,
-    /// The storage classes; all if empty.
     pub classes: Vec<StorageClass>,
     pub extent: ScrubExtent,
     /// Maximum duration; the next scrub continues where this one ends.
@@ -114,11 +113,10 @@ pub struct ScrubResult {
     pub unknown: u64,
     /// Number of bad objects that were repaired, or are generated again.
     pub repaired: u64,
-    /// Number of the other bad objects.
     pub bad: u64,
     /// The first findings, at most [`MAX_FINDINGS`].
     pub findings: Vec<Finding>,
-    /// The checks that were done or omitted, as sentences.
+    /// As sentences: checks that were done or omitted.
     pub notes: Vec<String>,
 }
 
@@ -252,7 +250,6 @@ async fn examine_database(upkeep: &Upkeep, reporter: &Reporter) -> Result<ScrubR
     Ok(result)
 }
 
-/// Returns the error of a scrub that ended early because the server goes offline.
 fn interrupted() -> RepoError {
     RepoError::Conflict("the scrub was interrupted; the next one continues from there".to_owned())
 }

@@ -22,7 +22,6 @@ const PAGE: usize = 1000;
 /// Number of ranges between two checks of the lease.
 const RANGES: usize = 64;
 
-/// Compares the objects of the extent.
 pub(super) async fn run(
     upkeep: &Upkeep,
     options: &ScrubOptions,
@@ -53,8 +52,7 @@ pub(super) async fn run(
         if listing.as_ref().is_none_or(|listing| listing.directory != range.directory) {
             listing = Some(DirectoryListing::begin(&range));
         }
-        // The objects are listed before the rows are read: an object that is stored after the listing is looked up by its
-        // row.
+        // Listed before the rows are read: an object that is stored later is looked up by its row.
         let objects = match &mut listing {
             Some(listing) => listing.objects(state, range.row.prefix).await?,
             None => BTreeMap::new(),
@@ -96,12 +94,9 @@ async fn compare(
 struct DirectoryListing {
     /// The key of the first range.
     directory: Key,
-    /// The last listed key, or the beginning of the first range.
     from: Key,
-    /// Whether no page was requested yet.
     is_new: bool,
     is_complete: bool,
-    /// Objects that were listed and not taken.
     pending: VecDeque<ListedObject>,
 }
 

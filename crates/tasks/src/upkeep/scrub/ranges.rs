@@ -1,5 +1,4 @@
-//! Divides the stored objects into ranges of digests, and selects the ranges to read: those that were not
-//! read for the longest time come first.
+//! Divides the stored objects into ranges of digests, and selects those that were not read for the longest time.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -59,7 +58,6 @@ pub(super) fn all(
     Ok(ranges)
 }
 
-/// Returns the first bytes of the digests of an extent.
 fn prefixes(extent: ScrubExtent) -> impl Iterator<Item = u8> {
     let (number, total) = match extent {
         ScrubExtent::Everything | ScrubExtent::Night => (1, 1),
@@ -114,8 +112,8 @@ pub(super) fn select(
     Ok(Ranges { list, is_continued })
 }
 
-/// Sorts ranges: those that were read in part come first, then those that were not read for the longest time.
-/// Ranges with equal times alternate between directories, so that each night reads a share of each directory.
+/// Sorts ranges: those read in part first, then those not read for the longest time. Equal ones alternate
+/// between directories, so that each night reads a share of each.
 fn sort(list: &mut [Range]) {
     let key = |Range { directory, row }: &Range| {
         (row.position.is_none(), row.read_at.map_or(0, |at| at.0), row.prefix, *directory)

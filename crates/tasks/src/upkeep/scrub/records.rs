@@ -1,5 +1,5 @@
-//! Index records that R cannot read, as notes of a scrub of the database. They are not faults of the database: they
-//! were stored before new packages and mirrors were checked for them, and clients get the indexes without them.
+//! Index records that R cannot read, as notes of a scrub of the database, not as faults: they are older than
+//! the checks of new packages and mirrors, and clients get the indexes without them.
 
 use base::model::kind::{Language, Supply};
 use formats::r::description::check;

@@ -25,8 +25,8 @@ const MAX_NAMES: usize = 100;
 /// Age from which an object of another server must be visible here, even if the two clocks differ a little.
 const VISIBILITY_DELAY: Duration = Duration::from_secs(600);
 
-/// Compares the rows of a class with `scan`, which began after `conditions`. Objects in the trash are restored; objects
-/// that no mirror has are recorded as lost.
+/// Compares the rows of a class with `scan`, begun after `conditions`; restores objects in the trash, records
+/// lost ones.
 pub(super) async fn find(
     upkeep: &Upkeep,
     class: StorageClass,
@@ -75,9 +75,8 @@ pub(super) async fn find(
     Ok(())
 }
 
-/// Returns the end of the compared rows: those written at or after this instant are not compared. A row that refers to
-/// an object is written after the object is durable, so on a single server every row can be compared. Another server's
-/// object may not be visible yet on a network file system that caches directories.
+/// Returns the end of the compared rows. A row is written after its object is durable, so on a single server every row
+/// can be compared. Another server's object may not be visible yet on a network file system that caches directories.
 fn compare_end(state: &State, run: &SweepRun<'_>) -> Timestamp {
     let age = match state.config.load().database.provider {
         Provider::Sqlite => return Timestamp(i64::MAX),

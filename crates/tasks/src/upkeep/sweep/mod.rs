@@ -1,6 +1,5 @@
-//! The sweep, which determines what is removed from storage: moves unreferenced objects to the trash of their class,
-//! deletes them after a grace period, and removes the rows of abandoned imports. At the start only refillable classes
-//! are swept.
+//! The sweep: moves unreferenced objects to the trash of their class, deletes them after a grace period, and
+//! removes the rows of abandoned imports. At the start only refillable classes are swept.
 
 mod lost;
 mod objects;
@@ -21,9 +20,7 @@ use store::storage::{GRACE, GracePeriod, Ownership, day_of};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SweepResult {
-    /// Objects moved to the trash.
     pub objects: u64,
-    /// Their total size in bytes.
     pub bytes: u64,
     /// Removed releases of abandoned imports.
     pub releases: u64,
@@ -53,18 +50,13 @@ impl Default for SweepOptions {
     }
 }
 
-/// Number of objects or rows per page.
 const PAGE: usize = 1000;
 /// Classes whose objects can be fetched or generated again.
 const REFILLABLE_CLASSES: [StorageClass; 4] =
     [StorageClass::Cran, StorageClass::Bioconductor, StorageClass::Pypi, StorageClass::Persistent];
 
 /// Removes unreferenced objects from classes that belong to this database. Safe at any time: objects that an upload or
-/// a sync needs are not removed.
-///
-/// # Errors
-/// [`RepoError::Conflict`] while another server of this database is sweeping, while a backup is made, and while the
-/// clock is not reliable; database and storage errors.
+/// a sync needs are not removed. Fails during another sweep or a backup, and while the clock is not reliable.
 pub async fn sweep(upkeep: &Upkeep, options: &SweepOptions) -> Result<SweepResult, RepoError> {
     let _guard = upkeep.trash_lock.lock().await;
     let state = &upkeep.state;
@@ -177,8 +169,7 @@ async fn sweep_class(
         }
         let Some(limit) = allowance(upkeep, class, &scan, is_confirmed, run).await? else { return Ok(()) };
         let (mut remaining, previous_count, has_more) = (limit, result.objects, scan.has_more());
-        // Recorded before the first object is removed: after a killed sweep, the next one must not have the full
-        // allowance.
+        // Before the first object is removed: after a killed sweep, the next one must not have the full allowance.
         if !is_confirmed {
             record_removed(upkeep, class, count(limit)).await?;
         }
@@ -212,8 +203,8 @@ fn count(objects: u64) -> i64 {
     i64::try_from(objects).unwrap_or(i64::MAX)
 }
 
-/// Returns the number of objects of a class to remove; `None` when the sweep must wait for a confirmation. Objects
-/// removed within the last day count towards the limit.
+/// Returns the number of objects to remove; `None` if a confirmation is needed. Those of the last day count
+/// towards the limit.
 async fn allowance(
     upkeep: &Upkeep,
     class: StorageClass,
@@ -265,7 +256,6 @@ async fn sweep_releases(state: &State) -> Result<u64, RepoError> {
     Ok(total)
 }
 
-/// Returns the instant after which blob rows are too recent to be removed.
 fn row_limit(state: &State, run: &SweepRun<'_>) -> Timestamp {
     (state.clock)() - run.options.age
 }

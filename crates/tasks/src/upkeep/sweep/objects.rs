@@ -1,5 +1,5 @@
-//! Finds the unreferenced objects of a class (blobs whose rows are unreferenced, and objects without a row) and moves
-//! them to the trash. A class is listed once.
+//! Finds the unreferenced objects of a class (blobs whose rows are unreferenced, and objects without a row),
+//! by one listing, and moves them to the trash.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -20,11 +20,9 @@ const MAX_OBJECTS: usize = 100_000;
 
 #[derive(Default)]
 pub(super) struct ClassScan {
-    /// Number of objects in the class.
     pub(super) total: u64,
     /// Number of old objects to which neither a row nor an upload refers.
     pub(super) unknown: u64,
-    /// The first of those objects.
     keys: Vec<ListedObject>,
     /// The first eight bytes of the digests of all objects, by directory, sorted.
     digests: BTreeMap<&'static str, Vec<u64>>,
@@ -97,7 +95,6 @@ pub(super) async fn preview(
     }
 }
 
-/// Returns the number of blobs of a class whose rows are unreferenced.
 pub(super) async fn count_unreferenced(
     state: &State,
     class: StorageClass,
@@ -151,7 +148,6 @@ pub(super) async fn sweep_rows(
     }
 }
 
-/// Removes objects without a row.
 pub(super) async fn sweep_objects(
     upkeep: &Upkeep,
     scan: ClassScan,
@@ -221,12 +217,10 @@ pub(super) struct Pages<'a> {
 }
 
 impl<'a> Pages<'a> {
-    /// Returns a cursor before the first object.
     pub(super) fn of(state: &'a State, area: Area, class: StorageClass) -> Pages<'a> {
         Pages { state, lease: None, area, class, after: None }
     }
 
-    /// Sets a lease that is checked before each page.
     pub(super) fn with_lease(self, lease: &'a Lease) -> Pages<'a> {
         Pages { lease: Some(lease), ..self }
     }

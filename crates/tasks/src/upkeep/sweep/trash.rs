@@ -14,7 +14,6 @@ use store::storage::Area;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TrashSummary {
     pub objects: u64,
-    /// Their total size in bytes.
     pub bytes: u64,
     /// Time of the removal of the oldest of them.
     pub oldest: Option<SystemTime>,
@@ -46,8 +45,8 @@ pub async fn restore(upkeep: &Upkeep, class: StorageClass) -> Result<u64, RepoEr
     Ok(restored_count)
 }
 
-/// Deletes objects after their grace period. An object that a row refers to is restored instead; a damaged object
-/// is not deleted until an undamaged one is stored.
+/// Deletes objects after their grace period. Those that a row refers to are restored; damaged ones wait until
+/// an undamaged one is stored.
 pub(super) async fn empty(
     state: &State,
     class: StorageClass,

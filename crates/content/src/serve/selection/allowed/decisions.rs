@@ -27,8 +27,8 @@ pub(super) struct TreePolicy {
     pub(super) catalog: Arc<Catalog>,
     pub(super) tree: PointTree,
     pub(super) rules: PointRules,
-    /// The time, in microseconds, from the end of a state of the list of projects of `pypi` to the sync that read it;
-    /// `None` if the list is incomplete.
+    /// Microseconds from the end of a state of the list of `pypi` to the sync that read it; `None` if the
+    /// list is incomplete.
     pub(super) list_delay: Option<i64>,
 }
 
@@ -49,9 +49,7 @@ pub(in crate::serve) enum RuleDecision {
     AdmittedEarly(String),
     /// An exception matches, with its text.
     Exception(Arc<Rule>, String),
-    /// A rule blocks it, with the reason.
     Blocked(Arc<Rule>, String),
-    /// A rule warns about it, with the reason.
     Warned(Arc<Rule>, String),
 }
 
@@ -150,11 +148,7 @@ impl TreePolicy {
         let mut licenses: HashMap<ReleaseId, String> = HashMap::new();
         if self.repo.set.needs_license() {
             release_facts::metadata(c, tree, seq, package, &mut |release, text| {
-                if let Some(license) =
-                    Description::from_bytes(&text).ok().as_ref().and_then(|d| d.non_empty("License"))
-                {
-                    licenses.entry(release).or_insert_with(|| license.to_owned());
-                }
+                add_license(&mut licenses, release, &text);
             })?;
         }
         let history = PackageHistory {
@@ -216,7 +210,6 @@ impl TreePolicy {
         rows.iter().zip(&releases).map(decided).collect()
     }
 
-    /// Returns the snapshot and the times of decisions.
     pub(super) fn clock(&self) -> Clock {
         let PointRules { aged_at, is_dated, promotion, .. } = self.rules;
         let age_at = aged_at.unwrap_or(Timestamp(0));
@@ -228,7 +221,6 @@ impl TreePolicy {
     }
 }
 
-/// The stored facts about the releases of a package.
 pub(super) struct PackageHistory<'a> {
     pub(super) first_steps: &'a HashMap<ReleaseId, Seq>,
     pub(super) licenses: &'a HashMap<ReleaseId, String>,
@@ -252,6 +244,14 @@ impl PackageHistory<'_> {
             // The first step that a sync publishes has the number 1; back-filled ones have lower numbers.
             is_initial: first_step.is_none_or(|seq| seq.0 <= 1),
         }
+    }
+}
+
+/// Adds the license that the DESCRIPTION or the index record `text` of a release states, unless one is known.
+pub(super) fn add_license(licenses: &mut HashMap<ReleaseId, String>, release: ReleaseId, text: &[u8]) {
+    let description = Description::from_bytes(text).ok();
+    if let Some(license) = description.as_ref().and_then(|description| description.non_empty("License")) {
+        licenses.entry(release).or_insert_with(|| license.to_owned());
     }
 }
 

@@ -1,8 +1,6 @@
 //! A tree of a point as the clients of its repository see it: name guards hide packages of other sources,
 //! block rules hide releases, and the highest allowed version replaces a blocked one. All readers of R
-//! packages go through [`View`], so that index, file, archive, binaries, listings and explanations agree.
-//!
-//! The blocked releases of a state are computed once, by the first reader.
+//! packages use [`View`], so that they agree. The blocked releases of a state are computed once.
 
 pub(in crate::serve) mod blocked;
 mod decisions;
@@ -69,14 +67,13 @@ pub(in crate::serve) async fn with_rules(state: &State, point: Point, snapshot: 
     Point { trees, open: true, frozen: !point.open, ..point }
 }
 
-/// Returns the instant at which the age of releases of a promoted state is measured, with the precision of ages: the state
-/// must not change after its promotion.
+/// Returns the instant at which the age of releases of a promoted state is measured, which does not change any more.
 pub(in crate::serve) fn promoted_at(promotion: Option<PromotedList>) -> Option<Timestamp> {
     promotion.map(|promotion| age_instant(promotion.at))
 }
 
-/// Returns the time at which the age of releases is measured: the end of a dated snapshot, or the instant of a
-/// promotion, at the latest `now`. `None` without rules about the age, because decisions do not depend on it then.
+/// Returns the time at which the age of releases is measured: the end of a dated snapshot, or the instant of
+/// a promotion, at the latest `now`. `None` without rules about the age.
 fn age_time(
     policy: &RepoPolicy,
     now: Timestamp,
@@ -94,8 +91,8 @@ fn list_delay(state: &State) -> Option<i64> {
     (!config.pypi.unlisted).then(|| MARGIN.saturating_add(microseconds(config.pypi.delay)))
 }
 
-/// Returns the state from which a curated source selects, under the block rules of each repository that
-/// subscribes to the source, with the name of the repository. Repositories without rules are omitted.
+/// Returns the state from which a curated source selects, under the rules of each subscribed repository, with
+/// its name. Repositories without rules are omitted.
 pub(in crate::serve) async fn base_views(state: &State, source: SourceId, base: Base) -> Vec<(String, View)> {
     let catalog = state.catalog.get();
     let mut views = Vec::new();
@@ -130,8 +127,8 @@ impl View {
         )
     }
 
-    /// Returns the trees of the newest state of a repository, or of one that is promoted, under these rules, which need
-    /// not be in force; without rules if `policy` is `None`.
+    /// Returns the trees of the newest or a promoted state of a repository under these rules, perhaps not in
+    /// force, or none.
     pub(in crate::serve) fn under(
         state: &State,
         point: &Point,
@@ -203,7 +200,6 @@ impl View {
         }
     }
 
-    /// Returns the blocked releases; `None` without rules.
     fn blocked(&self, c: &mut dyn Conn) -> Result<Option<Arc<BlockedReleases>>, DbError> {
         self.policy.as_ref().map(|policy| policy.of_tree(c)).transpose()
     }
@@ -226,8 +222,7 @@ impl View {
         self.policy.as_ref().map_or(Ok(Vec::new()), |policy| policy.of_package(c, package))
     }
 
-    /// Returns the releases of one package or of all, grouped by package, with the decisions about them. Packages that no
-    /// rule can match are omitted.
+    /// Returns the releases of one package or of all, grouped by package, with the decisions of rules that can match.
     pub(in crate::serve) fn decisions(
         &self,
         c: &mut dyn Conn,
@@ -240,7 +235,6 @@ impl View {
         }
     }
 
-    /// Returns the blocked releases of one package or of all.
     pub(in crate::serve) fn blocked_releases(
         &self,
         c: &mut dyn Conn,
@@ -268,7 +262,6 @@ impl View {
         })
     }
 
-    /// Returns the records of the index.
     pub(in crate::serve) fn listed(&self, c: &mut dyn Conn) -> Result<Vec<ListedRelease>, DbError> {
         let rows = life::listed(c, self.tree, self.seq)?;
         let Some(blocked) = self.blocked(c)? else { return Ok(rows) };
@@ -287,7 +280,6 @@ impl View {
         self.replace_blocked(c, &blocked, substitutes.collect(), rows)
     }
 
-    /// Replaces the blocked releases among listed ones by their substitutes.
     fn replace_blocked(
         &self,
         c: &mut dyn Conn,
@@ -371,8 +363,8 @@ impl View {
         life::find_file(c, self.tree, self.seq, state, package, file)
     }
 
-    /// Returns every listed or archived release of a package, including blocked ones: listed ones first, then
-    /// newest first. A release that replaces a blocked one counts as listed, the blocked one as archived.
+    /// Returns every listed or archived release of a package, including blocked ones: listed first, then
+    /// newest first. The release that replaces a blocked one counts as listed.
     pub(in crate::serve) fn package_detail(
         &self,
         c: &mut dyn Conn,
@@ -466,11 +458,10 @@ fn stem(file: &str) -> &str {
     file.strip_suffix(".tar.gz").unwrap_or(file)
 }
 
-/// Returns the tree of a point that owns `package`, by the rule that merges indexes, files and `Archive/` of several
-/// subscriptions: the first one that *lists* the name at the point, regardless of the versions; if none lists it, the
-/// first that has it in its archive. Only the owner provides the name: a shadowed package is neither listed nor served.
-/// `None` when none has it, or when a name guard hides it. The only tree of a point is returned without a check that it
-/// has the package.
+/// Returns the tree of a point that owns `package`, by the rule that merges indexes, files and `Archive/` of
+/// several subscriptions: the first one that *lists* the name at the point, regardless of the versions, else
+/// the first with it in its archive. A shadowed package is neither listed nor served. `None` when none has
+/// it, or when a name guard hides it. The only tree of a point is returned without a check.
 pub(in crate::serve) fn owner(
     c: &mut dyn Conn,
     trees: &[View],
@@ -479,8 +470,7 @@ pub(in crate::serve) fn owner(
     if let [tree] = trees {
         return Ok((!tree.hides(package)).then(|| tree.clone()));
     }
-    // A package id belongs to a name in a language. All sources of a repository have the same language, so the id is
-    // the same in all of them.
+    // All sources of a repository have the same language, so they have the same id for a name.
     let Some(first) = trees.first() else { return Ok(None) };
     let Some(id) = db::package::by_name(c, first.source, package)? else { return Ok(None) };
     let mut archive_owner = None;

@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::decisions::{DecidedRelease, PackageHistory, RuleDecision, TreePolicy, substitute};
+use super::decisions::{DecidedRelease, PackageHistory, RuleDecision, TreePolicy, add_license, substitute};
 use super::promoted_at;
 use base::model::change::LifeState;
 use base::model::ids::{ReleaseId, Seq};
 use base::model::point::{PointRules, PointTree, PromotedList};
 use base::model::time::Timestamp;
 use formats::policy::{Withheld, effective_time};
-use formats::r::description::Description;
 use runtime::catalog::resolve::Period;
 use runtime::catalog::{Catalog, Tree};
 use runtime::state::policies::{RepoPolicy, age_instant};
@@ -38,15 +37,14 @@ pub(in crate::serve) struct PackageLives {
     withheld: HashMap<Seq, Arc<Withheld>>,
 }
 
-/// A period during which a tree has a release, listed or archived.
 struct ReleasePeriod {
     release: TreeRelease,
     from: Timestamp,
     until: Timestamp,
 }
 
-/// Returns the periods of the releases of a package in a tree, in the order in which decisions expect them. Each state of
-/// a snapshot of CRAN has the releases of its base.
+/// Returns the periods of the releases of a package in a tree, in the order of decisions. States of a
+/// snapshot of CRAN have the releases of its base.
 fn release_periods(
     c: &mut dyn Conn,
     tree: &Tree,
@@ -115,8 +113,8 @@ fn end(tree: &Tree, to: Seq, newest: Seq) -> Option<Timestamp> {
     if to <= newest { instant(tree, to) } else { Some(Timestamp(i64::MAX)) }
 }
 
-/// Returns the period during which a list of subscriptions lists what its tree lists from `from` up to `until`; `None`
-/// if it does not list it. If the list fixes the instant of the states, they do not change after that instant.
+/// Returns the period during which a list of subscriptions lists what its tree lists from `from` up to
+/// `until`, if any. States that the list fixes do not change.
 pub(in crate::serve) fn within(
     period: &Period,
     from: Timestamp,
@@ -173,20 +171,15 @@ impl PackageLives {
             if repo.set.needs_license() {
                 let recorded = if tree.is_snapshot() { point_tree.listing().tree } else { tree.id };
                 release_facts::metadata_of_all_steps(c, recorded, package, &mut |release, text| {
-                    if let Some(license) =
-                        Description::from_bytes(&text).ok().as_ref().and_then(|d| d.non_empty("License"))
-                    {
-                        licenses.entry(release).or_insert_with(|| license.to_owned());
-                    }
+                    add_license(&mut licenses, release, &text);
                 })?;
             }
         }
         Ok(Some(PackageLives { policy, lives, first_steps, licenses, withheld }))
     }
 
-    /// Returns the versions that the tree lists in a period, or would list without rules. `is_dated` selects
-    /// dated snapshots, to which some rules do not apply; `now` is the current time, up to which releases age.
-    /// A listed version precedes the blocked ones of the same time.
+    /// Returns the versions that the tree lists in a period, or would list without rules. Some rules do not apply if
+    /// `is_dated`; releases age up to `now`. A listed version precedes the blocked ones of the same time.
     pub(in crate::serve) fn spans(&self, period: &Period, is_dated: bool, now: Timestamp) -> Vec<Span> {
         let within = |life: &ReleasePeriod| {
             within(period, life.from, life.until).map(|bounds| (bounds, life.release.clone()))

@@ -19,13 +19,10 @@ use store::db::{self, Conn, DbError};
 #[derive(Clone, Debug)]
 enum FileVerdict {
     Allowed,
-    /// A rule warns about it, with the reason.
     Warned(String),
-    /// A rule blocks it, with the reason.
     Blocked(Arc<Rule>, String),
 }
 
-/// The decisions of rules about the files of a project.
 #[derive(Debug, Default)]
 pub(in crate::serve) struct DecidedFiles {
     /// The reason for each blocked file.
@@ -72,8 +69,7 @@ pub(in crate::serve) fn take_decided(
     Ok(decided)
 }
 
-/// Returns the warning about a file of a project, if there is one, or why the file is blocked. `files` are all files of
-/// the project that the tree lists.
+/// Returns the warning about a file of a project, or why it is blocked. `files` are all files that the tree lists.
 pub(in crate::serve) fn decide_file(
     c: &mut dyn Conn,
     view: &View,
@@ -173,8 +169,8 @@ fn concerned_projects(c: &mut dyn Conn, view: &View) -> Result<Vec<Vec<ListedFil
     Ok(projects.into_values().collect())
 }
 
-/// Removes blocked files, and marks files with a warning as yanked (PEP 592), because pip shows the reason of a yank to
-/// its user. If upstream yanked the file, its reason comes first.
+/// Removes blocked files, and yanks files with a warning (PEP 592), because pip shows the reason. An upstream
+/// reason comes first.
 fn retain(verdicts: Vec<FileVerdict>, files: &mut Vec<ListedFile>) {
     let mut verdicts = verdicts.into_iter();
     files.retain_mut(|file| match verdicts.next() {
@@ -212,8 +208,8 @@ fn blocked_release(
     })
 }
 
-/// Returns the time of the last sync that did not find a project on the list of the index, before the first sync that
-/// found it; `None` if the first sync of the source found it, or if the list is incomplete.
+/// Returns the last sync before the one that found a project on the list of the index; `None` if that was the
+/// first sync of the source, or if the list is incomplete.
 fn list_time(
     c: &mut dyn Conn,
     policy: &TreePolicy,
@@ -231,9 +227,9 @@ fn not_before(times: HashMap<FileId, Timestamp>, first: Option<Timestamp>) -> Ha
     times.into_iter().map(|(file, at)| (file, at.max(first))).collect()
 }
 
-/// Returns the decision about each file. The age of a file counts from its upload, which an own source knows and an index
-/// claims, or from the reading that found the file, or, for a project that was new on the list of the index, from the
-/// last sync without it; see [`effective_time`](formats::policy::effective_time).
+/// Returns the decision about each file. Its age counts from its upload, which an own source knows and an
+/// index claims, or from the reading that found it, or, for a new project, from the last sync without it; see
+/// [`effective_time`](formats::policy::effective_time).
 fn verdicts(c: &mut dyn Conn, view: &View, files: &[ListedFile]) -> Result<Vec<FileVerdict>, DbError> {
     let none = || Ok(vec![FileVerdict::Allowed; files.len()]);
     let (Some(policy), Some(first)) = (&view.policy, files.first()) else { return none() };
@@ -245,8 +241,7 @@ fn verdicts(c: &mut dyn Conn, view: &View, files: &[ListedFile]) -> Result<Vec<F
     let listing = view.listing();
     let kind = policy.catalog.source_kind(listing.source);
     let is_own = kind.is_some_and(SourceKind::is_own);
-    // The files of the first reading of a project are known since the uploads that the index claims; otherwise, all files
-    // would be new on a new server.
+    // Otherwise, all files of the first reading of a project would be new on a new server.
     let package = first.key.package;
     let discovered_at = match policy.repo.set.needs_age() && !is_own {
         true => not_before(

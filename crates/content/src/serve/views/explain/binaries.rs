@@ -1,11 +1,9 @@
-//! Explains which file a client gets for a release: the binary for its `User-Agent`, or the source package and the
-//! reason.
+//! Explains which file a client gets for a release: the binary for its `User-Agent`, or why the source package.
 
 use super::sentences::{self, format_time};
 use super::sources::ExplainedRelease;
 use super::{Decision, ExplainRequest, ExplainResult, ServedFile, Topic};
-use crate::serve::documents::negotiate;
-use crate::serve::files::binary_selector::{BinarySelector, runs_on};
+use crate::serve::documents::negotiate::{self, BinarySelector, runs_on};
 use crate::serve::files::located::LocatedFile;
 use crate::serve::files::{binaries, file, upstream};
 use crate::serve::{RepoError, Repositories, find};
@@ -19,7 +17,6 @@ use formats::r::version::RMinor;
 use runtime::state::State;
 use store::db::{self, DbError};
 
-/// The file a client needs.
 enum FileSelection {
     Source,
     Binary(Platform),
@@ -277,7 +274,6 @@ async fn explain_source(
     (ServedFile { source, located, platform: None, url }, error)
 }
 
-/// Returns the address of a binary.
 fn binary_url(
     state: &State,
     request: &ExplainRequest,
@@ -335,7 +331,6 @@ fn address(
     format!("/{}{linux_distribution}/{}/{part}{}", request.repo, request.snapshot, path.path())
 }
 
-/// Returns the reason why a binary is selected or not.
 fn selection_reason(
     binary: &db::binary::Binary,
     selection: Option<&BinarySelector>,
@@ -355,7 +350,6 @@ fn selection_reason(
     }
 }
 
-/// Returns the answer in one sentence.
 fn answer_text(file: &ServedFile, error: Option<&str>, reason: &str) -> String {
     let LocatedFile { package, version, .. } = &file.located;
     let (url, source) = (&file.url, &file.source);

@@ -1,5 +1,4 @@
-//! Explains a project of an index: when its page was read, up to which time the reading is valid, and when each file
-//! was listed.
+//! Explains a project of an index: when its page was read, up to when the reading is valid, when files were listed.
 
 use super::sentences::format_time;
 use super::{Decision, ExplainRequest, Topic};
@@ -66,8 +65,8 @@ fn describe(known: &KnownProject) -> String {
     )
 }
 
-/// Explains every period in which the files of the selected version are or were listed. `files` are the files of the
-/// project that the tree offers: for a curated source, only those that its definition allows.
+/// Explains every period in which the files of the selected version were listed. `files` are those that the
+/// tree offers: of a curated source, those that its definition allows.
 pub(super) async fn explain_files(
     repositories: &Repositories,
     tree: PointTree,

@@ -1,5 +1,5 @@
-//! Explains which file a client gets for a package and why, by running the functions that serve it. No file
-//! is fetched; servers that negotiate binaries are queried, and the page of a Python project is read as for a client.
+//! Explains which file a client gets for a package and why, with the functions that serve it. Only servers
+//! that negotiate binaries are queried, and the page of a Python project is read as for a client.
 
 mod binaries;
 mod index;
@@ -29,7 +29,6 @@ pub struct ExplainRequest {
     pub snapshot: Snapshot,
     /// The distribution of the client; `None` for an address of source packages.
     pub distribution: Option<String>,
-    /// The `User-Agent` of the client.
     pub agent: Option<Vec<u8>>,
     /// The version of Bioconductor, in a Bioconductor repository; `None` for the default version.
     pub bioconductor: Option<BioconductorVersion>,
@@ -44,7 +43,6 @@ impl ExplainRequest {
         if self.with_details { error.to_string() } else { error.phrase() }
     }
 
-    /// Returns the name of a source in the explanation.
     fn source_name(&self, catalog: &Catalog, id: SourceId) -> String {
         match catalog.source_by_id(id) {
             Some(_) if self.unnamed.contains(&id) => {
@@ -76,9 +74,7 @@ pub struct Decision {
     pub topic: Topic,
     /// Its subject: a source, a platform, a file.
     pub subject: String,
-    /// The state of the subject.
     pub state: String,
-    /// Whether the subject is selected.
     pub is_selected: bool,
     /// The rule applied; empty if there is none.
     pub rule: String,
@@ -90,7 +86,6 @@ pub struct ExplainResult {
     pub file: Option<ServedFile>,
     /// The reason why the file is not the binary that fits, or why there is no file: the error name of the service log.
     pub no_binary_reason: Option<&'static str>,
-    /// The result in one sentence.
     pub answer: String,
 }
 
@@ -100,7 +95,6 @@ pub struct ServedFile {
     pub located: LocatedFile,
     /// The platform of a binary; `None` for a source package.
     pub platform: Option<Platform>,
-    /// The path of its URL.
     pub url: String,
 }
 
@@ -111,10 +105,6 @@ pub struct Explanation {
 }
 
 /// Explains the file that a client gets for a package, with the rule of every decision.
-///
-/// # Errors
-/// [`RepoError::NotFound`] for an unknown repository, [`RepoError::Unresolved`] for a snapshot it does not have,
-/// [`RepoError::Invalid`] for an unknown distribution; database errors.
 pub async fn explain(
     repositories: &Repositories,
     request: &ExplainRequest,

@@ -1,5 +1,4 @@
-//! Explains which files of a Python project a client gets: the ordered sources, the owner of the name, the files of the
-//! version that installers prefer.
+//! Explains which files of a Python project a client gets: sources, owner of the name, files of the preferred version.
 
 use super::sentences::{self, format_time};
 use super::{Decision, ExplainRequest, ExplainResult, Topic, index};

@@ -6,11 +6,9 @@ use crate::serve::selection::allowed::{self, DecidedRelease, blocked};
 use base::model::change::LifeState;
 use formats::r::version;
 
-/// Maximum number of releases that are explained.
 const MAX_RELEASES: usize = 12;
 
-/// Returns one decision for each release that a rule matches, with the time from which its age counts, and
-/// one for the version that replaces a blocked one.
+/// Returns one decision for each release that a rule matches, and one for the version that replaces a blocked one.
 pub(super) fn decisions(package: &[DecidedRelease]) -> Vec<Decision> {
     let mut decisions: Vec<Decision> = package.iter().filter_map(decision).take(MAX_RELEASES).collect();
     decisions.extend(allowed::substitute(package).map(|substitute| Decision {
@@ -58,8 +56,7 @@ fn decision(decided: &DecidedRelease) -> Option<Decision> {
     })
 }
 
-/// Returns a text with the time of publication and the time of the first sync of a release. The text marks
-/// the time from which the age of the release counts.
+/// Returns the times of publication and of the first sync, the one from which the age counts marked.
 fn age(decided: &DecidedRelease) -> String {
     const COUNTS: &str = ", from which its age counts";
     let claim = decided.release.published_at;
@@ -69,7 +66,6 @@ fn age(decided: &DecidedRelease) -> String {
     format!("{published}first synchronized {}{of_sync}", format_time(decided.discovered_at))
 }
 
-/// Returns the version that replaces a blocked one.
 pub(super) fn replacement(package: &[DecidedRelease]) -> Option<String> {
     allowed::substitute(package).map(|substitute| substitute.version)
 }

@@ -62,7 +62,6 @@ pub(super) fn release(located: &LocatedFile, is_version_requested: bool) -> Deci
     }
 }
 
-/// Returns a statement about an advisory that affects the release.
 pub(super) fn advisory(finding: &Finding<'_>) -> Decision {
     let names = std::iter::once(finding.id).chain(finding.aliases.iter().copied());
     Decision {
@@ -168,7 +167,6 @@ pub(super) fn match_rule(version_match: RVersionMatch) -> &'static str {
     }
 }
 
-/// Returns the reason why no binary fits the client, in few words.
 pub(super) fn failure_state(failure: MatchFailure) -> &'static str {
     match failure {
         MatchFailure::NoAgent => "no User-Agent",
@@ -180,7 +178,6 @@ pub(super) fn failure_state(failure: MatchFailure) -> &'static str {
     }
 }
 
-/// Returns the reason why no binary fits the client.
 pub(super) fn failure_reason(failure: MatchFailure) -> &'static str {
     match failure {
         MatchFailure::NoAgent => "the client sent no User-Agent, which selects the binary",

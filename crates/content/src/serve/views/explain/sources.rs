@@ -18,10 +18,8 @@ use runtime::state::State;
 use store::db::life::CurrentLife;
 use store::db::{self, DbError};
 
-/// Maximum number of archived versions in a decision.
 const MAX_VERSIONS: usize = 12;
 
-/// A release found at the snapshot.
 pub(super) struct ExplainedRelease {
     pub(super) source: String,
     pub(super) located: LocatedFile,
@@ -31,7 +29,6 @@ pub(super) struct ExplainedRelease {
     pub(super) path: RPath,
 }
 
-/// A tree of a point, and the package's lives in it.
 struct TreeLives {
     tree: PointTree,
     lives: Vec<CurrentLife>,
@@ -41,7 +38,6 @@ struct TreeLives {
 struct ExplainedPackage {
     owner: Option<PointTree>,
     lives_by_tree: Vec<TreeLives>,
-    /// The decisions of block rules about its releases.
     decided: Vec<DecidedRelease>,
 }
 

@@ -143,7 +143,7 @@ fn measure_rewriting(report: &mut Report, archives: &[PathBuf]) {
             let bytes = fs::read(path).expect("an archive");
             let package_archive =
                 archive::read(&bytes[..], None, ArchiveLimits::default()).expect("a real package");
-            let options = rewrite::Options { level, buffer, ..rewrite::Options::default() };
+            let options = rewrite::RewriteOptions { level, buffer, ..rewrite::RewriteOptions::default() };
             let (_, rewritten_archive) =
                 rewrite::archive(&bytes[..], &package_archive, "RSPM", None, Vec::new(), options)
                     .expect("memory");

@@ -10,7 +10,7 @@ use base::config::DEFAULT_FILE;
 /// Serves package repositories for R, Bioconductor and Python.
 #[derive(Debug, Parser)]
 #[command(name = "rstudio-pm", version, long_about = None)]
-pub struct Args {
+pub struct ServerArgs {
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
     pub config: PathBuf,

@@ -191,9 +191,9 @@ impl control::LogControl for Logs {
     }
 
     fn set_level(&self, level: &str) -> Result<String, String> {
-        let parsed = LogLevel::parse(level)?;
+        let parsed = level.parse::<LogLevel>()?;
         self.server.iter().for_each(|log| log.set_level(parsed));
-        Ok(format!("{parsed:?}").to_uppercase())
+        Ok(parsed.to_string())
     }
 
     fn set_regions(&self, regions: &[DebugRegion], is_active: bool) {

@@ -55,7 +55,7 @@ use crate::http;
 use handover::TakeOver;
 
 pub fn main() -> ExitCode {
-    let args = args::Args::parse();
+    let args = args::ServerArgs::parse();
     if args.convert_markdown {
         return http::convert_markdown();
     }

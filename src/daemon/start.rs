@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode as FileMode, umask};
 
-use super::args::Args;
+use super::args::ServerArgs;
 use super::error::StartError;
 use super::files::{self, FileError};
 use super::handover::incoming::ReceivedSockets;
@@ -21,7 +21,7 @@ use base::config::{self, Config, ConfigError, Loaded};
 /// Starts, serves until a stop is requested, and stops. If systemd has opened the sockets, an unusable
 /// configuration, database or storage is not an error: the server responds with 503 until it can be used.
 pub(super) fn run(
-    args: &Args,
+    args: &ServerArgs,
     loaded: Result<Loaded, ConfigError>,
     mut received: Option<ReceivedSockets>,
     logs: &mut Logs,

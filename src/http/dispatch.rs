@@ -212,7 +212,7 @@ async fn serve(
                 answer_within_budget(app, head, answer).await
             }
             RepoPath::Python(path) => {
-                let address = python::Address { repo, snapshot: *snapshot, path, raw };
+                let address = python::PythonAddress { repo, snapshot: *snapshot, path, raw };
                 python::answer(app, &address, query, parts, received_at).await
             }
             RepoPath::R { linux, path } => {

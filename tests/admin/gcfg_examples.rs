@@ -104,7 +104,7 @@ fn a_server_without_internet() {
     let config =
         parse_clean("[CRAN]\nURL = file:///mnt/rspm-data\n[Bioconductor]\nURL = file:///mnt/rspm-data\n")
             .config;
-    assert_eq!(config.cran.url, "file:///mnt/rspm-data");
+    assert_eq!(&*config.cran.url, "file:///mnt/rspm-data");
 }
 
 #[test]

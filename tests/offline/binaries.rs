@@ -78,6 +78,37 @@ async fn binaries_for_linux_are_fetched_by_the_index_of_their_mirror() {
     assert_eq!(state.listing(), ["alpha 1.0"]);
 }
 
+#[tokio::test]
+async fn of_several_versions_in_an_index_the_highest_is_listed() {
+    let dir = tempfile::tempdir().unwrap();
+    let upstream = Upstream::empty();
+    let binaries = "bin/linux/noble-x86_64/4.5/src/contrib";
+    for (folder, fields) in
+        [("src/contrib", ""), (binaries, "Built: R 4.5.0; ; 2026-01-01 00:00:00 UTC; unix\n")]
+    {
+        let mut index = String::new();
+        // R compares versions number by number: 1.10 is the highest.
+        for version in ["1.9", "1.10", "1.2-3"] {
+            let mut tarball = crate::support::tarball::Tarball::new("alpha", version);
+            tarball.fields = fields.to_owned();
+            if !fields.is_empty() {
+                tarball.files.push(("Meta/package.rds".to_owned(), b"x".to_vec()));
+            }
+            index.push_str(&format!("Package: alpha\nVersion: {version}\n{fields}\n"));
+            upstream.put(&format!("{folder}/alpha_{version}.tar.gz"), tarball.bytes());
+        }
+        upstream.put(&format!("{folder}/PACKAGES"), index);
+    }
+    let destination = dir.path().join("bundle");
+    let flags = ["--include-binaries", "--r-versions=4.5", "--distributions=noble", "--architectures=x86_64"];
+    must_get_cran(&upstream.url(), &destination, &flags);
+    assert_complete(&destination);
+    for product in [Product::Cran, Product::Binaries("4.5-noble".to_owned())] {
+        let (_, _, state) = read(&destination, &product).await;
+        assert_eq!(state.listing(), ["alpha 1.10"], "{product}");
+    }
+}
+
 #[test]
 fn unknown_platforms_are_reported() {
     let dir = tempfile::tempdir().unwrap();

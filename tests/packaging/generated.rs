@@ -319,7 +319,7 @@ fn man_page_of_the_downloader() {
 
 #[test]
 fn man_page_of_the_server() {
-    let command = daemon::args::Args::command();
+    let command = daemon::args::ServerArgs::command();
     let mut page = title("rstudio-pm", "8", "package server for R, Bioconductor and Python");
     page.push_str(&synopsis(&command));
     page.push_str(
@@ -361,7 +361,7 @@ fn man_page_of_the_server() {
 
 #[test]
 fn man_page_of_migrate() {
-    let command = daemon::migrate::Args::command();
+    let command = daemon::migrate::MigrateArgs::command();
     let mut page =
         title("rstudio-pm-migrate", "8", "copy the database of a package server to another provider");
     page.push_str(&synopsis(&command));

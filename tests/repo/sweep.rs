@@ -133,7 +133,7 @@ async fn replaced_rules_are_removed_and_those_in_force_stay() {
     }
     let backend = check_sweep_of_documents(backend).await;
     Sync::new(PageReads::new(backend.state.clone()), backend.state.clone()).load_rules().await;
-    assert_eq!(backend.state.rules.get().as_ref().map(|rules| rules.len()), Some(2));
+    assert_eq!(backend.state.sysreqs.get().as_ref().map(|rules| rules.len()), Some(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use rstudio_pm::catalog::CatalogHandle;
-use rstudio_pm::config::{BinaryUrl, Config};
+use rstudio_pm::config::{BinaryUrl, Config, PrivateUrl};
 use rstudio_pm::db::{Conn, Db, DbError, life, tx};
 use rstudio_pm::jobs::{Job, JobState, Jobs};
 use rstudio_pm::model::ids::{Identity, Seq, SourceId, TreeId};
@@ -116,8 +116,8 @@ impl SyncBackend {
     ) -> SyncBackend {
         install_tls_provider();
         let mut node_config = (*config).clone();
-        node_config.cran.url = mirror.to_owned();
-        node_config.bioconductor.url = mirror.to_owned();
+        node_config.cran.url = PrivateUrl(mirror.to_owned());
+        node_config.bioconductor.url = PrivateUrl(mirror.to_owned());
         let node_config = Arc::new(node_config);
         let db_config = node_config.clone();
         let db = tokio::task::spawn_blocking(move || open_database(&db_config)).await.expect("opened");
@@ -129,7 +129,7 @@ impl SyncBackend {
             )
             .into(),
             catalog: CatalogHandle::open(&db).await.unwrap_or_else(|e| panic!("{e}")),
-            rules: Default::default(),
+            sysreqs: Default::default(),
             advisories: Default::default(),
             policies: Default::default(),
             detail_updates: Default::default(),

@@ -1,7 +1,7 @@
 //! Lists of binaries on both databases: written in chunks, published at once, requested conditionally, undone after a
 //! crash.
 
-use rstudio_pm::config::{BinaryServerKind, BinaryUrl};
+use rstudio_pm::config::{BinaryServerKind, BinaryUrl, PrivateUrl};
 use rstudio_pm::db::binary_list::{self, BinaryChange, OfferedBinary};
 use rstudio_pm::db::tree::Role;
 use rstudio_pm::db::{binary, clock, life, package, tree, tx};
@@ -31,7 +31,7 @@ async fn server_with_binaries(
     let server = SyncBackend::new(engine, &mirror.url()).await;
     let some = |text: &str| Some(text.to_owned());
     server.set_binary_servers(vec![BinaryUrl {
-        base: upstream.url(),
+        base: PrivateUrl(upstream.url()),
         kind: BinaryServerKind::Linux { distribution: some("noble"), arch: some("x86_64"), r: some("4.5") },
     }]);
     (server, mirror, upstream)

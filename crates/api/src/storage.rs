@@ -9,7 +9,7 @@ use base::model::kind::StorageClass;
 
 /// Accepts the names of all storage classes.
 fn classes() -> PossibleValuesParser {
-    PossibleValuesParser::new(StorageClass::ALL.map(StorageClass::as_str))
+    PossibleValuesParser::new(StorageClass::WORDS)
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

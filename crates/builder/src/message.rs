@@ -301,7 +301,7 @@ impl Cause {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{reason}")]
-pub struct Failure {
+pub struct JobFailure {
     pub cause: Cause,
     pub reason: String,
 }
@@ -311,7 +311,7 @@ pub struct Failure {
 #[serde(default)]
 pub struct Report {
     /// The failure; `None` if the job succeeded.
-    pub failure: Option<Failure>,
+    pub failure: Option<JobFailure>,
     pub commit: Option<String>,
     /// Name of the package file that the command wrote. Not trusted: name and version are read from its content.
     pub file: Option<String>,
@@ -352,7 +352,6 @@ pub enum Event {
 }
 
 impl Request {
-    /// Returns the packet.
     pub fn encode(&self) -> Result<Vec<u8>, MessageError> {
         encode(self)
     }
@@ -448,23 +447,21 @@ impl FetchCommit {
 }
 
 impl Event {
-    /// Returns the packet.
     pub fn encode(&self) -> Result<Vec<u8>, MessageError> {
         encode(self)
     }
 
-    /// Reads a packet.
     pub fn decode(packet: &[u8]) -> Result<Event, MessageError> {
         check_length(packet)?;
         Ok(serde_json::from_slice(packet)?)
     }
 }
 
-impl Failure {
+impl JobFailure {
     /// Creates a failure. Control characters in the reason are replaced, and it is shortened to 2,000 characters.
-    pub fn new(cause: Cause, reason: impl AsRef<str>) -> Failure {
+    pub fn new(cause: Cause, reason: impl AsRef<str>) -> JobFailure {
         let reason = reason.as_ref().trim_end().chars().take(2000);
-        Failure { cause, reason: reason.map(|c| if c.is_control() { ' ' } else { c }).collect() }
+        JobFailure { cause, reason: reason.map(|c| if c.is_control() { ' ' } else { c }).collect() }
     }
 }
 
@@ -542,7 +539,10 @@ mod tests {
         for event in [
             Event::Started { v: VERSION, program: "R 4.2.2".to_owned() },
             Event::Phase { name: "build".to_owned() },
-            Event::Ended(Report { failure: Some(Failure::new(Cause::Time, "late\n")), ..Report::default() }),
+            Event::Ended(Report {
+                failure: Some(JobFailure::new(Cause::Time, "late\n")),
+                ..Report::default()
+            }),
             Event::Refused { reason: "no".to_owned() },
         ] {
             assert_eq!(Event::decode(&event.encode().unwrap()).unwrap(), event);

@@ -3,15 +3,16 @@
 
 use std::fmt;
 use std::io::{Error, ErrorKind, Read, Result, Seek};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
 
 use tar::{Builder, Header};
 
 use super::bubblewrap;
 use super::connection::{Connection, JobError};
-use super::message::{BuildRPackage, Cause, DetectPython, Event, Failure, Job, Limits, Purpose, Role};
+use super::message::{BuildRPackage, Cause, DetectPython, Event, Job, JobFailure, Limits, Purpose, Role};
 
 /// The command that enables the sockets of the systemd units.
 const ENABLE_SOCKETS: &str = "systemctl enable --now rstudio-pm-fetch.socket rstudio-pm-build.socket";
@@ -24,9 +25,7 @@ pub enum Choice {
     /// The first sandbox that works.
     #[default]
     Auto,
-    /// Only systemd units.
     Systemd,
-    /// Only bubblewrap.
     Bubblewrap,
     None,
 }
@@ -54,7 +53,6 @@ impl Default for Paths {
     }
 }
 
-/// The kind of a sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Systemd units: each job has its own user, mount namespace, network namespace and control group.
@@ -77,7 +75,6 @@ pub struct Sandbox {
 /// The error if no sandbox works: each kind that was tried, with its error.
 #[derive(Debug)]
 pub struct NoSandbox {
-    /// The language of the packages.
     pub language: &'static str,
     /// The kinds that were tried, and their errors.
     pub attempts: Vec<(Kind, JobError)>,
@@ -182,11 +179,20 @@ fn is_overload(error: &JobError) -> bool {
 }
 
 /// Returns the error for an attempt whose job failed.
-fn refusal(failure: &Failure, reason: String) -> JobError {
+fn refusal(failure: &JobFailure, reason: String) -> JobError {
     match failure.cause {
         Cause::Time | Cause::Processor => std::io::Error::new(ErrorKind::TimedOut, reason).into(),
         _ => JobError::Refused(reason),
     }
+}
+
+/// The end of the job of a trial.
+struct TrialEnd {
+    /// Name, version and directory of the program that the job ran.
+    program: String,
+    failure: Option<JobFailure>,
+    /// Reads the log, and returns its end.
+    log: JoinHandle<String>,
 }
 
 impl Sandbox {
@@ -240,14 +246,20 @@ impl Sandbox {
         }
     }
 
-    /// Runs Python; returns its name, version and directory.
-    fn find_python(&self, python: Option<&str>) -> std::result::Result<String, JobError> {
+    /// Runs a job that needs the installation in a directory, and waits for its end.
+    fn try_job(
+        &self,
+        job: Job,
+        directory: Option<&str>,
+        files: &[(Purpose, BorrowedFd<'_>)],
+    ) -> std::result::Result<TrialEnd, JobError> {
         let (log, log_writer) = std::io::pipe()?;
-        let readable_paths: Vec<_> = python.iter().map(PathBuf::from).collect();
+        let readable_paths: Vec<_> = directory.iter().map(PathBuf::from).collect();
         let mut connection = self.start(Role::Build, &readable_paths)?;
-        let job = Job::DetectPython(DetectPython { python: python.map(str::to_owned) });
         let limits = self.limits(Limits { seconds: PROBE_SECONDS, ..Limits::default() });
-        connection.start(job, limits, &[(Purpose::Log, log_writer.as_fd())])?;
+        let mut descriptors = vec![(Purpose::Log, log_writer.as_fd())];
+        descriptors.extend_from_slice(files);
+        connection.start(job, limits, &descriptors)?;
         drop(log_writer);
         // The log is read to its end, so that the builder does not block.
         let log = std::thread::spawn(move || tail(log));
@@ -259,10 +271,16 @@ impl Sandbox {
                 Event::Phase { .. } | Event::Refused { .. } | Event::Unknown => {}
             }
         };
-        drop(connection);
+        Ok(TrialEnd { program: started, failure, log })
+    }
+
+    /// Runs Python; returns its name, version and directory.
+    fn find_python(&self, python: Option<&str>) -> std::result::Result<String, JobError> {
+        let job = Job::DetectPython(DetectPython { python: python.map(str::to_owned) });
+        let TrialEnd { program, failure, log } = self.try_job(job, python, &[])?;
         let _ = log.join();
         match failure {
-            None => Ok(started),
+            None => Ok(program),
             Some(failure) => Err(refusal(&failure, failure.reason.clone())),
         }
     }
@@ -278,30 +296,11 @@ impl Sandbox {
         let mut source = source.into_inner()?;
         source.rewind()?;
         let result = tempfile::tempfile()?;
-        let (log, log_writer) = std::io::pipe()?;
-        let readable_paths: Vec<_> = r.iter().map(PathBuf::from).collect();
-        let mut connection = self.start(Role::Build, &readable_paths)?;
         let job = Job::BuildRPackage(BuildRPackage { r: r.map(str::to_owned), ..BuildRPackage::default() });
-        let limits = self.limits(Limits { seconds: PROBE_SECONDS, ..Limits::default() });
-        let descriptors = [
-            (Purpose::Log, log_writer.as_fd()),
-            (Purpose::Result, result.as_fd()),
-            (Purpose::Source, source.as_fd()),
-        ];
-        connection.start(job, limits, &descriptors)?;
-        drop(log_writer);
-        let log = std::thread::spawn(move || tail(log));
-        let mut started = String::new();
-        let failure = loop {
-            match connection.next_event()? {
-                Event::Started { program, .. } => started = program,
-                Event::Ended(report) => break report.failure,
-                Event::Phase { .. } | Event::Refused { .. } | Event::Unknown => {}
-            }
-        };
-        drop(connection);
+        let files = [(Purpose::Result, result.as_fd()), (Purpose::Source, source.as_fd())];
+        let TrialEnd { program, failure, log } = self.try_job(job, r, &files)?;
         match failure {
-            None => Ok(started),
+            None => Ok(program),
             Some(failure) => {
                 let log = log.join().unwrap_or_default();
                 Err(refusal(&failure, format!("{failure}; the log ends with: {log}")))
@@ -325,8 +324,8 @@ mod tests {
 
     #[test]
     fn a_sandbox_without_time_for_the_attempt_is_not_replaced_by_none() {
-        let slow = Failure { cause: Cause::Time, reason: String::new() };
-        let broken = Failure { cause: Cause::Builder, reason: String::new() };
+        let slow = JobFailure { cause: Cause::Time, reason: String::new() };
+        let broken = JobFailure { cause: Cause::Builder, reason: String::new() };
         assert!(is_overload(&refusal(&slow, "slow".to_owned())) && is_overload(&JobError::Busy));
         assert!(!is_overload(&refusal(&broken, "no R".to_owned())));
         assert!(!is_overload(&JobError::Io(ErrorKind::NotFound.into())));

@@ -8,7 +8,6 @@ use std::path::Path;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     Https,
-    /// HTTP without encryption.
     Http,
     /// SSH, written as `ssh://` or as `user@host:path`.
     Ssh,
@@ -26,7 +25,6 @@ pub struct GitUrl {
     pub scheme: Scheme,
     /// The host in lower case; empty for `file`.
     pub host: String,
-    /// The port, if one is given.
     pub port: Option<u16>,
     /// The path: decoded for `file`, otherwise as written.
     pub path: String,
@@ -36,7 +34,6 @@ pub struct GitUrl {
 const MAX_URL: usize = 2048;
 
 impl GitUrl {
-    /// Parses a URL.
     pub fn parse(text: &str) -> Result<GitUrl, UrlError> {
         if text.is_empty() || text.len() > MAX_URL {
             return Err(error("a URL must have 1 to 2048 characters"));

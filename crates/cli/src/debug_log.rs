@@ -33,14 +33,14 @@ pub enum LoggerCommand {
 #[derive(Debug, Args)]
 pub struct Regions {
     /// The regions
-    #[arg(required = true, value_delimiter = ',', value_name = "REGION", value_parser = SuggestedValues(&Region::NAMES))]
+    #[arg(required = true, value_delimiter = ',', value_name = "REGION", value_parser = SuggestedValues(&Region::WORDS))]
     pub regions: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 pub struct Show {
     /// Only these regions
-    #[arg(value_delimiter = ',', value_name = "REGION", value_parser = SuggestedValues(&Region::NAMES))]
+    #[arg(value_delimiter = ',', value_name = "REGION", value_parser = SuggestedValues(&Region::WORDS))]
     pub regions: Vec<String>,
     /// Also list regions that are not active
     #[arg(long)]
@@ -55,7 +55,7 @@ pub async fn run(client: &Client, output: &Output, command: DebugCommand) -> Res
         LoggerCommand::Show(args) => (client.call::<operations::DebugRegions>([], &()).await?, args),
     };
     for name in &selection.regions {
-        Region::parse(name)
+        name.parse::<Region>()
             .map_err(|error| CliError::refused(format!("there is no region '{name}': a region {error}")))?;
     }
     let is_shown = |region: &&DebugRegion| {

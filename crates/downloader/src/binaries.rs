@@ -3,17 +3,17 @@
 use super::args::BinaryFlags;
 use super::bundle_inventory;
 use super::error::{ExitStatus, OfflineError};
-use super::inventory::{Inventory, UpstreamFile};
+use super::inventory::{Inventory, UpstreamFile, unlist_lower_versions};
 use super::metadata::MetadataReader;
 use super::mirror::INDEX_FILES;
-use super::run::{Request, Run};
+use super::run::{Run, RunRequest};
 use super::setup::Setup;
 use base::config::platforms::{Os, Platforms};
-use base::config::{BinaryServerKind, BinaryUrl};
+use base::config::{BinaryServerKind, BinaryUrl, PrivateUrl};
 use formats::bundle::{Product, self_digest};
 use formats::r::binary_index::{FileLocation, indexed_binary};
 use formats::r::index;
-use formats::r::platform::{Arch, Platform, Target};
+use formats::r::platform::{Arch, BinaryTarget, Platform};
 use formats::r::version::RMinor;
 use upstream::Mirror;
 use upstream::origin::binary_indexes::{Index, lists};
@@ -74,7 +74,7 @@ pub(super) fn selected_platforms(
     let requested_platforms = Platforms { r_versions: args.r_versions.clone(), ..platforms.clone() };
     let kinds =
         [BinaryServerKind::Mirror, BinaryServerKind::Linux { distribution: None, arch: None, r: None }];
-    let urls = kinds.map(|kind| BinaryUrl { base: String::new(), kind });
+    let urls = kinds.map(|kind| BinaryUrl { base: PrivateUrl::default(), kind });
     let (lists, _) = lists(&urls, &requested_platforms);
     let indexes: Vec<Index> = lists.into_iter().flat_map(|list| list.indexes).collect();
     let platforms_and_indexes = selection.into_iter().map(|platform| {
@@ -87,11 +87,11 @@ pub(super) fn selected_platforms(
 
 /// Returns the platforms of a distribution for a minor version of R, one per architecture.
 fn platforms_of(name: &str, r: RMinor, platforms: &Platforms) -> Result<Vec<Platform>, OfflineError> {
-    let platforms_with_archs = |target: Target, archs: &[Arch]| {
+    let platforms_with_archs = |target: BinaryTarget, archs: &[Arch]| {
         archs.iter().map(|arch| Platform { r, target: target.clone(), arch: *arch }).collect()
     };
     if name.eq_ignore_ascii_case("windows") {
-        return Ok(platforms_with_archs(Target::Windows, &[Arch::X86_64]));
+        return Ok(platforms_with_archs(BinaryTarget::Windows, &[Arch::X86_64]));
     }
     if name.eq_ignore_ascii_case("macos") {
         let folders = platforms.macos_folders(&r.to_string());
@@ -101,7 +101,7 @@ fn platforms_of(name: &str, r: RMinor, platforms: &Platforms) -> Result<Vec<Plat
             (Arch::Arm64, Some(folders)) => folders.arm64.is_some(),
         };
         let archs: Vec<Arch> = Arch::ALL.into_iter().filter(is_available).collect();
-        return Ok(platforms_with_archs(Target::MacOs, &archs));
+        return Ok(platforms_with_archs(BinaryTarget::MacOs, &archs));
     }
     let Some(distribution) = platforms.linux(name) else {
         let names = platforms
@@ -116,7 +116,7 @@ fn platforms_of(name: &str, r: RMinor, platforms: &Platforms) -> Result<Vec<Plat
     };
     let archs: Vec<Arch> =
         distribution.architectures.iter().filter_map(|text| Arch::of_spelling(text)).collect();
-    Ok(platforms_with_archs(Target::Linux(distribution.name.clone()), &archs))
+    Ok(platforms_with_archs(BinaryTarget::Linux(distribution.name.clone()), &archs))
 }
 
 /// Downloads the binaries for the given platforms.
@@ -127,7 +127,7 @@ pub(super) async fn get(
 ) -> Result<ExitStatus, OfflineError> {
     let mut status = ExitStatus::Complete;
     // The publication time of binaries is unknown: all of them are fetched, for an incremental bundle too.
-    let request = Request { first_day: None, ..setup.request.clone() };
+    let request = RunRequest { first_day: None, ..setup.request.clone() };
     for (platform, indexes) in platforms {
         let product = Product::Binaries(platform.to_string());
         let run = Run { request: &request, ..setup.run(product.clone(), bundle) };
@@ -214,9 +214,8 @@ fn read_index(mirror: &Mirror, index_file: &str, bytes: &[u8], index: &Index) ->
             ..UpstreamFile::default()
         });
     }
-    // If a package has several versions, clients use the first one in the index.
-    let mut names = std::collections::HashSet::new();
-    files.retain(|file| names.insert(file.name.clone()));
+    unlist_lower_versions(&mut files);
+    files.retain(|file| file.is_listed);
     warnings.truncate(5);
     let fingerprint = vec![self_digest::digest(bytes)];
     Ok(Inventory { files, has_dates: true, fingerprint, warnings, ..Inventory::default() })

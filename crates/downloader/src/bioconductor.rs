@@ -29,7 +29,6 @@ struct VersionOrigin<'a> {
     /// The bundle; `None` for a mirror.
     bundle: Option<Bundle>,
     config: Config,
-    /// The text of `config`.
     config_text: String,
 }
 

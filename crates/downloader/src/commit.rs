@@ -124,7 +124,6 @@ impl Commit<'_> {
         Ok(Some(CommitResult { snapshot: head.snapshot, packages }))
     }
 
-    /// Returns whether the bundle is an incremental one.
     pub(super) fn is_incremental(&self) -> bool {
         match self.previous_head {
             Some(head) => head.base.is_some(),

@@ -82,7 +82,7 @@ pub(super) async fn write_shared(
         (Some("none"), _) => RulesSource::None,
         (Some(url), _) => RulesSource::Url(url.to_owned()),
         (None, Some(bundle)) => RulesSource::Bundle(bundle),
-        (None, None) => RulesSource::Url(defaults.requirements.url.clone()),
+        (None, None) => RulesSource::Url(defaults.requirements.url.to_string()),
     };
     let is_read = shared::requirements(&setup.destination, &setup.upstream, &rules, now, output).await?;
     Ok(if is_read { RulesState::Current } else { RulesState::Unreachable { is_url_given: url.is_some() } })
@@ -93,7 +93,6 @@ pub(super) async fn write_shared(
 pub(super) enum RulesState {
     /// Current, or not requested.
     Current,
-    /// Could not be read.
     Unreachable {
         /// Whether `--requirements-url` was given.
         is_url_given: bool,

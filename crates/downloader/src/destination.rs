@@ -174,7 +174,6 @@ impl Destination {
         )))
     }
 
-    /// Reads a file.
     pub(super) fn read(&self, relative: &str) -> Result<Vec<u8>, OfflineError> {
         let path = self.path(relative);
         fs::read(&path).map_err(|e| OfflineError::destination("read", &path, e))

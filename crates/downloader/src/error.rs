@@ -7,7 +7,6 @@ use super::progress::Output;
 use upstream::UpstreamError;
 use upstream::origin::bundle::BundleError;
 
-/// An error of the downloader.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OfflineError {
     #[error("{0}")]

@@ -12,21 +12,22 @@ use sha2::{Digest, Sha256 as Hasher};
 use tokio::sync::Semaphore;
 
 use super::buffer::{BUDGET, Budget, CompleteFile, FileBuffer};
-use super::contents::{self, Contents};
 use super::destination::{self, Destination};
 use super::plan::PlannedFetch;
 use super::workers::processors;
 use base::model::digest::Sha256;
-use formats::bundle::{Product, RecordObject};
-use formats::r::archive::{ArchiveLimits, ReadExtent};
+use formats::bundle::{Fields, Product, RecordObject};
+use formats::r::archive::{self, ArchiveLimits, ReadExtent};
 use formats::r::binary;
+use formats::r::description::Description;
 use formats::r::layout::PackageFile;
+use formats::r::name::SourceFileName;
 use formats::r::platform::Platform;
 use upstream::{Mirror, UpstreamError};
 
 /// The reason why a file could not be fetched.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum DownloadFailure {
     /// The mirror failed: only this file is skipped.
     Mirror(UpstreamError),
     /// A file of the destination could not be written: the command ends.
@@ -63,7 +64,11 @@ impl<'a> FileTarget<'a> {
     }
 
     /// Fetches a file. If the file cannot be read as a package and has no checksum, fetches it a second time.
-    pub(super) async fn fetch(&self, mirror: &Mirror, fetch: &PlannedFetch) -> Result<FetchedFile, Failure> {
+    pub(super) async fn fetch(
+        &self,
+        mirror: &Mirror,
+        fetch: &PlannedFetch,
+    ) -> Result<FetchedFile, DownloadFailure> {
         let first_copy = self.fetch_once(mirror, fetch).await?;
         if first_copy.contents.error.is_none() || fetch.file.is_verifiable() {
             return Ok(first_copy);
@@ -73,12 +78,16 @@ impl<'a> FileTarget<'a> {
         let RecordObject { sha256, ext, .. } = &first_copy.object;
         // Removes the first copy, unless the second copy or another package has the same bytes.
         let path = self.destination.path(&self.product.object_path(*sha256, ext));
-        self.claims.release(&path).map_err(|e| Failure::Destination(e, path))?;
+        self.claims.release(&path).map_err(|e| DownloadFailure::Destination(e, path))?;
         Ok(second_copy)
     }
 
     /// Fetches a file from the first of its paths that has it.
-    async fn fetch_once(&self, mirror: &Mirror, fetch: &PlannedFetch) -> Result<FetchedFile, Failure> {
+    async fn fetch_once(
+        &self,
+        mirror: &Mirror,
+        fetch: &PlannedFetch,
+    ) -> Result<FetchedFile, DownloadFailure> {
         let file = &fetch.file;
         let mut last_error = None;
         for path in &file.paths {
@@ -87,11 +96,11 @@ impl<'a> FileTarget<'a> {
             match mirror.download(path, file.size, &mut buffer).await {
                 Ok(_) => match self.process(buffer, fetch, path, mirror).await {
                     // The index may be older than the file at this path: the listed file may be at the next path.
-                    Err(Failure::Mirror(error)) => last_error = Some(error),
+                    Err(DownloadFailure::Mirror(error)) => last_error = Some(error),
                     result => return result,
                 },
                 Err(error) => match buffer.take_error() {
-                    Some((error, dir)) => return Err(Failure::Destination(error, dir)),
+                    Some((error, dir)) => return Err(DownloadFailure::Destination(error, dir)),
                     None => {
                         let is_missing = matches!(error, UpstreamError::Missing(_));
                         let is_unavailable = matches!(error, UpstreamError::Unavailable { .. });
@@ -106,7 +115,7 @@ impl<'a> FileTarget<'a> {
             }
         }
         let missing_error = || UpstreamError::Missing(file.paths.join(" or "));
-        Err(Failure::Mirror(last_error.unwrap_or_else(missing_error)))
+        Err(DownloadFailure::Mirror(last_error.unwrap_or_else(missing_error)))
     }
 
     /// As [`process_blocking`], on another thread.
@@ -116,7 +125,7 @@ impl<'a> FileTarget<'a> {
         fetch: &PlannedFetch,
         path: &str,
         mirror: &Mirror,
-    ) -> Result<FetchedFile, Failure> {
+    ) -> Result<FetchedFile, DownloadFailure> {
         let (destination, product, fetch) = (self.destination.clone(), self.product.clone(), fetch.clone());
         let claims = self.claims.clone();
         let url = format!("{}/{path}", mirror.address());
@@ -127,7 +136,7 @@ impl<'a> FileTarget<'a> {
             drop(permit);
             result
         });
-        task.await.unwrap_or_else(|e| Err(Failure::Destination(io::Error::other(e), PathBuf::new())))
+        task.await.unwrap_or_else(|e| Err(DownloadFailure::Destination(io::Error::other(e), PathBuf::new())))
     }
 }
 
@@ -139,9 +148,10 @@ fn process_blocking(
     fetch: &PlannedFetch,
     url: String,
     claims: &Claims,
-) -> Result<FetchedFile, Failure> {
-    let download =
-        buffer.finish().map_err(|e| Failure::Destination(e, destination.path(&product.objects_dir())))?;
+) -> Result<FetchedFile, DownloadFailure> {
+    let download = buffer
+        .finish()
+        .map_err(|e| DownloadFailure::Destination(e, destination.path(&product.objects_dir())))?;
     let file = &fetch.file;
     let object = RecordObject {
         sha256: download.sha256,
@@ -150,13 +160,13 @@ fn process_blocking(
         ext: file.ext.clone(),
     };
     if let Some(reason) = mismatch(&object, fetch) {
-        return Err(Failure::Mirror(UpstreamError::Refused { url, reason }));
+        return Err(DownloadFailure::Mirror(UpstreamError::Refused { url, reason }));
     }
     let reads_contents = file.record.is_none() && fetch.expected_sha256.is_none();
     let contents = match product {
         Product::Binaries(tag) if reads_contents => {
             check_binary(&download, tag, fetch)
-                .map_err(|reason| Failure::Mirror(UpstreamError::Refused { url, reason }))?;
+                .map_err(|reason| DownloadFailure::Mirror(UpstreamError::Refused { url, reason }))?;
             Contents::default()
         }
         Product::Cran | Product::Bioconductor(_) if reads_contents => {
@@ -165,7 +175,7 @@ fn process_blocking(
             } else {
                 ReadExtent::Whole
             };
-            contents::read(|| download.open(), &file_name(fetch), extent)
+            read_contents(|| download.open(), &file_name(fetch), extent)
         }
         Product::Cran | Product::Bioconductor(_) | Product::Binaries(_) | Product::Pypi => {
             Contents::default()
@@ -174,7 +184,8 @@ fn process_blocking(
     let path = destination.path(&product.object_path(object.sha256, &object.ext));
     // Claimed before the file is written, so that a concurrent fetch of the same bytes does not remove it.
     claims.claim(&path);
-    let is_new = store(download, &path, &object, fetch).map_err(|e| Failure::Destination(e, path.clone()))?;
+    let is_new =
+        store(download, &path, &object, fetch).map_err(|e| DownloadFailure::Destination(e, path.clone()))?;
     if is_new {
         claims.set_new(&path);
     }
@@ -300,6 +311,60 @@ impl Claims {
         claims.remove(path);
         std::fs::remove_file(path)
     }
+}
+
+/// DESCRIPTION, README and the need for compilation of a package file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Contents {
+    pub(super) fields: Option<Fields>,
+    /// Whether the package must be compiled; `None` if that is unknown.
+    pub(super) needs_compilation: Option<bool>,
+    /// File name and text of the README.
+    pub(super) readme: Option<(String, String)>,
+    /// The reason why the archive could not be read.
+    pub(super) error: Option<String>,
+}
+
+/// Reads the archive of a source package; `reopen` opens the archive, for each of two attempts. Old archives have many
+/// irregularities: if strict reading fails, only the DESCRIPTION is read; if that fails too, the file is accepted
+/// without contents. An archive whose checksum matches the mirror's is read only up to the needed files.
+fn read_contents<R: Read>(
+    reopen: impl Fn() -> std::io::Result<R>,
+    file: &str,
+    extent: ReadExtent,
+) -> Contents {
+    let name = SourceFileName::parse_archived(file).ok();
+    let open = || reopen().map_err(|e| e.to_string());
+    let strict_result = open().and_then(|source| {
+        archive::read_up_to(extent, source, name, ArchiveLimits::default()).map_err(|e| e.to_string())
+    });
+    let reason = match strict_result {
+        Ok(package) => {
+            let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+            return Contents {
+                fields: Some(fields(&package.description)),
+                needs_compilation: Some(package.needs_compilation),
+                readme: package.readme.map(|(name, bytes)| (name, text(bytes))),
+                error: None,
+            };
+        }
+        Err(reason) => reason,
+    };
+    let lenient_result = open().and_then(|source| {
+        archive::read_identity(source, name, ArchiveLimits::default()).map_err(|e| e.to_string())
+    });
+    match lenient_result {
+        Ok(identity) => Contents {
+            needs_compilation: identity.description.needs_compilation(),
+            fields: Some(fields(&identity.description)),
+            ..Contents::default()
+        },
+        Err(_) => Contents { error: Some(reason), ..Contents::default() },
+    }
+}
+
+fn fields(description: &Description) -> Fields {
+    Fields(description.fields().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
 //! Inventory of the files of an upstream, which is a mirror or another bundle.
 
+use std::collections::HashMap;
+
 use super::metadata::FileValidators;
 use base::model::digest::{Md5, Sha256};
 use base::model::time::Timestamp;
 use formats::bundle::{Record, ReleaseRecord};
+use formats::r::version;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct UpstreamFile {
@@ -44,6 +47,20 @@ impl UpstreamFile {
     }
 }
 
+/// Unlists all versions of each package but the highest, as R's `available.packages`: of equal ones, the first is listed.
+pub(super) fn unlist_lower_versions(files: &mut [UpstreamFile]) {
+    let mut highest: HashMap<(Option<String>, String), usize> = HashMap::new();
+    for index in 0..files.len() {
+        let position =
+            highest.entry((files[index].folder.clone(), files[index].name.clone())).or_insert(index);
+        let is_higher = version::compare(&files[index].version, &files[*position].version).is_gt();
+        let lower = if is_higher { std::mem::replace(position, index) } else { index };
+        if lower != *position {
+            files[lower].is_listed = false;
+        }
+    }
+}
+
 /// All files of an upstream at one moment.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Inventory {
@@ -61,4 +78,32 @@ pub(super) struct Inventory {
     /// Validators of all metadata files; `None` if one of them has none.
     pub(super) validators: Option<Vec<FileValidators>>,
     pub(super) warnings: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_versions_the_highest_is_listed() {
+        let file = |(folder, name, version): (Option<&str>, &str, &str)| UpstreamFile {
+            folder: folder.map(str::to_owned),
+            name: name.to_owned(),
+            version: version.to_owned(),
+            is_listed: true,
+            ..UpstreamFile::default()
+        };
+        let rows = [
+            (None, "a1", "1.9"),
+            (None, "b2", "1.0-1"),
+            (None, "a1", "1.10"),
+            (Some("4.6.0/Recommended"), "a1", "1.2"),
+            (None, "a1", "1.2"),
+            (None, "b2", "1.0.1"),
+        ];
+        let mut files: Vec<UpstreamFile> = rows.into_iter().map(file).collect();
+        unlist_lower_versions(&mut files);
+        let listed: Vec<bool> = files.iter().map(|file| file.is_listed).collect();
+        assert_eq!(listed, [false, true, true, true, false, false]);
+    }
 }

@@ -15,7 +15,6 @@ use formats::bundle::{Product, ProductState, Record, ReleaseRecord, self_digest}
 /// Names of the journal's two files, in the folder of the product's head.
 pub(super) const FILES: [&str; 2] = [".releases.ndjson", ".readmes.ndjson"];
 
-/// The journal of a product.
 pub(super) struct Journal {
     releases: Lines,
     readmes: Lines,

@@ -6,7 +6,6 @@ mod bioconductor;
 mod buffer;
 mod bundle_inventory;
 mod commit;
-mod contents;
 mod cran;
 mod destination;
 mod error;

@@ -12,7 +12,6 @@ use upstream::{FileRequest, FileResponse, Mirror, UpstreamError, Validators};
 /// Maximum size of a metadata file in bytes: ten times the largest one of CRAN.
 const MAX_SIZE: u64 = 64 << 20;
 
-/// Validators of a file on a mirror.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FileValidators {
     /// Path of the file, or another name that identifies the file.
@@ -43,7 +42,6 @@ impl FileValidators {
         Validators { etag: self.etag.clone(), modified: self.modified.clone() }
     }
 
-    /// Returns whether the file is unchanged.
     async fn is_current(&self, mirror: &Mirror) -> Result<bool, UpstreamError> {
         let validators = self.exists.then(|| self.validators());
         // Only the absence of a missing file is checked.

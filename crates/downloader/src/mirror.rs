@@ -6,18 +6,18 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use super::error::OfflineError;
-use super::inventory::{Inventory, UpstreamFile};
+use super::inventory::{Inventory, UpstreamFile, unlist_lower_versions};
 use super::metadata::MetadataReader;
 use base::model::time::Day;
 use formats::bundle::record::PackageEvent;
 use formats::bundle::{Record, self_digest};
 use formats::r::history::events::Events;
 use formats::r::history::{ListingState, MirrorTables, reconstruct};
+use formats::r::index;
 use formats::r::layout::PackageFile;
 use formats::r::packages::IndexRecord;
 use formats::r::rds::archive_meta::{MetaRow, read_archive_meta, read_current_meta};
 use formats::r::rds::{RdsError, RdsLimits};
-use formats::r::{index, version};
 
 /// Maximum number of reads if the index changes while the tables are read.
 const MAX_READS: usize = 3;
@@ -183,8 +183,6 @@ fn listed_files(
     let meta_rows: HashMap<&str, &MetaRow<String>> =
         current.iter().map(|row| (row.file.as_str(), row)).collect();
     let mut files: Vec<UpstreamFile> = Vec::with_capacity(records.len());
-    // Position of each package's listed file.
-    let mut positions: HashMap<(Option<&str>, &str), usize> = HashMap::new();
     for record in records {
         let (mirror_file, served_file) = (record.mirror_file(), record.served_file());
         let Some(ext) = PackageFile::parse(&served_file).map(|name| name.extension) else { continue };
@@ -196,7 +194,7 @@ fn listed_files(
         if record.path.is_none() {
             paths.push(format!("{prefix}src/contrib/Archive/{}/{served_file}", record.package));
         }
-        let mut file = UpstreamFile {
+        files.push(UpstreamFile {
             folder: folder.or(record.path).map(str::to_owned),
             name: record.package.to_owned(),
             version: record.version.to_owned(),
@@ -209,23 +207,9 @@ fn listed_files(
             is_listed: true,
             index: Some(String::from_utf8_lossy(&record.stanza_for(&bundle_file)).into_owned()),
             record: None,
-        };
-        match positions.get(&(record.path, record.package)) {
-            None => {
-                positions.insert((record.path, record.package), files.len());
-            }
-            Some(position) => {
-                let listed_file = &mut files[*position];
-                if version::compare(&file.version, &listed_file.version).is_gt() {
-                    listed_file.is_listed = false;
-                    positions.insert((record.path, record.package), files.len());
-                } else {
-                    file.is_listed = false;
-                }
-            }
-        }
-        files.push(file);
+        });
     }
+    unlist_lower_versions(&mut files);
     files
 }
 

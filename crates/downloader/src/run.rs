@@ -11,7 +11,7 @@ use super::bundle_inventory::{self, replay};
 use super::commit::{Commit, HeadFields};
 use super::destination::{Destination, Lock};
 use super::error::{ExitStatus, OfflineError};
-use super::file::{Failure, FetchedFile, FileTarget};
+use super::file::{DownloadFailure, FetchedFile, FileTarget};
 use super::incomplete_files::IncompleteFiles;
 use super::inventory::Inventory;
 use super::journal::Journal;
@@ -39,7 +39,7 @@ const SYNC_BYTES: u64 = 128 << 20;
 const MAX_REPORTED_FAILURES: usize = 20;
 
 #[derive(Clone, Debug)]
-pub(super) struct Request {
+pub(super) struct RunRequest {
     pub(super) concurrency: usize,
     pub(super) is_dry_run: bool,
     /// First day of an incremental bundle.
@@ -59,7 +59,7 @@ pub(super) struct Run<'a> {
     /// The upstream as a bundle, if it is a bundle.
     pub(super) origin_bundle: Option<Bundle>,
     pub(super) destination_bundle: Bundle,
-    pub(super) request: &'a Request,
+    pub(super) request: &'a RunRequest,
 }
 
 /// The bundle at the destination before the run.
@@ -270,10 +270,10 @@ impl Run<'_> {
                     }
                     self.record(fetch, fetched_file, &readmes, journal, incomplete_files)?;
                 }
-                Err(Failure::Destination(error, path)) => {
+                Err(DownloadFailure::Destination(error, path)) => {
                     return Err(OfflineError::destination("write", &path, error));
                 }
-                Err(Failure::Mirror(error)) => {
+                Err(DownloadFailure::Mirror(error)) => {
                     let is_unavailable = matches!(error, UpstreamError::Unavailable { .. });
                     unavailable_count = if is_unavailable { unavailable_count + 1 } else { 0 };
                     if unavailable_count == MAX_UNAVAILABLE_FILES {
@@ -303,7 +303,7 @@ impl Run<'_> {
         &'a self,
         target: &'a FileTarget<'a>,
         plan: &'a Plan,
-    ) -> impl Stream<Item = (&'a PlannedFetch, Result<FetchedFile, Failure>)> + Send + Unpin {
+    ) -> impl Stream<Item = (&'a PlannedFetch, Result<FetchedFile, DownloadFailure>)> + Send + Unpin {
         let run_fetch = move |fetch| async move { (fetch, target.fetch(self.mirror, fetch).await) };
         stream::iter(&plan.fetches).map(run_fetch).buffer_unordered(self.request.concurrency)
     }

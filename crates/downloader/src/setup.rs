@@ -6,7 +6,7 @@ use super::args::{CommonFlags, PackageFlags};
 use super::destination::Destination;
 use super::error::OfflineError;
 use super::progress::Output;
-use super::run::{Request, Run};
+use super::run::{Run, RunRequest};
 use ::upstream::origin::bundle::Bundle;
 use ::upstream::{self, Limits, Mirror, Upstream};
 use base::config::{Config, Proxy, Secret};
@@ -42,7 +42,7 @@ pub(super) struct Setup {
     pub(super) mirror: Mirror,
     pub(super) destination: Destination,
     pub(super) destination_bundle: Bundle,
-    pub(super) request: Request,
+    pub(super) request: RunRequest,
 }
 
 impl Setup {
@@ -78,7 +78,7 @@ pub(super) fn setup(
         return Err(OfflineError::Usage("--base-url and --destination are the same directory".to_owned()));
     }
     let destination_bundle = upstream.bundle(&destination.url()?)?;
-    let request = Request {
+    let request = RunRequest {
         concurrency: common.concurrency.get(),
         is_dry_run: common.dryrun,
         first_day: packages.and_then(|packages| packages.starting_snapshot),

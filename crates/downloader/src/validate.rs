@@ -44,7 +44,6 @@ pub(super) fn has_files(destination: &Destination, product: &Product) -> Result<
 
 pub(super) struct Check {
     pub(super) destination: Destination,
-    /// The destination as a bundle.
     pub(super) bundle: Bundle,
     /// Whether every package file is read and unreferenced files are reported.
     pub(super) reads_packages: bool,

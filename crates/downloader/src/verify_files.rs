@@ -76,7 +76,6 @@ fn verify_file(
 }
 
 words! {
-    /// The problem of a file.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
     pub(super) enum Problem {
         /// The contents of the file have changed.

@@ -20,8 +20,10 @@ use upstream::origin::bundle::Bundle;
 
 pub(super) async fn get(args: GetVulns, output: Output) -> Result<ExitStatus, OfflineError> {
     let ecosystems = if args.types.is_empty() { Ecosystem::ALL.to_vec() } else { args.types };
-    let public_url =
-        || defaults().map(|config| config.vulnerabilities.urls.first().cloned().unwrap_or_default());
+    let public_url = || {
+        defaults()
+            .map(|config| config.vulnerabilities.urls.first().map(|url| url.to_string()).unwrap_or_default())
+    };
     let url = args.base_url.map_or_else(public_url, Ok)?;
     let setup = setup(args.common, folder_of_url(&url), None, output)?;
     let now = setup.request.now;

@@ -86,7 +86,6 @@ pub fn files(config: &Config, settings: &ServiceSettings) -> (Vec<File>, Vec<Rej
     (files, rejections)
 }
 
-/// The names of the socket units of a configuration.
 pub fn socket_names(config: &Config) -> Vec<String> {
     sockets(config).0.iter().map(Unit::name).collect()
 }

@@ -35,7 +35,7 @@ pub struct State {
     /// In-memory data for resolving snapshots.
     pub catalog: CatalogHandle,
     /// The rules for system requirements in force; none before the first fetch. Loaded concurrently with startup.
-    pub rules: Deferred<Rules>,
+    pub sysreqs: Deferred<Rules>,
     /// The package advisories in force; none before the first fetch. Loaded concurrently with startup.
     pub advisories: Deferred<Index>,
     pub policies: Policies,
@@ -72,7 +72,7 @@ impl State {
             storage,
             upstream: Arc::new(upstream).into(),
             catalog,
-            rules: Deferred::default(),
+            sysreqs: Deferred::default(),
             advisories: Deferred::default(),
             policies: Policies::default(),
             detail_updates: AtomicU64::new(0),

@@ -10,7 +10,7 @@ pub mod transport;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use base::config::{BinaryServerKind, BinaryUrl, Config, Cran, Proxy};
+use base::config::{BinaryServerKind, BinaryUrl, Config, Cran, PrivateUrl, Proxy};
 use origin::bundle::Bundle;
 use origin::bundle_cache::BundleCache;
 pub use origin::mirror::Mirror;
@@ -94,7 +94,7 @@ impl Upstream {
             return Cow::Borrowed(&cran.binaries);
         }
         let linux = BinaryServerKind::Linux { distribution: None, arch: None, r: None };
-        let base = cran.url.trim_end_matches('/').to_owned();
+        let base = PrivateUrl(cran.url.trim_end_matches('/').to_owned());
         let binary_url = |kind| BinaryUrl { base: base.clone(), kind };
         Cow::Owned(vec![binary_url(BinaryServerKind::Mirror), binary_url(linux)])
     }

@@ -3,7 +3,7 @@
 use std::io::{Cursor, Write};
 
 use rstudio_pm::r::archive::{self, ArchiveLimits};
-use rstudio_pm::r::rewrite::{self, Options};
+use rstudio_pm::r::rewrite::{self, RewriteOptions};
 use rstudio_pm::r::zip::{self, Zip, ZipFormat};
 use rstudio_pm::r::{binary, packages};
 
@@ -51,7 +51,7 @@ fn check_archive(archive: &[u8]) {
     if checked.built.is_some() {
         let _ = binary::read_info(archive, &checked, LIMITS);
     }
-    let options = Options { limits: LIMITS, ..Options::default() };
+    let options = RewriteOptions { limits: LIMITS, ..RewriteOptions::default() };
     let Ok((_, rewritten)) =
         rewrite::archive(archive, &checked, "some/repository", None, Vec::new(), options)
     else {
@@ -74,7 +74,7 @@ pub fn zip(data: &[u8]) {
     }
     let Ok(original) = Zip::open(&mut file, ZipFormat::Plain, LIMITS) else { return };
     let mut copy = Vec::new();
-    zip::copy(&mut file, &original, &[], &mut copy, Options::default()).expect("nothing is replaced");
+    zip::copy(&mut file, &original, &[], &mut copy, RewriteOptions::default()).expect("nothing is replaced");
     assert!(copy.len() <= data.len());
     let mut copied = Cursor::new(&copy[..]);
     let reread = Zip::open(&mut copied, ZipFormat::Plain, LIMITS).expect("a rewritten archive is valid");
@@ -94,7 +94,7 @@ pub fn zip_package(data: &[u8]) {
     let mut file = Cursor::new(&bytes[..]);
     let Ok(read) = binary::read_zip(&mut file, None, LIMITS) else { return };
     let mut copy = Vec::new();
-    let options = Options { limits: LIMITS, ..Options::default() };
+    let options = RewriteOptions { limits: LIMITS, ..RewriteOptions::default() };
     if read.copy(&mut file, "some/repository", &read.info.package_rds, &mut copy, options).is_err() {
         return;
     }

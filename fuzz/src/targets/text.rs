@@ -13,7 +13,7 @@ use rstudio_pm::r::name::SourceFileName;
 use rstudio_pm::r::platform::Platform;
 use rstudio_pm::r::user_agent::{self, RVersion, UserAgent};
 use rstudio_pm::r::version::RMinor;
-use rstudio_pm::r::{dependency, encoding, readme, version};
+use rstudio_pm::r::{archive, dependency, description, version};
 use rstudio_pm::upstream::transport::retry::retry_after;
 
 /// The order of versions is total and consistent with equality.
@@ -77,7 +77,7 @@ pub fn layout(data: &[u8]) {
     if let Ok(digest) = text.parse::<Md5>() {
         assert_eq!(digest.to_string().parse(), Ok(digest));
     }
-    let _ = (text.parse::<VersionName>(), readme::rank(&text));
+    let _ = (text.parse::<VersionName>(), archive::readme_rank(&text));
 }
 
 /// Written times are read back unchanged, and a time is within its day.
@@ -128,6 +128,6 @@ pub fn user_agent(data: &[u8]) {
         assert_eq!(RVersion::parse(written.as_bytes()), Some(client.r));
     }
     let (label, rest) = super::line(data);
-    let decoded = encoding::decode(rest, std::str::from_utf8(label).ok());
+    let decoded = description::decode(rest, std::str::from_utf8(label).ok());
     assert!(decoded.len() <= rest.len() * 4);
 }

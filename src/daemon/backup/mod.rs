@@ -30,7 +30,7 @@ use tasks::backup::verify::{Depth, verify, verify_chain};
 const INCOMPLETE: u8 = 4;
 
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+enum BackupCommandError {
     #[error(
         "could not parse the command that rspm passed: {0}; install rspm and rstudio-pm of the same version"
     )]
@@ -57,7 +57,7 @@ pub(super) fn run(gcfg: &Path, request: &str) -> ExitCode {
     local_command::exit_code(execute(gcfg, request))
 }
 
-fn execute(gcfg: &Path, request: &str) -> Result<ExitCode, Failure> {
+fn execute(gcfg: &Path, request: &str) -> Result<ExitCode, BackupCommandError> {
     let LocalBackup { folder, json, lock_timeout, command } = serde_json::from_str(request)?;
     let lock_timeout = Duration::from_secs(lock_timeout);
     umask(Mode::from_bits_truncate(0o077));
@@ -75,21 +75,21 @@ fn execute(gcfg: &Path, request: &str) -> Result<ExitCode, Failure> {
         local_command::note(format!("Warning: {warning}"));
     }
     let place = match folder {
-        Some(folder) => folder.parse().map_err(|reason| Failure::Folder { folder, reason })?,
-        None => config.server.backup_paths.first().cloned().ok_or(Failure::NoFolder)?,
+        Some(folder) => folder.parse().map_err(|reason| BackupCommandError::Folder { folder, reason })?,
+        None => config.server.backup_paths.first().cloned().ok_or(BackupCommandError::NoFolder)?,
     };
     if matches!(command, LocalCommand::Prune { .. }) {
         refuse_data(config, &place)?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.map_err(Failure::Runtime)?;
+    let runtime = runtime.map_err(BackupCommandError::Runtime)?;
     let folder = Folder::open(&place, config, runtime.handle())?;
     let spinner = Spinner::new(!json);
     // Only the result of a test of the newest backup is recorded.
     let is_test = matches!(command, LocalCommand::Test { at: None });
     let wait = LockWait::of(&place, lock_timeout);
     let result = execute_command(config, &folder, command, wait, runtime.handle(), &spinner);
-    if is_test && !matches!(result, Err(Failure::Backup(BackupError::InUse(_)))) {
+    if is_test && !matches!(result, Err(BackupCommandError::Backup(BackupError::InUse(_)))) {
         let error = result.as_ref().err().map(ToString::to_string);
         send_test_result(config, &place, error, runtime.handle());
     }
@@ -99,7 +99,7 @@ fn execute(gcfg: &Path, request: &str) -> Result<ExitCode, Failure> {
         true => local_command::print_json(&format!("{:#}\n", report.json)),
         false => local_command::print(&report.text),
     }
-    .map_err(Failure::Output)?;
+    .map_err(BackupCommandError::Output)?;
     Ok(match report.verdict {
         Verdict::Success => ExitCode::SUCCESS,
         Verdict::Failure => ExitCode::FAILURE,
@@ -114,7 +114,7 @@ fn execute_command(
     wait: LockWait,
     runtime: &Handle,
     spinner: &Spinner,
-) -> Result<Report, Failure> {
+) -> Result<Report, BackupCommandError> {
     let now = Timestamp(jiff::Timestamp::now().as_microsecond());
     let find = |at: Option<String>| -> Result<Manifest, BackupError> {
         let at = at.map(|text| text.parse::<BackupTime>()).transpose()?;

@@ -10,7 +10,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use crate::daemon::args::Args;
+use crate::daemon::args::ServerArgs;
 use crate::daemon::configuration;
 use crate::daemon::local_command::note;
 use crate::daemon::service_user::ServiceUser;
@@ -19,7 +19,7 @@ use error::KeyCommandError;
 use store::db::Db;
 
 /// Runs the command for the key in the arguments, which `rspm encrypt` passes; `None` if they contain no command.
-pub(super) fn run(args: &Args) -> Option<Result<(), KeyCommandError>> {
+pub(super) fn run(args: &ServerArgs) -> Option<Result<(), KeyCommandError>> {
     match &args.rotate_key {
         Some(new_key_file) => Some(rotate::run(&args.config, new_key_file, args.key_lost)),
         None => args.create_key.then(|| create(&args.config)),

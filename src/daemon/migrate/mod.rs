@@ -45,10 +45,10 @@ impl From<DbError> for MigrationFailure {
 }
 
 pub fn main() -> ExitCode {
-    local_command::exit_code(run(&Args::parse()))
+    local_command::exit_code(run(&MigrateArgs::parse()))
 }
 
-fn run(args: &Args) -> Result<ExitCode, MigrationFailure> {
+fn run(args: &MigrateArgs) -> Result<ExitCode, MigrationFailure> {
     umask(Mode::from_bits_truncate(0o077));
     let loaded = configuration::load(&args.config)?;
     let config = &*loaded.config;
@@ -115,7 +115,7 @@ fn refuse_inaccessible(dir: &Path) -> Result<(), MigrationFailure> {
                   source database is not changed; the other one must be blank, and stays blank after an error.\n\
                   Exit codes: 0 done, 1 refused or failed, 2 wrong usage."
 )]
-pub struct Args {
+pub struct MigrateArgs {
     /// The configuration file
     #[arg(short, long, value_name = "FILE", default_value = DEFAULT_FILE)]
     pub config: PathBuf,

@@ -25,10 +25,7 @@ pub(super) struct Direction {
 
 impl Direction {
     pub(super) fn new(config: &Config, source: Provider, target: Provider, gcfg: &Path) -> Direction {
-        let provider = match target {
-            Provider::Sqlite => "sqlite",
-            Provider::Postgres => "postgres",
-        };
+        let provider = target.as_str();
         let (source, target) = (place(config, source), place(config, target));
         Direction { source, target, provider, gcfg: gcfg.display().to_string() }
     }

@@ -9,7 +9,7 @@ use base::config::platforms::{self, Os, Platforms};
 use content::serve::binaries;
 use content::serve::binary_rows::BinaryRow;
 use formats::r::layout::{RPath, RepoFileName};
-use formats::r::platform::{ANY_ARCH, Target};
+use formats::r::platform::{ANY_ARCH, BinaryTarget};
 use runtime::catalog::Catalog;
 
 /// Returns the platforms of the status response.
@@ -87,9 +87,9 @@ pub(crate) fn wire_binary(row: BinaryRow) -> Binary {
         version,
         r_version: platform.r.to_string(),
         distribution: match &platform.target {
-            Target::Linux(name) => name.clone(),
-            Target::Windows => "windows".to_owned(),
-            Target::MacOs => "macos".to_owned(),
+            BinaryTarget::Linux(name) => name.clone(),
+            BinaryTarget::Windows => "windows".to_owned(),
+            BinaryTarget::MacOs => "macos".to_owned(),
         },
         arch: if any_arch { ANY_ARCH } else { platform.arch.as_str() }.to_owned(),
         platform: platform.to_string(),

@@ -148,7 +148,7 @@ pub(super) async fn poll(
         }
         DevicePoll::Pending { is_at_provider: true } => poll_provider(app, provider, code, head).await?,
         DevicePoll::Denied => error("access_denied", "the user denied the sign-in"),
-        DevicePoll::Allowed(user, unique_id, grant) => proof(app, user, unique_id, grant, head)?,
+        DevicePoll::Allowed { user, unique_id, grant } => proof(app, user, unique_id, grant, head)?,
     };
     Ok(answer)
 }

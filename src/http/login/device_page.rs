@@ -15,7 +15,7 @@ use crate::http::login::permission::session_limits;
 use crate::http::net::body::Body;
 use crate::http::target::Query;
 use crate::http::{login, response};
-use runtime::auth::{PendingDevice, Token};
+use runtime::auth::{DeviceDecision, PendingDevice, Token};
 
 const NO_SIGN_IN: &str = "There is no sign-in with this code. It may have expired.";
 
@@ -72,23 +72,20 @@ pub(super) async fn decide(
     let Some(session) = session(app, head).await? else {
         return Err(Failure::unauthorized("the session has ended; sign in again", "rstudio-pm"));
     };
-    let is_allowed = match form.get("decision") {
-        Some("allow") => true,
-        Some("deny") => false,
-        _ => return Err(Failure::bad_request("decision must be allow or deny")),
+    let Some(decision) = form.get("decision").and_then(DeviceDecision::parse) else {
+        return Err(Failure::bad_request("decision must be allow or deny"));
     };
     let code = form.get("user_code").unwrap_or_default();
     let Some(device) = find_device(app, &session, code, head).await? else {
         return Ok(code_form(prefix, Some(NO_SIGN_IN)));
     };
     let client = app.site.load().client_address(head.peer, &head.parts.headers);
-    if !app.device_logins.decide(&device, is_allowed, &session, client, head.received_at).await? {
+    if !app.device_logins.decide(&device, decision, &session, client, head.received_at).await? {
         return Ok(code_form(prefix, Some(NO_SIGN_IN)));
     }
-    let text = if is_allowed {
-        "The device is signed in. You can close this page."
-    } else {
-        "The sign-in of the device was denied. You can close this page."
+    let text = match decision {
+        DeviceDecision::Allow => "The device is signed in. You can close this page.",
+        DeviceDecision::Deny => "The sign-in of the device was denied. You can close this page.",
     };
     Ok(sign_in_page(prefix, &html! { p { (text) } }))
 }

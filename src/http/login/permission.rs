@@ -8,7 +8,7 @@ use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::login::{cookie, origin};
 use crate::http::net::Peer;
-use crate::http::route::access::{Access, RepositoryAccess, Target};
+use crate::http::route::access::{Access, AccessTarget, RepositoryAccess};
 use base::access::{self, Action, Actor, Object, Refusal, ScopeKind, SourceObject};
 use base::metrics::{self, RefusedToken};
 use base::model::ids::{RepoId, SourceId};
@@ -106,18 +106,18 @@ impl Principal {
     pub(crate) fn require(&self, catalog: &Catalog, access: Access<'_>) -> Result<bool, Failure> {
         let Access { action, target } = access;
         match target {
-            Target::Server => {
+            AccessTarget::Server => {
                 self.check(action, Object::Server, "")?;
                 Ok(*self != Principal::Anonymous)
             }
-            Target::Repository(name) => match catalog.repo_by_name_or_id(name) {
+            AccessTarget::Repository(name) => match catalog.repo_by_name_or_id(name) {
                 Some(repo) => {
                     self.check(action, repository(repo), name)?;
                     Ok(repo.authenticated)
                 }
                 None => self.check(action, Object::UnknownRepository, "").map(|()| false),
             },
-            Target::Source(name) => match catalog.source_by_name_or_id(name) {
+            AccessTarget::Source(name) => match catalog.source_by_name_or_id(name) {
                 Some(source) => {
                     let object = source_object(catalog, source);
                     self.check(action, Object::Source(&object), name)?;
@@ -146,15 +146,15 @@ impl Principal {
                 return Err(Failure::unauthorized("this server requires a sign-in or a token", REALM));
             }
             match access.target {
-                Target::Repository(name) if is_unknown_repository(&catalog, name) => {
+                AccessTarget::Repository(name) if is_unknown_repository(&catalog, name) => {
                     let private = Object::Repository { id: RepoId(0), authenticated: true };
                     self.check(access.action, private, name)?;
                 }
-                Target::Source(name) if catalog.source_by_name_or_id(name).is_none() => {
+                AccessTarget::Source(name) if catalog.source_by_name_or_id(name).is_none() => {
                     let private = SourceObject { id: SourceId(0), open: false, repositories: Vec::new() };
                     self.check(access.action, Object::Source(&private), name)?;
                 }
-                Target::Server | Target::Repository(_) | Target::Source(_) => {}
+                AccessTarget::Server | AccessTarget::Repository(_) | AccessTarget::Source(_) => {}
             }
         }
         Ok(self.require(&catalog, access)? || (is_closed && is_interface))

@@ -9,7 +9,7 @@ use base::model::ids::RepoId;
 pub struct Access<'a> {
     pub action: Action,
     /// The object that the address names.
-    pub target: Target<'a>,
+    pub target: AccessTarget<'a>,
 }
 
 /// The data that decides who may read a resolved address.
@@ -22,7 +22,7 @@ pub struct RepositoryAccess {
 
 /// The object that an address names. Handlers check the objects that a body names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target<'a> {
+pub enum AccessTarget<'a> {
     /// The whole server: the address names no object.
     Server,
     /// The repository with this name or number, if there is one.
@@ -33,16 +33,16 @@ pub enum Target<'a> {
 
 /// Access that names no object.
 pub(super) const fn server(action: Action) -> Access<'static> {
-    Access { action, target: Target::Server }
+    Access { action, target: AccessTarget::Server }
 }
 
 pub const fn read_repository(name: &str) -> Access<'_> {
-    Access { action: Action::Read, target: Target::Repository(name) }
+    Access { action: Action::Read, target: AccessTarget::Repository(name) }
 }
 
 /// Access that shows a repository on the admin API.
 pub const fn inspect_repository(name: &str) -> Access<'_> {
-    Access { action: Action::Inspect, target: Target::Repository(name) }
+    Access { action: Action::Inspect, target: AccessTarget::Repository(name) }
 }
 
 /// Access that shows a source on the admin API.
@@ -57,7 +57,7 @@ pub const fn write_source(name: &str) -> Access<'_> {
 
 /// Access that plans, requests or decides a promotion to a repository.
 pub const fn promote_repository(name: &str) -> Access<'_> {
-    Access { action: Action::Promote, target: Target::Repository(name) }
+    Access { action: Action::Promote, target: AccessTarget::Repository(name) }
 }
 
 /// Access that changes block rules.
@@ -71,5 +71,5 @@ pub const fn administer() -> Access<'static> {
 }
 
 pub(super) const fn source(action: Action, name: &str) -> Access<'_> {
-    Access { action, target: Target::Source(name) }
+    Access { action, target: AccessTarget::Source(name) }
 }

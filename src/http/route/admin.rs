@@ -2,7 +2,7 @@
 
 use http::{Method, StatusCode};
 
-use super::access::{Access, Target};
+use super::access::{Access, AccessTarget};
 use super::table::{self, routes};
 use crate::http::error::Failure;
 use api::{control_operations, data_operations};
@@ -36,7 +36,7 @@ impl AdminRoute {
             AdminRoute::Control(Ok(route)) => route.access(),
             AdminRoute::Data(Ok(route)) => route.access(),
             AdminRoute::Control(Err(_)) | AdminRoute::Data(Err(_)) => {
-                Access { action: Action::Inspect, target: Target::Server }
+                Access { action: Action::Inspect, target: AccessTarget::Server }
             }
         }
     }

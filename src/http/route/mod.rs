@@ -626,26 +626,26 @@ mod tests {
 
     #[test]
     fn every_route_names_its_action_and_object() {
-        use super::access::Target;
+        use super::access::AccessTarget;
         for (path, action, target, format) in [
-            ("/", Action::ReadPublic, Target::Server, ErrorFormat::Text),
-            ("/__ping__", Action::ReadPublic, Target::Server, ErrorFormat::Text),
-            ("/cran", Action::Read, Target::Repository("cran"), ErrorFormat::Text),
-            ("/cr%61n/5/", Action::Read, Target::Repository("cran"), ErrorFormat::Text),
+            ("/", Action::ReadPublic, AccessTarget::Server, ErrorFormat::Text),
+            ("/__ping__", Action::ReadPublic, AccessTarget::Server, ErrorFormat::Text),
+            ("/cran", Action::Read, AccessTarget::Repository("cran"), ErrorFormat::Text),
+            ("/cr%61n/5/", Action::Read, AccessTarget::Repository("cran"), ErrorFormat::Text),
             (
                 "/cran/latest/src/contrib/PACKAGES",
                 Action::Read,
-                Target::Repository("cran"),
+                AccessTarget::Repository("cran"),
                 ErrorFormat::Text,
             ),
-            ("/bioc/config.yaml", Action::Read, Target::Repository("bioc"), ErrorFormat::Text),
-            ("/__api__/repos", Action::ReadPublic, Target::Server, ErrorFormat::Json),
-            ("/__api__/repos/7/packages", Action::Read, Target::Repository("7"), ErrorFormat::Json),
-            ("/__api__/sources/7/packages", Action::Read, Target::Source("7"), ErrorFormat::Json),
-            ("/__api__/admin/v1/status", Action::Administer, Target::Server, ErrorFormat::Json),
-            ("/__api__/admin/v1/repos/x", Action::Inspect, Target::Repository("x"), ErrorFormat::Json),
-            ("/__api__/admin/v1/sources/x", Action::Inspect, Target::Source("x"), ErrorFormat::Json),
-            ("//__api__/admin/v1/nothing", Action::Inspect, Target::Server, ErrorFormat::Json),
+            ("/bioc/config.yaml", Action::Read, AccessTarget::Repository("bioc"), ErrorFormat::Text),
+            ("/__api__/repos", Action::ReadPublic, AccessTarget::Server, ErrorFormat::Json),
+            ("/__api__/repos/7/packages", Action::Read, AccessTarget::Repository("7"), ErrorFormat::Json),
+            ("/__api__/sources/7/packages", Action::Read, AccessTarget::Source("7"), ErrorFormat::Json),
+            ("/__api__/admin/v1/status", Action::Administer, AccessTarget::Server, ErrorFormat::Json),
+            ("/__api__/admin/v1/repos/x", Action::Inspect, AccessTarget::Repository("x"), ErrorFormat::Json),
+            ("/__api__/admin/v1/sources/x", Action::Inspect, AccessTarget::Source("x"), ErrorFormat::Json),
+            ("//__api__/admin/v1/nothing", Action::Inspect, AccessTarget::Server, ErrorFormat::Json),
         ] {
             let route = route(path).expect(path);
             let access = route.access();

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::access::{Access, Target};
+use super::access::{Access, AccessTarget};
 use super::table::{self, routes};
 use crate::http::error::Failure;
 use api::public_operations;

@@ -53,9 +53,9 @@ macro_rules! routes {
     (@text $text:literal) => { concat!("/", $text) };
     (@text $parameter:ident) => { concat!("/{", stringify!($parameter), "}") };
     (@type $parameter:ident) => { String };
-    (@target) => { Target::Server };
-    (@target repository $name:ident) => { Target::Repository($name) };
-    (@target source $name:ident) => { Target::Source($name) };
+    (@target) => { AccessTarget::Server };
+    (@target repository $name:ident) => { AccessTarget::Repository($name) };
+    (@target source $name:ident) => { AccessTarget::Source($name) };
 }
 pub(super) use routes;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rstudio_pm::r::closure::{DependencyIndex, Kinds};
 use rstudio_pm::r::curated::read;
-use rstudio_pm::r::curated::selection::{KnownReleases, Request, SelectionStep, select};
+use rstudio_pm::r::curated::selection::{KnownReleases, SelectionRequest, SelectionStep, select};
 use rstudio_pm::r::description::Description;
 use rstudio_pm::r::packages;
 
@@ -84,7 +84,7 @@ fn selections_of_random_packages_are_the_closures_of_r() {
         for (extras, closure) in ["", " [suggests]"].iter().zip(closures) {
             let line = format!("{root}{extras}\n");
             let definition = read(&[("packages.txt", line.as_bytes())]).expect("a definition");
-            let outcome = select(&Request {
+            let outcome = select(&SelectionRequest {
                 roots: &definition.roots,
                 include: Kinds::STRONG,
                 listed: &index,

@@ -5,13 +5,13 @@ use super::index::file_name;
 use super::tar::{Tar, description, gz, header, source};
 use crate::support::{data, rscript};
 use rstudio_pm::r::archive::{self, ArchiveLimits, Members, PackageArchive};
-use rstudio_pm::r::rewrite::{self, Options, RewriteError};
+use rstudio_pm::r::rewrite::{self, RewriteError, RewriteOptions};
 
 fn read(bytes: &[u8]) -> PackageArchive {
     archive::read(bytes, None, ArchiveLimits::default()).expect("a package")
 }
 
-fn rewrite_package(bytes: &[u8], options: Options) -> Vec<u8> {
+fn rewrite_package(bytes: &[u8], options: RewriteOptions) -> Vec<u8> {
     rewrite::archive(bytes, &read(bytes), "RSPM", None, Vec::new(), options).expect("rewritten").1
 }
 
@@ -29,7 +29,7 @@ fn members(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn only_description_and_its_checksum_change_in_real_packages() {
-    let options = Options { level: 1, ..Options::default() };
+    let options = RewriteOptions { level: 1, ..RewriteOptions::default() };
     for path in data::tarballs() {
         let name = file_name(&path);
         let bytes = std::fs::read(&path).expect("a tarball");
@@ -68,7 +68,7 @@ fn a_rewritten_package_installs_and_its_checksums_agree() {
     let bytes = std::fs::read(data::path("cran-mirror/src/contrib").join(data::cran().file("pkgconfig")))
         .expect("a tarball");
     let file = folder.path().join(data::cran().file("pkgconfig"));
-    std::fs::write(&file, rewrite_package(&bytes, Options::default())).expect("a file");
+    std::fs::write(&file, rewrite_package(&bytes, RewriteOptions::default())).expect("a file");
     let script = r#"
         args <- commandArgs(TRUE)
         setwd(args[1])
@@ -87,7 +87,7 @@ fn a_rewritten_package_installs_and_its_checksums_agree() {
 #[test]
 fn the_result_depends_only_on_input_and_options() {
     let bytes = source("a1", "1.0", &[("R/x.R", &b"x <- 1\n".repeat(4000))]);
-    let options = |level, buffer| Options { level, buffer, ..Options::default() };
+    let options = |level, buffer| RewriteOptions { level, buffer, ..RewriteOptions::default() };
     let rewritten_bytes = rewrite_package(&bytes, options(6, 32 << 10));
     assert_eq!(rewritten_bytes, rewrite_package(&bytes, options(6, 32 << 10)));
     assert_eq!(&rewritten_bytes[..8], b"\x1f\x8b\x08\x00\x00\x00\x00\x00", "no time, no name");
@@ -115,7 +115,7 @@ fn the_tar_of_a_package_that_already_has_the_value_does_not_change() {
         .file("a1/DESCRIPTION", text.as_bytes())
         .end();
     let tar = [&tar[..], &[0; 5000]].concat();
-    let new_bytes = rewrite_package(&gz(&tar), Options::default());
+    let new_bytes = rewrite_package(&gz(&tar), RewriteOptions::default());
     let mut inflated_tar = Vec::new();
     std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&new_bytes[..]), &mut inflated_tar)
         .expect("gzip");
@@ -130,7 +130,7 @@ fn checksums_may_precede_description() {
     let list =
         format!("{digest} *DESCRIPTION\n{other_digest} *inst/x/DESCRIPTION\n{other_digest}  NAMESPACE\n");
     let bytes = Tar::default().file("a1/MD5", list.as_bytes()).file("a1/DESCRIPTION", text.as_bytes()).gz();
-    let all_members = members(&rewrite_package(&bytes, Options::default()));
+    let all_members = members(&rewrite_package(&bytes, RewriteOptions::default()));
     let new_digest = hex::encode(<md5::Md5 as md5::Digest>::digest(&all_members[1].1));
     assert_ne!(new_digest, digest);
     assert_eq!(all_members[0].1, list.replace(&digest, &new_digest).into_bytes());
@@ -140,8 +140,14 @@ fn checksums_may_precede_description() {
 fn a_file_other_than_the_checked_one_is_refused() {
     let checked_package = read(&source("a1", "1.0", &[]));
     let other_package = source("a1", "1.1", &[]);
-    let result =
-        rewrite::archive(&other_package[..], &checked_package, "RSPM", None, Vec::new(), Options::default());
+    let result = rewrite::archive(
+        &other_package[..],
+        &checked_package,
+        "RSPM",
+        None,
+        Vec::new(),
+        RewriteOptions::default(),
+    );
     assert!(matches!(result, Err(RewriteError::Changed)));
 }
 
@@ -152,7 +158,8 @@ fn a_description_whose_size_is_in_an_extended_header_is_refused() {
     assert_eq!(size.len(), 12, "the record contains its own length");
     let bytes =
         Tar::default().member(b'x', b"p", b"", size.as_bytes()).file("a1/DESCRIPTION", text.as_bytes()).gz();
-    let result = rewrite::archive(&bytes[..], &read(&bytes), "RSPM", None, Vec::new(), Options::default());
+    let result =
+        rewrite::archive(&bytes[..], &read(&bytes), "RSPM", None, Vec::new(), RewriteOptions::default());
     assert!(matches!(result, Err(RewriteError::ExtendedSize(_))));
 }
 
@@ -181,7 +188,7 @@ fn records_of_extended_headers_that_no_installation_needs_are_left_out() {
             .file("a1/short", b"contents")
             .gz();
         let old_members = members(&bytes);
-        let new_bytes = rewrite_package(&bytes, Options::default());
+        let new_bytes = rewrite_package(&bytes, RewriteOptions::default());
         let names =
             |members: &[(String, Vec<u8>)]| members.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
         assert_eq!(names(&members(&new_bytes)), names(&old_members));

@@ -8,7 +8,6 @@ use crate::model::words::UnknownWord;
 /// Maximum number of scopes and names that are read from one text.
 const MAX_PARTS: usize = 1_000;
 
-/// A scope with the names of its objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedScope {
     pub kind: ScopeKind,

@@ -11,7 +11,6 @@ use crate::words;
 pub enum Selection<T> {
     /// All objects, including those created later.
     All,
-    /// Only these objects.
     Only(Vec<T>),
 }
 
@@ -179,7 +178,7 @@ mod tests {
             assert_eq!(kind.as_str().parse(), Ok(kind));
         }
         for bad in ["", "repos", "REPOS:READ", "repos:read:*", "global:admin "] {
-            let unknown = UnknownWord::new(bad, "scope", &ScopeKind::ALL.map(ScopeKind::as_str));
+            let unknown = UnknownWord::new(bad, "scope", &ScopeKind::WORDS);
             assert_eq!(bad.parse::<ScopeKind>(), Err(unknown), "{bad}");
         }
         let error = "metadata:read".parse::<ScopeKind>().expect_err("unknown").to_string();

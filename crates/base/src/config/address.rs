@@ -1,8 +1,10 @@
 //! URLs in the configuration: the schemes and parts that each property allows, and printing without secrets.
 
+use std::fmt;
+use std::ops::Deref;
+
 use url::Url;
 
-/// The purpose of a URL property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UrlPurpose {
     /// The server's own public address: http or https, optionally with a path prefix.
@@ -18,6 +20,24 @@ pub enum UrlPurpose {
     Postgres,
     /// Any http or https address.
     Web,
+}
+
+/// A URL that may contain user and password. SECURITY: `Debug` leaves them out, and there is no `Display`.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct PrivateUrl(pub String);
+
+impl Deref for PrivateUrl {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PrivateUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&without_userinfo(self), f)
+    }
 }
 
 /// Maximum length of a contact, in characters.
@@ -38,49 +58,73 @@ pub fn contact(text: &str) -> Result<String, String> {
     ))
 }
 
+/// What the URLs of one purpose may contain.
+struct UrlRules {
+    schemes: &'static [&'static str],
+    /// The scheme of a text without one; `None` if the scheme is required.
+    default_scheme: Option<&'static str>,
+    allows_userinfo: bool,
+    allows_path: bool,
+    allows_query: bool,
+}
+
+impl UrlPurpose {
+    fn rules(self) -> UrlRules {
+        let http = UrlRules {
+            schemes: &["http", "https"],
+            default_scheme: None,
+            allows_userinfo: true,
+            allows_path: true,
+            allows_query: false,
+        };
+        match self {
+            UrlPurpose::Server => UrlRules { allows_userinfo: false, ..http },
+            UrlPurpose::Mirror | UrlPurpose::Binaries => {
+                UrlRules { schemes: &["https", "http", "file"], ..http }
+            }
+            UrlPurpose::S3 => {
+                UrlRules { default_scheme: Some("https"), allows_userinfo: false, allows_path: false, ..http }
+            }
+            UrlPurpose::Proxy => UrlRules {
+                schemes: &["http", "https", "socks5", "socks5h"],
+                default_scheme: Some("http"),
+                allows_path: false,
+                ..http
+            },
+            UrlPurpose::Postgres => {
+                UrlRules { schemes: &["postgres", "postgresql"], allows_query: true, ..http }
+            }
+            UrlPurpose::Web => UrlRules { allows_query: true, ..http },
+        }
+    }
+}
+
 /// Checks a URL and returns it without a trailing slash. Errors follow the value, and contain no secret.
 pub(super) fn url(text: &str, purpose: UrlPurpose) -> Result<String, String> {
-    let schemes: &[&str] = match purpose {
-        UrlPurpose::Server | UrlPurpose::S3 | UrlPurpose::Web => &["http", "https"],
-        UrlPurpose::Mirror | UrlPurpose::Binaries => &["https", "http", "file"],
-        UrlPurpose::Proxy => &["http", "https", "socks5", "socks5h"],
-        UrlPurpose::Postgres => &["postgres", "postgresql"],
-    };
+    let rules = purpose.rules();
     // `proxy:3128` alone would be parsed as scheme and path.
-    let absolute_url = match purpose {
-        UrlPurpose::Proxy if !text.contains("://") => format!("http://{text}"),
-        UrlPurpose::S3 if !text.contains("://") => format!("https://{text}"),
-        UrlPurpose::Proxy
-        | UrlPurpose::Server
-        | UrlPurpose::Mirror
-        | UrlPurpose::Binaries
-        | UrlPurpose::S3
-        | UrlPurpose::Postgres
-        | UrlPurpose::Web => text.to_owned(),
+    let absolute_url = match rules.default_scheme {
+        Some(scheme) if !text.contains("://") => format!("{scheme}://{text}"),
+        Some(_) | None => text.to_owned(),
     };
     let scheme_error = || {
         format!(
             "must begin with {}",
-            schemes.iter().map(|s| format!("{s}://")).collect::<Vec<_>>().join(" or ")
+            rules.schemes.iter().map(|s| format!("{s}://")).collect::<Vec<_>>().join(" or ")
         )
     };
     if absolute_url.chars().any(char::is_whitespace) {
         return Err("must not contain spaces; write %20".to_owned());
     }
     let (scheme, rest) = absolute_url.split_once("://").ok_or_else(scheme_error)?;
-    if !schemes.contains(&scheme.to_ascii_lowercase().as_str()) {
+    if !rules.schemes.contains(&scheme.to_ascii_lowercase().as_str()) {
         return Err(scheme_error());
     }
-    let parsed_url = match purpose {
-        // The URL may name several hosts, each with a port.
-        UrlPurpose::Postgres => return postgres(scheme, rest).map(|()| text.to_owned()),
-        UrlPurpose::Proxy
-        | UrlPurpose::Server
-        | UrlPurpose::Mirror
-        | UrlPurpose::Binaries
-        | UrlPurpose::S3
-        | UrlPurpose::Web => parse(&absolute_url)?,
-    };
+    // The URL may name several hosts, each with a port.
+    if purpose == UrlPurpose::Postgres {
+        return postgres(scheme, rest).map(|()| text.to_owned());
+    }
+    let parsed_url = parse(&absolute_url)?;
     if scheme.eq_ignore_ascii_case("file") {
         if !rest.starts_with('/') {
             return Err(
@@ -101,28 +145,21 @@ pub(super) fn url(text: &str, purpose: UrlPurpose) -> Result<String, String> {
     if parsed_url.host_str().is_none_or(str::is_empty) {
         return Err("must name a host".to_owned());
     }
-    if parsed_url.fragment().is_some() || (parsed_url.query().is_some() && purpose != UrlPurpose::Web) {
+    if parsed_url.fragment().is_some() || (parsed_url.query().is_some() && !rules.allows_query) {
         return Err("must not contain ? or #".to_owned());
     }
-    let path = parsed_url.path().trim_matches('/');
-    match purpose {
-        UrlPurpose::S3 | UrlPurpose::Proxy if !path.is_empty() => {
-            return Err("must not contain a path".to_owned());
-        }
-        UrlPurpose::Server | UrlPurpose::S3
-            if !parsed_url.username().is_empty() || parsed_url.password().is_some() =>
-        {
-            return Err("must not contain a user or a password".to_owned());
-        }
-        UrlPurpose::Server
-        | UrlPurpose::Mirror
-        | UrlPurpose::Binaries
-        | UrlPurpose::S3
-        | UrlPurpose::Proxy
-        | UrlPurpose::Postgres
-        | UrlPurpose::Web => {}
+    if !rules.allows_path && !parsed_url.path().trim_matches('/').is_empty() {
+        return Err("must not contain a path".to_owned());
+    }
+    if !rules.allows_userinfo && (!parsed_url.username().is_empty() || parsed_url.password().is_some()) {
+        return Err("must not contain a user or a password".to_owned());
     }
     Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// Checks the URL of a mirror ([`url`]).
+pub(super) fn mirror(text: &str) -> Result<PrivateUrl, String> {
+    url(text, UrlPurpose::Mirror).map(PrivateUrl)
 }
 
 fn parse(text: &str) -> Result<Url, String> {

@@ -1,11 +1,11 @@
 //! `CRAN.BinaryURL`: servers from which binaries are fetched. The form of the URL determines the kind of server.
 
-use super::address::{self, UrlPurpose, without_userinfo};
+use super::address::{self, PrivateUrl};
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BinaryUrl {
-    /// The URL up to its first folder, without a trailing slash; may contain user and password.
-    pub base: String,
+    /// The URL up to its first folder, without a trailing slash.
+    pub base: PrivateUrl,
     pub kind: BinaryServerKind,
 }
 
@@ -37,7 +37,7 @@ const INVALID_URL: &str = "is not the URL of a binary server: write the root of 
 
 /// Parses one value. Errors are clauses that follow the value, and contain no secret.
 pub(super) fn parse(text: &str) -> Result<BinaryUrl, String> {
-    let url = address::url(text, UrlPurpose::Mirror)?;
+    let url = address::mirror(text)?;
     let url = url.strip_suffix("/src/contrib").unwrap_or(&url);
     if let Some((base, rest)) = url.split_once("/bin/linux/") {
         return parse_linux(base, rest).ok_or_else(|| INVALID_URL.to_owned());
@@ -52,7 +52,7 @@ pub(super) fn parse(text: &str) -> Result<BinaryUrl, String> {
     {
         return Err(INVALID_URL.to_owned());
     }
-    Ok(BinaryUrl { base: url.to_owned(), kind: BinaryServerKind::Mirror })
+    Ok(BinaryUrl { base: PrivateUrl(url.to_owned()), kind: BinaryServerKind::Mirror })
 }
 
 fn parse_linux(base: &str, rest: &str) -> Option<BinaryUrl> {
@@ -61,7 +61,10 @@ fn parse_linux(base: &str, rest: &str) -> Option<BinaryUrl> {
     let distribution = part(distribution, "{distribution}", is_name)?;
     let arch = part(arch, "{arch}", |arch| ["x86_64", "aarch64", "arm64"].contains(&arch))?;
     let r = part(r, "{r}", is_minor_version)?;
-    Some(BinaryUrl { base: base.to_owned(), kind: BinaryServerKind::Linux { distribution, arch, r } })
+    Some(BinaryUrl {
+        base: PrivateUrl(base.to_owned()),
+        kind: BinaryServerKind::Linux { distribution, arch, r },
+    })
 }
 
 fn parse_negotiated(base: &str, rest: &str) -> Option<BinaryUrl> {
@@ -71,7 +74,7 @@ fn parse_negotiated(base: &str, rest: &str) -> Option<BinaryUrl> {
         return None;
     }
     let kind = BinaryServerKind::Negotiated { distribution, snapshot: snapshot.to_owned() };
-    Some(BinaryUrl { base: base.to_owned(), kind })
+    Some(BinaryUrl { base: PrivateUrl(base.to_owned()), kind })
 }
 
 /// Parses one part of a URL: `Some(None)` for the placeholder, `None` for an invalid value.
@@ -91,16 +94,6 @@ fn is_minor_version(text: &str) -> bool {
     text.split_once('.').is_some_and(|(major, minor)| number(major) && number(minor))
 }
 
-// SECURITY: user and password of the URL are left out.
-impl std::fmt::Debug for BinaryUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BinaryUrl")
-            .field("base", &without_userinfo(&self.base))
-            .field("kind", &self.kind)
-            .finish()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,12 +107,12 @@ mod tests {
         let parse_valid = |text| parse(text).expect(text);
         for root in ["https://cloud.r-project.org", "https://cloud.r-project.org/", "file:///srv/cran/"] {
             let BinaryUrl { base, kind } = parse_valid(root);
-            assert_eq!((base.as_str(), kind), (root.trim_end_matches('/'), BinaryServerKind::Mirror));
+            assert_eq!((&*base, kind), (root.trim_end_matches('/'), BinaryServerKind::Mirror));
         }
         assert_eq!(
             parse_valid("https://cran.example/bin/linux/noble-x86_64/4.5/"),
             BinaryUrl {
-                base: "https://cran.example".to_owned(),
+                base: PrivateUrl("https://cran.example".to_owned()),
                 kind: BinaryServerKind::Linux {
                     distribution: value("noble"),
                     arch: value("x86_64"),
@@ -130,10 +123,7 @@ mod tests {
         let every_platform = BinaryServerKind::Linux { distribution: None, arch: None, r: None };
         let template = "https://u:p@h/cran/latest/bin/linux/{distribution}-{arch}/{r}/src/contrib";
         let parsed = parse_valid(template);
-        assert_eq!(
-            (parsed.base.as_str(), parsed.kind.clone()),
-            ("https://u:p@h/cran/latest", every_platform)
-        );
+        assert_eq!((&*parsed.base, parsed.kind.clone()), ("https://u:p@h/cran/latest", every_platform));
         assert!(!format!("{parsed:?}").contains("u:p"));
         assert_eq!(
             parse_valid("http://h/cran/__linux__/{distribution}/2026-01-02").kind,

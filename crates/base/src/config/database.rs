@@ -4,18 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::{self, UrlPurpose};
+use super::choice::Provider;
 use super::problem::ProblemCategory;
 use super::reader::Reader;
 use super::server::Secret;
 use super::value;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Provider {
-    /// A file in `SQLite.Dir`.
-    #[default]
-    Sqlite,
-    Postgres,
-}
 
 #[derive(Clone, Debug)]
 pub struct Database {
@@ -26,7 +19,7 @@ pub struct Database {
 
 #[derive(Clone, Debug)]
 pub struct Sqlite {
-    /// Directory of the database file, default `<DataDir>/db`; a local disk.
+    /// Directory of the database file, on a local disk.
     pub dir: PathBuf,
 }
 
@@ -47,12 +40,7 @@ pub struct Postgres {
 impl Database {
     pub(super) fn read(reader: &Reader<'_>) -> Database {
         Database {
-            provider: reader.value("Database", "Provider", |text| {
-                value::choice(text, &["sqlite", "postgres"]).map(|word| match word {
-                    "postgres" => Provider::Postgres,
-                    _ => Provider::Sqlite,
-                })
-            }),
+            provider: reader.value("Database", "Provider", str::parse),
             connection_timeout: reader.value("Database", "ConnectionTimeout", value::duration),
         }
     }

@@ -5,13 +5,11 @@ use std::time::Duration;
 use super::pattern::Pattern;
 use super::problem::ProblemCategory;
 use super::reader::Reader;
-use super::value;
-use crate::access::{NamedScope, named_scopes};
+use super::{open_id_connect, value};
+use crate::access::NamedScope;
 use crate::model::loopback::is_loopback_host;
 
 const SECTION: &str = "IdentityFederation";
-/// Maximum of `TokenLifetime`.
-const MAX_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
 /// A section must set at least one of these properties; other sections are ignored.
 const REQUIRED: [&str; 6] = ["Issuer", "Audience", "Subject", "AuthorizedParty", "Claim", "Scope"];
 /// Issuers whose tokens anyone can obtain, for any audience.
@@ -100,11 +98,7 @@ impl Federation {
         if is_unrestricted && !issuer.is_empty() {
             report_unrestricted(reader, name, &issuer);
         }
-        let lifetime = reader.value_in(SECTION, name, "TokenLifetime", value::duration);
-        if lifetime < Duration::from_secs(1) || lifetime > MAX_LIFETIME {
-            let message = "must be between 1s and 30d";
-            reader.error(ProblemCategory::Settings, SECTION, Some(name), "TokenLifetime", message);
-        }
+        let token_lifetime = open_id_connect::token_lifetime(reader, SECTION, Some(name));
         Federation {
             name: name.to_owned(),
             audience,
@@ -112,10 +106,10 @@ impl Federation {
             authorized_party,
             claims,
             scopes: scopes(reader, name),
-            unique_id_claim: reader.value_in(SECTION, name, "UniqueIdClaim", non_empty),
-            username_claim: reader.value_in(SECTION, name, "UsernameClaim", non_empty),
-            token_lifetime: lifetime,
-            logging: reader.value_in(SECTION, name, "Logging", value::boolean),
+            unique_id_claim: reader.value_in(SECTION, Some(name), "UniqueIdClaim", non_empty),
+            username_claim: reader.value_in(SECTION, Some(name), "UsernameClaim", non_empty),
+            token_lifetime,
+            logging: reader.value_in(SECTION, Some(name), "Logging", value::boolean),
             issuer,
         }
     }
@@ -152,16 +146,8 @@ fn claim(reader: &mut Reader<'_>, section: &str, text: &str) -> Option<Claim> {
 }
 
 fn scopes(reader: &mut Reader<'_>, name: &str) -> Vec<NamedScope> {
-    let mut scopes = Vec::new();
     let texts = reader.texts_in(SECTION, name, "Scope");
-    for scope in texts.iter().flat_map(|text| named_scopes(text)) {
-        match scope {
-            Ok(scope) => scopes.push(scope),
-            Err(error) => {
-                reader.error(ProblemCategory::Syntax, SECTION, Some(name), "Scope", &error.to_string());
-            }
-        }
-    }
+    let scopes = open_id_connect::scopes(reader, SECTION, Some(name), &texts);
     if texts.is_empty() {
         let message = "is not set, so that the section grants nothing; add for example Scope = repos:read:*";
         reader.warning(ProblemCategory::Effect, SECTION, Some(name), "Scope", message);

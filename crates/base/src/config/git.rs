@@ -3,24 +3,25 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::choice::{HostKeyPolicy, SandboxChoice};
 use super::problem::ProblemCategory;
 use super::reader::Reader;
 use super::value;
 
 #[derive(Clone, Debug)]
 pub struct Git {
-    /// Interval between polls of each remote repository, default 5 minutes.
+    /// Interval between polls of each remote repository.
     pub poll_interval: Duration,
-    /// Maximum number of attempts for a build with temporary failures, default 3.
+    /// Maximum number of attempts for a build with temporary failures.
     pub build_retries: i64,
     /// Whether builds may run with the rights of the server.
     pub allow_unsandboxed: bool,
     pub sandbox: SandboxChoice,
-    /// Maximum number of simultaneous builds, default 2.
+    /// Maximum number of simultaneous builds.
     pub build_concurrency: usize,
-    /// Maximum duration of a build, default 30 minutes.
+    /// Maximum duration of each part of a build.
     pub build_timeout: Duration,
-    /// Number of existing tags that a new builder builds, default 10.
+    /// Number of existing tags that a new builder builds.
     pub first_tags: usize,
     /// Directories below which local repositories are allowed.
     pub local_paths: Vec<String>,
@@ -40,61 +41,26 @@ pub struct Git {
     pub r: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SandboxChoice {
-    /// The first sandbox that works.
-    Auto,
-    Systemd,
-    Bubblewrap,
-    None,
-}
-
-/// `Git.HostKeyPolicy`: the treatment of the key of an unknown SSH host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HostKeyPolicy {
-    /// The key is accepted when a builder is created.
-    AcceptNew,
-    Strict,
-}
-
 impl Git {
     pub(super) fn read(reader: &mut Reader<'_>) -> Git {
-        let count = |name| {
-            let number = reader.value("Git", name, |text| value::integer(text, 0, i64::MAX));
-            usize::try_from(number).unwrap_or(usize::MAX)
-        };
         let text = |text: &str| Ok(text.to_owned());
         let paths = reader.values("Git", "LocalPaths", value::path).into_iter();
         let mut r: Vec<PathBuf> = reader.values("Server", "RVersion", value::path);
         let git = Git {
             poll_interval: reader.value("Git", "PollInterval", value::duration).max(Duration::from_secs(1)),
-            build_retries: reader
-                .value("Git", "BuildRetries", |text| value::integer(text, 0, i64::MAX))
-                .max(1),
+            build_retries: i64::try_from(reader.number("Git", "BuildRetries")).unwrap_or(i64::MAX).max(1),
             allow_unsandboxed: reader.value("Git", "AllowUnsandboxedGitBuilds", value::boolean),
-            sandbox: reader.value("Git", "Sandbox", |text| {
-                value::choice(text, &["auto", "systemd", "bubblewrap", "none"]).map(|word| match word {
-                    "systemd" => SandboxChoice::Systemd,
-                    "bubblewrap" => SandboxChoice::Bubblewrap,
-                    "none" => SandboxChoice::None,
-                    _ => SandboxChoice::Auto,
-                })
-            }),
-            build_concurrency: count("BuildConcurrency").clamp(1, 64),
+            sandbox: reader.value("Git", "Sandbox", str::parse),
+            build_concurrency: reader.number("Git", "BuildConcurrency"),
             build_timeout: reader.value("Git", "BuildTimeout", value::duration).max(Duration::from_secs(1)),
-            first_tags: count("FirstTags"),
+            first_tags: reader.number("Git", "FirstTags"),
             local_paths: paths.filter_map(|path| path.into_os_string().into_string().ok()).collect(),
             submodule_hosts: reader
                 .values("Git", "SubmoduleHosts", text)
                 .into_iter()
                 .filter(|host: &String| !host.is_empty())
                 .collect(),
-            host_keys: reader.value("Git", "HostKeyPolicy", |text| {
-                value::choice(text, &["accept-new", "strict"]).map(|word| match word {
-                    "strict" => HostKeyPolicy::Strict,
-                    _ => HostKeyPolicy::AcceptNew,
-                })
-            }),
+            host_keys: reader.value("Git", "HostKeyPolicy", str::parse),
             r_library: reader.optional("Git", "RLibrary", value::path),
             install_dependencies: reader.value("Git", "InstallDependencies", value::boolean),
             r_repository: reader.value("Git", "RRepository", text),

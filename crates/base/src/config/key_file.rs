@@ -184,7 +184,6 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Generates a random key.
 pub fn random() -> io::Result<Key> {
     let mut bytes = Zeroizing::new([0; LENGTH]);
     SysRng.try_fill_bytes(&mut *bytes).map_err(io::Error::other)?;

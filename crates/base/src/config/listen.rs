@@ -1,5 +1,6 @@
 //! `[HTTP]`, `[HTTPS]` and `[HTTPRedirect]`.
 
+use super::choice::TlsVersion;
 use super::problem::ProblemCategory;
 use super::reader::Reader;
 use super::value::{self, Listen};
@@ -7,13 +8,13 @@ use std::path::PathBuf;
 
 #[derive(Clone, Debug)]
 pub struct Http {
-    /// Default `:4242`; `None` if only HTTPS is served.
+    /// `None` if only HTTPS is served.
     pub listen: Option<Listen>,
 }
 
 #[derive(Clone, Debug)]
 pub struct Https {
-    /// The address of the TLS listener; unset by default.
+    /// The address of the TLS listener.
     pub listen: Option<Listen>,
     /// PEM, the server's certificate first, then its chain.
     pub certificate: Option<PathBuf>,
@@ -23,7 +24,7 @@ pub struct Https {
     pub minimum_tls: MinimumTls,
 }
 
-/// `HTTPS.MinimumTLS`. 1.0 and 1.1 are accepted and mean 1.2.
+/// The versions of TLS that clients may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MinimumTls {
     /// TLS 1.2 and 1.3.
@@ -113,12 +114,10 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Http, Https, HttpRedirect) {
 }
 
 fn minimum_tls(reader: &mut Reader<'_>) -> MinimumTls {
-    let version =
-        reader.value("HTTPS", "MinimumTLS", |text| value::choice(text, &["1.0", "1.1", "1.2", "1.3"]));
-    match version {
-        "1.3" => MinimumTls::Tls13,
-        "1.2" => MinimumTls::Tls12,
-        old => {
+    match reader.value("HTTPS", "MinimumTLS", str::parse::<TlsVersion>) {
+        TlsVersion::Tls13 => MinimumTls::Tls13,
+        TlsVersion::Tls12 => MinimumTls::Tls12,
+        old @ (TlsVersion::Tls10 | TlsVersion::Tls11) => {
             let message = format!("TLS {old} is not supported; the oldest version accepted is 1.2");
             reader.warning(ProblemCategory::Effect, "HTTPS", None, "MinimumTLS", &message);
             MinimumTls::Tls12

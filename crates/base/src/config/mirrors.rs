@@ -3,18 +3,18 @@
 
 use std::time::Duration;
 
-use super::address::{self, UrlPurpose, without_userinfo};
+use super::address::{self, PrivateUrl};
 use super::binaries::{self, BinaryUrl};
 use super::reader::Reader;
 use super::value;
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Cran {
-    /// `https://`, `http://` or `file:///` of a CRAN-like mirror, no trailing slash; may contain user and password.
-    pub url: String,
-    /// Binary servers in order of precedence; none by default.
+    /// `https://`, `http://` or `file:///` of a CRAN-like mirror, no trailing slash.
+    pub url: PrivateUrl,
+    /// Binary servers in order of precedence.
     pub binaries: Vec<BinaryUrl>,
-    /// Cron, five fields, UTC; default `0 0 * * *`.
+    /// Cron, five fields, UTC.
     pub sync_schedule: String,
     /// Minimum age of a release before it is synced from the mirror; zero syncs all.
     pub delay: Duration,
@@ -23,7 +23,7 @@ pub struct Cran {
 impl Cran {
     pub(super) fn read(reader: &Reader<'_>) -> Cran {
         Cran {
-            url: reader.value("CRAN", "URL", |text| address::url(text, UrlPurpose::Mirror)),
+            url: reader.value("CRAN", "URL", address::mirror),
             binaries: reader.values("CRAN", "BinaryURL", binaries::parse),
             sync_schedule: reader.value("CRAN", "SyncSchedule", value::cron),
             delay: reader.value("CRAN", "DelaySyncDuration", value::duration),
@@ -31,118 +31,76 @@ impl Cran {
     }
 }
 
-// SECURITY: user and password of the URL are left out.
-impl std::fmt::Debug for Cran {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cran")
-            .field("url", &without_userinfo(&self.url))
-            .field("binaries", &self.binaries)
-            .field("sync_schedule", &self.sync_schedule)
-            .field("delay", &self.delay)
-            .finish()
-    }
-}
-
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Bioconductor {
-    /// `https://`, `http://` or `file:///` of a Bioconductor mirror, no trailing slash; may contain user and password.
-    pub url: String,
-    /// Cron, five fields, UTC; default `0 2 * * *`.
+    /// `https://`, `http://` or `file:///` of a Bioconductor mirror, no trailing slash.
+    pub url: PrivateUrl,
+    /// Cron, five fields, UTC.
     pub sync_schedule: String,
 }
 
 impl Bioconductor {
     pub(super) fn read(reader: &Reader<'_>) -> Bioconductor {
         Bioconductor {
-            url: reader.value("Bioconductor", "URL", |text| address::url(text, UrlPurpose::Mirror)),
+            url: reader.value("Bioconductor", "URL", address::mirror),
             sync_schedule: reader.value("Bioconductor", "SyncSchedule", value::cron),
         }
     }
 }
 
-// SECURITY: user and password of the URL are left out.
-impl std::fmt::Debug for Bioconductor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Bioconductor")
-            .field("url", &without_userinfo(&self.url))
-            .field("sync_schedule", &self.sync_schedule)
-            .finish()
-    }
+/// Returns the URL of data that is a folder of `cran`, `CRAN.URL`, if that is a directory, otherwise the public one.
+fn default_url(cran: &str, folder: &str, public_url: &str) -> PrivateUrl {
+    PrivateUrl(match cran.strip_prefix("file://") {
+        Some(directory) => format!("file://{}/{folder}", directory.trim_end_matches('/')),
+        None => public_url.to_owned(),
+    })
 }
 
 /// URL of the published rules.
 const PUBLIC_RULES_URL: &str =
     "https://github.com/rstudio/r-system-requirements/archive/refs/heads/main.tar.gz";
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Requirements {
-    /// URL of the rules: an archive, a document, or `file:///` of a directory; may contain user and password.
-    pub url: String,
-    /// Cron, five fields, UTC; default `0 1 * * *`.
+    /// URL of the rules: an archive, a document, or `file:///` of a directory.
+    pub url: PrivateUrl,
+    /// Cron, five fields, UTC.
     pub sync_schedule: String,
 }
 
 impl Requirements {
-    /// Reads the section. If `cran`, `CRAN.URL`, is a directory, such as a bundle, its rules are the default.
+    /// Reads the section. If `cran` is a directory, such as a bundle, its rules are the default.
     pub(super) fn read(reader: &Reader<'_>, cran: &str) -> Requirements {
-        let configured_url =
-            reader.optional("SystemRequirements", "URL", |text| address::url(text, UrlPurpose::Mirror));
-        let url = configured_url.unwrap_or_else(|| match cran.strip_prefix("file://") {
-            Some(folder) => format!("file://{}/sysreqs", folder.trim_end_matches('/')),
-            None => PUBLIC_RULES_URL.to_owned(),
-        });
+        let configured_url = reader.optional("SystemRequirements", "URL", address::mirror);
+        let url = configured_url.unwrap_or_else(|| default_url(cran, "sysreqs", PUBLIC_RULES_URL));
         Requirements { url, sync_schedule: reader.value("SystemRequirements", "SyncSchedule", value::cron) }
-    }
-}
-
-// SECURITY: user and password of the URL are left out.
-impl std::fmt::Debug for Requirements {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Requirements")
-            .field("url", &without_userinfo(&self.url))
-            .field("sync_schedule", &self.sync_schedule)
-            .finish()
     }
 }
 
 /// URL of the public advisories, with one folder per ecosystem.
 const PUBLIC_ADVISORIES_URL: &str = "https://osv-vulnerabilities.storage.googleapis.com";
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Vulnerabilities {
-    /// URLs of the advisories; may contain user and password. Empty if advisories are turned off.
-    pub urls: Vec<String>,
+    /// URLs of the advisories. Empty if advisories are turned off.
+    pub urls: Vec<PrivateUrl>,
     /// Whether the URLs are set in the configuration. If so, a missing directory is an error.
     pub is_configured: bool,
-    /// Cron, five fields, UTC; default every ten minutes.
+    /// Cron, five fields, UTC.
     pub sync_schedule: String,
 }
 
 impl Vulnerabilities {
-    /// Reads the section. If `cran`, `CRAN.URL`, is a directory, such as a bundle, its advisories are the default.
+    /// Reads the section. If `cran` is a directory, such as a bundle, its advisories are the default.
     pub(super) fn read(reader: &Reader<'_>, cran: &str) -> Vulnerabilities {
         let is_configured = reader.is_present("Vulnerabilities", "URL");
         let urls = if is_configured {
-            reader.values("Vulnerabilities", "URL", |text| address::url(text, UrlPurpose::Mirror))
+            reader.values("Vulnerabilities", "URL", address::mirror)
         } else {
-            vec![match cran.strip_prefix("file://") {
-                Some(folder) => format!("file://{}/vulns", folder.trim_end_matches('/')),
-                None => PUBLIC_ADVISORIES_URL.to_owned(),
-            }]
+            vec![default_url(cran, "vulns", PUBLIC_ADVISORIES_URL)]
         };
         let sync_schedule = reader.value("Vulnerabilities", "SyncSchedule", value::cron);
         Vulnerabilities { urls, is_configured, sync_schedule }
-    }
-}
-
-// SECURITY: user and password of the URLs are left out.
-impl std::fmt::Debug for Vulnerabilities {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Vulnerabilities")
-            .field("urls", &self.urls.iter().map(|url| without_userinfo(url)).collect::<Vec<_>>())
-            .field("is_configured", &self.is_configured)
-            .field("sync_schedule", &self.sync_schedule)
-            .finish()
     }
 }
 
@@ -151,7 +109,7 @@ mod tests {
     use crate::config;
 
     fn url(text: &str) -> String {
-        config::parse("f", text.as_bytes(), []).expect(text).config.requirements.url.clone()
+        config::parse("f", text.as_bytes(), []).expect(text).config.requirements.url.to_string()
     }
 
     #[test]
@@ -164,7 +122,8 @@ mod tests {
     }
 
     fn urls(text: &str) -> String {
-        config::parse("f", text.as_bytes(), []).expect(text).config.vulnerabilities.urls.join(" ")
+        let config = config::parse("f", text.as_bytes(), []).expect(text).config;
+        config.vulnerabilities.urls.iter().map(|url| &**url).collect::<Vec<_>>().join(" ")
     }
 
     #[test]

@@ -10,9 +10,9 @@ pub mod authentication;
 pub mod backup_place;
 pub mod binaries;
 pub mod check;
+mod choice;
 pub mod client_secret;
 pub mod database;
-mod debug_region;
 mod decryption;
 mod environment;
 pub mod federation;
@@ -21,11 +21,10 @@ pub mod git;
 pub mod key_file;
 mod lexer;
 pub mod listen;
-pub mod logging;
 mod lookup;
 pub mod merged;
-pub mod metrics;
 mod mirrors;
+mod monitoring;
 pub mod open_id_connect;
 mod parsed_file;
 mod pattern;
@@ -45,31 +44,30 @@ mod value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use address::without_userinfo;
+pub use address::{PrivateUrl, without_userinfo};
 pub use authentication::{Authentication, Bootstrap, DeviceCodes};
 pub use backup_place::BackupPlace;
 pub use binaries::{BinaryServerKind, BinaryUrl};
 pub use check::{Check, Verdict, checks};
-pub use database::{Database, Postgres, Provider, Sqlite};
-pub use debug_region::DebugRegion;
+pub use choice::{
+    AccessLogFormat, DebugRegion, EarlierYanks, HostKeyPolicy, LogFormat, LogLevel, Provider, SandboxChoice,
+};
+pub use database::{Database, Postgres, Sqlite};
 pub use federation::{Claim, Federation};
 pub use file::{DEFAULT_FILE, RESTART_COMMAND, load, load_encrypted, read};
-pub use git::{Git, HostKeyPolicy, SandboxChoice};
+pub use git::Git;
 pub use key_file::{EncryptionKey, KeySource};
 pub use listen::{Http, HttpRedirect, Https, MinimumTls};
-pub use logging::{LogFormat, LogLevel, Logging};
 pub use merged::{Settings, ValueForm};
-pub use metrics::{Metrics, StorageAlerts, StorageAudit};
-pub use mirrors::Requirements;
-pub use mirrors::Vulnerabilities;
-pub use mirrors::{Bioconductor, Cran};
+pub use mirrors::{Bioconductor, Cran, Requirements, Vulnerabilities};
+pub use monitoring::{Logging, Metrics, StorageAlerts, StorageAudit};
 pub use open_id_connect::{GroupScopes, OpenIdConnect};
 pub use pattern::Pattern;
 pub use platforms::Platforms;
 pub use problem::{ConfigError, Origin, Position, Problem, ProblemCategory};
-pub use pypi::{EarlierYanks, LocalPython, Pypi};
+pub use pypi::{LocalPython, Pypi};
 pub use reload::{PropertyChange, Reload, reload};
-pub use server::{AccessLogFormat, Proxy, Secret, Server};
+pub use server::{Proxy, Secret, Server};
 pub use storage::{ClassLocation, DirectoryLocation, S3Location, StorageConfig};
 pub use validate::{parse, parse_valid_part};
 pub use value::{Listen, LogDestination};
@@ -163,7 +161,7 @@ mod tests {
         {
             assert!(path.starts_with(dir), "{}", path.display());
         }
-        assert_eq!(config.cran.url, "file:///m");
+        assert_eq!(&*config.cran.url, "file:///m");
         assert!(Config::example(dir, "[HTTP]\nListen = x\n").is_err());
     }
 }

@@ -13,7 +13,7 @@ use crate::model::loopback::is_https_or_loopback;
 
 const SECTION: &str = "OpenIDConnect";
 const MAPPING: &str = "GroupToScopeMapping";
-/// Maximum of `TokenLifetime`.
+/// Maximum of `TokenLifetime` of issued tokens.
 const MAX_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
 
 /// `[OpenIDConnect]` with the scopes of groups.
@@ -31,7 +31,6 @@ pub struct OpenIdConnect {
     /// The scopes to request from the provider.
     pub requested_scopes: String,
     pub groups_claim: String,
-    /// The separator of groups in a text.
     pub groups_separator: String,
     pub role_claim: Option<String>,
     /// The separator of scopes in a text.
@@ -97,11 +96,7 @@ impl OpenIdConnect {
             let message = "has no effect, because ClientSecret is set";
             reader.warning(ProblemCategory::Effect, SECTION, None, "ClientSecretFile", message);
         }
-        let token_lifetime = reader.value(SECTION, "TokenLifetime", value::duration);
-        if token_lifetime < Duration::from_secs(1) || token_lifetime > MAX_LIFETIME {
-            let message = "must be between 1s and 30d";
-            reader.error(ProblemCategory::Settings, SECTION, None, "TokenLifetime", message);
-        }
+        let token_lifetime = token_lifetime(reader, SECTION, None);
         let age = reader.value(SECTION, "MaxAuthenticationAge", value::duration);
         Some(OpenIdConnect {
             issuer,
@@ -156,7 +151,23 @@ fn requested_scopes(reader: &Reader<'_>) -> String {
     words.join(" ")
 }
 
-fn scopes(reader: &mut Reader<'_>, section: &str, sub: Option<&str>, texts: &[String]) -> Vec<NamedScope> {
+/// Reads the lifetime of the tokens that this server issues.
+pub(super) fn token_lifetime(reader: &mut Reader<'_>, section: &str, sub: Option<&str>) -> Duration {
+    let lifetime = reader.value_in(section, sub, "TokenLifetime", value::duration);
+    if lifetime < Duration::from_secs(1) || lifetime > MAX_LIFETIME {
+        let message = "must be between 1s and 30d";
+        reader.error(ProblemCategory::Settings, section, sub, "TokenLifetime", message);
+    }
+    lifetime
+}
+
+/// Parses the values of `Scope`.
+pub(super) fn scopes(
+    reader: &mut Reader<'_>,
+    section: &str,
+    sub: Option<&str>,
+    texts: &[String],
+) -> Vec<NamedScope> {
     let mut scopes = Vec::new();
     for scope in texts.iter().flat_map(|text| named_scopes(text)) {
         match scope {

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use super::address::{self, UrlPurpose, without_userinfo};
+use super::address::{self, PrivateUrl};
+use super::choice::EarlierYanks;
 use super::reader::Reader;
-use super::rows::MAX_UPLOAD;
 use super::value;
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Pypi {
-    /// `https://`, `http://` or `file:///` of an index, without trailing slash; may contain user and password.
-    pub url: String,
+    /// `https://`, `http://` or `file:///` of an index, without trailing slash.
+    pub url: PrivateUrl,
     /// Hosts, with a port or without, that files may come from besides that of `url` and PyPI's file host.
     pub file_hosts: Vec<String>,
-    /// Cron, five fields, UTC; default `0 1 * * *`.
+    /// Cron, five fields, UTC.
     pub sync_schedule: String,
     /// Minimum age of a file before it is listed; zero lists all.
     pub delay: Duration,
@@ -23,59 +23,25 @@ pub struct Pypi {
     pub earlier_yanks: EarlierYanks,
     /// Whether projects that the list of the index lacks are requested by name.
     pub unlisted: bool,
-    /// Maximum number of concurrent requests for pages, 1 to 64.
+    /// Maximum number of concurrent requests for pages.
     pub concurrency: usize,
     /// Whether pages of projects that were requested before are read again after a sync if they changed.
     pub follow: bool,
 }
 
-/// `PyPI.EarlierYanks`: the days on which files that were yanked before the first reading of their project are marked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EarlierYanks {
-    /// They are marked on all days.
-    Show,
-    /// They are marked on days from the first reading on.
-    HideMark,
-}
-
 impl Pypi {
     pub(super) fn read(reader: &Reader<'_>) -> Pypi {
         Pypi {
-            url: reader.value("PyPI", "URL", |text| address::url(text, UrlPurpose::Mirror)),
+            url: reader.value("PyPI", "URL", address::mirror),
             file_hosts: reader.values("PyPI", "FileHosts", value::host),
             sync_schedule: reader.value("PyPI", "SyncSchedule", value::cron),
             delay: reader.value("PyPI", "DelaySyncDuration", value::duration),
             delay_except: reader.values("PyPI", "DelayExcept", |text| Ok(text.to_owned())),
-            earlier_yanks: reader.value("PyPI", "EarlierYanks", |text| {
-                value::choice(text, &["show", "hide-mark"]).map(|word| match word {
-                    "hide-mark" => EarlierYanks::HideMark,
-                    _ => EarlierYanks::Show,
-                })
-            }),
+            earlier_yanks: reader.value("PyPI", "EarlierYanks", str::parse),
             unlisted: reader.value("PyPI", "Unlisted", value::boolean),
-            concurrency: usize::try_from(
-                reader.value("PyPI", "Concurrency", |text| value::integer(text, 1, 64)),
-            )
-            .unwrap_or(8),
+            concurrency: reader.number("PyPI", "Concurrency"),
             follow: reader.value("PyPI", "Follow", value::boolean),
         }
-    }
-}
-
-// SECURITY: user and password of the URL are left out.
-impl std::fmt::Debug for Pypi {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pypi")
-            .field("url", &without_userinfo(&self.url))
-            .field("file_hosts", &self.file_hosts)
-            .field("sync_schedule", &self.sync_schedule)
-            .field("delay", &self.delay)
-            .field("delay_except", &self.delay_except)
-            .field("earlier_yanks", &self.earlier_yanks)
-            .field("unlisted", &self.unlisted)
-            .field("concurrency", &self.concurrency)
-            .field("follow", &self.follow)
-            .finish()
     }
 }
 
@@ -90,8 +56,7 @@ pub struct LocalPython {
 impl LocalPython {
     pub(super) fn read(reader: &Reader<'_>) -> LocalPython {
         LocalPython {
-            max_upload_size: reader
-                .value("LocalPython", "MaxUploadSize", |text| value::size(text, 1, MAX_UPLOAD)),
+            max_upload_size: reader.size("LocalPython", "MaxUploadSize"),
             strict: reader.value("LocalPython", "Strict", value::boolean),
         }
     }

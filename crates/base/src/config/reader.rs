@@ -1,9 +1,11 @@
 //! Reads typed values from merged settings, for the modules that read one section each.
 
-use super::lookup;
+use std::fmt::Debug;
+
 use super::merged::{Settings, ValueForm, heading};
 use super::problem::{Origin, Problem, ProblemCategory};
 use super::table::{Effect, Kind, Property};
+use super::{lookup, value};
 
 /// Reader of typed values that collects errors and warnings.
 pub(super) struct Reader<'a> {
@@ -69,12 +71,28 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns the effective value; the default if the value is invalid (which [`Reader::check_all`] reports).
-    pub(super) fn value<T>(&self, section: &str, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> T {
-        let property = row(section, name);
-        let text = self.settings.effective(section, None, property);
-        parse(&text)
-            .or_else(|_| parse(&lookup::plain_default(property, "")))
-            .expect("the defaults of the table are of their types")
+    pub(super) fn value<T, E: Debug>(
+        &self,
+        section: &str,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> T {
+        self.value_in(section, None, name, parse)
+    }
+
+    /// Returns a whole number within the bounds of its row.
+    pub(super) fn number(&self, section: &str, name: &str) -> usize {
+        let Kind::Integer(min, max) = row(section, name).kind else {
+            panic!("{section}.{name} is not a whole number")
+        };
+        let number = self.value(section, name, |text| value::integer(text, min, max));
+        usize::try_from(number).unwrap_or(usize::MAX)
+    }
+
+    /// Returns a size, in bytes, within the bounds of its row.
+    pub(super) fn size(&self, section: &str, name: &str) -> u64 {
+        let Kind::Size(min, max) = row(section, name).kind else { panic!("{section}.{name} is not a size") };
+        self.value(section, name, |text| value::size(text, min, max))
     }
 
     /// Returns the effective value; `None` if it is unset or empty.
@@ -112,18 +130,17 @@ impl<'a> Reader<'a> {
         names
     }
 
-    /// Returns the effective value of a property of a subsection; the default if the value is invalid.
-    pub(super) fn value_in<T>(
+    /// Returns the effective value of a property of a section or subsection; the default if the value is invalid.
+    pub(super) fn value_in<T, E: Debug>(
         &self,
         section: &str,
-        sub: &str,
+        sub: Option<&str>,
         name: &str,
-        parse: impl Fn(&str) -> Result<T, String>,
+        parse: impl Fn(&str) -> Result<T, E>,
     ) -> T {
         let property = row(section, name);
-        let text = self.settings.effective(section, Some(sub), property);
-        parse(&text)
-            .or_else(|_| parse(&lookup::plain_default(property, sub)))
+        parse(&self.settings.effective(section, sub, property))
+            .or_else(|_| parse(&lookup::plain_default(property, sub.unwrap_or_default())))
             .expect("the defaults of the table are of their types")
     }
 

@@ -104,7 +104,7 @@ pub fn defaults_text() -> String {
          ; This file is not read: copy the lines that you change to /etc/rstudio-pm/rstudio-pm.gcfg.\n",
     );
     for section in SECTIONS {
-        let classes = StorageClass::ALL.map(StorageClass::as_str);
+        let classes = StorageClass::WORDS;
         match section.sub {
             Subsection::Never | Subsection::ClassOrNone => write_section(&mut out, section, None),
             Subsection::Class => {

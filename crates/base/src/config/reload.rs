@@ -129,7 +129,7 @@ mod tests {
     fn a_reloadable_property_that_changed_is_applied() {
         let reload = reload_texts("[CRAN]\nURL = https://a\n", "[CRAN]\nURL = https://b\n");
         assert_eq!(lines(&reload.applied), ["CRAN.URL: https://a -> https://b"]);
-        assert_eq!(reload.loaded.config.cran.url, "https://b");
+        assert_eq!(&*reload.loaded.config.cran.url, "https://b");
         assert!(reload.applies("CRAN.URL") && reload.ignored.is_empty() && reload.restart.is_empty());
     }
 
@@ -148,7 +148,7 @@ mod tests {
             ["CRAN.URL: https://a -> https://cloud.r-project.org", "HTTP.Listen: :80 -> :4242"]
         );
         assert!(first.applied.is_empty() && first.restart.is_empty());
-        assert_eq!(first.loaded.config.cran.url, "https://a");
+        assert_eq!(&*first.loaded.config.cran.url, "https://a");
         // The change is reported again at the next reload, because it still needs a restart.
         let second = reload(&first.loaded, &loaded("")).expect("valid");
         assert_eq!(second.ignored, first.ignored);

@@ -3,18 +3,18 @@
 //! A row has two lines: name, type and default of a property; then its description and flags.
 
 use super::address::UrlPurpose;
-use super::debug_region::DebugRegion;
+use super::choice::{
+    AccessLogFormat, Backend, DebugRegion, EarlierYanks, HostKeyPolicy, LogFormat, LogLevel, Provider,
+    SandboxChoice, TlsVersion,
+};
+use super::platforms::Os;
 use super::table::Kind::*;
 use super::table::Subsection::{Class, ClassOrNone, Free, Never};
 use super::table::{Effect, Kind, Property, Section, Subsection};
 
 const FIRST_VERSION: Effect = Effect::Since("1.0.0");
-const BACKEND: Kind = Choice(&["file", "s3"]);
+const BACKEND: Kind = Choice(&Backend::WORDS);
 const COUNT: Kind = Integer(0, i64::MAX);
-/// Maximum of `Server.PackageRewriteBufferSize`, in bytes.
-pub(super) const MAX_BUFFER: u64 = 1 << 30;
-/// Maximum of `LocalPython.MaxUploadSize`, in bytes.
-pub(super) const MAX_UPLOAD: u64 = 1 << 40;
 
 type Str = &'static str;
 
@@ -60,7 +60,7 @@ section("Server", Never, "Directories, logs and public address of the server.", 
       "Directory for temporary files (default: the environment's `TMPDIR`, otherwise `/tmp`); it must not be inside `DataDir`."),
     property("AccessLog", Path, "/var/log/rstudio/rstudio-pm/rstudio-pm.access.log",
       "File of the HTTP access log.").reloadable(),
-    property("AccessLogFormat", Choice(&["common", "combined"]), "combined",
+    property("AccessLogFormat", Choice(&AccessLogFormat::WORDS), "combined",
       "Apache's format of the access log.").reloadable(),
     property("ServiceLog", Path, "",
       "File of the package service log (JSON lines); unset turns it off.").reloadable(),
@@ -70,7 +70,7 @@ section("Server", Never, "Directories, logs and public address of the server.", 
       "Time at the beginning of a stop, and of `rspm offline`, during which `/__ping__` answers 503 and all other requests are served, so that a load balancer can react; twice the interval of its checks is recommended, 0 turns it off.").reloadable(),
     property("PackageRewriteCompressionLevel", Integer(1, 9), "6",
       "gzip level for storing packages of local sources; lower is faster and larger.").reloadable(),
-    property("PackageRewriteBufferSize", Size(1, MAX_BUFFER), "32KB",
+    property("PackageRewriteBufferSize", Size(1, 1 << 30), "32KB",
       "Write buffer for packages of local sources; values below 32KB have no effect because the compressor's own buffer has 32KB.").reloadable(),
     property("AutomaticNameGuard", Boolean, "true",
       "Whether the first upload of a package to a local or git source reserves its name for such sources, unless a mirror listed it before; see name-guard.md.").reloadable(),
@@ -106,7 +106,7 @@ section("HTTPS", Never, "The TLS listener.", &[
       "PEM file of the private key.").reloadable(),
     property("Permanent", Boolean, "false",
       "Sends `Strict-Transport-Security` with a maximum age of 30 days.").reloadable(),
-    property("MinimumTLS", Choice(&["1.0", "1.1", "1.2", "1.3"]), "1.2",
+    property("MinimumTLS", Choice(&TlsVersion::WORDS), "1.2",
       "Oldest protocol version accepted; 1.0 and 1.1 mean 1.2.").reloadable(),
 ]),
 section("HTTPRedirect", Never, "Redirects from HTTP to HTTPS.", &[
@@ -114,7 +114,7 @@ section("HTTPRedirect", Never, "Redirects from HTTP to HTTPS.", &[
       "Address of a plain listener that answers every request with a redirect to HTTPS; needs `HTTPS.Listen`."),
 ]),
 section("Database", Never, "The database of the metadata.", &[
-    property("Provider", Choice(&["sqlite", "postgres"]), "sqlite",
+    property("Provider", Choice(&Provider::WORDS), "sqlite",
       "A local SQLite file (`sqlite`) or a PostgreSQL server (`postgres`)."),
     property("ConnectionTimeout", Duration, "30s",
       "Maximum wait for a database connection."),
@@ -218,7 +218,7 @@ section("Distribution", Free, "An additional distribution, or changes to a built
       "Makes the name an alias of this distribution, such as `rhel9`.").reloadable(),
     property("Display", Text, "",
       "Display name.").reloadable(),
-    property("OS", Choice(&["linux", "windows", "macOS"]), "",
+    property("OS", Choice(&Os::WORDS), "",
       "Operating system; if unset, `linux`.").reloadable(),
     property("System", Text, "",
       "Name in the rules for system requirements, such as `ubuntu`; an alias with this property is listed as a distribution.").reloadable(),
@@ -258,7 +258,7 @@ section("PyPI", Never, "The source `pypi`.", &[
       "Minimum age of a file before it is listed. Files that were listed before a value was increased stay listed."),
     property("DelayExcept", Text, "",
       "A project whose files are listed at once, regardless of `DelaySyncDuration`; in any spelling.").multi(),
-    property("EarlierYanks", Choice(&["show", "hide-mark"]), "show",
+    property("EarlierYanks", Choice(&EarlierYanks::WORDS), "show",
       "How files that were yanked before the first request for their project are marked: the index does not state when they were yanked. With `show` they are marked on all days. With `hide-mark` they are marked from that request on, so that earlier days resolve as they did then, even to files that were yanked because of a vulnerability. Applies to projects that were not requested before."),
     property("Unlisted", Boolean, "false",
       "Whether projects that the list of the index lacks are requested from it by name: for an index without a list, or whose list is incomplete, such as a caching proxy. Every requested name that no earlier source has is then sent to the index."),
@@ -268,7 +268,7 @@ section("PyPI", Never, "The source `pypi`.", &[
       "Whether pages of projects that were requested before are read again after a sync if they changed, so that the next request does not wait for the index.").reloadable(),
 ]),
 section("LocalPython", Never, "Sources of type `local-python`.", &[
-    property("MaxUploadSize", Size(1, MAX_UPLOAD), "2GB",
+    property("MaxUploadSize", Size(1, 1 << 40), "2GB",
       "Maximum size of a file that twine and other clients upload; `rspm add` has no such limit.").reloadable(),
     property("Strict", Boolean, "false",
       "Whether defects that are otherwise accepted with a notice are errors: metadata that PyPI's validator refuses, what pip or uv cannot read, a `RECORD` that does not describe the files, a file name that is not normalized.").reloadable(),
@@ -296,7 +296,7 @@ section("Git", Never, "Building packages from git.", &[
       "Formerly the directory of the build workspaces, which are now in the memory of the sandbox.").obsolete(),
     property("AllowUnsandboxedGitBuilds", Boolean, "false",
       "Permits builds with the rights of the server if no sandbox works."),
-    property("Sandbox", Choice(&["auto", "systemd", "bubblewrap", "none"]), "auto",
+    property("Sandbox", Choice(&SandboxChoice::WORDS), "auto",
       "Sandbox of git and R: the units `rstudio-pm-fetch` and `rstudio-pm-build` (`systemd`), `bubblewrap`, or the first that works (`auto`). `none` needs `AllowUnsandboxedGitBuilds`."),
     property("BuildConcurrency", Integer(1, 64), "2",
       "Maximum number of simultaneous builds of the server; at most one of each builder."),
@@ -308,7 +308,7 @@ section("Git", Never, "Building packages from git.", &[
       "Directory below which `file://` repositories are allowed; if unset, none are.").multi(),
     property("SubmoduleHosts", Text, "",
       "Host, other than that of the repository, from which submodules may be fetched over HTTPS or HTTP.").multi(),
-    property("HostKeyPolicy", Choice(&["accept-new", "strict"]), "accept-new",
+    property("HostKeyPolicy", Choice(&HostKeyPolicy::WORDS), "accept-new",
       "What happens when a builder is created for an SSH host whose key is not known: it is accepted, recorded with the credential and shown (`accept-new`), or refused (`strict`). A key that differs from the recorded one is always refused."),
     property("RLibrary", Path, "",
       "Library of R packages that builds can use."),
@@ -334,15 +334,15 @@ section("StorageAlerts", Never, "Alerts about disk space.", &[
 section("Logging", Never, "The server log.", &[
     property("SystemLog", LogDestination, "STDOUT, /var/log/rstudio/rstudio-pm/rstudio-pm.log",
       "`STDOUT`, `STDERR` or a file; if repeated, the log is written to each.").multi().reloadable(),
-    property("SystemLogLevel", Choice(&["TRACE", "DEBUG", "INFO", "WARN", "ERROR"]), "INFO",
+    property("SystemLogLevel", Choice(&LogLevel::WORDS), "INFO",
       "Lowest severity that is logged.").reloadable(),
-    property("SystemLogFormat", Choice(&["TEXT", "JSON"]), "TEXT",
+    property("SystemLogFormat", Choice(&LogFormat::WORDS), "TEXT",
       "Format for people (`TEXT`) or for programs (`JSON`).").reloadable(),
     property("AuditLog", Path, "",
       "File to which the rows of the audit trail are copied (JSON lines), in addition to the database; unset turns it off.").reloadable(),
 ]),
 section("Debug", Never, "Debug events of single regions in the server log.", &[
-    property("Log", Choice(&DebugRegion::NAMES), "",
+    property("Log", Choice(&DebugRegion::WORDS), "",
       "Region whose debug events are written at every level; `rspm config debug logger show --show-disabled` describes the regions.").multi().reloadable(),
 ]),
 section("Authentication", Never, "Sessions and tokens.", &[

@@ -2,9 +2,9 @@
 
 use super::address::{self, UrlPurpose};
 use super::backup_place::BackupPlace;
+use super::choice::AccessLogFormat;
 use super::problem::ProblemCategory;
 use super::reader::Reader;
-use super::rows::MAX_BUFFER;
 use super::value;
 use ipnet::IpNet;
 use std::path::PathBuf;
@@ -21,25 +21,23 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// Maximum number of simultaneous connections per client address; `None`: no limit.
     pub connections_per_address: Option<usize>,
-    /// Root of variable data, default `/var/lib/rstudio-pm`.
     pub data_dir: PathBuf,
-    /// Directory for temporary files, default `$TMPDIR` or `/tmp`; never inside `data_dir`.
+    /// Directory for temporary files; never inside `data_dir`.
     pub temp_dir: PathBuf,
     pub access_log: PathBuf,
     pub access_log_format: AccessLogFormat,
     /// File of the package service log; `None` if it is turned off.
     pub service_log: Option<PathBuf>,
-    /// Directory of `rstudio-pm.sock`, default `/var/run/rstudio-pm`.
+    /// Directory of `rstudio-pm.sock`.
     pub sock_file_dir: PathBuf,
-    /// File of the encryption key, default `<DataDir>/rstudio-pm.key`.
     pub encryption_key_path: PathBuf,
     /// Locations for backups; the first is the default.
     pub backup_paths: Vec<BackupPlace>,
-    /// gzip level 1 to 9 for local packages, default 6.
+    /// gzip level 1 to 9 for local packages.
     pub package_rewrite_compression_level: u32,
-    /// Write buffer for local packages in bytes, default 32 KB.
+    /// Write buffer for local packages, in bytes.
     pub package_rewrite_buffer_size: usize,
-    /// Whether clients may detect content types; if false (the default), `X-Content-Type-Options: nosniff` is sent.
+    /// Whether clients may detect content types; if false, `X-Content-Type-Options: nosniff` is sent.
     pub content_type_sniffing: bool,
     /// Whether names of local and git sources are guarded from their first upload on.
     pub automatic_name_guard: bool,
@@ -50,14 +48,6 @@ pub struct Server {
     pub usage_data_schedule: String,
     /// Retention of daily counts; zero keeps them permanently.
     pub usage_data_retention: Duration,
-}
-
-/// Format of the access log: one of Apache's formats.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum AccessLogFormat {
-    Common,
-    #[default]
-    Combined,
 }
 
 /// A value that must not appear in logs: `Debug` prints `***`, and there is no `Display`.
@@ -76,31 +66,22 @@ impl Server {
             address: reader.optional("Server", "Address", |text| address::url(text, UrlPurpose::Server)),
             contact: reader.optional("Server", "Contact", address::contact),
             trusted_proxies: reader.values("Server", "TrustedProxy", value::network),
-            connections_per_address: reader
-                .value("Server", "ConnectionsPerAddress", |text| value::integer(text, 0, i64::MAX))
-                .try_into()
-                .ok()
+            connections_per_address: Some(reader.number("Server", "ConnectionsPerAddress"))
                 .filter(|limit| *limit > 0),
             data_dir: reader.value("Server", "DataDir", value::path),
             temp_dir: reader.value("Server", "TempDir", value::path),
             access_log: reader.value("Server", "AccessLog", value::path),
-            access_log_format: reader.value("Server", "AccessLogFormat", |text| {
-                value::choice(text, &["common", "combined"]).map(|word| match word {
-                    "common" => AccessLogFormat::Common,
-                    _ => AccessLogFormat::Combined,
-                })
-            }),
+            access_log_format: reader.value("Server", "AccessLogFormat", str::parse),
             service_log: reader.optional("Server", "ServiceLog", value::path),
             sock_file_dir: reader.value("Server", "SockFileDir", value::path),
             encryption_key_path: reader.value("Server", "EncryptionKeyPath", value::path),
             backup_paths: reader.values("Server", "BackupPaths", str::parse),
             package_rewrite_compression_level: reader
-                .value("Server", "PackageRewriteCompressionLevel", |text| value::integer(text, 1, 9))
-                .unsigned_abs()
+                .number("Server", "PackageRewriteCompressionLevel")
                 .try_into()
                 .expect("is between 1 and 9"),
             package_rewrite_buffer_size: reader
-                .value("Server", "PackageRewriteBufferSize", |text| value::size(text, 1, MAX_BUFFER))
+                .size("Server", "PackageRewriteBufferSize")
                 .try_into()
                 .expect("is at most 1 GB"),
             automatic_name_guard: reader.value("Server", "AutomaticNameGuard", value::boolean),

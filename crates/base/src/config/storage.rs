@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::address::{self, UrlPurpose};
+use super::choice::Backend;
 use super::problem::ProblemCategory;
 use super::reader::Reader;
 use super::value;
@@ -46,7 +47,7 @@ pub(super) const CLASS_COUNT: usize = StorageClass::ALL.len();
 #[derive(Clone, Debug)]
 pub struct StorageConfig {
     /// The locations, in the order of [`StorageClass::ALL`].
-    pub locations: [ClassLocation; 9],
+    pub locations: [ClassLocation; CLASS_COUNT],
     /// The connection properties of `[S3Storage]` for buckets of backups; the bucket is empty.
     pub backups: S3Location,
     /// Directory for spools of classes on S3 (`Server.TempDir`).
@@ -94,7 +95,7 @@ fn property(class: StorageClass) -> &'static str {
 }
 
 fn is_on_s3(reader: &Reader<'_>, class: StorageClass) -> bool {
-    reader.value("Storage", property(class), |text| value::choice(text, &["file", "s3"])) == "s3"
+    reader.value("Storage", property(class), str::parse::<Backend>) == Backend::S3
 }
 
 /// Returns the subsections of a class in order of precedence: its own, then `packages` for files of mirrors.
@@ -112,7 +113,7 @@ fn subsections(class: StorageClass) -> &'static [&'static str] {
     }
 }
 
-fn location(reader: &Reader<'_>, class: StorageClass) -> std::path::PathBuf {
+fn location(reader: &Reader<'_>, class: StorageClass) -> PathBuf {
     let setting =
         subsections(class).iter().find_map(|sub| reader.settings.get("FileStorage", Some(sub), "Location"));
     let path =
@@ -134,7 +135,8 @@ fn s3_text(reader: &Reader<'_>, sections: &[&str], name: &str) -> Option<String>
 fn s3(reader: &Reader<'_>, sections: &[&str]) -> S3Location {
     let text = |name: &str| s3_text(reader, sections, name);
     let boolean = |name: &str| text(name).and_then(|text| value::boolean(&text).ok());
-    let disable_ssl = boolean("DisableSSL").unwrap_or(false);
+    let is_true = |name: &str| boolean(name) == Some(true);
+    let disable_ssl = is_true("DisableSSL");
     let endpoint = text("Endpoint").and_then(|text| address::url(&text, UrlPurpose::S3).ok());
     let add_scheme = |endpoint: String| match endpoint.contains("://") {
         true => endpoint,
@@ -145,12 +147,12 @@ fn s3(reader: &Reader<'_>, sections: &[&str]) -> S3Location {
         prefix: text("Prefix").map(|prefix| prefix.trim_matches('/').to_owned()).unwrap_or_default(),
         profile: text("Profile"),
         region: text("Region"),
-        enable_shared_config: boolean("EnableSharedConfig").unwrap_or(false),
+        enable_shared_config: is_true("EnableSharedConfig"),
         endpoint: endpoint.map(add_scheme),
         disable_ssl,
-        path_style: boolean("PathStyle").or_else(|| boolean("S3ForcePathStyle")).unwrap_or(false),
+        path_style: boolean("PathStyle").unwrap_or_else(|| is_true("S3ForcePathStyle")),
         key_id: text("KeyID"),
-        skip_validation: boolean("SkipValidation").unwrap_or(false),
+        skip_validation: is_true("SkipValidation"),
     }
 }
 

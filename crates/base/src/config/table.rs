@@ -23,7 +23,6 @@ pub struct Section {
 /// The kind of subsection name (the quoted part of a section header) that a section accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subsection {
-    /// No subsection name.
     Never,
     Class,
     /// A storage class, or none for the settings of all classes.
@@ -46,7 +45,6 @@ pub struct Property {
     /// Whether a reload applies a changed value.
     pub is_reloadable: bool,
     pub effect: Effect,
-    /// Description of the property in one sentence.
     pub sentence: &'static str,
 }
 
@@ -154,7 +152,7 @@ impl Section {
     /// Returns the subsection name in its canonical spelling, or the reason why it is invalid.
     pub(super) fn subsection(&self, sub: Option<&str>) -> Result<Option<String>, String> {
         let class = |name: &str| {
-            let classes = StorageClass::ALL.map(StorageClass::as_str);
+            let classes = StorageClass::WORDS;
             match classes.iter().find(|class| class.eq_ignore_ascii_case(name)) {
                 Some(class) => Ok(Some((*class).to_owned())),
                 None => {

@@ -57,7 +57,6 @@ pub(super) struct Environment {
 }
 
 impl Environment {
-    /// Returns that of a configuration.
     pub(super) fn of(config: &Config) -> Environment {
         Environment { file: config.file.clone(), encryption_key: config.encryption_key.clone() }
     }
@@ -201,7 +200,7 @@ mod tests {
         assert_eq!(config.https.minimum_tls, MinimumTls::Tls12);
         assert_eq!(config.database.provider, Provider::Sqlite);
         assert_eq!(config.sqlite.dir, Path::new("/var/lib/rstudio-pm/db"));
-        assert_eq!(config.cran.url, "https://cloud.r-project.org");
+        assert_eq!(&*config.cran.url, "https://cloud.r-project.org");
         assert_eq!(config.cran.sync_schedule, "0 0 * * *");
         let log = LogDestination::File("/var/log/rstudio/rstudio-pm/rstudio-pm.log".into());
         assert_eq!(config.logging.system_log, [LogDestination::Stdout, log]);
@@ -248,10 +247,7 @@ mod tests {
         );
         assert_eq!(config.sqlite.dir, Path::new("/db"));
         assert_eq!(config.postgres.password.as_ref().map(|secret| secret.0.as_str()), Some("p;w"));
-        assert_eq!(
-            (config.cran.url.as_str(), config.cran.sync_schedule.as_str()),
-            ("file:///m", "5 4 * * 0")
-        );
+        assert_eq!((&*config.cran.url, config.cran.sync_schedule.as_str()), ("file:///m", "5 4 * * 0"));
         assert_eq!(config.logging.system_log, [LogDestination::Stderr]);
         assert_eq!((config.logging.level, config.logging.format), (LogLevel::Debug, LogFormat::Json));
         assert_eq!(config.proxy.url.as_ref().map(|secret| secret.0.as_str()), Some("p:3128"));

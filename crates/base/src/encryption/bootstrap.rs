@@ -133,7 +133,6 @@ impl PrivateKey {
         Ok((private, public.map_err(|_| BootstrapError::PublicKey)?))
     }
 
-    /// Signs a statement.
     pub fn sign(&self, statement: Statement<'_>) -> Result<Vec<u8>, BootstrapError> {
         let key = SigningKey::<Sha256>::new(self.0.clone());
         let signature = key.try_sign_with_rng(&mut SysRng, &statement.message());

@@ -17,7 +17,7 @@ use prometheus::{
     IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::model::time::{SECOND, Timestamp};
+use crate::model::time::Timestamp;
 pub use tokens::{IssuedToken, RefusedToken, TokenCounters};
 
 /// `Content-Type` of [`text`]: the text exposition format of Prometheus, version 0.0.4.
@@ -251,7 +251,7 @@ impl MetricFamilies {
                 "ppm_database_rewinds_total",
                 "Number of times that the database was reset to an earlier transaction: a fail-over to a standby that lacked transactions, or a restore.",
             ),
-            tokens: TokenCounters::new(&registry),
+            tokens: TokenCounters::new(&registrar),
             registry,
         }
     }
@@ -377,7 +377,7 @@ pub fn set_backup_result(command: &str, success: bool) {
 }
 
 fn set_last_success(source: &str, at: Timestamp) {
-    METRICS.sync_success.with_label_values(&[source]).set(at.0.div_euclid(SECOND));
+    METRICS.sync_success.with_label_values(&[source]).set(at.seconds());
 }
 
 /// Counts a request to a mirror by the status of its response, or as failed.
@@ -459,32 +459,32 @@ fn bytes(count: u64) -> f64 {
     count as f64
 }
 
-pub(super) struct Registrar<'a>(pub(super) &'a Registry);
+struct Registrar<'a>(&'a Registry);
 
 impl Registrar<'_> {
-    pub(super) fn register<C: Collector + Clone + 'static>(&self, metric: prometheus::Result<C>) -> C {
+    fn register<C: Collector + Clone + 'static>(&self, metric: prometheus::Result<C>) -> C {
         let metric = metric.expect("names and labels are constants and valid");
         self.0.register(Box::new(metric.clone())).expect("each name is registered once");
         metric
     }
 
-    pub(super) fn counter(&self, name: &str, help: &str) -> IntCounter {
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
         self.register(IntCounter::new(name, help))
     }
 
-    pub(super) fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
         self.register(IntCounterVec::new(Opts::new(name, help), labels))
     }
 
-    pub(super) fn gauge(&self, name: &str, help: &str) -> IntGauge {
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
         self.register(IntGauge::new(name, help))
     }
 
-    pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
         self.register(IntGaugeVec::new(Opts::new(name, help), labels))
     }
 
-    pub(super) fn float_gauges(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+    fn float_gauges(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
         self.register(GaugeVec::new(Opts::new(name, help), labels))
     }
 }
@@ -492,6 +492,7 @@ impl Registrar<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::time::SECOND;
 
     fn lines() -> Vec<String> {
         String::from_utf8(text()).expect("text").lines().map(str::to_owned).collect()

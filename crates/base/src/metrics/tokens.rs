@@ -1,6 +1,8 @@
 //! Counters of issued tokens and of refused credentials.
 
-use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::IntCounter;
+
+use super::Registrar;
 
 /// The way in which a client got a token or a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,17 +41,16 @@ pub struct TokenCounters {
 }
 
 impl TokenCounters {
-    pub(super) fn new(registry: &Registry) -> TokenCounters {
-        let counters = |name: &str, help: &str| {
-            let counters = IntCounterVec::new(Opts::new(name, help), &["kind"]);
-            let counters = counters.expect("names and labels of this file are valid");
-            registry.register(Box::new(counters.clone())).expect("names of this file are unique");
-            counters
-        };
-        let issued = counters("ppm_tokens_issued_total", "Tokens and sessions that clients got, by kind.");
-        let refused = counters(
+    pub(super) fn new(registrar: &Registrar<'_>) -> TokenCounters {
+        let issued = registrar.counters(
+            "ppm_tokens_issued_total",
+            "Tokens and sessions that clients got, by kind.",
+            &["kind"],
+        );
+        let refused = registrar.counters(
             "ppm_tokens_refused_total",
             "Credentials and proofs of identity that were not valid, by kind.",
+            &["kind"],
         );
         TokenCounters {
             issued: ISSUED.map(|kind| issued.with_label_values(&[kind])),

@@ -62,7 +62,6 @@ pub struct NewFile {
 /// The key of an existing life.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LifeKey {
-    /// Listed or archived.
     pub state: LifeState,
     pub package: PackageId,
     /// The field `Path` of the record, for packages also listed in a subdirectory (`4.6.0/Recommended`), or empty.
@@ -87,7 +86,6 @@ pub enum Change {
     },
     /// A known release begins a life, for example because it is archived or listed again.
     BeginLife {
-        /// Listed or archived.
         state: LifeState,
         package: PackageId,
         release: ReleaseId,

@@ -31,15 +31,10 @@ words! {
     else "source type" in any case
 }
 
-/// The properties of a kind of source.
 struct Properties {
-    /// The word shown in listings, as in Posit Package Manager.
     label: &'static str,
-    /// The language of its packages.
     language: Language,
-    /// The storage class of its packages, except for binaries.
     storage_class: StorageClass,
-    /// The way in which packages are added to the source.
     supply: Supply,
 }
 
@@ -81,7 +76,6 @@ impl SourceKind {
         self.properties().label
     }
 
-    /// Returns the language of its packages.
     pub fn language(self) -> Language {
         self.properties().language
     }

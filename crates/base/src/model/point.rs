@@ -6,7 +6,6 @@ use super::time::Timestamp;
 /// One tree at one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PointTree {
-    /// The source the tree belongs to.
     pub source: SourceId,
     pub tree: TreeId,
     /// Its step. The state consists of the lives with `from_seq ≤ seq < to_seq`. In the tree of an index of Python
@@ -46,7 +45,6 @@ pub struct PromotedList {
 /// The state of a list of packages from which a curated source selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Base {
-    /// The source of the tree.
     pub source: SourceId,
     pub tree: TreeId,
     /// Its step, or a time in microseconds since the epoch, as in [`PointTree`].

@@ -11,7 +11,6 @@ pub struct TrustedPublisher {
     pub workflow: Option<CiWorkflow>,
 }
 
-/// A workflow of a CI system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CiWorkflow {
     pub system: CiSystem,
@@ -19,7 +18,6 @@ pub struct CiWorkflow {
     pub repository: String,
     /// The file of the workflow: its name for GitHub, its path for GitLab.
     pub file: String,
-    /// The environment of the job.
     pub environment: Option<String>,
 }
 

@@ -21,9 +21,9 @@ impl UnknownWord {
     }
 }
 
-/// Declares an enumeration and the word of each value: `ALL`, `as_str` and `parse` as associated items, and `Display`. With
+/// Declares an enumeration and the word of each value: `ALL`, `WORDS`, `as_str` and `parse` as associated items, and `Display`. With
 /// `else "noun"`, `FromStr` has the error [`UnknownWord`] for that noun, and the value is its word in JSON; with
-/// `else "noun" in any case`, it also parses capitals.
+/// `else "noun" in any case`, it ignores the case of letters.
 #[macro_export]
 macro_rules! words {
     (
@@ -41,8 +41,8 @@ macro_rules! words {
         #[allow(dead_code, reason = "not every enumeration is listed and parsed")]
         impl $Name {
             $visibility const ALL: [$Name; [$($word),+].len()] = [$($Name::$Value),+];
+            $visibility const WORDS: [&'static str; [$($word),+].len()] = [$($word),+];
 
-            /// Returns the word of the value.
             $visibility const fn as_str(self) -> &'static str {
                 match self {
                     $($Name::$Value => $word,)+
@@ -66,10 +66,10 @@ macro_rules! words {
             fn from_str(word: &str) -> Result<$Name, $crate::model::words::UnknownWord> {
                 let value = $Name::parse(word);
                 $(
-                    let $any = $Name::parse(&word.to_ascii_lowercase());
+                    let $any = $Name::ALL.into_iter().find(|value| value.as_str().eq_ignore_ascii_case(word));
                     let value = value.or($any);
                 )?
-                value.ok_or_else(|| $crate::model::words::UnknownWord::new(word, $noun, &$Name::ALL.map($Name::as_str)))
+                value.ok_or_else(|| $crate::model::words::UnknownWord::new(word, $noun, &$Name::WORDS))
             }
         }
 
@@ -103,14 +103,16 @@ mod tests {
     words! {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         enum Shape {
-            Circle = "circle",
+            Circle = "Circle",
         }
         else "shape" in any case
     }
 
     #[test]
-    fn capitals_are_parsed_only_if_declared() {
-        assert_eq!("CirCle".parse(), Ok(Shape::Circle));
+    fn the_case_of_letters_is_ignored_only_if_declared() {
+        for text in ["Circle", "circle", "CIRCLE"] {
+            assert_eq!(text.parse(), Ok(Shape::Circle));
+        }
         assert!("RED".parse::<Colour>().is_err() && "circles".parse::<Shape>().is_err());
     }
 

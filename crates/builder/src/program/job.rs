@@ -16,19 +16,19 @@ use super::resources::{OomKills, Starvation};
 use super::workspace::Workspace;
 use super::{confinement, descendants};
 use crate::channel;
-use crate::message::{Cause, Event, Failure, Limits, VERSION};
+use crate::message::{Cause, Event, JobFailure, Limits, VERSION};
 
 /// The reason why a job ends early.
 #[derive(Debug)]
 pub(super) enum Stop {
     /// The job failed; the failure is reported.
-    Failed(Failure),
+    Failed(JobFailure),
     /// The server closed the connection.
     Disconnected,
 }
 
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Stop {
+impl From<JobFailure> for Stop {
+    fn from(failure: JobFailure) -> Stop {
         Stop::Failed(failure)
     }
 }
@@ -38,7 +38,7 @@ pub(super) fn io_failure(operation: impl std::fmt::Display) -> impl FnOnce(std::
     move |error| {
         let is_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::FileTooLarge);
         let cause = if is_full { Cause::Size } else { Cause::Builder };
-        Failure::new(cause, format!("{operation}: {error}")).into()
+        JobFailure::new(cause, format!("{operation}: {error}")).into()
     }
 }
 
@@ -66,7 +66,7 @@ impl RunningJob {
 
     /// Sends an event; fails with [`Stop::Disconnected`] if the connection is closed.
     pub(super) fn send(&self, event: &Event) -> Result<(), Stop> {
-        let packet = event.encode().map_err(|error| Failure::new(Cause::Builder, error.to_string()))?;
+        let packet = event.encode().map_err(|error| JobFailure::new(Cause::Builder, error.to_string()))?;
         channel::send(&self.connection, &packet, &[]).map_err(|_| Stop::Disconnected)
     }
 
@@ -106,7 +106,7 @@ impl RunningJob {
         let mut bytes = Vec::new();
         self.read(name, command, |stdout| stdout.take(limit + 1).read_to_end(&mut bytes).map(|_| ()))?;
         if bytes.len() as u64 > limit {
-            return Err(Failure::new(Cause::Size, format!("{name} wrote more than {limit} bytes")).into());
+            return Err(JobFailure::new(Cause::Size, format!("{name} wrote more than {limit} bytes")).into());
         }
         Ok(bytes)
     }
@@ -165,7 +165,7 @@ impl RunningJob {
         }
         command.stdin(Stdio::null()).process_group(0).spawn().map_err(|error| {
             let reason = format!("could not run {name} ({}): {error}", command.get_program().display());
-            Failure::new(Cause::Builder, reason).into()
+            JobFailure::new(Cause::Builder, reason).into()
         })
     }
 
@@ -218,9 +218,9 @@ impl RunningJob {
                         "{reason} while other processes used the processors: builds run only on processors that are \
                          otherwise idle"
                     );
-                    return Err(Failure::new(Cause::Processor, reason).into());
+                    return Err(JobFailure::new(Cause::Processor, reason).into());
                 }
-                Err(Failure::new(Cause::Time, reason).into())
+                Err(JobFailure::new(Cause::Time, reason).into())
             }
             Err(error) => Err(io_failure("could not wait for a command")(error)),
         }
@@ -253,7 +253,7 @@ impl RunningJob {
             (None, Some(signal)) => format!("was killed by signal {signal}"),
             (None, None) => "failed".to_owned(),
         };
-        Err(Failure::new(cause, format!("{name} {ending}: {reason}")).into())
+        Err(JobFailure::new(cause, format!("{name} {ending}: {reason}")).into())
     }
 }
 

@@ -7,7 +7,6 @@ mod descendants;
 mod fetch;
 mod job;
 mod resources;
-mod result_file;
 mod workspace;
 
 use std::collections::BTreeMap;
@@ -24,7 +23,7 @@ use rustix::net::sockopt::socket_type;
 use self::job::{RunningJob, Stop, io_failure};
 use self::workspace::Workspace;
 use super::channel;
-use super::message::{self, Cause, Event, Failure, Purpose, Report, Request};
+use super::message::{self, Cause, Event, JobFailure, Purpose, Report, Request};
 
 /// The default directory of a job. In the systemd units, it is a file system in memory.
 const DEFAULT_WORKSPACE: &str = "/build";
@@ -86,7 +85,7 @@ fn serve(role: &str, directory: &Path) -> std::io::Result<()> {
     };
     let start = Instant::now();
     let refuse = |reason: String| {
-        let event = Event::Refused { reason: Failure::new(Cause::Builder, reason).reason };
+        let event = Event::Refused { reason: JobFailure::new(Cause::Builder, reason).reason };
         channel::send(&connection, &event.encode().map_err(std::io::Error::other)?, &[])
     };
     let request = match Request::decode(&packet.bytes) {
@@ -151,9 +150,9 @@ fn take(descriptors: &mut Descriptors, purpose: Purpose) -> std::io::Result<Owne
 
 /// Returns the file for the result. Its size limit is that of the request, or the sandbox's limit for files if that is
 /// lower.
-fn result_file(descriptors: &mut Descriptors, job: &RunningJob) -> Result<result_file::ResultFile, Stop> {
+fn result_file(descriptors: &mut Descriptors, job: &RunningJob) -> Result<workspace::ResultFile, Stop> {
     let file: File =
         take(descriptors, Purpose::Result).map_err(io_failure("could not open the result"))?.into();
     let fsize = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
-    Ok(result_file::ResultFile::new(file, job.limits.result.min(fsize.unwrap_or(u64::MAX))))
+    Ok(workspace::ResultFile::new(file, job.limits.result.min(fsize.unwrap_or(u64::MAX))))
 }

@@ -134,11 +134,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use base::config::EarlierYanks;
+    use base::config::{EarlierYanks, PrivateUrl};
 
     fn config(url: &str, hosts: &[&str]) -> Pypi {
         Pypi {
-            url: url.to_owned(),
+            url: PrivateUrl(url.to_owned()),
             file_hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
             sync_schedule: String::new(),
             delay: Duration::ZERO,

@@ -4,7 +4,7 @@ use tokio::task::JoinHandle;
 
 use crate::pypi::PageError;
 use base::model::digest::Sha256;
-use formats::python::upload::form::BadUpload;
+use formats::python::upload::BadUpload;
 use runtime::catalog::resolve::Unresolved;
 use store::db::{DbError, WriteError};
 use store::storage::StorageError;

@@ -15,7 +15,7 @@ use super::plan::PlannedFile;
 use super::source::Source;
 use crate::buffer::{Budget, CompleteFile, FileBuffer};
 use crate::destination::{self, Destination};
-use crate::file::{Failure, for_each_piece};
+use crate::file::{DownloadFailure, for_each_piece};
 use crate::progress::Output;
 use base::model::digest::{Md5, Sha256};
 use base::model::time::Day;
@@ -40,9 +40,13 @@ pub(super) struct DownloadContext {
 }
 
 /// Fetches a file, unless the destination has it from an interrupted run. Returns its record, dated to its upload.
-pub(super) async fn fetch(context: &DownloadContext, planned: &PlannedFile) -> Result<FileRecord, Failure> {
+pub(super) async fn fetch(
+    context: &DownloadContext,
+    planned: &PlannedFile,
+) -> Result<FileRecord, DownloadFailure> {
     let file = &planned.file;
-    let refused = |reason: String| Failure::Mirror(UpstreamError::Refused { url: file.url.clone(), reason });
+    let refused =
+        |reason: String| DownloadFailure::Mirror(UpstreamError::Refused { url: file.url.clone(), reason });
     let extension = object_extension(file.name.as_str()).map_err(refused)?;
     let path = |sha256: Sha256| context.destination.path(&Product::Pypi.object_path(sha256, &extension));
     let existing = match file.sha256() {
@@ -71,7 +75,7 @@ pub(super) async fn fetch(context: &DownloadContext, planned: &PlannedFile) -> R
                 let (path, name) = (object_path.clone(), file.name.as_str().to_owned());
                 blocking(&object_path, move || metadata_in_wheel(&path, &name, declared)).await?
             }
-            result => Some(result.map_err(Failure::Mirror)?),
+            result => Some(result.map_err(DownloadFailure::Mirror)?),
         },
     };
     let meta = store(metadata_path, metadata).await?;
@@ -92,7 +96,7 @@ pub(super) async fn fetch(context: &DownloadContext, planned: &PlannedFile) -> R
 }
 
 /// Stores an object beside a file.
-async fn store(path: PathBuf, bytes: Option<Bytes>) -> Result<Option<MetadataObject>, Failure> {
+async fn store(path: PathBuf, bytes: Option<Bytes>) -> Result<Option<MetadataObject>, DownloadFailure> {
     let Some(bytes) = bytes else { return Ok(None) };
     let object = MetadataObject { sha256: self_digest::digest(&bytes), size: bytes.len() as u64 };
     let target = path.clone();
@@ -136,14 +140,14 @@ async fn download(
     context: &DownloadContext,
     file: &PageFile,
     extension: &str,
-) -> Result<FileObject, Failure> {
-    let (mirror, file_path) = context.source.file(file).map_err(Failure::Mirror)?;
+) -> Result<FileObject, DownloadFailure> {
+    let (mirror, file_path) = context.source.file(file).map_err(DownloadFailure::Mirror)?;
     let folder = context.destination.path(&Product::Pypi.objects_dir());
     let mut buffer = FileBuffer::new(folder, context.budget.clone());
     if let Err(error) = mirror.download(&file_path, file.size, &mut buffer).await {
         return Err(match buffer.take_error() {
-            Some((error, dir)) => Failure::Destination(error, dir),
-            None => Failure::Mirror(error),
+            Some((error, dir)) => DownloadFailure::Destination(error, dir),
+            None => DownloadFailure::Mirror(error),
         });
     }
     let (destination, extension) = (context.destination.clone(), extension.to_owned());
@@ -163,7 +167,7 @@ async fn download(
     let objects = context.destination.path(&Product::Pypi.objects_dir());
     blocking(&objects, work).await?.map_err(|difference| {
         let reason = format!("{difference}: the file was changed on the index or in transit");
-        Failure::Mirror(UpstreamError::Refused { url: file.url.clone(), reason })
+        DownloadFailure::Mirror(UpstreamError::Refused { url: file.url.clone(), reason })
     })
 }
 
@@ -190,9 +194,9 @@ fn difference(file: &PageFile, download: &CompleteFile) -> io::Result<Option<Str
 async fn blocking<T: Send + 'static>(
     path: &Path,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, Failure> {
+) -> Result<T, DownloadFailure> {
     let result = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)));
-    result.map_err(|error| Failure::Destination(error, path.to_owned()))
+    result.map_err(|error| DownloadFailure::Destination(error, path.to_owned()))
 }
 
 /// Writes a small file atomically.

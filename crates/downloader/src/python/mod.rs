@@ -21,7 +21,7 @@ use super::buffer::{BUDGET, Budget};
 use super::commit::{Commit, HeadFields};
 use super::destination::{self, Destination, Lock};
 use super::error::{ExitStatus, OfflineError};
-use super::file::Failure;
+use super::file::DownloadFailure;
 use super::incomplete_files::IncompleteFiles;
 use super::progress::{Output, Progress};
 use super::run::kind_of_download;
@@ -263,11 +263,11 @@ async fn download(
         match result {
             Ok(record) if !planned.is_known => records.push(record),
             Ok(_) => {}
-            Err(Failure::Mirror(error)) => {
+            Err(DownloadFailure::Mirror(error)) => {
                 setup.request.output.warn(&error.to_string());
                 missing_files.insert(planned.file.name.as_str().to_owned(), reason(&error));
             }
-            Err(Failure::Destination(error, path)) => {
+            Err(DownloadFailure::Destination(error, path)) => {
                 return Err(OfflineError::destination("write", &path, error));
             }
         }

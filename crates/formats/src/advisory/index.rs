@@ -48,7 +48,6 @@ struct AdvisoryEntry {
     severity: Vec<Severity>,
 }
 
-/// A package affected by an advisory.
 #[derive(Debug)]
 struct AffectedEntry {
     advisory: usize,

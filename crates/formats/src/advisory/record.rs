@@ -72,7 +72,6 @@ pub struct BadAdvisory(pub(super) String);
 const MAX_ID_LEN: usize = 200;
 
 impl Advisory {
-    /// Parses an advisory.
     pub fn from_json(text: &str) -> Result<Advisory, BadAdvisory> {
         // serde would also accept an array with the fields in order.
         if !text.trim_start().starts_with('{') {

@@ -71,7 +71,6 @@ pub struct IncrementalBase {
     pub snapshot: Day,
 }
 
-/// The head of an earlier day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EarlierHead {
     pub path: String,
@@ -128,7 +127,6 @@ pub struct CompressedFile {
 }
 
 impl Head {
-    /// Reads the head of a product.
     pub fn read(bytes: &[u8], product: &Product) -> Result<Head, FormatError> {
         /// The members that are read first, because the others may differ in a later schema.
         #[derive(Deserialize)]

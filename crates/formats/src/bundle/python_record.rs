@@ -30,7 +30,6 @@ pub enum PythonRecord {
 }
 
 impl PythonRecord {
-    /// Parses a line.
     pub fn read(line: &[u8]) -> serde_json::Result<PythonRecord> {
         let kind: RecordKind<'_> = serde_json::from_slice(line)?;
         match &*kind.t {

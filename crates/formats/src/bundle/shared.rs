@@ -61,7 +61,6 @@ impl SharedHead {
         }
     }
 
-    /// Reads the head of a folder.
     pub fn read(bytes: &[u8], folder: SharedFolder) -> Result<SharedHead, FormatError> {
         let shared_head: SharedHead = self_digest::parse(bytes)?;
         if shared_head.product != folder.folder() {

@@ -113,7 +113,6 @@ impl ProductState {
         self.day
     }
 
-    /// Applies a record.
     pub fn apply(&mut self, record: &Record) -> Result<(), String> {
         match record {
             Record::Release(release) => {

@@ -118,94 +118,109 @@ impl PackageFacts<'_> {
     }
 }
 
-/// Returns whether all criteria match, except the repository and the source, which a [`super::RuleSet`] compares.
-pub(super) fn matches(
-    criteria: &Criteria,
-    package: &PackageFacts<'_>,
-    release: &ReleaseFacts,
-    clock: Clock,
-) -> bool {
-    applies(criteria, package, release, clock)
-        && admitting_fixes(criteria, package, release, clock).is_empty()
+/// A release about which rules decide.
+#[derive(Clone, Copy)]
+pub(super) struct Case<'a> {
+    pub(super) package: &'a PackageFacts<'a>,
+    pub(super) release: &'a ReleaseFacts,
+    pub(super) clock: Clock,
 }
 
-/// Returns the ids of vulnerabilities if their fix is the only reason why a rule with a minimum age does not match.
-pub(super) fn fixes(
-    criteria: &Criteria,
-    package: &PackageFacts<'_>,
-    release: &ReleaseFacts,
-    clock: Clock,
-) -> Vec<String> {
-    match applies(criteria, package, release, clock) {
-        true => admitting_fixes(criteria, package, release, clock),
-        false => Vec::new(),
+impl Case<'_> {
+    /// Returns whether all criteria match, except the repository and the source, which a [`super::RuleSet`] compares.
+    pub(super) fn matches(self, criteria: &Criteria) -> bool {
+        self.applies(criteria) && self.admitting_fixes(criteria).is_empty()
     }
-}
 
-/// Returns the ids of the vulnerabilities whose fix exempts a release from the minimum age.
-fn admitting_fixes(
-    criteria: &Criteria,
-    package: &PackageFacts<'_>,
-    release: &ReleaseFacts,
-    clock: Clock,
-) -> Vec<String> {
-    match criteria.min_age {
-        Some(min_age) if criteria.fixes_pass => package.fixed(release, min_age, clock),
-        Some(_) | None => Vec::new(),
+    /// Returns the ids of vulnerabilities if their fix is the only reason why a rule with a minimum age does not match.
+    pub(super) fn fixes(self, criteria: &Criteria) -> Vec<String> {
+        if self.applies(criteria) { self.admitting_fixes(criteria) } else { Vec::new() }
     }
-}
 
-/// Returns whether all criteria of [`matches`] match, without regard to exemptions for fixes of vulnerabilities.
-fn applies(criteria: &Criteria, package: &PackageFacts<'_>, release: &ReleaseFacts, clock: Clock) -> bool {
-    let Criteria { version, source, license, license_types, license_types_except, min_age, .. } = criteria;
-    let is_named = |name: &String| match package.language {
-        Language::R => *name == package.name,
-        Language::Python => normalize(name) == package.name,
-    };
-    !(criteria.not_dated && clock.is_dated)
-        && criteria.package.as_ref().is_none_or(is_named)
-        && version.as_ref().is_none_or(|range| range.contains(package.language, &release.version))
-        && (!criteria.deleted_packages || !package.is_listed)
-        && license.as_ref().is_none_or(|part| {
-            let text = package.license(release).unwrap_or_default();
-            text.to_lowercase().contains(&part.to_lowercase())
-        })
-        && (license_types.is_empty() || !may_choose(package, release, |id| !is_type(license_types, id)))
-        && (license_types_except.is_empty()
-            || !may_choose(package, release, |id| is_type(license_types_except, id)))
-        && (!criteria.needs_advisories() || is_vulnerable(criteria, package, release, clock))
-        && min_age.is_none_or(|min_age| {
-            (!package.is_own || source.is_some()) && package.is_young(release, min_age, clock)
-        })
+    /// Returns the ids of the vulnerabilities whose fix exempts the release from the minimum age.
+    fn admitting_fixes(self, criteria: &Criteria) -> Vec<String> {
+        match criteria.min_age {
+            Some(min_age) if criteria.fixes_pass => self.package.fixed(self.release, min_age, self.clock),
+            Some(_) | None => Vec::new(),
+        }
+    }
+
+    /// Returns whether all criteria of [`Case::matches`] match, without regard to exemptions for fixes of
+    /// vulnerabilities.
+    fn applies(self, criteria: &Criteria) -> bool {
+        let Case { package, release, clock } = self;
+        let Criteria { version, source, license, license_types, license_types_except, min_age, .. } =
+            criteria;
+        let is_named = |name: &String| match package.language {
+            Language::R => *name == package.name,
+            Language::Python => normalize(name) == package.name,
+        };
+        !(criteria.not_dated && clock.is_dated)
+            && criteria.package.as_ref().is_none_or(is_named)
+            && version.as_ref().is_none_or(|range| range.contains(package.language, &release.version))
+            && (!criteria.deleted_packages || !package.is_listed)
+            && license.as_ref().is_none_or(|part| {
+                let text = package.license(release).unwrap_or_default();
+                text.to_lowercase().contains(&part.to_lowercase())
+            })
+            && (license_types.is_empty() || !self.may_choose(|id| !is_type(license_types, id)))
+            && (license_types_except.is_empty() || !self.may_choose(|id| is_type(license_types_except, id)))
+            && (!criteria.needs_advisories() || self.is_vulnerable(criteria))
+            && min_age.is_none_or(|min_age| {
+                (!package.is_own || source.is_some()) && package.is_young(release, min_age, clock)
+            })
+    }
+
+    /// Returns whether a user may choose an alternative of the license of which all identifiers are accepted.
+    fn may_choose(self, is_accepted: impl Fn(&str) -> bool) -> bool {
+        match (self.package.license(self.release), self.package.language) {
+            (None, _) => is_accepted(UNKNOWN),
+            (Some(text), Language::R) => r::license::licenses(text).types().iter().any(|id| is_accepted(id)),
+            (Some(text), Language::Python) => match text.parse::<python::license::LicenseExpression>() {
+                Ok(expression) => expression.may_choose(is_accepted),
+                Err(_) => is_accepted(UNKNOWN),
+            },
+        }
+    }
+
+    fn is_vulnerable(self, criteria: &Criteria) -> bool {
+        let findings = self.package.findings(&self.release.version, self.clock);
+        findings.iter().any(|finding| is_severe(criteria, finding))
+    }
+
+    /// Returns short texts about the facts that make a rule match; none for self-evident criteria, such as the name.
+    pub(super) fn evidence(self, criteria: &Criteria) -> Vec<String> {
+        let Case { package, release, clock } = self;
+        let mut evidence = Vec::new();
+        if let Some(range) = &criteria.version {
+            evidence.push(format!("versions {range}"));
+        }
+        if criteria.needs_license() {
+            evidence.push(format!("license {}", package.license(release).unwrap_or(UNKNOWN)));
+        }
+        if criteria.needs_advisories() {
+            let findings = package.findings(&release.version, clock);
+            let matching = findings.iter().filter(|finding| is_severe(criteria, finding));
+            let worst = matching.max_by(|a, b| score(a).unwrap_or(-1.0).total_cmp(&score(b).unwrap_or(-1.0)));
+            evidence.extend(worst.map(|finding| match score(finding) {
+                Some(score) => format!("{}, severity {score:.1}", finding.id),
+                None => format!("{}, without a score", finding.id),
+            }));
+        }
+        if criteria.deleted_packages {
+            evidence.push("no version of the package is listed any more".to_owned());
+        }
+        if let Some(min_age) = criteria.min_age {
+            let since = effective_time(release.claimed_at, release.discovered_at, release.is_initial);
+            let basis = if Some(since) == release.claimed_at { "published" } else { "first found here" };
+            evidence.push(format!("{basis} {}, younger than {}", since.day(), age_text(min_age)));
+        }
+        evidence
+    }
 }
 
 fn is_type(types: &[String], id: &str) -> bool {
     types.iter().any(|type_id| type_id.eq_ignore_ascii_case(id))
-}
-
-/// Returns whether a user may choose an alternative of the license of which all identifiers are accepted.
-fn may_choose(
-    package: &PackageFacts<'_>,
-    release: &ReleaseFacts,
-    is_accepted: impl Fn(&str) -> bool,
-) -> bool {
-    match (package.license(release), package.language) {
-        (None, _) => is_accepted(UNKNOWN),
-        (Some(text), Language::R) => r::license::licenses(text).types().iter().any(|id| is_accepted(id)),
-        (Some(text), Language::Python) => match text.parse::<python::license::LicenseExpression>() {
-            Ok(expression) => expression.may_choose(is_accepted),
-            Err(_) => is_accepted(UNKNOWN),
-        },
-    }
-}
-
-fn is_vulnerable(
-    criteria: &Criteria,
-    package: &PackageFacts<'_>,
-    release: &ReleaseFacts,
-    clock: Clock,
-) -> bool {
-    package.findings(&release.version, clock).iter().any(|finding| is_severe(criteria, finding))
 }
 
 fn is_severe(criteria: &Criteria, finding: &Finding<'_>) -> bool {
@@ -217,40 +232,6 @@ fn is_severe(criteria: &Criteria, finding: &Finding<'_>) -> bool {
 /// Returns the highest base score of a vulnerability, from 0 to 10.
 fn score(finding: &Finding<'_>) -> Option<f64> {
     finding.severity.iter().filter_map(|severity| base_score(&severity.score)).reduce(f64::max)
-}
-
-/// Returns short texts about the facts that make a rule match; none for self-evident criteria, such as the name.
-pub(super) fn evidence(
-    criteria: &Criteria,
-    package: &PackageFacts<'_>,
-    release: &ReleaseFacts,
-    clock: Clock,
-) -> Vec<String> {
-    let mut evidence = Vec::new();
-    if let Some(range) = &criteria.version {
-        evidence.push(format!("versions {range}"));
-    }
-    if criteria.needs_license() {
-        evidence.push(format!("license {}", package.license(release).unwrap_or(UNKNOWN)));
-    }
-    if criteria.needs_advisories() {
-        let findings = package.findings(&release.version, clock);
-        let matching = findings.iter().filter(|finding| is_severe(criteria, finding));
-        let worst = matching.max_by(|a, b| score(a).unwrap_or(-1.0).total_cmp(&score(b).unwrap_or(-1.0)));
-        evidence.extend(worst.map(|finding| match score(finding) {
-            Some(score) => format!("{}, severity {score:.1}", finding.id),
-            None => format!("{}, without a score", finding.id),
-        }));
-    }
-    if criteria.deleted_packages {
-        evidence.push("no version of the package is listed any more".to_owned());
-    }
-    if let Some(min_age) = criteria.min_age {
-        let since = effective_time(release.claimed_at, release.discovered_at, release.is_initial);
-        let basis = if Some(since) == release.claimed_at { "published" } else { "first found here" };
-        evidence.push(format!("{basis} {}, younger than {}", since.day(), age_text(min_age)));
-    }
-    evidence
 }
 
 /// Maximum time, in microseconds, from the publication time that upstream claims to the first sync that found the

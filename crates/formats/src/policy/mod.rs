@@ -13,6 +13,6 @@ pub use name_guard::{NameGuard, NameGuards, NamePattern, comparison_key};
 pub use rule::{
     BadRule, Criteria, MAX_MIN_AGE, RangeOperator, Rule, VersionRange, criteria_text, read_criteria,
 };
-pub use rule_index::{RuleIndex, RuleIndexes, Scope};
+pub use rule_index::{RuleIndex, RuleIndexes, RuleScope};
 pub use rule_set::RuleSet;
 pub use withheld::{Withheld, encode as encode_withheld};

@@ -15,7 +15,6 @@ const MAX_PATTERN: usize = 128;
 /// A name, or a prefix of names. Python names are in normal form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum NamePattern {
-    /// Only this name.
     Exact(String),
     Prefix(String),
 }
@@ -224,7 +223,6 @@ impl NameGuards {
         NameGuards::new(self.active().filter(concerns).cloned())
     }
 
-    /// Returns the guards without the automatic ones.
     pub fn without_automatic(&self) -> NameGuards {
         NameGuards::new(self.active().filter(|guard| !guard.is_automatic).cloned())
     }

@@ -13,7 +13,7 @@ use base::model::rule_effect::RuleEffect;
 
 /// The repository of a [`RuleSet`](super::RuleSet).
 #[derive(Clone, Copy, Debug)]
-pub struct Scope<'a> {
+pub struct RuleScope<'a> {
     pub repo: RepoId,
     /// All sources to which it ever subscribed, because dated snapshots still contain them.
     pub sources: &'a [SourceId],
@@ -109,7 +109,7 @@ impl RuleIndexes {
     }
 
     /// Returns the indexes whose rules can match in a repository, in an order that depends on the repository only.
-    pub fn in_scope(&self, scope: Scope<'_>) -> Vec<Arc<RuleIndex>> {
+    pub fn in_scope(&self, scope: RuleScope<'_>) -> Vec<Arc<RuleIndex>> {
         let origins = scope.origins.iter().map(|(_, origin)| *origin);
         let sources: BTreeSet<SourceId> = scope.sources.iter().copied().chain(origins).collect();
         let sources = std::iter::once(None).chain(sources.into_iter().map(Some));
@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn a_rule_in_an_index_of_its_own_is_evaluated_in_its_order() {
         let origins = [(SourceId(2), SourceId(1))];
-        let scope = Scope { repo: RepoId(3), sources: &[SourceId(2)], origins: &origins };
+        let scope = RuleScope { repo: RepoId(3), sources: &[SourceId(2)], origins: &origins };
         for language in Language::ALL {
             let mut rules: Vec<Arc<Rule>> = (0..300).map(|id| rule(id, id.unsigned_abs() * 31)).collect();
             let indexes = RuleIndexes::of(language, &rules);
@@ -317,7 +317,7 @@ mod tests {
                 assert_eq!(set.needs_license(), expected.needs_license());
                 assert_eq!(set.needs_age(), expected.needs_age());
             }
-            let other = Scope { repo: RepoId(4), sources: &[], origins: &[] };
+            let other = RuleScope { repo: RepoId(4), sources: &[], origins: &[] };
             let criteria = Criteria { repo: Some(RepoId(3)), ..Criteria::default() };
             let elsewhere = Arc::new(Rule { criteria, ..(*rule(1000, 1)).clone() });
             let ids = RuleSet::new(indexes.with(&elsewhere).in_scope(other), &[]).compared("one", None);
@@ -341,12 +341,12 @@ mod tests {
             assert_eq!(is_shared, *limits != VersionLimits::of(&new), "{limits:?}");
         }
         let count = |repo, sources: &[SourceId]| {
-            indexes.in_scope(Scope { repo: RepoId(repo), sources, origins: &[] }).len()
+            indexes.in_scope(RuleScope { repo: RepoId(repo), sources, origins: &[] }).len()
         };
         assert_eq!((count(3, &[SourceId(1)]), count(3, &[])), (4, 2));
         assert_eq!((count(4, &[SourceId(1)]), count(4, &[SourceId(2)])), (2, 1));
         let origins = [(SourceId(2), SourceId(1))];
-        let curated = Scope { repo: RepoId(4), sources: &[SourceId(2)], origins: &origins };
+        let curated = RuleScope { repo: RepoId(4), sources: &[SourceId(2)], origins: &origins };
         assert_eq!(indexes.in_scope(curated).len(), 2, "rules about the origin");
     }
 }

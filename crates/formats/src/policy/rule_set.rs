@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::decide::{Clock, PackageFacts, ReleaseFacts, Verdict, evidence, fixes, matches};
+use super::decide::{Case, Clock, PackageFacts, ReleaseFacts, Verdict};
 use super::rule::Rule;
 use super::rule_index::{RuleCounts, RuleIndex};
 use base::model::ids::SourceId;
@@ -115,8 +115,8 @@ impl RuleSet {
     pub fn decide(&self, package: &PackageFacts<'_>, release: &ReleaseFacts, clock: Clock) -> Verdict<'_> {
         let mut rules =
             self.of_package(package.name).filter(|rule| self.applies_to_source(rule, package.source));
-        let found = rules.find(|rule| matches(&rule.criteria, package, release, clock));
-        match found {
+        let case = Case { package, release, clock };
+        match rules.find(|rule| case.matches(&rule.criteria)) {
             None => Verdict::NoRule,
             Some(rule) => match rule.effect {
                 RuleEffect::Allow => Verdict::Exception(rule),
@@ -136,7 +136,7 @@ impl RuleSet {
     ) -> Option<String> {
         let rules = self.of_package(package.name).filter(|rule| self.applies_to_source(rule, package.source));
         rules.filter(|rule| rule.effect != RuleEffect::Allow).find_map(|rule| {
-            let fixes = fixes(&rule.criteria, package, release, clock);
+            let fixes = Case { package, release, clock }.fixes(&rule.criteria);
             (!fixes.is_empty()).then(|| {
                 let name = label_with_facts(rule, Vec::new());
                 format!("{name} admits it early, because it fixes {}", fixes.join(", "))
@@ -153,7 +153,7 @@ impl RuleSet {
 
     /// Explains why a rule matches a release: returns the rule's number and description, and facts about the release.
     pub fn reason(rule: &Rule, package: &PackageFacts<'_>, release: &ReleaseFacts, clock: Clock) -> String {
-        label_with_facts(rule, evidence(&rule.criteria, package, release, clock))
+        label_with_facts(rule, Case { package, release, clock }.evidence(&rule.criteria))
     }
 }
 

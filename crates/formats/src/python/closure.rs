@@ -48,12 +48,10 @@ pub struct Expansion {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TooManyRequirements {
-    /// More than [`MAX_REQUIREMENTS`].
     #[error(
         "the dependencies have more than {MAX_REQUIREMENTS} requirements; the metadata of a package may be wrong"
     )]
     All,
-    /// More than [`MAX_REQUIREMENTS_OF_PROJECT`] of this project.
     #[error(
         "the dependencies require '{0}' with more than {MAX_REQUIREMENTS_OF_PROJECT} different requirements; the metadata \
          of a package may be wrong"

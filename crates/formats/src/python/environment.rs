@@ -20,15 +20,12 @@ impl Environment {
     /// Returns whether a marker may be true in this environment when these extras (normalized names) are requested. A
     /// comparison with an unknown variable, such as the version of the kernel, counts as true.
     pub fn may_satisfy(&self, marker: &Marker, extras: &[String]) -> bool {
+        if let Some(is_true) = marker.extra_comparison(extras) {
+            return is_true;
+        }
         match marker {
             Marker::Any(markers) => markers.iter().any(|marker| self.may_satisfy(marker, extras)),
             Marker::All(markers) => markers.iter().all(|marker| self.may_satisfy(marker, extras)),
-            Marker::Compare(Operand::Variable("extra"), operator, Operand::Text(text))
-            | Marker::Compare(Operand::Text(text), operator, Operand::Variable("extra")) => match *operator {
-                "==" => extras.contains(&normalize(text)),
-                "!=" => !extras.contains(&normalize(text)),
-                _ => true,
-            },
             Marker::Compare(Operand::Variable(name), operator, Operand::Text(text)) => {
                 let compare = |value: &String| compare(value, operator, text);
                 self.values(name, text).is_none_or(|values| values.iter().any(compare))

@@ -41,7 +41,6 @@ pub enum Marker {
     Compare(Operand, &'static str, Operand),
 }
 
-/// An operand of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operand {
     Variable(&'static str),
@@ -71,13 +70,22 @@ impl Marker {
         match self {
             Marker::Any(markers) => markers.iter().any(|marker| marker.may_apply(extras)),
             Marker::All(markers) => markers.iter().all(|marker| marker.may_apply(extras)),
+            Marker::Compare(..) => self.extra_comparison(extras).unwrap_or(true),
+        }
+    }
+
+    /// Returns the value of a comparison with `extra` when these extras are requested; `None` for other markers.
+    pub(super) fn extra_comparison(&self, extras: &[String]) -> Option<bool> {
+        match self {
             Marker::Compare(Operand::Variable("extra"), operator, Operand::Text(text))
-            | Marker::Compare(Operand::Text(text), operator, Operand::Variable("extra")) => match *operator {
-                "==" => extras.contains(&normalize(text)),
-                "!=" => !extras.contains(&normalize(text)),
-                _ => true,
-            },
-            Marker::Compare(..) => true,
+            | Marker::Compare(Operand::Text(text), operator, Operand::Variable("extra")) => {
+                Some(match *operator {
+                    "==" => extras.contains(&normalize(text)),
+                    "!=" => !extras.contains(&normalize(text)),
+                    _ => true,
+                })
+            }
+            Marker::Any(_) | Marker::All(_) | Marker::Compare(..) => None,
         }
     }
 }

@@ -10,8 +10,8 @@ use super::checksums::{ChecksumList, SIGNATURE};
 use super::description::Built;
 use super::layout::PackageFile;
 use super::name::SourceFileName;
-use super::platform::{Arch, Platform, Target};
-use super::rewrite::{self, Options, PACKAGE_RDS, RewriteError, RewriteOutput};
+use super::platform::{Arch, BinaryTarget, Platform};
+use super::rewrite::{self, PACKAGE_RDS, RewriteError, RewriteOptions, RewriteOutput};
 use super::user_agent::RVersion;
 use super::version::RMinor;
 use super::zip::{self, Zip, ZipFormat};
@@ -45,7 +45,6 @@ pub enum BinaryError {
         "this is a source package; build a binary of it with R CMD INSTALL --build, or add it with rspm add"
     )]
     Source,
-    /// `Built` is malformed.
     #[error(
         "DESCRIPTION: Built has '{0}', which is not a version of R; build the package again with R CMD INSTALL --build"
     )]
@@ -102,12 +101,11 @@ impl std::error::Error for BinaryArchiveError {
 }
 
 impl TargetSystem {
-    /// Returns whether a binary for this system runs on a target.
-    pub fn runs_on(self, target: &Target) -> bool {
+    pub fn runs_on(self, target: &BinaryTarget) -> bool {
         match target {
-            Target::Linux(_) => matches!(self, TargetSystem::Linux | TargetSystem::Unix),
-            Target::MacOs => matches!(self, TargetSystem::MacOs | TargetSystem::Unix),
-            Target::Windows => self == TargetSystem::Windows,
+            BinaryTarget::Linux(_) => matches!(self, TargetSystem::Linux | TargetSystem::Unix),
+            BinaryTarget::MacOs => matches!(self, TargetSystem::MacOs | TargetSystem::Unix),
+            BinaryTarget::Windows => self == TargetSystem::Windows,
         }
     }
 }
@@ -261,7 +259,7 @@ impl ZipPackage {
         repository: &str,
         package_rds: &[u8],
         out: &mut impl Write,
-        options: Options,
+        options: RewriteOptions,
     ) -> Result<RewriteOutput, RewriteError> {
         let replacements = rewrite::replacements(&self.archive, repository, Some(package_rds))?;
         let replaced: Vec<(&str, &[u8])> =
@@ -319,7 +317,6 @@ pub struct BuiltPlatform {
 }
 
 impl BuiltPlatform {
-    /// Reads a `Built` field.
     pub fn parse(built: &Built) -> Result<BuiltPlatform, BinaryError> {
         let excerpt = |text: &str| text.chars().take(80).collect::<String>();
         let r =

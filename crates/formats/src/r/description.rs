@@ -1,12 +1,19 @@
-//! A package's DESCRIPTION: its decoded fields in order, and the index record that is made from them.
+//! A package's DESCRIPTION: its fields in order, decoded according to its `Encoding`, and the records that are made from
+//! them: that of an index, and that of CRAN's package database.
 
 pub mod check;
+
+use std::borrow::Cow;
+use std::io::Write;
+
+use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
 
 use super::dcf::{self, DcfError};
 use super::dependency::{self, Dependency, DependencyKind};
 use super::packages::SOURCE_FIELDS;
-use super::{encoding, version};
+use super::version;
 use base::model::digest::{Md5, Sha256};
+use base::model::time::Day;
 
 /// The fields of a DESCRIPTION in order, as UTF-8. Parsed leniently: malformed lines of old packages are ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +54,7 @@ impl Description {
                 let has_significant_white_space = dcf::KEEP_WHITE.contains(&tag.as_str());
                 let value =
                     if has_significant_white_space { field.value.keep_white() } else { field.value.fold() };
-                let value = encoding::decode(&value, encoding_name.as_deref()).into_owned();
+                let value = decode(&value, encoding_name.as_deref()).into_owned();
                 (tag, value)
             })
             .collect();
@@ -181,6 +188,69 @@ fn normalize_license(value: &str) -> String {
     alternatives.collect::<Vec<_>>().join(" | ")
 }
 
+/// Returns the encoding for an `Encoding` value, in the spelling of R (`UTF-8`, `latin1`, `latin2`) or of the Encoding
+/// Standard; `None` for an unknown value.
+fn encoding_by_name(label: &str) -> Option<&'static Encoding> {
+    let label = label.trim();
+    match label.to_ascii_lowercase().as_str() {
+        // R's name for ISO 8859-15, which the Encoding Standard does not have.
+        "latin9" | "latin-9" => Encoding::for_label(b"iso-8859-15"),
+        "latin-1" | "iso8859-1" => Some(WINDOWS_1252),
+        "latin-2" | "iso8859-2" => Encoding::for_label(b"iso-8859-2"),
+        "utf8" | "utf-8-bom" => Some(UTF_8),
+        _ => Encoding::for_label(label.as_bytes()),
+    }
+}
+
+/// The names of encodings that contain ASCII, as `iconv` of glibc, and thus R on Linux, knows them.
+const NAMES_OF_R: &str = include_str!("encodings.txt");
+
+/// Returns whether R accepts an `Encoding`: `iconv` knows it, and ASCII is unchanged. Empty is that of the session.
+fn is_encoding_of_r(label: &str) -> bool {
+    // `iconv` ignores a suffix such as //TRANSLIT, and other characters than these.
+    let is_significant = |c: &char| c.is_ascii_alphanumeric() || "_-.:".contains(*c);
+    let name = label.split('/').next().unwrap_or_default().to_ascii_uppercase();
+    let plain: String = name.chars().filter(is_significant).collect();
+    label.is_empty() || NAMES_OF_R.split_ascii_whitespace().any(|known| known == plain)
+}
+
+/// Decodes bytes with the declared encoding, even if they are valid UTF-8, as R does. If the name of the encoding is
+/// unknown, decodes as if there were no `Encoding` field.
+pub fn decode<'a>(bytes: &'a [u8], encoding_name: Option<&str>) -> Cow<'a, str> {
+    match encoding_name.and_then(encoding_by_name) {
+        Some(encoding) => encoding.decode_without_bom_handling(bytes).0,
+        None => match std::str::from_utf8(bytes) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => WINDOWS_1252.decode_without_bom_handling(bytes).0,
+        },
+    }
+}
+
+/// Returns the record of a package in CRAN's package database, `web/packages/packages.rds`: the fields of its index record, further fields of its DESCRIPTION, and its
+/// publication date. Fields that locate the file (`Path`, `File`) are left out.
+pub fn database_record(stanza: &[u8], description: Option<&[u8]>, published: Option<Day>) -> Vec<u8> {
+    const OMITTED_FIELDS: [&[u8]; 2] = [b"Path", b"File"];
+    let index = dcf::records(stanza).next().and_then(Result::ok);
+    let fields = index.into_iter().flat_map(|record| record.fields);
+    let mut out = Vec::with_capacity(stanza.len() + description.map_or(0, <[u8]>::len) + 24);
+    let mut tags: Vec<&[u8]> = OMITTED_FIELDS.to_vec();
+    for field in fields.filter(|field| !OMITTED_FIELDS.contains(&field.tag)) {
+        dcf::copy_lines(&mut out, &field);
+        tags.push(field.tag);
+    }
+    let description_fields = description.and_then(|text| Some(dcf::description(text).ok()?.fields));
+    for field in description_fields.iter().flatten() {
+        if !tags.contains(&field.tag) && field.tag.iter().all(u8::is_ascii_graphic) {
+            dcf::copy_lines(&mut out, field);
+            tags.push(field.tag);
+        }
+    }
+    if let Some(day) = published.filter(|_| !tags.contains(&&b"Published"[..])) {
+        writeln!(out, "Published: {day}").expect("writing to a Vec succeeds");
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,5 +306,38 @@ mod tests {
         let text = index_stanza(&d, Md5([1; 16]), Sha256([2; 32]), 1, false);
         let records: Vec<_> = dcf::records(&text).map(|r| r.expect("good DCF")).collect();
         assert_eq!((records.len(), records[0].fields.len()), (1, 8));
+    }
+
+    #[test]
+    fn the_declared_encoding_is_used() {
+        assert_eq!(decode(b"Fran\xe7ois", Some("latin1")), "François");
+        assert_eq!(decode(b"\xb3\xf3d\xbc", Some("latin2")), "łódź");
+        assert_eq!(decode("Ünal".as_bytes(), Some("UTF-8")), "Ünal");
+        assert_eq!(decode(b"\xa4", Some("latin9")), "€");
+    }
+
+    #[test]
+    fn without_a_declaration_utf8_is_tried_first() {
+        assert_eq!(decode("Ünal".as_bytes(), None), "Ünal");
+        assert_eq!(decode(b"\xdcnal", None), "Ünal");
+        assert_eq!(decode(b"\xdcnal", Some("klingon")), "Ünal");
+    }
+
+    #[test]
+    fn wrong_bytes_are_replaced() {
+        assert_eq!(decode(b"a\xff\xc3b", Some("UTF-8")), "a\u{fffd}\u{fffd}b");
+    }
+
+    #[test]
+    fn the_index_record_has_precedence_and_the_description_adds_fields() {
+        let stanza = b"Package: a\nVersion: 1.0\nPath: 4.6.0/Recommended\nMD5sum: 00\n";
+        let description =
+            b"Package: other\nTitle: What\n  it does\nVersion: 9\nMaintainer: M <m@e.org>\nTitle: Again\n";
+        let day = "2026-11-20".parse().expect("a day");
+        let text = String::from_utf8(database_record(stanza, Some(description), Some(day))).expect("text");
+        let expected = "Package: a\nVersion: 1.0\nMD5sum: 00\nTitle: What\n  it does\nMaintainer: M <m@e.org>\n\
+                        Published: 2026-11-20\n";
+        assert_eq!(text, expected);
+        assert_eq!(database_record(b"Package: a\nVersion: 1", None, None), b"Package: a\nVersion: 1\n");
     }
 }

@@ -78,10 +78,15 @@ pub struct Segment(String);
 /// A parsed path below the snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RPath {
-    /// The index of a tree.
-    Index { tree: Tree, format: IndexFormat },
+    Index {
+        tree: Tree,
+        format: IndexFormat,
+    },
     /// A file in the directory of an index: a source or a binary package.
-    File { tree: Tree, file: RepoFileName },
+    File {
+        tree: Tree,
+        file: RepoFileName,
+    },
     /// A file in a subdirectory of `src/contrib`, as in a record's `Path` field: `4.6.0/Recommended/{file}`.
     SubFile {
         /// The value of `Path`.
@@ -89,7 +94,10 @@ pub enum RPath {
         file: RepoFileName,
     },
     /// `src/contrib/Archive/{package}/{file}`
-    Archive { package: Segment, file: RepoFileName },
+    Archive {
+        package: Segment,
+        file: RepoFileName,
+    },
     /// `src/contrib/Meta/archive.rds`
     ArchiveMeta,
     /// `src/contrib/Meta/current.rds`
@@ -103,9 +111,16 @@ pub enum RPath {
         path: Box<RPath>,
     },
     /// `builds/{platform}/{sha256}/{file}`: exactly this binary, even if there are newer ones.
-    Binary { platform: Platform, sha256: Sha256, file: RepoFileName },
+    Binary {
+        platform: Platform,
+        sha256: Sha256,
+        file: RepoFileName,
+    },
     /// `bin/linux/{r}-{distribution}/contrib/{r}/PACKAGES`: only the packages that have a binary.
-    BinaryIndex { platform: LinuxPlatform, format: IndexFormat },
+    BinaryIndex {
+        platform: LinuxPlatform,
+        format: IndexFormat,
+    },
     /// A directory: a list of its files.
     Directory {
         directory: Directory,
@@ -437,7 +452,7 @@ impl fmt::Display for SubDir {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::r::platform::Target;
+    use crate::r::platform::BinaryTarget;
     use proptest::prelude::*;
 
     #[test]
@@ -679,9 +694,9 @@ mod tests {
 
     fn platforms() -> impl Strategy<Value = Platform> {
         (linux_platforms(), 0..3).prop_map(|(LinuxPlatform { distribution, arch, r }, kind)| match kind {
-            0 => Platform { r, target: Target::Windows, arch: Arch::X86_64 },
-            1 => Platform { r, target: Target::MacOs, arch },
-            _ => Platform { r, target: Target::Linux(distribution.to_string()), arch },
+            0 => Platform { r, target: BinaryTarget::Windows, arch: Arch::X86_64 },
+            1 => Platform { r, target: BinaryTarget::MacOs, arch },
+            _ => Platform { r, target: BinaryTarget::Linux(distribution.to_string()), arch },
         })
     }
 

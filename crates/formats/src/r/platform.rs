@@ -33,18 +33,17 @@ pub const ANY_ARCH: &str = "any";
 
 /// The distribution or operating system of a binary.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Target {
+pub enum BinaryTarget {
     /// A Linux distribution, by its name in URLs.
     Linux(String),
     Windows,
     MacOs,
 }
 
-/// The platform of a binary.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Platform {
     pub r: RMinor,
-    pub target: Target,
+    pub target: BinaryTarget,
     pub arch: Arch,
 }
 
@@ -69,11 +68,12 @@ impl Platform {
 
     fn from_parts(r: &str, target: &str, arch: Arch) -> Option<Platform> {
         let target = match target {
-            "win" => Target::Windows,
-            "macos" => Target::MacOs,
+            "win" => BinaryTarget::Windows,
+            "macos" => BinaryTarget::MacOs,
             name => {
                 let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-                (!name.is_empty() && name.bytes().all(is_allowed)).then(|| Target::Linux(name.to_owned()))?
+                (!name.is_empty() && name.bytes().all(is_allowed))
+                    .then(|| BinaryTarget::Linux(name.to_owned()))?
             }
         };
         Some(Platform { r: RMinor::parse(r)?, target, arch })
@@ -87,18 +87,18 @@ impl Platform {
     /// Returns the extension of binary packages, without a leading dot.
     pub fn extension(&self) -> &'static str {
         match self.target {
-            Target::Linux(_) => "tar.gz",
-            Target::Windows => "zip",
-            Target::MacOs => "tgz",
+            BinaryTarget::Linux(_) => "tar.gz",
+            BinaryTarget::Windows => "zip",
+            BinaryTarget::MacOs => "tgz",
         }
     }
 
     /// Returns the platform without the architecture, such as `4.5-noble`, `4.5-win` or `4.5-macos`.
     pub fn label(&self) -> String {
         let system = match &self.target {
-            Target::Linux(name) => name.as_str(),
-            Target::Windows => "win",
-            Target::MacOs => "macos",
+            BinaryTarget::Linux(name) => name.as_str(),
+            BinaryTarget::Windows => "win",
+            BinaryTarget::MacOs => "macos",
         };
         format!("{}-{system}", self.r)
     }
@@ -122,10 +122,10 @@ mod tests {
     #[test]
     fn a_tag_has_the_form_that_clients_parse() {
         let tag = |target, arch| Platform { r: RMinor { major: 4, minor: 5 }, target, arch }.to_string();
-        assert_eq!(tag(Target::Linux("noble".to_owned()), Arch::X86_64), "4.5-noble");
-        assert_eq!(tag(Target::Linux("noble".to_owned()), Arch::Arm64), "4.5-noble-arm64");
-        assert_eq!(tag(Target::Windows, Arch::X86_64), "4.5-win");
-        assert_eq!(tag(Target::MacOs, Arch::Arm64), "4.5-macos-arm64");
+        assert_eq!(tag(BinaryTarget::Linux("noble".to_owned()), Arch::X86_64), "4.5-noble");
+        assert_eq!(tag(BinaryTarget::Linux("noble".to_owned()), Arch::Arm64), "4.5-noble-arm64");
+        assert_eq!(tag(BinaryTarget::Windows, Arch::X86_64), "4.5-win");
+        assert_eq!(tag(BinaryTarget::MacOs, Arch::Arm64), "4.5-macos-arm64");
     }
 
     #[test]

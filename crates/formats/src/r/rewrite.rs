@@ -8,7 +8,7 @@ use flate2::{Compression, GzBuilder};
 use std::io::{self, BufWriter, Read, Write};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct RewriteOptions {
     /// The gzip level, from 1 (fast) to 9 (small); other values are clamped.
     pub level: u32,
     /// Size of the buffers before compression and before writing, in bytes.
@@ -17,10 +17,10 @@ pub struct Options {
     pub limits: ArchiveLimits,
 }
 
-impl Default for Options {
+impl Default for RewriteOptions {
     /// Returns level 6 and buffers of 32 KiB.
-    fn default() -> Options {
-        Options { level: 6, buffer: 32 << 10, limits: ArchiveLimits::default() }
+    fn default() -> RewriteOptions {
+        RewriteOptions { level: 6, buffer: 32 << 10, limits: ArchiveLimits::default() }
     }
 }
 
@@ -174,7 +174,7 @@ pub fn archive<W: Write>(
     repository: &str,
     package_rds: Option<&[u8]>,
     out: W,
-    options: Options,
+    options: RewriteOptions,
 ) -> Result<(RewriteOutput, W), RewriteError> {
     let replacements = replacements(package_archive, repository, package_rds)?;
     let replaced: Vec<(&str, &[u8])> = replacements.iter().map(|(path, bytes)| (*path, &bytes[..])).collect();
@@ -237,7 +237,7 @@ pub fn archive<W: Write>(
 
 type Output<W> = BufWriter<GzEncoder<BufWriter<W>>>;
 
-fn output<W: Write>(out: W, options: Options) -> Output<W> {
+fn output<W: Write>(out: W, options: RewriteOptions) -> Output<W> {
     let level = Compression::new(options.level.clamp(1, 9));
     let encoder = GzBuilder::new().mtime(0).write(BufWriter::with_capacity(options.buffer, out), level);
     BufWriter::with_capacity(options.buffer, encoder)
@@ -349,7 +349,7 @@ mod tests {
     }
 
     fn rewritten_files(tar: &[u8]) -> Vec<(String, Vec<u8>)> {
-        let options = Options::default();
+        let options = RewriteOptions::default();
         let package = super::super::archive::read(tar, None, options.limits).expect("a package");
         let (_, out) = archive(tar, &package, "RSPM", Some(b"new rds"), Vec::new(), options).expect("a copy");
         let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(&out[..]));

@@ -1,6 +1,6 @@
 //! Package versions in R's order: numbers are compared one by one, `.` and `-` are equivalent, and `1.0` precedes
 //! `1.0.0`. Different texts can have equal values (`1.0-1`, `1.0.1`), but are in the names of different files. Also:
-//! minor versions of R.
+//! minor versions of R, and versions in the names of git tags.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -168,6 +168,38 @@ impl fmt::Display for RMinor {
     }
 }
 
+/// Words that may precede a version in a git tag, besides names of the package.
+const TAG_WORDS: [&str; 9] = ["v", "ver", "version", "r", "rel", "release", "releases", "cran", "tags"];
+const TAG_SEPARATORS: [char; 5] = ['-', '_', '/', '.', '@'];
+/// Maximum number of words before a version in a tag.
+const MAX_TAG_WORDS: usize = 4;
+
+/// Returns the version that a git tag, such as `v1.2.0`, names: the tag without the words before it, such as `v`, `release-`, `R/`, or one of
+/// `names`, those of the package and its directories. `None` for a tag that does not consist of a version and such
+/// words, such as `latest`, `v1.2.0-rc1`, or one of another package.
+pub fn tag_version<'a>(tag: &'a str, names: &[&str]) -> Option<&'a str> {
+    find_version(tag, names, 0)
+}
+
+/// Returns whether a tag names a version, compared by value: `v1.0-1` names `1.0.1`.
+pub fn tag_names_version(tag: &str, names: &[&str], version: &str) -> bool {
+    tag_version(tag, names).is_some_and(|named| compare(named, version).is_eq())
+}
+
+fn find_version<'a>(text: &'a str, names: &[&str], words: usize) -> Option<&'a str> {
+    let text = text.trim_start_matches(TAG_SEPARATORS);
+    if is_package_version(text) {
+        return Some(text);
+    }
+    if words == MAX_TAG_WORDS {
+        return None;
+    }
+    names.iter().chain(&TAG_WORDS).filter(|word| !word.is_empty()).find_map(|word| {
+        let (start, rest) = text.split_at_checked(word.len())?;
+        if start.eq_ignore_ascii_case(word) { find_version(rest, names, words + 1) } else { None }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,6 +269,60 @@ mod tests {
         ) {
             let text = |v: &[u32], sep: &str| v.iter().map(u32::to_string).collect::<Vec<_>>().join(sep);
             prop_assert_eq!(compare(&text(&a, "."), &text(&b, "-")), a.cmp(&b));
+        }
+    }
+
+    #[test]
+    fn a_tag_names_the_version_after_known_words() {
+        for (tag, named) in [
+            ("1.2.0", Some("1.2.0")),
+            ("v1.2.0", Some("1.2.0")),
+            ("V1.2-0", Some("1.2-0")),
+            ("v.1.2", Some("1.2")),
+            ("release-1.2", Some("1.2")),
+            ("releases/v1.2", Some("1.2")),
+            ("version_1.2", Some("1.2")),
+            ("my.pkg-1.2", Some("1.2")),
+            ("my.pkg_v1.2", Some("1.2")),
+            ("my.pkg@1.2", Some("1.2")),
+            ("R/0.7", Some("0.7")),
+            ("lang/r/v0.7", Some("0.7")),
+            ("cran-1.2", Some("1.2")),
+            ("v1.2.0-rc1", None),
+            ("v1.2.0rc1", None),
+            ("rc1.2.0", None),
+            ("v1.2.0-1-gabcdef0", None),
+            ("v1.2.0+build", None),
+            ("other-1.2.0", None),
+            ("python/1.2.0", None),
+            ("before-v1.2.0", None),
+            ("v1.2.0-again", None),
+            ("nightly", None),
+            ("latest", None),
+            ("stable", None),
+            ("v1", None),
+            ("v", None),
+            ("é1.2", None),
+            ("", None),
+        ] {
+            assert_eq!(tag_version(tag, &["my.pkg", "lang", "r", ""]), named, "{tag}");
+        }
+        // The name of a package may end in a number, and begin as a word does.
+        assert_eq!(tag_version("v2-1.0", &["v2"]), Some("1.0"));
+        assert_eq!(tag_version("v2.0", &["v2"]), Some("2.0"));
+        assert_eq!(tag_version(&"v".repeat(1000), &["vv"]), None);
+    }
+
+    #[test]
+    fn versions_of_tags_are_compared_by_value() {
+        for (tag, version, expected) in [
+            ("v1.0-1", "1.0.1", true),
+            ("v01.2", "1.2", true),
+            ("v1.2", "1.2.0", false),
+            ("v1.2.0", "1.2.0.9000", false),
+            ("v1.2.0-rc1", "1.2.0", false),
+        ] {
+            assert_eq!(tag_names_version(tag, &[], version), expected, "{tag} {version}");
         }
     }
 }

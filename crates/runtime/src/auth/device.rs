@@ -14,6 +14,7 @@ use super::tokens::Token;
 use base::access::Grant;
 use base::model::digest::Sha256;
 use base::model::time::{SECOND, Timestamp};
+use base::words;
 use store::db::session::{DeviceLogin, DeviceState};
 use store::db::{self, Db, DbError, audit};
 
@@ -58,8 +59,22 @@ pub enum DevicePoll {
     },
     /// The user denied the sign-in, which has ended.
     Denied,
-    /// The user allowed the sign-in, which has ended: name of the user, identity at the provider, and scopes.
-    Allowed(String, String, Grant),
+    /// The user allowed the sign-in, which has ended.
+    Allowed {
+        user: String,
+        /// The identity at the provider.
+        unique_id: String,
+        grant: Grant,
+    },
+}
+
+words! {
+    /// What a user decides about the sign-in of a device.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum DeviceDecision {
+        Allow = "allow",
+        Deny = "deny",
+    }
 }
 
 impl DeviceLogins {
@@ -102,7 +117,7 @@ impl DeviceLogins {
     pub async fn decide(
         &self,
         device: &PendingDevice,
-        is_allowed: bool,
+        decision: DeviceDecision,
         session: &Arc<Token>,
         address: Option<IpAddr>,
         now: Timestamp,
@@ -112,14 +127,17 @@ impl DeviceLogins {
         let session_digest = session.digest();
         let author = author(&session.user, address, now);
         let detail = format!("device at {}; identity {unique_id}", device.address);
-        let state = if is_allowed { DeviceState::Allowed } else { DeviceState::Denied };
-        let action = if is_allowed { "allow device" } else { "deny device" };
+        let state = match decision {
+            DeviceDecision::Allow => DeviceState::Allowed,
+            DeviceDecision::Deny => DeviceState::Denied,
+        };
         let write = self.0.write(move |c| {
             let (user, scopes) = (&session.user, scope_text(&session.grant));
             let is_decided =
                 db::session::decide(c, digest, state, user, &unique_id, &scopes, session_digest)?;
             if is_decided {
-                audit::record_by(c, &author, action, "user", &session.user, audit::SUCCESS, &detail)?;
+                let action = format!("{decision} device");
+                audit::record_by(c, &author, &action, "user", &session.user, audit::SUCCESS, &detail)?;
             }
             Ok(is_decided)
         });
@@ -154,7 +172,8 @@ impl DeviceLogins {
                     Ok(DevicePoll::Denied)
                 }
                 DeviceState::Allowed if db::session::end_device(c, digest)? => {
-                    Ok(DevicePoll::Allowed(row.user, row.unique_id, session::grant(&row.scopes)))
+                    let grant = session::grant(&row.scopes);
+                    Ok(DevicePoll::Allowed { user: row.user, unique_id: row.unique_id, grant })
                 }
                 DeviceState::Allowed => Ok(DevicePoll::Expired),
                 DeviceState::Pending => {

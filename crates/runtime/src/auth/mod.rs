@@ -20,7 +20,7 @@ mod trusted_publisher;
 
 pub use bootstrap::{BootstrapRefusal, BootstrapRequest, KeyProblem, create_first_token, public_key};
 pub use credential::{BadCredential, Credential, SignedText, credential};
-pub use device::{DeviceLogins, DevicePoll, NewDeviceLogin, PendingDevice};
+pub use device::{DeviceDecision, DeviceLogins, DevicePoll, NewDeviceLogin, PendingDevice};
 pub use issue::{CreateTokenError, NewToken, create, find, list, revoke, revoke_signed, revoke_user};
 pub use jwt::{Claims, Invalid, unverified_issuer};
 pub use named_grant::{named_grant, scope_names};

@@ -14,7 +14,7 @@ use base::model::kind::{Language, SourceKind};
 use base::model::point::{PointRules, PromotedList};
 use base::model::time::{SECOND, Timestamp};
 use formats::advisory::Index;
-use formats::policy::{NameGuards, Rule, RuleIndexes, RuleSet, Scope, Withheld};
+use formats::policy::{NameGuards, Rule, RuleIndexes, RuleScope, RuleSet, Withheld};
 use store::db::{self, Conn, DbError};
 
 /// Precision of the ages of releases at a point that may still change, in microseconds. Documents that depend
@@ -307,7 +307,7 @@ impl Policies {
     ) -> Option<Arc<RepoPolicy>> {
         let origins: Vec<(SourceId, SourceId)> =
             sources.iter().filter_map(|source| Some((*source, origin(inputs.catalog, *source)?))).collect();
-        let indexes = indexes.in_scope(Scope { repo, sources: &sources, origins: &origins });
+        let indexes = indexes.in_scope(RuleScope { repo, sources: &sources, origins: &origins });
         let set = match before.map(|before| &before.set) {
             Some(set) if set.consists_of(&indexes, &origins) => Arc::clone(set),
             previous => {

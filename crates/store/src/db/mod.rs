@@ -35,7 +35,7 @@ use page_checksum::Pages;
 use postgres::{PgSession, Postgres};
 use schema::Schema;
 use sqlite::Sqlite;
-use target::Target;
+use target::PostgresTarget;
 use transfer::sqlite_file;
 use workers::{TransactionKind, WorkerPool};
 
@@ -98,8 +98,8 @@ impl Db {
                 Engine::Sqlite(Sqlite::open(schema, &file, lock, wait, mode)?)
             }
             Provider::Postgres => {
-                let target = Target::parse(&config.postgres, schema, wait)?;
-                let listen = Target::parse_listen(&config.postgres, wait)?;
+                let target = PostgresTarget::parse(&config.postgres, schema, wait)?;
+                let listen = PostgresTarget::parse_listen(&config.postgres, wait)?;
                 Engine::Postgres(Postgres::open(schema, target, listen, mode)?)
             }
         };
@@ -335,7 +335,7 @@ impl Inspection {
 }
 
 /// Checks that PostgreSQL may be written, and that `now` is not too far ahead of its host's clock for a publish.
-fn check_usable(c: &mut dyn Conn, target: &Target, now: Timestamp) -> Result<(), DbError> {
+fn check_usable(c: &mut dyn Conn, target: &PostgresTarget, now: Timestamp) -> Result<(), DbError> {
     pgerror::check_writable(c, target)?;
     clock::check_host_time(c, now)
 }

@@ -7,7 +7,7 @@ use super::failure::BuildFailure;
 use super::{Builds, poll};
 use content::serve::RepoError;
 use formats::r::description::Description;
-use formats::r::tag::names_version;
+use formats::r::version::tag_names_version;
 use store::db::git_build::{self, GitBuild};
 use store::db::git_builder::GitBuilder;
 
@@ -73,7 +73,7 @@ pub(super) async fn check(
     });
     let (tree, version) = reading.await.map_err(|error| BuildFailure::Temporary(error.to_string()))??;
     match version {
-        Some(version) if !names_version(tag, &poll::tag_words(builder), &version) => {
+        Some(version) if !tag_names_version(tag, &poll::tag_words(builder), &version) => {
             let relation = format!("the tag does not name the version in DESCRIPTION, {version}");
             Err(BuildFailure::Skipped(poll::not_built(tag, &relation)))
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use builder::connection::JobError;
-use builder::message::Failure;
+use builder::message::JobFailure;
 use content::serve::RepoError;
 use store::db::DbError;
 
@@ -95,8 +95,8 @@ impl BuildFailure {
     }
 }
 
-impl From<Failure> for BuildFailure {
-    fn from(failure: Failure) -> BuildFailure {
+impl From<JobFailure> for BuildFailure {
+    fn from(failure: JobFailure) -> BuildFailure {
         if failure.cause.is_temporary() {
             BuildFailure::Temporary(failure.reason)
         } else {

@@ -15,7 +15,7 @@ use base::model::text;
 use base::model::time::Timestamp;
 use builder::url::GitUrl;
 use content::serve::RepoError;
-use formats::r::tag;
+use formats::r::version;
 use store::db::git_build::{self, GitBuild, NewBuild};
 use store::db::git_builder::{self, GitBuilder, Trigger};
 use store::db::{Conn, DbError};
@@ -165,7 +165,7 @@ impl TagRules {
     /// Returns whether a tag may name the version of the builder's package. The version of a Python package may come
     /// from the tag, in any form that its build understands.
     fn may_name_version(self, builder: &GitBuilder, tag: &str) -> bool {
-        self.language == Language::Python || tag::version(tag, &tag_words(builder)).is_some()
+        self.language == Language::Python || version::tag_version(tag, &tag_words(builder)).is_some()
     }
 }
 

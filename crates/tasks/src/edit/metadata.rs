@@ -10,7 +10,7 @@ use formats::python::name::normalize;
 use formats::{python, r};
 use runtime::catalog::Catalog;
 use runtime::state::State;
-use store::db::metadata::{self, Metadata, Scope};
+use store::db::metadata::{self, Metadata, MetadataScope};
 use store::db::{Conn, DbError, audit};
 
 /// Maximum length of a key, in characters.
@@ -74,7 +74,7 @@ pub async fn set(
     for record in records {
         let row =
             record.map_err(RepoError::Invalid).and_then(|record| row(&catalog, record)).and_then(|row| {
-                let Scope { name, normalized_name, version, source, repo } = &row.scope;
+                let MetadataScope { name, normalized_name, version, source, repo } = &row.scope;
                 let name = if is_of_every_language(&row.scope) { normalized_name } else { name };
                 match distinct.insert((name.clone(), version.clone(), *source, *repo, row.key.clone())) {
                     true => Ok(row),
@@ -138,7 +138,7 @@ fn refusal<T>(results: &[Result<T, String>]) -> Option<String> {
 }
 
 /// Returns whether a scope has R packages and Python projects.
-fn is_of_every_language(scope: &Scope) -> bool {
+fn is_of_every_language(scope: &MetadataScope) -> bool {
     scope.source.is_none() && scope.repo.is_none()
 }
 
@@ -282,7 +282,7 @@ fn row(catalog: &Catalog, record: NewMetadata) -> Result<Metadata, RepoError> {
             "the value of '{key}' of '{excerpt}' is refused: it must be text of at most {MAX_VALUE} bytes"
         ));
     }
-    let scope = Scope {
+    let scope = MetadataScope {
         name: if is_r && language != Some(Language::Python) { name.to_owned() } else { normalize(name) },
         normalized_name: normalize(name),
         version: version.to_owned(),
@@ -302,7 +302,7 @@ fn describe(catalog: &Catalog, row: &Metadata) -> String {
 }
 
 /// The limits of a scope, each followed by a semicolon: `version 1.0; source team; `.
-fn places(catalog: &Catalog, scope: &Scope) -> String {
+fn places(catalog: &Catalog, scope: &MetadataScope) -> String {
     let source = scope.source.map(|id| catalog.source_name(id));
     let repo = scope.repo.map(|id| catalog.repo_name(id));
     let version = Some(&scope.version).filter(|version| !version.is_empty()).cloned();

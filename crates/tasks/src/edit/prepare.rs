@@ -18,7 +18,7 @@ use formats::r::description::{index_stanza, write_built_fields};
 use formats::r::layout::PackageFile;
 use formats::r::name::SourceFileName;
 use formats::r::rds::package_rds;
-use formats::r::rewrite::{self, Options, RewriteError, RewriteOutput};
+use formats::r::rewrite::{self, RewriteError, RewriteOptions, RewriteOutput};
 use store::storage::{Spool, StorageError};
 
 /// The `Repository` field of the packages of this server. renv, rsconnect and others treat this value as that of a
@@ -63,7 +63,7 @@ pub(super) fn prepare(
     file: &str,
     body: &UploadBody,
     out: Spool,
-    options: Options,
+    options: RewriteOptions,
     kind: UploadKind,
 ) -> Result<(PreparedPackage, Spool), RepoError> {
     if kind == UploadKind::Binary && is_zip(body)? {
@@ -111,7 +111,7 @@ fn prepare_zip(
     file: &str,
     body: &UploadBody,
     out: Spool,
-    options: Options,
+    options: RewriteOptions,
 ) -> Result<(PreparedPackage, Spool), RepoError> {
     let mut source = body.open_seekable()?;
     let name = PackageFile::parse(file);

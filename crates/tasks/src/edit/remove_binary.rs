@@ -8,7 +8,7 @@ use base::model::digest::Sha256;
 use base::model::ids::FileId;
 use content::serve::negotiate::runs_on;
 use content::serve::{RepoError, find};
-use formats::r::platform::{Arch, Platform, Target};
+use formats::r::platform::{Arch, BinaryTarget, Platform};
 use runtime::publish::edit::ClaimedTrees;
 use runtime::state::State;
 use store::db::binary::{self, Binary};
@@ -65,7 +65,7 @@ fn parse_platform(platforms: &Platforms, tag: &str) -> Result<Platform, RepoErro
              4.5-macos-arm64"
         ))
     })?;
-    if let Target::Linux(name) = &mut platform.target {
+    if let BinaryTarget::Linux(name) = &mut platform.target {
         *name = find::distribution(platforms, name)?.name.clone();
     }
     Ok(platform)

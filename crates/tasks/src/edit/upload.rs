@@ -194,8 +194,8 @@ fn log_error(key: &Key, result: Result<(), StorageError>) -> Result<(), StorageE
     result
 }
 
-fn options(server: &Server) -> rewrite::Options {
-    rewrite::Options {
+fn options(server: &Server) -> rewrite::RewriteOptions {
+    rewrite::RewriteOptions {
         level: server.package_rewrite_compression_level,
         buffer: server.package_rewrite_buffer_size,
         limits: ArchiveLimits::default(),

@@ -12,7 +12,7 @@ use base::model::digest::Sha256;
 use base::model::kind::StorageClass;
 use content::serve::RepoError;
 use content::serve::error::run_blocking;
-use formats::python::upload::form::{FileDigests, FileHasher};
+use formats::python::upload::{FileDigests, FileHasher};
 use runtime::state::State;
 use store::storage::{Spool, StorageError};
 

@@ -216,7 +216,7 @@ impl Sync {
     /// Loads the stored rules for system requirements. Readers wait until the future completes or is dropped.
     pub fn load_rules(&self) -> impl Future<Output = ()> + Send + 'static {
         let state = Arc::clone(&self.state);
-        let loading = state.rules.begin_load();
+        let loading = state.sysreqs.begin_load();
         async move {
             requirements::load(&state).await;
             drop(loading);

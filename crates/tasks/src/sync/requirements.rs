@@ -50,7 +50,7 @@ async fn load_stored(state: &State) -> Result<(), SyncError> {
     let base =
         blocking(move || RuleBase::from_document(&document).map_err(|error| error.to_string())).await?;
     let rules = compile(base).await?;
-    state.rules.set(Arc::new(rules));
+    state.sysreqs.set(Arc::new(rules));
     Ok(())
 }
 
@@ -109,7 +109,7 @@ async fn refresh_rules(
         load(state).await;
     }
     let current_digest = loaded_digest(state).await?;
-    let old_count = state.rules.get().as_ref().map_or(0, |rules| rules.len());
+    let old_count = state.sysreqs.get().as_ref().map_or(0, |rules| rules.len());
     // A lost document is fetched and stored again, even if its rules are in memory.
     let stored_row = match rules_row {
         Some(row) if state.storage.size(&Key::Rules(row.sha256)).await?.is_some() => Some(row),
@@ -154,13 +154,13 @@ async fn refresh_rules(
     state.storage.put(&Key::Rules(sha256), document).await?;
     store_rows(state, rules_row, validators_row).await?;
     let count = rules.len();
-    state.rules.set(Arc::new(rules));
+    state.sysreqs.set(Arc::new(rules));
     Ok(RulesUpdate::Replaced(count))
 }
 
 /// Returns the digest that identifies the loaded rules.
 async fn loaded_digest(state: &State) -> Result<Option<Sha256>, SyncError> {
-    let Some(rules) = state.rules.wait().await else { return Ok(None) };
+    let Some(rules) = state.sysreqs.wait().await else { return Ok(None) };
     blocking(move || Ok(Some(digest(&rules.base().document())))).await
 }
 

@@ -9,7 +9,7 @@ use super::{JobNumber, Upkeep};
 use base::model::digest::Sha256;
 use base::model::text::count_of;
 use content::serve::located::LocatedFile;
-use content::serve::python::prefetch::{self, ChosenFiles, Scope};
+use content::serve::python::prefetch::{self, ChosenFiles, PrefetchScope};
 use content::serve::{self, RepoError};
 use formats::python::curated::rule::ProjectRule;
 use formats::python::curated::{self, PythonDefinition, ReadOptions};
@@ -111,7 +111,7 @@ struct ProjectResult {
 }
 
 struct Options {
-    scope: Scope,
+    scope: PrefetchScope,
     environments: Vec<Environment>,
     pages_only: bool,
     dry_run: bool,

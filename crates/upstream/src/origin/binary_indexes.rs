@@ -4,7 +4,7 @@ use base::config::platforms::{Distribution, Os, Platforms};
 use base::config::{BinaryServerKind, BinaryUrl};
 use formats::r::binary_index::RecordFilter;
 use formats::r::layout::Tree;
-use formats::r::platform::{Arch, Platform, Target};
+use formats::r::platform::{Arch, BinaryTarget, Platform};
 use formats::r::version::RMinor;
 
 /// An index of binaries for one platform.
@@ -72,7 +72,7 @@ fn mirror(url_index: usize, platforms: &Platforms) -> Vec<Index> {
         });
     };
     for r in r_minors(platforms) {
-        add(Platform { r, target: Target::Windows, arch: Arch::X86_64 }, &Tree::Windows { r });
+        add(Platform { r, target: BinaryTarget::Windows, arch: Arch::X86_64 }, &Tree::Windows { r });
         let Some(folders) = platforms.macos_folders(&r.to_string()) else { continue };
         for (arch, folder) in [(Arch::Arm64, &folders.arm64), (Arch::X86_64, &folders.x86_64)] {
             let tree = match folder.as_deref() {
@@ -81,7 +81,7 @@ fn mirror(url_index: usize, platforms: &Platforms) -> Vec<Index> {
                 Some(folder) => Tree::macos(folder, r),
             };
             if let Some(tree) = tree {
-                add(Platform { r, target: Target::MacOs, arch }, &tree);
+                add(Platform { r, target: BinaryTarget::MacOs, arch }, &tree);
             }
         }
     }
@@ -134,7 +134,7 @@ fn linux(
                     url_index,
                     platform: Platform {
                         r: *r,
-                        target: Target::Linux(distribution.name.clone()),
+                        target: BinaryTarget::Linux(distribution.name.clone()),
                         arch: index_arch,
                     },
                     folder: format!("bin/linux/{name}-{arch_name}/{r}/src/contrib"),

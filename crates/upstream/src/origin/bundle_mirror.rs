@@ -17,7 +17,7 @@ use crate::transport::{Transport, decompress};
 use base::model::digest::Sha256;
 use formats::bundle::record::EXTENSIONS;
 use formats::bundle::{Head, Product};
-use formats::r::platform::{Arch, Platform, Target};
+use formats::r::platform::{Arch, BinaryTarget, Platform};
 use formats::r::version::RMinor;
 
 /// The package database on mirrors of CRAN.
@@ -57,11 +57,11 @@ fn platform_tag(folder: &str) -> Option<String> {
     let (target, arch, r) = match parts[..] {
         ["linux", name, r, "src", "contrib"] => {
             let (distribution, arch) = name.rsplit_once('-')?;
-            (Target::Linux(distribution.to_owned()), Arch::of_spelling(arch)?, r)
+            (BinaryTarget::Linux(distribution.to_owned()), Arch::of_spelling(arch)?, r)
         }
-        ["windows", "contrib", r] => (Target::Windows, Arch::X86_64, r),
+        ["windows", "contrib", r] => (BinaryTarget::Windows, Arch::X86_64, r),
         ["macosx", macos_folder, "contrib", r] => {
-            (Target::MacOs, if macos_folder.ends_with("arm64") { Arch::Arm64 } else { Arch::X86_64 }, r)
+            (BinaryTarget::MacOs, if macos_folder.ends_with("arm64") { Arch::Arm64 } else { Arch::X86_64 }, r)
         }
         _ => return None,
     };

@@ -43,7 +43,7 @@ pub(crate) struct ClientIdentity {
 }
 
 /// The URL of a request, and its form for messages.
-pub(super) struct Target {
+pub(super) struct RequestUrl {
     pub(super) url: String,
     pub(super) display_url: String,
 }
@@ -90,8 +90,8 @@ impl HttpTransport {
     }
 
     /// Returns the target of a path; the address itself for an empty one.
-    pub(super) fn target(&self, path: &str) -> Result<Target, UpstreamError> {
-        let mut target = Target { url: self.base.clone(), display_url: self.display_url.clone() };
+    pub(super) fn target(&self, path: &str) -> Result<RequestUrl, UpstreamError> {
+        let mut target = RequestUrl { url: self.base.clone(), display_url: self.display_url.clone() };
         let segments = if path.is_empty() { Vec::new() } else { segments(path)? };
         for segment in segments {
             for text in [&mut target.url, &mut target.display_url] {
@@ -117,7 +117,7 @@ impl HttpTransport {
 
     async fn fetch_once(
         &self,
-        target: &Target,
+        target: &RequestUrl,
         file_request: &FileRequest<'_>,
         activity: &retry::LastActivity,
     ) -> Result<FileResponse, UpstreamError> {
@@ -172,7 +172,7 @@ impl HttpTransport {
     /// `None` if the response cannot be used and the whole file has to be requested.
     async fn resume(
         &self,
-        target: &Target,
+        target: &RequestUrl,
         offset: u64,
         known_validators: &Validators,
     ) -> Result<Option<FileStream>, UpstreamError> {
@@ -239,7 +239,7 @@ impl HttpTransport {
         Ok(target.accept(response)?.headers().clone())
     }
 
-    fn get(&self, target: &Target) -> Result<RequestBuilder, UpstreamError> {
+    fn get(&self, target: &RequestUrl) -> Result<RequestBuilder, UpstreamError> {
         Ok(self.with_headers(self.http.client()?.get(&target.url)))
     }
 
@@ -253,7 +253,7 @@ impl HttpTransport {
     }
 }
 
-impl Target {
+impl RequestUrl {
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, UpstreamError> {
         let (response, is_redirected) = client::send(request).await;
         metrics::upstream_request_ended(response.as_ref().ok().map(|response| response.status().as_u16()));
@@ -279,7 +279,7 @@ impl Target {
         &self,
         response: Response,
     ) -> futures_util::stream::BoxStream<'static, Result<Bytes, UpstreamError>> {
-        let target = Target { url: String::new(), display_url: self.display_url.clone() };
+        let target = RequestUrl { url: String::new(), display_url: self.display_url.clone() };
         let count = |chunk: &Bytes| metrics::upstream_bytes_read(chunk.len());
         response.bytes_stream().inspect_ok(count).map_err(move |e| target.request_error(e)).boxed()
     }

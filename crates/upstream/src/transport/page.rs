@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use url::Url;
 
 use super::file::Validators;
-use super::http::{self, HttpTransport, Target};
+use super::http::{self, HttpTransport, RequestUrl};
 use super::retry;
 use crate::UpstreamError;
 use base::metrics;
@@ -79,7 +79,6 @@ impl Page {
         (0..self.gzip_layers).fold(body, |body, _| Box::new(MultiGzDecoder::new(body.take(MAX_INNER_LAYER))))
     }
 
-    /// Returns the decoded body.
     pub fn decoded(&self, limit: u64) -> Result<Bytes, UpstreamError> {
         let refusal = |reason: String| UpstreamError::Refused { url: self.display_url(), reason };
         let mut body = Vec::new();
@@ -122,7 +121,7 @@ pub(super) async fn page(
 
 async fn page_in_time(
     http: &HttpTransport,
-    target: &Target,
+    target: &RequestUrl,
     request: &PageRequest<'_>,
 ) -> Result<PageResponse, UpstreamError> {
     let work = page_once(http, target, request);
@@ -138,7 +137,7 @@ async fn page_in_time(
 
 async fn page_once(
     http: &HttpTransport,
-    target: &Target,
+    target: &RequestUrl,
     request: &PageRequest<'_>,
 ) -> Result<PageResponse, UpstreamError> {
     let mut get = http.client()?.get(&target.url).header(header::ACCEPT, request.accept);

@@ -8,7 +8,7 @@ use super::call::{Answer, Call, WithStatus};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::login::permission::Principal;
-use crate::http::route::access::{Access, Target, write_source};
+use crate::http::route::access::{Access, AccessTarget, write_source};
 use api::git;
 use base::access::Action;
 use store::db::git_builder::{GitBuilder, Trigger};
@@ -72,7 +72,7 @@ async fn show(app: &App, source: &str, builder: &GitBuilder) -> Result<git::GitB
 fn require_listed(call: &Call<'_>, source: Option<&str>) -> Result<(), Failure> {
     let access = match source {
         Some(source) => write_source(source),
-        None => Access { action: Action::Administer, target: Target::Server },
+        None => Access { action: Action::Administer, target: AccessTarget::Server },
     };
     call.principal.require(&call.app.state.catalog.get(), access).map(|_| ())
 }
@@ -80,7 +80,7 @@ fn require_listed(call: &Call<'_>, source: Option<&str>) -> Result<(), Failure> 
 /// Requires the permission of an administrator. A refusal contains `reason`, and is recorded in the audit trail like
 /// the refusal of a route.
 async fn require_administrator(app: &App, principal: &Principal, reason: &str) -> Result<(), Failure> {
-    let access = Access { action: Action::Administer, target: Target::Server };
+    let access = Access { action: Action::Administer, target: AccessTarget::Server };
     let Err(failure) = principal.require(&app.state.catalog.get(), access) else { return Ok(()) };
     let failure = Failure { phrase: format!("{}: {reason}", failure.phrase), ..failure };
     if let (Principal::Token(token), Some(author)) = (principal, author::of_task()) {
@@ -228,7 +228,7 @@ async fn visible_build(
     let catalog = app.state.catalog.get();
     let access = match source.and_then(|id| catalog.source_by_id(id)) {
         Some(source) => write_source(source.name.as_str()),
-        None => Access { action: Action::Administer, target: Target::Server },
+        None => Access { action: Action::Administer, target: AccessTarget::Server },
     };
     match principal.require(&catalog, access) {
         Ok(_) => Ok(build),

@@ -46,12 +46,12 @@ pub(super) async fn regions(call: ControlCall<'_>) -> Answer<Vec<WireRegion>> {
 
 pub(super) async fn set_regions(call: ControlCall<'_>, body: SetDebugRegions) -> Answer<Vec<WireRegion>> {
     if body.regions.is_empty() || body.regions.len() > DebugRegion::ALL.len() {
-        let text = format!("name at least one region: {}", DebugRegion::NAMES.join(", "));
+        let text = format!("name at least one region: {}", DebugRegion::WORDS.join(", "));
         return Err(Failure::bad_request(text));
     }
     let region = |name: &String| {
         let excerpt: String = name.chars().take(60).collect();
-        DebugRegion::parse(name).map_err(|error| {
+        name.parse::<DebugRegion>().map_err(|error| {
             Failure::bad_request(format!("there is no region '{excerpt}': a region {error}"))
         })
     };

@@ -148,7 +148,7 @@ fn classes_or_all(names: &[String]) -> Result<Vec<StorageClass>, Failure> {
 pub(super) fn parse_classes(names: &[String]) -> Result<Vec<StorageClass>, Failure> {
     let class = |name: &String| {
         StorageClass::ALL.into_iter().find(|class| class.as_str() == name).ok_or_else(|| {
-            let valid = StorageClass::ALL.map(StorageClass::as_str).join(", ");
+            let valid = StorageClass::WORDS.join(", ");
             Failure::bad_request(format!("there is no storage class '{name}'; there are {valid}"))
         })
     };

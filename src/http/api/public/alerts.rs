@@ -70,7 +70,7 @@ pub(in crate::http) async fn current(app: &App, principal: &Principal) -> Result
             since: Some(overlap.seen_at.to_string()),
         }));
     }
-    let rules = app.state.rules.get();
+    let rules = app.state.sysreqs.get();
     let unsupported_count = rules.as_ref().map_or(0, |rules| rules.invalid_patterns().len());
     if unsupported_count > 0 {
         let message = format!(

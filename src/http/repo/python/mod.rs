@@ -33,7 +33,7 @@ use formats::python::layout::{self, FileId, FilePart, PythonPath, json_link};
 use formats::python::name::NormalName;
 
 /// A parsed address inside a Python repository.
-pub(crate) struct Address<'a> {
+pub(crate) struct PythonAddress<'a> {
     pub(crate) repo: &'a str,
     pub(crate) snapshot: Snapshot,
     pub(crate) path: &'a PythonPath,
@@ -43,7 +43,7 @@ pub(crate) struct Address<'a> {
 /// Answers a GET or HEAD.
 pub(crate) async fn answer(
     app: &App,
-    address: &Address<'_>,
+    address: &PythonAddress<'_>,
     query: &Query,
     parts: &Parts,
     received_at: Timestamp,
@@ -119,7 +119,7 @@ fn accept_values(parts: &Parts) -> impl Iterator<Item = &str> {
 
 /// Returns a redirect: 308 to the address with a slash, 301 to the normalized name. It is relative: a proxy
 /// may have removed a prefix.
-fn redirect(address: &Address<'_>, target: &PythonPath, parts: &Parts) -> Response<Body> {
+fn redirect(address: &PythonAddress<'_>, target: &PythonPath, parts: &Parts) -> Response<Body> {
     let last = address.raw.rsplit('/').next().unwrap_or_default();
     let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     let name = match target {
@@ -146,7 +146,7 @@ fn redirect(address: &Address<'_>, target: &PythonPath, parts: &Parts) -> Respon
 /// Redirects to the address of a listed file with its digest. It is not permanent: `rspm add --replace` changes the digest.
 async fn find_named(
     app: &App,
-    address: &Address<'_>,
+    address: &PythonAddress<'_>,
     project: &NormalName,
     file: &FileName,
 ) -> Result<Response<Body>, Failure> {
@@ -164,7 +164,7 @@ async fn find_named(
     })
 }
 
-async fn resolve(app: &App, address: &Address<'_>, format: SimpleFormat) -> Result<Resource, Failure> {
+async fn resolve(app: &App, address: &PythonAddress<'_>, format: SimpleFormat) -> Result<Resource, Failure> {
     let point = serve::point::resolve(&app.repositories, address.repo, address.snapshot).await?;
     let point = if matches!(address.path, PythonPath::Root) {
         serve::python::file::list_point(&app.repositories, point).await?

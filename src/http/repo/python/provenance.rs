@@ -4,7 +4,7 @@ use http::header::HeaderValue;
 use http::request::Parts;
 use http::{Method, Response};
 
-use super::Address;
+use super::PythonAddress;
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::net::body::Body;
@@ -21,7 +21,7 @@ use formats::python::provenance::MEDIA_TYPE;
 
 /// Returns the base URL of the provenance objects for a page; `None` if `Server.Address` is not a secure
 /// origin, which PEP 740 requires.
-pub(super) fn links(app: &App, point: &Point, address: &Address<'_>) -> ProvenanceLinks {
+pub(super) fn links(app: &App, point: &Point, address: &PythonAddress<'_>) -> ProvenanceLinks {
     let site = app.site.load();
     let server = site.address.as_deref().filter(|server| is_https_or_loopback(server))?;
     let base = provenance::link_base(&app.repositories, point, address.repo, address.snapshot);
@@ -32,7 +32,7 @@ pub(super) fn links(app: &App, point: &Point, address: &Address<'_>) -> Provenan
 /// is invalid, 503 if the index does not answer.
 pub(super) async fn answer(
     app: &App,
-    address: &Address<'_>,
+    address: &PythonAddress<'_>,
     sha256: Sha256,
     file: &FileName,
     parts: &Parts,

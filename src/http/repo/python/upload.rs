@@ -25,11 +25,11 @@ use crate::http::route::access;
 use api::error::Code;
 use content::serve::{ExistingFile, RepoError};
 use formats::python::file_name::FileName;
-use formats::python::upload::form::{
+use formats::python::upload::multipart::{self, BadForm, FormEvent, FormReader};
+use formats::python::upload::{
     ATTESTATIONS, BadUpload, CONTENT, MAX_ATTESTATIONS, MAX_FIELD, MAX_FIELD_SUM, MAX_FIELDS, MAX_SIGNATURE,
     SIGNATURE, UploadForm,
 };
-use formats::python::upload::multipart::{self, BadForm, FormEvent, FormReader};
 use store::db::{DbError, author};
 use tasks::edit::python::receive::{self, ReceivedFile};
 

@@ -12,7 +12,7 @@ use crate::http::target::Query;
 use base::config::platforms::{Distribution, Platforms};
 use content::serve::{self, negotiate};
 use formats::r::layout::{LinuxPlatform, RPath, Tree};
-use formats::r::platform::{Arch, Platform, Target};
+use formats::r::platform::{Arch, BinaryTarget, Platform};
 use formats::r::user_agent::RVersion;
 use formats::r::version::RMinor;
 
@@ -47,9 +47,9 @@ pub(in crate::http) fn choose<'a>(
         }
         RPath::Binary { platform, .. } => {
             let distro = match &platform.target {
-                Target::Linux(name) => name.as_str(),
-                Target::Windows => "windows",
-                Target::MacOs => "macos",
+                BinaryTarget::Linux(name) => name.as_str(),
+                BinaryTarget::Windows => "windows",
+                BinaryTarget::MacOs => "macos",
             };
             return Ok(PlatformRequest::Tree { distro, r: platform.r, is_available: true });
         }
@@ -95,7 +95,11 @@ pub(in crate::http) fn linux_platform(app: &App, platform: &LinuxPlatform) -> Re
             distribution.name, platform.arch
         )));
     }
-    Ok(Platform { r: platform.r, target: Target::Linux(distribution.name.clone()), arch: platform.arch })
+    Ok(Platform {
+        r: platform.r,
+        target: BinaryTarget::Linux(distribution.name.clone()),
+        arch: platform.arch,
+    })
 }
 
 /// Returns the platform of a tree of binaries; `None` for example for a folder of another version of R.
@@ -103,12 +107,12 @@ pub(in crate::http) fn tree_platform(app: &App, tree: &Tree) -> Option<Platform>
     match tree {
         Tree::Source => None,
         Tree::Linux(platform) => linux_platform(app, platform).ok(),
-        Tree::Windows { r } => Some(Platform { r: *r, target: Target::Windows, arch: Arch::X86_64 }),
+        Tree::Windows { r } => Some(Platform { r: *r, target: BinaryTarget::Windows, arch: Arch::X86_64 }),
         Tree::MacOs { flavor, r } => {
             let config = app.state.config.load();
             let folder = flavor.as_ref().map_or("", |flavor| flavor.as_str());
             let arch = mac_arch(&config.platforms, *r, folder)?;
-            Some(Platform { r: *r, target: Target::MacOs, arch })
+            Some(Platform { r: *r, target: BinaryTarget::MacOs, arch })
         }
     }
 }

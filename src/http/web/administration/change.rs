@@ -23,7 +23,7 @@ pub(super) struct Change {
     pub(super) body: Value,
     /// The field of the form at which a refusal of the API is displayed.
     pub(super) field: &'static str,
-    pub(super) next_page: Target,
+    pub(super) next_page: NextPage,
     /// The key of the message on that page; see [`message`].
     pub(super) message_key: &'static str,
     pub(super) displayed_part: ResponsePart,
@@ -50,16 +50,16 @@ pub(super) enum ResponsePart {
 }
 
 #[derive(Debug, PartialEq)]
-pub(super) enum Target {
+pub(super) enum NextPage {
     Section(AdministrationSection),
     Object(AdministrationSection, String),
 }
 
-impl Target {
+impl NextPage {
     pub(super) fn address(&self, root: &Root) -> String {
         match self {
-            Target::Section(section) => section.address(root),
-            Target::Object(section, name) => section.object(root, name),
+            NextPage::Section(section) => section.address(root),
+            NextPage::Object(section, name) => section.object(root, name),
         }
     }
 }
@@ -92,7 +92,7 @@ pub(super) fn message(name: &str) -> Option<&'static str> {
 fn change<O: Operation<Query: Default>>(
     path: O::Path<'_>,
     body: Value,
-    next_page: Target,
+    next_page: NextPage,
     message_key: &'static str,
 ) -> Change {
     Change {
@@ -165,12 +165,12 @@ fn sources(action: &str, form: &Query) -> Result<Change, Invalid> {
         "create" => {
             let name = name(form)?;
             let body = json!({ "name": name, "type": text(form, "type") });
-            let next_page = Target::Object(AdministrationSection::Sources, name.to_owned());
+            let next_page = NextPage::Object(AdministrationSection::Sources, name.to_owned());
             Ok(Change { field: "name", ..change::<operations::CreateSource>([], body, next_page, "created") })
         }
         "sync" => {
             let body = json!({ "type": text(form, "type") });
-            let next_page = Target::Section(AdministrationSection::Jobs);
+            let next_page = NextPage::Section(AdministrationSection::Jobs);
             Ok(Change { field: "type", ..change::<operations::StartSync>([], body, next_page, "started") })
         }
         _ => Err(unknown()),
@@ -181,7 +181,7 @@ fn source(action: &str, form: &Query, name: &str) -> Result<Change, Invalid> {
     match action {
         "rename" => {
             let new = new_name(form)?;
-            let next_page = Target::Object(AdministrationSection::Sources, new.to_owned());
+            let next_page = NextPage::Object(AdministrationSection::Sources, new.to_owned());
             let body = json!({ "new_name": new });
             Ok(Change {
                 field: "new_name",
@@ -190,7 +190,7 @@ fn source(action: &str, form: &Query, name: &str) -> Result<Change, Invalid> {
         }
         "delete" => {
             require_confirmation(form)?;
-            let next_page = Target::Section(AdministrationSection::Sources);
+            let next_page = NextPage::Section(AdministrationSection::Sources);
             Ok(Change {
                 field: CONFIRM,
                 ..change::<operations::DeleteSource>([name], Value::Null, next_page, "deleted")
@@ -211,13 +211,13 @@ fn repositories(action: &str, form: &Query) -> Result<Change, Invalid> {
         "description": text(form, "description"),
         "authenticated": flag(form, "authenticated")?,
     });
-    let next_page = Target::Object(AdministrationSection::Repositories, name.to_owned());
+    let next_page = NextPage::Object(AdministrationSection::Repositories, name.to_owned());
     Ok(Change { field: "name", ..change::<operations::CreateRepo>([], body, next_page, "created") })
 }
 
 fn repository(action: &str, form: &Query, name: &str) -> Result<Change, Invalid> {
-    let here = || Target::Object(AdministrationSection::Repositories, name.to_owned());
-    let edit = |body: Value, field: &'static str, next_page: Target, message_key: &'static str| {
+    let here = || NextPage::Object(AdministrationSection::Repositories, name.to_owned());
+    let edit = |body: Value, field: &'static str, next_page: NextPage, message_key: &'static str| {
         Ok(Change { field, ..change::<operations::EditRepo>([name], body, next_page, message_key) })
     };
     match action {
@@ -232,12 +232,12 @@ fn repository(action: &str, form: &Query, name: &str) -> Result<Change, Invalid>
         }
         "rename" => {
             let new = new_name(form)?;
-            let next_page = Target::Object(AdministrationSection::Repositories, new.to_owned());
+            let next_page = NextPage::Object(AdministrationSection::Repositories, new.to_owned());
             edit(json!({ "new_name": new }), "new_name", next_page, "renamed")
         }
         "delete" => {
             require_confirmation(form)?;
-            let next_page = Target::Section(AdministrationSection::Repositories);
+            let next_page = NextPage::Section(AdministrationSection::Repositories);
             Ok(Change {
                 field: CONFIRM,
                 ..change::<operations::DeleteRepo>([name], Value::Null, next_page, "deleted")
@@ -276,7 +276,7 @@ fn repository(action: &str, form: &Query, name: &str) -> Result<Change, Invalid>
 }
 
 fn storage(action: &str, form: &Query) -> Result<Change, Invalid> {
-    let jobs = || Target::Section(AdministrationSection::Jobs);
+    let jobs = || NextPage::Section(AdministrationSection::Jobs);
     match action {
         "sweep" => {
             let class = Some(text(form, OBJECT)).filter(|class| !class.is_empty());
@@ -292,7 +292,7 @@ fn storage(action: &str, form: &Query) -> Result<Change, Invalid> {
         }
         "adopt" => {
             require_confirmation(form)?;
-            let next_page = Target::Section(AdministrationSection::Storage);
+            let next_page = NextPage::Section(AdministrationSection::Storage);
             Ok(change::<operations::AdoptStorage>([], json!({ "classes": [] }), next_page, "changed"))
         }
         _ => Err(unknown()),
@@ -300,7 +300,7 @@ fn storage(action: &str, form: &Query) -> Result<Change, Invalid> {
 }
 
 fn block_rules(action: &str, form: &Query) -> Result<Change, Invalid> {
-    let here = Target::Section(AdministrationSection::Rules);
+    let here = NextPage::Section(AdministrationSection::Rules);
     match action {
         "create" => {
             let rule = rule(form)?;
@@ -319,7 +319,7 @@ fn block_rules(action: &str, form: &Query) -> Result<Change, Invalid> {
 }
 
 fn tokens(action: &str, form: &Query) -> Result<Change, Invalid> {
-    let here = Target::Section(AdministrationSection::Tokens);
+    let here = NextPage::Section(AdministrationSection::Tokens);
     match action {
         "create" => {
             let description = required(form, "description", "enter the purpose of the token")?;

@@ -2,6 +2,8 @@
 
 mod read;
 
+use crate::words;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Platforms {
     /// The distributions of the embedded table, in its order, followed by those of the configuration.
@@ -39,8 +41,6 @@ pub struct Distribution {
     pub has_status_row: bool,
 }
 
-use crate::words;
-
 words! {
     /// Operating systems of R packages.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,6 +49,7 @@ words! {
         Windows = "windows",
         MacOs = "macOS",
     }
+    else "system" in any case
 }
 
 /// Folders of macOS binaries below `bin/macosx`; empty for `bin/macosx/contrib` itself, `None` for no binaries.
@@ -71,7 +72,6 @@ impl Platforms {
         }
     }
 
-    /// Returns the folders of macOS binaries for an R version.
     pub fn macos_folders(&self, r_version: &str) -> Option<&MacFolders> {
         let find = |version: &str| self.macos.iter().find(|folders| folders.r_version == version);
         find(r_version).or_else(|| find("default"))

@@ -58,7 +58,7 @@ fn text(reader: &Reader<'_>, section: &str, sub: &str, name: &str) -> Option<Str
 }
 
 fn flag(reader: &Reader<'_>, sub: &str, name: &str) -> bool {
-    text(reader, DISTRIBUTION, sub, name).is_some_and(|text| value::boolean(&text).unwrap_or(false))
+    text(reader, DISTRIBUTION, sub, name).is_some_and(|text| value::boolean(&text) == Ok(true))
 }
 
 fn section(name: &str) -> &'static Section {
@@ -111,11 +111,7 @@ fn distribution(reader: &mut Reader<'_>, name: &str) -> Distribution {
         let message = "needs the R version that is forced; add `RVersion = 4.5`";
         reader.error(ProblemCategory::Settings, DISTRIBUTION, Some(name), "ForceRVersion", message);
     }
-    let os = match text(reader, DISTRIBUTION, name, "OS") {
-        Some(word) if word.eq_ignore_ascii_case("windows") => Os::Windows,
-        Some(word) if word.eq_ignore_ascii_case("macos") => Os::MacOs,
-        Some(_) | None => Os::Linux,
-    };
+    let os = text(reader, DISTRIBUTION, name, "OS").and_then(|word| word.parse().ok()).unwrap_or(Os::Linux);
     let mut architectures: Vec<String> = texts(reader, DISTRIBUTION, Some(name), "Architecture");
     architectures.iter_mut().for_each(|word| word.make_ascii_lowercase());
     architectures.dedup();

@@ -6,7 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::process::Command;
 
 use super::find_r::R;
-use crate::message::{BuildRPackage, Cause, Failure, RDependency};
+use crate::message::{BuildRPackage, Cause, JobFailure, RDependency};
 use crate::program::job::{RunningJob, Stop, io_failure};
 
 /// An R script that writes the names of the packages that need not be installed. Each line of its input is a name and
@@ -53,7 +53,7 @@ pub(super) fn install(
         let mut file = File::create_new(&archive).map_err(io_failure(format!("could not write {name}")))?;
         let copied = std::io::copy(&mut (&mut packages).take(*size), &mut file).map_err(read_error())?;
         if copied != *size {
-            return Err(Failure::new(Cause::Builder, format!("the package {name} is incomplete")).into());
+            return Err(JobFailure::new(Cause::Builder, format!("the package {name} is incomplete")).into());
         }
         job.phase(&format!("R CMD INSTALL {name} {version}"))?;
         let mut command = command(job, r, request);
@@ -61,7 +61,7 @@ pub(super) fn install(
         command.arg(format!("--library={}", job.workspace.library().display())).arg(&archive);
         let title = format!("R CMD INSTALL {name}");
         match job.run(&title, command.current_dir(job.workspace.tmp())) {
-            Err(Stop::Failed(Failure { cause: Cause::Command, reason })) => {
+            Err(Stop::Failed(JobFailure { cause: Cause::Command, reason })) => {
                 job.write_log(&format!("{reason}; the build continues without {name}"));
                 failed.push(name.clone());
             }
@@ -69,7 +69,7 @@ pub(super) fn install(
         }
         if job.has_leftovers() {
             let reason = format!("{title} left processes behind, which were killed");
-            return Err(Failure::new(Cause::Command, reason).into());
+            return Err(JobFailure::new(Cause::Command, reason).into());
         }
         // The code of the package may have deleted the file.
         let _ = fs::remove_file(&archive);

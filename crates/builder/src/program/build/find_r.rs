@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::message::{Cause, Failure};
+use crate::message::{Cause, JobFailure};
 use crate::program::job::{RunningJob, Stop};
 
 pub(super) struct R {
@@ -31,12 +31,12 @@ pub(super) fn find(job: &RunningJob, directory: Option<&Path>) -> Result<R, Stop
             Some(directory) => format!("there is no R in {}", directory.display()),
             None => "there is no R in /opt/R, /usr/lib/R, /usr/lib64/R, /usr/local/lib/R".to_owned(),
         };
-        return Err(Failure::new(Cause::Builder, reason).into());
+        return Err(JobFailure::new(Cause::Builder, reason).into());
     };
     let mut r = R { program: program.clone(), version: String::new() };
     let output = job.output("R --version", r.command(job).arg("--version"), 64 << 10)?;
     r.version = version(&String::from_utf8_lossy(&output)).ok_or_else(|| {
-        Failure::new(Cause::Builder, format!("{} --version does not name a version", program.display()))
+        JobFailure::new(Cause::Builder, format!("{} --version does not name a version", program.display()))
     })?;
     Ok(r)
 }

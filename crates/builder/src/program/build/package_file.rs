@@ -6,16 +6,16 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use crate::message::{Cause, Failure};
+use crate::message::{Cause, JobFailure};
 use crate::program::job::{Stop, io_failure};
-use crate::program::result_file::ResultFile;
+use crate::program::workspace::ResultFile;
 
 /// Copies the file into the result, and returns its name. All processes of the build must have ended.
 pub(super) fn copy(directory: &Path, mut result: ResultFile) -> Result<(String, ResultFile), Stop> {
     let names = names(directory, ".tar.gz")?;
     let [name] = names.as_slice() else {
         let reason = format!("the build wrote {} files *.tar.gz instead of one", names.len());
-        return Err(Failure::new(Cause::Content, reason).into());
+        return Err(JobFailure::new(Cause::Content, reason).into());
     };
     let (mut file, _) = open(directory, name)?;
     std::io::copy(&mut file, &mut result).map_err(io_failure("could not copy the result of the build"))?;
@@ -37,7 +37,7 @@ pub(super) fn names(directory: &Path, ending: &str) -> Result<Vec<String>, Stop>
 
 /// Opens a regular file without further hard links; returns it and its size in bytes.
 pub(super) fn open(directory: &Path, name: &str) -> Result<(fs::File, u64), Stop> {
-    let content_failure = |reason: String| -> Stop { Failure::new(Cause::Content, reason).into() };
+    let content_failure = |reason: String| -> Stop { JobFailure::new(Cause::Content, reason).into() };
     // Opening a FIFO does not block, and opening a link fails.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file =

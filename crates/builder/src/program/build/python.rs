@@ -7,8 +7,8 @@ use std::process::Command;
 use tar::{Builder, Header};
 
 use super::find_r::numbers;
-use super::{package_file, sources};
-use crate::message::{BuildPythonPackage, Cause, DetectPython, Failure, Purpose, Report};
+use super::{check_end, package_file, sources};
+use crate::message::{BuildPythonPackage, Cause, DetectPython, JobFailure, Purpose, Report};
 use crate::program::job::{RunningJob, Stop, io_failure};
 use crate::program::{Descriptors, result_file, take};
 
@@ -41,7 +41,7 @@ pub(in crate::program) fn build_python_package(
     sources::unpack(source.into(), &package, &job.limits)?;
     if !["pyproject.toml", "setup.py"].iter().any(|name| package.join(name).is_file()) {
         let reason = "the directory has neither pyproject.toml nor setup.py: it is not a Python package";
-        return Err(Failure::new(Cause::Content, reason).into());
+        return Err(JobFailure::new(Cause::Content, reason).into());
     }
     let build = |option: &str| {
         let mut command = python.command(job);
@@ -58,25 +58,19 @@ pub(in crate::program) fn build_python_package(
     };
     build("--sdist")?;
     match build("--wheel") {
-        Err(Stop::Failed(Failure { cause: Cause::Command, .. })) => {
+        Err(Stop::Failed(JobFailure { cause: Cause::Command, .. })) => {
             job.write_log("The wheel could not be built; only the source distribution is published.");
         }
         result => result?,
     }
-    if job.has_leftovers() {
-        let reason = "python -m build left processes behind, which were killed: a build must end the processes that it starts";
-        return Err(Failure::new(Cause::Command, reason).into());
-    }
-    if job.workspace.is_full() {
-        return Err(Failure::new(Cause::Size, "the disk space of the sandbox was exhausted").into());
-    }
+    check_end(job, "python -m build")?;
     let directory = job.workspace.result();
     let mut archive = Builder::new(result);
     let write_error = || io_failure("could not copy the result of the build");
     let sdist = package_file::names(&directory, ".tar.gz")?;
     if sdist.len() != 1 {
         let reason = format!("the build wrote {} files *.tar.gz instead of one", sdist.len());
-        return Err(Failure::new(Cause::Content, reason).into());
+        return Err(JobFailure::new(Cause::Content, reason).into());
     }
     for name in sdist.into_iter().chain(package_file::names(&directory, ".whl")?) {
         if name.contains("-linux_") {
@@ -114,13 +108,13 @@ fn find(job: &RunningJob, directory: Option<&Path>) -> Result<Python, Stop> {
             Some(directory) => format!("there is no Python in {}", directory.display()),
             None => "there is no Python in /opt/python, /usr/bin, /usr/local/bin".to_owned(),
         };
-        return Err(Failure::new(Cause::Builder, reason).into());
+        return Err(JobFailure::new(Cause::Builder, reason).into());
     };
     let mut python = Python { program: program.clone(), version: String::new() };
     let code = "import sys, build; print('%d.%d.%d' % sys.version_info[:3])";
     let output = job.output("python3", python.command(job).args(["-c", code]), 1 << 10).map_err(|stop| {
         match stop {
-            Stop::Failed(Failure { cause: Cause::Command, .. }) => Failure::new(
+            Stop::Failed(JobFailure { cause: Cause::Command, .. }) => JobFailure::new(
                 Cause::Builder,
                 format!(
                     "{} lacks the module build; install it (Debian: python3-build, otherwise pip install build)",

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use tar::{Archive, EntryType};
 
-use crate::message::{Cause, Failure, Limits};
+use crate::message::{Cause, JobFailure, Limits};
 use crate::program::fetch::tree::stays_inside;
 use crate::program::job::{Stop, io_failure};
 
@@ -24,7 +24,7 @@ pub(super) fn unpack(file: File, target_directory: &Path, limits: &Limits) -> Re
         let mut entry = entry.map_err(read_error())?;
         let path = entry.path().map_err(read_error())?.into_owned();
         let refusal = |reason: &str| -> Stop {
-            Failure::new(Cause::Content, format!("the sources have an entry {reason}: {}", path.display()))
+            JobFailure::new(Cause::Content, format!("the sources have an entry {reason}: {}", path.display()))
                 .into()
         };
         let is_normal = path.components().all(|component| matches!(component, Component::Normal(_)));
@@ -34,7 +34,7 @@ pub(super) fn unpack(file: File, target_directory: &Path, limits: &Limits) -> Re
         count += 1;
         size += entry.size();
         if count > limits.files || size > limits.result {
-            return Err(Failure::new(Cause::Size, "the sources have too many or too large files").into());
+            return Err(JobFailure::new(Cause::Size, "the sources have too many or too large files").into());
         }
         let target = target_directory.join(&path);
         let write_error = || io_failure(format!("could not write {}", path.display()));

@@ -9,7 +9,7 @@ use std::process::Command;
 use rustix::io::{FdFlags, fcntl_setfd};
 
 use super::credential;
-use crate::message::{Cause, Failure, Purpose, Remote};
+use crate::message::{Cause, JobFailure, Purpose, Remote};
 use crate::program::Descriptors;
 use crate::program::job::{RunningJob, Stop, io_failure};
 use crate::url::{GitUrl, Scheme};
@@ -98,7 +98,7 @@ impl<'a> Git<'a> {
         program: &Path,
         descriptors: &mut Descriptors,
     ) -> Result<Git<'a>, Stop> {
-        let refusal = |error: crate::url::UrlError| Failure::new(Cause::Content, error.to_string());
+        let refusal = |error: crate::url::UrlError| JobFailure::new(Cause::Content, error.to_string());
         let url = GitUrl::parse(&remote.url).map_err(refusal)?;
         url.check_local(&remote.local_paths).map_err(refusal)?;
         let write_error = || io_failure("could not write the configuration of git");
@@ -210,8 +210,8 @@ impl<'a> Git<'a> {
 /// Sets the cause of a command's failure to [`Cause::Remote`], because the server may be the reason.
 pub(super) fn remote_failure(stop: Stop) -> Stop {
     match stop {
-        Stop::Failed(Failure { cause: Cause::Command, reason }) => {
-            Failure { cause: Cause::Remote, reason }.into()
+        Stop::Failed(JobFailure { cause: Cause::Command, reason }) => {
+            JobFailure { cause: Cause::Remote, reason }.into()
         }
         other => other,
     }

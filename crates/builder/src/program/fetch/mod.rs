@@ -13,7 +13,7 @@ use std::path::Path;
 use self::git::{Git, remote_failure};
 use super::job::{RunningJob, Stop, io_failure};
 use super::{Descriptors, result_file};
-use crate::message::{Cause, Event, Failure, FetchCommit, ListReferences, Report, VERSION};
+use crate::message::{Cause, Event, FetchCommit, JobFailure, ListReferences, Report, VERSION};
 
 /// The times that both zip and gzip files can contain, in seconds since the epoch: 1980 to 2106.
 const FILE_TIMES: std::ops::RangeInclusive<u64> = 315_532_800..=u32::MAX as u64;
@@ -70,7 +70,7 @@ pub(super) fn fetch_commit(
     let directory = job.workspace.sources().join(&request.directory);
     if !fs::symlink_metadata(&directory).is_ok_and(|metadata| metadata.is_dir()) {
         let reason = format!("the commit {commit} has no directory '{}'", request.directory);
-        return Err(Failure::new(Cause::Content, reason).into());
+        return Err(JobFailure::new(Cause::Content, reason).into());
     }
     let time = commit_time(&git.output(&["show", "--no-patch", "--format=%ct", &commit])?);
     let history = history::collect(job, &git, request, &commit)?;
@@ -150,7 +150,7 @@ fn download(job: &RunningJob, git: &Git<'_>, request: &FetchCommit) -> Result<St
     match &request.commit {
         Some(commit) if *commit != fetched_commit => {
             let reason = format!("{} is now {fetched_commit}, no longer {commit}", request.reference);
-            Err(Failure::new(Cause::Remote, reason).into())
+            Err(JobFailure::new(Cause::Remote, reason).into())
         }
         _ => Ok(fetched_commit),
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::git::Git;
-use crate::message::{Cause, Failure, FetchCommit};
+use crate::message::{Cause, FetchCommit, JobFailure};
 use crate::program::job::{RunningJob, Stop};
 use crate::url::{GitUrl, Scheme};
 
@@ -46,7 +46,7 @@ pub(super) fn fetch(job: &RunningJob, git: &Git<'_>, request: &FetchCommit) -> R
             count += next_level.len();
             if count > MAX_SUBMODULES {
                 let reason = format!("the repository has more than {MAX_SUBMODULES} submodules");
-                return Err(Failure::new(Cause::Size, reason).into());
+                return Err(JobFailure::new(Cause::Size, reason).into());
             }
         }
         repositories = next_level;
@@ -64,7 +64,7 @@ fn urls(git: &Git<'_>, directory: &str) -> Result<Vec<String>, Stop> {
 
 fn check(url: &str, parent: &GitUrl, hosts: &[String]) -> Result<(), Stop> {
     let refusal = |reason: String| {
-        Failure::new(Cause::Content, format!("the submodule {}: {reason}", url.escape_debug()))
+        JobFailure::new(Cause::Content, format!("the submodule {}: {reason}", url.escape_debug()))
     };
     let submodule_url = GitUrl::parse(url).map_err(|error| refusal(error.to_string()))?;
     if submodule_url.scheme == Scheme::File {

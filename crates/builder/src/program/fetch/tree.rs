@@ -8,9 +8,9 @@ use std::path::{Component, Path, PathBuf};
 
 use tar::{Builder, EntryType, Header};
 
-use crate::message::{Cause, Failure};
+use crate::message::{Cause, JobFailure};
 use crate::program::job::{Stop, io_failure};
-use crate::program::result_file::ResultFile;
+use crate::program::workspace::ResultFile;
 
 const MAX_DEPTH: usize = 100;
 /// Maximum length of a path in bytes.
@@ -18,7 +18,6 @@ const MAX_PATH: usize = 4096;
 /// First line of a Git LFS pointer.
 const LFS: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
 
-/// The state of writing a tree.
 struct TreeWriter {
     tar: Builder<ResultFile>,
     root: PathBuf,
@@ -152,7 +151,7 @@ fn write_error(path: &Path) -> impl FnOnce(std::io::Error) -> Stop {
 }
 
 fn failure(cause: Cause, reason: String) -> Stop {
-    Failure::new(cause, reason).into()
+    JobFailure::new(cause, reason).into()
 }
 
 /// Returns whether the target of a symbolic link at the relative path `link` is inside the tree. Only the paths

@@ -4,7 +4,7 @@
 use base::config::platforms::Distribution;
 use base::model::time::Timestamp;
 use base::words;
-use formats::r::platform::{ANY_ARCH, Arch, Platform, Target};
+use formats::r::platform::{ANY_ARCH, Arch, BinaryTarget, Platform};
 use formats::r::user_agent::{self, ClientSystem, RClient, RVersion, UserAgent};
 use formats::r::version::RMinor;
 use store::db::binary::Binary;
@@ -130,7 +130,7 @@ fn match_platform(
         (false, true) => RVersionMatch::Exact,
         (false, false) => RVersionMatch::Best,
     };
-    Ok((Platform { r: minor, target: Target::Linux(distribution.name.clone()), arch }, version_match))
+    Ok((Platform { r: minor, target: BinaryTarget::Linux(distribution.name.clone()), arch }, version_match))
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -9,7 +9,7 @@ use crate::serve::{RepoError, Repositories};
 use base::config::platforms::Platforms;
 use base::config::{BinaryServerKind, BinaryUrl};
 use base::model::ids::{ReleaseId, SourceId};
-use formats::r::platform::{Platform, Target};
+use formats::r::platform::{BinaryTarget, Platform};
 use runtime::state::State;
 use store::db::discovered_binary::{self, DiscoveredBinary};
 use upstream::{Mirror, UpstreamError};
@@ -134,7 +134,7 @@ fn servers(
     platforms: &Platforms,
     platform: &Platform,
 ) -> Result<Vec<Server>, RepoError> {
-    let Target::Linux(name) = &platform.target else { return Ok(Vec::new()) };
+    let BinaryTarget::Linux(name) = &platform.target else { return Ok(Vec::new()) };
     let unavailable = |source| RepoError::Upstream { source, retry_after: FAILURE_TTL.as_secs() };
     let upstream = state.upstream.load();
     let mut servers = Vec::new();

@@ -62,7 +62,7 @@ pub(in crate::serve) fn candidates(
                     let product = Product::Bioconductor(part.version.to_string());
                     (root, bioconductor::part_url(root, part), product)
                 }
-                None => (&config.cran.url, config.cran.url.clone(), Product::Cran),
+                None => (&config.cran.url, config.cran.url.to_string(), Product::Cran),
             };
             let mirror = upstream.mirror_part(root, &url).map_err(unavailable)?;
             let paths = candidates::source_candidates(&mirror, &located.row, &located.package);

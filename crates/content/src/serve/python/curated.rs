@@ -113,7 +113,7 @@ pub fn parse_rule(text: &str) -> Result<ProjectRule, DbError> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BaseState {
+pub struct PythonBaseState {
     pub base: Base,
     pub at: Timestamp,
     /// Whether the same snapshot may later contain more files: the day is not over, or not synced to its end.
@@ -122,7 +122,7 @@ pub struct BaseState {
 
 /// Returns the state of PyPI in a snapshot: the end of a day, or the newest one. Fails with
 /// [`RepoError::Conflict`] before the first sync of PyPI, [`RepoError::Invalid`] for a future day.
-pub fn base_state(state: &State, snapshot: Snapshot) -> Result<BaseState, RepoError> {
+pub fn base_state(state: &State, snapshot: Snapshot) -> Result<PythonBaseState, RepoError> {
     let catalog = state.catalog.get();
     let mut trees = catalog.source_package_trees(SourceId::PYPI);
     let synced = trees.find_map(|tree| Some((tree.id, tree.time_head?)));
@@ -158,7 +158,7 @@ pub fn base_state(state: &State, snapshot: Snapshot) -> Result<BaseState, RepoEr
         },
     };
     let at = Timestamp(head.min(end).0 - 1);
-    Ok(BaseState {
+    Ok(PythonBaseState {
         base: Base { source: SourceId::PYPI, tree, seq: Seq(at.0), is_whole: false },
         at,
         is_open: head < end,

@@ -26,7 +26,7 @@ use store::db::python_file::{self, FileRole, ListedFile};
 use store::db::{self, Conn, DbError};
 
 #[derive(Clone)]
-pub struct Scope {
+pub struct PrefetchScope {
     base: Base,
     /// The state under the rules of each of these repositories, all of which must block a file. Empty if a
     /// repository has no rules, or if there is none: then no file is left out.
@@ -44,7 +44,7 @@ pub struct ChosenFiles {
 }
 
 /// Returns the newest state of PyPI; fails if its list was never synced.
-pub async fn scope(state: &State) -> Result<Scope, RepoError> {
+pub async fn scope(state: &State) -> Result<PrefetchScope, RepoError> {
     let base = base_state(state, Snapshot::Latest)?.base;
     let tree = base.point_tree();
     let catalog = state.catalog.get();
@@ -62,7 +62,7 @@ pub async fn scope(state: &State) -> Result<Scope, RepoError> {
         }
         views.extend(View::of(state, &point));
     }
-    Ok(Scope { base, views })
+    Ok(PrefetchScope { base, views })
 }
 
 /// Reads the page of a project, unless it is known for the state, and chooses the files that its rule allows:
@@ -70,7 +70,7 @@ pub async fn scope(state: &State) -> Result<Scope, RepoError> {
 /// [`RepoError::Conflict`] if a name guard hides it or the index has quarantined it.
 pub async fn choose(
     repositories: &Repositories,
-    scope: &Scope,
+    scope: &PrefetchScope,
     project: &NormalName,
     rule: &ProjectRule,
     environments: &[Environment],

@@ -17,10 +17,10 @@ use base::model::time::{Day, Timestamp};
 use formats::r::description::check::{self, ServedRecord};
 use formats::r::layout::IndexFormat;
 use formats::r::packages::{self, BINARY_FIELDS, SOURCE_FIELDS};
-use formats::r::platform::Target;
+use formats::r::platform::BinaryTarget;
 use formats::r::rds::archive_meta::{MetaRow, write_archive_meta, write_current_meta};
 use formats::r::rds::matrix::{matrix, write_matrix};
-use formats::r::{binary_index, database, version};
+use formats::r::{binary_index, description, version};
 use store::db::binary::Binary;
 use store::db::life::{FileInfo, ListedRelease};
 use store::db::{self, Conn, DbError};
@@ -131,7 +131,7 @@ fn listed_with_binaries(
 ) -> Result<Vec<ListedRelease>, DbError> {
     let BinaryIndex { selector: BinarySelector { platform, until }, with_source_packages, heads, .. } = index;
     // R expects the names of files for `linux.binary` in another form than this server's.
-    let needs_file = !with_source_packages && matches!(platform.target, Target::Linux(_));
+    let needs_file = !with_source_packages && matches!(platform.target, BinaryTarget::Linux(_));
     let mut merged = MergedRows::default();
     for tree in trees {
         let mut rows = tree.listed(c)?;
@@ -144,7 +144,7 @@ fn listed_with_binaries(
         let select =
             |release| by_release.get(&release).and_then(|binaries| pick(binaries, platform.arch, *until));
         let is_in_time = |binary: &&Binary| binary.at < *until;
-        let only_binaries = !*with_source_packages && !matches!(platform.target, Target::Linux(_));
+        let only_binaries = !*with_source_packages && !matches!(platform.target, BinaryTarget::Linux(_));
         let lacks_binary =
             |row: &&ListedRelease| row.path.is_empty() && select(row.release).filter(is_in_time).is_none();
         let packages_without_binary: HashSet<PackageId> =
@@ -227,7 +227,7 @@ fn listed_with_details(c: &mut dyn Conn, trees: &[View]) -> Result<Vec<ListedRel
             };
             for (row, detail) in chunk.iter_mut().zip(details) {
                 let published = published.get(&row.package).copied();
-                row.stanza = database::record(&row.stanza, detail.as_deref(), published);
+                row.stanza = description::database_record(&row.stanza, detail.as_deref(), published);
                 size += row.stanza.len();
             }
         }

@@ -12,7 +12,7 @@ use base::model::kind::Language;
 use base::model::point::{Point, PointTree};
 use base::model::time::Timestamp;
 use formats::r::layout::PackageFile;
-use formats::r::platform::{ANY_ARCH, Platform, Target};
+use formats::r::platform::{ANY_ARCH, BinaryTarget, Platform};
 use formats::r::version;
 use runtime::state::State;
 use store::db::binary::Binary;
@@ -34,11 +34,11 @@ pub struct BinaryRow {
     pub stored: bool,
 }
 
-pub fn target(distribution: &Distribution) -> Target {
+pub fn target(distribution: &Distribution) -> BinaryTarget {
     match distribution.os {
-        Os::Linux => Target::Linux(distribution.name.clone()),
-        Os::MacOs => Target::MacOs,
-        Os::Windows => Target::Windows,
+        Os::Linux => BinaryTarget::Linux(distribution.name.clone()),
+        Os::MacOs => BinaryTarget::MacOs,
+        Os::Windows => BinaryTarget::Windows,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Lists the packages of a point: filtered, sorted, page by page. Only names and sort keys are in memory;
 //! details are read for a page.
 
-use std::cmp::Ordering;
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -334,11 +334,18 @@ fn page(names: &[OwnedName], query: &PackageQuery, trees: &[PointTree]) -> (usiz
             && query.hidden.as_ref().is_none_or(|hidden| !hidden.contains(&entry.name.name))
     };
     let mut matches: Vec<&OwnedName> = names.iter().filter(is_match).collect();
-    match (query.sort, query.descending) {
-        (SortBy::Name, false) => {}
-        (SortBy::Name, true) => matches.reverse(),
-        (sort, false) => matches.sort_by(|a, b| compare(sort, a, b, trees)),
-        (sort, true) => matches.sort_by(|a, b| compare(sort, b, a, trees)),
+    let is_descending = query.descending;
+    match query.sort {
+        SortBy::Name if is_descending => matches.reverse(),
+        SortBy::Name => {}
+        SortBy::Version if is_descending => {
+            matches.sort_by(|a, b| version::compare(&b.name.version, &a.name.version));
+        }
+        SortBy::Version => matches.sort_by(|a, b| version::compare(&a.name.version, &b.name.version)),
+        SortBy::Published => sort_by_key(&mut matches, is_descending, |entry| entry.name.published_at),
+        SortBy::Source => sort_by_key(&mut matches, is_descending, |entry| {
+            trees.iter().position(|tree| *tree == entry.tree)
+        }),
     }
     if query.exact_first {
         matches.sort_by_key(|entry| entry.name.normalized_name != part);
@@ -355,14 +362,12 @@ struct ProjectName {
     published_at: Option<Timestamp>,
 }
 
-/// Compares two names by a key; `trees` are those of the point.
-fn compare(sort: SortBy, a: &OwnedName, b: &OwnedName, trees: &[PointTree]) -> Ordering {
-    let index = |entry: &OwnedName| trees.iter().position(|tree| *tree == entry.tree);
-    match sort {
-        SortBy::Name => (&a.name.normalized_name, &a.name.name).cmp(&(&b.name.normalized_name, &b.name.name)),
-        SortBy::Version => version::compare(&a.name.version, &b.name.version),
-        SortBy::Published => a.name.published_at.cmp(&b.name.published_at),
-        SortBy::Source => index(a).cmp(&index(b)),
+/// Sorts entries by a key, which is read once for each entry: comparisons would read the entries in a random order.
+fn sort_by_key<K: Ord>(entries: &mut [&OwnedName], is_descending: bool, key: impl Fn(&OwnedName) -> K) {
+    if is_descending {
+        entries.sort_by_cached_key(|entry| Reverse(key(entry)));
+    } else {
+        entries.sort_by_cached_key(|entry| key(entry));
     }
 }
 
@@ -376,7 +381,9 @@ fn names(c: &mut dyn Conn, trees: &[View]) -> Result<Vec<OwnedName>, DbError> {
         entries.extend(new_names.map(|name| OwnedName { name, tree: tree.tree() }));
         names_so_far.extend(tree.hidden_names(c)?);
     }
-    entries.sort_by(|a, b| compare(SortBy::Name, a, b, &[]));
+    entries.sort_by(|a, b| {
+        (&a.name.normalized_name, &a.name.name).cmp(&(&b.name.normalized_name, &b.name.name))
+    });
     Ok(entries)
 }
 

@@ -7,7 +7,7 @@ use base::model::ids::{RepoId, SourceId};
 use base::model::kind::Language;
 use formats::python::name::normalize;
 use formats::python::version::Pep440Version;
-use store::db::metadata::{self, Metadata, Scope};
+use store::db::metadata::{self, Metadata, MetadataScope};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServedVersion {
@@ -67,7 +67,7 @@ fn applicable(
         .filter(|row| is_version(&row.scope.version))
         .collect();
     let precedence =
-        |scope: &Scope| (!scope.version.is_empty(), scope.repo.is_some(), scope.source.is_some());
+        |scope: &MetadataScope| (!scope.version.is_empty(), scope.repo.is_some(), scope.source.is_some());
     // The last of several rows with a key remains.
     rows.sort_by_key(|row| precedence(&row.scope));
     rows.into_iter().map(|row| (row.key.clone(), row.value.clone())).collect()
@@ -82,7 +82,7 @@ mod tests {
         let (version, source, repo) = scope;
         Metadata {
             id: 1,
-            scope: Scope {
+            scope: MetadataScope {
                 name: "tally".to_owned(),
                 normalized_name: "tally".to_owned(),
                 version: version.to_owned(),

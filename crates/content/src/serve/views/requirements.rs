@@ -35,7 +35,7 @@ pub async fn of_point(
     roots: Option<&[String]>,
 ) -> Result<Requirements, RepoError> {
     let system = find_system(&repositories.state.config.load().platforms, distribution, release)?;
-    let rules = repositories.state.rules.wait().await.ok_or(RepoError::NoRules)?;
+    let rules = repositories.state.sysreqs.wait().await.ok_or(RepoError::NoRules)?;
     let system = rules.resolve_system(&system);
     let mut graph = dependency_graph::of_point(repositories, point).await?;
     let has_new_details = {

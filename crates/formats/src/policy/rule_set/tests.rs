@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::advisory::{AdvisoryFeed, Batch, Ecosystem, Format, Index};
-use crate::policy::{Criteria, RuleIndexes, Scope, Verdict};
+use crate::policy::{Criteria, RuleIndexes, RuleScope, Verdict};
 use base::model::digest::Sha256;
 use base::model::ids::RepoId;
 use base::model::kind::Language;
@@ -27,7 +27,7 @@ fn set(rules: &[Rule]) -> RuleSet {
     let rules: Vec<Arc<Rule>> = rules.iter().cloned().map(Arc::new).collect();
     let origins = [(CURATED, SourceId::CRAN)];
     let indexes = RuleIndexes::of(Language::R, &rules);
-    let scope = Scope { repo: REPO, sources: &[SOURCE, CURATED], origins: &origins };
+    let scope = RuleScope { repo: REPO, sources: &[SOURCE, CURATED], origins: &origins };
     RuleSet::new(indexes.in_scope(scope), &origins)
 }
 

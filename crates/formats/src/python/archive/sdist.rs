@@ -178,14 +178,7 @@ fn read_tar(
             continue;
         }
         check_folder(&mut folder, &path, member.kind == MemberKind::Folder)?;
-        match &member.kind {
-            MemberKind::File | MemberKind::Folder => {}
-            MemberKind::Symlink(target) => links::check_symlink(&path, target)?,
-            MemberKind::HardLink(target) => links::check_hard_link(&path, target)?,
-        }
-        if !link_check.add(&path, matches!(member.kind, MemberKind::Symlink(_))) {
-            return Err(ArchiveError::TooManyMembers { limit: limits.members }.into());
-        }
+        member.check_link(&path, &mut link_check, limits)?;
         kind_check.add(&path, member.kind == MemberKind::Folder)?;
         if member.kind == MemberKind::File && folder_of(&path, "PKG-INFO").is_some() {
             if raw.is_some() {

@@ -24,16 +24,12 @@ pub struct FileEntry<'a> {
     pub url: &'a str,
     pub hashes: Hashes<'a>,
     pub requires_python: Option<&'a str>,
-    /// Whether `{url}.metadata` exists.
     pub core_metadata: MetadataFile,
-    /// Whether `{url}.asc` exists.
     pub gpg_sig: Option<bool>,
     /// The reason if the file is yanked; may be empty.
     pub yanked: Option<&'a str>,
-    /// The size in bytes.
     pub size: Option<u64>,
     pub upload_time: Option<Timestamp>,
-    /// The absolute address of its provenance object.
     pub provenance: Option<&'a str>,
 }
 

@@ -2,7 +2,8 @@
 
 use super::decode::ArchiveDecoder;
 use super::header::{BLOCK, Header};
-use super::{ArchiveError, ArchiveLimits, links};
+use super::links::{self, LinkCheck};
+use super::{ArchiveError, ArchiveLimits};
 use std::borrow::Cow;
 use std::io::Read;
 
@@ -42,6 +43,25 @@ impl Member {
             return Err(ArchiveError::AmbiguousName(path));
         }
         links::validate_path(&self.name)
+    }
+
+    /// Checks the target of a link, and adds the member to `link_check`.
+    pub fn check_link(
+        &self,
+        path: &str,
+        link_check: &mut LinkCheck,
+        limits: ArchiveLimits,
+    ) -> Result<(), ArchiveError> {
+        match &self.kind {
+            MemberKind::File | MemberKind::Folder => {}
+            MemberKind::Symlink(target) => links::check_symlink(path, target)?,
+            MemberKind::HardLink(target) => links::check_hard_link(path, target)?,
+        }
+        if link_check.add(path, matches!(self.kind, MemberKind::Symlink(_))) {
+            Ok(())
+        } else {
+            Err(ArchiveError::TooManyMembers { limit: limits.members })
+        }
     }
 
     /// Returns the folder if the member's name is `{folder}/{file}`. Nothing else is checked.

@@ -16,7 +16,8 @@ pub use decode::{Compression, decoder};
 pub use error::ArchiveError;
 pub use members::{Member, MemberKind, Members};
 pub use read::{
-    PackageArchive, PackageIdentity, ReadExtent, read, read_description, read_identity, read_up_to,
+    PackageArchive, PackageIdentity, ReadExtent, ReadmeRank, read, read_description, read_identity,
+    read_up_to, readme_rank,
 };
 
 /// Resource limits of an archive. Sizes are in bytes after decompression.

@@ -1,11 +1,10 @@
 //! Reads a package from an archive: fully checked, or only its identity.
 
-use super::links::{self, LinkCheck};
+use super::links::LinkCheck;
 use super::{ArchiveError, ArchiveLimits, Member, MemberKind, Members};
 use crate::r::checksums::SIGNATURE;
 use crate::r::description::{Built, Description, check};
 use crate::r::name::{self, SourceFileName};
-use crate::r::readme::{self, Rank};
 use crate::r::version;
 use std::io::Read;
 
@@ -83,7 +82,7 @@ pub fn read_up_to(
     let mut folder: Option<String> = None;
     let (mut has_src, mut is_signed) = (false, false);
     let mut description_raw: Option<Vec<u8>> = None;
-    let mut best_readme: Option<(Rank, String, Vec<u8>)> = None;
+    let mut best_readme: Option<(ReadmeRank, String, Vec<u8>)> = None;
     while let Some(member) = members.advance()? {
         let path = member.path()?;
         if path.is_empty() && member.kind == MemberKind::Folder {
@@ -91,14 +90,7 @@ pub fn read_up_to(
         }
         let (top_folder, inner_path) = path.split_once('/').unwrap_or((&path, ""));
         check_folder(&mut folder, top_folder, inner_path, &member)?;
-        match &member.kind {
-            MemberKind::File | MemberKind::Folder => {}
-            MemberKind::Symlink(target) => links::check_symlink(&path, target)?,
-            MemberKind::HardLink(target) => links::check_hard_link(&path, target)?,
-        }
-        if !link_check.add(&path, matches!(member.kind, MemberKind::Symlink(_))) {
-            return Err(ArchiveError::TooManyMembers { limit: limits.members });
-        }
+        member.check_link(&path, &mut link_check, limits)?;
         has_src |=
             inner_path.starts_with("src/") || (inner_path == "src" && member.kind == MemberKind::Folder);
         is_signed |= inner_path == SIGNATURE;
@@ -112,11 +104,11 @@ pub fn read_up_to(
                 return Err(ArchiveError::TwoDescriptions(path));
             }
             description_raw = Some(members.contents(&member, limits.description)?);
-        } else if let Some(rank) = readme::rank(&path).filter(|_| member.kind == MemberKind::File)
+        } else if let Some(rank) = readme_rank(&path).filter(|_| member.kind == MemberKind::File)
             && best_readme.as_ref().is_none_or(|(previous, ..)| rank > *previous)
-            && member.size <= readme::MAX_README
+            && member.size <= MAX_README
         {
-            best_readme = Some((rank, inner_path.to_owned(), members.contents(&member, readme::MAX_README)?));
+            best_readme = Some((rank, inner_path.to_owned(), members.contents(&member, MAX_README)?));
         } else {
             continue;
         }
@@ -144,12 +136,12 @@ pub fn read_up_to(
 }
 
 /// Returns whether no later member can change the result.
-fn is_final(description_raw: Option<&[u8]>, readme: Option<Rank>) -> bool {
+fn is_final(description_raw: Option<&[u8]>, readme: Option<ReadmeRank>) -> bool {
     let is_known = |description_raw: &[u8]| {
         Description::from_bytes(description_raw)
             .is_ok_and(|description| description.needs_compilation().is_some())
     };
-    readme == Some(Rank::Markdown) && description_raw.is_some_and(is_known)
+    readme == Some(ReadmeRank::Markdown) && description_raw.is_some_and(is_known)
 }
 
 /// The content collected from an archive.
@@ -293,4 +285,52 @@ fn find_description<R: Read>(
     // If the rest of the stream is damaged, reports that instead of a missing DESCRIPTION.
     members.finish()?;
     Err(ArchiveError::NoDescription(folder))
+}
+
+/// The largest accepted README in bytes: 1 MiB.
+const MAX_README: u64 = 1 << 20;
+
+/// The preference of a README; the greatest is selected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ReadmeRank {
+    /// `README`
+    NoExtension,
+    /// `README.txt`
+    Text,
+    /// `README.md`
+    Markdown,
+}
+
+/// Returns the rank of a path in an archive, in any case; `None` if it is not a README, or is more than one directory deep.
+pub fn readme_rank(path: &str) -> Option<ReadmeRank> {
+    let name = match path.split_once('/') {
+        None => path,
+        Some((_, name)) if !name.contains('/') => name,
+        Some(_) => return None,
+    };
+    match name.to_ascii_lowercase().as_str() {
+        "readme.md" => Some(ReadmeRank::Markdown),
+        "readme.txt" => Some(ReadmeRank::Text),
+        "readme" => Some(ReadmeRank::NoExtension),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markdown_is_preferred_to_text_and_text_to_no_extension() {
+        assert!(readme_rank("a1/README.md") > readme_rank("a1/readme.TXT"));
+        assert!(readme_rank("a1/readme.TXT") > readme_rank("a1/ReadMe"));
+        assert!(readme_rank("README").is_some());
+    }
+
+    #[test]
+    fn other_names_and_deeper_folders_do_not_count() {
+        for path in ["a1/inst/README.md", "a1/README.Rmd", "a1/README.md/x", "a1/xREADME", "", "a1/"] {
+            assert_eq!(readme_rank(path), None, "{path}");
+        }
+    }
 }

@@ -37,7 +37,7 @@ pub struct KnownRelease {
 pub type KnownReleases = BTreeMap<String, Vec<KnownRelease>>;
 
 #[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
+pub struct SelectionRequest<'a> {
     pub roots: &'a BTreeMap<String, RootPackage>,
     /// The kinds of dependencies to include.
     pub include: Kinds,
@@ -79,7 +79,7 @@ type Requirements = BTreeMap<(Operator, String), String>;
 
 /// Selects the releases. The listed version of a package is used if the package's line and its dependents allow it;
 /// otherwise, the highest version that they allow.
-pub fn select(request: &Request<'_>) -> SelectionStep {
+pub fn select(request: &SelectionRequest<'_>) -> SelectionStep {
     let mut selector = ReleaseSelector {
         request,
         index: Cow::Borrowed(request.listed),
@@ -115,7 +115,7 @@ pub fn select(request: &Request<'_>) -> SelectionStep {
 }
 
 struct ReleaseSelector<'a> {
-    request: &'a Request<'a>,
+    request: &'a SelectionRequest<'a>,
     /// The listed releases, with selected other releases in place of listed ones.
     index: Cow<'a, DependencyIndex>,
     /// The selected releases that are not the listed ones.
@@ -302,7 +302,7 @@ fn versions(known: &[KnownRelease], is_included: impl Fn(&KnownRelease) -> bool)
 /// missing ones are allowed; otherwise in a notice. A problem names all packages that need it, also indirectly, so that
 /// one change of the definition is enough: `closures` returns its packages with their closures.
 fn add_missing<'a, I: Iterator<Item = (&'a str, DependencyClosure<'a>)>>(
-    request: &Request<'_>,
+    request: &SelectionRequest<'_>,
     closure: &DependencyClosure<'_>,
     closures: impl FnOnce() -> I,
     selection: &mut Selection,
@@ -397,7 +397,7 @@ mod tests {
         let definition = read(&[("f", definition.as_bytes())]).expect("a definition");
         let mut known = KnownReleases::new();
         for _ in 0..10 {
-            let request = Request {
+            let request = SelectionRequest {
                 roots: &definition.roots,
                 include: parse_include(include).expect("kinds"),
                 listed: &listed,

@@ -10,10 +10,11 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::{encoding_by_name, is_encoding_of_r};
 use crate::r::dcf::{self, DcfError};
 use crate::r::dependency::{self, DependencyKind, Operator};
 use crate::r::packages::SOURCE_FIELDS;
-use crate::r::{encoding, name, version};
+use crate::r::{name, version};
 
 /// Why R refuses a DESCRIPTION. The texts are those that R prints.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -160,7 +161,7 @@ impl<'a> UniqueFields<'a> {
             let tags = SOURCE_FIELDS.iter().chain(&["Encoding"]);
             tags.into_iter().any(|other| other.as_bytes() == tag)
         };
-        if let Some(unknown) = encoding.as_deref().filter(|name| !encoding::is_of_r(name)) {
+        if let Some(unknown) = encoding.as_deref().filter(|name| !is_encoding_of_r(name)) {
             problems.push(Problem::UnknownEncoding(excerpt(unknown)));
         }
         problems.extend(self.tags(|tag, _| !tag.is_ascii()).map(Problem::Tags));
@@ -218,7 +219,7 @@ fn has_text(value: &[u8], encoding_name: Option<&str>) -> bool {
     match encoding_name {
         Some("UTF-8") => value.utf8_chunks().any(|chunk| !chunk.valid().is_ascii()),
         None | Some("latin1") => true,
-        Some(other) => match encoding::by_name(other) {
+        Some(other) => match encoding_by_name(other) {
             Some(encoding) => {
                 let text = encoding.decode_without_bom_handling(value).0;
                 text.chars().any(|c| !c.is_ascii() && c != char::REPLACEMENT_CHARACTER)

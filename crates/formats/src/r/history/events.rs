@@ -72,7 +72,6 @@ impl Events {
     }
 }
 
-/// The meaning of a verb.
 #[derive(Clone, Copy)]
 enum Verb {
     Change(HistoryEventKind),

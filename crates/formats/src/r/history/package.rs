@@ -165,7 +165,6 @@ impl<'a> Timeline<'a> {
     }
 }
 
-/// The state of a package at a moment.
 struct HistoryState<'a> {
     listed_file: Option<&'a Row>,
     /// The file that is listed when the package returns.

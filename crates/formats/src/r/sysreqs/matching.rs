@@ -70,7 +70,6 @@ impl Rules {
         Ok(Rules { base, names, set, pattern_rules, invalid_patterns })
     }
 
-    /// Returns the rule base that was compiled.
     pub fn base(&self) -> &RuleBase {
         &self.base
     }

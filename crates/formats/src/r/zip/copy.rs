@@ -4,7 +4,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use super::{CENTRAL_LEN, END, LOCAL, Zip, format_error};
 use crate::r::archive::ArchiveError;
-use crate::r::rewrite::{Options, RewriteError};
+use crate::r::rewrite::{RewriteError, RewriteOptions};
 
 /// Copies the file. `replacements` has pairs of member name and new contents. Equal arguments produce equal bytes.
 ///
@@ -15,7 +15,7 @@ pub fn copy(
     zip: &Zip,
     replacements: &[(String, Vec<u8>)],
     out: &mut impl Write,
-    options: Options,
+    options: RewriteOptions,
 ) -> Result<(), RewriteError> {
     let mut directory = Vec::new();
     let mut position = 0_u64;

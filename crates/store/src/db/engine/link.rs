@@ -16,7 +16,7 @@ use tokio_postgres::Notification;
 use tokio_util::sync::CancellationToken;
 
 use super::pgconn::PgConn;
-use super::target::Target;
+use super::target::PostgresTarget;
 use super::{Conn, DbError};
 
 /// Poll interval while notifications arrive.
@@ -55,7 +55,7 @@ type PendingTransaction = Box<dyn FnOnce(Result<&mut PgConn, DbError>) + Send>;
 
 impl Link {
     /// Starts the thread, which connects when [`Link::open`] is called.
-    pub(in crate::db) fn start(target: Arc<Target>) -> std::io::Result<Link> {
+    pub(in crate::db) fn start(target: Arc<PostgresTarget>) -> std::io::Result<Link> {
         let (work, receiver) = unbounded_channel();
         let (signals, first_use, shutdown) =
             (Arc::default(), CancellationToken::new(), CancellationToken::new());
@@ -145,7 +145,7 @@ impl Drop for LinkParts {
 }
 
 struct LinkThread {
-    target: Arc<Target>,
+    target: Arc<PostgresTarget>,
     work: UnboundedReceiver<PendingTransaction>,
     signals: Arc<LinkSignals>,
     first_use: CancellationToken,

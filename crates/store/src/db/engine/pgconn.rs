@@ -12,7 +12,7 @@ use super::migrate::{self, Migration, MigrationConn, MigrationMode};
 use super::pgconnect::{self, NotificationSender, SessionKind};
 use super::pgerror::{check_writable, map};
 use super::schema::Schema;
-use super::target::Target;
+use super::target::PostgresTarget;
 use super::workers::TransactionKind;
 use super::{Conn, DbError, Row, Value, pgwire};
 use base::model::time::Timestamp;
@@ -30,13 +30,13 @@ pub(in crate::db) struct PgConn {
     /// With a pooler, the statements that each transaction begins with. Prepared statements are then closed with the
     /// transaction, because another session may have one of the same name.
     pooled_settings: Option<String>,
-    target: Arc<Target>,
+    target: Arc<PostgresTarget>,
 }
 
 impl PgConn {
     /// Connects. Must not run on an async thread.
     pub(in crate::db) fn open(
-        target: &Arc<Target>,
+        target: &Arc<PostgresTarget>,
         notifications: Option<NotificationSender>,
     ) -> Result<PgConn, DbError> {
         let (runtime, client, kind) = pgconnect::connect(target, notifications)?;
@@ -89,7 +89,7 @@ impl PgConn {
     }
 
     /// Returns the runtime that drives the connection, the connection, and the parameters that errors name.
-    pub(in crate::db) fn parts(&self) -> (&tokio::runtime::Runtime, &Client, &Target) {
+    pub(in crate::db) fn parts(&self) -> (&tokio::runtime::Runtime, &Client, &PostgresTarget) {
         (&self.runtime, &self.client, &self.target)
     }
 
@@ -213,7 +213,7 @@ fn refs(params: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
     params.iter().map(|v| v as &(dyn ToSql + Sync)).collect()
 }
 
-fn convert(target: &Target, row: &tokio_postgres::Row) -> Result<Row, DbError> {
+fn convert(target: &PostgresTarget, row: &tokio_postgres::Row) -> Result<Row, DbError> {
     let value = |column| row.try_get::<_, Value>(column).map_err(|e| map(target, e));
     (0..row.len()).map(value).collect::<Result<_, _>>().map(Row)
 }

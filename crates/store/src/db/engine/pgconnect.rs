@@ -17,7 +17,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::pgerror::{connect_error, map, unreachable_error};
 use super::schema::Schema;
-use super::target::{ServerLock, SslMode, Target};
+use super::target::{PostgresTarget, ServerLock, SslMode};
 use super::{DbError, tls};
 
 /// Settings of every session. A server that hangs inside a transaction must not block the others permanently.
@@ -39,7 +39,7 @@ pub(in crate::db) enum SessionKind {
 
 /// Connects, and returns the client with the runtime that drives it. Must not run on an async thread.
 pub(in crate::db) fn connect(
-    target: &Target,
+    target: &PostgresTarget,
     notifications: Option<NotificationSender>,
 ) -> Result<(tokio::runtime::Runtime, Client, SessionKind), DbError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -55,7 +55,7 @@ pub(in crate::db) type NotificationSender = mpsc::UnboundedSender<Notification>;
 /// Connects on the current runtime; `notifications` receives the notifications of the session. If there are several
 /// servers, the one that accepted the last connection is tried first.
 async fn open(
-    target: &Target,
+    target: &PostgresTarget,
     notifications: Option<NotificationSender>,
 ) -> Result<(Client, SessionKind), DbError> {
     let first = target.last_index.load(Ordering::Relaxed);
@@ -77,7 +77,7 @@ async fn open(
 /// Connects to one server. The settings of the session are options of the connection; poolers are detected because they
 /// refuse (PgBouncer) or ignore these options.
 async fn connect_to(
-    target: &Target,
+    target: &PostgresTarget,
     server: &Config,
     notifications: &Option<NotificationSender>,
 ) -> Result<(Client, SessionKind), DbError> {
@@ -102,7 +102,7 @@ async fn connect_to(
 
 /// Connects with or without TLS, in the order that the `sslmode` prescribes.
 async fn connect_with_tls(
-    target: &Target,
+    target: &PostgresTarget,
     server: &Config,
     notifications: &Option<NotificationSender>,
 ) -> Result<Client, DbError> {
@@ -128,7 +128,7 @@ async fn connect_with_tls(
 }
 
 async fn connect_once(
-    target: &Target,
+    target: &PostgresTarget,
     server: &Config,
     mode: config::SslMode,
     notifications: &Option<NotificationSender>,
@@ -169,7 +169,7 @@ where
 }
 
 /// Returns the statements that give a transaction the settings and the schema, for sessions of a pooler.
-pub(in crate::db) fn transaction_settings(target: &Target) -> String {
+pub(in crate::db) fn transaction_settings(target: &PostgresTarget) -> String {
     let mut statements: Vec<String> =
         SETTINGS.map(|(name, value)| format!("SET LOCAL {name} = '{value}'")).to_vec();
     if let Some(path) = &target.search_path {
@@ -179,7 +179,7 @@ pub(in crate::db) fn transaction_settings(target: &Target) -> String {
 }
 
 /// Selects the schema, checks that `search_path` names one for tables, and takes the lock.
-async fn prepare(target: &Target, client: &Client, kind: SessionKind) -> Result<(), DbError> {
+async fn prepare(target: &PostgresTarget, client: &Client, kind: SessionKind) -> Result<(), DbError> {
     let run = async |sql: &str| client.batch_execute(sql).await.map_err(|e| map(target, e));
     match kind {
         SessionKind::Dedicated => {
@@ -200,7 +200,7 @@ async fn prepare(target: &Target, client: &Client, kind: SessionKind) -> Result<
     }
 }
 
-async fn lock_schema(target: &Target, client: &Client) -> Result<(), DbError> {
+async fn lock_schema(target: &PostgresTarget, client: &Client) -> Result<(), DbError> {
     if let Some(path) = &target.search_path {
         const SCHEMA: &str =
             "SELECT CASE WHEN has_schema_privilege(current_schema(), 'CREATE') THEN 1 ELSE 0 END";
@@ -228,7 +228,7 @@ fn lock_key(schema: Schema) -> i32 {
 ///
 /// # Errors
 /// [`DbError::Copying`] and [`DbError::ServerActive`] if another connection holds it.
-async fn take_lock(target: &Target, client: &Client) -> Result<(), DbError> {
+async fn take_lock(target: &PostgresTarget, client: &Client) -> Result<(), DbError> {
     const TAKE_SHARED: &str =
         "SELECT pg_try_advisory_lock_shared($1, hashtext(coalesce(current_schema(), '')))";
     const TAKE_EXCLUSIVE: &str = "SELECT pg_try_advisory_lock($1, hashtext(coalesce(current_schema(), '')))";
@@ -257,7 +257,7 @@ async fn take_lock(target: &Target, client: &Client) -> Result<(), DbError> {
 }
 
 /// Returns the addresses of the clients that hold the lock, for an error text.
-async fn lock_holders(target: &Target, client: &Client) -> Result<String, DbError> {
+async fn lock_holders(target: &PostgresTarget, client: &Client) -> Result<String, DbError> {
     const HOLDERS: &str = "SELECT DISTINCT coalesce(host(a.client_addr), 'its own host') FROM pg_locks l \
         JOIN pg_stat_activity a ON a.pid = l.pid JOIN pg_database d ON d.oid = l.database \
         WHERE l.locktype = 'advisory' AND d.datname = current_database() AND l.pid <> pg_backend_pid() \

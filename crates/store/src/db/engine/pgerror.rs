@@ -6,7 +6,7 @@ use std::fmt;
 use tokio_postgres::error::SqlState;
 
 use super::error::NulText;
-use super::target::Target;
+use super::target::PostgresTarget;
 use super::{Conn, DbError};
 
 /// An error of the driver. Its text has the message and the SQLSTATE code of the server, or the causes of an error that
@@ -45,7 +45,7 @@ pub(in crate::db) fn is_retryable(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// Classifies the errors of an open connection.
-pub(in crate::db) fn map(target: &Target, error: tokio_postgres::Error) -> DbError {
+pub(in crate::db) fn map(target: &PostgresTarget, error: tokio_postgres::Error) -> DbError {
     if let Some(nul) = error.source().and_then(|cause| cause.downcast_ref::<NulText>()) {
         return nul.clone().into();
     }
@@ -80,7 +80,7 @@ pub(in crate::db) fn map(target: &Target, error: tokio_postgres::Error) -> DbErr
     }
 }
 
-pub(in crate::db) fn connect_error(target: &Target, error: tokio_postgres::Error) -> DbError {
+pub(in crate::db) fn connect_error(target: &PostgresTarget, error: tokio_postgres::Error) -> DbError {
     let (servers, property) = (target.server_names(), target.property);
     if let Some(db) = error.as_db_error() {
         return match db.code() {
@@ -112,7 +112,7 @@ pub(in crate::db) fn connect_error(target: &Target, error: tokio_postgres::Error
 }
 
 /// Returns the error for a server that cannot be reached.
-pub(in crate::db) fn unreachable_error(target: &Target, source: super::error::Source) -> DbError {
+pub(in crate::db) fn unreachable_error(target: &PostgresTarget, source: super::error::Source) -> DbError {
     DbError::Unreachable {
         property: target.property,
         servers: target.server_names(),
@@ -125,7 +125,7 @@ pub(in crate::db) fn unreachable_error(target: &Target, source: super::error::So
 ///
 /// # Errors
 /// [`DbError::ReadOnly`] on a standby, and while `default_transaction_read_only` is on.
-pub(in crate::db) fn check_writable(c: &mut dyn Conn, target: &Target) -> Result<(), DbError> {
+pub(in crate::db) fn check_writable(c: &mut dyn Conn, target: &PostgresTarget) -> Result<(), DbError> {
     // The parameter `transaction_read_only` would be on in every transaction that only reads.
     const STATE: &str = "SELECT CASE WHEN pg_is_in_recovery() THEN 1 ELSE 0 END, \
         CASE WHEN current_setting('default_transaction_read_only') = 'on' THEN 1 ELSE 0 END";
@@ -143,18 +143,18 @@ pub(in crate::db) fn check_writable(c: &mut dyn Conn, target: &Target) -> Result
     Ok(())
 }
 
-fn read_only(target: &Target, reason: String) -> DbError {
+fn read_only(target: &PostgresTarget, reason: String) -> DbError {
     DbError::ReadOnly { database: target.database_name(), reason }
 }
 
 /// Returns the remedy for a standby.
-fn primary_remedy(target: &Target) -> String {
+fn primary_remedy(target: &PostgresTarget) -> String {
     format!("set {} to the primary server, or promote this one: SELECT pg_promote()", target.property)
 }
 
 /// Returns the remedy for `default_transaction_read_only`.
-fn reset_remedy(target: &Target) -> String {
-    let Target { user, database, .. } = target;
+fn reset_remedy(target: &PostgresTarget) -> String {
+    let PostgresTarget { user, database, .. } = target;
     format!(
         "remove the setting where it was made: ALTER DATABASE \"{database}\" RESET default_transaction_read_only, \
          ALTER ROLE \"{user}\" RESET …, ALTER SYSTEM RESET …, or postgresql.conf"

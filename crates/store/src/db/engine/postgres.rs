@@ -9,7 +9,7 @@ use super::migrate::MigrationMode;
 use super::pgconn::PgConn;
 use super::pgerror::{check_writable, is_retryable};
 use super::schema::Schema;
-use super::target::{ServerLock, Target};
+use super::target::{PostgresTarget, ServerLock};
 use super::workers::{Opener, Session, TransactionBody, TransactionKind, WorkerPool};
 use super::{Conn, DbError, WriteError, pgcheck};
 use base::config::Config;
@@ -22,7 +22,7 @@ pub(in crate::db) struct Postgres {
     read: WorkerPool,
     write: WorkerPool,
     bulk: WorkerPool,
-    target: Arc<Target>,
+    target: Arc<PostgresTarget>,
     /// The connection to other servers; usage data needs none.
     link: Option<Link>,
 }
@@ -31,8 +31,8 @@ impl Postgres {
     /// Opens and migrates a database. The link connects to `listen`; `None` means `target`.
     pub(in crate::db) fn open(
         schema: Schema,
-        target: Target,
-        listen: Option<Target>,
+        target: PostgresTarget,
+        listen: Option<PostgresTarget>,
         mode: MigrationMode,
     ) -> Result<Postgres, DbError> {
         let mut first = PgSession::new(Arc::new(target));
@@ -78,7 +78,7 @@ impl Postgres {
         }
     }
 
-    pub(in crate::db) fn target(&self) -> &Arc<Target> {
+    pub(in crate::db) fn target(&self) -> &Arc<PostgresTarget> {
         &self.target
     }
 
@@ -97,19 +97,19 @@ impl Postgres {
 
 /// The connection of a thread, reopened after it was lost.
 pub(in crate::db) struct PgSession {
-    pub(in crate::db) target: Arc<Target>,
+    pub(in crate::db) target: Arc<PostgresTarget>,
     connection: Option<PgConn>,
 }
 
 impl PgSession {
-    pub(in crate::db) fn new(target: Arc<Target>) -> PgSession {
+    pub(in crate::db) fn new(target: Arc<PostgresTarget>) -> PgSession {
         PgSession { target, connection: None }
     }
 
     /// Returns a session for an inspection, which takes no lock: a server may be running.
     pub(in crate::db) fn unlocked(config: &Config, schema: Schema) -> Result<PgSession, DbError> {
-        let target = Target::parse(&config.postgres, schema, config.database.connection_timeout)?;
-        Ok(PgSession::new(Arc::new(Target { lock: ServerLock::None, ..target })))
+        let target = PostgresTarget::parse(&config.postgres, schema, config.database.connection_timeout)?;
+        Ok(PgSession::new(Arc::new(PostgresTarget { lock: ServerLock::None, ..target })))
     }
 
     /// Returns the connection, reopened if it is known to be closed.

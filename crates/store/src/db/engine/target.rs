@@ -57,7 +57,7 @@ pub(in crate::db) enum ServerLock {
 
 /// The servers and the parameters of connections.
 #[derive(Clone)]
-pub(in crate::db) struct Target {
+pub(in crate::db) struct PostgresTarget {
     /// The driver's configuration for each server that the URL names, without TLS and schema.
     pub(in crate::db) configs: Vec<Config>,
     /// The index of the server that accepted the last connection. The others are tried after it.
@@ -90,32 +90,37 @@ fn url_of(postgres: &Postgres, schema: Schema) -> (Option<&Secret>, Option<&Secr
     }
 }
 
-impl Target {
+impl PostgresTarget {
     /// Parses the URL of a database; its password property is used if the URL has none.
     pub(in crate::db) fn parse(
         postgres: &Postgres,
         schema: Schema,
         timeout: Duration,
-    ) -> Result<Target, DbError> {
+    ) -> Result<PostgresTarget, DbError> {
         let (url, password, property) = url_of(postgres, schema);
         let Some(url) = url else {
             let reason =
                 "is not set; Database.Provider = postgres needs postgres://user@host:5432/database".into();
             return Err(DbError::Url { property, reason });
         };
-        Target::from_url(url, password, property, schema, timeout)
+        PostgresTarget::from_url(url, password, property, schema, timeout)
     }
 
     /// Parses `Postgres.ListenURL`, if it is set. If it names no schema, the schema of `Postgres.URL` is used.
     pub(in crate::db) fn parse_listen(
         postgres: &Postgres,
         timeout: Duration,
-    ) -> Result<Option<Target>, DbError> {
+    ) -> Result<Option<PostgresTarget>, DbError> {
         let Some(url) = &postgres.listen_url else { return Ok(None) };
-        let mut target =
-            Target::from_url(url, postgres.password.as_ref(), "Postgres.ListenURL", Schema::Core, timeout)?;
+        let mut target = PostgresTarget::from_url(
+            url,
+            postgres.password.as_ref(),
+            "Postgres.ListenURL",
+            Schema::Core,
+            timeout,
+        )?;
         if target.search_path.is_none() {
-            target.search_path = Target::parse(postgres, Schema::Core, timeout)?.search_path;
+            target.search_path = PostgresTarget::parse(postgres, Schema::Core, timeout)?.search_path;
         }
         Ok(Some(target))
     }
@@ -126,7 +131,7 @@ impl Target {
         property: &'static str,
         schema: Schema,
         timeout: Duration,
-    ) -> Result<Target, DbError> {
+    ) -> Result<PostgresTarget, DbError> {
         let invalid = |reason: String| DbError::Url { property, reason };
         let url = url.0.trim();
         if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
@@ -189,7 +194,7 @@ impl Target {
             _ => 0,
         };
         let lock = ServerLock::Shared;
-        Ok(Target {
+        Ok(PostgresTarget {
             configs,
             last_index: Arc::new(AtomicUsize::new(first)),
             ssl_mode,
@@ -256,14 +261,14 @@ mod tests {
         }
     }
 
-    fn parse(url: &str, password: Option<&str>) -> Result<Target, DbError> {
-        Target::parse(&postgres(url, password), Schema::Core, Duration::from_secs(1))
+    fn parse(url: &str, password: Option<&str>) -> Result<PostgresTarget, DbError> {
+        PostgresTarget::parse(&postgres(url, password), Schema::Core, Duration::from_secs(1))
     }
 
     #[test]
     fn usage_data_has_its_own_url_if_set_and_either_password() {
         let usage = |settings: &Postgres| {
-            let t = Target::parse(settings, Schema::Usage, Duration::from_secs(1)).expect("a URL");
+            let t = PostgresTarget::parse(settings, Schema::Usage, Duration::from_secs(1)).expect("a URL");
             let password = t.configs[0].get_password().map(|p| String::from_utf8_lossy(p).into_owned());
             (t.database, t.search_path, password, t.property)
         };
@@ -276,7 +281,7 @@ mod tests {
         assert_eq!(usage(&settings), ("usage".to_owned(), None, text("own"), "Postgres.UsageDataURL"));
         settings.usage_data_password = None;
         assert_eq!(usage(&settings).2, text("core"));
-        let core = Target::parse(&settings, Schema::Core, Duration::from_secs(1)).expect("a URL");
+        let core = PostgresTarget::parse(&settings, Schema::Core, Duration::from_secs(1)).expect("a URL");
         assert_eq!((core.database.as_str(), core.property), ("pm", "Postgres.URL"));
     }
 

@@ -11,7 +11,7 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootC
 use rustls_pki_types::pem::PemObject;
 
 use super::DbError;
-use super::target::{SslMode, Target};
+use super::target::{PostgresTarget, SslMode};
 
 /// Files of the system's root certificates, by distribution.
 const SYSTEM_ROOTS: [&str; 3] =
@@ -27,7 +27,7 @@ enum CertificateCheck {
 }
 
 /// Returns the TLS client configuration for this target.
-pub(in crate::db) fn client(target: &Target) -> Result<ClientConfig, DbError> {
+pub(in crate::db) fn client(target: &PostgresTarget) -> Result<ClientConfig, DbError> {
     let verification = match (target.ssl_mode, &target.ssl_root) {
         (SslMode::VerifyFull, _) => CertificateCheck::AuthorityAndName,
         // Like libpq: a root certificate turns `require` into `verify-ca`.

@@ -10,7 +10,7 @@ use base::model::time::Timestamp;
 row! {
     /// The packages that a row applies to.
     #[derive(Clone, Debug, PartialEq, Eq)]
-    pub struct Scope {
+    pub struct MetadataScope {
         /// The package as written; the normalized name if the row is for Python packages only, or if the text is not the name
         /// of an R package.
         pub name: String,
@@ -29,7 +29,7 @@ row! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Metadata from "metadata" {
         pub id: i64,
-        pub scope: Scope =
+        pub scope: MetadataScope =
             "name, normalized_name, version, nullif(source_id, 0), nullif(repo_id, 0)",
         pub key: String,
         pub value: String,
@@ -60,7 +60,7 @@ fn of(c: &mut dyn Conn, sql: &'static str, names: &[String]) -> Result<Vec<Vec<M
 }
 
 /// Returns the rows with this scope and key, also under other spellings of the name that have the same normalized name.
-pub fn of_scope(c: &mut dyn Conn, scope: &Scope, key: &str) -> Result<Vec<Metadata>, DbError> {
+pub fn of_scope(c: &mut dyn Conn, scope: &MetadataScope, key: &str) -> Result<Vec<Metadata>, DbError> {
     let params = [
         scope.normalized_name.as_str().into(),
         scope.version.as_str().into(),
@@ -83,7 +83,7 @@ pub fn insert(c: &mut dyn Conn, row: &Metadata) -> Result<i64, DbError> {
     const INSERT: &str = "INSERT INTO metadata (id, name, normalized_name, version, source_id, repo_id, key, value, \
         actor, changed_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
     let id = ids::reserve(c, Sequence::Metadata, 1)?;
-    let Scope { name, normalized_name, version, source, repo } = &row.scope;
+    let MetadataScope { name, normalized_name, version, source, repo } = &row.scope;
     let params = [
         id.into(),
         name.as_str().into(),

@@ -13,7 +13,7 @@ use crate::db::page_checksum::Pages;
 use crate::db::pgconn::PgConn;
 use crate::db::schema::Schema;
 use crate::db::sqlite::{self, SqliteConn};
-use crate::db::target::{ServerLock, Target};
+use crate::db::target::{PostgresTarget, ServerLock};
 use crate::db::{DbError, open_read_only, sqlite_dir};
 use base::config::{Config, Provider};
 
@@ -97,7 +97,7 @@ pub(super) fn has_content(file: &Path) -> Result<bool, DbError> {
 }
 
 pub(super) fn connect(config: &Config, schema: Schema, access: Access) -> Result<PgConn, DbError> {
-    let mut target = Target::parse(&config.postgres, schema, config.database.connection_timeout)?;
+    let mut target = PostgresTarget::parse(&config.postgres, schema, config.database.connection_timeout)?;
     target.lock = match access {
         Access::Exclusive => ServerLock::Exclusive,
         Access::Shared => ServerLock::Shared,

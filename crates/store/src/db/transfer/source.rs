@@ -4,7 +4,7 @@ use super::reading::RowSink;
 use super::session::{Access, Sessions, TransferSession, has_content, is_shared, require_newest};
 use super::tables::{self, Table};
 use crate::db::schema::Schema;
-use crate::db::target::Target;
+use crate::db::target::PostgresTarget;
 use crate::db::{Conn, DbError, migrate, sqlite_dir};
 use base::config::{Config, Provider};
 
@@ -146,7 +146,7 @@ pub fn place(config: &Config, provider: Provider) -> String {
         Provider::Sqlite => format!("SQLite, {}", config.sqlite.dir.display()),
         Provider::Postgres => {
             let wait = config.database.connection_timeout;
-            match Target::parse(&config.postgres, Schema::Core, wait) {
+            match PostgresTarget::parse(&config.postgres, Schema::Core, wait) {
                 Ok(target) => format!("PostgreSQL, database {}", target.database_name()),
                 // Connecting reports the error.
                 Err(_) => "PostgreSQL".to_owned(),

@@ -22,7 +22,7 @@ use content::serve::{RepoError, Repositories, find, vulnerabilities};
 use definition::{CurrentRDefinition, NewDefinition};
 use formats::r::closure::Kinds;
 use formats::r::curated::plan::{Change, PackagePlanRow, rows};
-use formats::r::curated::selection::{Request, Selection, SelectionStep, select};
+use formats::r::curated::selection::{Selection, SelectionRequest, SelectionStep, select};
 use formats::r::curated::{RDefinition, include_text, parse_include};
 use runtime::catalog::resolve::today;
 use runtime::state::State;
@@ -278,7 +278,7 @@ async fn selection(
     let mut index = base::read_listed(state, base.base).await?;
     loop {
         let work = move || {
-            let outcome = select(&Request {
+            let outcome = select(&SelectionRequest {
                 roots: &input.definition.roots,
                 include: input.include,
                 listed: &index.index,

@@ -19,7 +19,7 @@ use base::model::point::Base;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
 use content::serve::python::curated::{
-    BaseState, BlockedFiles, base_projects, base_state, blocked_files, leave_out_names_of_others,
+    BlockedFiles, PythonBaseState, base_projects, base_state, blocked_files, leave_out_names_of_others,
 };
 use content::serve::python::dependencies;
 use content::serve::{RepoError, Repositories, find};
@@ -323,7 +323,7 @@ fn selected(row: &ProjectPlanRow) -> Selected {
 }
 
 /// Returns the notice that a later plan for the same snapshot may differ; `None` if it cannot.
-fn open_notice(base: &BaseState, snapshot: &str) -> Option<String> {
+fn open_notice(base: &PythonBaseState, snapshot: &str) -> Option<String> {
     // A snapshot is a day or the number of a transaction.
     let cause = match snapshot.parse::<i64>() {
         Ok(number) => format!("PyPI has not been synced since transaction {number}"),

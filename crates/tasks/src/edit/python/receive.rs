@@ -23,7 +23,7 @@ use content::serve::{RepoError, error, find};
 use formats::python::archive::{DistributionArchive, SDIST_LIMITS, WHEEL_LIMITS, sdist, wheel};
 use formats::python::facts::FileFacts;
 use formats::python::file_name::{FileKind, FileName};
-use formats::python::upload::form::{AttachedContent, FileHasher, UploadForm};
+use formats::python::upload::{AttachedContent, FileHasher, UploadForm};
 use formats::python::version::Pep440Version;
 use runtime::catalog::Catalog;
 use store::storage::{Key, Spool};

@@ -11,7 +11,7 @@ use base::config::platforms::{Distribution, Os, Platforms};
 use base::model::ids::FileId;
 use base::model::text::count_of;
 use formats::r::layout::{RPath, RepoFileName, Tree};
-use formats::r::platform::{Arch, Platform, Target};
+use formats::r::platform::{Arch, BinaryTarget, Platform};
 use formats::r::user_agent::{self, ClientSystem, UserAgent};
 use formats::r::version::RMinor;
 use runtime::state::State;
@@ -296,8 +296,8 @@ fn binary_url(
 fn agent_platform(distribution: &Distribution, agent: Option<&[u8]>) -> Option<Platform> {
     let UserAgent::R(client) = user_agent::parse(agent?) else { return None };
     let (target, system) = match distribution.os {
-        Os::Windows => (Target::Windows, ClientSystem::Windows),
-        Os::MacOs => (Target::MacOs, ClientSystem::MacOs),
+        Os::Windows => (BinaryTarget::Windows, ClientSystem::Windows),
+        Os::MacOs => (BinaryTarget::MacOs, ClientSystem::MacOs),
         Os::Linux => return None,
     };
     let r = RMinor { major: client.r.major, minor: client.r.minor };
@@ -314,9 +314,9 @@ fn contrib_tree(platforms: &Platforms, platform: &Platform) -> Tree {
     });
     let folder = folder.and_then(|folder| Tree::macos(folder, *r));
     match target {
-        Target::Windows => Tree::Windows { r: *r },
-        Target::MacOs => folder.unwrap_or(Tree::MacOs { flavor: None, r: *r }),
-        Target::Linux(_) => Tree::Source,
+        BinaryTarget::Windows => Tree::Windows { r: *r },
+        BinaryTarget::MacOs => folder.unwrap_or(Tree::MacOs { flavor: None, r: *r }),
+        BinaryTarget::Linux(_) => Tree::Source,
     }
 }
 

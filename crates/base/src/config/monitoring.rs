@@ -1,14 +1,16 @@
-//! `[Metrics]`, `[StorageAudit]` and `[StorageAlerts]`.
+//! `[Metrics]`, `[StorageAudit]`, `[StorageAlerts]`, `[Logging]` and `[Debug]`.
 
+use std::path::PathBuf;
+
+use super::choice::{DebugRegion, LogFormat, LogLevel};
 use super::listen::{Http, HttpRedirect, Https};
 use super::problem::ProblemCategory;
 use super::reader::Reader;
-use super::value;
-use super::value::Listen;
+use super::value::{self, Listen, LogDestination};
 
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    /// Default `:2112`; `None` if metrics are not served.
+    /// `None` if metrics are not served.
     pub listen: Option<Listen>,
 }
 
@@ -67,6 +69,30 @@ impl Metrics {
 impl StorageAudit {
     pub(super) fn read(reader: &Reader<'_>) -> StorageAudit {
         StorageAudit { is_enabled: reader.value("StorageAudit", "Enabled", value::boolean) }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Logging {
+    /// `Logging.SystemLog`: one or several of STDOUT, STDERR, a file.
+    pub system_log: Vec<LogDestination>,
+    pub level: LogLevel,
+    pub format: LogFormat,
+    /// `Logging.AuditLog`; `None` for no file.
+    pub audit_log: Option<PathBuf>,
+    /// `Debug.Log`: regions whose debug events are written at every level.
+    pub debug: Vec<DebugRegion>,
+}
+
+impl Logging {
+    pub(super) fn read(reader: &Reader<'_>) -> Logging {
+        Logging {
+            system_log: reader.values("Logging", "SystemLog", value::log_destination),
+            level: reader.value("Logging", "SystemLogLevel", str::parse),
+            format: reader.value("Logging", "SystemLogFormat", str::parse),
+            audit_log: reader.optional("Logging", "AuditLog", value::path),
+            debug: reader.values("Debug", "Log", str::parse),
+        }
     }
 }
 

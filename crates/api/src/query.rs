@@ -16,10 +16,7 @@ pub trait Parameters: Sized {
     /// All parameters.
     const PARAMETERS: &'static [Parameter];
 
-    /// Reads the parameters; `values` returns all values of a name.
-    ///
-    /// # Errors
-    /// The reason why a value is refused.
+    /// Reads the parameters; `values` returns all values of a name. The error is the reason why a value is refused.
     fn read<'a>(values: &dyn Fn(&str) -> Vec<&'a str>) -> Result<Self, String>;
 
     /// Returns the names and the values of the parameters that are set.
@@ -40,10 +37,8 @@ impl Parameters for () {
 
 /// The value of a parameter.
 pub trait ParameterValue: Sized {
-    /// Reads it from the values of a query.
-    ///
-    /// # Errors
-    /// The end of the message that begins with the name of the parameter.
+    /// Reads it from the values of a query. The error is the end of the message that begins with the name of the
+    /// parameter.
     fn read(values: &[&str]) -> Result<Self, String>;
 
     /// Returns the value for a query; `None` if the parameter is not set.

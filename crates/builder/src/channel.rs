@@ -38,10 +38,8 @@ pub(super) fn send(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_
     }
 }
 
-/// Receives a packet; `None` at the end of the connection.
-///
-/// # Errors
-/// No packet arrived before the deadline ([`ErrorKind::TimedOut`]), or the packet is too long.
+/// Receives a packet; `None` at the end of the connection. Fails if no packet arrived before the deadline
+/// ([`ErrorKind::TimedOut`]), or the packet is too long.
 pub(super) fn receive(socket: impl AsFd, deadline: Instant) -> Result<Option<Packet>> {
     wait(&mut [PollFd::new(&socket, PollFlags::IN)], deadline)?;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
@@ -69,10 +67,8 @@ pub(super) fn receive(socket: impl AsFd, deadline: Instant) -> Result<Option<Pac
     Ok((message_info.bytes > 0).then_some(Packet { bytes, descriptors }))
 }
 
-/// Waits until one of the descriptors is ready.
-///
-/// # Errors
-/// No descriptor is ready at the deadline ([`ErrorKind::TimedOut`]).
+/// Waits until one of the descriptors is ready. Fails if no descriptor is ready at the deadline
+/// ([`ErrorKind::TimedOut`]).
 pub(super) fn wait(descriptors: &mut [PollFd<'_>], deadline: Instant) -> Result<()> {
     loop {
         let remaining = deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(3600));

@@ -4,10 +4,8 @@
 //! into one value, and text after a quote would become part of the field.
 
 /// Returns the records with the numbers of their first lines, from 1. Empty lines are left out; line breaks may lack
-/// the carriage return, and a byte order mark at the beginning is ignored.
-///
-/// # Errors
-/// A sentence with the line at which a quoted field begins or ends wrongly.
+/// the carriage return, and a byte order mark at the beginning is ignored. The error is a sentence with the line at
+/// which a quoted field begins or ends wrongly.
 pub(super) fn parse(text: &str) -> Result<Vec<(usize, Vec<String>)>, String> {
     let mut records = Vec::new();
     let mut chars = text.trim_start_matches('\u{feff}').chars().peekable();

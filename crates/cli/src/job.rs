@@ -74,10 +74,8 @@ pub(super) async fn follow_to_end(
     follow(client, output, job, flags.quiet).await.map(Some)
 }
 
-/// Returns the result of an ended job.
-///
-/// # Errors
-/// The server does not respond; it has no result, because it was restarted: `lost`.
+/// Returns the result of an ended job. Fails if the server does not respond; it has no result, because it was
+/// restarted: `lost`.
 pub(super) async fn result<O>(client: &Client, job: &Job, lost: &str) -> Result<O::Response, CliError>
 where
     O: for<'a> Operation<Path<'a> = [&'a str; 1], Query = (), Body = (), Response: DeserializeOwned>,

@@ -224,10 +224,8 @@ fn warn_about_connection(address: &str, skips_verification: bool) {
 
 /// Returns a client of a server on the network, with the token in `PACKAGEMANAGER_TOKEN`, otherwise the token that
 /// `rspm login` stored. `None` if there is no token and the address refers to the server of this machine, which is
-/// reached over its socket.
-///
-/// # Errors
-/// There is no token for a server on another machine, or the address is not that of a server.
+/// reached over its socket. Fails if there is no token for a server on another machine, or the address is not that of a
+/// server.
 fn remote_client(
     address: &str,
     config: Option<&Path>,

@@ -69,10 +69,8 @@ pub(super) async fn create(client: &Client, output: &Output, args: CreateMetadat
     })
 }
 
-/// `rspm create bulk-metadata`.
-///
-/// # Errors
-/// The file cannot be read, or values are refused; without `--fail-all` the other values are set.
+/// `rspm create bulk-metadata`. Fails if the file cannot be read, or values are refused; without `--fail-all` the other
+/// values are set.
 pub(super) async fn create_bulk(
     client: &Client,
     output: &Output,
@@ -180,10 +178,7 @@ pub(super) async fn list(client: &Client, output: &Output, args: ListMetadata) -
     })
 }
 
-/// `rspm delete metadata`.
-///
-/// # Errors
-/// An id is not a number, or the server refuses.
+/// `rspm delete metadata`. Fails if an id is not a number, or the server refuses.
 pub(super) async fn delete(
     client: &Client,
     output: &Output,
@@ -223,10 +218,7 @@ fn one_line(value: &str) -> String {
 }
 
 /// Reads the records of a CSV file, whose first line names the columns. A record that does not have the fields of the
-/// first line is an error in its place.
-///
-/// # Errors
-/// The first line is not valid, or the file is not a CSV file.
+/// first line is an error in its place. Fails if the first line is not valid, or the file is not a CSV file.
 fn parse_csv(text: &str) -> Result<Vec<Result<Value, String>>, String> {
     const COLUMNS: [&str; 6] = ["package_name", "version", "source", "repo", "key", "value"];
     let mut rows = csv_records::parse(text)?.into_iter();

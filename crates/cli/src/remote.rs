@@ -94,10 +94,8 @@ pub(super) fn is_unencrypted(address: &str) -> bool {
     parse(address).is_some_and(|(_, url)| url.scheme() == "http" && !is_loopback(&url))
 }
 
-/// Returns an HTTP client of the server at an address, and the address as a URL without a slash at the end.
-///
-/// # Errors
-/// The address is not that of a server.
+/// Returns an HTTP client of the server at an address, and the address as a URL without a slash at the end. Fails if
+/// the address is not that of a server.
 pub(super) fn http_client(address: &str, verifies_tls: bool) -> Result<(reqwest::Client, String), CliError> {
     let Some((full_address, url)) = parse(address) else {
         // SECURITY: the part before an @ may be a token.
@@ -142,10 +140,8 @@ pub(super) async fn body(
 }
 
 impl RemoteServer {
-    /// Returns a client of the server at an address. It connects with the first request.
-    ///
-    /// # Errors
-    /// The address is not a URL, or the token contains characters that a token cannot have.
+    /// Returns a client of the server at an address. It connects with the first request. Fails if the address is not a
+    /// URL, or the token contains characters that a token cannot have.
     pub(super) fn new(
         address: &str,
         token: Zeroizing<String>,
@@ -166,10 +162,7 @@ impl RemoteServer {
         &self.address
     }
 
-    /// Sends a request and reads the response.
-    ///
-    /// # Errors
-    /// There is no response, or it is a redirect or too long.
+    /// Sends a request and reads the response. Fails if there is no response, or it is a redirect or too long.
     pub(super) async fn call(
         &self,
         method: Method,

@@ -23,10 +23,7 @@ pub(super) fn path() -> Option<PathBuf> {
     }
 }
 
-/// Returns the token of an address, if one is stored.
-///
-/// # Errors
-/// Other users may read the file, or it cannot be read.
+/// Returns the token of an address, if one is stored. Fails if other users may read the file, or it cannot be read.
 pub(super) fn find(path: &Path, address: &str) -> Result<Option<Zeroizing<String>>, CliError> {
     let Some(text) = read(path)? else { return Ok(None) };
     Ok(token(&parse(path, &text)?, address).map(|token| Zeroizing::new(token.to_owned())))

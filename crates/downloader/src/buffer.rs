@@ -156,10 +156,7 @@ impl FileBuffer {
         Ok(())
     }
 
-    /// Completes the file after its last piece.
-    ///
-    /// # Errors
-    /// The bytes in memory cannot be written to disk.
+    /// Completes the file after its last piece. Fails if the bytes in memory cannot be written to disk.
     pub(super) fn finish(mut self) -> io::Result<CompleteFile> {
         if self.disk.is_some() && !self.memory.bytes.is_empty() {
             self.write(&[])?;

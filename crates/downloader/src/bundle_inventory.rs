@@ -97,9 +97,7 @@ pub(super) async fn readmes(
 }
 
 /// Reads the segments of a head and returns the resulting state; `visit` gets each record after the record was applied.
-///
-/// # Errors
-/// A segment is missing or damaged, or records contradict each other.
+/// Fails if a segment is missing or damaged, or records contradict each other.
 pub(super) async fn replay(
     bundle: &Bundle,
     product: &Product,

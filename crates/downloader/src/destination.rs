@@ -155,10 +155,8 @@ impl Destination {
         Ok(sizes)
     }
 
-    /// Checks that there is free space for files to be fetched; `note` is the end of the message.
-    ///
-    /// # Errors
-    /// The files are larger than the free space, if it is known.
+    /// Checks that there is free space for files to be fetched; `note` is the end of the message. Fails if the files
+    /// are larger than the free space, if it is known.
     pub(super) fn require_space(&self, size: u64, note: &str) -> Result<(), OfflineError> {
         let Ok(stat) = nix::sys::statvfs::statvfs(&self.root) else { return Ok(()) };
         #[allow(clippy::useless_conversion, reason = "the width differs between systems")]

@@ -53,10 +53,7 @@ pub(super) enum ExitStatus {
 
 impl ExitStatus {
     /// Returns the status after the download of one more product or version. A failure of upstream is reported with the
-    /// name of the product, and does not affect the others.
-    ///
-    /// # Errors
-    /// Any other failure.
+    /// name of the product, and does not affect the others; any other one ends the download.
     pub(super) fn after(
         self,
         result: Result<ExitStatus, OfflineError>,

@@ -295,10 +295,8 @@ impl Claims {
         self.0.lock().entry(path.to_owned()).or_default().is_new = true;
     }
 
-    /// Removes a fetch that uses a file, and the file if it was new and no other fetch uses it.
-    ///
-    /// # Errors
-    /// The file cannot be removed.
+    /// Removes a fetch that uses a file, and the file if it was new and no other fetch uses it. Fails if the file
+    /// cannot be removed.
     pub(super) fn release(&self, path: &Path) -> io::Result<()> {
         // Locked until the file is removed: a fetch that claims the file meanwhile waits, and then writes the file
         // again.

@@ -12,11 +12,8 @@ use formats::r::name;
 const INSTALL_KINDS: [DependencyKind; 3] =
     [DependencyKind::Depends, DependencyKind::Imports, DependencyKind::LinkingTo];
 
-/// Parses a list of packages, one per line; the version in a line such as `package==version` is ignored; `#`
-/// begins a comment.
-///
-/// # Errors
-/// The first invalid line, with its number.
+/// Parses a list of packages, one per line; the version in a line such as `package==version` is ignored; `#` begins a
+/// comment. The error is the first invalid line, with its number.
 pub(super) fn names(text: &str) -> Result<BTreeSet<String>, String> {
     let mut names = BTreeSet::new();
     for (index, line) in text.lines().enumerate() {

@@ -27,10 +27,8 @@ pub enum AdministrationPage {
 }
 
 impl AdministrationPage {
-    /// Parses the decoded segments after `/__ui__/admin`. A slash at the end is optional.
-    ///
-    /// # Errors
-    /// 404; 405 for a form that is sent to a page without forms.
+    /// Parses the decoded segments after `/__ui__/admin`. A slash at the end is optional. Fails with 404; 405 for a
+    /// form that is sent to a page without forms.
     pub(super) fn parse(method: &Method, rest: &[&str]) -> Result<AdministrationPage, Failure> {
         let rest = match rest {
             [before @ .., ""] => before,

@@ -41,10 +41,7 @@ impl LoginRoute {
     }
 }
 
-/// Returns the route of a path; `None` if it is not one of sign-in.
-///
-/// # Errors
-/// 405.
+/// Returns the route of a path; `None` if it is not one of sign-in. Fails with 405.
 pub(super) fn parse(method: &Method, names: &[&str]) -> Result<Option<LoginRoute>, Failure> {
     let (read, write) = match names {
         ["__login__"] => (Some(LoginRoute::Start), None),

@@ -14,10 +14,7 @@ public_operations! {
     enum PublicRoute
 }
 
-/// Parses the decoded segments after `/__api__/`.
-///
-/// # Errors
-/// 404 for an unknown address, 405 for another method.
+/// Parses the decoded segments after `/__api__/`. Fails with 404 for an unknown address, 405 for another method.
 pub(super) fn parse(method: &Method, segments: &[&str]) -> Result<PublicRoute, Failure> {
     let segments = segments.strip_suffix(&[""]).unwrap_or(segments);
     let find = |method: &Method| match method {

@@ -63,10 +63,8 @@ pub(super) use routes;
 const METHODS: [Method; 6] =
     [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
 
-/// Returns the route of `method` at an address; `find` looks up the route of a method.
-///
-/// # Errors
-/// 405 with the methods that have a route, or `unknown` if there are none.
+/// Returns the route of `method` at an address; `find` looks up the route of a method. Fails with 405 with the methods
+/// that have a route, or `unknown` if there are none.
 pub(super) fn route<R>(
     method: &Method,
     find: impl Fn(&Method) -> Option<R>,

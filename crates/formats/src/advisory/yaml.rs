@@ -16,11 +16,8 @@ enum Collection {
     Map(Map<String, Value>, Option<String>),
 }
 
-/// Reads a text with one document.
-///
-/// # Errors
-/// The text is not YAML, or has features that advisories do not use: aliases, keys that are not text, duplicate keys,
-/// several documents, or too many values.
+/// Reads a text with one document. Fails if the text is not YAML, or has features that advisories do not use: aliases,
+/// keys that are not text, duplicate keys, several documents, or too many values.
 pub(super) fn read(text: &str) -> Result<Value, String> {
     let mut open_collections: Vec<Collection> = Vec::new();
     let mut root = None;

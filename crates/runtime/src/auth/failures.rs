@@ -57,10 +57,8 @@ impl Failures {
         }
     }
 
-    /// Counts a sign-in of a browser, or of a device, that a client begins.
-    ///
-    /// # Errors
-    /// The limit is reached; returns the seconds until the next one is accepted.
+    /// Counts a sign-in of a browser, or of a device, that a client begins. Fails if the limit is reached; returns the
+    /// seconds until the next one is accepted.
     pub(super) fn count_sign_in(
         &self,
         address: IpAddr,

@@ -191,8 +191,7 @@ impl Cluster {
             .await
         };
         match tokio::time::timeout(LEAVE_TIMEOUT, removal).await {
-            // The markers are removed after the row: a row without markers would mean that this server
-            // uses another storage.
+            // After the row: a row without markers would mean that this server uses another storage.
             Ok(Ok(())) => {
                 if let Some(storage) = storage {
                     heartbeat::remove_markers(&storage, id).await;

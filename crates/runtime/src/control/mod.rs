@@ -80,17 +80,12 @@ impl PendingCommand {
 /// Commands to the logs. [`LogControl::reopen`] blocks on disk I/O.
 pub trait LogControl: Send + Sync {
     /// Writes queued lines, then reopens all files; returns their paths. Afterwards no process of this server writes to
-    /// an old file, including one that still finishes requests.
-    ///
-    /// # Errors
-    /// A sentence with the files that could not be opened or closed.
+    /// an old file, including one that still finishes requests. The error is a sentence with the files that could not
+    /// be opened or closed.
     fn reopen(&self) -> Result<Vec<PathBuf>, String>;
 
     /// Sets the least severe level that is written, until the next start. Returns it in the spelling of the
-    /// configuration.
-    ///
-    /// # Errors
-    /// The text names no level.
+    /// configuration. Fails if the text names no level.
     fn set_level(&self, level: &str) -> Result<String, String>;
 
     /// Starts or stops writing the debug events of regions at every level, until the next start or reload.

@@ -152,10 +152,8 @@ impl DatabaseLease {
 }
 
 impl Guard {
-    /// Checks the lease within the transaction.
-    ///
-    /// # Errors
-    /// [`LeaseLost`], which rolls the transaction back, or the database failed.
+    /// Checks the lease within the transaction. Fails with [`LeaseLost`], which rolls the transaction back, or if the
+    /// database failed.
     fn check(&self, c: &mut dyn Conn) -> Result<(), DbError> {
         match &self.fence {
             None => Ok(()),

@@ -477,10 +477,8 @@ impl ComparedDirectories {
         entry.map_or(Ok(false), |entry| Ok(id(root)? != entry.marker_directory))
     }
 
-    /// Checks that the path names the accepted directory, with one `stat`.
-    ///
-    /// # Errors
-    /// [`StorageError::Refused`] if it names another directory.
+    /// Checks that the path names the accepted directory, with one `stat`. Fails with [`StorageError::Refused`] if it
+    /// names another directory.
     pub(super) fn check(&self, root: &Path, class: StorageClass) -> Result<(), StorageError> {
         let accepted_directory = self.0.lock().get(&class).and_then(|entry| entry.accepted_directory);
         match accepted_directory {

@@ -34,10 +34,7 @@ pub(super) async fn detect_configured(builds: &Builds) {
 }
 
 /// Returns the sandbox for a language, and caches it. A failure is not cached, because an administrator may remove its
-/// cause.
-///
-/// # Errors
-/// [`BuildFailure::Temporary`] with the reasons if no sandbox can be used.
+/// cause. Fails with [`BuildFailure::Temporary`] with the reasons if no sandbox can be used.
 pub(super) async fn sandbox(builds: &Builds, language: Language) -> Result<Sandbox, BuildFailure> {
     let mut cached_sandboxes = builds.sandboxes.lock().await;
     if let Some(sandbox) = cached_sandboxes.get(&language) {

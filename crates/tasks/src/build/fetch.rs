@@ -84,8 +84,7 @@ async fn access(
         HostKeys::Known | HostKeys::New => known_hosts,
         HostKeys::Replaced => host_keys::remove_host(&known_hosts, &host),
     };
-    // SECURITY: a new key is accepted only for a host without a known key. Otherwise ssh would also accept a new
-    // key of another type.
+    // SECURITY: only for a host without a known key: ssh would also accept a new key of another type.
     let accepts_new_host = url.scheme == Scheme::Ssh
         && match host_keys {
             HostKeys::Known => false,
@@ -201,10 +200,8 @@ fn fetch_job(builds: &Builds, builder: &GitBuilder, reference: String, commit: O
     }
 }
 
-/// Checks the branch, the directory and the submodules of a builder by the rules for the job that fetches them.
-///
-/// # Errors
-/// [`RepoError::Invalid`] with the reason.
+/// Checks the branch, the directory and the submodules of a builder by the rules for the job that fetches them. Fails
+/// with [`RepoError::Invalid`] with the reason.
 pub(super) fn check(builds: &Builds, builder: &GitBuilder) -> Result<(), RepoError> {
     let job = fetch_job(builds, builder, branch_reference(builder), None);
     job.check().map_err(|error| RepoError::Invalid(one_line(&error.to_string(), MAX_REASON)))

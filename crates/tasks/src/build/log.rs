@@ -256,8 +256,7 @@ pub async fn page(builds: &Builds, build: &GitBuild, offset: u64) -> Result<LogP
     };
     let bytes = builds.state.storage.read(&Key::BuildLog(sha256)).await?;
     let from = usize::try_from(offset).unwrap_or(usize::MAX);
-    // The middle of a long log is not stored, so the offset may be beyond the end; the last lines are then returned
-    // again.
+    // The middle of a long log is not stored: for an offset beyond the end, the last lines are returned again.
     let from = if from > bytes.len() { bytes.len().saturating_sub(OVERLAP) } else { from };
     let to = from.saturating_add(PAGE).min(bytes.len());
     let text = whole_characters(&bytes[from..to]);

@@ -110,8 +110,7 @@ async fn start_builds(builds: &Arc<Builds>, now: Timestamp) -> Result<(), DbErro
         let holder = holder.clone();
         let own_builds: Vec<i64> = builds.running.lock().keys().copied().collect();
         let claim = builds.state.db.write(move |c| {
-            // Extends the claims of builds that run here, in case their renewals failed while the database did not
-            // answer.
+            // Renewals of builds that run here may have failed while the database did not answer.
             git_build::extend(c, &own_builds, &holder, now)?;
             git_build::release_expired(c, now, retries)?;
             git_build::claim(c, &holder, now)

@@ -217,10 +217,8 @@ impl PlannedStep<'_> {
         Ok(UpdateEnd { transaction: self.commit(state, publish).await?, notice })
     }
 
-    /// Publishes the step. Returns `None` if it equals the current one.
-    ///
-    /// # Errors
-    /// [`RepoError::Conflict`] if the source was changed since the step for which the edit was planned.
+    /// Publishes the step. Returns `None` if it equals the current one. Fails with [`RepoError::Conflict`] if the
+    /// source was changed since the step for which the edit was planned.
     pub(super) async fn commit(self, state: &State, publish: Publish) -> Result<Option<TxId>, RepoError> {
         let PlannedStep { current, curation, rules, changes, counts } = self;
         let source = &current.source;

@@ -15,8 +15,7 @@ pub(super) struct EditedSource {
 }
 
 impl EditedSource {
-    /// # Errors
-    /// [`RepoError::Invalid`] for a source that is neither local nor built from git.
+    /// Fails with [`RepoError::Invalid`] for a source that is neither local nor built from git.
     pub(super) fn new(catalog: &Catalog, source: &Source) -> Result<EditedSource, RepoError> {
         let name = &source.name;
         let problem = match source.kind.supply() {
@@ -63,11 +62,8 @@ impl EditedSource {
         EditedSource::new(catalog, source)
     }
 
-    /// Returns the source of a builder, whatever its name is now: it may have been renamed, and the name given to another
-    /// source, during the build.
-    ///
-    /// # Errors
-    /// [`RepoError::NotFound`] if it was deleted.
+    /// Returns the source of a builder, whatever its name is now: it may have been renamed, and the name given to
+    /// another source, during the build. Fails with [`RepoError::NotFound`] if it was deleted.
     pub(super) fn of_builder(catalog: &Catalog, id: SourceId) -> Result<EditedSource, RepoError> {
         let source = catalog.source_by_id(id).ok_or_else(|| {
             RepoError::NotFound(format!("the source of the builder, which had the number {id}, was deleted"))
@@ -76,10 +72,7 @@ impl EditedSource {
     }
 }
 
-/// Checks that a source has packages of a language.
-///
-/// # Errors
-/// [`RepoError::Invalid`] for a source of another type.
+/// Checks that a source has packages of a language. Fails with [`RepoError::Invalid`] for a source of another type.
 pub(super) fn require_language(source: &Source, language: Language) -> Result<(), RepoError> {
     if source.kind.language() == language {
         return Ok(());

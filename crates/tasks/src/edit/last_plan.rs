@@ -62,11 +62,9 @@ pub(super) async fn store(
     Ok(write.await?)
 }
 
-/// Compares a selection with that of the last plan for the same request, if there is one. Returns a notice if the selection
-/// differs from a plan that is not valid any more. `index` is the name of the index in the error and in the notice.
-///
-/// # Errors
-/// [`RepoError::Conflict`] with the differences from a valid plan.
+/// Compares a selection with that of the last plan for the same request, if there is one. Returns a notice if the
+/// selection differs from a plan that is not valid any more. `index` is the name of the index in the error and in the
+/// notice. Fails with [`RepoError::Conflict`] with the differences from a valid plan.
 pub(super) async fn compare(
     state: &State,
     tree: TreeId,

@@ -142,11 +142,9 @@ fn is_of_every_language(scope: &MetadataScope) -> bool {
     scope.source.is_none() && scope.repo.is_none()
 }
 
-/// Returns the row among `rows` that sets the key for the packages of `row`. `rows` have the scope and the key of `row`, and
-/// names with the same normalized name.
-///
-/// # Errors
-/// The reason why `row` is refused: one of `rows` is for another R package, and sets the key for the same Python project.
+/// Returns the row among `rows` that sets the key for the packages of `row`. `rows` have the scope and the key of
+/// `row`, and names with the same normalized name. The error is the reason why `row` is refused: one of `rows` is for
+/// another R package, and sets the key for the same Python project.
 fn existing_row(catalog: &Catalog, rows: Vec<Metadata>, row: &Metadata) -> Result<Option<Metadata>, String> {
     let is_r = |row: &Metadata| r::name::is_package(&row.scope.name);
     let mut other = None;

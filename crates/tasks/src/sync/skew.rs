@@ -15,9 +15,7 @@ use upstream::Mirror;
 const MAX_DIFFERENCE: Duration = Duration::from_secs(86_400);
 
 /// Refuses a sync that could not be published because of the clock. A clock that agrees with the mirror's is accepted.
-///
-/// # Errors
-/// [`DbError::Skew`] if the mirror does not confirm the clock; other database errors.
+/// Fails with [`DbError::Skew`] if the mirror does not confirm the clock; other database errors.
 pub(super) async fn check_clock(state: &State, mirror: &Mirror, path: &str) -> Result<(), SyncError> {
     let now = (state.clock)();
     let last_publish = state.db.read(db::clock::get).await?.at;

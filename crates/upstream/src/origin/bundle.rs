@@ -250,10 +250,8 @@ impl Bundle {
         self.read_compressed(&path, &segment.file, move |text| segment::records(text, &product, serial)).await
     }
 
-    /// Passes the records of a segment to `add`, one by one, on a blocking thread; returns the accumulator.
-    ///
-    /// # Errors
-    /// As [`Bundle::segment`]; an error of `add` counts as damage.
+    /// Passes the records of a segment to `add`, one by one, on a blocking thread; returns the accumulator. Fails as
+    /// [`Bundle::segment`]; an error of `add` counts as damage.
     pub(super) async fn fold_records<T: Send + 'static>(
         &self,
         product: &Product,

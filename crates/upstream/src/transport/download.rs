@@ -14,10 +14,7 @@ pub trait ByteSink {
     /// knows it.
     fn begin(&mut self, size: Option<u64>);
 
-    /// Receives the next part.
-    ///
-    /// # Errors
-    /// An error, such as a full disk, ends the download.
+    /// Receives the next part. An error, such as a full disk, ends the download.
     async fn take(&mut self, chunk: Bytes) -> Result<(), UpstreamError>;
 }
 

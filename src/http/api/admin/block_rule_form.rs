@@ -21,10 +21,8 @@ const MAX_DESCRIPTION: usize = 500;
 /// Maximum length of a name or a part of a license, in characters.
 const MAX_TEXT: usize = 200;
 
-/// Checks a rule and finds its source and repository.
-///
-/// # Errors
-/// 400 for an invalid criterion or an [unconfirmed](Failure::unconfirmed) rule, 404 for an unknown source or repository.
+/// Checks a rule and finds its source and repository. Fails with 400 for an invalid criterion or an
+/// [unconfirmed](Failure::unconfirmed) rule, 404 for an unknown source or repository.
 pub(super) fn rule_of_wire(catalog: &Catalog, rule: &wire::BlockRule) -> Result<Rule, Failure> {
     let priority = rule.priority.unwrap_or(DEFAULT_PRIORITY);
     if !(0..=MAX_PRIORITY).contains(&priority) {
@@ -227,10 +225,8 @@ pub(super) fn never_matches(catalog: &Catalog, criteria: &Criteria) -> Option<St
     })
 }
 
-/// Returns whether a rule refers by its id to a source or repository that was deleted, as a list returns it.
-///
-/// # Errors
-/// There is another object with this id: the list is from another server.
+/// Returns whether a rule refers by its id to a source or repository that was deleted, as a list returns it. Fails if
+/// there is another object with this id: the list is from another server.
 fn was_deleted(rule: &wire::BlockRule, noun: &str, id: i64, present: Option<&str>) -> Result<bool, Failure> {
     match (&rule.without_effect, present) {
         (Some(_), None) => Ok(true),

@@ -19,10 +19,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 const RETRY_AFTER: u64 = 2;
 
 /// Waits until the catalog of this server has at least the version that the client requires. An invalid header is
-/// ignored.
-///
-/// # Errors
-/// 503 if the catalog does not have this version within [`TIMEOUT`].
+/// ignored. Fails with 503 if the catalog does not have this version within [`TIMEOUT`].
 pub(super) async fn wait(app: &App, headers: &HeaderMap) -> Result<(), Failure> {
     let required =
         headers.get(HEADER).and_then(|value| value.to_str().ok()?.parse::<i64>().ok()).unwrap_or(0);

@@ -134,10 +134,7 @@ pub(super) async fn clear(call: Call<'_>, body: ClearSource) -> Started {
     start_response(app, &app.sync.start_clear(&actor.0)).await
 }
 
-/// Returns the kind of a source.
-///
-/// # Errors
-/// 404 if there is no such source.
+/// Returns the kind of a source. Fails with 404 if there is no such source.
 fn source_kind(app: &App, name: &str) -> Result<SourceKind, Failure> {
     let catalog = app.state.catalog.get();
     let source = catalog.source(name);

@@ -152,10 +152,7 @@ fn expiry(now: Timestamp, seconds: i64) -> Result<Timestamp, Failure> {
 }
 
 /// Checks that the lifetime of a new token is at most `Authentication.MaxTokenLifetime`; `expires_in` is in seconds,
-/// `None` for a token that never expires.
-///
-/// # Errors
-/// 400.
+/// `None` for a token that never expires. Fails with 400.
 pub(crate) fn check_lifetime(app: &App, expires_in: Option<i64>) -> Result<(), Failure> {
     let Some(max) = app.state.config.load().authentication.max_token_lifetime else { return Ok(()) };
     if expires_in.is_none_or(|seconds| u64::try_from(seconds).is_ok_and(|s| s > max.as_secs())) {

@@ -16,11 +16,8 @@ use formats::r::version::RMinor;
 use runtime::catalog::Repository;
 use tasks::build::log::{self, PublicResult};
 
-/// SECURITY: open to all clients, so the upstream server of the binaries is not named.
-///
-/// # Errors
-/// For packages that are not built from git: 404 with the origin of the binary for valid parameters, 400 for invalid
-/// ones.
+/// SECURITY: open to all clients, so the upstream server of the binaries is not named. For packages that are not built
+/// from git: 404 with the origin of the binary for valid parameters, 400 for invalid ones.
 pub(super) async fn show(
     call: PublicCall<'_>,
     repo: &str,

@@ -33,10 +33,8 @@ const SYSTEMS: [System; 3] = [
     System { word: "windows", file: "rspm-windows.exe", saved_as: "rspm.exe" },
 ];
 
-/// Returns the program for the operating system of the parameter `os`, by default for Linux.
-///
-/// # Errors
-/// 400 for another system, 404 if the server has no program for it.
+/// Returns the program for the operating system of the parameter `os`, by default for Linux. Fails with 400 for another
+/// system, 404 if the server has no program for it.
 pub(super) async fn program(call: PublicCall<'_>, query: Download) -> Answer<Raw> {
     let word = query.os.as_deref().unwrap_or(DEFAULT);
     let system = SYSTEMS.iter().find(|system| system.word == word);

@@ -19,10 +19,7 @@ use tasks::build::webhook::{self, SignatureVerification, Signatures};
 /// Maximum size of a body in bytes: the limit of GitHub.
 const MAX_BODY: u64 = 25 << 20;
 
-/// Reads the body of a webhook and computes its signature; the content of the body is not used.
-///
-/// # Errors
-/// 408, 413.
+/// Reads the body of a webhook and computes its signature; the content of the body is not used. Fails with 408, 413.
 pub(super) async fn read(
     app: &App,
     builder: &str,
@@ -40,10 +37,8 @@ pub(super) async fn read(
     Ok(verification)
 }
 
-/// Handles a webhook whose body has been read. The response does not contain the result of the poll.
-///
-/// # Errors
-/// 404 for a wrong signature and for a token that may not change the source, as for an unknown builder.
+/// Handles a webhook whose body has been read. The response does not contain the result of the poll. Fails with 404 for
+/// a wrong signature and for a token that may not change the source, as for an unknown builder.
 pub(super) async fn receive(
     call: PublicCall<'_>,
     _builder: &str,

@@ -13,11 +13,9 @@ const KEYS: [&str; 5] = ["purelib", "platlib", "headers", "scripts", "data"];
 
 /// Checks the members below top folders whose names end in `.data`, and that no member is installed as the metadata of
 /// another distribution. pip moves the members of every such folder, uv only those of the folder that is named like
-/// `.dist-info`. `stem` is that name without the suffix.
-///
-/// # Errors
-/// Another folder, an unknown key, a file directly in the folder, the name of an interpreter, the configuration of the
-/// environment, or a second distribution because of which an installer fails.
+/// `.dist-info`. `stem` is that name without the suffix. Fails for another folder, an unknown key, a file directly in
+/// the folder, the name of an interpreter, the configuration of the environment, or a second distribution because of
+/// which an installer fails.
 pub(super) fn check<'a>(
     paths: impl Iterator<Item = &'a str>,
     stem: &str,

@@ -20,11 +20,9 @@ pub(super) struct Rows {
 }
 
 /// Parses RECORD. Rows of paths that are not members of the wheel are not stored, so that millions of them take no
-/// memory.
-///
-/// # Errors
-/// [`PackageError::Record`] with the number of a malformed line, [`PackageError::RecordPath`] for a path that is not below
-/// the folder of the installation: pip deletes what stands there when it removes or replaces the package.
+/// memory. Fails with [`PackageError::Record`] with the number of a malformed line, [`PackageError::RecordPath`] for a
+/// path that is not below the folder of the installation: pip deletes what stands there when it removes or replaces the
+/// package.
 pub(super) fn parse(bytes: &[u8], is_member: impl Fn(&str) -> bool) -> Result<Rows, PackageError> {
     let text = String::from_utf8_lossy(bytes);
     let mut rows = Rows { record: Record::new(), others: Vec::new() };

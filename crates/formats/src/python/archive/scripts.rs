@@ -24,10 +24,8 @@ pub(super) fn check_name(name: &str) -> Result<(), PackageError> {
     if is_interpreter { Err(PackageError::Interpreter(excerpt(name))) } else { Ok(()) }
 }
 
-/// Checks `entry_points.txt`. Texts that pip and uv read differently, or one of them not at all, are notices.
-///
-/// # Errors
-/// The name of a script that cannot be a file name, or that is the name of an interpreter.
+/// Checks `entry_points.txt`. Texts that pip and uv read differently, or one of them not at all, are notices. Fails
+/// with the name of a script that cannot be a file name, or that is the name of an interpreter.
 pub(super) fn check_entry_points(bytes: &[u8], notices: &mut Vec<String>) -> Result<(), PackageError> {
     let text = String::from_utf8_lossy(bytes);
     let mut defect = |line: &str, reason: &str| {

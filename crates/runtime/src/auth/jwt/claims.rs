@@ -92,10 +92,8 @@ impl Claims {
         }
     }
 
-    /// Checks `exp`, which is required, `nbf` and `iat`; accepts a difference of 60 seconds between the clocks.
-    ///
-    /// # Errors
-    /// A claim is missing or has a wrong type, or the token is not valid at `now`.
+    /// Checks `exp`, which is required, `nbf` and `iat`; accepts a difference of 60 seconds between the clocks. Fails
+    /// if a claim is missing or has a wrong type, or the token is not valid at `now`.
     pub(in crate::auth) fn check_times(&self, now: Timestamp) -> Result<(), Invalid> {
         let end = self.time("exp")?.ok_or(Invalid::Missing("exp"))?;
         if end + LEEWAY <= now {
@@ -109,10 +107,7 @@ impl Claims {
         Ok(())
     }
 
-    /// Checks `iss` and `aud`, which is a text or an array.
-    ///
-    /// # Errors
-    /// One of them is missing or differs.
+    /// Checks `iss` and `aud`, which is a text or an array. Fails if one of them is missing or differs.
     pub(in crate::auth) fn check_parties(&self, issuer: &str, audience: &[String]) -> Result<(), Invalid> {
         if self.get("iss").ok_or(Invalid::Missing("iss"))?.as_str() != Some(issuer) {
             return Err(Invalid::Issuer);

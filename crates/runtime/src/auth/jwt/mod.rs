@@ -26,10 +26,7 @@ pub(in crate::auth) struct UnverifiedToken<'a> {
 impl<'a> UnverifiedToken<'a> {
     /// Splits a token. Refuses base64url with padding or with non-zero bits after the last byte. Also refuses types
     /// other than `JWT`, because tokens of other kinds, such as `at+jwt` and `logout+jwt`, are signed with the same
-    /// keys (RFC 8725 section 3.11).
-    ///
-    /// # Errors
-    /// The text does not have the form of a token.
+    /// keys (RFC 8725 section 3.11). Fails if the text does not have the form of a token.
     pub(in crate::auth) fn parse(token: &'a str) -> Result<UnverifiedToken<'a>, Invalid> {
         if token.len() > MAX_BYTES {
             return Err(Invalid::TooLong);

@@ -70,11 +70,9 @@ pub(in crate::db) trait MigrationConn: Conn {
     fn database_name(&self) -> String;
 }
 
-/// Returns the newest migration of a database, 0 for an empty one.
-///
-/// # Errors
-/// [`DbError::TooNew`] if a newer program migrated the database and this program cannot work with the result;
-/// [`DbError::OtherSchema`] if the database has other migrations.
+/// Returns the newest migration of a database, 0 for an empty one. Fails with [`DbError::TooNew`] if a newer program
+/// migrated the database and this program cannot work with the result; [`DbError::OtherSchema`] if the database has
+/// other migrations.
 pub(in crate::db) fn level(c: &mut dyn MigrationConn, schema: Schema) -> Result<i64, DbError> {
     let table = schema.migration_table();
     if !c.has_table(table.name)? {
@@ -127,11 +125,8 @@ fn first_exclusive_migration(
     }
 }
 
-/// Runs the missing migrations. The caller commits.
-///
-/// # Errors
-/// [`DbError::NotOnline`] and [`DbError::OthersOnline`] if other servers could not work with the result; nothing is
-/// changed.
+/// Runs the missing migrations. The caller commits. Fails with [`DbError::NotOnline`] and [`DbError::OthersOnline`] if
+/// other servers could not work with the result; nothing is changed.
 pub(in crate::db) fn run(
     c: &mut dyn MigrationConn,
     schema: Schema,

@@ -222,12 +222,10 @@ fn lock_key(schema: Schema) -> i32 {
     }
 }
 
-/// Takes the advisory lock that indicates that servers use the database: shared by the connections of servers, exclusive for
-/// a program that copies the database. PostgreSQL releases it with the connection. On SQLite both take the lock of the
-/// directory (`sqlite_dir`), exclusively.
-///
-/// # Errors
-/// [`DbError::Copying`] and [`DbError::ServerActive`] if another connection holds it.
+/// Takes the advisory lock that indicates that servers use the database: shared by the connections of servers,
+/// exclusive for a program that copies the database. PostgreSQL releases it with the connection. On SQLite both take
+/// the lock of the directory (`sqlite_dir`), exclusively. Fails with [`DbError::Copying`] and [`DbError::ServerActive`]
+/// if another connection holds it.
 async fn take_lock(target: &PostgresTarget, client: &Client) -> Result<(), DbError> {
     const TAKE_SHARED: &str =
         "SELECT pg_try_advisory_lock_shared($1, hashtext(coalesce(current_schema(), '')))";

@@ -121,10 +121,8 @@ pub(in crate::db) fn unreachable_error(target: &PostgresTarget, source: super::e
     }
 }
 
-/// Checks that new transactions may write.
-///
-/// # Errors
-/// [`DbError::ReadOnly`] on a standby, and while `default_transaction_read_only` is on.
+/// Checks that new transactions may write. Fails with [`DbError::ReadOnly`] on a standby, and while
+/// `default_transaction_read_only` is on.
 pub(in crate::db) fn check_writable(c: &mut dyn Conn, target: &PostgresTarget) -> Result<(), DbError> {
     // The parameter `transaction_read_only` would be on in every transaction that only reads.
     const STATE: &str = "SELECT CASE WHEN pg_is_in_recovery() THEN 1 ELSE 0 END, \

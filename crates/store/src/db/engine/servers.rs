@@ -21,10 +21,7 @@ pub(in crate::db) fn remove_hosts(base: &str) -> String {
 }
 
 /// Returns the servers that `all` names, and for each of them a copy of `common` that names only this server. `common`
-/// names none.
-///
-/// # Errors
-/// The problem, as a clause about the URL.
+/// names none. The error is the problem, as a clause about the URL.
 pub(in crate::db) fn split(all: &Config, common: &Config) -> Result<(Vec<Server>, Vec<Config>), String> {
     let (hosts, ports, addresses) = (all.get_hosts(), all.get_ports(), all.get_hostaddrs());
     if hosts.is_empty() {

@@ -201,10 +201,7 @@ fn write_records(c: &mut dyn Conn, changes: &[Change]) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Ends lives at the pending step.
-///
-/// # Errors
-/// [`DbError::Conflict`] if one of them is not open.
+/// Ends lives at the pending step. Fails with [`DbError::Conflict`] if one of them is not open.
 pub(in crate::db) fn end_lives(
     c: &mut dyn Conn,
     target: &ImportTarget,

@@ -179,10 +179,7 @@ pub fn withheld(c: &mut dyn Conn, repo: RepoId, seq: Seq) -> Result<Vec<u8>, DbE
 }
 
 /// Writes the next subscription list. Requested promotions of the repository are superseded. A deleted source can be in
-/// the list only if it is in the current one.
-///
-/// # Errors
-/// [`DbError::NoRepo`]; [`DbError::SourceDeleted`].
+/// the list only if it is in the current one. Fails with [`DbError::NoRepo`]; [`DbError::SourceDeleted`].
 pub(in crate::db) fn add_step(
     c: &mut dyn Conn,
     step: &NewRepoStep,

@@ -18,10 +18,7 @@ pub struct Problem {
 
 /// Receives the rows of a database.
 pub trait RowSink {
-    /// Receives rows of a table, in the order of its primary key.
-    ///
-    /// # Errors
-    /// Any error stops the read.
+    /// Receives rows of a table, in the order of its primary key. Any error stops the read.
     fn rows(&mut self, table: &'static Table, block: &RowBlock) -> Result<(), DbError>;
 
     /// Receives a value that cannot be copied; its row has NULL instead.

@@ -11,10 +11,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, renameat2};
 
 use super::plan::{RotationStep, replaced_name, temporary_name};
 
-/// Executes one step.
-///
-/// # Errors
-/// An I/O error, or another process still writes to a file that is to be compressed.
+/// Executes one step. Fails after an I/O error, or if another process still writes to a file that is to be compressed.
 pub(super) fn execute(folder: &Path, step: &RotationStep) -> io::Result<()> {
     match step {
         RotationStep::Rename { from, to } => rename(&folder.join(from), &folder.join(to)),

@@ -46,8 +46,7 @@ impl References {
                         Some(tag) => (tag, true),
                         None => (tag, false),
                     };
-                    // git does not check the names that a server sends. In rows of builds, an empty tag means a
-                    // commit of the branch.
+                    // git does not check names from a server. An empty tag in a row means a commit of the branch.
                     let is_valid =
                         !tag.is_empty() && tag.len() <= MAX_TAG && !tag.chars().any(char::is_control);
                     if is_valid && (is_peeled || !tags.contains_key(tag)) {

@@ -65,10 +65,8 @@ pub(in crate::build) fn host(url: &GitUrl) -> String {
     }
 }
 
-/// Checks the text of an imported file; returns it without comments and empty lines.
-///
-/// # Errors
-/// A line is not a host key (the error has its number), or the text is too long.
+/// Checks the text of an imported file; returns it without comments and empty lines. Fails if a line is not a host key
+/// (the error has its number), or the text is too long.
 pub(in crate::build) fn check(text: &str) -> Result<String, String> {
     let mut checked = String::new();
     for (index, line) in text.lines().enumerate() {
@@ -104,10 +102,7 @@ pub(in crate::build) fn is_known(known_hosts: &str, host: &str) -> bool {
 }
 
 /// Returns the new keys that a sandbox accepted for a host, as lines of `known_hosts`, and their fingerprints. Lines
-/// for other hosts are ignored.
-///
-/// # Errors
-/// The credential would have too many host keys.
+/// for other hosts are ignored. Fails if the credential would have too many host keys.
 pub(in crate::build) fn new_keys(
     known_hosts: &str,
     reported_lines: &str,

@@ -44,10 +44,8 @@ impl Consumption {
         result
     }
 
-    /// Runs `write` in a database write, and removes the rows of the uploads.
-    ///
-    /// # Errors
-    /// [`RepoError::NoUpload`] if another write added one of the uploads, or if it has expired.
+    /// Runs `write` in a database write, and removes the rows of the uploads. Fails with [`RepoError::NoUpload`] if
+    /// another write added one of the uploads, or if it has expired.
     fn run<T>(&self, c: &mut dyn Conn, write: impl FnOnce(&mut dyn Conn) -> Write<T>) -> Write<T> {
         // Locked before the rows are read, so that they include the last write of another server.
         db::clock::lock(c)?;

@@ -123,9 +123,7 @@ impl Uploads {
         Ok(())
     }
 
-    /// Returns the uploads with these numbers, in this order, that `owner` may add to a source.
-    ///
-    /// # Errors
+    /// Returns the uploads with these numbers, in this order, that `owner` may add to a source. Fails with
     /// [`RepoError::NoUpload`] for one that does not exist, has expired or was sent by another client.
     pub(super) async fn get(
         &self,

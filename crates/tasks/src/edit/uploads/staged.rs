@@ -121,10 +121,7 @@ impl PendingWrite {
     }
 
     /// Waits until the object is durable: about two fsyncs, because these uploads are small and on a local disk.
-    /// Blocks.
-    ///
-    /// # Errors
-    /// The storage error; calls after the first one return only its text, unless no space was left.
+    /// Blocks. Fails with the storage error; calls after the first one return only its text, unless no space was left.
     pub(in crate::edit) fn wait(&self) -> Result<(), StorageError> {
         let mut result = self.0.result.lock();
         while result.is_none() {

@@ -1,14 +1,17 @@
 //! SIGUSR2: the installed program takes over without an effect on running requests.
 
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
 
 use crate::daemon::no_drop::{one_per_protocol, package, repository};
 use crate::support::fixtures::until;
 use crate::support::http;
-use crate::support::load::{Load, mix};
+use crate::support::load::{ExpectedFile, Load, mix};
 use crate::support::manager::{Manager, is_alive};
 use crate::support::server::Server;
 use crate::support::upstream::{Fault, Upstream};
@@ -34,6 +37,58 @@ fn slow_downloads(manager: &Manager, seconds: usize) -> Load {
         std::thread::sleep(Duration::from_millis(5));
     }
     load
+}
+
+/// Downloads of curl over HTTP/2 at 4 MB/s. Unlike [`slow_downloads`], the kernel holds what curl has not read yet.
+struct CurlDownloads {
+    file: ExpectedFile,
+    outputs: Vec<(Child, NamedTempFile)>,
+}
+
+impl CurlDownloads {
+    /// Returns when each has received a megabyte.
+    fn start(manager: &Manager, file: &ExpectedFile) -> CurlDownloads {
+        let start = || {
+            let output = NamedTempFile::new().expect("a file");
+            let mut curl = Command::new("curl");
+            curl.args([
+                "--silent",
+                "--show-error",
+                "--http2",
+                "--insecure",
+                "--limit-rate",
+                "4M",
+                "--output",
+            ]);
+            curl.arg(output.path()).arg(format!("https://{}{}", manager.target().https, file.path));
+            (curl.spawn().expect("curl"), output)
+        };
+        let outputs: Vec<(Child, NamedTempFile)> = (0..3).map(|_| start()).collect();
+        for (_, output) in &outputs {
+            until("a megabyte", || output.path().metadata().is_ok_and(|file| file.len() > MEGABYTE));
+        }
+        CurlDownloads { file: file.clone(), outputs }
+    }
+
+    fn assert_complete(self) {
+        for (mut curl, output) in self.outputs {
+            assert!(curl.wait().expect("curl").success());
+            let bytes = std::fs::read(output.path()).expect("a file");
+            assert_eq!(hex::encode(Sha256::digest(bytes)), self.file.sha256);
+        }
+    }
+}
+
+#[test]
+fn curl_completes_downloads_over_http2_when_the_process_hands_over_or_stops() {
+    let mut manager = start_manager();
+    let file = package(&manager, "large", 20 * MEGABYTE as usize);
+    let downloads = CurlDownloads::start(&manager, &file);
+    manager.upgrade().expect("an upgrade");
+    downloads.assert_complete();
+    let downloads = CurlDownloads::start(&manager, &file);
+    manager.stop();
+    downloads.assert_complete();
 }
 
 fn ping(manager: &Manager) -> u16 {

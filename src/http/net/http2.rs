@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
+use std::os::fd::RawFd;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +17,7 @@ use h2::{Ping, PingPong, Reason, RecvStream};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response};
 use hyper::body::Body as _;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -40,6 +41,8 @@ const PING_BYTES: u64 = 17;
 const CLOSE_STALL_FACTOR: u32 = 16;
 /// Timeout for the last frame of a connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Interval at which a closing connection is checked for bytes that the client has not received.
+const ACKNOWLEDGEMENT_INTERVAL: Duration = Duration::from_millis(20);
 
 pub(crate) struct Http2<'a> {
     pub(crate) limits: &'a Arc<Limits>,
@@ -49,6 +52,8 @@ pub(crate) struct Http2<'a> {
     pub(crate) send_budgets: &'a SendBudgets,
     pub(crate) opened_at: Instant,
     pub(crate) peer: Peer,
+    /// The TCP socket below the connection.
+    pub(crate) socket: RawFd,
 }
 
 impl Http2<'_> {
@@ -87,7 +92,7 @@ impl Http2<'_> {
             tokio::select! {
                 accepted = poll_fn(|context| poll_requests(&mut connection, &wire, context, &mut batch)) => match accepted {
                     Ok(true) => {}
-                    Ok(false) => break,
+                    Ok(false) => break self.close(&wire).await,
                     Err(error) => {
                         tracing::debug!(?peer, "connection ended: {error}");
                         break;
@@ -108,7 +113,7 @@ impl Http2<'_> {
                     if closing_since.is_some_and(|since| {
                         !connection.has_streams() || streams.is_idle() && since.elapsed() > max_wait
                     }) {
-                        break;
+                        break self.close(&wire).await;
                     }
                 }
                 () = traffic.flood_notify.notified() => {
@@ -149,6 +154,30 @@ impl Http2<'_> {
         }
     }
 
+    /// Writes what is left, and closes the socket when the client has closed it or has received everything: the kernel
+    /// resets a socket that is closed with unread bytes, such as WINDOW_UPDATE, and then sends no further byte.
+    async fn close<S: AsyncRead + AsyncWrite + Unpin>(&self, wire: &FrameSocket<S>) {
+        let draining_timeout = self.limits.stall_timeout * CLOSE_STALL_FACTOR;
+        // SECURITY: while other clients wait for a connection, one that receives nothing must not keep its own.
+        let timeout = if self.drain.is_draining() { draining_timeout } else { CLOSE_TIMEOUT };
+        let closed = async {
+            wire.clone().shutdown().await?;
+            let received = async {
+                while has_unacknowledged_bytes(self.socket) {
+                    tokio::time::sleep(ACKNOWLEDGEMENT_INTERVAL).await;
+                }
+                // Until then, most clients have closed the connection themselves.
+                tokio::time::sleep(self.limits.linger).await;
+            };
+            tokio::select! {
+                () = wire.discard() => {}
+                () = received => {}
+            }
+            Ok::<_, std::io::Error>(())
+        };
+        let _ = tokio::time::timeout(timeout, closed).await;
+    }
+
     async fn wait_for_close(&self, streams: &Streams) {
         tokio::select! {
             () = async {
@@ -160,6 +189,14 @@ impl Http2<'_> {
             () = self.connection.activity.close_requested() => {}
         }
     }
+}
+
+/// Returns whether the client has not acknowledged all bytes, or the end of the connection (SIOCOUTQ, tcp(7)).
+#[allow(unsafe_code, reason = "neither rustix nor nix has a safe function for it")]
+fn has_unacknowledged_bytes(socket: RawFd) -> bool {
+    let mut count: libc::c_int = 0;
+    // SAFETY: the request writes one integer to the address, which is valid during the call.
+    unsafe { libc::ioctl(socket, libc::TIOCOUTQ, &raw mut count) == 0 && count > 0 }
 }
 
 async fn poll_and_send<S, F>(wire: &FrameSocket<S>, future: F) -> F::Output

@@ -202,8 +202,16 @@ impl HttpServer {
                 if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
                     let (limits, drain, send_budgets) = (&self.limits, &self.drain, &self.send_budgets);
                     let body_budget = self.body_budget_of(peer);
-                    let http2 =
-                        Http2 { limits, drain, connection, body_budget, send_budgets, opened_at, peer };
+                    let http2 = Http2 {
+                        limits,
+                        drain,
+                        connection,
+                        body_budget,
+                        send_budgets,
+                        opened_at,
+                        peer,
+                        socket: fd,
+                    };
                     http2.serve(stream, handler).await;
                 } else {
                     self.serve_http1_on(stream, fd, opened_at, peer, Some(connection), handler).await;

@@ -86,8 +86,7 @@ pub fn resolve(
         let open = !list.step.list.is_empty() || !catalog.is_closed(end);
         return Ok(Point { open, promotion: list.step.promotion(), ..empty_point(repo) });
     };
-    // The state of an index can change without a publish, even several times in one second, so it has no
-    // `Last-Modified`.
+    // An index can change without a publish, even several times in one second: it has no `Last-Modified`.
     let is_index = |base: Base| catalog.tree(base.tree).is_some_and(|tree| tree.time_head.is_some());
     let has_times = states.iter().any(|state| state.has_time || state.tree.base.is_some_and(is_index));
     Ok(Point {

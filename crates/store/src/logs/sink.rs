@@ -132,8 +132,7 @@ impl Sink {
         }
     }
 
-    /// Writes the queued lines to the old file, then opens the path again. Returns when both are done; blocks on disk
-    /// I/O.
+    /// Writes the queued lines to the old file, then opens the path again; blocks until both are done.
     ///
     /// # Errors
     /// The path cannot be opened; the old file remains in use.

@@ -158,8 +158,7 @@ impl InPlaceFile {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => directory.missing(&path),
             _ => unreadable(&path, e),
         };
-        // Mirrors made by rsync contain links with the old names of folders. SECURITY: links may lead anywhere inside the mirror
-        // and nowhere else.
+        // Mirrors made by rsync link old names of folders. SECURITY: links may lead anywhere inside the mirror only.
         let canonical_path = path.canonicalize().map_err(|e| read_error(&e))?;
         let canonical_root = root.canonicalize().map_err(|e| read_error(&e))?;
         if !canonical_path.starts_with(&canonical_root) {

@@ -120,8 +120,7 @@ impl Providers {
         if !ALGORITHMS.contains(&token.header.alg) {
             return Err(Invalid::Form("its algorithm is not accepted").into());
         }
-        // These claims are checked before the signature, so that a token with wrong claims causes no request to
-        // the provider.
+        // Before the signature, so that a token with wrong claims causes no request to the provider.
         token.claims.check_parties(issuer, audience)?;
         token.claims.check_times(now)?;
         let loaded = self.load(issuer, MAX_AGE, now).await?;

@@ -156,8 +156,7 @@ pub fn bump_catalog(c: &mut dyn Conn) -> Result<(), DbError> {
     c.announce()
 }
 
-/// Checks that a publish at `now` would be accepted. Also called before data is removed by its age, which needs a
-/// correct clock as well.
+/// Checks that a publish at `now` would be accepted, as before data is removed by its age.
 ///
 /// # Errors
 /// [`DbError::ClockAhead`], [`DbError::Skew`].

@@ -213,8 +213,7 @@ async fn advertisement(
         if response.status().is_redirection() {
             let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
             let Some(target) = location.and_then(|location| url.join(location).ok()) else { break };
-            // Another server must not receive the credentials; git follows such a redirect and looks up credentials for
-            // that server.
+            // Another server must not receive the credentials; git follows the redirect with credentials of that server.
             if target.origin() != url.origin() {
                 break;
             }

@@ -83,8 +83,7 @@ pub(super) fn advertisement(mut bytes: &[u8]) -> Option<Vec<Reference>> {
                 let line = line.split(|byte| *byte == 0).next().unwrap_or_default();
                 let Ok(line) = std::str::from_utf8(line) else { continue };
                 let (object, name) = line.split_once(' ')?;
-                // A repository without references has a line with only capabilities; a shallow repository lists
-                // its oldest commits.
+                // Without references, a line has only capabilities; a shallow repository lists its oldest commits.
                 if name != "capabilities^{}" && object != "shallow" {
                     references
                         .push((Some(object).filter(|object| is_object(object))?.to_owned(), name.to_owned()));

@@ -145,8 +145,7 @@ impl IndexChecker<'_> {
                 updates
             }
             IndexCheck::Absent => match self.known_validators.get(&absent_key) {
-                // An administrator requested it again before `ABSENCE_LIFETIME` ended: the time of the first
-                // request stays.
+                // An administrator requested it again within `ABSENCE_LIFETIME`: the time of the first request stays.
                 Some(validators) if (self.clock)().since(validators.fetched_at) < ABSENCE_LIFETIME => {
                     Vec::new()
                 }

@@ -33,7 +33,7 @@ pub enum Principal {
 
 impl Principal {
     /// Determines the client of a request from the network. Fails with 400 for several `Authorization` fields; 401 for
-    /// an unknown, expired or revoked token, which are not told apart; 429 after too many of these.
+    /// an unknown, expired or revoked token, which have one error; 429 after too many of these.
     pub(crate) async fn from_request(
         app: &App,
         peer: Peer,

@@ -39,7 +39,7 @@ const PING_BYTES: u64 = 17;
 /// Timeout of a closing connection for unwritten bytes, in multiples of [`Limits::stall_timeout`]: the
 /// slowest client that is served reads [`crate::http::net::send_budget::CONNECTION_BYTES`] in this time.
 const CLOSE_STALL_FACTOR: u32 = 16;
-/// Timeout for the last frame of a connection.
+/// Timeout for the last frames of a connection; it does not apply to transfers that end while the server drains.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Interval at which a closing connection is checked for bytes that the client has not received.
 const ACKNOWLEDGEMENT_INTERVAL: Duration = Duration::from_millis(20);

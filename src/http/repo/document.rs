@@ -133,17 +133,20 @@ fn representation(resolved: &ResolvedDocument, form: TransferForm, content: Sha2
 /// Returns the `ETag` of generated content, by its decoded digest; weak for a compressed form, whose bytes
 /// may change with the server's version.
 pub(crate) fn content_etag(content: Sha256, compressed: bool) -> HeaderValue {
-    let weak = if compressed { "W/" } else { "" };
-    header_value(format!("{weak}\"{}\"", hex::encode(&content.0[..16])))
+    etag(content, "", compressed)
 }
 
 /// Returns the `ETag` of a page of the simple API. Both types of HTML have the same bytes, but different tags. The tag
 /// of a compressed form is the weak form of the plain one, so that a client with either form gets 304 for both.
 fn page_etag(content: Sha256, format: SimpleFormat, compressed: bool) -> HeaderValue {
-    let weak = if compressed { "W/" } else { "" };
     let suffix = match format {
         SimpleFormat::Json | SimpleFormat::TextHtml => "",
         SimpleFormat::Html => "-v1",
     };
+    etag(content, suffix, compressed)
+}
+
+fn etag(content: Sha256, suffix: &str, compressed: bool) -> HeaderValue {
+    let weak = if compressed { "W/" } else { "" };
     header_value(format!("{weak}\"{}{suffix}\"", hex::encode(&content.0[..16])))
 }

@@ -5,7 +5,6 @@ use std::fmt;
 
 use rand::TryRng;
 use rand::rngs::SysRng;
-use sha2::Digest;
 use zeroize::Zeroizing;
 
 use base::model::digest::Sha256;
@@ -77,7 +76,7 @@ impl Prefix {
 
 /// Returns the digest under which a token is stored.
 pub fn digest(text: &str) -> Sha256 {
-    Sha256(sha2::Sha256::digest(text.as_bytes()).into())
+    Sha256::of(text.as_bytes())
 }
 
 /// Returns whether a text has the form of a token, with the right checksum.

@@ -288,7 +288,7 @@ mod tests {
         let (file, pace) = (File::open(&path).unwrap(), Pace::new(u64::MAX));
         let mut throttle = Throttle { pace: &pace, ..throttle };
         let digest = hash_file(&file, &mut vec![0; BUFFER_SIZE], &mut throttle).unwrap().unwrap();
-        let expected = Sha256(sha2::Sha256::digest(vec![7; BUFFER_SIZE * 3]).into());
+        let expected = Sha256::of(vec![7; BUFFER_SIZE * 3]);
         assert_eq!(digest, ObjectDigest { sha256: expected, size: BUFFER_SIZE as u64 * 3 });
     }
 

@@ -293,7 +293,7 @@ impl Storage {
         match object {
             BackendObject::Whole(bytes) => {
                 // One read can be wrong; bytes in memory would remain so.
-                if Sha256(sha2::Sha256::digest(&bytes).into()) == *key.digest() {
+                if Sha256::of(&bytes) == *key.digest() {
                     self.0.cache.insert(*key, bytes.clone());
                 }
                 slice(&bytes, range.as_ref(), key)

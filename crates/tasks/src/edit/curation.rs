@@ -3,8 +3,6 @@
 
 use std::fmt::Write as _;
 
-use sha2::Digest;
-
 use super::last_plan::{self, Selected};
 use super::{Actor, RemoveScope, apply, publish};
 use base::model::change::{Change, Counts};
@@ -150,7 +148,7 @@ impl<D: Send + 'static> NewDefinition<D> {
 
 /// Returns the digest of a definition: of its only file, or of the lines that `sha256sum` prints for several files.
 fn digest(files: &[DefinitionFile]) -> Sha256 {
-    let sha256 = |bytes: &[u8]| Sha256(sha2::Sha256::digest(bytes).into());
+    let sha256 = |bytes: &[u8]| Sha256::of(bytes);
     match files {
         [file] => sha256(&file.content),
         files => {

@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use sha2::Digest;
-
 use base::model::digest::Sha256;
 use base::model::ids::{TreeId, TxId};
 use base::model::time::{SECOND, Timestamp};
@@ -40,7 +38,7 @@ pub(super) struct Selected {
 /// `flags` are the flags that change the selection.
 pub(super) fn request_digest(definition: Sha256, snapshot: &str, flags: &str) -> Sha256 {
     let text = format!("{definition}\n{snapshot}\n{flags}\n");
-    Sha256(sha2::Sha256::digest(text.as_bytes()).into())
+    Sha256::of(text.as_bytes())
 }
 
 /// Stores the selection of a plan. `transaction` is that of the state from which it selects, if one names it.

@@ -197,7 +197,7 @@ impl HashingSpool {
             readme: package_archive
                 .readme
                 .filter(|_| binary_target.is_none())
-                .map(|(_, text)| (Sha256(sha2::Sha256::digest(&text).into()), text.into())),
+                .map(|(_, text)| (Sha256::of(&text), text.into())),
             binary_target,
         };
         (package, self.spool)

@@ -147,7 +147,7 @@ impl UploadBody {
 
     pub(super) fn sha256(&self) -> Sha256 {
         match self {
-            UploadBody::Small(bytes) => Sha256(sha2::Sha256::digest(bytes).into()),
+            UploadBody::Small(bytes) => Sha256::of(bytes),
             UploadBody::Spooled(SpooledUpload { hasher, .. }) => hasher.sha256(),
         }
     }

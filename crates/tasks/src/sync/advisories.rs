@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use sha2::Digest;
 
 use super::SyncError;
 use super::failures::log_failure;
@@ -262,7 +261,7 @@ async fn refresh_feed(
             .map_err(|error| error.to_string())
     });
     let document = document.await?;
-    let sha256 = Sha256(sha2::Sha256::digest(&document).into());
+    let sha256 = Sha256::of(&document);
     let row = StoredValidators {
         etag: validators.etag,
         modified: validators.modified,

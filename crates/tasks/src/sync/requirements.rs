@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sha2::Digest;
 
 use super::SyncError;
 use super::descriptions::{self, DescriptionsUpdate};
@@ -165,7 +164,7 @@ async fn loaded_digest(state: &State) -> Result<Option<Sha256>, SyncError> {
 }
 
 fn digest(document: &[u8]) -> Sha256 {
-    Sha256(sha2::Sha256::digest(document).into())
+    Sha256::of(document)
 }
 
 async fn store_rows(

@@ -2,7 +2,6 @@
 //! the advisories. A file that cannot be used is logged; one that lost more than half of its entries is refused.
 
 use bytes::Bytes;
-use sha2::Digest;
 
 use super::SyncError;
 use super::error::task_result;
@@ -58,7 +57,7 @@ impl DatasetKind {
 /// digest.
 pub(super) async fn read_dataset(state: &State, key: &Key) -> Result<Bytes, SyncError> {
     let bytes = state.storage.read(key).await?;
-    let digest = Sha256(sha2::Sha256::digest(&bytes).into());
+    let digest = Sha256::of(&bytes);
     if digest == *key.digest() {
         return Ok(bytes);
     }

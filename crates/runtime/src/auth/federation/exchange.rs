@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use sha2::Digest;
-
 use super::matching::{self, Match};
 use crate::auth::jwt::{Claims, Invalid, UnverifiedToken};
 use crate::auth::named_grant::named_grant;
@@ -229,7 +227,7 @@ fn digest(claims: &Claims, token: &str) -> Sha256 {
         (Some(issuer), Some(id)) => format!("jti\n{issuer}\n{id}"),
         _ => format!("token\n{message}"),
     };
-    Sha256(sha2::Sha256::digest(text.as_bytes()).into())
+    Sha256::of(text.as_bytes())
 }
 
 #[cfg(test)]

@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use sha2::Digest;
-
 use super::repo::Subscription;
 use super::{Conn, DbError, Value, ids};
 use crate::db::engine::columns::{column, row, select};
@@ -64,7 +62,7 @@ pub struct RecordedPlan {
 
 impl RecordedPlan {
     pub fn digest(&self) -> Sha256 {
-        Sha256(sha2::Sha256::digest(&self.plan).into())
+        Sha256::of(&self.plan)
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use sha2::Digest;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::edit::add::add;
@@ -141,7 +140,7 @@ fn check(name: &FileName, body: &UploadBody, form: Option<UploadForm>) -> Result
     };
     let mut small_files: Vec<(Sha256, Bytes)> = Vec::new();
     let mut add_small_file = |bytes: Vec<u8>| {
-        let (digest, size) = (Sha256(sha2::Sha256::digest(&bytes).into()), bytes.len());
+        let (digest, size) = (Sha256::of(&bytes), bytes.len());
         small_files.push((digest, bytes.into()));
         (digest, size)
     };

@@ -37,6 +37,7 @@ pub(super) async fn apply(
     // This cannot fail: `Upstream::of_server` accepted the same proxy.
     app.providers.set_proxy(&config.proxy).map_err(|error| refusal(&error))?;
     context.logs.switch(logs);
+    let renewal = renewal(&config, &context.tls, &tls).filter(|_| !reload.applies("HTTPS.Certificate"));
     context.tls.replace(&tls);
     context.switch.context().site.store(Arc::new(SiteSettings::new(&config)));
     app.state.upstream.store(Arc::new(upstream));
@@ -48,9 +49,21 @@ pub(super) async fn apply(
     for task in Task::ALL.into_iter().filter(|task| reload.applies(task.property())) {
         app.sync.reschedule(task);
     }
-    let result =
-        ReloadResult { applied: reload.applied, ignored: reload.ignored, restart: reload.restart, warnings };
+    let applied = reload.applied.into_iter().chain(renewal).collect();
+    let result = ReloadResult { applied, ignored: reload.ignored, restart: reload.restart, warnings };
     Ok((reload.loaded, result))
+}
+
+/// Describes a certificate whose file has another content than before.
+fn renewal(config: &Config, current: &Tls, next: &Tls) -> Option<PropertyChange> {
+    let (from, to) = (current.fingerprint()?, next.fingerprint()?);
+    let path = config.https.certificate.as_ref()?.display();
+    let describe = |fingerprint| format!("{path}, SHA-256 {fingerprint}");
+    (from != to).then(|| PropertyChange {
+        property: "HTTPS.Certificate".to_owned(),
+        from: describe(from),
+        to: describe(to),
+    })
 }
 
 pub(super) fn log_changes(result: &ReloadResult) {

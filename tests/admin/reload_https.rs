@@ -57,6 +57,7 @@ fn a_certificate_that_was_renewed_in_place_is_read_again() {
     let (server, first, host) = start("");
     let second = Pair::new();
     second.write(server.dir());
+    server.hup_applies("", &["HTTPS.Certificate is '{dir}/server.crt, SHA-256 "]);
     server.hup_applies("", &[]);
     assert!(is_served(&second, &host) && !is_served(&first, &host));
 }
@@ -70,7 +71,10 @@ pub(super) fn key_is_read_from_another_file() {
     std::fs::write(server.dir().join("private.pem"), &second.key).expect("written");
     server.hup_applies(
         "[HTTPS]\nKey = {dir}/private.pem",
-        &["HTTPS.Key is '{dir}/private.pem' now, was '{dir}/server.key'"],
+        &[
+            "HTTPS.Key is '{dir}/private.pem' now, was '{dir}/server.key'",
+            "HTTPS.Certificate is '{dir}/server.crt, SHA-256 ",
+        ],
     );
     assert!(is_served(&second, &host) && !is_served(&first, &host));
 }

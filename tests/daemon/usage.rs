@@ -145,6 +145,21 @@ fn an_unavailable_database_causes_one_log_line_and_fails_no_download() {
 }
 
 #[test]
+fn counts_that_a_stop_cannot_write_are_logged() {
+    let mut server = Builder::default().prepare();
+    std::fs::create_dir_all(server.dir().join("data/db")).expect("created");
+    std::fs::write(server.dir().join("data/db/usage.db"), "no database".repeat(100)).expect("written");
+    server.launch();
+    create_team(&server);
+    assert_eq!(get(&server, FILE, &[]), 200);
+    server.rspm_stdout("create blocklist-rule --package-name=beta");
+    assert_eq!(get(&server, "/team/latest/src/contrib/beta_1.0.tar.gz", &[]), 403);
+    server.stop();
+    let text = "could not write 1 downloads and 1 refused requests; they are not counted";
+    assert!(server.log_lines().iter().any(|line| line.contains(text)), "{:#?}", server.log_lines());
+}
+
+#[test]
 fn a_postgresql_that_ends_sessions_loses_no_download() {
     let server = Builder::default().gcfg(&db::settings(Engine::Postgres)).start();
     create_team(&server);

@@ -14,6 +14,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
 use base::config::MinimumTls;
+use base::model::digest::Sha256;
 
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -40,7 +41,13 @@ pub enum TlsError {
 /// The certificate, key and protocol versions in use, if any. Clones share it; a replacement is for new connections.
 #[derive(Clone, Default)]
 pub struct Tls {
-    current: Arc<ArcSwapOption<ServerConfig>>,
+    current: Arc<ArcSwapOption<Current>>,
+}
+
+struct Current {
+    config: Arc<ServerConfig>,
+    /// SHA-256 of the server's own certificate.
+    fingerprint: Sha256,
 }
 
 impl Tls {
@@ -48,6 +55,7 @@ impl Tls {
     pub fn open(certificate: &Path, key: &Path, minimum: MinimumTls) -> Result<Tls, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let pair = read(certificate, key, &provider)?;
+        let fingerprint = Sha256::of(pair.end_entity_cert()?);
         let versions: &[_] = match minimum {
             MinimumTls::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
             MinimumTls::Tls13 => &[&rustls::version::TLS13],
@@ -57,7 +65,13 @@ impl Tls {
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Tls { current: Arc::new(ArcSwapOption::from_pointee(config)) })
+        let current = Current { config: Arc::new(config), fingerprint };
+        Ok(Tls { current: Arc::new(ArcSwapOption::from_pointee(current)) })
+    }
+
+    /// Returns the SHA-256 of the server's own certificate, as `openssl x509 -fingerprint -sha256` computes it.
+    pub fn fingerprint(&self) -> Option<Sha256> {
+        self.current.load().as_ref().map(|current| current.fingerprint)
     }
 
     pub fn replace(&self, replacement: &Tls) {
@@ -66,7 +80,7 @@ impl Tls {
 
     /// Returns the acceptor for the next connection; `None` without a certificate.
     pub fn acceptor(&self) -> Option<tokio_rustls::TlsAcceptor> {
-        self.current.load_full().map(tokio_rustls::TlsAcceptor::from)
+        self.current.load().as_ref().map(|current| Arc::clone(&current.config).into())
     }
 }
 
@@ -77,7 +91,7 @@ fn read(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<Cer
         reason,
     };
     let bad_key = |reason: String| TlsError::File { property: "HTTPS.Key", path: key.to_owned(), reason };
-    let text = std::fs::read(certificate).map_err(|e| bad_certificate(format!("cannot be read: {e}")))?;
+    let text = read_file(certificate).map_err(|e| bad_certificate(format!("cannot be read: {e}")))?;
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<_, _>>()
         .map_err(|e| bad_certificate(format!("is not PEM: {e}")))?;
@@ -86,7 +100,7 @@ fn read(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<Cer
     };
     check_validity(certificate, leaf, intermediates, provider)?;
 
-    let text = std::fs::read(key).map_err(|e| bad_key(format!("cannot be read: {e}")))?;
+    let text = read_file(key).map_err(|e| bad_key(format!("cannot be read: {e}")))?;
     let private_key = PrivateKeyDer::from_pem_slice(&text).map_err(|e| {
         let is_encrypted = text.windows(9).any(|w| w == b"ENCRYPTED");
         bad_key(if is_encrypted {
@@ -100,8 +114,19 @@ fn read(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<Cer
         rustls::Error::InconsistentKeys(_) => {
             TlsError::Mismatch { certificate: certificate.to_owned(), key: key.to_owned() }
         }
-        other => bad_key(other.to_string()),
+        other => bad_key(format!(
+            "cannot be used: {other}; supported are RSA keys of 2048 to 8192 bits, ECDSA P-256 and P-384, and Ed25519"
+        )),
     })
+}
+
+/// Reads a PEM file without the byte order mark that some editors write.
+fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut text = std::fs::read(path)?;
+    if text.starts_with(b"\xef\xbb\xbf") {
+        text.drain(..3);
+    }
+    Ok(text)
 }
 
 /// Checks the validity period. rustls does not expose dates, but with an empty root store reports a wrong date first.
@@ -180,6 +205,26 @@ mod tests {
         )
         .expect("written");
         assert!(failure(&certificate, &encrypted_key).contains("passphrase"));
+        let ed448_key = dir.path().join("ed448.key");
+        std::fs::write(
+            &ed448_key,
+            "-----BEGIN PRIVATE KEY-----\nMEcCAQAwBQYDK2VxBDsEOQBq7PcxK/fQwS9/G/tXhZsYPFa1BtDI5tQgCmKZmEEq\n\
+             OeJ5u9ca/qJglOCgYbEkZk2VmLIQpdgilg==\n-----END PRIVATE KEY-----\n",
+        )
+        .expect("written");
+        let text = failure(&certificate, &ed448_key);
+        assert!(text.contains("cannot be used: ") && text.contains("RSA keys of 2048"), "{text}");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_not_part_of_the_pem_text() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (certificate, key) = pair(dir.path(), "good", (2020, 4000));
+        for path in [&certificate, &key] {
+            let text = std::fs::read_to_string(path).expect("it was written");
+            std::fs::write(path, format!("\u{feff}{text}")).expect("written");
+        }
+        Tls::open(&certificate, &key, MinimumTls::Tls12).expect("a good pair");
     }
 
     #[test]
@@ -189,9 +234,9 @@ mod tests {
         let listener = Tls::default();
         let shared = listener.clone();
         listener.replace(&Tls::open(&certificate, &key, MinimumTls::Tls12).expect("a good pair"));
-        let old_config = shared.current.load_full().expect("there is one now");
+        let old = shared.current.load_full().expect("there is one now");
         shared.replace(&Tls::open(&certificate, &key, MinimumTls::Tls13).expect("a good pair"));
-        let new_config = listener.current.load_full().expect("there is one");
-        assert!(!Arc::ptr_eq(&old_config, &new_config));
+        let new = listener.current.load_full().expect("there is one");
+        assert!(!Arc::ptr_eq(&old, &new));
     }
 }

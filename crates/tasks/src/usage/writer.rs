@@ -59,14 +59,26 @@ impl UsageWriter {
             }
             pause = INTERVAL;
             if is_stopping {
-                if !self.batches.is_empty() {
-                    let lost_count: i64 =
-                        self.batches.iter().flat_map(|(_, rows)| rows.iter()).map(|n| n.count).sum();
-                    tracing::warn!(target: "usage", "could not write {lost_count} downloads; they are not counted");
+                let (downloads, refused) = self.discard();
+                if downloads + refused > 0 {
+                    tracing::warn!(
+                        target: "usage",
+                        "could not write {downloads} downloads and {refused} refused requests; they are not counted"
+                    );
                 }
                 return;
             }
         }
+    }
+
+    /// Discards the counts that are not known to be written; returns the numbers of downloads and of refused requests.
+    fn discard(&self) -> (i64, i64) {
+        let Inner { tally, blocked, .. } = &*self.inner;
+        let downloads = self.batches.iter().flat_map(|(_, rows)| rows.iter()).map(|row| row.count);
+        let refused = self.blocked_batches.iter().flat_map(|(_, rows)| rows.iter()).map(|row| row.count);
+        let counted = tally.take().into_iter().map(|row| row.count);
+        let counted_refused = blocked.take().into_iter().map(|row| row.count);
+        (downloads.chain(counted).sum(), refused.chain(counted_refused).sum())
     }
 
     /// Writes the batches. Only the first of consecutive failures is logged.

@@ -37,7 +37,8 @@ pub(super) async fn apply(
     // This cannot fail: `Upstream::of_server` accepted the same proxy.
     app.providers.set_proxy(&config.proxy).map_err(|error| refusal(&error))?;
     context.logs.switch(logs);
-    let renewal = renewal(&config, &context.tls, &tls).filter(|_| !reload.applies("HTTPS.Certificate"));
+    let renewal =
+        renewed_certificate(&config, &context.tls, &tls).filter(|_| !reload.applies("HTTPS.Certificate"));
     context.tls.replace(&tls);
     context.switch.context().site.store(Arc::new(SiteSettings::new(&config)));
     app.state.upstream.store(Arc::new(upstream));
@@ -55,7 +56,7 @@ pub(super) async fn apply(
 }
 
 /// Describes a certificate whose file has another content than before.
-fn renewal(config: &Config, current: &Tls, next: &Tls) -> Option<PropertyChange> {
+fn renewed_certificate(config: &Config, current: &Tls, next: &Tls) -> Option<PropertyChange> {
     let (from, to) = (current.fingerprint()?, next.fingerprint()?);
     let path = config.https.certificate.as_ref()?.display();
     let describe = |fingerprint| format!("{path}, SHA-256 {fingerprint}");

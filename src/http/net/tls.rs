@@ -46,7 +46,6 @@ pub struct Tls {
 
 struct Current {
     config: Arc<ServerConfig>,
-    /// SHA-256 of the server's own certificate.
     fingerprint: Sha256,
 }
 
@@ -91,7 +90,7 @@ fn read(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<Cer
         reason,
     };
     let bad_key = |reason: String| TlsError::File { property: "HTTPS.Key", path: key.to_owned(), reason };
-    let text = read_file(certificate).map_err(|e| bad_certificate(format!("cannot be read: {e}")))?;
+    let text = read_file(certificate).map_err(bad_certificate)?;
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<_, _>>()
         .map_err(|e| bad_certificate(format!("is not PEM: {e}")))?;
@@ -100,7 +99,7 @@ fn read(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<Cer
     };
     check_validity(certificate, leaf, intermediates, provider)?;
 
-    let text = read_file(key).map_err(|e| bad_key(format!("cannot be read: {e}")))?;
+    let text = read_file(key).map_err(bad_key)?;
     let private_key = PrivateKeyDer::from_pem_slice(&text).map_err(|e| {
         let is_encrypted = text.windows(9).any(|w| w == b"ENCRYPTED");
         bad_key(if is_encrypted {
@@ -115,14 +114,14 @@ fn read(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<Cer
             TlsError::Mismatch { certificate: certificate.to_owned(), key: key.to_owned() }
         }
         other => bad_key(format!(
-            "cannot be used: {other}; supported are RSA keys of 2048 to 8192 bits, ECDSA P-256 and P-384, and Ed25519"
+            "cannot be used: {other}; supported are RSA keys of 2048 to 4096 bits, ECDSA P-256 and P-384, and Ed25519"
         )),
     })
 }
 
 /// Reads a PEM file without the byte order mark that some editors write.
-fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut text = std::fs::read(path)?;
+fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+    let mut text = std::fs::read(path).map_err(|e| format!("cannot be read: {e}"))?;
     if text.starts_with(b"\xef\xbb\xbf") {
         text.drain(..3);
     }
@@ -213,7 +212,10 @@ mod tests {
         )
         .expect("written");
         let text = failure(&certificate, &ed448_key);
-        assert!(text.contains("cannot be used: ") && text.contains("RSA keys of 2048"), "{text}");
+        assert!(
+            text.contains("cannot be used: ") && text.contains("RSA keys of 2048 to 4096 bits"),
+            "{text}"
+        );
     }
 
     #[test]

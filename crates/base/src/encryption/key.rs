@@ -5,11 +5,9 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::hkdf::{HKDF_SHA256, Salt};
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::model::digest;
-use crate::model::digest::Fingerprint;
+use crate::model::digest::{Fingerprint, Sha256};
 
 /// Length of a key in bytes.
 pub const LENGTH: usize = 512;
@@ -57,7 +55,7 @@ impl Key {
     }
 
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint(digest::Sha256(Sha256::digest(self.0.as_slice()).into()))
+        Fingerprint(Sha256::of(self.0.as_slice()))
     }
 
     /// Derives 32 bytes for one purpose (HKDF-SHA256, RFC 5869).

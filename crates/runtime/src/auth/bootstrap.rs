@@ -124,7 +124,7 @@ pub async fn create_first_token(
     if now.abs_diff(request.time) > MAX_CLOCK_DIFFERENCE {
         return Err(BootstrapRefusal::Time);
     }
-    let proof = Sha256::of(format!("bootstrap\n{nonce}").as_bytes());
+    let proof = Sha256::of(format!("bootstrap\n{nonce}"));
     // After this time the request is refused because of its age, so the record of its use is no longer needed.
     let record_end = request.time + 2 * MAX_CLOCK_DIFFERENCE;
     let is_new = state.db.write(move |c| token::record_proof(c, &proof, record_end, now)).await?;

@@ -76,7 +76,7 @@ impl Prefix {
 
 /// Returns the digest under which a token is stored.
 pub fn digest(text: &str) -> Sha256 {
-    Sha256::of(text.as_bytes())
+    Sha256::of(text)
 }
 
 /// Returns whether a text has the form of a token, with the right checksum.

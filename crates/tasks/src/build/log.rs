@@ -194,7 +194,7 @@ pub fn last_lines(text: &str, count: usize, separator: &str) -> String {
 pub(super) async fn store(builds: &Builds, build: i64, log: &BuildLog) -> Result<(), RepoError> {
     log.flush();
     let text = log.text();
-    let sha256 = Sha256::of(text.as_bytes());
+    let sha256 = Sha256::of(&text);
     let size = i64::try_from(text.len()).unwrap_or(i64::MAX);
     builds.state.storage.put(&Key::BuildLog(sha256), Bytes::from(text)).await?;
     Ok(builds.state.db.write(move |c| git_build::set_log(c, build, sha256, size)).await?)

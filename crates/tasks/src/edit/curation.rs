@@ -148,16 +148,15 @@ impl<D: Send + 'static> NewDefinition<D> {
 
 /// Returns the digest of a definition: of its only file, or of the lines that `sha256sum` prints for several files.
 fn digest(files: &[DefinitionFile]) -> Sha256 {
-    let sha256 = |bytes: &[u8]| Sha256::of(bytes);
     match files {
-        [file] => sha256(&file.content),
+        [file] => Sha256::of(&file.content),
         files => {
             let mut lines = String::new();
             for file in files {
                 // Writing to a `String` cannot fail.
-                let _ = writeln!(lines, "{}  {}", sha256(&file.content), file.name);
+                let _ = writeln!(lines, "{}  {}", Sha256::of(&file.content), file.name);
             }
-            sha256(lines.as_bytes())
+            Sha256::of(lines)
         }
     }
 }

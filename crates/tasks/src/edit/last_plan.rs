@@ -38,7 +38,7 @@ pub(super) struct Selected {
 /// `flags` are the flags that change the selection.
 pub(super) fn request_digest(definition: Sha256, snapshot: &str, flags: &str) -> Sha256 {
     let text = format!("{definition}\n{snapshot}\n{flags}\n");
-    Sha256::of(text.as_bytes())
+    Sha256::of(text)
 }
 
 /// Stores the selection of a plan. `transaction` is that of the state from which it selects, if one names it.

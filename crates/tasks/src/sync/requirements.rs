@@ -128,7 +128,7 @@ async fn refresh_rules(
         RuleBaseRefresh::Read(base, validators) => (*base, validators),
     };
     let document = Bytes::from(base.document());
-    let sha256 = digest(&document);
+    let sha256 = Sha256::of(&document);
     let validators_row = StoredValidators {
         etag: validators.etag,
         modified: validators.modified,
@@ -160,11 +160,7 @@ async fn refresh_rules(
 /// Returns the digest that identifies the loaded rules.
 async fn loaded_digest(state: &State) -> Result<Option<Sha256>, SyncError> {
     let Some(rules) = state.sysreqs.wait().await else { return Ok(None) };
-    blocking(move || Ok(Some(digest(&rules.base().document())))).await
-}
-
-fn digest(document: &[u8]) -> Sha256 {
-    Sha256::of(document)
+    blocking(move || Ok(Some(Sha256::of(rules.base().document())))).await
 }
 
 async fn store_rows(

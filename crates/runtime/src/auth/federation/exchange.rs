@@ -227,7 +227,7 @@ fn digest(claims: &Claims, token: &str) -> Sha256 {
         (Some(issuer), Some(id)) => format!("jti\n{issuer}\n{id}"),
         _ => format!("token\n{message}"),
     };
-    Sha256::of(text.as_bytes())
+    Sha256::of(text)
 }
 
 #[cfg(test)]

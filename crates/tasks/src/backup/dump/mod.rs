@@ -106,8 +106,7 @@ pub struct DigestKey(pub [u8; 32]);
 
 impl DigestKey {
     pub fn of(c: &mut dyn Conn) -> Result<DigestKey, DbError> {
-        let identity = identity::get(c)?.to_string();
-        Ok(DigestKey(sha2::Sha256::digest([b"rows of ".as_slice(), identity.as_bytes()].concat()).into()))
+        Ok(DigestKey(Sha256::of(format!("rows of {}", identity::get(c)?)).0))
     }
 }
 

@@ -13,8 +13,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("python", &["model", "r"]),
     ("bundle", &["model", "r", "python"]),
     ("api", &["model"]),
-    ("advisory", &["model", "r", "python"]),
-    ("policy", &["model", "r", "python", "advisory"]),
+    ("language", &["model", "r", "python"]),
+    ("advisory", &["model", "language", "r", "python"]),
+    ("policy", &["model", "language", "r", "python", "advisory"]),
     ("access", &["model"]),
     ("pages", &["model", "api"]),
     ("metrics", &["model"]),
@@ -23,7 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("db", &["model", "config", "metrics"]),
     ("storage", &["model", "config", "metrics"]),
     ("logs", &["model", "config", "metrics"]),
-    ("upstream", &["model", "config", "r", "python", "bundle", "advisory", "metrics"]),
+    ("upstream", &["model", "config", "language", "r", "python", "bundle", "advisory", "metrics"]),
     ("catalog", &["model", "config", "r", "policy", "db"]),
     ("jobs", &["model", "config", "db"]),
     ("control", &["config", "db"]),
@@ -38,19 +39,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("publish", &["model", "db", "catalog", "jobs", "state"]),
     ("auth", &["model", "config", "encryption", "access", "db", "upstream", "catalog", "state", "publish"]),
     ("fetch", &["model", "config", "r", "db", "storage", "upstream", "state"]),
-    ("pypi", &["model", "config", "python", "bundle", "metrics", "db", "storage", "upstream", "state"]),
+    ("index", &["model", "config", "python", "bundle", "metrics", "db", "storage", "upstream", "state"]),
     (
         "serve",
         &[
-            "model", "config", "r", "python", "advisory", "policy", "bundle", "db", "storage", "upstream",
-            "catalog", "state", "fetch", "pypi",
+            "model", "config", "language", "r", "python", "advisory", "policy", "bundle", "db", "storage",
+            "upstream", "catalog", "state", "fetch", "index",
         ],
     ),
     (
         "edit",
         &[
-            "model", "config", "r", "python", "policy", "access", "api", "db", "storage", "catalog", "state",
-            "publish", "fetch", "serve",
+            "model", "config", "language", "r", "python", "policy", "access", "api", "db", "storage",
+            "catalog", "state", "publish", "fetch", "serve",
         ],
     ),
     (
@@ -63,8 +64,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "sync",
         &[
-            "model", "config", "r", "python", "advisory", "bundle", "metrics", "db", "storage", "upstream",
-            "catalog", "jobs", "state", "publish", "pypi",
+            "model", "config", "language", "r", "python", "advisory", "bundle", "metrics", "db", "storage",
+            "upstream", "catalog", "jobs", "state", "publish", "index",
         ],
     ),
     (
@@ -73,6 +74,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "model",
             "encryption",
             "config",
+            "language",
             "r",
             "python",
             "builder",
@@ -91,9 +93,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "http",
         &[
-            "model", "config", "r", "python", "advisory", "policy", "access", "api", "pages", "metrics",
-            "db", "storage", "logs", "upstream", "catalog", "jobs", "control", "cluster", "state", "auth",
-            "fetch", "serve", "edit", "sync", "upkeep", "usage", "backup", "build",
+            "model", "config", "language", "r", "python", "advisory", "policy", "access", "api", "pages",
+            "metrics", "db", "storage", "logs", "upstream", "catalog", "jobs", "control", "cluster", "state",
+            "auth", "fetch", "serve", "edit", "sync", "upkeep", "usage", "backup", "build",
         ],
     ),
     (
@@ -117,7 +119,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "state",
             "auth",
             "fetch",
-            "pypi",
+            "index",
             "serve",
             "edit",
             "sync",
@@ -130,7 +132,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("cli", &["model", "config", "encryption", "api"]),
-    ("downloader", &["model", "config", "r", "python", "advisory", "bundle", "upstream"]),
+    ("downloader", &["model", "config", "language", "r", "python", "advisory", "bundle", "upstream"]),
 ];
 
 /// Crates with several rooms, which are the modules of their root. Every other crate below `crates/` is one room.

@@ -14,7 +14,7 @@ use crate::http::{App, ServerContext};
 use base::config::{Config, Loaded};
 use base::model::time::{Clock, Timestamp, microseconds};
 use content::fetch::Fetches;
-use content::pypi::PageReads;
+use content::index::PageReads;
 use content::serve::{self, Repositories};
 use runtime::auth::provider::Providers;
 use runtime::auth::{DeviceLogins, Sessions, Tokens};

@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io::Read;
 
-use rstudio_pm::advisory::{Advisory, AdvisoryFeed, Batch, Ecosystem, Index, base_score};
+use rstudio_pm::advisory::{Advisory, AdvisoryFeed, Batch, Index, base_score};
+use rstudio_pm::language::Ecosystem;
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::time::{SECOND, Timestamp};
 

@@ -1,8 +1,9 @@
 //! The forms of `Vulnerabilities.URL`: their requests, and that nothing is fetched twice.
 
-use rstudio_pm::advisory::{Batch, Ecosystem};
+use rstudio_pm::advisory::Batch;
 use rstudio_pm::bundle::shared::{SharedFolder, SharedHead};
 use rstudio_pm::bundle::{CompressedFile, layout, self_digest};
+use rstudio_pm::language::Ecosystem;
 use rstudio_pm::model::time::Timestamp;
 use rstudio_pm::upstream::advisories::{Feed, FeedRefresh};
 use rstudio_pm::upstream::{UpstreamError, Validators};

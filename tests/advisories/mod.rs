@@ -6,7 +6,8 @@ mod refusals;
 mod responses;
 mod syncing;
 
-use rstudio_pm::advisory::{Batch, Ecosystem};
+use rstudio_pm::advisory::Batch;
+use rstudio_pm::language::Ecosystem;
 use rstudio_pm::storage::install_tls_provider;
 use rstudio_pm::upstream::advisories::{Feed, FeedRefresh};
 use rstudio_pm::upstream::{Upstream, UpstreamError, Validators};

@@ -1,6 +1,7 @@
 //! Invalid and hostile files are refused with the reason.
 
-use rstudio_pm::advisory::{Ecosystem, Format};
+use rstudio_pm::advisory::Format;
+use rstudio_pm::language::Ecosystem;
 use rstudio_pm::upstream::advisories::Feed;
 
 use super::{fetch, upstream};

@@ -3,11 +3,11 @@
 use rstudio_pm::db::curation::DefinitionFile;
 use rstudio_pm::db::invariants;
 use rstudio_pm::edit::curation::Input;
-use rstudio_pm::edit::python::curated::{self, PythonUpdate, PythonUpdateRequest};
+use rstudio_pm::edit::project::curated::{self, PythonUpdate, PythonUpdateRequest};
 use rstudio_pm::edit::{self, OnExisting, RemoveScope};
+use rstudio_pm::index::PageReads;
 use rstudio_pm::model::kind::{RepoKind, SourceKind};
 use rstudio_pm::model::snapshot::Snapshot;
-use rstudio_pm::pypi::PageReads;
 use rstudio_pm::python::name::NormalName;
 use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::sync::Sync;
@@ -349,7 +349,7 @@ impl Curated {
         let point = serve::point::resolve(repositories, "py", snapshot).await.ok()?;
         let project: NormalName = project.parse().unwrap();
         let detail =
-            serve::python::detail::project(repositories, &point, project.as_str(), None).await.ok()?;
+            serve::project::detail::project(repositories, &point, project.as_str(), None).await.ok()?;
         Some(detail.releases.into_iter().map(|release| release.version).collect())
     }
 }

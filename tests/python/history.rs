@@ -34,7 +34,7 @@ async fn add(backend: &Backend, name: &str, bytes: Vec<u8>) {
 
 async fn yank(backend: &Backend, file: &str, reason: Option<&str>) {
     let scope = RemoveScope::Version(file.to_owned());
-    edit::python::yank::set(&backend.state, "team", PROJECT, scope, reason, &actor()).await.unwrap();
+    edit::project::yank::set(&backend.state, "team", PROJECT, scope, reason, &actor()).await.unwrap();
 }
 
 async fn remove(backend: &Backend, file: &str) {
@@ -49,7 +49,7 @@ async fn page(backend: &Backend, snapshot: &str, format: SimpleFormat) -> Option
     let snapshot: Snapshot = snapshot.parse().unwrap();
     let point = serve::point::resolve(&backend.repositories, "py", snapshot).await.ok()?;
     let project: NormalName = PROJECT.parse().unwrap();
-    let owned = serve::python::file::locate_page(&backend.repositories, &point, &project).await;
+    let owned = serve::project::file::locate_page(&backend.repositories, &point, &project).await;
     let request =
         DocumentRequest::new(owned.ok()?.point, PythonDocument::Project(project.clone(), format, None));
     let document = serve::index::document(&backend.repositories, &request).await.unwrap();
@@ -167,7 +167,7 @@ async fn has_file(backend: &Backend, snapshot: &str, (name, bytes): (&str, &[u8]
     let sha256 = rstudio_pm::model::digest::Sha256(sha2::Sha256::digest(bytes).into());
     let point = serve::point::resolve(&backend.repositories, "py", snapshot.parse().unwrap()).await.unwrap();
     let file = rstudio_pm::python::file_name::FileName::parse(name).expect("a name");
-    serve::python::file::locate(&backend.repositories, &point, sha256, &file, FilePart::Distribution)
+    serve::project::file::locate(&backend.repositories, &point, sha256, &file, FilePart::Distribution)
         .await
         .is_ok()
 }
@@ -226,7 +226,7 @@ async fn upload_times_after_a_repair(engine: db::Engine) {
         let latest: Snapshot = "latest".parse().unwrap();
         let point = serve::point::resolve(&backend.repositories, "py", latest).await.unwrap();
         let detail =
-            serve::python::detail::project(&backend.repositories, &point, PROJECT, Some(version)).await;
+            serve::project::detail::project(&backend.repositories, &point, PROJECT, Some(version)).await;
         detail.unwrap().release.uploaded_at().expect("an upload time")
     };
     add(&backend, &first.wheel_name(), first.wheel()).await;

@@ -1,6 +1,6 @@
 //! The age of files of an index whose page is read rarely, on both databases, with a clock that the test sets.
 
-use rstudio_pm::db::python_file;
+use rstudio_pm::db::project_file;
 use rstudio_pm::db::{Conn, DbError, invariants, package, tree};
 use rstudio_pm::edit::block_rule;
 use rstudio_pm::model::digest::Sha256;
@@ -61,7 +61,7 @@ async fn is_blocked(backend: &Backend, snapshot: &str, version: &str) -> bool {
     let point = serve::point::resolve(&backend.repositories, "py", snapshot.parse().unwrap()).await.unwrap();
     let sha256 = Sha256(sha2::Sha256::digest(name.as_bytes()).into());
     let file = FileName::parse(&name).expect("a file name");
-    match serve::python::file::locate(&backend.repositories, &point, sha256, &file, FilePart::Distribution)
+    match serve::project::file::locate(&backend.repositories, &point, sha256, &file, FilePart::Distribution)
         .await
     {
         Ok(_) => false,
@@ -169,7 +169,7 @@ async fn files_without_a_recorded_reading_have_the_age_of_their_listing() {
     let discovered = |c: &mut dyn Conn| {
         let package = package::by_name(c, SourceId::PYPI, "one")?.expect("a project");
         let tree = tree::built_in(c, SourceId::PYPI)?.id;
-        let discovered = python_file::discovered_at(c, tree, package)?;
+        let discovered = project_file::discovered_at(c, tree, package)?;
         let mut days: Vec<String> = discovered.values().map(|at| at.day().to_string()).collect();
         days.sort();
         Ok::<_, DbError>(days)

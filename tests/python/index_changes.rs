@@ -113,7 +113,7 @@ impl Index {
 async fn locate(backend: &Backend, file: &PageFile, part: FilePart) -> LocatedFile {
     let point = serve::point::resolve(&backend.repositories, "py", Snapshot::Latest).await.unwrap();
     let sha256 = file.sha256().expect("a digest");
-    serve::python::file::locate(&backend.repositories, &point, sha256, &file.name, part).await.unwrap()
+    serve::project::file::locate(&backend.repositories, &point, sha256, &file.name, part).await.unwrap()
 }
 
 /// Downloads a file.

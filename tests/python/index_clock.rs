@@ -2,10 +2,10 @@
 //! at once, and days that were served before do not change.
 
 use rstudio_pm::db::{Conn, DbError, clock_repair, invariants, tree};
+use rstudio_pm::index::{PageError, PageReads, Priority, Validity};
 use rstudio_pm::model::ids::{Seq, SourceId};
 use rstudio_pm::model::kind::SourceKind;
 use rstudio_pm::model::time::Timestamp;
-use rstudio_pm::pypi::{PageError, PageReads, Priority, Validity};
 use rstudio_pm::python::accept::SimpleFormat;
 use rstudio_pm::sync::Sync;
 use rstudio_pm::upkeep;

@@ -3,15 +3,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use rstudio_pm::db::pypi::{self, ListChange, ListInstants};
-use rstudio_pm::db::python_file::{self, ListedFile};
+use rstudio_pm::db::project::{self, ListChange, ListInstants};
+use rstudio_pm::db::project_file::{self, ListedFile};
 use rstudio_pm::db::{Conn, invariants, package, tree};
 use rstudio_pm::edit::{self, OnExisting};
+use rstudio_pm::index::PageReads;
 use rstudio_pm::model::ids::{Seq, SourceId};
 use rstudio_pm::model::kind::{RepoKind, SourceKind};
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::time::{Day, Timestamp};
-use rstudio_pm::pypi::PageReads;
 use rstudio_pm::python::accept::SimpleFormat;
 use rstudio_pm::python::facts::FileFacts;
 use rstudio_pm::python::name::NormalName;
@@ -66,7 +66,7 @@ pub(super) async fn find_page(
     let snapshot: Snapshot = snapshot.parse().unwrap();
     let point = serve::point::resolve(&backend.repositories, "py", snapshot).await?;
     let project: NormalName = project.parse().unwrap();
-    let located = match serve::python::file::locate_page(&backend.repositories, &point, &project).await {
+    let located = match serve::project::file::locate_page(&backend.repositories, &point, &project).await {
         Err(RepoError::NotFound(_)) => return Ok(None),
         located => located?,
     };
@@ -184,8 +184,8 @@ async fn queries_agree(engine: db::Engine) {
         let tree = tree::built_in(c, SourceId::PYPI)?;
         let package = package::by_name(c, SourceId::PYPI, "one")?.expect("its page was read");
         let seq = Seq(tree.head.expect("a sync").0 - 1);
-        let mut all = python_file::of_project(c, tree.id, seq, package)?;
-        let mut of_index = python_file::of_index_project(c, tree.id, seq, package)?;
+        let mut all = project_file::of_project(c, tree.id, seq, package)?;
+        let mut of_index = project_file::of_index_project(c, tree.id, seq, package)?;
         for files in [&mut all, &mut of_index] {
             files.sort_by_key(|file| file.key.file.0);
         }
@@ -254,11 +254,11 @@ async fn a_project_that_returns_does_not_change_the_days_before_its_removal() {
     let (first, ..) = page(&backend, "latest", "one", SimpleFormat::Json).await;
     assert_eq!(first.files.len(), 1);
     let unpublished = |c: &mut dyn Conn| {
-        let known = pypi::known(c, SourceId::PYPI, "one")?.expect("it is listed");
+        let known = project::known(c, SourceId::PYPI, "one")?.expect("it is listed");
         let instants = ListInstants { old_head: known.head, head: known.head + 10 };
         let removed =
             ListChange::Removed { normalized_name: "one".to_owned(), from_at: known.project.from_at };
-        pypi::apply(c, SourceId::PYPI, instants, &[removed])
+        project::apply(c, SourceId::PYPI, instants, &[removed])
     };
     backend.state.db.write(unpublished).await.unwrap();
     sync(&backend).await;
@@ -286,7 +286,7 @@ async fn a_project_that_returns_does_not_change_the_days_before_its_removal() {
     let mut lists = Vec::new();
     for day in ["2015-01-01", "2016-01-01", "2024-03-02", "2024-03-03"] {
         let point = serve::point::resolve(&backend.repositories, "py", day.parse().unwrap()).await.unwrap();
-        lists.push(serve::python::file::list_point(&backend.repositories, point).await.unwrap().trees);
+        lists.push(serve::project::file::list_point(&backend.repositories, point).await.unwrap().trees);
     }
     assert!(lists[0] == lists[1] && lists[1] == lists[2] && lists[2] != lists[3], "{lists:?}");
     let violations = backend.state.db.read(invariants::violations).await.unwrap();
@@ -326,7 +326,7 @@ async fn an_old_page_is_requested_again_although_its_serial_is_the_same() {
     assert_eq!((requires_python(&past), after), (None, before), "past days stay");
     let point = serve::point::resolve(&backend.repositories, "py", Snapshot::Latest).await.unwrap();
     let project = "one".parse().unwrap();
-    let located = serve::python::file::locate_page(&backend.repositories, &point, &project).await.unwrap();
+    let located = serve::project::file::locate_page(&backend.repositories, &point, &project).await.unwrap();
     assert_eq!(located.latest.status, ProjectStatus::Archived);
 }
 

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use rstudio_pm::index::PageReads;
 use rstudio_pm::model::kind::SourceKind;
-use rstudio_pm::pypi::PageReads;
 use rstudio_pm::python::accept::SimpleFormat;
 use rstudio_pm::sync::Sync;
 

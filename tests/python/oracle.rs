@@ -90,7 +90,7 @@ async fn pages_of_past_days_are_those_of_an_independent_reader() {
 async fn trees(backend: &Backend, day: &str, project: &str) -> Vec<PointTree> {
     let point = serve::point::resolve(&backend.repositories, "py", day.parse().unwrap()).await.unwrap();
     let project = project.parse().unwrap();
-    let located = serve::python::file::locate_page(&backend.repositories, &point, &project).await.unwrap();
+    let located = serve::project::file::locate_page(&backend.repositories, &point, &project).await.unwrap();
     located.point.trees
 }
 

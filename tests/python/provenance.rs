@@ -178,7 +178,7 @@ async fn scenario(engine: db::Engine) {
     let request = async || {
         let point = serve::point::resolve(&backend.repositories, "py", Snapshot::Latest).await?;
         // The page of the project is read when it is requested.
-        serve::python::file::locate_page(&backend.repositories, &point, &"one".parse().unwrap()).await?;
+        serve::project::file::locate_page(&backend.repositories, &point, &"one".parse().unwrap()).await?;
         let sha256 = hex(b"1.0").parse().unwrap();
         let bytes = serve::python::provenance::object(&backend.repositories, &point, sha256, &file).await?;
         Ok::<_, RepoError>(bytes.to_vec())

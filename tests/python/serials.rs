@@ -27,7 +27,7 @@ struct List {
 async fn list(backend: &Backend) -> List {
     let snapshot = "latest".parse().unwrap();
     let point = serve::point::resolve(&backend.repositories, "py", snapshot).await.unwrap();
-    let last = serve::python::file::last_serial(&backend.state.catalog.get(), &point);
+    let last = serve::project::file::last_serial(&backend.state.catalog.get(), &point);
     let request = DocumentRequest::new(point.clone(), PythonDocument::LatestRoot(SimpleFormat::Json, last));
     let document = serve::index::document(&backend.repositories, &request).await.unwrap();
     let mut projects = BTreeMap::new();
@@ -37,7 +37,7 @@ async fn list(backend: &Backend) -> List {
     assert_eq!(read.unwrap().last_serial, last);
     for (name, serial) in &projects {
         let project = name.parse().unwrap();
-        let page = serve::python::file::locate_page(&backend.repositories, &point, &project).await.unwrap();
+        let page = serve::project::file::locate_page(&backend.repositories, &point, &project).await.unwrap();
         assert_eq!(page.latest.serial, Some(*serial), "the page of {name}");
     }
     List { last: last.expect("a serial"), projects }

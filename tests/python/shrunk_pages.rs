@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use rstudio_pm::db::{package, python_file, tree};
+use rstudio_pm::db::{package, project_file, tree};
+use rstudio_pm::index::PageReads;
 use rstudio_pm::model::ids::{Seq, SourceId};
 use rstudio_pm::model::kind::SourceKind;
-use rstudio_pm::pypi::PageReads;
 use rstudio_pm::python::accept::SimpleFormat;
 use rstudio_pm::sync::Sync;
 
@@ -50,7 +50,7 @@ async fn lives(backend: &Backend) -> (usize, usize) {
     let lives = backend.state.db.read(|c| {
         let tree = tree::built_in(c, SourceId::PYPI)?.id;
         let package = package::by_name(c, SourceId::PYPI, "one")?.expect("a project");
-        python_file::lives(c, tree, package)
+        project_file::lives(c, tree, package)
     });
     let lives = lives.await.unwrap();
     (lives.len(), lives.iter().filter(|life| life.to == Seq::OPEN).count())

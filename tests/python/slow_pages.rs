@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use rstudio_pm::index::{PageError, PageReads, Priority, Validity};
 use rstudio_pm::model::ids::Seq;
-use rstudio_pm::pypi::{PageError, PageReads, Priority, Validity};
 
 use super::index_history::{subscribe, sync};
 use crate::support::backend::{Backend, StoresConfig};

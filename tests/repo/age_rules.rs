@@ -1,11 +1,11 @@
 //! Block rules about the age of releases, on both databases, with a clock that the test sets.
 
 use rstudio_pm::edit::block_rule;
+use rstudio_pm::index::PageReads;
 use rstudio_pm::model::kind::SourceKind;
 use rstudio_pm::model::rule_effect::RuleEffect;
 use rstudio_pm::model::time::SECOND;
 use rstudio_pm::policy::{Criteria, Rule};
-use rstudio_pm::pypi::PageReads;
 use rstudio_pm::r::layout::IndexFormat;
 use rstudio_pm::serve::r::document::RDocument;
 use rstudio_pm::serve::{self, RepoError};

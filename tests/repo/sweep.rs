@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rstudio_pm::edit::{self, OnExisting, RemoveScope};
-use rstudio_pm::pypi::PageReads;
+use rstudio_pm::index::PageReads;
 use rstudio_pm::sync::Sync;
 use rstudio_pm::upkeep;
 use rstudio_pm::upkeep::sweep::SweepOptions;

@@ -9,6 +9,7 @@ use super::repo::place;
 use super::row::Row;
 use crate::flag_values::SuggestedValues;
 use crate::query::query;
+use base::model::kind::{Language, Layout};
 use base::model::rule_effect::RuleEffect;
 
 query! {
@@ -132,6 +133,14 @@ impl BlockRule {
     #[must_use]
     pub fn effect(&self) -> RuleEffect {
         RuleEffect::of_flags(self.exception, self.warn)
+    }
+
+    /// Returns the language of the packages if those that the rule matches are not counted: an index lists projects, not
+    /// their versions.
+    #[must_use]
+    pub fn language_without_counts(&self) -> Option<Language> {
+        let language = self.language.as_deref().and_then(Language::parse);
+        language.filter(|language| language.layout() == Layout::Projects)
     }
 
     /// Returns the criteria for lists, also those without a value; `number` formats the id of a deleted source or repository.

@@ -16,7 +16,6 @@ use api::block_rule::{
 use api::operations::admin as operations;
 use api::row::Row;
 use base::model::errors::refused_rows;
-use base::model::kind::Language;
 use base::model::rule_effect::RuleEffect;
 use base::model::text::count_of;
 
@@ -243,13 +242,14 @@ fn describe_matches(rule: &BlockRule, matches: &[BlockRuleMatches]) -> Vec<Strin
         RuleEffect::Block => "Blocks",
     };
     if matches.is_empty() {
-        let line = match rule.language.as_deref() == Some(Language::Python.as_str()) {
-            true => {
-                "Matches only Python packages, which are not counted; rspm explain states its effect on a package."
-            }
-            false => "Matches no listed version of an R package now.",
+        let line = match rule.language_without_counts() {
+            Some(language) => format!(
+                "Matches only {} packages, which are not counted; rspm explain states its effect on a package.",
+                language.label()
+            ),
+            None => "Matches no listed version of an R package now.".to_owned(),
         };
-        return vec![line.to_owned()];
+        return vec![line];
     }
     matches.iter().map(|found| describe_repository(verb, effect, found)).collect()
 }

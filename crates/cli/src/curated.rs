@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::client::Client;
-use super::curated_r::{self, chain_text, counts};
+use super::curated_r::{self, chain_text, counts, kind};
 use super::error::CliError;
 use super::output::{Output, format_count, note, table};
 use api::definition::{DefinitionFile, DefinitionPlan, PlannedPackage, UpdateDefinition};
 use api::operations::admin as operations;
 use base::model::definition_file::{decode_text, included_files, included_path};
-use base::model::kind::{Language, SourceKind};
+use base::model::kind::{Layout, SourceKind};
 use base::model::text::{count_of, csv_cell};
 
 /// Maximum size of a file of a definition, in bytes.
@@ -120,7 +120,10 @@ async fn send(
     }
     let plan = client.send::<operations::UpdateDefinition>([source], &body).await?;
     if let Some(file) = &flags.csv_out {
-        let text = if is_r(&plan) { curated_r::csv(&plan.packages) } else { csv_text(&plan.packages) };
+        let text = match layout(&plan) {
+            Layout::Lists => curated_r::csv(&plan.packages),
+            Layout::Projects => csv_text(&plan.packages),
+        };
         std::fs::write(file, text).map_err(|source| unwritable(file, source))?;
     }
     for notice in &plan.notices {
@@ -138,8 +141,8 @@ fn unwritable(file: &Path, source: std::io::Error) -> CliError {
     CliError::Local { operation: format!("write {}", file.display()), source }
 }
 
-fn is_r(plan: &DefinitionPlan) -> bool {
-    plan.kind.parse::<SourceKind>().is_ok_and(|kind| kind.language() == Language::R)
+fn layout(plan: &DefinitionPlan) -> Layout {
+    kind(plan).map_or(Layout::Projects, SourceKind::layout)
 }
 
 /// Returns the last lines of the output: the result, or the command that publishes the plan.
@@ -159,7 +162,10 @@ fn last_line(plan: &DefinitionPlan, source: &str) -> String {
 const COLUMNS: [&str; 6] = ["Name", "Versions", "Files", "Newest", "Change", "Why"];
 
 fn plan_text(plan: &DefinitionPlan, source: &str, show_kept: bool) -> String {
-    let packages = if is_r(plan) { curated_r::describe(plan, show_kept) } else { describe(plan, show_kept) };
+    let packages = match layout(plan) {
+        Layout::Lists => curated_r::describe(plan, show_kept),
+        Layout::Projects => describe(plan, show_kept),
+    };
     format!("{packages}\n{}", last_line(plan, source))
 }
 
@@ -195,7 +201,7 @@ fn describe(plan: &DefinitionPlan, show_kept: bool) -> String {
         };
         Some(format!("{}: {count} {}\n", package.name, files.reason))
     });
-    let counts = counts(plan, &["added", "changed", "removed", "kept"], "PyPI");
+    let counts = counts(plan, &["added", "changed", "removed", "kept"]);
     format!("{table}{}{counts}", blocked.collect::<String>())
 }
 

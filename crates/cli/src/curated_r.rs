@@ -2,17 +2,22 @@
 
 use super::output::{format_count, format_time, table};
 use api::definition::{DefinitionPlan, PlannedPackage, PlannedRelease};
-use base::model::kind::SourceKind;
+use base::model::kind::{SourceKind, Supply};
 use base::model::text::csv_cell;
 
 /// The header of the table; the first four columns are always present.
 const COLUMNS: [&str; 9] =
     ["Name", "Version", "Change", "Why", "License", "Compiled", "Size", "Advisories", "Published"];
 
+/// Returns the kind of the source of a plan; `None` for one that only a newer server has.
+pub(super) fn kind(plan: &DefinitionPlan) -> Option<SourceKind> {
+    plan.kind.parse().ok()
+}
+
 /// Returns a table of the changes, and the number of changes of each kind. With `show_kept`, the table also has
 /// the packages that do not change.
 pub(super) fn describe(plan: &DefinitionPlan, show_kept: bool) -> String {
-    if plan.kind == SourceKind::CranSnapshot.to_string() {
+    if kind(plan).is_some_and(|kind| kind.supply() == Supply::Snapshot) {
         return format!("All packages of CRAN as of {}", format_time(&plan.state_at));
     }
     let packages = plan.packages.iter().filter(|package| show_kept || package.state != "kept");
@@ -24,17 +29,18 @@ pub(super) fn describe(plan: &DefinitionPlan, show_kept: bool) -> String {
         let reason = release.blocked.as_ref()?;
         Some(format!("{} {} is {reason}\n", package.name, release.version))
     });
-    let counts = counts(plan, &["added", "updated", "downgraded", "removed", "kept"], "CRAN");
+    let counts = counts(plan, &["added", "updated", "downgraded", "removed", "kept"]);
     format!("{rows}{}{counts}", blocked.collect::<String>())
 }
 
-/// Returns the number of packages in each of these states, and the time of the state of CRAN or PyPI.
-pub(super) fn counts(plan: &DefinitionPlan, states: &[&str], origin: &str) -> String {
+/// Returns the number of packages in each of these states, and the time of the state of the index.
+pub(super) fn counts(plan: &DefinitionPlan, states: &[&str]) -> String {
     let count = |state: &&str| {
         let count = plan.packages.iter().filter(|package| package.state == **state).count();
         format!("{count} {state}")
     };
     let counts: Vec<String> = states.iter().map(count).collect();
+    let origin = kind(plan).map_or("an index", |kind| kind.language().mirror().label());
     format!("{}; selected from {origin} as of {}", counts.join(", "), format_time(&plan.state_at))
 }
 

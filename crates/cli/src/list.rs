@@ -12,7 +12,7 @@ use api::choices::{BioconductorVersion, LicenseType, ListLicenseTypes};
 use api::operations::admin as operations;
 use api::repo::{ListRepos, Repo};
 use api::source::{ListSources, Source};
-use base::model::kind::Language;
+use base::model::kind::Layout;
 use base::model::text::count_of;
 
 pub async fn overview(client: &Client, output: &Output) -> Result<(), CliError> {
@@ -172,11 +172,11 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
         });
         let language = source.kind.language();
         let selected = definition.map(|definition| {
-            let origin = if language == Language::R { "CRAN" } else { "PyPI" };
+            let origin = language.mirror().label();
             format!("snapshot {}, {origin} as of {}", definition.snapshot, format_time(&definition.state_at))
         });
-        let with_dependencies =
-            written.filter(|definition| language == Language::Python && definition.include.is_some());
+        let with_dependencies = written
+            .filter(|definition| language.layout() == Layout::Projects && definition.include.is_some());
         let dependencies = with_dependencies.map(|definition| {
             format!("{} that others require", count_of(definition.dependencies.len(), "package", "packages"))
         });

@@ -11,7 +11,7 @@ use api::binary::{self, RemovedBinary};
 use api::error::Code;
 use api::operations::admin as operations;
 use api::source::{self, AddOutcome};
-use base::model::kind::{Language, Supply};
+use base::model::kind::{Layout, Supply};
 
 async fn is_curated(client: &Client, source: &str) -> Result<bool, CliError> {
     let source = client.call::<operations::Source>([source], &()).await?;
@@ -21,9 +21,9 @@ async fn is_curated(client: &Client, source: &str) -> Result<bool, CliError> {
 /// Returns the kind of the uploads for a source, as the admin API names it.
 async fn upload_kind(client: &Client, source: &str) -> Result<&'static str, CliError> {
     let source = client.call::<operations::Source>([source], &()).await?;
-    Ok(match source.kind.language() {
-        Language::R => "source",
-        Language::Python => "python",
+    Ok(match source.kind.layout() {
+        Layout::Lists => "source",
+        Layout::Projects => source.kind.language().as_str(),
     })
 }
 

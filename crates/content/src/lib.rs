@@ -1,5 +1,5 @@
 //! The read side of repositories: downloads of files and pages, indexes, files, listings.
 
 pub mod fetch;
-pub mod pypi;
+pub mod index;
 pub mod serve;

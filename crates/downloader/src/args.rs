@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use base::config::address;
 use base::model::time::Day;
-use formats::advisory::Ecosystem;
+use formats::language::Ecosystem;
 
 /// Fill and check a directory from which a package server without internet serves packages.
 #[derive(Debug, Parser)]

@@ -13,8 +13,9 @@ use super::shared::write_documents;
 use super::validate::{Check, Report};
 use base::config::without_userinfo;
 use base::model::text::count_of;
-use formats::advisory::{Batch, Ecosystem};
+use formats::advisory::Batch;
 use formats::bundle::shared::{SharedFolder, SharedHead};
+use formats::language::Ecosystem;
 use upstream::advisories::{Feed, FeedRefresh};
 use upstream::origin::bundle::Bundle;
 

@@ -4,6 +4,8 @@
 pub mod advisory;
 /// The bundle, a directory that servers without internet access serve from: layout, heads, segments, records.
 pub mod bundle;
+/// What differs between languages in all rooms: one value for each language.
+pub mod language;
 /// Block rules: criteria, order, and the decision about the releases of a package.
 pub mod policy;
 /// Python's formats: names, versions, file names, metadata, requirements, the simple API, wheels and source archives.

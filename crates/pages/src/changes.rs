@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use super::first_packages::FirstPackages;
 use super::frame::{Frame, Location, Printed, Root, Section, pager};
 use super::text::{self, count, number, visible};
+use base::model::kind::Language;
 use base::model::time::Day;
 
 #[derive(Clone, Debug)]
@@ -32,8 +33,8 @@ pub struct Changes {
     /// The page, from 1.
     pub page: usize,
     pub pages: usize,
-    /// Whether the repository has an index of Python packages, whose projects are not compared.
-    pub has_index: bool,
+    /// The language of an index of the repository, whose projects are not compared.
+    pub index: Option<Language>,
     pub json: Option<String>,
     pub printed: Printed,
     pub first_packages: Option<FirstPackages>,
@@ -71,8 +72,8 @@ impl Changes {
                 (pager(self.page, self.pages, |page| self.address(&frame.root, self.kind, page, None)))
                 p.screen { a href=(self.address(&frame.root, self.kind, 1, Some("csv"))) { "All as CSV" } }
             }
-            @if self.has_index {
-                p.muted { "Projects of an index of Python packages are not compared." }
+            @if let Some(language) = self.index {
+                p.muted { "Projects of an index of " (language.label()) " packages are not compared." }
             }
         })
     }
@@ -166,7 +167,7 @@ mod tests {
             rows: vec![row],
             page: 1,
             pages: 2,
-            has_index: true,
+            index: Some(Language::Python),
             json: None,
             first_packages: None,
             printed: Printed { server: "https://pm.example".to_owned(), published: None },
@@ -178,7 +179,7 @@ mod tests {
             "href=\"?since=2026-11-01&amp;kind=updated&amp;page=2\"",
             "href=\"?since=2026-11-01&amp;kind=updated&amp;format=csv\"",
             "aria-current=\"true\">900 updated",
-            "not compared",
+            "Projects of an index of Python packages are not compared.",
             "at https://pm.example, repository prod, <span class=\"whole\">2026-11-01</span> to \
              <span class=\"whole\">latest</span></p>",
             "from <span class=\"whole\">2026-11-01</span> to <span class=\"whole\">latest</span></h1>",

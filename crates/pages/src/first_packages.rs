@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use base::model::kind::{ChangePolicy, RepoKind, SourceKind};
+use base::model::kind::{ChangePolicy, RepoKind, SourceKind, Supply};
 
 /// A repository, and its first source that a client may read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,28 +22,17 @@ impl FirstPackages {
             return ("promotes the state of another repository", command);
         }
         let Some((kind, name)) = &self.source else {
-            let source = match self.kind {
-                RepoKind::R => SourceKind::Cran,
-                RepoKind::Bioconductor => SourceKind::Bioconductor,
-                RepoKind::Python => SourceKind::Pypi,
-            };
             // The name of a built-in source is that of its type.
-            let command = format!("rspm subscribe --repo={} --source={}", self.repo, source.as_str());
+            let command = format!("rspm subscribe --repo={} --source={}", self.repo, self.kind.mirror());
             return ("subscribes it to a source", command);
         };
-        let sync = |kind: &str| ("reads the list of its source", format!("rspm sync --type={kind}"));
-        match kind {
-            SourceKind::Cran => sync("CRAN"),
-            SourceKind::Bioconductor => sync("bioconductor"),
-            SourceKind::Pypi => sync("pypi"),
-            SourceKind::Local | SourceKind::LocalPython => {
-                ("adds packages", format!("rspm add --source={name} --path=FILE"))
+        match kind.supply() {
+            Supply::Mirror => {
+                let word = if *kind == SourceKind::Cran { "CRAN" } else { kind.as_str() };
+                ("reads the list of its source", format!("rspm sync --type={word}"))
             }
-            SourceKind::CranSnapshot
-            | SourceKind::CuratedCran
-            | SourceKind::CuratedPypi
-            | SourceKind::Git
-            | SourceKind::GitPython => {
+            Supply::Uploads => ("adds packages", format!("rspm add --source={name} --path=FILE")),
+            Supply::Builds | Supply::Curated | Supply::Snapshot => {
                 ("displays the state of its source", format!("rspm info --source={name}"))
             }
         }

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::frame::{Frame, Location, Root, Section};
 use super::text::{self, count, number, visible};
-use base::model::locked_version::{Interval, LockedState, LockedVersion};
+use base::model::locked_version::{Interval, LockedState, LockedVersion, SkipReason, Skipped};
 use base::model::time::Day;
 
 const MAX_PERIODS: usize = 50;
@@ -12,46 +12,6 @@ const MAX_PERIODS: usize = 50;
 const MAX_CHANGES: usize = 200;
 /// Maximum number of skipped parts of the file with the same reason.
 const MAX_SKIPPED: usize = 100;
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Skipped {
-    /// The name of a package, or the line.
-    pub name: String,
-    pub reason: SkipReason,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SkipReason {
-    NotFromRepository,
-    /// The line allows several versions of the package.
-    NoExactVersion,
-    /// A further version of a package.
-    OtherEnvironment,
-    OtherFile,
-    Option,
-}
-
-impl SkipReason {
-    const ALL: [SkipReason; 5] = [
-        SkipReason::NotFromRepository,
-        SkipReason::NoExactVersion,
-        SkipReason::OtherEnvironment,
-        SkipReason::OtherFile,
-        SkipReason::Option,
-    ];
-
-    fn text(self) -> &'static str {
-        match self {
-            SkipReason::NotFromRepository => "not from a repository",
-            SkipReason::NoExactVersion => "without an exact version",
-            SkipReason::OtherEnvironment => {
-                "a further version of a package, such as one for other environments"
-            }
-            SkipReason::OtherFile => "a reference to another file, which is not read",
-            SkipReason::Option => "an option of pip",
-        }
-    }
-}
 
 #[derive(Clone, Debug)]
 pub struct OtherDay {
@@ -82,7 +42,8 @@ pub struct RefusedForm {
 #[derive(Clone, Debug)]
 pub struct LockFileForm {
     pub location: Location,
-    pub is_python: bool,
+    /// The names of the files that can be compared.
+    pub files: &'static str,
     /// The form that was refused, which the page shows again.
     pub refused: Option<RefusedForm>,
 }
@@ -105,12 +66,7 @@ impl LockFileForm {
             @if let Some(result) = result { (self.result(root, result)) }
             h2 { @if result.is_some() { "Another file" } @else { "Compare a file with this snapshot" } }
             p.prose {
-                @if self.is_python {
-                    "pylock.toml, uv.lock, poetry.lock, pdm.lock, Pipfile.lock, or requirements with exact versions."
-                } @else {
-                    "renv.lock, rv.lock, or the output of sessionInfo()."
-                }
-                " At most 1 MiB; the file is not stored."
+                (self.files) ". At most 1 MiB; the file is not stored."
             }
             form method="post" action=(root.lock_file(repo, snapshot)) {
                 p {
@@ -305,7 +261,7 @@ mod tests {
     fn rendered(result: &Result) -> String {
         let form = LockFileForm {
             location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
-            is_python: false,
+            files: "renv.lock",
             refused: None,
         };
         form.render(Root::of_path("/prod/latest/web/lockfile/"), Some(result))
@@ -439,7 +395,7 @@ mod tests {
     fn another_day_has_its_changes_up_to_a_limit() {
         let form = LockFileForm {
             location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
-            is_python: false,
+            files: "renv.lock",
             refused: None,
         };
         let render = |changes: Vec<(String, String, LockedState)>| {

@@ -8,7 +8,6 @@ use super::first_packages::FirstPackages;
 use super::frame::{Frame, Location, Root, Section};
 use super::setup::{Setup, System};
 use super::text::{self, count, visible};
-use base::model::kind::RepoKind;
 use base::model::time::Day;
 
 /// Whether the content of a snapshot can still change.
@@ -108,10 +107,10 @@ impl Overview<'_> {
             form method="get" action={ (root) (text::segment(repo)) "/" } { div.fields {
                 label { "Day " small { "empty: always the newest" } " "
                     input type="date" name="day" value=[day] min=[first] max=(today); }
-                @if self.setup.kind != RepoKind::Python { label { "System "
+                @if self.setup.has_systems() { label { "System "
                     select name="platform" {
-                        // Only the text for R has code that detects the distribution.
-                        @if self.setup.kind == RepoKind::R { (self.system("linux", "Linux, detected by R")) }
+                        // Only the text for one list of R has code that detects the distribution.
+                        @if self.setup.kind.is_one_list() { (self.system("linux", "Linux, detected by R")) }
                         @for distribution in &self.setup.distributions {
                             (self.system(&distribution.name, &distribution.display))
                         }
@@ -131,16 +130,16 @@ impl Overview<'_> {
                 } }
                 button { "Show" }
             } }
-            @if self.is_detected && self.setup.kind != RepoKind::Python && self.setup.system != System::Source {
+            @if self.is_detected && self.setup.has_systems() && self.setup.system != System::Source {
                 p { small { "The system is that of this browser." } }
             }
-            @if self.setup.system == System::AnyLinux && self.setup.kind == RepoKind::R {
+            @if self.setup.system == System::AnyLinux && self.setup.kind.is_one_list() {
                 p { small {
                     "The code for R detects the distribution, and uses its binaries if there are any. Choose a distribution \
                      for an address without such code."
                 } }
             }
-            @if self.setup.system == System::Source && self.setup.kind == RepoKind::Bioconductor {
+            @if self.setup.system == System::Source && self.setup.kind.has_parts() {
                 p { small { "On Linux, choose the distribution for the address of its binaries." } }
             }
         }

@@ -5,6 +5,7 @@ use maud::html;
 use super::frame::{Frame, Location, Printed, Root, Section, pager};
 use super::text::{count, visible};
 use api::public::vulnerability::AffectedPackage;
+use base::model::kind::Layout;
 use base::model::text::one_line;
 
 /// Maximum number of characters of the summary of an advisory on pages and in feeds.
@@ -14,7 +15,7 @@ const MAX_VERSIONS: usize = 5;
 #[derive(Clone, Debug)]
 pub struct Vulnerabilities {
     pub location: Location,
-    pub is_python: bool,
+    pub layout: Layout,
     pub rows: Vec<AffectedPackage>,
     pub total: usize,
     /// The page, from 1.
@@ -51,7 +52,7 @@ impl Vulnerabilities {
                 (count(self.total, "advisory", "advisories"))
                 " about versions that this snapshot lists or has in its archive. Advisories are those known today, also "
                 "for snapshots of the past."
-                @if self.is_python {
+                @if self.layout == Layout::Projects {
                     " Of the projects of an index, the list has those that were requested from this server before."
                 }
             }
@@ -124,7 +125,7 @@ mod tests {
         };
         let page = Vulnerabilities {
             location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
-            is_python: true,
+            layout: Layout::Projects,
             rows: vec![row],
             total: 101,
             page: 1,

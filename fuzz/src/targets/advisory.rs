@@ -1,6 +1,7 @@
 //! Targets for advisories: OSV as JSON and YAML, archives, scores.
 
-use rstudio_pm::advisory::{AdvisoryFeed, Batch, Ecosystem, Format, Index, base_score};
+use rstudio_pm::advisory::{AdvisoryFeed, Batch, Format, Index, base_score};
+use rstudio_pm::language::Ecosystem;
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::time::{SECOND, Timestamp};
 use rstudio_pm::upstream::advisories;

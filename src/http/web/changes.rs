@@ -64,7 +64,6 @@ pub(super) async fn answer(
     let pages = changes.len().div_ceil(PER_PAGE);
     let page_changes = changes.into_iter().skip(PER_PAGE * (page - 1)).take(PER_PAGE);
     let rows: Vec<ChangedPackage> = page_changes.map(|change| row(change, source)).collect();
-    let has_index = packages::has_index(catalog, point);
     let is_empty = since.is_none() && serve::listing::package_count(&app.repositories, point).await? == 0;
     let json = since.map(|since| {
         let location = &context.location;
@@ -79,7 +78,7 @@ pub(super) async fn answer(
         rows,
         page,
         pages,
-        has_index,
+        index: packages::index_language(catalog, point),
         json,
         printed: context.printed(),
         first_packages: context.first_packages().filter(|_| is_empty),

@@ -5,7 +5,6 @@ use http::HeaderMap;
 use crate::http::error::Failure;
 use crate::http::target::Query;
 use base::config::platforms::{self, Os, Platforms};
-use base::model::kind::RepoKind;
 use formats::r::bioconductor::{BioconductorVersion, Part};
 use pages::setup::{LinuxDistribution, System};
 use runtime::catalog::Repository;
@@ -88,7 +87,7 @@ fn os_release_id(rules_name: &str) -> &str {
 
 /// Parses the parameter `bioc` for a Bioconductor repository: a Bioconductor version. `None` means the default version.
 pub(super) fn part(repo: &Repository, query: &Query) -> Result<Option<Part>, Failure> {
-    let requested = query.get("bioc").filter(|text| !text.is_empty() && repo.kind == RepoKind::Bioconductor);
+    let requested = query.get("bioc").filter(|text| !text.is_empty() && repo.kind.has_parts());
     let version = requested.map(str::parse::<BioconductorVersion>).transpose();
     let version = version.map_err(|error| Failure::bad_request(format!("the parameter bioc: {error}")))?;
     Ok(version.map(Part::whole))

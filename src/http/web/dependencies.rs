@@ -7,7 +7,6 @@ use super::{choice, project};
 use crate::http::api::public::sysreqs::wire;
 use crate::http::error::Failure;
 use base::config::platforms::{Distribution, Os};
-use base::model::kind::Language;
 use content::serve::dependency_graph::{DependencyGraph, ReverseDependency, VersionCondition, chain};
 use content::serve::info::{PackageDetail, Release};
 use content::serve::{self, RepoError, requirements};
@@ -149,7 +148,7 @@ async fn missing(context: &Context<'_>, names: BTreeSet<&str>) -> Result<Vec<Mis
         let blocked =
             detail.and_then(|detail| detail.release.blocked).map(|reason| format!("blocked by {reason}"));
         let guarded = || {
-            let guarded = serve::name_guards::guarded(&app.state, point, Language::R, name)?;
+            let guarded = serve::name_guards::guarded(&app.state, point, name)?;
             Some(format!("guarded by {}", guarded.reason))
         };
         MissingPackage { name: name.to_owned(), reason: blocked.or_else(guarded) }

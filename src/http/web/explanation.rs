@@ -4,7 +4,7 @@ use super::choice;
 use super::context::Context;
 use crate::http::api::admin::explain::decision;
 use crate::http::error::Failure;
-use base::model::kind::RepoKind;
+use base::model::kind::Layout;
 use base::model::snapshot::Snapshot;
 use content::serve::explain::{self, ExplainRequest};
 use formats::r::bioconductor::Part;
@@ -45,9 +45,9 @@ pub(super) async fn page(
     };
     let explanation = explain::explain(&context.app.repositories, &request).await?;
     let config = context.app.state.config.load();
-    let distributions = match context.repo.kind {
-        RepoKind::Python => Vec::new(),
-        RepoKind::R | RepoKind::Bioconductor => choice::distributions(&config.platforms),
+    let distributions = match context.repo.kind.layout() {
+        Layout::Projects => Vec::new(),
+        Layout::Lists => choice::distributions(&config.platforms),
     };
     let page = Explanation {
         package: package.to_owned(),

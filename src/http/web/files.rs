@@ -10,7 +10,7 @@ use crate::http::net::body::Body;
 use crate::http::route::web::PackagePage;
 use content::serve::info::PackageDetail;
 use content::serve::package_files::{self, PackageFiles, StoredArchive};
-use content::serve::python;
+use content::serve::project::detail as release_files;
 use pages::files::{Contents, DistributionFile, Files, page_of};
 use pages::readme::Format;
 
@@ -115,7 +115,7 @@ pub(super) async fn of_project(
     let parameter = |name: &str| context.query.get(name).filter(|value| !value.is_empty());
     let version = parameter("version");
     let detail = project::python_detail(&context, project, version).await?;
-    let distributions = python::detail::of_release(repositories, context.point, &detail.release).await?;
+    let distributions = release_files::of_release(repositories, context.point, &detail.release).await?;
     let selected = match parameter("distribution") {
         Some(name) => {
             let distribution = distributions.iter().find(|distribution| distribution.name == name);
@@ -138,7 +138,7 @@ pub(super) async fn of_project(
         distribution: selected.as_ref().map(|(name, _)| name.clone()),
     };
     let PackagePage::File(path) = requested else {
-        let row = |distribution: &python::detail::Distribution| DistributionFile {
+        let row = |distribution: &release_files::Distribution| DistributionFile {
             name: distribution.name.clone(),
             size: distribution.size,
             is_stored: distribution.archive.is_some(),

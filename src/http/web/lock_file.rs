@@ -1,6 +1,5 @@
 //! The page that compares a lock file with a snapshot. Nothing of the file is stored.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,20 +18,17 @@ use crate::http::net::read_body;
 use crate::http::net::request_body::Incoming;
 use crate::http::site::SiteSettings;
 use api::error::Code;
-use base::model::kind::{Language, RepoKind};
-use base::model::locked_version::{Interval, LockedState};
+use base::model::kind::{Language, Layout};
+use base::model::locked_version::{ExactVersions, Interval, LockedState};
 use base::model::owned_bytes::bytes_with;
 use base::model::snapshot::Snapshot;
 use base::model::time::Day;
 use content::serve;
 use content::serve::lock_file::{self, ComparisonPermit, MAX_PACKAGES, MAX_WAIT};
 use content::serve::vulnerabilities::Vulnerabilities;
-use formats::python;
-use formats::python::requirement::VersionsOrUrl;
-use formats::python::requirements_file::{self, SkippedKind, SkippedLine};
+use formats::language;
 use formats::r::lock_file::MAX_FILE;
-use formats::r::{self};
-use pages::lock_file::{LockFileForm, OtherDay, RefusedForm, Result as Comparison, SkipReason, Skipped};
+use pages::lock_file::{LockFileForm, OtherDay, RefusedForm, Result as Comparison};
 
 /// Limits the files that are parsed concurrently: the values of a TOML file of 1 MiB take about 80 MB.
 static PARSES: Semaphore = Semaphore::const_new(2);
@@ -137,8 +133,8 @@ pub(super) async fn page(
     context: Context<'_>,
     posted: Option<Posted>,
 ) -> Result<(StatusCode, String), Failure> {
-    let is_python = context.repo.kind == RepoKind::Python;
-    let form = LockFileForm { location: context.location.clone(), is_python, refused: None };
+    let files = language::of(context.repo.kind.language()).nouns().lock_files;
+    let form = LockFileForm { location: context.location.clone(), files, refused: None };
     let root = context.root.clone();
     let Some(Posted { file, day, is_form }) = posted else {
         return Ok((StatusCode::OK, form.render(root, None)));
@@ -172,7 +168,7 @@ pub(super) async fn page(
 
 async fn comparison(context: &Context<'_>, file: Bytes, day: Option<Day>) -> Result<Comparison, Failure> {
     let language = context.repo.kind.language();
-    let (packages, skipped) = packages(file, language, MAX_WAIT).await?;
+    let ExactVersions { packages, skipped } = packages(file, language, MAX_WAIT).await?;
     if packages.len() > MAX_PACKAGES {
         let count = packages.len();
         return Err(Failure::bad_request(format!(
@@ -186,11 +182,11 @@ async fn comparison(context: &Context<'_>, file: Bytes, day: Option<Day>) -> Res
         Some(day) => Some(other_day(context, &permit, day, &packages, &advisories).await?),
         None => None,
     };
-    let locked = match language {
-        Language::Python => {
+    let locked = match language.layout() {
+        Layout::Projects => {
             lock_file::python_projects(repositories, &permit, point, packages, &advisories).await?
         }
-        Language::R => {
+        Layout::Lists => {
             lock_file::r_packages(repositories, &permit, &context.listing_scope(), packages, &advisories)
                 .await?
         }
@@ -218,30 +214,26 @@ async fn other_day(
     let repositories = &context.app.repositories;
     let (repo, snapshot) = (&context.location.repo, Snapshot::Date(day));
     let point = serve::point::resolve_part(repositories, repo, context.part, snapshot).await?;
-    let states = if context.repo.kind == RepoKind::Python {
-        let rows =
-            lock_file::python_projects(repositories, permit, &point, packages.to_vec(), advisories).await?;
-        rows.into_iter().map(|row| row.state).collect()
-    } else {
-        lock_file::r_states(repositories, permit, &point, packages).await?
+    let states = match context.repo.kind.layout() {
+        Layout::Projects => {
+            let packages = packages.to_vec();
+            let rows = lock_file::python_projects(repositories, permit, &point, packages, advisories).await?;
+            rows.into_iter().map(|row| row.state).collect()
+        }
+        Layout::Lists => lock_file::r_states(repositories, permit, &point, packages).await?,
     };
     let changes = packages.iter().zip(states).filter(|(_, state)| *state != LockedState::Listed);
     let changes = changes.map(|((name, version), state)| (name.clone(), version.clone(), state));
     Ok(OtherDay { day, changes: changes.collect() })
 }
 
-type Packages = (Vec<(String, String)>, Vec<Skipped>);
-
 /// Parses a file; waits at most `wait` until fewer than two other files are parsed, then fails with 503.
-async fn packages(file: Bytes, language: Language, wait: Duration) -> Result<Packages, Failure> {
+async fn packages(file: Bytes, language: Language, wait: Duration) -> Result<ExactVersions, Failure> {
     let permit = tokio::time::timeout(wait, PARSES.acquire()).await.map_err(|_| busy())?;
     let parsed = tokio::task::spawn_blocking(move || {
         // The file is parsed to its end even if the client disconnects.
         let _permit = permit;
-        match language {
-            Language::Python => python_packages(&file),
-            Language::R => r_packages(&file),
-        }
+        language::of(language).exact_versions(&file)
     });
     let parsed = parsed.await.map_err(|_| Failure::unavailable("the server is stopping", 5))?;
     parsed.map_err(Failure::bad_request)
@@ -251,89 +243,11 @@ fn busy() -> Failure {
     Failure::unavailable("too many lock files are being compared; try again in a minute", RETRY_AFTER)
 }
 
-fn r_packages(file: &[u8]) -> Result<Packages, String> {
-    let file = r::lock_file::parse(file).map_err(|error| error.to_string())?;
-    let skipped =
-        file.skipped.into_iter().map(|name| Skipped { name, reason: SkipReason::NotFromRepository });
-    Ok((file.packages.into_iter().collect(), skipped.collect()))
-}
-
-/// Parses a lock file, or a requirements file, whose lines without an exact version are skipped.
-fn python_packages(file: &[u8]) -> Result<Packages, String> {
-    let mut packages: BTreeMap<String, String> = BTreeMap::new();
-    let mut skipped = Vec::new();
-    match python::lock_file::parse(file) {
-        Ok(lock) => {
-            for package in lock.packages {
-                add_package(&mut packages, &mut skipped, package.name.to_string(), package.version);
-            }
-            let names = lock.skipped.into_iter().map(|package| package.name);
-            skipped.extend(names.map(|name| Skipped { name, reason: SkipReason::NotFromRepository }));
-        }
-        Err(of_lock) => {
-            let file = requirements_file::parse_named(file)
-                .map_err(|error| format!("{of_lock}; or as requirements: {error}"))?;
-            for requirement in file.requirements {
-                let name = requirement.name.to_string();
-                match exact_version(&requirement.constraint) {
-                    Some(version) => add_package(&mut packages, &mut skipped, name, version),
-                    None => skipped.push(Skipped { name, reason: SkipReason::NoExactVersion }),
-                }
-            }
-            skipped.extend(file.skipped.into_iter().map(skipped_line));
-            if packages.is_empty() {
-                return Err(format!(
-                    "{of_lock}; as requirements, no line names an exact version, such as flask==3.0.0"
-                ));
-            }
-        }
-    }
-    Ok((packages.into_iter().collect(), skipped))
-}
-
-fn skipped_line(line: SkippedLine) -> Skipped {
-    let SkippedLine { line, kind, name } = line;
-    let reason = match kind {
-        SkippedKind::Option => SkipReason::Option,
-        SkippedKind::File => SkipReason::OtherFile,
-        SkippedKind::Address => SkipReason::NotFromRepository,
-    };
-    let name = if name.is_empty() { format!("line {line}") } else { format!("{name} (line {line})") };
-    Skipped { name, reason }
-}
-
-/// Adds a package. A second version of the same package, which is for other environments, is skipped.
-fn add_package(
-    packages: &mut BTreeMap<String, String>,
-    skipped: &mut Vec<Skipped>,
-    name: String,
-    version: String,
-) {
-    match packages.get(&name) {
-        Some(first) if *first != version => {
-            skipped.push(Skipped { name: format!("{name} {version}"), reason: SkipReason::OtherEnvironment });
-        }
-        Some(_) => {}
-        None => drop(packages.insert(name, version)),
-    }
-}
-
-/// Returns the version of a constraint that allows only one version: `3.0` of `==3.0`, `===3.0` or `(==3.0)`.
-fn exact_version(constraint: &VersionsOrUrl) -> Option<String> {
-    let VersionsOrUrl::Versions(specifiers) = constraint else { return None };
-    let text = specifiers.as_str();
-    let clause = text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).unwrap_or(text).trim();
-    let version = clause.strip_prefix("==")?.trim_start_matches('=').trim();
-    let is_exact = !version.is_empty() && !version.contains([',', '*', ' ']);
-    is_exact.then(|| version.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::http::net::Client;
     use crate::http::net::budget::MemoryBudget;
-    use formats::python::requirement::Requirement;
 
     #[test]
     fn a_form_is_of_this_server_if_its_page_has_the_requested_address_or_that_of_the_configuration() {
@@ -381,22 +295,6 @@ mod tests {
         assert_eq!(decode(&larger).expect_err("too large").status, StatusCode::PAYLOAD_TOO_LARGE);
     }
 
-    #[test]
-    fn the_exact_version_of_a_requirement_has_no_parentheses() {
-        for (text, version) in [
-            ("flask==3.0.0", Some("3.0.0")),
-            ("flask (==3.0.0)", Some("3.0.0")),
-            ("flask[async] ( === 3.0.0 ) ; python_version > '3.8'", Some("3.0.0")),
-            ("flask (==3.0.0,!=3.1)", None),
-            ("flask (>=3.0.0)", None),
-            ("flask (==)", None),
-        ] {
-            let requirement = Requirement::parse(text).ok();
-            let exact = requirement.and_then(|requirement| exact_version(&requirement.constraint));
-            assert_eq!(exact.as_deref(), version, "{text}");
-        }
-    }
-
     #[tokio::test]
     async fn two_files_are_parsed_at_the_same_time() {
         let parse = || packages(Bytes::from_static(b"flask==3.0.0\n"), Language::Python, Duration::ZERO);
@@ -407,36 +305,5 @@ mod tests {
         assert_eq!((refused.status, refused.retry_after), (StatusCode::SERVICE_UNAVAILABLE, Some(30)));
         drop(first);
         assert!(parse().await.is_ok());
-    }
-
-    #[test]
-    fn lines_without_an_exact_version_are_skipped_with_the_reason() {
-        let file = b"--index-url https://h.example/simple\n-r other.txt\n\
-            flask[async]==3.0.0 ; python_version > '3.8' --hash=sha256:00\nrequests>=2\nnumpy==1.*\nclick===8.1\n\
-            mine @ git+https://h.example/mine\n./folder\nclick==7.0 ; python_version < '3.7'\n";
-        let (packages, skipped) = python_packages(file).expect("requirements");
-        let expected = [("click", "8.1"), ("flask", "3.0.0")].map(|(n, v)| (n.to_owned(), v.to_owned()));
-        assert_eq!(packages, expected);
-        let skipped: Vec<(&str, SkipReason)> =
-            skipped.iter().map(|skipped| (skipped.name.as_str(), skipped.reason)).collect();
-        assert_eq!(
-            skipped,
-            [
-                ("requests", SkipReason::NoExactVersion),
-                ("numpy", SkipReason::NoExactVersion),
-                ("click 7.0", SkipReason::OtherEnvironment),
-                ("--index-url (line 1)", SkipReason::Option),
-                ("-r (line 2)", SkipReason::OtherFile),
-                ("mine (line 7)", SkipReason::NotFromRepository),
-                ("line 8", SkipReason::NotFromRepository),
-            ]
-        );
-        let (packages, _) =
-            python_packages(b"flask (==3.0.0)\nclick ( === 8.1 ); os_name == 'nt'\n").expect("old forms");
-        assert_eq!(packages, expected, "versions in parentheses");
-        for text in ["requests>=2\n", "-r other.txt\n"] {
-            let error = python_packages(text.as_bytes()).expect_err("no version");
-            assert!(error.contains("flask==3.0.0"), "{error}");
-        }
     }
 }

@@ -10,11 +10,11 @@ use crate::http::api::public::vulnerabilities;
 use crate::http::base_url::RequestHead;
 use crate::http::error::Failure;
 use crate::http::net::body::Body;
-use base::model::kind::{Language, RepoKind, SourceKind};
+use base::model::kind::{Language, SourceKind};
 use base::model::point::Point;
 use content::serve;
 use content::serve::package_query::{PackageQuery, SortBy};
-use formats::python::name::normalize;
+use formats::language;
 use pages::packages::{List, PackageLine};
 use pages::text::segment;
 use pages::vulnerabilities::Vulnerabilities;
@@ -38,24 +38,24 @@ fn searched(context: &Context<'_>) -> String {
 
 async fn as_csv(context: &Context<'_>, head: &RequestHead<'_>) -> Result<Response<Body>, Failure> {
     let Context { app, catalog, point, principal, .. } = *context;
-    if has_index(catalog, point) {
-        return Err(Failure::bad_request(
-            "the packages of an index of Python packages are not available as CSV; /simple/ lists their names",
-        ));
+    if let Some(language) = index_language(catalog, point) {
+        let directory = language::of(language).nouns().directory;
+        return Err(Failure::bad_request(format!(
+            "the packages of an index of {} packages are not available as CSV; /{directory}/ lists their names",
+            language.label()
+        )));
     }
-    let part = match context.repo.kind.language() {
-        Language::R => searched(context).to_lowercase(),
-        Language::Python => normalize(&searched(context)),
-    };
+    let part = language::of(context.repo.kind.language()).fold(&searched(context)).to_lowercase();
     let mut packages = serve::listing::listed_versions(&app.repositories, point).await?;
     packages.retain(|package| package.name.to_lowercase().contains(&part));
     Ok(csv::of_packages(head, &packages, |source| principal.source_name(catalog, source)))
 }
 
-/// Returns whether a point has an index of Python packages, of which only requested projects have known versions.
-pub(super) fn has_index(catalog: &Catalog, point: &Point) -> bool {
+/// Returns the language of an index of projects in a point: only requested projects have known versions.
+pub(super) fn index_language(catalog: &Catalog, point: &Point) -> Option<Language> {
     let sources = point.trees.iter().filter_map(|tree| catalog.source_by_id(tree.source));
-    sources.map(|source| source.kind).any(|kind| matches!(kind, SourceKind::Pypi | SourceKind::CuratedPypi))
+    let mut kinds = sources.map(|source| source.kind);
+    kinds.find(|kind| kind.is_of_project_index()).map(SourceKind::language)
 }
 
 async fn list(context: Context<'_>) -> Result<String, Failure> {
@@ -95,7 +95,7 @@ async fn list(context: Context<'_>) -> Result<String, Failure> {
     let json = format!("packages?name_search={}&_limit={PER_PAGE}&_page={page}", segment(&searched));
     let first_packages = context.first_packages();
     let list = List {
-        has_csv: !has_index(catalog, point),
+        has_csv: index_language(catalog, point).is_none(),
         rows: rows.collect(),
         json: Some(context.api(&json)),
         first_packages,
@@ -121,7 +121,7 @@ pub(super) async fn vulnerabilities(context: Context<'_>) -> Result<String, Fail
         total,
         page,
         pages: total.div_ceil(PER_PAGE),
-        is_python: context.repo.kind == RepoKind::Python,
+        layout: context.repo.kind.layout(),
         printed: context.printed(),
         has_advisories: serve::vulnerabilities::current(&app.state).await.is_known(),
         json: Some(context.api(&format!("vulns?_limit={PER_PAGE}&_page={page}"))),

@@ -9,19 +9,18 @@ use super::{readme, unknown};
 use crate::http::error::Failure;
 use api::error::Code;
 use base::model::ids::SourceId;
-use base::model::kind::{Language, RepoKind};
+use base::model::kind::RepoKind;
 use base::model::license::Licenses;
 use content::serve::dependency_graph::DependencyGraph;
 use content::serve::info::{PackageDetail, Release};
 use content::serve::metadata::ServedVersion;
-use content::serve::python::detail::ProjectDetail;
+use content::serve::project::detail::ProjectDetail;
 use content::serve::vulnerabilities::Vulnerabilities;
 use content::serve::{self, RepoError, package_files};
+use formats::language;
 use formats::python::facts::FileFacts;
 use formats::python::license_types;
 use formats::python::metadata::Metadata;
-use formats::python::name::normalize;
-use formats::python::version::Pep440Version;
 use formats::r::dependency::DependencyKind;
 use formats::r::description::Description;
 use formats::r::license::licenses;
@@ -29,6 +28,7 @@ use formats::r::version::compare;
 use pages::files::Files;
 use pages::package::{Dependency, Package, PropertyValue, Vulnerability};
 use pages::readme::{Format, Links, image_paths, unusual_image_paths};
+use pages::setup::{VersionToInstall, install_command};
 use pages::text::{quoted_names, segment, size};
 
 const MAX_DEPENDENTS: usize = 20;
@@ -56,10 +56,11 @@ pub(super) async fn python_detail(
     version: Option<&str>,
 ) -> Result<ProjectDetail, Failure> {
     let repositories = &context.app.repositories;
-    match serve::python::detail::project(repositories, context.point, project, version).await {
+    match serve::project::detail::project(repositories, context.point, project, version).await {
         Ok(detail) => Ok(detail),
         Err(RepoError::NotFound(message)) => {
-            Err(unknown::project(context, &normalize(project), message).await)
+            let rules = language::of(context.repo.kind.language());
+            Err(unknown::project(context, &rules.fold(project), message).await)
         }
         Err(error) => Err(error.into()),
     }
@@ -73,8 +74,8 @@ pub(super) fn require_not_blocked(release: &Release) -> Result<(), Failure> {
     Err(Failure::new(StatusCode::FORBIDDEN, Code::Forbidden, phrase))
 }
 
-/// Returns the page of an R package; `base` is the URL of this server.
-pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -> Result<String, Failure> {
+/// Returns the page of an R package.
+pub(super) async fn r_package(context: Context<'_>, package: &str) -> Result<String, Failure> {
     let app = context.app;
     let detail = detail(&context, package).await?;
     let release = &detail.release;
@@ -105,8 +106,7 @@ pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -
         name: release.package.clone(),
         version: release.version.clone(),
     };
-    let snapshot = format!("{base}/{}/{}", segment(&context.location.repo), context.location.snapshot);
-    let install = r_command(context.repo.kind, release, &snapshot);
+    let install = r_command(context.repo.kind, release, &snapshot_url(&context));
     let source = context.principal.source_name(context.catalog, detail.source);
     let page = Package {
         name: release.package.clone(),
@@ -132,7 +132,7 @@ pub(super) async fn r_package(context: Context<'_>, package: &str, base: &str) -
         dependencies: description.as_ref().map(|d| dependencies(d, &graph)).unwrap_or_default(),
         dependents: dependents(&graph, &release.package),
         readme,
-        metadata: metadata_of(&context, Language::R, served).await?,
+        metadata: metadata_of(&context, served).await?,
         versions: detail.others.len() + 1,
         json: Some(context.api(&format!("packages/{}", segment(&release.package)))),
         has_history: true,
@@ -158,11 +158,8 @@ fn blocked_version(detail: &PackageDetail) -> Option<(String, String)> {
     blocked.max_by(|a, b| compare(&a.0, &b.0))
 }
 
-async fn metadata_of(
-    context: &Context<'_>,
-    language: Language,
-    served: ServedVersion,
-) -> Result<Vec<(String, String)>, Failure> {
+async fn metadata_of(context: &Context<'_>, served: ServedVersion) -> Result<Vec<(String, String)>, Failure> {
+    let language = context.repo.kind.language();
     let metadata =
         serve::metadata::of_one(&context.app.repositories, language, context.point.repo, served).await?;
     Ok(metadata.into_iter().collect())
@@ -361,13 +358,13 @@ pub(super) async fn python_project(context: Context<'_>, project: &str) -> Resul
         description: String::new(),
         named_packages: BTreeSet::new(),
         language: None,
-        install: pip_command(name, &release.version),
+        install: project_command(context.repo.kind, name, &release.version, &snapshot_url(&context)),
         vulnerabilities: vulnerabilities(&known_vulnerabilities, detail.source, name, &release.version),
         properties: properties.into_iter().filter_map(|(label, value)| Some((label, value?))).collect(),
         dependencies: metadata.map(requirements).unwrap_or_default(),
         dependents: (Vec::new(), 0),
         readme,
-        metadata: metadata_of(&context, Language::Python, served).await?,
+        metadata: metadata_of(&context, served).await?,
         versions: detail.releases.len(),
         json: Some(context.api(&format!("packages/{}", segment(name)))),
         has_history: false,
@@ -380,30 +377,24 @@ pub(super) async fn python_project(context: Context<'_>, project: &str) -> Resul
     Ok(page.render(context.root))
 }
 
-/// Returns the command that installs a version of an R package. `snapshot` is the URL of the snapshot,
-/// without a slash at the end.
-fn r_command(kind: RepoKind, release: &Release, snapshot: &str) -> Option<String> {
-    let Release { package, version, archived, blocked, .. } = release;
-    if blocked.is_some() {
-        return None;
-    }
-    match (kind, archived) {
-        // BiocManager installs only listed versions.
-        (RepoKind::Bioconductor, true) => None,
-        (RepoKind::Bioconductor, false) => Some(format!("BiocManager::install(\"{package}\")")),
-        (RepoKind::R | RepoKind::Python, false) => Some(format!("install.packages(\"{package}\")")),
-        (RepoKind::R | RepoKind::Python, true) => Some(format!(
-            "install.packages(\"{snapshot}/src/contrib/Archive/{0}/{0}_{1}.tar.gz\", repos = NULL)",
-            segment(package),
-            segment(version),
-        )),
-    }
+/// Returns the URL of the snapshot, without a slash at the end.
+fn snapshot_url(context: &Context<'_>) -> String {
+    format!("{}/{}/{}", context.base, segment(&context.location.repo), context.location.snapshot)
 }
 
-/// Returns the command that installs a version of a Python project. SECURITY: people paste it, so `None` for
-/// a text in a file name of an index that is not a version.
-fn pip_command(project: &str, version: &str) -> Option<String> {
-    Pep440Version::lenient(version).is_valid().then(|| format!("pip install {project}=={version}"))
+/// Returns the command that installs a version of an R package; `None` for a blocked one.
+fn r_command(kind: RepoKind, release: &Release, snapshot: &str) -> Option<String> {
+    let Release { package, version, archived, blocked, .. } = release;
+    let version = VersionToInstall { package, version, is_archived: *archived, snapshot };
+    install_command(kind, &version).filter(|_| blocked.is_none())
+}
+
+/// Returns the command that installs a version of a project. SECURITY: people paste it, so `None` for a text in a file
+/// name of an index that is not a version.
+fn project_command(kind: RepoKind, project: &str, version: &str, snapshot: &str) -> Option<String> {
+    let is_valid = language::of(kind.language()).version(version).is_valid();
+    let version = VersionToInstall { package: project, version, is_archived: false, snapshot };
+    install_command(kind, &version).filter(|_| is_valid)
 }
 
 /// Returns the URLs in the metadata of a project, separated by spaces; `None` if there are none.
@@ -486,9 +477,11 @@ mod tests {
                 assert_eq!(command(kind, archived, Some("rule 1")), None);
             }
         }
-        assert_eq!(pip_command("one", "1.0rc1").as_deref(), Some("pip install one==1.0rc1"));
+        let command =
+            |version: &str| project_command(RepoKind::Python, "one", version, "https://h.example/py/latest");
+        assert_eq!(command("1.0rc1").as_deref(), Some("pip install one==1.0rc1"));
         for text in ["1.0;id", "$(id)", "1.0 --index-url=http://e.example", "`id`", ""] {
-            assert_eq!(pip_command("one", text), None, "{text}");
+            assert_eq!(command(text), None, "{text}");
         }
     }
 }

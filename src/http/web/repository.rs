@@ -13,7 +13,7 @@ use crate::http::net::body::Body;
 use crate::http::response::{self, header_value};
 use crate::http::target::Query;
 use base::model::ids::SourceId;
-use base::model::kind::{RepoKind, SourceKind};
+use base::model::kind::Supply;
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
 use base::model::time::Day;
@@ -84,32 +84,32 @@ pub(in crate::http) async fn answer(
     let platforms = app.state.config.load().platforms.clone();
     let (system, is_detected) = choice::system(&platforms, linux, query, &head.parts.headers);
     // The text for Bioconductor has no code that detects the distribution.
-    let system = match (repo.kind, system) {
-        (RepoKind::Bioconductor, System::AnyLinux) => System::Source,
-        (_, system) => system,
-    };
+    let is_unknown = repo.kind.has_parts() && system == System::AnyLinux;
+    let system = if is_unknown { System::Source } else { system };
     let base = base_url::base_url(&app.site.load(), head);
     let first = PackageQuery { limit: 1, ..PackageQuery::default() };
     let first = serve::listing::packages(&app.repositories, &point, first).await?;
-    let versions: Vec<String> = match repo.kind {
-        RepoKind::Bioconductor => catalog.bioconductor_versions().iter().map(ToString::to_string).collect(),
-        RepoKind::R | RepoKind::Python => Vec::new(),
+    let versions: Vec<String> = if repo.kind.has_parts() {
+        catalog.bioconductor_versions().iter().map(ToString::to_string).collect()
+    } else {
+        Vec::new()
     };
     let chosen = requested_part.map(|part| part.version.to_string());
     let chosen = chosen.or_else(|| catalog.default_bioconductor_version().map(|version| version.to_string()));
     let sources = sources(&catalog, repo, &point, snapshot, head);
     let setup = Setup {
         kind: repo.kind,
+        server: base.clone(),
         repository: format!("{base}/{}", segment(name)),
         snapshot: snapshot.to_string(),
         system,
         distributions: choice::distributions(&platforms),
-        bioconductor: chosen.filter(|_| repo.kind == RepoKind::Bioconductor),
+        bioconductor: chosen.filter(|_| repo.kind.has_parts()),
         example: first.packages.first().map(|row| (row.name.clone(), row.version.clone())),
         uploads: sources
             .iter()
-            .filter(|source| source.kind == SourceKind::LocalPython)
-            .map(|source| format!("{base}/upload/pypi/{}", source.name))
+            .filter(|source| source.kind.supply() == Supply::Uploads)
+            .map(|source| source.name.to_string())
             .collect(),
     };
     let days: BTreeSet<Day> = serve::info::repository_days(&app.state, requested)?.into_iter().collect();
@@ -273,7 +273,7 @@ fn summary(tx: &Tx) -> String {
 mod tests {
     use super::*;
     use base::model::ids::{RepoId, Seq, TxId};
-    use base::model::kind::ChangePolicy;
+    use base::model::kind::{ChangePolicy, Language, RepoKind};
     use base::model::time::Timestamp;
     use runtime::catalog::RepoStep;
 
@@ -323,8 +323,7 @@ mod tests {
         let day = |text: &str| text.parse::<Day>().expect("a day");
         let (past, today) = (day("2026-11-01"), day("2026-11-20"));
         let of = |snapshot: Snapshot, open: bool, frozen: bool| {
-            let point =
-                Point { repo: RepoId(1), trees: Vec::new(), open, frozen, modified: None, promotion: None };
+            let point = Point { open, frozen, ..Point::of_trees(RepoId(1), Language::R, Vec::new()) };
             stability(&point, snapshot, today)
         };
         assert_eq!(of(Snapshot::Latest, true, false), Stability::Newest);

@@ -14,10 +14,10 @@ use crate::http::net::body::Body;
 use crate::http::response::{self, header_value};
 use crate::http::route::web::{PackagePage, WebPath};
 use crate::http::target::Query;
-use base::model::kind::RepoKind;
+use base::model::kind::Layout;
 use base::model::snapshot::Snapshot;
 use content::serve;
-use formats::python::name::{is_valid, normalize};
+use formats::language;
 use pages::frame::Location;
 
 /// Answers a request; `posted` is the body of a POST.
@@ -67,59 +67,64 @@ pub(in crate::http) async fn answer(
         }
         WebPath::VulnerabilityFeed => return feed::of_vulnerabilities(&context, head).await,
     };
-    if repo.kind == RepoKind::Python {
-        // A Python project has one address, that of its normalized name, as on the pages of the simple API.
-        let normal = normalize(package);
-        if is_valid(package) && normal != *package {
-            let below = head.path.split_once("/web/packages/").and_then(|(_, path)| path.split_once('/'));
-            let query = head.parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-            let page = context.root.package(&context.location, &normal, below.map_or("", |(_, below)| below));
-            let target = format!("{page}{query}");
-            return Ok(response::redirect(StatusCode::MOVED_PERMANENTLY, header_value(target)));
-        }
+    let language = repo.kind.language();
+    // A package has one address, that of its folded name, as in the index.
+    let rules = language::of(language);
+    let folded = rules.fold(package);
+    if rules.is_name(package, false) && folded != *package {
+        let below = head.path.split_once("/web/packages/").and_then(|(_, path)| path.split_once('/'));
+        let query = head.parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let page = context.root.package(&context.location, &folded, below.map_or("", |(_, below)| below));
+        let target = format!("{page}{query}");
+        return Ok(response::redirect(StatusCode::MOVED_PERMANENTLY, header_value(target)));
     }
+    let layout = language.layout();
     if let PackagePage::File(file) = page
-        && repo.kind != RepoKind::Python
+        && layout == Layout::Lists
         && let Some(response) = files::figure(&context, package.as_str(), file.as_str(), head).await?
     {
         return Ok(response);
     }
-    let html = match (page, repo.kind) {
-        (PackagePage::Versions, RepoKind::Python) => versions::of_project(context, package).await?,
-        (PackagePage::Versions, _) => versions::of_package(context, package).await?,
-        (PackagePage::History, RepoKind::Python) => {
-            return Err(Failure::not_found(
-                "there is no history page for Python projects; the page of their versions shows the day of each upload",
-            ));
+    let label = language.label();
+    let html = match (page, layout) {
+        (PackagePage::Versions, Layout::Projects) => versions::of_project(context, package).await?,
+        (PackagePage::Versions, Layout::Lists) => versions::of_package(context, package).await?,
+        (PackagePage::History, Layout::Projects) => {
+            return Err(Failure::not_found(format!(
+                "there is no history page for {label} projects; the page of their versions shows the day of each upload"
+            )));
         }
-        (PackagePage::History, _) => versions::history(context, package).await?,
+        (PackagePage::History, Layout::Lists) => versions::history(context, package).await?,
         (PackagePage::Explanation, _) => explanation::page(context, package, snapshot, part).await?,
-        (PackagePage::Dependents | PackagePage::Dependencies | PackagePage::Binaries, RepoKind::Python) => {
+        (PackagePage::Dependents | PackagePage::Dependencies | PackagePage::Binaries, Layout::Projects) => {
             return Err(Failure::not_found("pages of dependencies and binaries are for R packages"));
         }
-        (PackagePage::Dependents, _) => dependencies::dependents(context, package).await?,
-        (PackagePage::Dependencies, _) => dependencies::closure(context, package).await?,
-        (PackagePage::Binaries, _) => versions::binaries(context, package).await?,
+        (PackagePage::Dependents, Layout::Lists) => dependencies::dependents(context, package).await?,
+        (PackagePage::Dependencies, Layout::Lists) => dependencies::closure(context, package).await?,
+        (PackagePage::Binaries, Layout::Lists) => versions::binaries(context, package).await?,
         (PackagePage::Downloads, _) => versions::downloads(context, package).await?,
-        (PackagePage::VersionFeed, RepoKind::Python) => {
+        (PackagePage::VersionFeed, Layout::Projects) => {
             return Err(Failure::not_found("feeds of versions are for R packages"));
         }
-        (PackagePage::VersionFeed, _) => return feed::of_package(&context, package, head).await,
-        (PackagePage::News | PackagePage::License, RepoKind::Python) => {
-            return Err(Failure::not_found("NEWS and LICENSE of a Python package are among its files"));
+        (PackagePage::VersionFeed, Layout::Lists) => return feed::of_package(&context, package, head).await,
+        (PackagePage::News | PackagePage::License, Layout::Projects) => {
+            return Err(Failure::not_found(format!(
+                "NEWS and LICENSE of a {label} package are among its files"
+            )));
         }
-        (PackagePage::Files | PackagePage::File(_), RepoKind::Python) => {
+        (PackagePage::Files | PackagePage::File(_), Layout::Projects) => {
             files::of_project(context, page, package).await?
         }
-        (PackagePage::News | PackagePage::License | PackagePage::Files | PackagePage::File(_), _) => {
-            files::page(context, page, package).await?
+        (
+            PackagePage::News | PackagePage::License | PackagePage::Files | PackagePage::File(_),
+            Layout::Lists,
+        ) => files::page(context, page, package).await?,
+        (PackagePage::Description, Layout::Projects) => {
+            return Err(Failure::not_found(format!("{label} packages have no DESCRIPTION")));
         }
-        (PackagePage::Description, RepoKind::Python) => {
-            return Err(Failure::not_found("Python packages have no DESCRIPTION"));
-        }
-        (PackagePage::Description, _) => return description(&context, package, head).await,
-        (PackagePage::Summary, RepoKind::Python) => project::python_project(context, package).await?,
-        (PackagePage::Summary, _) => project::r_package(context, package, &base).await?,
+        (PackagePage::Description, Layout::Lists) => return description(&context, package, head).await,
+        (PackagePage::Summary, Layout::Projects) => project::python_project(context, package).await?,
+        (PackagePage::Summary, Layout::Lists) => project::r_package(context, package).await?,
     };
     Ok(answer::page(head, html, false))
 }

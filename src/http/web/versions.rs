@@ -5,12 +5,12 @@ use super::project;
 use crate::http::api::platforms::wire_binary;
 use crate::http::error::Failure;
 use base::model::ids::SourceId;
-use base::model::kind::RepoKind;
+use base::model::kind::Layout;
 use base::model::time::Timestamp;
 use content::serve;
 use content::serve::history::{ListingPeriod, Subscriptions};
 use content::serve::info::Release;
-use content::serve::python::detail::ProjectRelease;
+use content::serve::project::detail::ProjectRelease;
 use formats::python::facts::FileFacts;
 use formats::python::file_name::FileName;
 use formats::python::layout::{FileId, link};
@@ -19,7 +19,7 @@ use pages::downloads::Downloads;
 use pages::history::{self, History};
 use pages::text::segment;
 use pages::versions::{File, Version, page};
-use store::db::python_file::ListedFile;
+use store::db::project_file::ListedFile;
 
 /// Returns the page of the versions of an R package: the listed one, then those in the archive, newest first.
 pub(super) async fn of_package(context: Context<'_>, package: &str) -> Result<String, Failure> {
@@ -43,7 +43,7 @@ pub(super) async fn of_package(context: Context<'_>, package: &str) -> Result<St
                 name: format!("{}_{}.tar.gz", release.package, release.version),
                 // The address in a Bioconductor repository depends on the component. A blocked file is not served.
                 address: Some(address)
-                    .filter(|_| context.repo.kind == RepoKind::R && release.blocked.is_none()),
+                    .filter(|_| context.repo.kind.is_one_list() && release.blocked.is_none()),
                 size: release.size,
                 sha256: release.sha256.map(|digest| digest.to_string()),
                 remark: release.blocked.as_ref().or(release.warning.as_ref()).cloned().unwrap_or_default(),
@@ -150,12 +150,12 @@ const WEEKS: i64 = 13;
 /// Returns the page of the downloads of a package. Fails with 404 also where downloads are not counted.
 pub(super) async fn downloads(context: Context<'_>, package: &str) -> Result<String, Failure> {
     let app = context.app;
-    let (source, package): (SourceId, String) = match context.repo.kind {
-        RepoKind::Python => {
+    let (source, package): (SourceId, String) = match context.repo.kind.layout() {
+        Layout::Projects => {
             let detail = project::python_detail(&context, package, None).await?;
             (detail.source, detail.project.to_string())
         }
-        RepoKind::R | RepoKind::Bioconductor => {
+        Layout::Lists => {
             let detail = project::detail(&context, package).await?;
             (detail.source, detail.release.package)
         }

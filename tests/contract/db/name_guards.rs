@@ -6,7 +6,7 @@ use rstudio_pm::catalog::{Catalog, CatalogHandle};
 use rstudio_pm::db::name_guard::{self, GuardState, NameGuardRow};
 use rstudio_pm::db::tree::{self, Axis, Role};
 use rstudio_pm::db::tx::{Publish, TxKind};
-use rstudio_pm::db::{DbError, WriteError, clock, pypi, source};
+use rstudio_pm::db::{DbError, WriteError, clock, project, source};
 use rstudio_pm::model::change::{Counts, LifeState};
 use rstudio_pm::model::ids::{SourceId, TreeId};
 use rstudio_pm::model::kind::{Language, SourceKind, Supply};
@@ -197,7 +197,7 @@ fn a_discovered_project_reads_only_the_guards_of_its_name(db: &mut TestDb) {
     let discover = |name: &'static str| {
         db.write(move |c| {
             let mut counting = Counting { inner: c, table: "name_guard", count: 0 };
-            let guards = pypi::add_unlisted(&mut counting, SourceId::PYPI, name, NEW_YEAR.0)?;
+            let guards = project::add_unlisted(&mut counting, SourceId::PYPI, name, NEW_YEAR.0)?;
             let patterns = guards.unwrap_or_default().into_iter().map(|guard| guard.pattern);
             Ok((patterns.collect::<Vec<String>>(), counting.count))
         })

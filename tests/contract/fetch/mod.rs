@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use rstudio_pm::fetch::FetchLimits;
+use rstudio_pm::index::PageReads;
 use rstudio_pm::model::kind::SourceKind;
-use rstudio_pm::pypi::PageReads;
 use rstudio_pm::serve::located::{FileBody, LocatedFile, OpenFile};
 use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::sync::Sync;

@@ -60,6 +60,11 @@ impl SourceId {
     pub fn is_mirror(self) -> bool {
         SourceId::MIRRORS.contains(&self)
     }
+
+    /// Returns whether it is a built-in index with one page per project: its projects are known before their files.
+    pub fn is_project_index(self) -> bool {
+        self == SourceId::PYPI
+    }
 }
 
 impl Seq {

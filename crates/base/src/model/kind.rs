@@ -2,6 +2,7 @@
 //! storage that contains them.
 
 use super::ids::SourceId;
+use super::text::phrase;
 use crate::words;
 
 words! {
@@ -97,17 +98,58 @@ impl SourceKind {
 
     /// Returns the built-in source from which sources of this kind select their packages; `None` for other kinds.
     pub fn origin(self) -> Option<SourceId> {
-        match self {
-            SourceKind::CuratedCran | SourceKind::CranSnapshot => Some(SourceId::CRAN),
-            SourceKind::CuratedPypi => Some(SourceId::PYPI),
-            SourceKind::Cran
-            | SourceKind::Bioconductor
-            | SourceKind::Local
-            | SourceKind::Git
-            | SourceKind::Pypi
-            | SourceKind::LocalPython
-            | SourceKind::GitPython => None,
+        match self.supply() {
+            Supply::Curated | Supply::Snapshot => Some(self.language().index()),
+            Supply::Mirror | Supply::Uploads | Supply::Builds => None,
         }
+    }
+
+    /// Returns the kind of a language's sources to which packages are added in a way; of several, the first. `None` if
+    /// the language has no such sources.
+    pub fn find(language: Language, supply: Supply) -> Option<SourceKind> {
+        SourceKind::ALL.into_iter().find(|kind| (kind.language(), kind.supply()) == (language, supply))
+    }
+
+    /// Returns the kind of a built-in source; `None` for other sources.
+    pub fn of_built_in(source: SourceId) -> Option<SourceKind> {
+        match source {
+            SourceId::CRAN => Some(SourceKind::Cran),
+            SourceId::BIOCONDUCTOR => Some(SourceKind::Bioconductor),
+            SourceId::PYPI => Some(SourceKind::Pypi),
+            _ => None,
+        }
+    }
+
+    /// Returns the words of some kinds in a sentence: `git or git-python`.
+    pub fn phrase(conjunction: &str, is_named: impl Fn(SourceKind) -> bool) -> String {
+        let named = SourceKind::ALL.into_iter().filter(|kind| is_named(*kind));
+        let words: Vec<&str> = named.map(SourceKind::as_str).collect();
+        phrase(&words, conjunction)
+    }
+
+    pub fn layout(self) -> Layout {
+        self.language().layout()
+    }
+
+    /// Returns whether it is an index with one page per project: projects are known before their files.
+    pub fn is_project_index(self) -> bool {
+        self.is_built_in() && self.layout() == Layout::Projects
+    }
+
+    /// Returns whether it has one list of packages per version of Bioconductor, and per repository of that version.
+    pub fn has_parts(self) -> bool {
+        self == SourceKind::Bioconductor
+    }
+
+    /// Returns whether its projects are those of such an index or selected from them: their versions are known only after
+    /// a request.
+    pub fn is_of_project_index(self) -> bool {
+        self.layout() == Layout::Projects && !self.is_own()
+    }
+
+    /// Returns whether `rspm backfill` can read its earlier states.
+    pub fn is_backfillable(self) -> bool {
+        self == SourceKind::Cran
     }
 
     /// Returns whether every database has exactly one source of this kind.
@@ -118,8 +160,10 @@ impl SourceKind {
 
 words! {
     /// The kinds of repository, spelled as in `rspm create repo --type`.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub enum RepoKind {
+        /// The kind of a repository that is created without a type, and in responses that need a kind without a repository.
+        #[default]
         R = "r",
         /// Bioconductor versions, together with R sources.
         Bioconductor = "bioconductor",
@@ -145,6 +189,31 @@ impl RepoKind {
             RepoKind::Python => Language::Python,
         }
     }
+
+    /// Returns the kind of the built-in source of its packages.
+    pub fn mirror(self) -> SourceKind {
+        match self {
+            RepoKind::Bioconductor => SourceKind::Bioconductor,
+            RepoKind::R | RepoKind::Python => self.language().mirror(),
+        }
+    }
+
+    pub fn layout(self) -> Layout {
+        self.language().layout()
+    }
+
+    /// Returns whether it is one list of packages, whose address is that of the snapshot.
+    pub fn is_one_list(self) -> bool {
+        self.layout() == Layout::Lists && !self.has_parts()
+    }
+
+    /// Returns whether it has one list of packages per version of Bioconductor, below `packages/{version}/`.
+    pub fn has_parts(self) -> bool {
+        match self {
+            RepoKind::Bioconductor => true,
+            RepoKind::R | RepoKind::Python => false,
+        }
+    }
 }
 
 words! {
@@ -168,6 +237,48 @@ words! {
     pub enum Language {
         R = "r",
         Python = "python",
+    }
+}
+
+/// The form of the index of a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// One list of all packages with their fields, as of R.
+    Lists,
+    /// A list of names, and one page for each project with all of its files, as of Python.
+    Projects,
+}
+
+impl Language {
+    /// Returns the word in texts: `Python`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Language::R => "R",
+            Language::Python => "Python",
+        }
+    }
+
+    pub fn layout(self) -> Layout {
+        match self {
+            Language::R => Layout::Lists,
+            Language::Python => Layout::Projects,
+        }
+    }
+
+    /// Returns the built-in source of the language's public index.
+    pub fn index(self) -> SourceId {
+        match self {
+            Language::R => SourceId::CRAN,
+            Language::Python => SourceId::PYPI,
+        }
+    }
+
+    /// Returns the kind of this source, whose label is the name of the index.
+    pub fn mirror(self) -> SourceKind {
+        match self {
+            Language::R => SourceKind::Cran,
+            Language::Python => SourceKind::Pypi,
+        }
     }
 }
 

@@ -59,3 +59,53 @@ pub struct LockedVersion {
 
 /// Days from the first one up to, not including, the second one.
 pub type Interval = (Day, Option<Day>);
+
+/// What a lock file, or another file with exact versions, contains.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExactVersions {
+    /// Names and versions.
+    pub packages: Vec<(String, String)>,
+    pub skipped: Vec<Skipped>,
+}
+
+/// A part of a lock file that is not compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// The name of a package, or the line.
+    pub name: String,
+    pub reason: SkipReason,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SkipReason {
+    NotFromRepository,
+    /// The line allows several versions of the package.
+    NoExactVersion,
+    /// A further version of a package.
+    OtherEnvironment,
+    OtherFile,
+    Option,
+}
+
+impl SkipReason {
+    pub const ALL: [SkipReason; 5] = [
+        SkipReason::NotFromRepository,
+        SkipReason::NoExactVersion,
+        SkipReason::OtherEnvironment,
+        SkipReason::OtherFile,
+        SkipReason::Option,
+    ];
+
+    /// Returns the text before a list of such parts.
+    pub fn text(self) -> &'static str {
+        match self {
+            SkipReason::NotFromRepository => "not from a repository",
+            SkipReason::NoExactVersion => "without an exact version",
+            SkipReason::OtherEnvironment => {
+                "a further version of a package, such as one for other environments"
+            }
+            SkipReason::OtherFile => "a reference to another file, which is not read",
+            SkipReason::Option => "an option of pip",
+        }
+    }
+}

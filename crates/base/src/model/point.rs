@@ -1,6 +1,7 @@
 //! A point: a resolved snapshot, one step for each tree, in the order of the subscriptions.
 
 use super::ids::{RepoId, Seq, SourceId, TreeId};
+use super::kind::Language;
 use super::time::Timestamp;
 
 /// One tree at one step.
@@ -80,7 +81,10 @@ impl PointTree {
 /// A resolved snapshot of a repository.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Point {
+    /// The repository; no repository has the number 0.
     pub repo: RepoId,
+    /// The language of its packages.
+    pub language: Language,
     /// The trees in order of precedence: a package is served from the first tree that lists it.
     pub trees: Vec<PointTree>,
     /// Whether the point may still change, such as `latest`, today, or a day that is not closed yet.
@@ -96,7 +100,7 @@ pub struct Point {
 
 impl Point {
     /// Creates a point of trees that may change: of the sources, not of a snapshot or a promotion.
-    pub fn of_trees(repo: RepoId, trees: Vec<PointTree>) -> Point {
-        Point { repo, trees, open: true, frozen: false, modified: None, promotion: None }
+    pub fn of_trees(repo: RepoId, language: Language, trees: Vec<PointTree>) -> Point {
+        Point { repo, language, trees, open: true, frozen: false, modified: None, promotion: None }
     }
 }

@@ -12,6 +12,14 @@ pub fn count_of(number: impl TryInto<u64>, singular: &str, plural: &str) -> Stri
     format!("{} {}", groups.join(","), if number == 1 { singular } else { plural })
 }
 
+/// Joins words in a sentence: `a, b or c`.
+pub fn phrase(words: &[&str], conjunction: &str) -> String {
+    match words {
+        [first @ .., last] if !first.is_empty() => format!("{} {conjunction} {last}", first.join(", ")),
+        words => words.concat(),
+    }
+}
+
 /// Returns the first `max` names, with the number of the others: `a, b and 3 more`.
 pub fn first_names<T: Display>(names: &[T], max: usize) -> String {
     let excerpt = names.iter().take(max).map(T::to_string).collect::<Vec<_>>().join(", ");

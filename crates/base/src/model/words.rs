@@ -1,5 +1,7 @@
 //! Enumerations with a word for each value, which the tables, the command line and the API have for it.
 
+use super::text::phrase;
+
 /// A word that names no value of an enumeration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{word}' is not a {noun}; use {words}")]
@@ -13,11 +15,7 @@ pub struct UnknownWord {
 impl UnknownWord {
     /// The error for a word that is none of `words`, which name values of `noun`.
     pub fn new(word: &str, noun: &'static str, words: &[&str]) -> UnknownWord {
-        let words = match words {
-            [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
-            words => words.concat(),
-        };
-        UnknownWord { word: word.chars().take(40).collect(), noun, words }
+        UnknownWord { word: word.chars().take(40).collect(), noun, words: phrase(words, "or") }
     }
 }
 

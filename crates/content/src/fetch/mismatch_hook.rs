@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use base::model::ids::{SourceId, TreeId};
+use base::model::ids::TreeId;
 use base::model::point::PointTree;
 
 const MIN_INTERVAL: Duration = Duration::from_secs(60);
@@ -48,7 +48,7 @@ impl MismatchHook {
 
     /// Reports that the mirror has a file of this package that is newer, or older, than the stored index of `tree`.
     pub(super) fn call(&self, tree: PointTree, package: &str) {
-        let project = (tree.source == SourceId::PYPI).then(|| package.into());
+        let project = tree.source.is_project_index().then(|| package.into());
         if self.is_due(Subject { tree: tree.tree, project })
             && let Some(callback) = self.callback.get()
         {
@@ -76,7 +76,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use base::model::ids::Seq;
+    use base::model::ids::{Seq, SourceId};
 
     fn tree(source: SourceId, tree: i64) -> PointTree {
         PointTree { source, tree: TreeId(tree), seq: Seq(1), base: None, rules: None }

@@ -2,7 +2,7 @@
 
 use tokio::task::JoinHandle;
 
-use crate::pypi::PageError;
+use crate::index::PageError;
 use base::model::digest::Sha256;
 use formats::python::upload::BadUpload;
 use runtime::catalog::resolve::Unresolved;

@@ -4,6 +4,7 @@ mod documents;
 pub mod error;
 mod files;
 pub mod find;
+pub mod project;
 pub mod python;
 pub mod r;
 mod selection;
@@ -22,7 +23,7 @@ pub use views::{
 use std::sync::Arc;
 
 use crate::fetch::Fetches;
-use crate::pypi::PageReads;
+use crate::index::PageReads;
 use base::model::time::Timestamp;
 use runtime::state::State;
 

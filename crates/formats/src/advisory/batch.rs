@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::record::{self, Advisory};
-use super::version::Ecosystem;
 use super::yaml;
+use crate::language::Ecosystem;
 use base::model::time::Timestamp;
 
 /// Maximum size of a file in bytes, about ten times the largest advisory.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::batch::Batch;
 use super::range::{PreparedRange, Range};
 use super::record::{Advisory, Affected, Severity};
-use super::version::{Ecosystem, EcosystemVersion};
+use crate::language::{Ecosystem, Version};
 use base::model::digest::Sha256;
 use base::model::time::Timestamp;
 
@@ -54,7 +54,7 @@ struct AffectedEntry {
     ranges: Vec<Range>,
     prepared_ranges: Vec<PreparedRange>,
     /// The listed versions that are outside all ranges.
-    versions: Vec<EcosystemVersion>,
+    versions: Vec<Version<'static>>,
     severity: Vec<Severity>,
 }
 
@@ -117,7 +117,7 @@ impl Index {
         });
         for affected in &advisory.affected {
             if let (Some(ecosystem), Some(package)) = (affected.ecosystem(), &affected.package) {
-                let name = ecosystem.lookup_name(&package.name).into();
+                let name = ecosystem.rules().fold(&package.name).into();
                 let entries = self.packages[ecosystem as usize].entry(name).or_default();
                 entries.push(AffectedEntry::new(ecosystem, position, affected));
             }
@@ -150,7 +150,7 @@ impl Index {
 
     /// Returns the advisories about a package; `None` if there are none.
     pub fn package(&self, ecosystem: Ecosystem, name: &str) -> Option<PackageAdvisories<'_>> {
-        let entries = self.packages[ecosystem as usize].get(&*ecosystem.lookup_name(name))?;
+        let entries = self.packages[ecosystem as usize].get(&*ecosystem.rules().fold(name))?;
         Some(PackageAdvisories { index: self, ecosystem, entries })
     }
 }
@@ -159,14 +159,14 @@ impl AffectedEntry {
     fn new(ecosystem: Ecosystem, advisory: usize, affected: &Affected) -> AffectedEntry {
         let prepared_ranges: Vec<PreparedRange> =
             affected.ranges.iter().filter_map(|r| PreparedRange::new(ecosystem, r)).collect();
-        let versions = affected.versions.iter().map(|text| EcosystemVersion::new(ecosystem, text));
+        let versions = affected.versions.iter().map(|text| ecosystem.rules().version(text).into_owned());
         let versions =
             versions.filter(|version| !prepared_ranges.iter().any(|range| range.contains(version))).collect();
         let severity = affected.severity.clone();
         AffectedEntry { advisory, ranges: affected.ranges.clone(), prepared_ranges, versions, severity }
     }
 
-    fn contains(&self, version: &EcosystemVersion) -> bool {
+    fn contains(&self, version: &Version<'_>) -> bool {
         self.versions.iter().any(|listed_version| listed_version.is_same(version))
             || self.prepared_ranges.iter().any(|range| range.contains(version))
     }
@@ -175,7 +175,7 @@ impl AffectedEntry {
 impl<'a> PackageAdvisories<'a> {
     /// Returns the vulnerabilities of a version whose advisories are not withdrawn at `now`, newest first.
     pub fn vulnerabilities(&self, version: &str, now: Timestamp) -> Vec<Finding<'a>> {
-        let version = EcosystemVersion::new(self.ecosystem, version);
+        let version = self.ecosystem.rules().version(version);
         let index = self.index;
         let in_force = |entry: &&AffectedEntry| {
             index.advisories[entry.advisory].withdrawn.is_none_or(|since| since > now)

@@ -6,7 +6,6 @@ mod batch;
 mod index;
 mod range;
 mod record;
-mod version;
 mod yaml;
 
 pub use batch::{BadBatch, Batch, Format, MAX_FILE_SIZE, SkippedAdvisory};
@@ -14,4 +13,3 @@ pub use index::{AdvisoryFeed, FeedState, Finding, Index, PackageAdvisories};
 pub use range::{Range, RangeEvent, RangeEventKind};
 pub use record::base_score;
 pub use record::{Advisory, Affected, BadAdvisory, Package, Severity, is_id, parse_time};
-pub use version::Ecosystem;

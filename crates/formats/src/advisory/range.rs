@@ -1,6 +1,6 @@
 //! Evaluates the version ranges of an advisory. Rules: <https://ossf.github.io/osv-schema/#evaluation>.
 
-use super::version::{Ecosystem, EcosystemVersion};
+use crate::language::{Ecosystem, Version};
 
 /// A range with its events in the order of the advisory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub(super) struct PreparedRange {
 #[derive(Clone, Debug)]
 enum Bound {
     Start,
-    Version(EcosystemVersion),
+    Version(Version<'static>),
     End,
 }
 
@@ -51,21 +51,21 @@ impl Bound {
         match (event.kind, &*event.version) {
             (RangeEventKind::Introduced, "0") => Bound::Start,
             (RangeEventKind::Limit, "*") => Bound::End,
-            (_, text) => Bound::Version(EcosystemVersion::new(ecosystem, text)),
+            (_, text) => Bound::Version(ecosystem.rules().version(text).into_owned()),
         }
     }
 
-    fn compare_version(&self, version: &EcosystemVersion) -> std::cmp::Ordering {
+    fn compare_version(&self, version: &Version<'_>) -> std::cmp::Ordering {
         match self {
             Bound::Start => std::cmp::Ordering::Less,
-            Bound::Version(bound) => bound.compare(version),
+            Bound::Version(bound) => bound.cmp(version),
             Bound::End => std::cmp::Ordering::Greater,
         }
     }
 
     fn compare_bound(&self, other: &Bound) -> std::cmp::Ordering {
         match (self, other) {
-            (Bound::Version(a), Bound::Version(b)) => a.compare(b),
+            (Bound::Version(a), Bound::Version(b)) => a.cmp(b),
             (Bound::Start, Bound::Start) | (Bound::End, Bound::End) => std::cmp::Ordering::Equal,
             (Bound::Start, _) | (_, Bound::End) => std::cmp::Ordering::Less,
             (_, Bound::Start) | (Bound::End, _) => std::cmp::Ordering::Greater,
@@ -89,7 +89,7 @@ impl PreparedRange {
         })
     }
 
-    pub(super) fn contains(&self, version: &EcosystemVersion) -> bool {
+    pub(super) fn contains(&self, version: &Version<'_>) -> bool {
         if !self.limits.is_empty() && !self.limits.iter().any(|limit| limit.compare_version(version).is_gt())
         {
             return false;
@@ -123,9 +123,7 @@ mod tests {
     }
 
     fn contains(ecosystem: Ecosystem, range: &Range, version: &str) -> bool {
-        PreparedRange::new(ecosystem, range)
-            .expect("an order")
-            .contains(&EcosystemVersion::new(ecosystem, version))
+        PreparedRange::new(ecosystem, range).expect("an order").contains(&ecosystem.rules().version(version))
     }
 
     use RangeEventKind::{Fixed, Introduced, LastAffected, Limit};

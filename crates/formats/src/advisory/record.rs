@@ -4,7 +4,7 @@
 use serde::{Deserialize, Deserializer};
 
 use super::range::{Range, RangeEvent, RangeEventKind};
-use super::version::Ecosystem;
+use crate::language::Ecosystem;
 use base::model::time::Timestamp;
 
 /// An advisory. Unused fields are ignored.

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use super::rule::{Criteria, Rule, age_text};
 use crate::advisory::{Finding, PackageAdvisories, base_score};
-use crate::python::name::normalize;
-use crate::{python, r};
+use crate::language;
 use base::model::ids::SourceId;
 use base::model::kind::Language;
 use base::model::license::UNKNOWN;
@@ -74,12 +73,7 @@ impl<'a> Verdict<'a> {
 
 impl PackageFacts<'_> {
     pub fn compare(&self, a: &str, b: &str) -> Ordering {
-        match self.language {
-            Language::R => r::version::compare(a, b),
-            Language::Python => {
-                python::version::Pep440Version::lenient(a).cmp(&python::version::Pep440Version::lenient(b))
-            }
-        }
+        language::of(self.language).compare(a, b)
     }
 
     fn findings(&self, version: &str, clock: Clock) -> Vec<Finding<'_>> {
@@ -151,10 +145,7 @@ impl Case<'_> {
         let Case { package, release, clock } = self;
         let Criteria { version, source, license, license_types, license_types_except, min_age, .. } =
             criteria;
-        let is_named = |name: &String| match package.language {
-            Language::R => *name == package.name,
-            Language::Python => normalize(name) == package.name,
-        };
+        let is_named = |name: &String| language::of(package.language).fold(name) == package.name;
         !(criteria.not_dated && clock.is_dated)
             && criteria.package.as_ref().is_none_or(is_named)
             && version.as_ref().is_none_or(|range| range.contains(package.language, &release.version))
@@ -173,13 +164,9 @@ impl Case<'_> {
 
     /// Returns whether a user may choose an alternative of the license of which all identifiers are accepted.
     fn may_choose(self, is_accepted: impl Fn(&str) -> bool) -> bool {
-        match (self.package.license(self.release), self.package.language) {
-            (None, _) => is_accepted(UNKNOWN),
-            (Some(text), Language::R) => r::license::licenses(text).types().iter().any(|id| is_accepted(id)),
-            (Some(text), Language::Python) => match text.parse::<python::license::LicenseExpression>() {
-                Ok(expression) => expression.may_choose(is_accepted),
-                Err(_) => is_accepted(UNKNOWN),
-            },
+        match self.package.license(self.release) {
+            None => is_accepted(UNKNOWN),
+            Some(license) => language::of(self.package.language).may_choose(license, &is_accepted),
         }
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::rule::BadRule;
-use crate::python;
+use crate::language;
 use base::model::ids::SourceId;
 use base::model::kind::Language;
 
@@ -41,35 +41,16 @@ impl NamePattern {
                 "'{excerpt}' would guard every name; write a prefix before '*', as in 'acme.*'"
             )));
         }
-        let is_name = match language {
-            Language::R => {
-                name.starts_with(|c: char| c.is_ascii_alphabetic())
-                    && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '.')
-                    && (is_prefix || (name.len() >= 2 && !name.ends_with('.')))
-            }
-            Language::Python => {
-                name.starts_with(|c: char| c.is_ascii_alphanumeric())
-                    && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
-                    && (is_prefix || !name.ends_with(['.', '_', '-']))
-            }
-        };
-        if !is_name || text.len() > MAX_PATTERN {
-            let (title, rule) = match language {
-                Language::R => ("an R package", "letters, digits and dots, and begins with a letter"),
-                Language::Python => (
-                    "a Python package",
-                    "letters, digits, '.', '_' and '-', and begins with a letter or digit",
-                ),
-            };
+        let rules = language::of(language);
+        if !rules.is_name(name, is_prefix) || text.len() > MAX_PATTERN {
+            let nouns = rules.nouns();
             return Err(BadRule(format!(
-                "'{excerpt}' is neither the name of {title} nor a prefix and '*': a name has {rule}, and at most \
-                 {MAX_PATTERN} characters"
+                "'{excerpt}' is neither the name of {} nor a prefix and '*': a name has {}, and at most {MAX_PATTERN} \
+                 characters",
+                nouns.a_package, nouns.name_characters
             )));
         }
-        let name = match language {
-            Language::R => name.to_owned(),
-            Language::Python => python::name::normalize(name),
-        };
+        let name = rules.fold(name).into_owned();
         Ok(if is_prefix { NamePattern::Prefix(name) } else { NamePattern::Exact(name) })
     }
 

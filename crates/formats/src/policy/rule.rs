@@ -9,7 +9,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::{python, r};
+use crate::language;
 use base::model::ids::{RepoId, SourceId};
 use base::model::kind::Language;
 use base::model::rule_effect::RuleEffect;
@@ -178,11 +178,7 @@ pub(super) fn age_text(micros: i64) -> String {
 impl VersionRange {
     /// Returns whether the range contains a version, in the order of the language.
     pub fn contains(&self, language: Language, version: &str) -> bool {
-        let order = match language {
-            Language::R => r::version::compare(version, &self.version),
-            Language::Python => python::version::Pep440Version::lenient(version)
-                .cmp(&python::version::Pep440Version::lenient(&self.version)),
-        };
+        let order = language::of(language).compare(version, &self.version);
         match self.operator {
             RangeOperator::Less => order == Ordering::Less,
             RangeOperator::LessOrEqual => order != Ordering::Greater,

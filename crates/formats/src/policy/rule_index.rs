@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::rule::Rule;
-use crate::python::name::normalize;
+use crate::language;
 use base::model::ids::{RepoId, SourceId};
 use base::model::kind::Language;
 use base::model::rule_effect::RuleEffect;
@@ -121,9 +121,9 @@ impl RuleIndexes {
         shared.chain(single.map(|(_, index)| index)).cloned().collect()
     }
 
-    /// Returns whether a rule can match packages of the language. Pages of Python projects do not state licenses.
+    /// Returns whether a rule can match packages of the language.
     fn can_match(&self, rule: &Rule) -> bool {
-        !(self.language == Language::Python && rule.criteria.needs_license())
+        language::of(self.language).states_licenses() || !rule.criteria.needs_license()
     }
 }
 
@@ -202,10 +202,7 @@ impl RuleIndex {
 /// Returns the name in the criteria of a rule, in the form in which packages of the language are looked up.
 fn package_name(language: Language, rule: &Rule) -> Option<Arc<str>> {
     let name = rule.criteria.package.as_deref()?;
-    Some(match language {
-        Language::R => name.into(),
-        Language::Python => normalize(name).into(),
-    })
+    Some(language::of(language).fold(name).into())
 }
 
 impl RuleCounts {

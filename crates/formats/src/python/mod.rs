@@ -7,6 +7,7 @@ pub mod archive;
 pub mod closure;
 pub mod curated;
 pub mod environment;
+pub mod exact_versions;
 pub mod facts;
 pub mod file_name;
 pub mod layout;

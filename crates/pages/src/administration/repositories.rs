@@ -6,17 +6,16 @@ use super::form::{CONFIRM, Form, Kind, choices, yes_or_no};
 use super::{AdministrationFrame, AdministrationSection};
 use crate::text::{time, visible};
 use api::repo::Repo;
-
-const TYPES: [(&str, &str); 3] = [("r", "R"), ("bioconductor", "Bioconductor"), ("python", "Python")];
+use base::model::kind::RepoKind;
 
 fn type_choices() -> Kind {
-    Kind::Choice(TYPES.map(|(value, label)| (value.to_owned(), label.to_owned())).to_vec())
+    Kind::Choice(RepoKind::ALL.map(|kind| (kind.to_string(), kind.label().to_owned())).to_vec())
 }
 
 pub fn list(page: &AdministrationFrame, repos: &[Repo]) -> String {
     let create = Form::new("create", "Create", "rspm create repo --name=NAME --type=TYPE".to_owned())
         .field("name", "Name", Kind::Required(64))
-        .filled("type", "Type", type_choices(), "r")
+        .filled("type", "Type", type_choices(), RepoKind::default().as_str())
         .field("description", "Description", Kind::Text(500))
         .filled("authenticated", "Requires a token", yes_or_no(), "false");
     page.render(

@@ -6,7 +6,6 @@ use super::AdministrationFrame;
 use super::form::{CONFIRM, Form, Kind, yes_or_no};
 use crate::text::{number, time, visible};
 use api::block_rule::{BlockRule, CreatedBlockRules};
-use base::model::kind::Language;
 use base::model::rule_effect::RuleEffect;
 use base::model::text::count_of;
 
@@ -155,16 +154,15 @@ fn criteria(rule: &BlockRule) -> Vec<(&'static str, String)> {
 }
 
 fn matches(checked: &CreatedBlockRules) -> Markup {
-    let python = Some(Language::Python.as_str());
-    let is_about_python = checked.rules.iter().any(|rule| rule.language.as_deref() == python);
+    let not_counted = checked.rules.iter().find_map(BlockRule::language_without_counts);
     let matches = &checked.matches;
     let effect = checked.rules.first().map_or(RuleEffect::Block, BlockRule::effect);
     html! {
         div.notice role="status" {
-            @if is_about_python {
+            @if let Some(language) = not_counted {
                 p {
                     strong { "Nothing was created." }
-                    " The rule matches only Python packages, which are not counted."
+                    " The rule matches only " (language.label()) " packages, which are not counted."
                 }
             } @else {
                 p { strong { "Nothing was created." } " The rule matches these packages now:" }

@@ -6,29 +6,43 @@ use super::form::{CONFIRM, Form, Kind, choices};
 use super::{AdministrationFrame, AdministrationSection};
 use crate::text::{count, number, time};
 use api::source::Source;
+use base::model::kind::{Layout, SourceKind, Supply};
 
-/// The types of sources that administrators create.
-const TYPES: [&str; 5] = ["local", "local-python", "git", "git-python", "curated-pypi"];
-/// The types of the sources that always exist.
-const BUILT_IN: [&str; 3] = ["cran", "bioconductor", "pypi"];
-/// The kinds of data that can be synced: the value in the API, and the label.
-const SYNC_KINDS: [(&str, &str); 5] = [
-    ("cran", "CRAN"),
-    ("bioconductor", "Bioconductor"),
-    ("pypi", "PyPI"),
-    ("sysreqs", "Rules of system requirements"),
-    ("vulns", "Advisories about vulnerabilities"),
-];
+/// Returns whether the page can create sources of a kind. Those that select from lists are created with a state of
+/// the index, which the form cannot name.
+fn can_create(kind: SourceKind) -> bool {
+    match kind.supply() {
+        Supply::Uploads | Supply::Builds => true,
+        Supply::Curated => kind.layout() == Layout::Projects,
+        Supply::Mirror | Supply::Snapshot => false,
+    }
+}
+
+/// Returns the kinds of sources that the page can create, by the way in which packages are added.
+fn types() -> Vec<SourceKind> {
+    let of_supply = |supply| SourceKind::ALL.into_iter().filter(move |kind| kind.supply() == supply);
+    let supplies = [Supply::Uploads, Supply::Builds, Supply::Curated];
+    supplies.into_iter().flat_map(of_supply).filter(|kind| can_create(*kind)).collect()
+}
+
+/// Returns the kinds of data that can be synced: the value in the API, and the label.
+fn synced() -> Vec<(String, String)> {
+    let mirrors = SourceKind::ALL.into_iter().filter(|kind| kind.is_built_in());
+    let mirrors = mirrors.map(|kind| (kind.as_str(), kind.label()));
+    let others = [("sysreqs", "Rules of system requirements"), ("vulns", "Advisories about vulnerabilities")];
+    mirrors.chain(others).map(|(value, label)| (value.to_owned(), label.to_owned())).collect()
+}
 
 pub fn list(page: &AdministrationFrame, sources: &[Source]) -> String {
+    let types = types();
+    let first = types.first().map_or("", |kind| kind.as_str());
     let create = Form::new("create", "Create", "rspm create source --name=NAME --type=TYPE".to_owned())
         .field("name", "Name", Kind::Required(64))
-        .filled("type", "Type", choices(TYPES), TYPES[0]);
-    let synced = SYNC_KINDS.map(|(value, label)| (value.to_owned(), label.to_owned())).to_vec();
+        .filled("type", "Type", choices(types.iter().map(|kind| kind.as_str())), first);
     let sync = Form::new("sync", "Sync now", "rspm sync --type=TYPE".to_owned()).field(
         "type",
         "Data",
-        Kind::Choice(synced),
+        Kind::Choice(synced()),
     );
     page.render(
         "Sources",
@@ -68,7 +82,6 @@ fn changes(added: i64, updated: i64, removed: i64) -> String {
 
 pub fn show(page: &AdministrationFrame, source: &Source) -> String {
     let name = &source.name;
-    let is_own = TYPES.contains(&source.kind.as_str());
     let rename = Form::new("rename", "Rename", format!("rspm edit source --name={name} --new-name=NAME"))
         .filled("new_name", "New name", Kind::Required(64), name);
     let delete = Form::new("delete", "Delete", format!("rspm delete source --name={name}")).field(
@@ -96,8 +109,8 @@ pub fn show(page: &AdministrationFrame, source: &Source) -> String {
                     }
                 }
             }
-            @if is_own {
-                @if source.kind.as_str().starts_with("local") {
+            @if can_create(source.kind) {
+                @if source.kind.supply() == Supply::Uploads {
                     h2 { "Add packages" }
                     p { "Files are sent with " code { "rspm add --source=" (name) " --path=FILE" } "." }
                 }
@@ -106,7 +119,7 @@ pub fn show(page: &AdministrationFrame, source: &Source) -> String {
                 h2 { "Delete" }
                 p.prose { "A source can be deleted when no repository subscribes to it." }
                 (delete.render(page))
-            } @else if BUILT_IN.contains(&source.kind.as_str()) {
+            } @else if source.kind.is_built_in() {
                 p { "This source always exists; its packages come from a mirror." }
             } @else {
                 p {
@@ -124,6 +137,14 @@ mod tests {
     use crate::frame::Root;
 
     #[test]
+    fn sources_that_select_from_lists_are_not_created_on_the_page() {
+        let types: Vec<&str> = types().into_iter().map(SourceKind::as_str).collect();
+        assert_eq!(types, ["local", "local-python", "git", "git-python", "curated-pypi"]);
+        let synced: Vec<String> = synced().into_iter().map(|(value, _)| value).collect();
+        assert_eq!(synced, ["cran", "bioconductor", "pypi", "sysreqs", "vulns"]);
+    }
+
+    #[test]
     fn only_the_page_of_a_built_in_source_states_that_it_always_exists() {
         let page = AdministrationFrame {
             root: Root::of_path("/__ui__/admin/sources/subset/"),
@@ -133,12 +154,12 @@ mod tests {
             done: None,
             rejected: None,
         };
-        let page_of_type = |kind: &str| {
+        let page_of_type = |kind: SourceKind| {
             let source = Source {
                 id: 7,
                 name: "subset".to_owned(),
-                kind: kind.parse().expect("a type"),
-                type_label: kind.to_owned(),
+                kind,
+                type_label: kind.label().to_owned(),
                 created: "2026-11-20T00:00:00Z".to_owned(),
                 packages: 0,
                 last_transaction: None,
@@ -147,11 +168,11 @@ mod tests {
             };
             show(&page, &source)
         };
-        for kind in BUILT_IN {
+        for kind in [SourceKind::Cran, SourceKind::Bioconductor, SourceKind::Pypi] {
             let text = page_of_type(kind);
             assert!(text.contains("This source always exists"), "{kind}: {text}");
         }
-        for kind in ["curated-cran", "cran-snapshot"] {
+        for kind in [SourceKind::CuratedCran, SourceKind::CranSnapshot] {
             let text = page_of_type(kind);
             assert!(!text.contains("always exists"), "{kind}: {text}");
             assert!(text.contains("rspm delete source --name=subset"), "{kind}: {text}");

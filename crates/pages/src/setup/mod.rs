@@ -6,7 +6,7 @@ mod r;
 
 use maud::{Markup, html};
 
-use base::model::kind::RepoKind;
+use base::model::kind::{Layout, RepoKind};
 
 /// The system on which packages are installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,9 +45,43 @@ pub struct LinuxDistribution {
     pub release: String,
 }
 
+/// The instructions for the clients of one kind of repository.
+struct Instructions {
+    /// Returns the URL that clients use.
+    url: fn(&Setup) -> String,
+    clients: fn(&Setup) -> Vec<Client>,
+    install_command: fn(&VersionToInstall<'_>) -> Option<String>,
+}
+
+fn instructions(kind: RepoKind) -> &'static Instructions {
+    match kind {
+        RepoKind::R => &r::R,
+        RepoKind::Bioconductor => &r::BIOCONDUCTOR,
+        RepoKind::Python => &python::PYTHON,
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct VersionToInstall<'a> {
+    pub package: &'a str,
+    pub version: &'a str,
+    /// Whether the snapshot has it only in the archive.
+    pub is_archived: bool,
+    /// The URL of the snapshot, without a slash at the end.
+    pub snapshot: &'a str,
+}
+
+/// Returns the command that installs a version from a repository; `None` if clients cannot install it. SECURITY: people
+/// paste it: the name and the version must be valid.
+pub fn install_command(kind: RepoKind, version: &VersionToInstall<'_>) -> Option<String> {
+    (instructions(kind).install_command)(version)
+}
+
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub kind: RepoKind,
+    /// The URL of the server.
+    pub server: String,
     /// The URL of the repository, without a snapshot.
     pub repository: String,
     /// `latest`, a day or the number of a transaction.
@@ -57,30 +91,24 @@ pub struct Setup {
     pub bioconductor: Option<String>,
     /// A package of the repository and its version, for the command that checks the setup.
     pub example: Option<(String, String)>,
-    /// The addresses for uploads to the local sources of a Python repository.
+    /// The names of the sources of the repository to which packages are uploaded.
     pub uploads: Vec<String>,
 }
 
 impl Setup {
     /// Returns the URL that clients use. For a Linux distribution it is the URL of the binaries.
     pub fn url(&self) -> String {
-        let Setup { repository, snapshot, system, kind, .. } = self;
-        match (kind, system) {
-            (RepoKind::R | RepoKind::Bioconductor, System::Linux(name)) => {
-                format!("{repository}/__linux__/{name}/{snapshot}")
-            }
-            (RepoKind::Python, _) => format!("{repository}/{snapshot}/simple/"),
-            (RepoKind::R | RepoKind::Bioconductor, _) => format!("{repository}/{snapshot}"),
-        }
+        (instructions(self.kind).url)(self)
     }
 
     /// The most frequently used client is first.
     pub fn clients(&self) -> Vec<Client> {
-        match self.kind {
-            RepoKind::R => r::clients(self),
-            RepoKind::Bioconductor => r::bioconductor_clients(self),
-            RepoKind::Python => python::clients(self),
-        }
+        (instructions(self.kind).clients)(self)
+    }
+
+    /// Returns whether the address depends on the system: only lists have binaries.
+    pub fn has_systems(&self) -> bool {
+        self.kind.layout() == Layout::Lists
     }
 
     /// Renders the setup of all clients; only that of the first one is expanded.
@@ -162,6 +190,7 @@ mod tests {
     fn setup(kind: RepoKind, system: System) -> Setup {
         Setup {
             kind,
+            server: "https://pm.example".to_owned(),
             repository: "https://pm.example/prod".to_owned(),
             snapshot: "2026-11-20".to_owned(),
             system,
@@ -173,7 +202,7 @@ mod tests {
             }],
             bioconductor: (kind == RepoKind::Bioconductor).then(|| "3.20".to_owned()),
             example: Some(("rlang".to_owned(), "1.1.6".to_owned())),
-            uploads: vec!["https://pm.example/upload/pypi/team".to_owned()],
+            uploads: vec!["team".to_owned()],
         }
     }
 
@@ -184,6 +213,24 @@ mod tests {
         assert_eq!(url(RepoKind::R, &noble), "https://pm.example/prod/__linux__/noble/2026-11-20");
         assert_eq!(url(RepoKind::R, &System::Windows), "https://pm.example/prod/2026-11-20");
         assert_eq!(url(RepoKind::Python, &noble), "https://pm.example/prod/2026-11-20/simple/");
+    }
+
+    #[test]
+    fn a_command_installs_exactly_one_version() {
+        let command = |kind: RepoKind, is_archived: bool| {
+            let snapshot = "https://h.example/prod/latest";
+            install_command(kind, &VersionToInstall { package: "one", version: "1.0", is_archived, snapshot })
+        };
+        assert_eq!(command(RepoKind::R, false).as_deref(), Some("install.packages(\"one\")"));
+        assert_eq!(
+            command(RepoKind::R, true).as_deref(),
+            Some(
+                "install.packages(\"https://h.example/prod/latest/src/contrib/Archive/one/one_1.0.tar.gz\", repos = NULL)"
+            )
+        );
+        assert_eq!(command(RepoKind::Bioconductor, false).as_deref(), Some("BiocManager::install(\"one\")"));
+        assert_eq!(command(RepoKind::Bioconductor, true), None, "BiocManager installs the listed version");
+        assert_eq!(command(RepoKind::Python, false).as_deref(), Some("pip install one==1.0"));
     }
 
     #[test]

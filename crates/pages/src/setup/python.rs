@@ -1,8 +1,19 @@
 //! Clients of Python repositories.
 
-use super::{Client, Setup};
+use super::{Client, Instructions, Setup, VersionToInstall};
 
-pub(super) fn clients(setup: &Setup) -> Vec<Client> {
+pub(super) static PYTHON: Instructions = Instructions { url, clients, install_command };
+
+fn url(setup: &Setup) -> String {
+    let Setup { repository, snapshot, .. } = setup;
+    format!("{repository}/{snapshot}/simple/")
+}
+
+fn install_command(version: &VersionToInstall<'_>) -> Option<String> {
+    Some(format!("pip install {}=={}", version.package, version.version))
+}
+
+fn clients(setup: &Setup) -> Vec<Client> {
     let url = setup.url();
     let host = insecure_host(&url);
     let trusted = host.map(|host| format!("trusted-host = {host}\n")).unwrap_or_default();
@@ -50,7 +61,8 @@ pub(super) fn clients(setup: &Setup) -> Vec<Client> {
     if !setup.uploads.is_empty() {
         let mut twine = Client::new("twine", "twine, to publish")
             .remark("The password is a token with the scope sources:write.");
-        for address in &setup.uploads {
+        for source in &setup.uploads {
+            let address = format!("{}/upload/pypi/{source}", setup.server);
             twine = twine.snippet(
                 "Command line",
                 format!("twine upload --repository-url {address} -u __token__ dist/*"),

@@ -1,12 +1,45 @@
 //! Clients of R and Bioconductor repositories.
 
-use super::{Client, Setup, System};
+use super::{Client, Instructions, Setup, System, VersionToInstall};
+use crate::text::segment;
+
+pub(super) static R: Instructions = Instructions { url, clients, install_command };
+pub(super) static BIOCONDUCTOR: Instructions =
+    Instructions { url, clients: bioconductor_clients, install_command: bioconductor_install_command };
 
 /// R code that sets the `User-Agent`, from which the server reads the R version and the processor of a client on Linux.
 const USER_AGENT: &str = "options(HTTPUserAgent = sprintf(\"R/%s R (%s)\", getRversion(), paste(getRversion(), \
                           R.version[\"platform\"], R.version[\"arch\"], R.version[\"os\"])))";
 
-pub(super) fn clients(setup: &Setup) -> Vec<Client> {
+fn url(setup: &Setup) -> String {
+    let Setup { repository, snapshot, system, .. } = setup;
+    match system {
+        System::Linux(name) => format!("{repository}/__linux__/{name}/{snapshot}"),
+        System::AnyLinux | System::Source | System::Windows | System::MacOs => {
+            format!("{repository}/{snapshot}")
+        }
+    }
+}
+
+fn install_command(version: &VersionToInstall<'_>) -> Option<String> {
+    let VersionToInstall { package, version, is_archived, snapshot } = version;
+    Some(if *is_archived {
+        format!(
+            "install.packages(\"{snapshot}/src/contrib/Archive/{0}/{0}_{1}.tar.gz\", repos = NULL)",
+            segment(package),
+            segment(version),
+        )
+    } else {
+        format!("install.packages(\"{package}\")")
+    })
+}
+
+fn bioconductor_install_command(version: &VersionToInstall<'_>) -> Option<String> {
+    // BiocManager installs only listed versions.
+    (!version.is_archived).then(|| format!("BiocManager::install(\"{}\")", version.package))
+}
+
+fn clients(setup: &Setup) -> Vec<Client> {
     let url = setup.url();
     let options = options(setup);
     let mut clients = vec![
@@ -103,7 +136,7 @@ fn any_linux(setup: &Setup) -> String {
 }
 
 /// Returns a command that prints the version of a package, with the expected output as a comment.
-pub(super) fn check_command(setup: &Setup, url: &str) -> String {
+fn check_command(setup: &Setup, url: &str) -> String {
     match &setup.example {
         Some((package, version)) => format!(
             "Rscript -e 'cat(available.packages(repos = \"{url}\")[\"{package}\", \"Version\"])'\n# prints {version}"
@@ -122,7 +155,7 @@ fn dockerfile(url: &str) -> String {
     format!("RUN echo 'options(repos = c(CRAN = \"{url}\"))' >> \"$(R RHOME)/etc/Rprofile.site\"")
 }
 
-pub(super) fn bioconductor_clients(setup: &Setup) -> Vec<Client> {
+fn bioconductor_clients(setup: &Setup) -> Vec<Client> {
     let url = setup.url();
     let version = setup.bioconductor.as_deref().unwrap_or("release");
     let options =

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
-use base::model::kind::{ChangePolicy, RepoKind, SourceKind};
+use base::model::kind::{ChangePolicy, Language, RepoKind, SourceKind};
 use base::model::name::Name;
 use base::model::point::{Base, PointTree, PromotedList};
 use base::model::snapshot::Alias;
@@ -207,6 +207,11 @@ impl Catalog {
             let index = self.deleted_sources.binary_search_by_key(&id, |(deleted, _)| *deleted).ok()?;
             self.deleted_sources.get(index).map(|(_, kind)| *kind)
         })
+    }
+
+    /// Returns the language of a source, also if it was deleted; R for an unknown one.
+    pub fn source_language(&self, id: SourceId) -> Language {
+        self.source_kind(id).map_or(Language::R, SourceKind::language)
     }
 
     /// Returns whether the packages of a source are uploaded or built here, also if it was deleted.

@@ -91,6 +91,7 @@ pub fn resolve(
     let has_times = states.iter().any(|state| state.has_time || state.tree.base.is_some_and(is_index));
     Ok(Point {
         repo: repo.id,
+        language: repo.kind.language(),
         frozen: false,
         open: !catalog.is_closed(end)
             || !catalog.is_closed(list.list_end)
@@ -166,10 +167,16 @@ pub fn list_number(catalog: &Catalog, repo: &Repository, snapshot: Snapshot, now
 }
 
 /// Returns the point of a selection, without trees that had no state before its end.
-pub fn selected_point(catalog: &Catalog, repo: RepoId, selection: &Selection, part: Option<Part>) -> Point {
+pub fn selected_point(
+    catalog: &Catalog,
+    repo: &Repository,
+    selection: &Selection,
+    part: Option<Part>,
+) -> Point {
     let states = states(catalog, &selection.list, part, selection.end, None);
     Point {
-        repo,
+        repo: repo.id,
+        language: repo.kind.language(),
         open: true,
         frozen: false,
         modified: states.iter().map(|state| state.at).max(),
@@ -230,7 +237,7 @@ pub fn periods(
 
 /// Returns the point of a repository without publishes: an empty index, which clients read without a warning.
 fn empty_point(repo: &Repository) -> Point {
-    Point::of_trees(repo.id, Vec::new())
+    Point::of_trees(repo.id, repo.kind.language(), Vec::new())
 }
 
 /// Returns the last day that is not in the future: today, or tomorrow if a server ahead published in it.

@@ -9,7 +9,7 @@ use base::model::time::Timestamp;
 use store::db::import::{self, ImportTarget};
 use store::db::repo::{NewRepoStep, Subscription};
 use store::db::tx::Publish;
-use store::db::{Conn, DbError, WriteError, clock, python_write, tree};
+use store::db::{Conn, DbError, WriteError, clock, project_write, tree};
 
 use super::transaction::CHUNK;
 
@@ -97,7 +97,7 @@ impl TreeChange for Change {
 
 impl TreeChange for FileChange {
     fn apply(c: &mut dyn Conn, target: &ImportTarget, changes: &[FileChange]) -> Result<(), DbError> {
-        python_write::apply(c, target, changes)
+        project_write::apply(c, target, changes)
     }
 
     fn new_name(&self) -> Option<&str> {

@@ -369,12 +369,9 @@ fn origin(catalog: &Catalog, source: SourceId) -> Option<SourceId> {
 
 /// Returns the first steps of the trees of sources, and of those from which curated sources select.
 fn first_steps(catalog: &Catalog, sources: &[SourceId]) -> FirstSteps {
-    let has_base = |source: &SourceId| {
-        let kind = catalog.source_kind(*source);
-        matches!(kind, Some(SourceKind::CuratedCran | SourceKind::CranSnapshot))
-    };
-    let base = sources.iter().any(has_base).then_some(SourceId::CRAN);
-    let trees = sources.iter().copied().chain(base).flat_map(|source| catalog.source_package_trees(source));
+    let origins: BTreeSet<SourceId> = sources.iter().filter_map(|source| origin(catalog, *source)).collect();
+    let trees =
+        sources.iter().copied().chain(origins).flat_map(|source| catalog.source_package_trees(source));
     trees.map(|tree| (tree.id, tree.steps.first().map(|step| step.seq))).collect()
 }
 

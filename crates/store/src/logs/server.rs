@@ -356,7 +356,7 @@ fn region_targets(region: DebugRegion) -> &'static [&'static str] {
         DebugRegion::Auth => &["runtime::auth", "base::access", "rstudio_pm::http::login"],
         DebugRegion::Cluster => &["runtime::cluster", "rstudio_pm::daemon::leader_tasks"],
         DebugRegion::Db => &["store::db", "runtime::catalog"],
-        DebugRegion::Fetch => &["content::fetch", "content::pypi", "content::serve"],
+        DebugRegion::Fetch => &["content::fetch", "content::index", "content::serve"],
         DebugRegion::Git => &["tasks::build"],
         DebugRegion::Jobs => &["runtime::jobs"],
         DebugRegion::Launcher => &["builder"],

@@ -8,13 +8,13 @@ use super::fetch::HostKeys;
 use super::log::BuildLog;
 use super::poll::{self, PollResult, TagRules};
 use super::references::{self, References};
-use super::{Builds, description, fetch, ssh};
+use super::{Builds, description, fetch, ssh, toolchain};
 use base::config::HostKeyPolicy;
 use base::model::ids::SourceId;
 use base::model::kind::{Language, SourceKind, Supply};
 use builder::url::{GitUrl, Scheme};
 use content::serve::{RepoError, find};
-use formats::python::name::{is_valid, normalize};
+use formats::language;
 use store::db::git_build::{self, GitBuild};
 use store::db::git_builder::{self, GitBuilder, Trigger};
 use store::db::{self, DbError, WriteError, audit, git_credential};
@@ -82,11 +82,10 @@ pub(super) fn source(builds: &Builds, name: &str) -> Result<(SourceId, String), 
     match source.kind.supply() {
         Supply::Builds => Ok((source.id, source.name.to_string())),
         _ => Err(RepoError::Invalid(format!(
-            "the source '{}' is of type {}; builders need one of type {} or {}: rspm create source --type=git",
+            "the source '{}' is of type {}; builders need one of type {}: rspm create source --type=git",
             source.name,
             source.kind,
-            SourceKind::Git,
-            SourceKind::GitPython
+            SourceKind::phrase("or", |kind| kind.supply() == Supply::Builds)
         ))),
     }
 }
@@ -120,7 +119,8 @@ pub async fn create(
 ) -> Result<(GitBuilder, PollResult, Vec<String>), RepoError> {
     let (source, source_name) = source(builds, &new.source)?;
     let url = fetch::url(builds, &new.url)?;
-    let language = builds.state.catalog.get().source_by_id(source).map_or(Language::R, |s| s.kind.language());
+    let language = builds.state.catalog.get().source_language(source);
+    let has_description = toolchain::of(language).has_description;
     check_vignettes(language, new.vignettes)?;
     if new.all_tags && new.trigger != Trigger::Tags {
         return Err(RepoError::Invalid("--all-tags: only with --build-trigger=tags".to_owned()));
@@ -141,15 +141,9 @@ pub async fn create(
         }
         None => None,
     };
-    let name = match (language, &new.name) {
-        (Language::R, name) => name.clone().unwrap_or_default(),
-        (Language::Python, Some(name)) if is_valid(name) => normalize(name),
-        (Language::Python, name) => {
-            return Err(RepoError::Invalid(match name {
-                Some(_) => "--name: this is not the name of a Python package".to_owned(),
-                None => "--name is required for a Python package: write the name in its metadata".to_owned(),
-            }));
-        }
+    let name = match has_description {
+        true => new.name.clone().unwrap_or_default(),
+        false => required_name(language, new.name.as_deref())?,
     };
     let mut builder = GitBuilder {
         id: 0,
@@ -178,12 +172,11 @@ pub async fn create(
         HostKeyPolicy::Strict => HostKeys::Known,
     };
     let (references, accepted_keys) = list_and_accept_keys(builds, &builder, host_keys).await?;
-    let name = match language {
-        Language::R => package_name(builds, &builder, &references).await?,
-        // The metadata of a Python package is known only after a build.
-        Language::Python => builder.name.clone(),
+    let name = match has_description {
+        true => package_name(builds, &builder, &references).await?,
+        false => builder.name.clone(),
     };
-    if let Some(expected) = new.name.filter(|expected| language == Language::R && *expected != name) {
+    if let Some(expected) = new.name.filter(|expected| has_description && *expected != name) {
         return Err(RepoError::Invalid(format!(
             "--name: the repository contains the package '{name}', not '{expected}'; omit the flag"
         )));
@@ -192,7 +185,7 @@ pub async fn create(
     builder.head = references.head.clone().unwrap_or_default();
     let (due_at, row, actor) = (poll::next_poll(builds, &builder), builder, actor.to_owned());
     let first = if new.all_tags { usize::MAX } else { builds.state.config.load().git.first_tags };
-    let tag_rules = TagRules { first, language };
+    let tag_rules = TagRules { first, has_description };
     let key = row.webhook_secret.as_ref().map(|_| encryption_key(builds)).transpose()?;
     let transaction = builds.state.db.write_unless_refused(move |c| {
         if let Some(key) = &key {
@@ -227,8 +220,21 @@ pub async fn create(
     Ok((builder, result, accepted_keys))
 }
 
+/// Returns the name of a package without DESCRIPTION, as it is stored.
+fn required_name(language: Language, name: Option<&str>) -> Result<String, RepoError> {
+    let rules = language::of(language);
+    let a_package = rules.nouns().a_package;
+    match name {
+        Some(name) if rules.is_name(name, false) => Ok(rules.fold(name).into_owned()),
+        Some(_) => Err(RepoError::Invalid(format!("--name: this is not the name of {a_package}"))),
+        None => Err(RepoError::Invalid(format!(
+            "--name is required for {a_package}: write the name in its metadata"
+        ))),
+    }
+}
+
 fn check_vignettes(language: Language, vignettes: bool) -> Result<(), RepoError> {
-    if vignettes && language == Language::Python {
+    if vignettes && !toolchain::of(language).has_vignettes {
         return Err(RepoError::Invalid("--vignettes: only R packages have vignettes".to_owned()));
     }
     Ok(())

@@ -11,7 +11,6 @@ use futures_util::StreamExt;
 use super::Builds;
 use super::failure::BuildFailure;
 use super::needs::{self, Needs};
-use base::model::kind::RepoKind;
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
 use builder::message::{MAX_DEPENDENCIES, RDependency};
@@ -82,11 +81,9 @@ fn repository(builds: &Builds, builder: &GitBuilder) -> Result<String, String> {
         "" => subscriber(&catalog, builder)?,
         name => find::repo(&catalog, name).map_err(|error| format!("Git.RRepository: {error}"))?,
     };
-    match repository.kind {
-        RepoKind::R | RepoKind::Bioconductor => Ok(repository.name.to_string()),
-        RepoKind::Python => {
-            Err(format!("the repository '{configured}' of Git.RRepository has no R packages"))
-        }
+    match repository.kind.language() == builds.language(builder) {
+        true => Ok(repository.name.to_string()),
+        false => Err(format!("the repository '{configured}' of Git.RRepository has no R packages")),
     }
 }
 

@@ -8,10 +8,11 @@ use super::Builds;
 use super::failure::BuildFailure;
 use super::job::{self, Request};
 use super::log::BuildLog;
+use super::toolchain;
 use base::config::{Config, SandboxChoice};
 use base::model::kind::Language;
 use builder::message::Report;
-use builder::sandbox::{Choice, Paths, Sandbox, detect, detect_python};
+use builder::sandbox::{Choice, Paths, Sandbox};
 
 /// Returns the path of a builder program in the directory of this program, such as a build directory of cargo;
 /// `None` if the builder is installed, or if that directory contains none.
@@ -25,8 +26,8 @@ pub(super) fn program() -> Option<PathBuf> {
 /// versions soon after a start. Others are detected when a job needs them: most servers build nothing.
 pub(super) async fn detect_configured(builds: &Builds) {
     let config = builds.state.config.load_full();
-    for (language, place) in [(Language::R, &config.git.r), (Language::Python, &config.git.python)] {
-        if place.is_some() {
+    for language in Language::ALL {
+        if (toolchain::of(language).directory)(&config.git).is_some() {
             // A failure has been logged.
             let _ = sandbox(builds, language).await;
         }
@@ -41,10 +42,8 @@ pub(super) async fn sandbox(builds: &Builds, language: Language) -> Result<Sandb
         return Ok(sandbox.clone());
     }
     let config = builds.state.config.load_full();
-    let (name, place) = match language {
-        Language::R => ("R", config.git.r.clone()),
-        Language::Python => ("Python", config.git.python.clone()),
-    };
+    let name = language.label();
+    let place = (toolchain::of(language).directory)(&config.git).map(|path| path.display().to_string());
     let program = builds.program.clone();
     tracing::info!("Attempting to detect {name} version in a user namespace sandbox.");
     let detection = tokio::task::spawn_blocking(move || detect_for(&config, language, program)).await;
@@ -57,7 +56,7 @@ pub(super) async fn sandbox(builds: &Builds, language: Language) -> Result<Sandb
         }
         Err(error) => return Err(BuildFailure::Temporary(error.to_string())),
     };
-    let place = place.map_or_else(|| sandbox.directory.clone(), |path| path.display().to_string());
+    let place = place.unwrap_or_else(|| sandbox.directory.clone());
     let place = if place.is_empty() { place } else { format!(" at {place}") };
     tracing::info!(sandbox = ?sandbox.kind, "Detected {name} version {}{place}", sandbox.version);
     if sandbox.kind == builder::sandbox::Kind::None {
@@ -97,12 +96,8 @@ fn detect_for(config: &Config, language: Language, program: Option<PathBuf>) -> 
     if let Some(program) = program {
         paths.builder = program;
     }
-    let allow = config.git.allow_unsandboxed;
-    let sandbox = match language {
-        Language::R => detect(choice, allow, config.git.r.as_deref().and_then(Path::to_str), &paths),
-        Language::Python => {
-            detect_python(choice, allow, config.git.python.as_deref().and_then(Path::to_str), &paths)
-        }
-    };
+    let toolchain = toolchain::of(language);
+    let directory = (toolchain.directory)(&config.git).and_then(Path::to_str);
+    let sandbox = (toolchain.detect)(choice, config.git.allow_unsandboxed, directory, &paths);
     sandbox.map_err(|error| error.to_string())
 }

@@ -17,7 +17,6 @@ use super::ssh::host_keys;
 use super::ssh::key::PrivateKey;
 use super::{Builds, detection};
 use base::config::Proxy;
-use base::model::kind::Language;
 use base::model::text::one_line;
 use builder::message::{FetchCommit, Job, ListReferences, ProxyUrl, Remote};
 use builder::sandbox::Kind;
@@ -195,7 +194,7 @@ fn fetch_job(builds: &Builds, builder: &GitBuilder, reference: String, commit: O
         depth: builder.clone_depth,
         submodules: builder.submodules,
         submodule_hosts: builds.state.config.load().git.submodule_hosts.clone(),
-        history: builds.language(builder) == Language::Python,
+        history: !builds.has_description(builder),
         directory: builder.sub_dir.clone(),
     }
 }

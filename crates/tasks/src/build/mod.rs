@@ -26,6 +26,7 @@ mod references;
 mod run;
 pub mod schedule;
 mod ssh;
+mod toolchain;
 pub mod webhook;
 
 use std::collections::HashMap;
@@ -49,7 +50,7 @@ pub struct Builds {
     state: Arc<State>,
     uploads: Arc<Uploads>,
     repositories: Arc<Repositories>,
-    /// The detected sandboxes for R and Python.
+    /// The detected sandbox for each language.
     sandboxes: tokio::sync::Mutex<HashMap<Language, Sandbox>>,
     /// The logs of running builds, by the id of the build.
     running: Mutex<HashMap<i64, Arc<BuildLog>>>,
@@ -85,7 +86,11 @@ impl Builds {
     }
 
     fn language(&self, builder: &GitBuilder) -> Language {
-        let catalog = self.state.catalog.get();
-        catalog.source_by_id(builder.source).map_or(Language::R, |source| source.kind.language())
+        self.state.catalog.get().source_language(builder.source)
+    }
+
+    /// Returns [`Toolchain::has_description`](toolchain::Toolchain::has_description) of the language of a builder.
+    fn has_description(&self, builder: &GitBuilder) -> bool {
+        toolchain::of(self.language(builder)).has_description
     }
 }

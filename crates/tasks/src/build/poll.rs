@@ -9,7 +9,6 @@ use parking_lot::Mutex;
 
 use super::Builds;
 use super::references::{self, References};
-use base::model::kind::Language;
 use base::model::recorded_words::BuildState;
 use base::model::text;
 use base::model::time::Timestamp;
@@ -76,7 +75,7 @@ async fn request(
             let (now, due_at) = ((builds.state.clock)(), next_poll(builds, &builder));
             let tag_rules = TagRules {
                 first: builds.state.config.load().git.first_tags,
-                language: builds.language(&builder),
+                has_description: builds.has_description(&builder),
             };
             let write = builds.state.db.write(move |c| {
                 // The builder may have been changed or deleted during the request; a changed builder is due again.
@@ -158,14 +157,15 @@ pub(super) fn next_poll(builds: &Builds, builder: &GitBuilder) -> Timestamp {
 pub(super) struct TagRules {
     /// Maximum number of existing tags that a new builder builds.
     pub(super) first: usize,
-    pub(super) language: Language,
+    /// Whether the version of the package is in its DESCRIPTION.
+    pub(super) has_description: bool,
 }
 
 impl TagRules {
-    /// Returns whether a tag may name the version of the builder's package. The version of a Python package may come
-    /// from the tag, in any form that its build understands.
+    /// Returns whether a tag may name the version of the builder's package. Without DESCRIPTION, the version may come from
+    /// the tag, in any form that the build understands.
     fn may_name_version(self, builder: &GitBuilder, tag: &str) -> bool {
-        self.language == Language::Python || version::tag_version(tag, &tag_words(builder)).is_some()
+        !self.has_description || version::tag_version(tag, &tag_words(builder)).is_some()
     }
 }
 

@@ -16,7 +16,7 @@ use super::job::Request;
 use super::log::BuildLog;
 use super::{Builds, dependencies, description, detection, fetch, log, poll};
 use crate::edit::add::{BuildOrigin, add_built};
-use crate::edit::python::receive;
+use crate::edit::project::receive;
 use crate::edit::{Actor, AddStatus, OnExisting, Upload, UploadKind, upload};
 use base::model::ids::TxId;
 use base::model::kind::Language;
@@ -211,15 +211,13 @@ impl Attempt<'_> {
         reporter.progress("git fetch", 0, None);
         let fetch = fetch::commit(self.builds, builder, reference, &build.commit, log, interrupted());
         let tree = fetch.await?;
-        let language = self.builds.language(builder);
-        let tree = match language {
-            Language::R if !build.tag.is_empty() => {
-                description::check(self.builds, builder, build, tree).await?
-            }
-            Language::R | Language::Python => tree,
+        let has_description = self.builds.has_description(builder);
+        let tree = match has_description && !build.tag.is_empty() {
+            true => description::check(self.builds, builder, build, tree).await?,
+            false => tree,
         };
         self.set_state(BuildState::Building).await?;
-        let files = match language {
+        let files = match self.builds.language(builder) {
             Language::R => self.build_r(tree, reporter, interrupted()).await?,
             Language::Python => self.build_python(tree, reporter, interrupted()).await?,
         };
@@ -351,7 +349,8 @@ impl Attempt<'_> {
             timeout: config.git.build_timeout,
             temp_dir: config.server.temp_dir.clone(),
         };
-        let built = detection::run(self.builds, Language::R, request, &self.log, interrupted).await;
+        let language = self.builds.language(&self.builder);
+        let built = detection::run(self.builds, language, request, &self.log, interrupted).await;
         let (report, package) = built.map_err(|failure| {
             let failure = failure.with_notes(&notes);
             if is_incomplete { failure.into_temporary() } else { failure }
@@ -385,7 +384,8 @@ impl Attempt<'_> {
             timeout: config.git.build_timeout,
             temp_dir: config.server.temp_dir.clone(),
         };
-        let built = detection::run(self.builds, Language::Python, request, &self.log, interrupted).await;
+        let language = self.builds.language(&self.builder);
+        let built = detection::run(self.builds, language, request, &self.log, interrupted).await;
         let (_, archive) = built.map_err(|failure| super::python::explain(failure, &self.log.text()))?;
         let files = super::python::files(archive, config.server.temp_dir.clone()).await?;
         let mut uploads = Vec::new();

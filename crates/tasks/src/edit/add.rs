@@ -3,13 +3,14 @@
 use super::edited_source::EditedSource;
 use super::plan::{IncomingRelease, plan_changes};
 use super::uploads::{StagedUpload, Uploads};
-use super::{Actor, AddStatus, OnExisting, Upload, Write, apply, publish, python};
+use super::{Actor, AddStatus, OnExisting, Upload, Write, apply, project, publish};
 use base::model::change::{Counts, NewFile, NewRelease};
 use base::model::digest::Sha256;
 use base::model::ids::{PackageId, ReleaseId, Seq, SourceId, TxId};
-use base::model::kind::{Language, SourceKind};
+use base::model::kind::{Layout, SourceKind, Supply};
 use base::model::time::Timestamp;
 use content::serve::{RepoError, find};
+use formats::language;
 use runtime::publish::edit::{EditPlan, publish_step};
 use store::db::life::CurrentLife;
 use store::db::tx::{Publish, TxKind};
@@ -47,17 +48,21 @@ pub async fn add(
 /// Checks that an upload is of the type that a source has.
 fn check_type(source: &EditedSource, staged: &StagedUpload) -> Result<(), RepoError> {
     let (file, EditedSource { name, kind, .. }) = (&staged.upload.file, source);
-    Err(RepoError::Invalid(match (kind.language(), &staged.binary_target, &staged.python) {
-        (Language::R, None, None) | (Language::Python, _, Some(_)) => return Ok(()),
-        (Language::R, Some(_), _) => format!("'{file}' is a binary package; add it with rspm add binary"),
-        (Language::R, None, Some(_)) => format!(
-            "'{file}' is a Python package; the source '{name}' is of type {kind}; add it to one of type {}",
-            SourceKind::LocalPython
-        ),
-        (Language::Python, _, None) => {
-            format!("'{file}' is an R package; the source '{name}' is of type {kind}")
-        }
-    }))
+    let language = staged.kind().language();
+    if language == kind.language() {
+        return match staged.binary_target {
+            Some(_) => {
+                Err(RepoError::Invalid(format!("'{file}' is a binary package; add it with rspm add binary")))
+            }
+            None => Ok(()),
+        };
+    }
+    let advice = match (language.layout(), SourceKind::find(language, Supply::Uploads)) {
+        (Layout::Projects, Some(kind)) => format!("; add it to one of type {kind}"),
+        (Layout::Projects, None) | (Layout::Lists, _) => String::new(),
+    };
+    let a_package = language::of(language).nouns().a_package;
+    Err(RepoError::Invalid(format!("'{file}' is {a_package}; the source '{name}' is of type {kind}{advice}")))
 }
 
 /// Adds uploads by a write, which returns the status of each. The same write removes the uploads.
@@ -151,12 +156,12 @@ pub(super) struct Addition {
 impl Addition {
     fn write(&self, c: &mut dyn Conn, staged: &[StagedUpload]) -> Write<AddResult> {
         let EditedSource { id, tree, kind, .. } = self.source;
-        match kind.language() {
-            Language::R => {
+        match kind.layout() {
+            Layout::Lists => {
                 publish_step(c, id, tree, &self.publish, |c, pending| self.plan_r(c, pending, staged))
             }
-            Language::Python => publish_step(c, id, tree, &self.publish, |c, pending| {
-                python::add::plan(self, c, pending, staged)
+            Layout::Projects => publish_step(c, id, tree, &self.publish, |c, pending| {
+                project::add::plan(self, c, pending, staged)
             }),
         }
     }

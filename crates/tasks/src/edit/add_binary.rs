@@ -3,10 +3,9 @@
 use super::add::{AddResult, add_staged, add_status, file_names, insert_blobs};
 use super::edited_source::{EditedSource, require_language};
 use super::uploads::{BinaryTarget, StagedUpload, Uploads};
-use super::{Actor, AddStatus, OnExisting, Upload, Write, publish};
+use super::{Actor, AddStatus, OnExisting, Upload, UploadKind, Write, publish};
 use base::config::platforms::Distribution;
 use base::model::ids::{PackageId, ReleaseId, TxId};
-use base::model::kind::Language;
 use content::serve::binary_rows::target;
 use content::serve::{RepoError, find};
 use formats::r::platform::{Arch, Platform};
@@ -44,7 +43,7 @@ pub async fn add(
     let catalog = uploads.state.catalog.get();
     let source = find::source(&catalog, source)?;
     let edited = EditedSource::new(&catalog, source)?;
-    require_language(source, Language::R)?;
+    require_language(source, &[UploadKind::Binary.language()])?;
     let platforms = uploads.state.config.load().platforms.clone();
     let distribution = find::distribution(&platforms, distribution)?.clone();
     let staged = uploads.get(ids, &actor.0, now).await?;

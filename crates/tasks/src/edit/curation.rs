@@ -1,4 +1,4 @@
-//! What curated sources of both languages have in common: the change of a definition, its files, and the step that an
+//! What curated sources of all languages have in common: the change of a definition, its files, and the step that an
 //! update plans or publishes.
 
 use std::fmt::Write as _;
@@ -8,11 +8,12 @@ use super::{Actor, RemoveScope, apply, publish};
 use base::model::change::{Change, Counts};
 use base::model::digest::Sha256;
 use base::model::ids::{Seq, TreeId, TxId};
-use base::model::kind::SourceKind;
+use base::model::kind::{Layout, SourceKind, Supply};
 use base::model::point::Base;
 use base::model::snapshot::Snapshot;
 use content::serve::error::run_blocking;
 use content::serve::{RepoError, find};
+use formats::language;
 use runtime::catalog::Source;
 use runtime::publish::edit::ClaimedTrees;
 use runtime::state::State;
@@ -54,22 +55,28 @@ pub(super) fn snapshot_name(snapshot: Snapshot, label: &str) -> String {
     }
 }
 
-/// Returns a source of a kind, which is curated.
-pub(super) fn curated_source(state: &State, name: &str, kind: SourceKind) -> Result<Source, RepoError> {
+/// Returns a curated source whose index has this layout.
+pub(super) fn curated_source(state: &State, name: &str, layout: Layout) -> Result<Source, RepoError> {
     let catalog = state.catalog.get();
     let source = find::source(&catalog, name)?;
-    if source.kind == kind {
+    if is_curated(source.kind, layout) {
         return Ok(source.clone());
     }
-    let kinds = match kind {
-        SourceKind::CuratedCran => format!("{kind} and {}", SourceKind::CuratedPypi),
-        kind => kind.to_string(),
-    };
+    let kinds = SourceKind::phrase("and", |kind| match layout {
+        Layout::Lists => kind.supply() == Supply::Curated,
+        Layout::Projects => is_curated(kind, layout),
+    });
+    let kind = SourceKind::ALL.into_iter().find(|kind| is_curated(*kind, layout));
+    let kind = kind.map_or("TYPE", SourceKind::as_str);
     Err(RepoError::Invalid(format!(
         "the source '{name}' is of type {}, and only sources of type {kinds} have a definition; create one with: rspm \
          create source --name=NAME --type={kind}",
         source.kind
     )))
+}
+
+pub(super) fn is_curated(kind: SourceKind, layout: Layout) -> bool {
+    kind.supply() == Supply::Curated && kind.layout() == layout
 }
 
 /// Requires that all versions of a package are to be removed. `verb` says what the definition does with versions.
@@ -97,6 +104,19 @@ pub(super) struct CurrentStep {
     pub(super) seq: Seq,
     pub(super) curation: Option<Curation>,
     pub(super) rules: Vec<RuleRow>,
+}
+
+impl CurrentStep {
+    /// Returns the state from which a definition of the source selects, or which a snapshot has.
+    pub(super) fn base(&self, curation: &Curation) -> Base {
+        let kind = self.source.kind;
+        Base {
+            source: kind.language().index(),
+            tree: curation.base_tree,
+            seq: curation.base_seq,
+            is_whole: kind.supply() == Supply::Snapshot,
+        }
+    }
 }
 
 /// Returns the tree of a source and its newest step; 0 before the first one.
@@ -163,8 +183,6 @@ fn digest(files: &[DefinitionFile]) -> Sha256 {
 
 /// What an update selects, as compared with its last plan.
 pub(super) struct SelectedState {
-    /// The name of the index in messages.
-    pub(super) index: &'static str,
     pub(super) packages: Vec<Selected>,
     /// The flags that change the selection.
     pub(super) flags: String,
@@ -201,13 +219,14 @@ impl PlannedStep<'_> {
         comment: String,
         actor: &Actor,
     ) -> Result<UpdateEnd, RepoError> {
-        let SelectedState { index, packages, flags, transaction } = selected;
+        let SelectedState { packages, flags, transaction } = selected;
         let (sha256, tree) = (self.curation.sha256, self.current.tree);
         let request = last_plan::request_digest(sha256, &self.curation.snapshot, &flags);
         if !commit {
             last_plan::store(state, tree, request, &packages, transaction).await?;
             return Ok(UpdateEnd::default());
         }
+        let index = language::of(self.current.source.kind.language()).nouns().index;
         let notice = last_plan::compare(state, tree, index, request, &packages).await?;
         let subject = format!("definition {sha256}, snapshot {}", self.curation.snapshot);
         let publish = Publish { comment, subject, ..publish(TxKind::Add, (state.clock)(), actor) };
@@ -223,8 +242,11 @@ impl PlannedStep<'_> {
             let facts = |curation: &Curation| {
                 (curation.base_tree, curation.base_seq, curation.sha256, curation.include.clone())
             };
-            let has_snapshot = source.kind == SourceKind::CuratedPypi || old.snapshot == curation.snapshot;
-            facts(old) == facts(&curation) && has_snapshot
+            let is_same_snapshot = match source.kind.layout() {
+                Layout::Lists => old.snapshot == curation.snapshot,
+                Layout::Projects => true,
+            };
+            facts(old) == facts(&curation) && is_same_snapshot
         };
         if changes.is_empty() && rules == current.rules && current.curation.as_ref().is_some_and(is_same) {
             return Ok(None);

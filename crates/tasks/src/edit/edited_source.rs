@@ -1,7 +1,8 @@
 //! Sources whose packages administrators and builds may change.
 
 use base::model::ids::{SourceId, TreeId};
-use base::model::kind::{Language, SourceKind, Supply};
+use base::model::kind::{Language, Layout, SourceKind, Supply};
+use base::model::text::phrase;
 use content::serve::{RepoError, find};
 use runtime::catalog::{Catalog, Source};
 
@@ -39,14 +40,15 @@ impl EditedSource {
         Ok(EditedSource { id: source.id, name: name.to_string(), kind: source.kind, tree })
     }
 
-    /// Returns a source by its name if it has packages of a language.
-    pub(super) fn of_language(
+    /// Returns a source by its name if it has packages of a language whose indexes have this layout.
+    pub(super) fn of_layout(
         catalog: &Catalog,
         name: &str,
-        language: Language,
+        layout: Layout,
     ) -> Result<EditedSource, RepoError> {
         let source = find::source(catalog, name)?;
-        require_language(source, language)?;
+        let languages = Language::ALL.into_iter().filter(|language| language.layout() == layout);
+        require_language(source, &languages.collect::<Vec<_>>())?;
         EditedSource::new(catalog, source)
     }
 
@@ -72,15 +74,13 @@ impl EditedSource {
     }
 }
 
-/// Checks that a source has packages of a language. Fails with [`RepoError::Invalid`] for a source of another type.
-pub(super) fn require_language(source: &Source, language: Language) -> Result<(), RepoError> {
-    if source.kind.language() == language {
+/// Checks that a source has packages of one of the languages. Fails with [`RepoError::Invalid`] for a source of another
+/// type.
+pub(super) fn require_language(source: &Source, languages: &[Language]) -> Result<(), RepoError> {
+    if languages.contains(&source.kind.language()) {
         return Ok(());
     }
-    let language = match language {
-        Language::R => "R",
-        Language::Python => "Python",
-    };
-    let (name, kind) = (&source.name, source.kind);
-    Err(RepoError::Invalid(format!("the source '{name}' is of type {kind} and has no {language} packages")))
+    let labels: Vec<&str> = languages.iter().map(|language| language.label()).collect();
+    let (name, kind, languages) = (&source.name, source.kind, phrase(&labels, "or"));
+    Err(RepoError::Invalid(format!("the source '{name}' is of type {kind} and has no {languages} packages")))
 }

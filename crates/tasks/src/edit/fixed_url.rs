@@ -2,7 +2,7 @@
 
 use super::{Actor, apply};
 use base::model::ids::{Seq, TreeId};
-use base::model::kind::{ChangePolicy, RepoKind};
+use base::model::kind::ChangePolicy;
 use base::model::snapshot::{Alias, Snapshot};
 use base::model::time::{Day, Timestamp};
 use content::serve::{RepoError, Repositories, find, point};
@@ -103,12 +103,11 @@ async fn insert(
 }
 
 fn check_version(repo: &Repository, request: &FixedUrlRequest) -> Result<(), RepoError> {
-    if request.version.is_some() && repo.kind != RepoKind::Bioconductor {
+    if request.version.is_some() && !repo.kind.has_parts() {
         return Err(RepoError::Invalid(format!(
-            "the repository '{}' is of type {}; only those of type {} have versions of Bioconductor",
+            "the repository '{}' is of type {}; only those of type Bioconductor have versions of Bioconductor",
             repo.name,
-            repo.kind.label(),
-            RepoKind::Bioconductor.label()
+            repo.kind.label()
         )));
     }
     Ok(())

@@ -6,8 +6,9 @@ use super::{Actor, OnExisting};
 use base::model::errors::refused_rows;
 use base::model::kind::Language;
 use content::serve::{RepoError, find};
+use formats::language;
 use formats::python::name::normalize;
-use formats::{python, r};
+use formats::r;
 use runtime::catalog::Catalog;
 use runtime::state::State;
 use store::db::metadata::{self, Metadata, MetadataScope};
@@ -253,15 +254,16 @@ fn row(catalog: &Catalog, record: NewMetadata) -> Result<Metadata, RepoError> {
     };
     let name = record.package.trim();
     let excerpt: String = name.chars().take(80).collect();
-    let (is_r, is_python) = (r::name::is_package(name), python::name::is_valid(name));
-    let is_valid = match language {
-        Some(Language::R) => is_r,
-        Some(Language::Python) => is_python,
-        None => is_r || is_python,
-    };
-    if !is_valid {
+    // Without a source and a repository, a name that several languages have is as the first of them writes it.
+    let mut languages =
+        Language::ALL.into_iter().filter(|other| language.is_none_or(|known| known == *other));
+    let rules = languages.find_map(|language| {
+        let rules = language::of(language);
+        rules.is_name(name, false).then_some(rules)
+    });
+    let Some(rules) = rules else {
         return invalid(format!("'{excerpt}' is not the name of a package"));
-    }
+    };
     let version = record.version.trim();
     if version.len() > MAX_VERSION || version.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return invalid(format!(
@@ -281,7 +283,7 @@ fn row(catalog: &Catalog, record: NewMetadata) -> Result<Metadata, RepoError> {
         ));
     }
     let scope = MetadataScope {
-        name: if is_r && language != Some(Language::Python) { name.to_owned() } else { normalize(name) },
+        name: rules.fold(name).into_owned(),
         normalized_name: normalize(name),
         version: version.to_owned(),
         source: source.map(|source| source.id),

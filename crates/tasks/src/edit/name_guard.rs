@@ -62,8 +62,8 @@ pub async fn create(
         return Err(RepoError::Invalid(format!(
             "the source '{}' has packages of {}, not of {}",
             source.name,
-            title(language),
-            title(requested)
+            language.label(),
+            requested.label()
         )));
     }
     let now = (state.clock)();
@@ -135,7 +135,7 @@ pub async fn update(
             return Err(RepoError::Invalid(format!(
                 "the source '{}' has packages of {}; the guard is of another language: create a new one",
                 source.name,
-                title(source.kind.language())
+                source.kind.language().label()
             )));
         }
         row.source = source.id;
@@ -236,20 +236,13 @@ fn unknown(id: i64) -> RepoError {
     RepoError::NotFound(format!("there is no name guard {id}; rspm list name-guards shows all"))
 }
 
-/// Returns the name of a language for messages.
-fn title(language: Language) -> &'static str {
-    match language {
-        Language::R => "R",
-        Language::Python => "Python",
-    }
-}
-
 fn pattern(text: &str, source: &Source) -> Result<NamePattern, RepoError> {
     pattern_of(text, source.kind.language().as_str())
 }
 
 fn pattern_of(text: &str, language: &str) -> Result<NamePattern, RepoError> {
-    NamePattern::parse(text, Language::parse(language).unwrap_or(Language::R))
+    let unknown = || RepoError::Invalid(format!("this version has no language '{language}'"));
+    NamePattern::parse(text, Language::parse(language).ok_or_else(unknown)?)
         .map_err(|error| RepoError::Invalid(error.to_string()))
 }
 

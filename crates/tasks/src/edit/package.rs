@@ -1,4 +1,4 @@
-//! Dispatches uploads and removals of packages to the implementation for their language.
+//! Dispatches uploads and removals of packages to the implementation for their kind.
 
 use std::io;
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 use super::uploads::{Upload, Uploads};
-use super::{Actor, RemoveScope, UploadKind, curated, python, remove, upload};
-use base::model::kind::{Language, SourceKind};
+use super::{Actor, RemoveScope, UploadKind, curated, project, remove, upload};
+use base::model::kind::{Layout, Supply};
 use content::serve::{RepoError, Repositories, find};
 use runtime::state::State;
 
@@ -26,7 +26,7 @@ pub async fn receive(
 ) -> Result<Upload, RepoError> {
     let upload = match kind {
         UploadKind::Source | UploadKind::Binary => upload::receive(uploads, file, body, kind).await?,
-        UploadKind::Python => python::receive::receive(uploads, file, body).await?,
+        UploadKind::Python => project::receive::receive(uploads, file, body).await?,
     };
     uploads.share(upload.id, &actor.0).await?;
     Ok(upload)
@@ -43,14 +43,14 @@ pub async fn remove(
     actor: &Actor,
 ) -> Result<Vec<String>, RepoError> {
     let kind = find::source(&state.catalog.get(), source)?.kind;
-    match (kind, kind.language()) {
-        (SourceKind::CuratedPypi, _) => {
-            python::curated::remove(repositories, state, source, package, scope, comment, actor).await
-        }
-        (SourceKind::CuratedCran, _) => {
+    match (kind.layout(), kind.supply()) {
+        (Layout::Lists, Supply::Curated) => {
             curated::remove(repositories, state, source, package, scope, comment, actor).await
         }
-        (_, Language::R) => remove::remove(state, source, package, scope, comment, actor).await,
-        (_, Language::Python) => python::remove::remove(state, source, package, scope, comment, actor).await,
+        (Layout::Projects, Supply::Curated) => {
+            project::curated::remove(repositories, state, source, package, scope, comment, actor).await
+        }
+        (Layout::Lists, _) => remove::remove(state, source, package, scope, comment, actor).await,
+        (Layout::Projects, _) => project::remove::remove(state, source, package, scope, comment, actor).await,
     }
 }

@@ -110,7 +110,7 @@ pub async fn request(
     let rules = plan::rules(state, pair.to, &selection).await;
     let after = selection.clone();
     let plan = plan::compare(repositories, &catalog, pair.to, before, after, rules.as_ref()).await?;
-    let withheld = withheld::of_selection(state, rules.as_ref(), pair.to.id, &selection).await?;
+    let withheld = withheld::of_selection(state, rules.as_ref(), pair.to, &selection).await?;
     let plan = serde_json::to_vec(&plan::record(&catalog, plan)).expect("the fields have JSON forms");
     let (recorded, planned_list) =
         (RecordedPlan { plan, withheld }, pair.to.steps.last().map(|step| step.tx));
@@ -163,7 +163,7 @@ pub(super) async fn fixed_state(state: &State, repo: &Repository) -> Result<Fixe
     let repo = catalog.repo_by_id(repo.id).unwrap_or(repo);
     let selection = plan::newest_selection(repo).promoted(repo.id, end);
     let rules = withheld::current(state, repo).await;
-    let withheld = withheld::of_selection(state, rules.as_ref(), repo.id, &selection).await?;
+    let withheld = withheld::of_selection(state, rules.as_ref(), repo, &selection).await?;
     Ok(FixedState { list: selection.list, pinned_at: selection.end, withheld })
 }
 

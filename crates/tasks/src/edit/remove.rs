@@ -5,7 +5,7 @@ use super::plan::plan_changes;
 use super::{Actor, RemoveScope, Write, apply};
 use base::model::change::LifeState;
 use base::model::ids::{Seq, TxId};
-use base::model::kind::Language;
+use base::model::kind::Layout;
 use content::serve::RepoError;
 use runtime::publish::edit::{EditPlan, publish_step};
 use runtime::state::State;
@@ -27,7 +27,7 @@ pub async fn remove(
     actor: &Actor,
 ) -> Result<Vec<String>, RepoError> {
     let now = (state.clock)();
-    let source = EditedSource::of_language(&state.catalog.get(), source, Language::R)?;
+    let source = EditedSource::of_layout(&state.catalog.get(), source, Layout::Lists)?;
     let publish = Publish::new(TxKind::Remove, now, now, &actor.0);
     let publish = Publish { comment: comment.to_owned(), subject: scope.of(package), ..publish };
     let transaction = RemoveTransaction { source, package: package.to_owned(), scope, publish };

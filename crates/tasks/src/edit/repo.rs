@@ -3,7 +3,7 @@
 use super::promotion::{FixedState, fixed_state};
 use super::{Actor, NewRepo, OnExisting, RepoEdit, Write, exists_already, name_conflict, publish};
 use base::model::ids::{RepoId, Seq, SourceId, TxId};
-use base::model::kind::{ChangePolicy, RepoKind};
+use base::model::kind::ChangePolicy;
 use base::model::time::Timestamp;
 use content::serve::{RepoError, find};
 use runtime::catalog::{RepoStep, Repository};
@@ -43,25 +43,22 @@ pub async fn create(
         db::repo::NewRepo { name: name.clone(), kind, description, hidden: false, authenticated, changes };
     let now = (state.clock)();
     let initial_publish = publish(TxKind::Subscribe, now, actor);
-    let fixed = match (kind, changes) {
-        (RepoKind::Bioconductor, ChangePolicy::Promotion | ChangePolicy::TwoPersons) => {
+    let fixed = match changes {
+        ChangePolicy::Promotion | ChangePolicy::TwoPersons if kind.has_parts() => {
             Some(fixed_state(state, &new_bioconductor(&row, now)).await?)
         }
-        (RepoKind::R | RepoKind::Python, _) | (_, ChangePolicy::Any) => None,
+        ChangePolicy::Promotion | ChangePolicy::TwoPersons | ChangePolicy::Any => None,
     };
     let creation = apply_edit(state, move |c| {
         let repo = db::repo::create(c, &row, now)?;
         let detail =
             format!("type {}; authenticated: {}; changes: {changes}", kind.label(), row.authenticated);
         audit::record(c, "create repository", "repository", row.name.as_str(), &detail)?;
-        match kind {
-            RepoKind::R | RepoKind::Python => db::clock::bump_catalog(c),
-            RepoKind::Bioconductor => {
-                let subscriptions =
-                    vec![Subscription { source: SourceId::BIOCONDUCTOR, label: String::new() }];
-                publish_list(c, new_step(repo, subscriptions, fixed.as_ref()), &initial_publish).map(drop)
-            }
+        if !kind.has_parts() {
+            return db::clock::bump_catalog(c);
         }
+        let subscriptions = vec![Subscription { source: SourceId::BIOCONDUCTOR, label: String::new() }];
+        publish_list(c, new_step(repo, subscriptions, fixed.as_ref()), &initial_publish).map(drop)
     });
     creation.await.map_err(|error| name_conflict(error.into(), "repository", &name))
 }

@@ -2,22 +2,15 @@
 
 use super::subscription::unsubscribe_advice;
 use super::{OnExisting, apply, exists_already, name_conflict};
-use base::model::kind::{ChangePolicy, Language, SourceKind, Supply};
+use base::model::kind::{ChangePolicy, SourceKind, Supply};
 use base::model::name::Name;
 use content::serve::{RepoError, find};
+use formats::language;
 use runtime::publish::edit::apply_edit;
 use runtime::state::State;
 use store::db;
 use store::db::audit;
 use store::db::tree::{Axis, Role};
-
-/// Returns the label of the package list of a source: the directory in a repository of its language.
-fn label(kind: SourceKind) -> &'static str {
-    match kind.language() {
-        Language::R => "src/contrib",
-        Language::Python => "simple",
-    }
-}
 
 /// Creates a source. Sources of type `cran`, `bioconductor` and `pypi` are built in and cannot be created.
 ///
@@ -41,7 +34,8 @@ pub async fn create(
     let (new_name, now) = (name.clone(), (state.clock)());
     let creation = apply_edit(state, move |c| {
         let source = db::source::create(c, &new_name, kind, now)?;
-        db::tree::create(c, source, label(kind), Role::Source, Axis::Step)?;
+        let label = language::of(kind.language()).nouns().directory;
+        db::tree::create(c, source, label, Role::Source, Axis::Step)?;
         audit::record(c, "create source", "source", new_name.as_str(), kind.as_str())?;
         db::clock::bump_catalog(c)
     });

@@ -2,7 +2,7 @@
 
 use super::{Actor, OnExisting, apply, publish};
 use base::model::ids::SourceId;
-use base::model::kind::{ChangePolicy, RepoKind, SourceKind};
+use base::model::kind::ChangePolicy;
 use content::serve::{RepoError, find};
 use formats::r::bioconductor::BioconductorVersion;
 use runtime::catalog::{Catalog, Repository, Source};
@@ -45,7 +45,7 @@ pub async fn subscribe(
         }
         let mut list = list.to_vec();
         let is_below = |entry: &Subscription| {
-            kind == RepoKind::Bioconductor
+            kind.has_parts()
                 && source.id != SourceId::BIOCONDUCTOR
                 && entry.source == SourceId::BIOCONDUCTOR
         };
@@ -231,13 +231,13 @@ fn check_version(
         .default_bioconductor_version()
         .map_or_else(|| "3.20".to_owned(), |version| version.to_string());
     let refusal = |reason: String| Err(RepoError::Invalid(reason));
-    match (repo.kind, source.kind, version) {
-        (RepoKind::R, SourceKind::Bioconductor, None) => refusal(format!(
+    match (repo.kind.has_parts(), source.id == SourceId::BIOCONDUCTOR, version) {
+        (false, true, None) => refusal(format!(
             "a repository of type {} offers one version of '{}': name it with --version={example}",
             repo.kind.label(),
             source.name
         )),
-        (RepoKind::R, SourceKind::Bioconductor, Some(_)) => match repo
+        (false, true, Some(_)) => match repo
             .subscriptions()
             .iter()
             .find(|entry| entry.source == source.id && entry.version != version)
@@ -250,9 +250,9 @@ fn check_version(
             )),
             None => check_version_exists(catalog, version),
         },
-        (RepoKind::Bioconductor, _, _) => check_version_exists(catalog, version),
-        (RepoKind::R | RepoKind::Python, _, None) => Ok(()),
-        (RepoKind::R | RepoKind::Python, _, Some(_)) => refusal(format!(
+        (true, _, _) => check_version_exists(catalog, version),
+        (false, false, None) => Ok(()),
+        (false, false, Some(_)) => refusal(format!(
             "--version names a version of Bioconductor; '{}' has none, and neither has the repository '{}'",
             source.name, repo.name
         )),

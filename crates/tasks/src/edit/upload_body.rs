@@ -9,7 +9,7 @@ use futures_util::stream::BoxStream;
 use sha2::Digest;
 
 use base::model::digest::Sha256;
-use base::model::kind::StorageClass;
+use base::model::kind::{Language, StorageClass};
 use content::serve::RepoError;
 use content::serve::error::run_blocking;
 use formats::python::upload::{FileDigests, FileHasher};
@@ -30,6 +30,13 @@ pub enum UploadKind {
 }
 
 impl UploadKind {
+    pub(super) fn language(self) -> Language {
+        match self {
+            UploadKind::Source | UploadKind::Binary => Language::R,
+            UploadKind::Python => Language::Python,
+        }
+    }
+
     pub(super) fn class(self) -> StorageClass {
         match self {
             UploadKind::Source | UploadKind::Python => StorageClass::Packages,

@@ -17,10 +17,12 @@ use ::upstream::Validators;
 use ::upstream::advisories::{Feed, FeedRefresh};
 use base::config::Vulnerabilities;
 use base::model::digest::Sha256;
-use base::model::kind::Language;
+use base::model::kind::{Language, Layout};
 use base::model::text::count_of;
 use base::model::time::Timestamp;
-use formats::advisory::{AdvisoryFeed, Batch, Ecosystem, Index};
+use formats::advisory::{AdvisoryFeed, Batch, Index};
+use formats::language;
+use formats::language::Ecosystem;
 use runtime::jobs::Reporter;
 use runtime::state::State;
 use store::db::upstream::{self, ADVISORIES, StoredValidators};
@@ -82,9 +84,15 @@ async fn rows(state: &State) -> Result<Rows, SyncError> {
 
 /// Returns the configured URLs, without userinfo, each with its feeds.
 fn feeds(state: &State) -> Vec<(String, Vec<Feed>)> {
-    let has_python = state.catalog.get().repos.iter().any(|repo| repo.kind.language() == Language::Python);
+    let catalog = state.catalog.get();
+    let is_read = |language: &Language| match language.layout() {
+        Layout::Lists => true,
+        // They are many, and most servers have no such repository.
+        Layout::Projects => catalog.repos.iter().any(|repo| repo.kind.language() == *language),
+    };
+    let languages = Language::ALL.into_iter().filter(is_read);
     let ecosystems: Vec<Ecosystem> =
-        Ecosystem::ALL.into_iter().filter(|ecosystem| *ecosystem != Ecosystem::Pypi || has_python).collect();
+        languages.flat_map(|language| language::of(language).ecosystems()).copied().collect();
     let urls = state.config.load().vulnerabilities.urls.clone();
     urls.into_iter().map(|url| (base::config::without_userinfo(&url), Feed::of(&url, &ecosystems))).collect()
 }

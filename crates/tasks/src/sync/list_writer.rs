@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256 as Hasher};
 
 use super::SyncError;
 use super::error::task_result;
-use super::pypi_list::{self, Changes, ListCounts, ProjectList, StoredProjects};
-use super::task::Task;
+use super::project_list::{self, Changes, ListCounts, ProjectList, StoredProjects};
+use super::task::success_key;
 use base::model::digest::Sha256;
 use base::model::ids::SourceId;
 use base::model::time::Timestamp;
@@ -18,11 +18,10 @@ use runtime::jobs::Reporter;
 use runtime::jobs::lease::Lease;
 use runtime::publish::transaction::CHUNK;
 use runtime::state::State;
-use store::db::pypi::{self, ListChange, ListInstants};
+use store::db::project::{self, ListChange, ListInstants};
 use store::db::upstream::{self, StoredValidators};
 use store::db::{Conn, DbError};
 
-const SOURCE: SourceId = SourceId::PYPI;
 /// Minimum number of changes after which the planner statistics of the database are refreshed.
 const ANALYZE_THRESHOLD: usize = 10_000;
 
@@ -30,6 +29,8 @@ pub(super) struct ListWriter<'a> {
     pub(super) state: &'a State,
     pub(super) lease: &'a Lease,
     pub(super) report: &'a Reporter,
+    /// The index of the list.
+    pub(super) source: SourceId,
     /// Whether an administrator confirmed that the list may lose projects or serials.
     pub(super) is_accepted: bool,
     /// Whether projects that the list lacks stay. Such a list may also be missing, or become shorter.
@@ -44,25 +45,26 @@ impl ListWriter<'_> {
         instants: ListInstants,
         address: &str,
     ) -> Result<ListCounts, SyncError> {
-        let &ListWriter { state, lease, is_accepted, is_incomplete, .. } = self;
+        let &ListWriter { state, lease, source, is_accepted, is_incomplete, .. } = self;
         let (invalid_count, first_invalid) = &list.invalid;
         if let Some(name) = first_invalid {
-            tracing::warn!(target: "sync", source = "pypi", name, names = invalid_count, "the list contains names that are not valid; they are left out");
+            let source = state.catalog.get().source_name(source);
+            tracing::warn!(target: "sync", source = source.as_str(), name, names = invalid_count, "the list contains names that are not valid; they are left out");
         }
         let old_head = instants.old_head;
         // From here to the publish, the rows may be those of no list.
-        lease.write(&state.db, remove).await?;
-        let stored = state.db.read(stored).await?;
+        lease.write(&state.db, move |c| remove(c, source)).await?;
+        let stored = state.db.read(move |c| stored(c, source)).await?;
         let stored_serial = stored.highest_serial();
         let stored_count = if is_incomplete { 0 } else { stored.len() };
         if !(is_incomplete && list.projects.is_empty())
-            && let Some(reason) = pypi_list::refusal(&list, stored_count, stored_serial)
+            && let Some(reason) = project_list::refusal(&list, stored_count, stored_serial)
             && (!is_accepted || list.projects.is_empty())
         {
             return Err(SyncError::Refused(format!("{address}: {reason}")));
         }
         if list.serial.zip(stored_serial).is_some_and(|(new, old)| new < old) {
-            lease.bulk(&state.db, move |c| pypi::remove_serials(c, SOURCE, old_head)).await?;
+            lease.bulk(&state.db, move |c| project::remove_serials(c, source, old_head)).await?;
         }
         self.write_changes(Changes::between(stored, list.projects, is_incomplete), instants).await
     }
@@ -73,7 +75,7 @@ impl ListWriter<'_> {
         mut changes: Changes,
         instants: ListInstants,
     ) -> Result<ListCounts, SyncError> {
-        let &ListWriter { state, lease, report, .. } = self;
+        let &ListWriter { state, lease, report, source, .. } = self;
         let mut done_count = 0;
         loop {
             // Finding few changes among a million names takes some time.
@@ -91,7 +93,7 @@ impl ListWriter<'_> {
             }
             report.progress("writing projects", done_count as u64, None);
             done_count += chunk.len();
-            lease.bulk(&state.db, move |c| pypi::apply(c, SOURCE, instants, &chunk)).await?;
+            lease.bulk(&state.db, move |c| project::apply(c, source, instants, &chunk)).await?;
         }
         if done_count >= ANALYZE_THRESHOLD {
             state.db.analyze().await?;
@@ -101,10 +103,10 @@ impl ListWriter<'_> {
 }
 
 /// Returns the projects that the source lists, in the order of their names.
-fn stored(c: &mut dyn Conn) -> Result<StoredProjects, DbError> {
+fn stored(c: &mut dyn Conn, source: SourceId) -> Result<StoredProjects, DbError> {
     let mut stored = StoredProjects::default();
     let mut fits = true;
-    pypi::each_listed(c, SOURCE, &mut |normalized_name, from_at, serial| {
+    project::each_listed(c, source, &mut |normalized_name, from_at, serial| {
         fits = fits && stored.push(&normalized_name, from_at, serial);
     })?;
     if !fits {
@@ -132,19 +134,20 @@ impl Circumstances {
 }
 
 /// Returns the key of the row with the validators. Its `sha256` is that of the [`Circumstances`].
-fn key() -> String {
-    format!("{}:list", Task::Pypi.success_key())
+fn key(source: SourceId) -> String {
+    format!("{}:list", success_key(source))
 }
 
 /// Returns the validators of the list that was published last, if the same list has the same rows now.
 pub(super) async fn validators(
     state: &State,
+    source: SourceId,
     circumstances: Circumstances,
 ) -> Result<Option<Validators>, SyncError> {
-    let (list, success) = state
-        .db
-        .read(|c| Ok::<_, DbError>((upstream::get(c, &key())?, upstream::get(c, &Task::Pypi.success_key())?)))
-        .await?;
+    let read = state.db.read(move |c| {
+        Ok::<_, DbError>((upstream::get(c, &key(source))?, upstream::get(c, &success_key(source))?))
+    });
+    let (list, success) = read.await?;
     // Those of an earlier sync describe another list.
     let is_of_last_sync = |list: &StoredValidators| {
         success.as_ref().is_some_and(|success| success.fetched_at == list.fetched_at)
@@ -153,21 +156,22 @@ pub(super) async fn validators(
     Ok(list.map(|list| Validators { etag: list.etag, modified: list.modified }))
 }
 
-pub(super) fn remove(c: &mut dyn Conn) -> Result<(), DbError> {
-    upstream::delete(c, &key())
+fn remove(c: &mut dyn Conn, source: SourceId) -> Result<(), DbError> {
+    upstream::delete(c, &key(source))
 }
 
 /// Writes the validators of the list that the transaction publishes; `started_at` is the time of the last success.
 pub(super) fn store(
     c: &mut dyn Conn,
+    source: SourceId,
     validators: &Validators,
     circumstances: Circumstances,
     started_at: Timestamp,
 ) -> Result<(), DbError> {
     let Validators { etag, modified } = validators.clone();
     if etag.is_none() && modified.is_none() {
-        return remove(c);
+        return remove(c, source);
     }
     let row = StoredValidators { etag, modified, sha256: circumstances.0, fetched_at: started_at };
-    upstream::put(c, &key(), &row)
+    upstream::put(c, &key(source), &row)
 }

@@ -17,8 +17,8 @@ mod index_files;
 mod list_writer;
 mod package;
 pub mod plan;
-mod pypi;
-mod pypi_list;
+mod project_list;
+mod projects;
 mod requirements;
 mod run;
 mod schedule;
@@ -36,7 +36,7 @@ use base::model::ids::{SourceId, TreeId};
 use base::model::kind::SourceKind;
 use base::model::point::PointTree;
 use base::model::time::Timestamp;
-use content::pypi::PageReads;
+use content::index::PageReads;
 use failures::{MeasuredSync, log_failure, log_success};
 use formats::python::name::NormalName;
 use formats::r::bioconductor::VersionName;
@@ -46,7 +46,7 @@ use runtime::jobs::{AfterHalt, JobStart, Reporter};
 use runtime::publish::transaction::{Rows, abandon};
 use runtime::state::State;
 use store::db::{tree, upstream};
-use task::{SourceLock, SyncTrigger, Task, TaskState};
+use task::{SourceLock, Subject, SyncTrigger, Task, TaskState};
 
 /// Syncs sources with their mirrors; clones share one state.
 #[derive(Clone)]
@@ -133,9 +133,9 @@ impl Sync {
         self.state.jobs.start_with(AfterHalt::Restarts, "sync:cran", "clear", now, work)
     }
 
-    /// Syncs a source whose mirror serves a file of a package that differs from the database; of PyPI, only the page of
-    /// the project is read again, because it states the digests. Unlike a sync by an administrator, this never confirms
-    /// an index that shrank. Ignores other sources. Must be called inside the runtime.
+    /// Syncs a source whose mirror serves a file of a package that differs from the database; of an index of projects, only
+    /// the page of the project is read again, because it states the digests. Unlike a sync by an administrator, this never
+    /// confirms an index that shrank. Ignores other sources. Must be called inside the runtime.
     pub fn report_mismatch(&self, tree: PointTree, package: &str) {
         if tree.source == SourceId::CRAN {
             self.begin(Task::Cran, None, SyncTrigger::Mismatch);
@@ -145,12 +145,13 @@ impl Sync {
                 let version = Some(VersionName::Exact(part.version));
                 self.begin(Task::Bioconductor, version, SyncTrigger::Mismatch);
             }
-        } else if tree.source == SourceId::PYPI
+        } else if tree.source.is_project_index()
             && let Ok(project) = package.parse::<NormalName>()
         {
             let page_reads = Arc::clone(&self.page_reads);
+            let source = self.state.catalog.get().source_name(tree.source);
             tokio::spawn(async move {
-                tracing::info!(target: "sync", source = "pypi", %project, "a file is not the one that the page of its project states, or is missing; reading the page again");
+                tracing::info!(target: "sync", source = source.as_str(), %project, "a file is not the one that the page of its project states, or is missing; reading the page again");
                 // `PageReads` logs an error.
                 let _ = page_reads.refresh(&project).await;
             });
@@ -243,15 +244,11 @@ impl Sync {
         self.begin(Task::Advisories, None, SyncTrigger::Administrator(actor.to_owned()))
     }
 
-    fn is_bioconductor_offered(&self) -> bool {
-        self.state.catalog.get().repos.iter().any(|repo| repo.subscribes_to(SourceId::BIOCONDUCTOR))
-    }
-
-    fn is_pypi_offered(&self) -> bool {
+    fn is_offered(&self, source: SourceId) -> bool {
         let catalog = self.state.catalog.get();
-        // A curated source selects from the list of PyPI, also before a repository subscribes to it.
-        catalog.repos.iter().any(|repo| repo.subscribes_to(SourceId::PYPI))
-            || catalog.sources.iter().any(|source| source.kind == SourceKind::CuratedPypi)
+        // A curated source selects from the list of an index, also before a repository subscribes to it.
+        catalog.repos.iter().any(|repo| repo.subscribes_to(source))
+            || catalog.sources.iter().any(|other| other.kind.origin() == Some(source))
     }
 
     /// Returns the syncs that were halted since the last call.
@@ -295,33 +292,25 @@ impl Sync {
     ) -> Result<String, String> {
         let (state, name) = (&self.state, task.name());
         let measurement = MeasuredSync::begin(state, name);
-        let result = match task {
-            Task::Cran => {
+        if trigger == SyncTrigger::Schedule && version.is_none() && self.is_idle(task) {
+            let source = task.kind().map_or(name, SourceKind::label);
+            return Ok(log_success(name, format!("no repository offers {source}; nothing to sync")));
+        }
+        let result = match task.subject() {
+            Subject::Cran => {
                 // Waits for the final phase of a back-fill, which takes seconds.
                 let _guard = self.source_lock(task).lock().await;
                 cran::run(state, &trigger, report).await
             }
-            Task::Bioconductor
-                if version.is_none()
-                    && trigger == SyncTrigger::Schedule
-                    && !self.is_bioconductor_offered() =>
-            {
-                let message = "no repository offers Bioconductor; nothing to sync".to_owned();
-                return Ok(log_success(name, message));
-            }
-            Task::Bioconductor => {
+            Subject::Bioconductor => {
                 bioconductor::run(state, &trigger, version, self.source_lock(task), report).await
             }
-            Task::Pypi if trigger == SyncTrigger::Schedule && !self.is_pypi_offered() => {
-                let message = "no repository offers PyPI; nothing to sync".to_owned();
-                return Ok(log_success(name, message));
-            }
-            Task::Pypi => {
+            Subject::Projects(index) => {
                 let _guard = self.source_lock(task).lock().await;
-                pypi::run(state, &self.page_reads, &trigger, report).await
+                projects::run(state, &self.page_reads, index, &trigger, report).await
             }
-            Task::Requirements => requirements::refresh(state, &trigger, report).await,
-            Task::Advisories => advisories::refresh(state, &trigger, report).await,
+            Subject::Requirements => requirements::refresh(state, &trigger, report).await,
+            Subject::Advisories => advisories::refresh(state, &trigger, report).await,
         };
         measurement.end(&result).await;
         if let (Err(SyncError::Halted), Some(kind)) = (&result, task.kind()) {

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use super::task::{SyncTrigger, Task};
+use super::task::{Subject, SyncTrigger, Task};
 use super::{Sync, SyncError};
 use base::metrics;
+use base::model::ids::SourceId;
 use base::model::time::Timestamp;
 use runtime::jobs::schedule::{Schedule, ScheduleStatus, sleep_until};
 
@@ -84,11 +85,11 @@ impl Sync {
     }
 
     /// Returns whether scheduled runs of a task do nothing: no repository offers its source.
-    fn is_idle(&self, task: Task) -> bool {
-        match task {
-            Task::Bioconductor => !self.is_bioconductor_offered(),
-            Task::Pypi => !self.is_pypi_offered(),
-            Task::Cran | Task::Requirements | Task::Advisories => false,
+    pub(super) fn is_idle(&self, task: Task) -> bool {
+        match task.subject() {
+            Subject::Bioconductor => !self.is_offered(SourceId::BIOCONDUCTOR),
+            Subject::Projects(index) => !self.is_offered(index),
+            Subject::Cran | Subject::Requirements | Subject::Advisories => false,
         }
     }
 

@@ -26,8 +26,18 @@ struct TaskRow {
     property: &'static str,
     /// Returns the value of the property.
     schedule: fn(&Config) -> &str,
-    /// The source that it syncs, if any.
-    source: Option<(SourceKind, SourceId)>,
+    subject: Subject,
+}
+
+/// What a task refreshes.
+#[derive(Clone, Copy)]
+pub(super) enum Subject {
+    Cran,
+    Bioconductor,
+    /// The list of projects of an index.
+    Projects(SourceId),
+    Requirements,
+    Advisories,
 }
 
 impl Task {
@@ -40,31 +50,31 @@ impl Task {
                 name: "cran",
                 property: "CRAN.SyncSchedule",
                 schedule: |config| &config.cran.sync_schedule,
-                source: Some((SourceKind::Cran, SourceId::CRAN)),
+                subject: Subject::Cran,
             },
             Task::Bioconductor => TaskRow {
                 name: "bioconductor",
                 property: "Bioconductor.SyncSchedule",
                 schedule: |config| &config.bioconductor.sync_schedule,
-                source: Some((SourceKind::Bioconductor, SourceId::BIOCONDUCTOR)),
+                subject: Subject::Bioconductor,
             },
             Task::Pypi => TaskRow {
                 name: "pypi",
                 property: "PyPI.SyncSchedule",
                 schedule: |config| &config.pypi.sync_schedule,
-                source: Some((SourceKind::Pypi, SourceId::PYPI)),
+                subject: Subject::Projects(SourceId::PYPI),
             },
             Task::Requirements => TaskRow {
                 name: "sysreqs",
                 property: "SystemRequirements.SyncSchedule",
                 schedule: |config| &config.requirements.sync_schedule,
-                source: None,
+                subject: Subject::Requirements,
             },
             Task::Advisories => TaskRow {
                 name: "vulns",
                 property: "Vulnerabilities.SyncSchedule",
                 schedule: |config| &config.vulnerabilities.sync_schedule,
-                source: None,
+                subject: Subject::Advisories,
             },
         }
     }
@@ -81,15 +91,33 @@ impl Task {
         (self.row().schedule)(config)
     }
 
+    pub(super) fn subject(self) -> Subject {
+        self.row().subject
+    }
+
+    /// Returns the source that it syncs, if any.
+    fn source(self) -> Option<SourceId> {
+        match self.subject() {
+            Subject::Cran => Some(SourceId::CRAN),
+            Subject::Bioconductor => Some(SourceId::BIOCONDUCTOR),
+            Subject::Projects(index) => Some(index),
+            Subject::Requirements | Subject::Advisories => None,
+        }
+    }
+
     pub(super) fn kind(self) -> Option<SourceKind> {
-        self.row().source.map(|(kind, _)| kind)
+        self.source().and_then(SourceKind::of_built_in)
     }
 
     /// Returns the key of the row of the last success: `fetched_at` is the time, for a source `etag` is the mirror.
     pub(super) fn success_key(self) -> String {
-        let row = self.row();
-        row.source.map_or_else(|| format!("sync:{}", row.name), |(_, id)| format!("sync:{id}"))
+        self.source().map_or_else(|| format!("sync:{}", self.name()), success_key)
     }
+}
+
+/// Returns the key of the row of the last successful sync of a source.
+pub(super) fn success_key(source: SourceId) -> String {
+    format!("sync:{source}")
 }
 
 /// Serializes the writers of one source.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::scrub::{self, ScrubOptions};
 use super::sweep::SweepOptions;
 use super::{Upkeep, sweep};
-use base::model::kind::RepoKind;
+use base::model::kind::Layout;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
 use content::serve::document::DocumentRequest;
@@ -100,7 +100,11 @@ async fn render_indexes(upkeep: &Upkeep, repo: &str, snapshot: Snapshot) -> Resu
     Ok(())
 }
 
-/// True for R. Bioconductor has indexes for each version, Python a page for each project: most are never requested.
+/// Returns whether a repository has one list of packages. Bioconductor has indexes for each version, others have a page for
+/// each project: most are never requested.
 fn has_one_index(repo: &&Repository) -> bool {
-    repo.kind == RepoKind::R
+    match repo.kind.layout() {
+        Layout::Lists => !repo.kind.has_parts(),
+        Layout::Projects => false,
+    }
 }

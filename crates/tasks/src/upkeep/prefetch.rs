@@ -123,7 +123,7 @@ pub async fn start(upkeep: &Arc<Upkeep>, request: PrefetchRequest) -> Result<Job
     let PrefetchRequest { files, strict, pythons, platforms, pages_only, dry_run } = request;
     let environments = selection::environments(&pythons, &platforms)
         .map_err(|error| RepoError::Invalid(error.to_string()))?;
-    let scope = prefetch::scope(&upkeep.state).await?;
+    let scope = prefetch::scope(&upkeep.repositories).await?;
     // Without versions and platforms, the files for all environments are stored.
     let has_targets = !pythons.is_empty() || !platforms.is_empty();
     let targets = if has_targets { environments.clone() } else { Vec::new() };

@@ -12,7 +12,8 @@ use crate::UpstreamError;
 use crate::transport::Transport;
 use crate::transport::file::{FileRequest, FileResponse, Validators};
 use base::model::time::Timestamp;
-use formats::advisory::{Batch, Ecosystem, is_id, parse_time};
+use formats::advisory::{Batch, is_id, parse_time};
+use formats::language::Ecosystem;
 
 /// Maximum number of changed advisories that are fetched one by one; for more, `all.zip` is fetched.
 const MAX_SINGLE_FETCHES: usize = 100;

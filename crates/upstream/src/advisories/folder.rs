@@ -9,7 +9,8 @@ use super::{FeedRefresh, MAX_FETCHED_SIZE, UNPACK_LIMITS, refusal};
 use crate::UpstreamError;
 use crate::transport::file::{FileRequest, FileResponse, Validators};
 use crate::transport::{Transport, decompress};
-use formats::advisory::{Batch, Ecosystem, Format};
+use formats::advisory::{Batch, Format};
+use formats::language::Ecosystem;
 
 const MAX_DEPTH: usize = 8;
 

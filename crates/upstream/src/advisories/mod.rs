@@ -12,9 +12,10 @@ use super::transport::file::{FileRequest, FileResponse, Validators};
 use super::{Upstream, UpstreamError};
 use base::config::without_userinfo;
 use feed_file::FeedFileFormat;
-use formats::advisory::{Batch, Ecosystem};
+use formats::advisory::Batch;
 use formats::bundle::layout;
 use formats::bundle::shared::SharedFolder;
+use formats::language::Ecosystem;
 
 /// Size limit of a fetched file, in bytes: ten times all advisories for PyPI.
 const MAX_FETCHED_SIZE: u64 = 256 << 20;

@@ -3,11 +3,12 @@
 use crate::http::error::{Failure, truncate};
 use api::block_rule as wire;
 use base::model::ids::{RepoId, SourceId};
-use base::model::kind::{Language, SourceKind};
+use base::model::kind::{Layout, SourceKind};
 use base::model::license::{UNKNOWN, similar_identifier};
 use base::model::rule_effect::RuleEffect;
 use base::model::time::SECOND;
 use content::serve::find;
+use formats::language;
 use formats::policy::{BadRule, Criteria, MAX_MIN_AGE, Rule};
 use formats::python::license::{BadLicense, LicenseExpression};
 use formats::r;
@@ -205,23 +206,20 @@ pub(super) fn never_matches(catalog: &Catalog, criteria: &Criteria) -> Option<St
             source.name
         ));
     }
-    let place = match (source, repo) {
-        (Some(source), _) if source.kind.language() == Language::Python => {
-            format!("the source '{}'", source.name)
-        }
-        (_, Some(repo)) if repo.kind.language() == Language::Python => {
-            format!("the repository '{}'", repo.name)
-        }
-        _ => return None,
+    let (place, language) = match (source, repo) {
+        (Some(source), _) => (format!("the source '{}'", source.name), source.kind.language()),
+        (None, Some(repo)) => (format!("the repository '{}'", repo.name), repo.kind.language()),
+        (None, None) => return None,
     };
-    if criteria.needs_license() {
+    let label = language.label();
+    if criteria.needs_license() && !language::of(language).states_licenses() {
         return Some(format!(
-            "{place} has Python packages, to which criteria of licenses do not apply: the pages of their files do not \
+            "{place} has {label} packages, to which criteria of licenses do not apply: the pages of their files do not \
              state licenses"
         ));
     }
-    criteria.deleted_packages.then(|| {
-        format!("{place} has Python packages, to which the criterion of deleted packages does not apply")
+    (criteria.deleted_packages && language.layout() == Layout::Projects).then(|| {
+        format!("{place} has {label} packages, to which the criterion of deleted packages does not apply")
     })
 }
 

@@ -7,7 +7,7 @@ use api::definition::{
     BlockedFiles, Definition, DefinitionDependency, DefinitionFile, DefinitionPlan, PlannedPackage,
     PlannedRelease, UpdateDefinition,
 };
-use base::model::kind::{Language, SourceKind};
+use base::model::kind::{Layout, SourceKind, Supply};
 use base::model::snapshot::{BadSnapshot, Snapshot};
 use base::model::time::Timestamp;
 use content::serve::find;
@@ -18,7 +18,7 @@ use store::db::curation;
 use tasks::edit::curated::snapshot::{self, SnapshotChange};
 use tasks::edit::curated::{RUpdate, RUpdateRequest};
 use tasks::edit::curation::{Input, require_snapshot};
-use tasks::edit::python::curated::{self, PythonUpdate, PythonUpdateRequest};
+use tasks::edit::project::curated::{self, PythonUpdate, PythonUpdateRequest};
 use tasks::edit::{Actor, curated as r_curated};
 
 /// Returns a file of a request as it is stored.
@@ -38,47 +38,52 @@ pub(super) async fn update(call: Call<'_>, name: &str, body: UpdateDefinition) -
         (false, false) => Input::Replace(files),
     };
     let kind = find::source(&app.state.catalog.get(), name)?.kind;
-    if kind.language() == Language::R {
-        if body.dependencies.is_some() {
-            return Err(Failure::bad_request(
-                "--dependencies is for Python packages; --include names the kinds of dependencies of R packages",
-            ));
+    match kind.layout() {
+        Layout::Lists => {
+            if body.dependencies.is_some() {
+                return Err(Failure::bad_request(
+                    "--dependencies is for Python packages; --include names the kinds of dependencies of R packages",
+                ));
+            }
+            let include = include(body.include.as_deref())?;
+            if body.strict {
+                return Err(Failure::bad_request(
+                    "--strict is for Python packages: lock files of R have no digests",
+                ));
+            }
+            let request = RUpdateRequest {
+                source: name.to_owned(),
+                input,
+                snapshot,
+                include,
+                suggests: body.include_suggests,
+                allow_missing: body.allow_missing,
+                commit: body.commit,
+                comment: body.comment,
+            };
+            update_r(app, kind, request, &actor).await
         }
-        let include = include(body.include.as_deref())?;
-        if body.strict {
-            return Err(Failure::bad_request(
-                "--strict is for Python packages: lock files of R have no digests",
-            ));
+        Layout::Projects => {
+            if body.include.is_some() || body.include_suggests {
+                let label = kind.language().label();
+                return Err(Failure::bad_request(format!(
+                    "only dependencies of R packages have kinds; --dependencies includes those of {label} packages"
+                )));
+            }
+            let request = PythonUpdateRequest {
+                source: name.to_owned(),
+                input,
+                snapshot,
+                strict: body.strict,
+                dependencies: body.dependencies,
+                allow_missing: body.allow_missing,
+                commit: body.commit,
+                comment: body.comment,
+            };
+            let update = curated::update(&app.repositories, &app.state, request, &actor).await?;
+            Ok(wire(update, kind, body.commit))
         }
-        let request = RUpdateRequest {
-            source: name.to_owned(),
-            input,
-            snapshot,
-            include,
-            suggests: body.include_suggests,
-            allow_missing: body.allow_missing,
-            commit: body.commit,
-            comment: body.comment,
-        };
-        return update_r(app, kind, request, &actor).await;
     }
-    if body.include.is_some() || body.include_suggests {
-        return Err(Failure::bad_request(
-            "only dependencies of R packages have kinds; --dependencies includes those of Python packages",
-        ));
-    }
-    let request = PythonUpdateRequest {
-        source: name.to_owned(),
-        input,
-        snapshot,
-        strict: body.strict,
-        dependencies: body.dependencies,
-        allow_missing: body.allow_missing,
-        commit: body.commit,
-        comment: body.comment,
-    };
-    let update = curated::update(&app.repositories, &app.state, request, &actor).await?;
-    Ok(wire(update, body.commit))
 }
 
 /// Parses the kinds of dependencies to include; `None` if the request names none.
@@ -93,7 +98,7 @@ async fn update_r(
     actor: &Actor,
 ) -> Result<DefinitionPlan, Failure> {
     let commit = request.commit;
-    let update = if kind == SourceKind::CranSnapshot {
+    let update = if kind.supply() == Supply::Snapshot {
         let RUpdateRequest { source: name, snapshot, comment, .. } = &request;
         if request.input != Input::Keep
             || request.include.is_some()
@@ -151,7 +156,7 @@ fn r_wire(update: RUpdate, kind: SourceKind, commit: bool) -> DefinitionPlan {
     }
 }
 
-fn wire(update: PythonUpdate, commit: bool) -> DefinitionPlan {
+fn wire(update: PythonUpdate, kind: SourceKind, commit: bool) -> DefinitionPlan {
     let blocked = |row: &ProjectPlanRow| {
         let files = update.blocked.get(&row.name)?;
         let count = files.count.map(|count| i64::try_from(count).unwrap_or(i64::MAX));
@@ -172,7 +177,7 @@ fn wire(update: PythonUpdate, commit: bool) -> DefinitionPlan {
         release: None,
     };
     DefinitionPlan {
-        kind: SourceKind::CuratedPypi.to_string(),
+        kind: kind.to_string(),
         committed: commit && update.plan.problems.is_empty(),
         packages: update.plan.rows.into_iter().map(package).collect(),
         problems: update.plan.problems,

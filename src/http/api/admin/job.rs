@@ -162,8 +162,9 @@ pub(super) async fn backfill(call: Call<'_>, body: StartBackfill) -> Started {
 }
 
 pub(super) async fn stop_backfill(call: Call<'_>, source: &str) -> Answer<StoppedBackfill> {
-    if source_kind(call.app, source)? != SourceKind::Cran {
-        return Err(backfill_failure(SyncError::NotBackfillable(source_kind(call.app, source)?)));
+    let kind = source_kind(call.app, source)?;
+    if !kind.is_backfillable() {
+        return Err(backfill_failure(SyncError::NotBackfillable(kind)));
     }
     let message = call.app.sync.stop_backfill().await.map_err(backfill_failure)?;
     Ok(StoppedBackfill { message })

@@ -68,8 +68,10 @@ pub(super) async fn create(
 
 fn language(text: &str) -> Result<Language, Failure> {
     let known = Language::ALL.into_iter().find(|language| language.as_str().eq_ignore_ascii_case(text));
-    known
-        .ok_or_else(|| Failure::bad_request(format!("the language is r or python, not '{}'", truncate(text))))
+    known.ok_or_else(|| {
+        let words = Language::WORDS.join(" or ");
+        Failure::bad_request(format!("the language is {words}, not '{}'", truncate(text)))
+    })
 }
 
 /// Refuses a number that no guard can have, before the body is read.

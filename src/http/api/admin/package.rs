@@ -125,7 +125,7 @@ fn scope(text: &str) -> RemoveScope {
 pub(super) async fn yank(call: Call<'_>, name: &str, body: YankFiles) -> Answer<YankedFiles> {
     let Call { app, actor, .. } = call;
     let (scope, reason) = (scope(&body.scope), body.reason.as_deref());
-    let yanked = edit::python::yank::set(&app.state, name, &body.name, scope, reason, &actor).await?;
+    let yanked = edit::project::yank::set(&app.state, name, &body.name, scope, reason, &actor).await?;
     Ok(YankedFiles {
         transaction: yanked.transaction.map(|id| id.0),
         name: yanked.project,

@@ -12,10 +12,13 @@ use tasks::upkeep::prefetch::{self, PrefetchRequest};
 pub(super) async fn start(call: Call<'_>, body: StartPrefetch) -> Started {
     let app = call.app;
     let kind = find::source(&app.state.catalog.get(), &body.source)?.kind;
-    if kind != SourceKind::Pypi {
+    if !kind.is_project_index() {
+        let indexes = SourceKind::ALL.into_iter().filter(|kind| kind.is_project_index());
+        let indexes: Vec<String> = indexes.map(|kind| format!("'{kind}'")).collect();
         return Err(Failure::bad_request(format!(
-            "the source '{}' is of type {kind}; only files of the source 'pypi' are stored before clients request them",
-            body.source
+            "the source '{}' is of type {kind}; only files of the source {} are stored before clients request them",
+            body.source,
+            indexes.join(" or ")
         )));
     }
     let request = PrefetchRequest {

@@ -10,7 +10,7 @@ use crate::http::route::access::inspect_repository;
 use api::definition::Definition;
 use api::source::{CreateSource, EditSource, IndexState, ListSources, Source, TransactionSummary};
 use base::model::ids::SourceId;
-use base::model::kind::SourceKind;
+use base::model::kind::{Layout, SourceKind, Supply};
 use base::model::snapshot::{BadSnapshot, Snapshot};
 use content::serve;
 use content::serve::RepoError;
@@ -49,13 +49,25 @@ async fn show(app: &App, name: &str) -> Result<Source, Failure> {
     Ok(with_definition(info, definition::of_source(app, name, true).await?))
 }
 
+/// Returns the index of lists, such as CRAN, of which the sources of a kind are based on a snapshot.
+fn based_on_lists(kind: SourceKind) -> Option<SourceId> {
+    kind.origin().filter(|_| kind.layout() == Layout::Lists)
+}
+
+/// Returns the types of sources that are based on lists in a way, in texts.
+fn types_based_on_lists(supply: Supply) -> String {
+    let kinds = SourceKind::ALL.into_iter().filter(|kind| kind.supply() == supply);
+    let kinds = kinds.filter(|kind| based_on_lists(*kind).is_some());
+    kinds.map(SourceKind::as_str).collect::<Vec<_>>().join(" and ")
+}
+
 /// Converts a source with its definition. The label of a source that is based on a snapshot of CRAN contains the
 /// snapshot.
 fn with_definition(info: SourceInfo, definition: Option<Definition>) -> Source {
-    let has_snapshot = matches!(info.source.kind, SourceKind::CuratedCran | SourceKind::CranSnapshot);
+    let is_based_on_lists = based_on_lists(info.source.kind).is_some();
     let source = wire(info);
     let type_label = match &definition {
-        Some(definition) if has_snapshot => format!("{} - {}", source.type_label, definition.snapshot),
+        Some(definition) if is_based_on_lists => format!("{} - {}", source.type_label, definition.snapshot),
         _ => source.type_label,
     };
     Source { definition, type_label, ..source }
@@ -92,23 +104,25 @@ pub(super) async fn create(call: Call<'_>, body: CreateSource) -> Answer<WithSta
     let (name, kind) = (name(&body.name)?, body.kind.parse::<SourceKind>()?);
     let (snapshot, include) =
         (parse_snapshot(body.snapshot.as_deref())?, definition::include(body.include.as_deref())?);
-    let is_snapshot = kind == SourceKind::CranSnapshot;
-    let curated = SourceKind::CuratedCran;
-    if kind != curated && include.is_some() {
+    let origin = based_on_lists(kind);
+    let is_curated = origin.is_some() && kind.supply() == Supply::Curated;
+    if include.is_some() && !is_curated {
         return Err(Failure::bad_request(format!(
-            "a source of type {kind} selects no dependencies: --include is for sources of type {curated}"
+            "a source of type {kind} selects no dependencies: --include is for sources of type {}",
+            types_based_on_lists(Supply::Curated)
         )));
     }
-    if kind != curated && !is_snapshot && snapshot.is_some() {
+    if snapshot.is_some() && origin.is_none() {
         return Err(Failure::bad_request(format!(
-            "a source of type {kind} has no state of CRAN: --snapshot is for sources of type {curated} and {}",
-            SourceKind::CranSnapshot
+            "a source of type {kind} has no state of CRAN: --snapshot is for sources of type {} and {}",
+            types_based_on_lists(Supply::Curated),
+            types_based_on_lists(Supply::Snapshot)
         )));
     }
     // Before the first sync, a curated source is created without a state.
-    let has_state = is_snapshot || snapshot.is_some() || include.is_some();
+    let has_state = snapshot.is_some() || include.is_some();
     let has_state =
-        has_state || (kind == SourceKind::CuratedCran && app.state.catalog.get().has_steps(SourceId::CRAN));
+        has_state || origin.is_some_and(|origin| !is_curated || app.state.catalog.get().has_steps(origin));
     let state = snapshot.unwrap_or(Snapshot::Latest);
     if has_state {
         snapshot::check(&app.repositories, state).await?;

@@ -7,7 +7,7 @@ use super::{Answer, PublicCall, Raw};
 use crate::http::error::{Failure, truncate};
 use api::git::GitBuildSummary;
 use api::public::package::ShowBuildLog;
-use base::model::kind::SourceKind;
+use base::model::kind::Supply;
 use base::model::point::Point;
 use content::serve;
 use content::serve::binary_rows::target;
@@ -119,9 +119,11 @@ async fn reason(
         name if name.is_empty() => "its source".to_owned(),
         name => format!("the source '{name}'"),
     };
-    let origin = match source.map(|source| source.kind) {
-        Some(SourceKind::Local) => format!("was added to {name}"),
-        _ => format!("was provided to {name} by another server"),
+    let origin = match source.map(|source| source.kind.supply()) {
+        Some(Supply::Uploads) => format!("was added to {name}"),
+        Some(Supply::Mirror | Supply::Builds | Supply::Curated | Supply::Snapshot) | None => {
+            format!("was provided to {name} by another server")
+        }
     };
     Ok(format!(
         "the binary of {package} {version} for {platform} {origin} on {}; its builder has the log",

@@ -23,16 +23,17 @@ use crate::http::route::access::read_repository;
 use api::error::Code;
 use api::public::filter::{Dependencies, Details, Filter, FilterError, FilterResult};
 use api::public::package::KeyValue;
-use base::model::kind::Language;
+use base::model::kind::{Language, Layout};
 use base::model::point::Point;
 use base::model::snapshot::{BadSnapshot, Snapshot};
 use content::serve::info::PackageDetail;
 use content::serve::metadata::ServedVersion;
 use content::serve::vulnerabilities::Vulnerabilities;
 use content::serve::{self, Repositories};
+use formats::language::{self, Rules};
+use formats::r;
 use formats::r::dependency::DependencyKind;
 use formats::r::description::Description;
-use formats::r::{self, name};
 use runtime::state::State;
 use tasks::usage::Usage;
 
@@ -97,11 +98,7 @@ pub(super) async fn of_repo(call: PublicCall<'_>, repo: &str, mut filter: Filter
     let point = serve::point::resolve(&app.repositories, name.as_str(), snapshot).await?;
     let advisories =
         if filter.vulns { Some(Arc::new(serve::vulnerabilities::current(&app.state).await)) } else { None };
-    let parse: fn(&str) -> Result<Specification, String> = match language {
-        Language::R => specification,
-        Language::Python => python_filter::specification,
-    };
-    let names = distinct(&std::mem::take(&mut filter.names), parse);
+    let names = distinct(&std::mem::take(&mut filter.names), language);
     let mut rows = PendingRows {
         repositories: Arc::clone(&app.repositories),
         state: Arc::clone(&app.state),
@@ -127,12 +124,12 @@ pub(super) async fn of_repo(call: PublicCall<'_>, repo: &str, mut filter: Filter
 }
 
 /// Returns each specification once, in the order of the request, and an error for each invalid name.
-fn distinct(
-    names: &[String],
-    parse: fn(&str) -> Result<Specification, String>,
-) -> Vec<Result<Specification, String>> {
+fn distinct(names: &[String], language: Language) -> Vec<Result<Specification, String>> {
     let mut unique = HashSet::with_capacity(names.len());
-    let specifications = names.iter().map(|text| parse(text));
+    let specifications = names.iter().map(|text| match language.layout() {
+        Layout::Lists => specification(text, language::of(language)),
+        Layout::Projects => python_filter::specification(text, language::of(language)),
+    });
     specifications.filter(|result| unique.insert(result.clone())).collect()
 }
 
@@ -152,19 +149,38 @@ impl PendingRows {
                 Err(error) => lines.push(Line::Error(FilterError { error, code: Code::Invalid as u16 })),
             }
         }
-        if self.language == Language::Python {
-            let rows = python_filter::rows(
-                &self.repositories,
-                &self.usage,
-                &self.point,
-                &requests,
-                &self.filter,
-                self.vulnerabilities.as_deref(),
-            )
-            .await?;
-            lines.extend(rows.into_iter().map(|row| Line::Package(Box::new(row))));
-            return encode(&lines).map(Some).map_err(|error| not_serialized(&error));
+        match self.language.layout() {
+            Layout::Projects => self.rows_of_projects(&requests, lines).await.map(Some),
+            Layout::Lists => self.rows_of_packages(requests, lines).await.map(Some),
         }
+    }
+
+    /// Adds the rows of projects to the lines of a chunk.
+    async fn rows_of_projects(
+        &self,
+        requests: &[Specification],
+        mut lines: Vec<Line>,
+    ) -> Result<Bytes, Failure> {
+        let rows = python_filter::rows(
+            &self.repositories,
+            &self.usage,
+            self.language,
+            &self.point,
+            requests,
+            &self.filter,
+            self.vulnerabilities.as_deref(),
+        )
+        .await?;
+        lines.extend(rows.into_iter().map(|row| Line::Package(Box::new(row))));
+        encode(&lines).map_err(|error| not_serialized(&error))
+    }
+
+    /// Adds the rows of R packages to the lines of a chunk.
+    async fn rows_of_packages(
+        &self,
+        requests: Vec<Specification>,
+        mut lines: Vec<Line>,
+    ) -> Result<Bytes, Failure> {
         let packages = serve::info::packages(&self.state, &self.point, requests).await?;
         let packages: Vec<PackageDetail> = packages.into_iter().flatten().collect();
         let counts = if self.filter.omit_downloads || self.filter.omit_package_details {
@@ -175,7 +191,7 @@ impl PendingRows {
             self.usage.totals(&names).await.into_iter().map(Some).collect()
         };
         let metadata = match self.filter.metadata {
-            true => metadata_of(&self.repositories, &self.point, &packages).await?,
+            true => metadata_of(&self.repositories, self.language, &self.point, &packages).await?,
             false => vec![Vec::new(); packages.len()],
         };
         let (filter, advisories) = (Arc::clone(&self.filter), self.vulnerabilities.clone());
@@ -188,7 +204,7 @@ impl PendingRows {
             encode(&lines)
         });
         let encoded = encoded.await.map_err(|_| Failure::unavailable("the server is stopping", 5))?;
-        encoded.map(Some).map_err(|error| not_serialized(&error))
+        encoded.map_err(|error| not_serialized(&error))
     }
 
     /// Produces the next chunk in the budget of responses; `None` at the end.
@@ -221,6 +237,7 @@ impl PendingRows {
 /// Returns for each package the metadata that administrators set.
 async fn metadata_of(
     repositories: &Repositories,
+    language: Language,
     point: &Point,
     packages: &[PackageDetail],
 ) -> Result<Vec<Vec<KeyValue>>, Failure> {
@@ -230,7 +247,7 @@ async fn metadata_of(
         version: detail.release.version.clone(),
     };
     let served = packages.iter().map(served).collect();
-    let metadata = serve::metadata::of(repositories, Language::R, point.repo, served).await?;
+    let metadata = serve::metadata::of(repositories, language, point.repo, served).await?;
     Ok(metadata.into_iter().map(KeyValue::list).collect())
 }
 
@@ -249,12 +266,12 @@ fn not_serialized(error: &serde_json::Error) -> Failure {
 }
 
 /// Parses `ggplot2`, `ggplot2==3.5.2` or `ggplot2@3.5.2`.
-fn specification(text: &str) -> Result<Specification, String> {
+fn specification(text: &str, rules: &dyn Rules) -> Result<Specification, String> {
     let (package, version) = match text.split_once("==").or_else(|| text.split_once('@')) {
         Some((package, version)) => (package.trim(), Some(version.trim())),
         None => (text.trim(), None),
     };
-    if !name::is_package(package) || version.is_some_and(str::is_empty) {
+    if !rules.is_name(package, false) || version.is_some_and(str::is_empty) {
         let excerpt: String = text.chars().take(80).collect();
         return Err(format!("'{excerpt}' is not a package specification: write name or name==version"));
     }
@@ -345,21 +362,28 @@ mod tests {
     #[test]
     fn a_name_may_have_a_version() {
         let assert_parsed = |text, name: &str, version: Option<&str>| {
-            assert_eq!(specification(text), Ok((name.to_owned(), version.map(str::to_owned))), "{text}");
+            assert_eq!(
+                specification(text, language::of(Language::R)),
+                Ok((name.to_owned(), version.map(str::to_owned))),
+                "{text}"
+            );
         };
         assert_parsed("ggplot2", "ggplot2", None);
         assert_parsed("ggplot2==3.5.2", "ggplot2", Some("3.5.2"));
         assert_parsed(" A3 == 1.0 ", "A3", Some("1.0"));
         assert_parsed("A3@1.0-2", "A3", Some("1.0-2"));
         for bad in ["", "==1", "a b==1", "../x", "a==", "9a", "a/b"] {
-            assert!(specification(bad).expect_err(bad).contains("name==version"), "{bad}");
+            assert!(
+                specification(bad, language::of(Language::R)).expect_err(bad).contains("name==version"),
+                "{bad}"
+            );
         }
     }
 
     #[test]
     fn a_repeated_name_is_answered_once() {
         let names = ["a1==1", "b1", "a1 == 1", "a1", "b1", "../x", "../x"].map(str::to_owned);
-        let specifications = distinct(&names, specification);
+        let specifications = distinct(&names, Language::R);
         let good: Vec<_> = specifications
             .iter()
             .flatten()

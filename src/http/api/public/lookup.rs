@@ -5,7 +5,6 @@ use std::ops::Range;
 use super::PublicCall;
 use crate::http::error::{Failure, truncate};
 use crate::http::login::permission::Principal;
-use base::model::kind::RepoKind;
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
 use content::serve;
@@ -34,7 +33,7 @@ pub(super) async fn requested_point(
 ) -> Result<Point, Failure> {
     let repo = repository(&call.catalog, requested)?;
     // Other repositories have no versions: the parameter has no effect there.
-    let version = bioconductor_version(version)?.filter(|_| repo.kind == RepoKind::Bioconductor);
+    let version = bioconductor_version(version)?.filter(|_| repo.kind.has_parts());
     let part = version.map(Part::whole);
     let snapshot = snapshot.unwrap_or(Snapshot::Latest);
     Ok(serve::point::resolve_part(&call.app.repositories, repo.name.as_str(), part, snapshot).await?)

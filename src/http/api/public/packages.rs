@@ -5,6 +5,7 @@ use super::vulnerabilities::{self, wire};
 use super::{Answer, PublicCall, python_packages};
 use crate::http::api::platforms::wire_binary;
 use crate::http::error::Failure;
+use crate::http::repo::python::project::Base;
 use api::binary::Binary;
 use api::public::package::{
     ArchivedRelease, Downloads, KeyValue, Link, ListBinaries, ListPackages, ListReleases, Package,
@@ -12,7 +13,7 @@ use api::public::package::{
 };
 use api::query::Order;
 use base::model::ids::{SourceId, TreeId};
-use base::model::kind::{Language, RepoKind};
+use base::model::kind::{Layout, RepoKind};
 use base::model::license::Licenses;
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
@@ -49,12 +50,15 @@ pub(super) async fn show(
 ) -> Answer<Package> {
     let point = requested_point(&call, repo, query.bioc_version.as_deref(), query.snapshot).await?;
     let version = query.version.as_deref().filter(|version| !version.is_empty());
-    match repository(&call.catalog, repo)?.kind {
-        RepoKind::Python => {
+    let repository = repository(&call.catalog, repo)?;
+    match repository.kind.layout() {
+        Layout::Projects => {
             let snapshot = query.snapshot.unwrap_or(Snapshot::Latest);
-            python_packages::package(&call, repo, snapshot, &point, name, version).await
+            let address = format!("{}/{snapshot}", repository.response_name(repo).0);
+            let base = Base { server: call.base(), repository: address };
+            python_packages::package(&call, repository.kind, &base, &point, name, version).await
         }
-        RepoKind::R | RepoKind::Bioconductor => detail(&call, &point, name, version).await,
+        Layout::Lists => detail(&call, repository.kind, &point, name, version).await,
     }
 }
 
@@ -77,9 +81,9 @@ pub(super) async fn releases_of_source(
 ) -> Answer<Vec<WireRelease>> {
     let (source, point) = source_point(&call, source, query.bioc_version.as_deref())?;
     let language = source.kind.language();
-    let releases = match language {
-        Language::R => releases(&call, &point, name).await,
-        Language::Python => python_packages::releases(&call, &point, name).await,
+    let releases = match language.layout() {
+        Layout::Lists => releases(&call, &point, name).await,
+        Layout::Projects => python_packages::releases(&call, &point, name).await,
     };
     let hidden = HiddenNames::of(&call.app.state, language, source.id);
     hidden.require_visible(name, releases.is_ok())?;
@@ -135,6 +139,7 @@ async fn list(
 /// Returns one package of R: its listed version, or another one.
 async fn detail(
     call: &PublicCall<'_>,
+    kind: RepoKind,
     point: &Point,
     name: &str,
     version: Option<&str>,
@@ -154,7 +159,7 @@ async fn detail(
         name: release.package.clone(),
         version: release.version.clone(),
     };
-    let metadata = metadata::of_one(&app.repositories, Language::R, point.repo, served).await?;
+    let metadata = metadata::of_one(&app.repositories, kind.language(), point.repo, served).await?;
     Ok(Package {
         metadata: Some(KeyValue::list(metadata)),
         name: release.package.clone(),
@@ -194,13 +199,15 @@ fn package(
     let field = |tag: &str| description.as_ref().and_then(|d| d.non_empty(tag)).map(ToOwned::to_owned);
     let catalog = &call.catalog;
     let part = catalog.tree(tree).and_then(Tree::part);
+    // The point of a source has no repository.
+    let repo_kind = catalog.repo_by_id(point.repo).map(|repo| repo.kind).unwrap_or_default();
     // The text of a Python package is empty.
     let licenses = (!text.is_empty()).then(|| licenses(&field("License").unwrap_or_default()));
     Package {
         source: call.head.principal.source_name(catalog, source),
         source_id: source.0,
         repo_id: point.repo.0,
-        repo_type: catalog.repo_by_id(point.repo).map_or(RepoKind::R, |repo| repo.kind).label().to_owned(),
+        repo_type: repo_kind.label().to_owned(),
         repository: "RSPM".to_owned(),
         title: field("Title"),
         description: field("Description"),

@@ -8,30 +8,30 @@ use base::model::ids::SourceId;
 use base::model::kind::Language;
 use base::model::point::Point;
 use content::serve::metadata::ServedVersion;
-use content::serve::python::detail::{self, ProjectDetail, ProjectRelease};
-use content::serve::python::file::RequestBudget;
+use content::serve::project::detail::{self, ProjectDetail, ProjectRelease};
+use content::serve::project::file::RequestBudget;
 use content::serve::python::metadata;
 use content::serve::vulnerabilities::Vulnerabilities;
 use content::serve::{self, RepoError, Repositories};
+use formats::language::{self, Rules};
 use formats::python::license::LicenseExpression;
 use formats::python::metadata::Metadata;
-use formats::python::name::{self, NormalName};
+use formats::python::name::NormalName;
 use formats::python::requirement::Requirement;
-use formats::python::version::Pep440Version;
 use tasks::usage::Usage;
 
 /// Maximum number of requests to an index, for pages and files, that one request of a client causes.
 const MAX_REQUESTS: usize = 10;
 
 /// Parses `flask`, `flask==3.0`, `flask[async]==3.0` or `flask@3.0`; a marker after `;` has no effect.
-pub(super) fn specification(text: &str) -> Result<(String, Option<String>), String> {
+pub(super) fn specification(text: &str, rules: &dyn Rules) -> Result<(String, Option<String>), String> {
     let requirement = text.split(';').next().unwrap_or_default();
     let (name, version) = match requirement.split_once("==").or_else(|| requirement.split_once('@')) {
         Some((name, version)) => (name, Some(version.trim_start_matches('=').trim())),
         None => (requirement, None),
     };
     let name = name.split('[').next().unwrap_or_default().trim();
-    if !name::is_valid(name) || version.is_some_and(str::is_empty) {
+    if !rules.is_name(name, false) || version.is_some_and(str::is_empty) {
         let excerpt: String = text.chars().take(80).collect();
         return Err(format!("'{excerpt}' is not a package specification: write name or name==version"));
     }
@@ -58,15 +58,16 @@ struct RequestedVersion {
 pub(super) async fn rows(
     repositories: &Repositories,
     usage: &Usage,
+    language: Language,
     point: &Point,
     specifications: &[(String, Option<String>)],
     filter: &Filter,
     advisories: Option<&Vulnerabilities>,
 ) -> Result<Vec<FilterResult>, Failure> {
-    let budget = RequestBudget::new(MAX_REQUESTS);
+    let (rules, budget) = (language::of(language), RequestBudget::new(MAX_REQUESTS));
     let mut rows = Vec::with_capacity(specifications.len());
     for (name, version) in specifications {
-        let requested = match find(repositories, point, name, version.as_deref(), &budget).await {
+        let requested = match find(repositories, rules, point, name, version.as_deref(), &budget).await {
             Ok(requested) => requested,
             // A name without a row does not prevent the rows of other names.
             Err(RepoError::NotFound(_) | RepoError::Guarded(_)) => continue,
@@ -104,8 +105,7 @@ pub(super) async fn rows(
         }
         if filter.metadata {
             let served = ServedVersion { source, name: project.to_owned(), version: version.clone() };
-            let metadata =
-                serve::metadata::of_one(repositories, Language::Python, point.repo, served).await?;
+            let metadata = serve::metadata::of_one(repositories, language, point.repo, served).await?;
             row.metadata = KeyValue::list(metadata);
         }
         if let Some(advisories) = advisories {
@@ -120,6 +120,7 @@ pub(super) async fn rows(
 /// blocked, the highest one.
 async fn find(
     repositories: &Repositories,
+    rules: &dyn Rules,
     point: &Point,
     name: &str,
     version: Option<&str>,
@@ -145,7 +146,7 @@ async fn find(
     };
     let display_name = found.display_name(found.preferred());
     let missing = || RepoError::NotFound(format!("there is no project '{name}' in this snapshot"));
-    let is_requested = |text: &str| Pep440Version::lenient(text) == Pep440Version::lenient(&blocked.version);
+    let is_requested = |text: &str| rules.compare(text, &blocked.version).is_eq();
     if version.is_some_and(|text| !is_requested(text)) {
         // All files of the project are blocked, and it has no such version.
         return Err(missing());
@@ -220,7 +221,11 @@ mod tests {
     #[test]
     fn a_name_may_have_extras_and_a_version() {
         let assert_parsed = |text, name: &str, version: Option<&str>| {
-            assert_eq!(specification(text), Ok((name.to_owned(), version.map(str::to_owned))), "{text}");
+            assert_eq!(
+                specification(text, language::of(Language::Python)),
+                Ok((name.to_owned(), version.map(str::to_owned))),
+                "{text}"
+            );
         };
         assert_parsed("Odd.Name", "Odd.Name", None);
         assert_parsed("odd==1.0", "odd", Some("1.0"));
@@ -228,7 +233,10 @@ mod tests {
         assert_parsed("odd == 1 ; python_version > '3'", "odd", Some("1"));
         assert_parsed("odd@1!1.0", "odd", Some("1!1.0"));
         for bad in ["", "==1", "a b==1", "../x", "a==", "-a", "a/b", "[x]"] {
-            assert!(specification(bad).expect_err(bad).contains("name==version"), "{bad}");
+            assert!(
+                specification(bad, language::of(Language::Python)).expect_err(bad).contains("name==version"),
+                "{bad}"
+            );
         }
     }
 

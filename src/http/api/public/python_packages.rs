@@ -7,13 +7,12 @@ use super::vulnerabilities::wire;
 use crate::http::error::Failure;
 use crate::http::repo::python::project::{self, Base};
 use api::public::package::{Downloads, KeyValue, Package, Release};
-use base::model::kind::{Language, RepoKind};
+use base::model::kind::RepoKind;
 use base::model::point::Point;
-use base::model::snapshot::Snapshot;
 use content::serve;
 use content::serve::block_rules;
 use content::serve::metadata::ServedVersion;
-use content::serve::python::detail::{self, ProjectRelease};
+use content::serve::project::detail::{self, ProjectRelease};
 use content::serve::python::metadata;
 use formats::python::facts::FileFacts;
 use formats::python::version::Pep440Version;
@@ -30,11 +29,11 @@ pub(super) fn row(name: String, version: String, facts: FileFacts, package: Pack
     }
 }
 
-/// Returns one project of the repository `requested`: the version that installers prefer, or another one.
+/// Returns one project of a repository of a kind: the version that installers prefer, or another one.
 pub(super) async fn package(
     call: &PublicCall<'_>,
-    requested: &str,
-    snapshot: Snapshot,
+    kind: RepoKind,
+    base: &Base,
     point: &Point,
     name: &str,
     version: Option<&str>,
@@ -50,21 +49,19 @@ pub(super) async fn package(
     let count = app.usage.totals(&[(detail.source, project)]).await.first().copied().unwrap_or(0);
     let vulnerabilities = serve::vulnerabilities::current(&app.state).await;
     let release = &detail.release;
-    let repo = catalog.repo_by_id(point.repo).map_or(requested, |repo| repo.response_name(requested).0);
-    let base = Base { server: call.base(), repository: format!("{repo}/{snapshot}") };
-    let info = project::info(&detail, metadata.as_deref(), &base);
+    let info = project::info(&detail, metadata.as_deref(), base);
     let text = |key: &str| info[key].as_str().map(str::to_owned);
     let size = release.files.first().map_or(0, |file| file.size.max(0));
     let sha256 = release.files.first().map(|file| file.sha256.to_string());
     let served =
         ServedVersion { source: detail.source, name: project.to_owned(), version: release.version.clone() };
-    let custom = serve::metadata::of_one(&app.repositories, Language::Python, point.repo, served).await?;
+    let custom = serve::metadata::of_one(&app.repositories, kind.language(), point.repo, served).await?;
     Ok(Package {
         metadata: Some(KeyValue::list(custom)),
         source: call.head.principal.source_name(catalog, detail.source),
         source_id: detail.source.0,
         repo_id: point.repo.0,
-        repo_type: RepoKind::Python.label().to_owned(),
+        repo_type: kind.label().to_owned(),
         repository: "RSPM".to_owned(),
         name: detail.display_name.clone(),
         version: release.version.clone(),
@@ -81,7 +78,7 @@ pub(super) async fn package(
         date_publication: release.uploaded_at().map(|at| at.to_string()),
         downloads: Downloads { count },
         vulns: vulnerabilities.of(detail.source, project, &release.version).iter().map(wire).collect(),
-        releases: Some(project::releases(&detail.releases, &base)),
+        releases: Some(project::releases(&detail.releases, base)),
         info: Some(info),
         ..Package::default()
     })

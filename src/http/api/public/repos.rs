@@ -15,7 +15,6 @@ use api::public::repo::{
 };
 use api::query::Order;
 use base::model::ids::SourceId;
-use base::model::kind::RepoKind;
 use base::model::snapshot::Snapshot;
 use base::model::time::Day;
 use content::serve;
@@ -34,8 +33,8 @@ pub(super) async fn list(call: PublicCall<'_>, query: ListRepos) -> Answer<Raw> 
     let repos = call.catalog.repos.iter().filter(is_visible);
     let mut response = if call.head.accepts(INI) {
         let base = call.base();
-        // `install.packages()` can use the address of a repository of this kind only.
-        let repos = repos.filter(|repo| repo.kind == RepoKind::R);
+        // `install.packages()` can use the address of such a repository only.
+        let repos = repos.filter(|repo| repo.kind.is_one_list());
         let lines: String = repos.map(|repo| format!("{0}={base}/{0}/latest\n", repo.name)).collect();
         response::text(INI, lines.into_bytes())
     } else {

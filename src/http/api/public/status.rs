@@ -27,7 +27,7 @@ pub(super) async fn show(call: PublicCall<'_>) -> Answer<Status> {
         .repos
         .iter()
         .filter(is_listed)
-        .find(|repo| repo.kind == RepoKind::R && repo.subscribes_to(SourceId::CRAN));
+        .find(|repo| repo.kind.is_one_list() && repo.subscribes_to(SourceId::CRAN));
     Ok(Status {
         metrics_enabled: app.usage.is_enabled(),
         python_configured: catalog.repos.iter().filter(is_listed).any(|repo| repo.kind == RepoKind::Python),

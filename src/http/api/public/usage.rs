@@ -42,10 +42,10 @@ pub(super) async fn packages(call: PublicCall<'_>, query: ListDownloads) -> Answ
 }
 
 fn language(text: &str) -> Result<Language, Failure> {
-    Language::ALL
-        .into_iter()
-        .find(|language| language.as_str().eq_ignore_ascii_case(text))
-        .ok_or_else(|| Failure::bad_request("the parameter _sourceType must be r or python"))
+    Language::ALL.into_iter().find(|language| language.as_str().eq_ignore_ascii_case(text)).ok_or_else(|| {
+        let words = Language::WORDS.join(" or ");
+        Failure::bad_request(format!("the parameter _sourceType must be {words}"))
+    })
 }
 
 impl From<UsageError> for Failure {

@@ -18,7 +18,7 @@ use crate::http::response::{self, Representation, RepresentationKind, Vary};
 use api::error::Code;
 use base::model::digest::Sha256;
 use base::model::snapshot::Snapshot;
-use content::serve::python::detail::{self, ProjectDetail};
+use content::serve::project::detail::{self, ProjectDetail};
 use content::serve::python::metadata;
 use content::serve::{self, encoding};
 use formats::python::name::NormalName;

@@ -21,16 +21,20 @@ use crate::http::repo::r::platform_request::PlatformRequest;
 use crate::http::repo::resolve_cache::{Entry, EntryKey, Resource, Validity};
 use crate::http::response::{self, header_value};
 use crate::http::target::Query;
-use base::model::kind::RepoKind;
+use base::model::kind::{Layout, RepoKind};
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
 use content::serve;
-use content::serve::python::detail;
+use content::serve::project::detail;
 use content::serve::python::document::PythonDocument;
+use formats::language;
 use formats::python::accept::{self, SimpleFormat};
 use formats::python::file_name::FileName;
 use formats::python::layout::{self, FileId, FilePart, PythonPath, json_link};
 use formats::python::name::NormalName;
+
+/// The kind of the repositories with these addresses.
+const KIND: RepoKind = RepoKind::Python;
 
 /// A parsed address inside a Python repository.
 pub(crate) struct PythonAddress<'a> {
@@ -83,25 +87,26 @@ pub(crate) fn page_format(path: &str, query: Option<&str>, parts: &Parts) -> Opt
 /// Refuses a path of a Python repository in one of another language: a 404 that names both.
 fn require_python(app: &App, repo: &str) -> Result<(), Failure> {
     let kind = serve::find::repo(&app.state.catalog.get(), repo)?.kind;
-    if kind == RepoKind::Python {
+    if kind == KIND {
         return Ok(());
     }
     Err(Failure::not_found(format!(
         "the repository '{repo}' is of type {}; those of type {} have simple/",
         kind.label(),
-        RepoKind::Python.label()
+        KIND.label()
     )))
 }
 
-/// Refuses a path of an R repository in a Python repository: a 404 that names the addresses of Python packages.
+/// Refuses a path of a list in a repository with projects: a 404 that names the addresses of its packages.
 pub(crate) fn refuse_r_path(app: &App, requested: &str) -> Result<(), Failure> {
     let catalog = app.state.catalog.get();
     match catalog.repo_by_name_or_id(requested) {
-        Some(repo) if repo.kind == RepoKind::Python => Err(Failure::not_found(format!(
-            "the repository '{0}' is of type {1}; its packages are at /{0}/latest/simple/",
+        Some(repo) if repo.kind.layout() == Layout::Projects => Err(Failure::not_found(format!(
+            "the repository '{0}' is of type {1}; its packages are at /{0}/latest/{2}/",
             // SECURITY: the text that the client sent: a number must not disclose the name of a hidden repository.
             truncate(requested),
-            repo.kind.label()
+            repo.kind.label(),
+            language::of(repo.kind.language()).nouns().directory
         ))),
         Some(_) | None => Ok(()),
     }
@@ -167,7 +172,7 @@ async fn find_named(
 async fn resolve(app: &App, address: &PythonAddress<'_>, format: SimpleFormat) -> Result<Resource, Failure> {
     let point = serve::point::resolve(&app.repositories, address.repo, address.snapshot).await?;
     let point = if matches!(address.path, PythonPath::Root) {
-        serve::python::file::list_point(&app.repositories, point).await?
+        serve::project::file::list_point(&app.repositories, point).await?
     } else {
         point
     };
@@ -177,12 +182,12 @@ async fn resolve(app: &App, address: &PythonAddress<'_>, format: SimpleFormat) -
     };
     Ok(match address.path {
         PythonPath::Root if point.open => {
-            let serial = serve::python::file::last_serial(&app.state.catalog.get(), &point);
+            let serial = serve::project::file::last_serial(&app.state.catalog.get(), &point);
             document(point, PythonDocument::LatestRoot(format, serial))
         }
         PythonPath::Root => document(point, PythonDocument::Root(format)),
         PythonPath::Project(project) => {
-            let page = serve::python::file::locate_page(&app.repositories, &point, project).await?;
+            let page = serve::project::file::locate_page(&app.repositories, &point, project).await?;
             let catalog = app.state.catalog.get();
             let links = provenance::links(app, &page.point, address);
             let document = page.document(project.clone(), format, links);
@@ -195,7 +200,7 @@ async fn resolve(app: &App, address: &PythonAddress<'_>, format: SimpleFormat) -
                 return Err(Failure::no_such_address());
             }
             let located =
-                serve::python::file::locate(&app.repositories, &point, *sha256, file, *part).await?;
+                serve::project::file::locate(&app.repositories, &point, *sha256, file, *part).await?;
             Resource::File(Box::new(ResolvedFile::of_python(located, *part)))
         }
         // Not resolved to a resource: `json` answers documents of the JSON API, and `answer` the others.

@@ -2,14 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
-use content::serve::python::detail::{ProjectDetail, ProjectRelease};
+use content::serve::project::detail::{ProjectDetail, ProjectRelease};
 use formats::advisory::{Finding, RangeEventKind};
 use formats::python::facts::FileFacts;
 use formats::python::file_name::{FileKind, FileName};
 use formats::python::layout::{FileId, FilePart, json_link, root_link};
 use formats::python::metadata::Metadata;
 use formats::python::wheel_name::WheelName;
-use store::db::python_file::ListedFile;
+use store::db::project_file::ListedFile;
 
 /// The snapshot of a repository, for absolute links.
 #[derive(Clone, Debug)]

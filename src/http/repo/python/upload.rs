@@ -31,7 +31,7 @@ use formats::python::upload::{
     SIGNATURE, UploadForm,
 };
 use store::db::{DbError, author};
-use tasks::edit::python::receive::{self, ReceivedFile};
+use tasks::edit::project::receive::{self, ReceivedFile};
 
 /// `Retry-After` in seconds of an upload that collided with another change.
 const RETRY_AFTER: u64 = 5;

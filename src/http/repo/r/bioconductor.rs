@@ -13,7 +13,6 @@ use crate::http::repo::document;
 use crate::http::response::{self, Representation, RepresentationKind, Vary};
 use api::public::status::BiocVersion;
 use base::model::digest::Sha256;
-use base::model::kind::RepoKind;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
 use content::serve;
@@ -31,13 +30,12 @@ pub(in crate::http) async fn versions(
 ) -> Result<Response<Body>, Failure> {
     let catalog = app.state.catalog.get();
     let repository = serve::find::repo(&catalog, repo)?;
-    if repository.kind != RepoKind::Bioconductor {
+    if !repository.kind.has_parts() {
         return Err(Failure::not_found(format!(
-            "the repository '{}' is of type {}; those of type {} have a config.yaml",
+            "the repository '{}' is of type {}; those of type Bioconductor have a config.yaml",
             // SECURITY: the text that the client sent: a number must not disclose the name of a hidden repository.
             truncate(repo),
-            repository.kind.label(),
-            RepoKind::Bioconductor.label()
+            repository.kind.label()
         )));
     }
     let text = config_at(&catalog, snapshot)?.render();
@@ -109,7 +107,7 @@ fn representation(text: &str) -> Representation {
 /// Refuses an address without `packages/{version}/{component}/` in a Bioconductor repository: a 404 with a valid one.
 pub(in crate::http) fn require_part(app: &App, repo: &str) -> Result<(), Failure> {
     let catalog = app.state.catalog.get();
-    if catalog.repo_by_name_or_id(repo).is_none_or(|repository| repository.kind != RepoKind::Bioconductor) {
+    if catalog.repo_by_name_or_id(repo).is_none_or(|repository| !repository.kind.has_parts()) {
         return Ok(());
     }
     let version =

@@ -7,7 +7,7 @@ use crate::serve::r::render;
 use crate::serve::selection::allowed::View;
 use base::model::digest::Sha256;
 use base::model::ids::RepoId;
-use base::model::kind::{Language, RepoKind};
+use base::model::kind::Layout;
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
@@ -30,18 +30,15 @@ pub struct DocumentDigest {
 pub fn sample(c: &mut dyn Conn, count: usize) -> Result<Vec<DocumentDigest>, DbError> {
     let catalog = catalog::read(c)?;
     let points = points(&catalog, count);
-    let language = |point: &Point| {
-        let kind = point.trees.first().and_then(|tree| catalog.source_kind(tree.source));
-        kind.map_or(Language::R, |kind| kind.language())
-    };
-    let r_point = points.iter().find(|(_, point)| language(point) == Language::R);
-    let tables = r_point.into_iter().flat_map(|point| {
+    let layout = |point: &Point| point.language.layout();
+    let point_of_lists = points.iter().find(|(_, point)| layout(point) == Layout::Lists);
+    let tables = point_of_lists.into_iter().flat_map(|point| {
         [RDocument::ArchiveRds, RDocument::CurrentRds].map(|document| (point, Document::R(document)))
     });
     let documents = tables.chain(points.iter().map(|point| {
-        let document = match language(&point.1) {
-            Language::R => Document::R(RDocument::Packages(IndexFormat::Text)),
-            Language::Python => Document::Python(PythonDocument::Root(SimpleFormat::Json)),
+        let document = match layout(&point.1) {
+            Layout::Lists => Document::R(RDocument::Packages(IndexFormat::Text)),
+            Layout::Projects => Document::Python(PythonDocument::Root(SimpleFormat::Json)),
         };
         (point, document)
     }));
@@ -85,16 +82,17 @@ fn points(catalog: &Catalog, count: usize) -> Vec<(String, Point)> {
         points.extend(catalog.trees.iter().take(count).filter_map(|tree| {
             let seq = tree.steps.last()?.seq;
             let trees = vec![Catalog::point_tree(tree.source, tree, seq)];
-            Some((format!("tree {}", tree.label), Point::of_trees(RepoId(0), trees)))
+            let language = catalog.source_language(tree.source);
+            Some((format!("tree {}", tree.label), Point::of_trees(RepoId(0), language, trees)))
         }));
     }
     points
 }
 
 fn resolve(catalog: &Catalog, repo: &Repository, snapshot: Snapshot) -> Option<Point> {
-    let part = match repo.kind {
-        RepoKind::R | RepoKind::Python => None,
-        RepoKind::Bioconductor => catalog.default_bioconductor_version().map(Part::whole),
+    let part = match repo.kind.has_parts() {
+        true => catalog.default_bioconductor_version().map(Part::whole),
+        false => None,
     };
     let now = catalog.clock_at.unwrap_or(Timestamp(0));
     catalog::resolve::resolve(catalog, repo, part, snapshot, now).ok().filter(|point| !point.trees.is_empty())

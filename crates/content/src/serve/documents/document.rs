@@ -166,6 +166,7 @@ mod tests {
     use crate::serve::documents::negotiate::BinarySelector;
     use crate::serve::r::document::BinaryIndex;
     use base::model::ids::RepoId;
+    use base::model::kind::Language;
     use base::model::point::PointTree;
     use formats::r::layout::IndexFormat;
     use formats::r::platform::Platform;
@@ -180,6 +181,7 @@ mod tests {
         };
         Point {
             repo: RepoId(1),
+            language: Language::R,
             trees: trees.iter().map(tree).collect(),
             open: false,
             frozen: false,

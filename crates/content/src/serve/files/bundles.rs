@@ -6,12 +6,12 @@ use arc_swap::ArcSwapOption;
 
 use super::located::LocatedFile;
 use super::upstream;
-use crate::pypi::locator::{self, FileAddress};
+use crate::index::locator::{self, FileAddress};
 use crate::serve::Repositories;
 use ::upstream::{Mirror, Upstream};
 use base::config::Config;
 use base::model::digest::Sha256;
-use base::model::ids::{SourceId, TreeId};
+use base::model::ids::TreeId;
 use formats::bundle::Product;
 use formats::r::platform::Platform;
 use runtime::catalog::Tree;
@@ -79,7 +79,7 @@ pub(in crate::serve) fn of_file(repositories: &Repositories, located: &LocatedFi
     if located.stored || located.sha256.is_none() || !upstream::may_be_fetched(&repositories.state, located) {
         return None;
     }
-    if located.source() == SourceId::PYPI {
+    if located.source().is_project_index() {
         let config = repositories.state.config.load();
         return locator::object_in_directory(&located.row.locator, &config.pypi).map(BundleFile::Python);
     }

@@ -18,8 +18,6 @@ use crate::serve::selection::{allowed, name_guards, policies};
 use crate::serve::{RepoError, Repositories, error};
 use base::config::{ClassLocation, Provider};
 use base::model::change::LifeState;
-use base::model::ids::SourceId;
-use base::model::kind::Language;
 use base::model::point::{Point, PointTree};
 use store::db;
 use store::storage::{Key, OpenObject, StorageError};
@@ -75,7 +73,7 @@ pub async fn locate(
         .await?;
     let Some((tree, row, blocked, warning)) = located_row else {
         let text = format!("there is no {package} {version} in this snapshot");
-        return Err(name_guards::missing(&repositories.state, point, Language::R, package, text));
+        return Err(name_guards::missing(&repositories.state, point, package, text));
     };
     if let Some(blocked) = blocked {
         policies::log_frozen(&repositories.state, point, &blocked);
@@ -167,7 +165,7 @@ async fn open_fetched(
     // Clients read Python metadata by ranges, and refuse a whole file. METADATA with another digest is read
     // from the wheel, so none is sent before the digest is known.
     let waits_for_end =
-        range.is_some() && located.source() == SourceId::PYPI || wheel_metadata::is_metadata(located);
+        range.is_some() && located.source().is_project_index() || wheel_metadata::is_metadata(located);
     let current_progress = progress
         .wait_for(|p| if waits_for_end { p.outcome.is_some() } else { p.can_answer() })
         .await

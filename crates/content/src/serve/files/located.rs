@@ -115,7 +115,7 @@ impl LocatedFile {
     pub(in crate::serve) fn has_upstream(&self) -> bool {
         match self.platform {
             Some(_) => !self.row.locator.is_empty(),
-            None => self.row.locator != db::python_file::METADATA_OF_WHEEL,
+            None => self.row.locator != db::project_file::METADATA_OF_WHEEL,
         }
     }
 

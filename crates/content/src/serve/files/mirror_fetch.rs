@@ -5,7 +5,6 @@ use super::upstream;
 use crate::fetch::{Delivery, FetchError, FetchOutcome, FetchRequest, Subscriber};
 use crate::serve::{RepoError, Repositories, error};
 use ::upstream::UpstreamError;
-use base::model::ids::SourceId;
 use store::db;
 use store::storage::{Key, StorageError};
 
@@ -33,11 +32,11 @@ pub(in crate::serve) async fn fetch_error(
     located: &LocatedFile,
     error: FetchError,
 ) -> RepoError {
-    if located.source() != SourceId::PYPI || !matches!(error, FetchError::Missing(_)) {
+    if !located.source().is_project_index() || !matches!(error, FetchError::Missing(_)) {
         return error.into();
     }
     let (tree, row) = (located.tree().tree, located.row.clone());
-    let is_listed = repositories.state.db.read(move |c| db::python_file::is_listed(c, tree, &row));
+    let is_listed = repositories.state.db.read(move |c| db::project_file::is_listed(c, tree, &row));
     match is_listed.await {
         Ok(true) => error.into(),
         Ok(false) => RepoError::NotFound(format!(

@@ -2,7 +2,7 @@
 
 use crate::fetch::{Delivery, FetchError, FetchOutcome, FetchRequest};
 use base::model::digest::Sha256;
-use base::model::kind::{Language, StorageClass};
+use base::model::kind::{Language, Layout, StorageClass};
 use formats::r::platform::Platform;
 use formats::r::version;
 use store::db::stored_file::{self, FileOrigin, MirroredFile};
@@ -109,8 +109,10 @@ pub async fn readme(repositories: &Repositories, sha256: Sha256) -> Result<(), R
 pub async fn differing_facts(repositories: &Repositories, key: &Key) -> Result<Option<String>, RepoError> {
     let sha256 = *key.digest();
     let origin = repositories.state.db.read(move |c| stored_file::origin(c, sha256)).await?;
-    let has_description =
-        |origin: &FileOrigin| origin.language == Language::R.as_str() && origin.platform.is_empty();
+    let has_description = |origin: &FileOrigin| {
+        let layout = Language::parse(&origin.language).map(Language::layout);
+        layout == Some(Layout::Lists) && origin.platform.is_empty()
+    };
     let Some(origin) = origin.filter(has_description) else { return Ok(None) };
     let identity = archive_details::name_and_version(repositories, key).await?;
     Ok(match identity {

@@ -3,7 +3,7 @@
 use super::located::LocatedFile;
 use crate::fetch::PackageForm;
 use crate::fetch::candidates::{self, MirrorPath};
-use crate::pypi::locator;
+use crate::index::locator;
 use crate::serve::RepoError;
 use base::model::ids::SourceId;
 use base::model::kind::{StorageClass, Supply};
@@ -43,8 +43,9 @@ pub(in crate::serve) fn candidates(
         Some(MirrorPath { mirror, path })
     };
     let catalog = state.catalog.get();
+    let class = || catalog.source_by_id(located.source()).map(|source| source.kind.storage_class());
     Ok(match &located.platform {
-        None if located.source() == SourceId::PYPI => {
+        None if located.source().is_project_index() => {
             let address = locator::address(&located.row.locator, &config.pypi).map_err(|reason| {
                 tracing::warn!(file = %located.name, reason, "could not fetch a file of the index");
                 unavailable(UpstreamError::Refused { url: located.name.clone(), reason })
@@ -52,10 +53,10 @@ pub(in crate::serve) fn candidates(
             let mirror = upstream.mirror(&address.folder).map_err(unavailable)?;
             // The bytes are verified with the digest that the index declares.
             let paths = vec![MirrorPath { mirror, path: address.path }];
-            (paths, StorageClass::Pypi, PackageForm::Source)
+            (paths, class().ok_or_else(|| no_upstream(located))?, PackageForm::Source)
         }
         None => {
-            let source = catalog.source_by_id(located.source()).ok_or_else(|| no_upstream(located))?;
+            let class = class().ok_or_else(|| no_upstream(located))?;
             let (root, url, product) = match catalog.tree(located.tree.tree).and_then(Tree::part) {
                 Some(part) => {
                     let root = &config.bioconductor.url;
@@ -67,7 +68,7 @@ pub(in crate::serve) fn candidates(
             let mirror = upstream.mirror_part(root, &url).map_err(unavailable)?;
             let paths = candidates::source_candidates(&mirror, &located.row, &located.package);
             let paths = candidates::add_object(paths, object(root, &product));
-            (paths, source.kind.storage_class(), PackageForm::Source)
+            (paths, class, PackageForm::Source)
         }
         Some(platform) => {
             let locator = &located.row.locator;

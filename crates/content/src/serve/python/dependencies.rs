@@ -5,15 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures_util::StreamExt;
 
-use super::curated::{CONCURRENT_READS, listed_names, of_base, read_pages};
-use super::detail::ProjectRelease;
 use super::metadata::{self, ReleaseMetadata};
-use crate::pypi::PageError;
+use crate::index::PageError;
+use crate::serve::project::curated::{CONCURRENT_READS, listed_names, of_base, read_pages};
+use crate::serve::project::detail::ProjectRelease;
 use crate::serve::selection::allowed::{self, View};
 use crate::serve::selection::name_guards;
 use crate::serve::{BlockedRelease, RepoError, Repositories, error};
 use base::model::ids::{RepoId, SourceId};
-use base::model::kind::Language;
 use base::model::point::{Base, Point};
 use formats::python::closure::ProjectVersion;
 use formats::python::curated::candidates::{
@@ -24,7 +23,7 @@ use formats::python::curated::plan::{BaseFile, BaseProject};
 use formats::python::file_name::{FileKind, FileName};
 use formats::python::name::NormalName;
 use formats::python::version::Pep440Version;
-use store::db::python_file::ListedFile;
+use store::db::project_file::ListedFile;
 use store::db::{Conn, DbError};
 
 /// The first `Metadata-Version` in which a source distribution states which fields are final.
@@ -95,8 +94,7 @@ impl Reader<'_> {
     async fn projects(&self, names: Vec<NormalName>) -> Result<Projects, RepoError> {
         let (mut projects, mut admitted) = (Projects::new(), Vec::new());
         for name in names {
-            let state = &self.repositories.state;
-            match name_guards::hiding_reason(state, Language::Python, name.as_str(), self.source) {
+            match name_guards::hiding_reason(&self.repositories.state, name.as_str(), self.source) {
                 Some(reason) => drop(projects.insert(name, Project::Guarded(reason))),
                 None => admitted.push(name),
             }
@@ -153,7 +151,8 @@ impl Reader<'_> {
         });
         let tree = base.point_tree();
         // Files of the state are readable whatever the rules of repositories are.
-        let point = Point::of_trees(RepoId(0), vec![tree]);
+        let language = self.repositories.state.catalog.get().source_language(base.source);
+        let point = Point::of_trees(RepoId(0), language, vec![tree]);
         let reads = futures_util::stream::iter(releases.await?).map(|(version, release)| {
             let point = &point;
             async move {
@@ -174,7 +173,7 @@ fn with_decisions(
     let (mut repositories, mut has_unrestricted) = (Vec::new(), has_unrestricted);
     for (repo, view) in views {
         let mut allowed = files.clone();
-        let blocked = allowed::python::take_decided(c, view, &mut allowed)?.blocked;
+        let blocked = allowed::project::take_decided(c, view, &mut allowed)?.blocked;
         if blocked.is_empty() {
             has_unrestricted = true;
             continue;

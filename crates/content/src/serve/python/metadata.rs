@@ -7,10 +7,10 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use quick_cache::Weighter;
 
-use super::detail::ProjectRelease;
-use super::file::{RequestBudget, locate};
 use crate::serve::files::file;
 use crate::serve::files::located::{FileBody, LocatedFile};
+use crate::serve::project::detail::ProjectRelease;
+use crate::serve::project::file::{RequestBudget, locate};
 use crate::serve::{RepoError, Repositories, error};
 use base::model::digest::Sha256;
 use base::model::point::Point;
@@ -20,7 +20,7 @@ use formats::python::facts::FileFacts;
 use formats::python::file_name::{FileKind, FileName};
 use formats::python::layout::FilePart;
 use formats::python::metadata::{BadMetadata, MAX_METADATA, Metadata};
-use store::db::python_file::ListedFile;
+use store::db::project_file::ListedFile;
 use upstream::UpstreamError;
 
 /// Maximum size of an archive whose METADATA or PKG-INFO is read, in bytes.

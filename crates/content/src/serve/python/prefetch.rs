@@ -1,16 +1,15 @@
-//! Chooses the files of a project of PyPI that a requirements file or a lock file names, to store them ahead
+//! Chooses the files of a project of an index that a requirements file or a lock file names, to store them ahead
 //! of requests.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::curated::base_state;
-use crate::pypi::Priority;
+use crate::index::Priority;
 use crate::serve::files::located::LocatedFile;
+use crate::serve::project::curated::base_state;
 use crate::serve::selection::allowed::{self, View};
 use crate::serve::selection::name_guards;
 use crate::serve::{RepoError, Repositories};
 use base::model::ids::{FileId, SourceId};
-use base::model::kind::Language;
 use base::model::point::{Base, Point};
 use base::model::snapshot::Snapshot;
 use formats::python::curated::rule::ProjectRule;
@@ -21,8 +20,7 @@ use formats::python::name::NormalName;
 use formats::python::selection::{self, FileCandidate};
 use formats::python::simple::page::ProjectStatus;
 use formats::python::version::Pep440Version;
-use runtime::state::State;
-use store::db::python_file::{self, FileRole, ListedFile};
+use store::db::project_file::{self, FileRole, ListedFile};
 use store::db::{self, Conn, DbError};
 
 #[derive(Clone)]
@@ -43,18 +41,19 @@ pub struct ChosenFiles {
     pub problems: Vec<String>,
 }
 
-/// Returns the newest state of PyPI; fails if its list was never synced.
-pub async fn scope(state: &State) -> Result<PrefetchScope, RepoError> {
-    let base = base_state(state, Snapshot::Latest)?.base;
+/// Returns the newest state of the index; fails if its list was never synced.
+pub async fn scope(repositories: &Repositories) -> Result<PrefetchScope, RepoError> {
+    let state = &repositories.state;
+    let base = base_state(repositories, Snapshot::Latest)?.base;
     let tree = base.point_tree();
     let catalog = state.catalog.get();
     let has_files_of_index = |id: &SourceId| {
         let origin = catalog.source_by_id(*id).and_then(|source| source.kind.origin());
-        *id == SourceId::PYPI || origin == Some(SourceId::PYPI)
+        *id == base.source || origin == Some(base.source)
     };
     let mut views = Vec::new();
     for repo in catalog.repos.iter().filter(|repo| repo.sources().iter().any(has_files_of_index)) {
-        let point = Point::of_trees(repo.id, vec![tree]);
+        let point = Point::of_trees(repo.id, repo.kind.language(), vec![tree]);
         let point = allowed::with_rules(state, point, Snapshot::Latest).await;
         if point.trees.iter().all(|tree| tree.rules.is_none()) {
             views.clear();
@@ -76,13 +75,12 @@ pub async fn choose(
     environments: &[Environment],
 ) -> Result<ChosenFiles, RepoError> {
     let state = &repositories.state;
-    let hiding_reason = name_guards::hiding_reason(state, Language::Python, project.as_str(), SourceId::PYPI);
-    if let Some(reason) = hiding_reason {
+    let (base, name) = (scope.base, project.clone());
+    if let Some(reason) = name_guards::hiding_reason(state, project.as_str(), base.source) {
         return Err(RepoError::Conflict(format!("the name is {reason}; {}", name_guards::REMEDY)));
     }
-    let (base, name) = (scope.base, project.clone());
     let is_listed =
-        state.db.read(move |c| db::pypi::is_listed(c, base.source, name.as_str(), base.seq)).await?;
+        state.db.read(move |c| db::project::is_listed(c, base.source, name.as_str(), base.seq)).await?;
     let may_be_unlisted = state.config.load().pypi.unlisted;
     let is_known = is_listed
         || may_be_unlisted && repositories.page_reads.discover(project, Priority::Background).await?;
@@ -96,11 +94,11 @@ pub async fn choose(
         let Some(package) = db::package::by_name(c, base.source, name.as_str())? else {
             return Ok(Some(ChosenFiles::default()));
         };
-        let reading = db::pypi::last_reading(c, base.source, package)?;
+        let reading = db::project::last_reading(c, base.source, package)?;
         if reading.is_some_and(|reading| reading.status == ProjectStatus::Quarantined.as_str()) {
             return Ok(None);
         }
-        let mut files = python_file::of_index_project(c, base.tree, base.seq, package)?;
+        let mut files = project_file::of_index_project(c, base.tree, base.seq, package)?;
         retain_allowed(c, &scope.views, &mut files)?;
         let Chosen { positions, problems } = chosen(&name, &files, &rule, &environments);
         let chosen: Vec<&ListedFile> =
@@ -126,7 +124,7 @@ fn retain_allowed(c: &mut dyn Conn, views: &[View], files: &mut Vec<ListedFile>)
     let mut allowed: HashSet<FileId> = HashSet::new();
     for view in views {
         let mut of_repository = files.clone();
-        allowed::python::retain_allowed(c, view, &mut of_repository)?;
+        allowed::project::retain_allowed(c, view, &mut of_repository)?;
         allowed.extend(of_repository.iter().map(|file| file.key.file));
     }
     files.retain(|file| allowed.contains(&file.key.file));
@@ -188,7 +186,7 @@ fn located(
     let tree = base.point_tree();
     let mut located_files = Vec::with_capacity(files.len());
     for file in files {
-        let found = python_file::find(c, base.tree, file.sha256, &file.name, role, Some(base.seq))?;
+        let found = project_file::find(c, base.tree, file.sha256, &file.name, role, Some(base.seq))?;
         located_files.extend(found.map(|found| {
             let mut located = LocatedFile::new(&found.project, tree, found.row);
             if role == FileRole::Metadata {

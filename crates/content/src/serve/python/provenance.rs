@@ -8,12 +8,12 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use super::file::{locate, restricted_trees};
 use super::metadata::{ReadError, read_file};
-use crate::pypi::locator;
+use crate::index::locator;
+use crate::serve::project::file::{locate, restricted_trees};
 use crate::serve::{RepoError, Repositories};
 use base::model::digest::Sha256;
-use base::model::ids::{FileId, SourceId};
+use base::model::ids::FileId;
 use base::model::kind::StorageClass;
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
@@ -23,7 +23,7 @@ use formats::python::layout::FilePart;
 use formats::python::provenance::{MAX_PROVENANCE, check};
 use store::db::Conn;
 use store::db::attached_file::{self, ProvenanceObject};
-use store::db::python_file::FileRole;
+use store::db::project_file::FileRole;
 use store::storage::{Key, StorageError};
 use upstream::{FileRequest, FileResponse, UpstreamError};
 
@@ -81,7 +81,7 @@ pub async fn object(
     file: &FileName,
 ) -> Result<Bytes, RepoError> {
     let located = locate(repositories, point, sha256, file, FilePart::Distribution).await?;
-    if located.source() != SourceId::PYPI {
+    if !located.source().is_project_index() {
         return uploaded(repositories, point, sha256, file).await;
     }
     let (state, id) = (&repositories.state, located.file());

@@ -3,13 +3,12 @@
 use std::borrow::Cow;
 use std::io;
 
-use super::curated;
 use super::document::{LatestState, PythonDocument};
-use super::owner::{self, PageState, RootProject};
 use crate::serve::documents::encoding::EncodedDocument;
+use crate::serve::project::curated;
+use crate::serve::project::owner::{self, PageState, RootProject};
 use crate::serve::selection::allowed::View;
 use base::model::digest::Sha256;
-use base::model::ids::SourceId;
 use formats::python::accept::SimpleFormat;
 use formats::python::facts::PageFacts;
 use formats::python::file_name::FileName;
@@ -21,7 +20,7 @@ use formats::python::simple::root;
 use formats::python::simple::write::{FileEntry, Hashes, HtmlWriter, JsonWriter, PageProperties};
 use formats::python::version::Pep440Version;
 use runtime::catalog::Catalog;
-use store::db::python_file::{self, PageRow};
+use store::db::project_file::{self, PageRow};
 use store::db::{self, Conn, DbError};
 
 pub(in crate::serve) enum PythonRows {
@@ -73,14 +72,14 @@ fn files(c: &mut dyn Conn, trees: &[View], project: &NormalName) -> Result<Vec<P
         return Ok(Vec::new());
     };
     let mut files = if owner::is_whole_index(tree) && !tree.is_restricted() {
-        python_file::page_of_index(c, tree.tree, tree.seq, package)?
+        project_file::page_of_index(c, tree.tree, tree.seq, package)?
     } else {
         curated::of_project(c, tree, package)?.into_iter().map(PageRow::from).collect()
     };
     let listing = tree.listing();
     let has_time = |file: &PageRow| PageFacts::read(&file.facts).upload_time().is_some();
-    if listing.source == SourceId::PYPI && !files.iter().all(has_time) {
-        let first_listed = python_file::first_listed(c, listing.tree, package)?;
+    if listing.source.is_project_index() && !files.iter().all(has_time) {
+        let first_listed = project_file::first_listed(c, listing.tree, package)?;
         for file in &mut files {
             file.listed_at = first_listed.get(&file.file).copied();
         }

@@ -6,17 +6,17 @@ use std::collections::HashSet;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use crate::pypi::wheel_metadata::{WheelError, read};
+use crate::index::wheel_metadata::{WheelError, read};
 use crate::serve::files::located::LocatedFile;
 use crate::serve::files::mirror_fetch;
 use crate::serve::{RepoError, Repositories};
 use base::model::digest::Sha256;
-use base::model::ids::{FileId, SourceId};
+use base::model::ids::FileId;
 use base::model::kind::StorageClass;
 use formats::python::layout::FilePart;
 use store::db::attached_file::{self, StoredWheel};
 use store::db::file::{FetchedFacts, FileState};
-use store::db::python_file::{self, FileRole};
+use store::db::project_file::{self, FileRole};
 use store::db::{self, Conn};
 use store::storage::Key;
 use upstream::UpstreamError;
@@ -39,7 +39,7 @@ impl Default for WheelReads {
 }
 
 pub(in crate::serve) fn is_metadata(located: &LocatedFile) -> bool {
-    located.source() == SourceId::PYPI
+    located.source().is_project_index()
         && located.name.strip_suffix(FilePart::Metadata.suffix()) == Some(located.row.name.as_str())
 }
 
@@ -112,7 +112,7 @@ async fn wheel_of(
     let (id, tree, name) = (located.file(), located.tree(), located.row.name.clone());
     let query = repositories.state.db.read(move |c| {
         let Some(sha256) = attached_file::wheel_of(c, id)? else { return Ok(None) };
-        python_file::find(c, tree.tree, sha256, &name, FileRole::Distribution, None)
+        project_file::find(c, tree.tree, sha256, &name, FileRole::Distribution, None)
     });
     let found = query.await?;
     Ok(found.map(|found| LocatedFile::new(&found.project, tree, found.row)))

@@ -7,7 +7,6 @@ use crate::serve::selection::{name_guards, point};
 use crate::serve::{RepoError, Repositories};
 use base::model::change::LifeState;
 use base::model::ids::{PackageId, ReleaseId, SourceId};
-use base::model::kind::Language;
 use base::model::point::Base;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
@@ -194,7 +193,7 @@ pub async fn blocked(
     let state = &repositories.state;
     let mut blocked = HashMap::new();
     for (name, release) in &selected {
-        if let Some(reason) = name_guards::hiding_reason(state, Language::R, name, source) {
+        if let Some(reason) = name_guards::hiding_reason(state, name, source) {
             blocked.insert(*release, Obstacle { reason, remedy: name_guards::REMEDY });
         }
     }

@@ -8,8 +8,8 @@ use crate::serve::{GuardedName, RepoError};
 use base::model::ids::SourceId;
 use base::model::kind::Language;
 use base::model::point::Point;
+use formats::language;
 use formats::policy::NameGuard;
-use formats::python::name::normalize;
 use runtime::catalog::Guards;
 use runtime::state::State;
 
@@ -17,7 +17,7 @@ use runtime::state::State;
 pub(in crate::serve) const REMEDY: &str =
     "remove it from the definition, or change the guard (rspm list name-guards shows all)";
 
-/// Returns the guard of a name; `None` if the name is not guarded. A name of Python must be in normal form.
+/// Returns the guard of a name, folded by its language; `None` if the name is not guarded.
 pub(in crate::serve) fn guard_of(state: &State, language: Language, name: &str) -> Option<Arc<NameGuard>> {
     let catalog = state.catalog.get();
     catalog.guards.in_force(policies::has_automatic_guards(state)).find(language, name).cloned()
@@ -31,20 +31,20 @@ pub(in crate::serve) fn guarded_name(guard: &NameGuard, name: &str) -> GuardedNa
 /// Returns the guard that explains why a point has no package of a name: one of an administrator, or one that
 /// hides it in a source of the point. SECURITY: other automatic guards reveal the names of packages in
 /// sources that the client may not read.
-pub fn guarded(state: &State, point: &Point, language: Language, name: &str) -> Option<GuardedName> {
-    let guard = guard_of(state, language, name)?;
+pub fn guarded(state: &State, point: &Point, name: &str) -> Option<GuardedName> {
+    let guard = guard_of(state, point.language, name)?;
     let is_refused = !guard.is_automatic || View::of(state, point).iter().any(|tree| tree.hides(name));
     is_refused.then(|| guarded_name(&guard, name))
 }
 
 /// Returns whether a guard hides the packages of a name in a source.
-pub(in crate::serve) fn hides(state: &State, language: Language, name: &str, source: SourceId) -> bool {
-    HiddenNames::of(state, language, source).contains(name)
+pub(in crate::serve) fn hides(state: &State, name: &str, source: SourceId) -> bool {
+    HiddenNames::of_source(state, source).contains(name)
 }
 
 /// Returns why a guard hides a name in a source: `hidden by name guard 7: …`; `None` if no guard does.
-pub fn hiding_reason(state: &State, language: Language, name: &str, source: SourceId) -> Option<String> {
-    let hidden = HiddenNames::of(state, language, source);
+pub fn hiding_reason(state: &State, name: &str, source: SourceId) -> Option<String> {
+    let hidden = HiddenNames::of_source(state, source);
     let guard = hidden.guard_of(name)?;
     Some(format!("hidden by {}: only another source may provide the name", guard.label()))
 }
@@ -53,13 +53,13 @@ pub fn hiding_reason(state: &State, language: Language, name: &str, source: Sour
 /// lacks it and a source of this server has it, perhaps unguarded.
 pub(in crate::serve) fn other_provider(
     state: &State,
-    language: Language,
     name: &str,
     source: SourceId,
     is_listed: bool,
 ) -> Option<String> {
-    let is_own = || state.catalog.get().guards.in_force(true).find(language, name).is_some();
-    hiding_reason(state, language, name, source)
+    let catalog = state.catalog.get();
+    let is_own = || catalog.guards.in_force(true).find(catalog.source_language(source), name).is_some();
+    hiding_reason(state, name, source)
         .or_else(|| (!is_listed && is_own()).then(|| "another source of this server has the name".to_owned()))
 }
 
@@ -85,7 +85,11 @@ impl HiddenNames {
         }
     }
 
-    /// Returns whether a name is hidden. A name of Python must be in normal form.
+    fn of_source(state: &State, source: SourceId) -> HiddenNames {
+        HiddenNames::of(state, state.catalog.get().source_language(source), source)
+    }
+
+    /// Returns whether a name, folded by its language, is hidden.
     pub fn contains(&self, name: &str) -> bool {
         self.guard_of(name).is_some()
     }
@@ -98,10 +102,7 @@ impl HiddenNames {
     /// Refuses a hidden name in any spelling. SECURITY: an automatic guard refuses only names that the source
     /// has (`is_known`), because it reveals that another source, which may be private, has the name.
     pub fn require_visible(&self, name: &str, is_known: bool) -> Result<(), RepoError> {
-        let name = match self.language {
-            Language::R => name.to_owned(),
-            Language::Python => normalize(name),
-        };
+        let name = language::of(self.language).fold(name);
         match self.guard_of(&name) {
             Some(guard) if is_known || !guard.is_automatic => {
                 Err(RepoError::Guarded(Box::new(guarded_name(guard, &name))))
@@ -113,8 +114,8 @@ impl HiddenNames {
 
 /// Returns the error for a name that a point lacks: 403 because of a guard, otherwise 404 with this text.
 /// SECURITY: installers continue with the next repository after 404, but not after 403.
-pub fn missing(state: &State, point: &Point, language: Language, name: &str, text: String) -> RepoError {
-    match guarded(state, point, language, name) {
+pub fn missing(state: &State, point: &Point, name: &str, text: String) -> RepoError {
+    match guarded(state, point, name) {
         Some(guarded) => RepoError::Guarded(Box::new(guarded)),
         None => RepoError::NotFound(text),
     }

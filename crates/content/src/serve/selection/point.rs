@@ -8,10 +8,11 @@ use std::time::Duration;
 use super::allowed;
 use crate::serve::{RepoError, Repositories, find};
 use base::model::ids::RepoId;
-use base::model::kind::{RepoKind, SourceKind};
+use base::model::kind::Layout;
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
+use formats::language;
 use formats::r::bioconductor::{BioconductorVersion, Part};
 use runtime::catalog::resolve::{self, Unresolved};
 use runtime::catalog::{Catalog, Repository, Subscription};
@@ -58,11 +59,9 @@ pub fn of_source(
 ) -> Result<Point, RepoError> {
     let catalog = state.catalog.get();
     let source = find::source(&catalog, source)?;
-    let part = match source.kind {
-        SourceKind::Bioconductor => {
-            version.or_else(|| catalog.default_bioconductor_version()).map(Part::whole)
-        }
-        _ => None,
+    let part = match source.kind.has_parts() {
+        true => version.or_else(|| catalog.default_bioconductor_version()).map(Part::whole),
+        false => None,
     };
     if let Some(part) = part.filter(|part| !catalog.bioconductor_versions().contains(&part.version)) {
         return Err(Unresolved::NoPart(part).into());
@@ -76,12 +75,28 @@ pub fn of_source(
     let heads: Vec<_> = heads.collect();
     Ok(Point {
         repo: RepoId(0),
+        language: source.kind.language(),
         open: true,
         frozen: false,
         promotion: None,
         modified: heads.iter().filter_map(|(_, at)| *at).max(),
         trees: heads.iter().map(|(tree, _)| *tree).collect(),
     })
+}
+
+/// Returns an error for operations that only packages of lists support. Without trees, there are no packages.
+pub(in crate::serve) fn require_lists(point: &Point) -> Result<(), RepoError> {
+    match point.language.layout() {
+        Layout::Projects if !point.trees.is_empty() => {
+            let nouns = language::of(point.language).nouns();
+            Err(RepoError::Invalid(format!(
+                "only R packages have this information; the files of {} and their metadata are on its page, \
+                 /{{repository}}/{{snapshot}}/{}/{{project}}/",
+                nouns.a_package, nouns.directory
+            )))
+        }
+        Layout::Projects | Layout::Lists => Ok(()),
+    }
 }
 
 /// Closes all past days. Called by the scheduled job at 00:00:05 UTC.
@@ -143,18 +158,17 @@ fn resolve_in(
     now: Timestamp,
 ) -> Result<Point, RepoError> {
     let repo = find::repo(catalog, requested_name)?;
-    let part = match (repo.kind, part) {
-        (RepoKind::Bioconductor, None) => catalog.default_bioconductor_version().map(Part::whole),
-        (RepoKind::R | RepoKind::Python, Some(_)) => {
+    let part = match (repo.kind.has_parts(), part) {
+        (true, None) => catalog.default_bioconductor_version().map(Part::whole),
+        (false, Some(_)) => {
             return Err(RepoError::NotFound(format!(
-                "the repository '{}' is of type {}; packages/{{version}}/ is in those of type {}",
+                "the repository '{}' is of type {}; packages/{{version}}/ is in those of type Bioconductor",
                 // SECURITY: the text repeats the request: a number must not disclose the name of a hidden repository.
                 requested_name.chars().take(80).collect::<String>(),
-                repo.kind.label(),
-                RepoKind::Bioconductor.label()
+                repo.kind.label()
             )));
         }
-        (RepoKind::Bioconductor, Some(_)) | (RepoKind::R | RepoKind::Python, None) => part,
+        (true, Some(_)) | (false, None) => part,
     };
     Ok(resolve::resolve(catalog, repo, part, snapshot, now)?)
 }

@@ -6,8 +6,7 @@ use super::allowed::blocked::{withheld, withheld_versions};
 use super::allowed::{RuleDecision, View};
 use super::policies;
 use crate::serve::RepoError;
-use base::model::ids::RepoId;
-use base::model::kind::Language;
+use base::model::kind::Layout;
 use base::model::snapshot::Snapshot;
 use formats::policy::encode_withheld;
 use runtime::catalog::Repository;
@@ -31,7 +30,7 @@ pub async fn current(state: &State, repo: &Repository) -> Option<Arc<RepoPolicy>
 pub async fn of_selection(
     state: &State,
     policy: Option<&Arc<RepoPolicy>>,
-    repo: RepoId,
+    repo: &Repository,
     selection: &Selection,
 ) -> Result<Vec<u8>, RepoError> {
     if policy.is_none() {
@@ -75,14 +74,14 @@ pub async fn changes(
     let Ok(selection) = resolve::selection(&catalog, repo, Snapshot::Latest, (state.clock)()) else {
         return Ok(Vec::new());
     };
-    let point = resolve::selected_point(&catalog, repo.id, &selection, None);
+    let point = resolve::selected_point(&catalog, repo, &selection, None);
     let views = |policy: Option<&Arc<RepoPolicy>>| View::under(state, &point, policy);
     let (before, after) = (views(before), views(after));
-    let language = repo.kind.language();
+    let layout = repo.kind.layout();
     let query = state.db.read(move |c| {
         let mut changes = Vec::new();
         for (before, after) in before.iter().zip(&after) {
-            changes.extend(changes_of_tree(c, before, after, language)?);
+            changes.extend(changes_of_tree(c, before, after, layout)?);
         }
         Ok(changes)
     });
@@ -95,7 +94,7 @@ fn changes_of_tree(
     c: &mut dyn Conn,
     before: &View,
     after: &View,
-    language: Language,
+    layout: Layout,
 ) -> Result<Vec<WithheldChange>, DbError> {
     let (old, new) = (withheld_versions(before, c)?, withheld_versions(after, c)?);
     let mut changes = Vec::new();
@@ -104,9 +103,9 @@ fn changes_of_tree(
             continue;
         }
         let (package, version) = key.clone();
-        let reason = match language {
-            Language::R if changes.len() < MAX_REASONS => reason_of(c, after, key)?,
-            Language::R | Language::Python => reason.clone(),
+        let reason = match layout {
+            Layout::Lists if changes.len() < MAX_REASONS => reason_of(c, after, key)?,
+            Layout::Lists | Layout::Projects => reason.clone(),
         };
         changes.push(WithheldChange { package, version, reason: Some(reason) });
     }

@@ -9,20 +9,19 @@ use tokio::sync::Semaphore;
 use super::listing;
 use super::vulnerabilities::Vulnerabilities;
 use crate::serve::selection::allowed::View;
-use crate::serve::{RepoError, Repositories, error, python};
+use crate::serve::{RepoError, Repositories, error, project};
 use base::model::ids::SourceId;
-use base::model::kind::Language;
+use base::model::kind::{Language, Layout};
 use base::model::point::{Point, PointTree};
 use base::model::time::{SECOND, Timestamp};
 use formats::advisory::Index;
-use formats::python::version::Pep440Version;
-use formats::r;
+use formats::language;
 use store::db::{self, DbError};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AffectedPackage {
     pub source: SourceId,
-    /// The name; normalized for a Python project.
+    /// The name; of a project the normalized one.
     pub name: String,
     pub id: String,
     /// The affected versions at the point, listed or archived, the highest first; at least one.
@@ -77,8 +76,8 @@ async fn read(
     index: Weak<Index>,
 ) -> Result<Arc<AffectedPackages>, RepoError> {
     let _permit = READS.acquire().await.ok();
-    let language = python::language(&repositories.state, point);
-    let packages = advised_packages(repositories, point, advisories, language).await?;
+    let language = point.language;
+    let packages = advised_packages(repositories, point, advisories, language.layout()).await?;
     let advisories = advisories.clone();
     // Thousands of versions are compared.
     let rows = error::run_blocking(move || {
@@ -92,7 +91,7 @@ async fn advised_packages(
     repositories: &Repositories,
     point: &Point,
     advisories: &Vulnerabilities,
-    language: Language,
+    layout: Layout,
 ) -> Result<Vec<AdvisedPackage>, RepoError> {
     let is_advised = |name: &str, source: SourceId| advisories.has_package(source, name);
     let names = listing::owned_names(repositories, point, is_advised).await?;
@@ -100,17 +99,17 @@ async fn advised_packages(
     let query = repositories.state.db.read(move |c| {
         let mut packages = Vec::with_capacity(names.len());
         for (name, tree) in &names {
-            let mut versions: Vec<String> = match language {
-                Language::R => {
+            let mut versions: Vec<String> = match layout {
+                Layout::Lists => {
                     let view = views.iter().find(|view| view.tree() == *tree);
                     let releases = view.map(|view| view.package_detail(c, name)).transpose()?;
                     releases.unwrap_or_default().into_iter().map(|release| release.version).collect()
                 }
-                Language::Python => match db::package::by_name(c, tree.source, name)? {
+                Layout::Projects => match db::package::by_name(c, tree.source, name)? {
                     Some(package) => {
                         let view = views.iter().find(|view| view.tree() == *tree);
                         let files =
-                            view.map(|view| python::curated::with_blocked(c, view, package)).transpose()?;
+                            view.map(|view| project::curated::with_blocked(c, view, package)).transpose()?;
                         let files = files.unwrap_or_default();
                         files.into_iter().map(|file| file.version).collect()
                     }
@@ -151,11 +150,8 @@ fn affected(
 
 /// Returns versions in the order of their language, the highest first.
 fn sorted(versions: &[String], language: Language) -> Vec<&String> {
-    let mut versions: Vec<&String> = versions.iter().collect();
-    match language {
-        Language::R => versions.sort_by(|a, b| r::version::compare(b, a)),
-        Language::Python => versions.sort_by_cached_key(|text| Reverse(Pep440Version::lenient(text))),
-    }
+    let (mut versions, rules): (Vec<&String>, _) = (versions.iter().collect(), language::of(language));
+    versions.sort_by_cached_key(|text| Reverse(rules.version(text)));
     versions
 }
 

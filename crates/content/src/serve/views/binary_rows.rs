@@ -8,7 +8,6 @@ use crate::serve::{RepoError, find};
 use base::config::platforms::{Distribution, Os};
 use base::model::digest::Sha256;
 use base::model::ids::{ReleaseId, Seq, SourceId, TreeId};
-use base::model::kind::Language;
 use base::model::point::{Point, PointTree};
 use base::model::time::Timestamp;
 use formats::r::layout::PackageFile;
@@ -70,7 +69,7 @@ pub async fn at_point(state: &State, point: &Point, package: &str) -> Result<Vec
     });
     let excerpt: String = package.chars().take(128).collect();
     let text = format!("there is no package '{excerpt}' in this snapshot");
-    rows.await?.ok_or_else(|| name_guards::missing(state, point, Language::R, package, text))
+    rows.await?.ok_or_else(|| name_guards::missing(state, point, package, text))
 }
 
 /// Returns the versions of a package that a tree lists or archives, without blocked ones. SECURITY: lists of

@@ -9,10 +9,11 @@ use crate::serve::selection::{name_guards, point, policies};
 use crate::serve::{AllowedVersion, RepoError, Repositories, find};
 use base::model::change::LifeState;
 use base::model::ids::{PackageId, ReleaseId, Seq, SourceId, TreeId};
-use base::model::kind::{Language, RepoKind};
+use base::model::kind::Layout;
 use base::model::license::Licenses;
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
+use formats::language;
 use formats::policy::Rule;
 use formats::python::version::Pep440Version;
 use formats::r::bioconductor::{BioconductorVersion, Part};
@@ -21,7 +22,7 @@ use formats::r::license::licenses;
 use formats::r::version::compare;
 use runtime::state::State;
 use store::db::life;
-use store::db::python_file::ListedFile;
+use store::db::project_file::ListedFile;
 
 #[derive(Clone, Debug)]
 pub struct RuleTest {
@@ -37,7 +38,7 @@ pub struct RuleTest {
 
 /// Returns the decision about a version of a package in the newest state of a repository, by default the one
 /// that would be listed without rules. Fails with [`RepoError::Guarded`] for a hidden name,
-/// [`RepoError::Invalid`] for a repository of Python packages.
+/// [`RepoError::Invalid`] for a repository of projects.
 pub async fn test(
     repositories: &Repositories,
     repo: &str,
@@ -49,10 +50,12 @@ pub async fn test(
     let catalog = state.catalog.get();
     let repo = find::repo(&catalog, repo)?;
     let part = bioconductor.map(Part::whole);
-    if repo.kind == RepoKind::Python {
+    if repo.kind.layout() == Layout::Projects {
         return Err(RepoError::Invalid(format!(
-            "the repository '{}' has Python packages, whose rules this command does not test; run: rspm explain {} PACKAGE",
-            repo.name, repo.name
+            "the repository '{}' has {} packages, whose rules this command does not test; run: rspm explain {} PACKAGE",
+            repo.name,
+            repo.kind.language().label(),
+            repo.name
         )));
     }
     let point = point::resolve_part(repositories, repo.name.as_str(), part, Snapshot::Latest).await?;
@@ -64,7 +67,7 @@ pub async fn test(
     });
     let unknown = || {
         let text = format!("there is no package '{package}' in {}", repo.name);
-        name_guards::missing(state, &point, Language::R, package, text)
+        name_guards::missing(state, &point, package, text)
     };
     let (files, decided) = query.await?.filter(|(files, _)| !files.is_empty()).ok_or_else(unknown)?;
     let file = match version {
@@ -131,7 +134,7 @@ pub async fn blocked_versions(
     let Some(view) = view else { return Ok(BTreeMap::new()) };
     let query = repositories.state.db.read(move |c| {
         let mut files = files.clone();
-        let decided = allowed::python::take_decided(c, &view, &mut files)?;
+        let decided = allowed::project::take_decided(c, &view, &mut files)?;
         let available: BTreeSet<Pep440Version> =
             files.iter().map(|file| Pep440Version::lenient(&file.version)).collect();
         let reasons =
@@ -147,11 +150,12 @@ async fn views(state: &State, point: &Point, source: SourceId) -> Vec<View> {
     View::under(state, point, Some(&policy))
 }
 
-/// Returns the number of packages that sources list now, by license type; once per source. The licenses of
-/// Python packages are in the metadata of their files, not in the database.
+/// Returns the number of packages that sources list now, by license type; once per source, and only of languages
+/// whose indexes state licenses.
 pub async fn license_types(repositories: &Repositories) -> Result<BTreeMap<String, u64>, RepoError> {
     let catalog = repositories.state.catalog.get();
-    let sources = catalog.sources.iter().filter(|source| source.kind.language() == Language::R);
+    let sources =
+        catalog.sources.iter().filter(|source| language::of(source.kind.language()).states_licenses());
     let trees: Vec<(SourceId, TreeId, Seq)> = sources
         .flat_map(|source| catalog.source_package_trees(source.id))
         .filter_map(|tree| Some((tree.source, tree.id, tree.newest()?)))

@@ -7,16 +7,15 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::listing::{self, ListedVersion};
-use crate::serve::python::names::ProjectFile;
+use crate::serve::project::names::ProjectFile;
 use crate::serve::selection::allowed::View;
-use crate::serve::{RepoError, Repositories, error, python};
+use crate::serve::{RepoError, Repositories, error};
 use base::model::ids::{ReleaseId, SourceId};
 use base::model::kind::Language;
 use base::model::point::Point;
 use base::model::time::Timestamp;
 use base::words;
-use formats::python::version::Pep440Version;
-use formats::r::version;
+use formats::language;
 use runtime::state::policies::RepoPolicy;
 
 /// Limits concurrent comparisons: one of all of CRAN takes several megabytes and a tenth of a second of CPU time.
@@ -133,7 +132,7 @@ pub async fn between(
     let _permit = COMPARISONS.acquire().await.ok();
     let before = listing::listed_versions(repositories, from).await?;
     let after = listing::listed_versions(repositories, to).await?;
-    let language = python::language(&repositories.state, to);
+    let language = to.language;
     Ok(error::run_blocking(move || compare(before, after, language)).await?)
 }
 
@@ -149,7 +148,7 @@ pub async fn in_repository(
     if from.trees == to.trees && (policy.is_none() || from.promotion == to.promotion) {
         return Ok(Vec::new());
     }
-    let (state, language) = (&repositories.state, python::language(&repositories.state, to));
+    let (state, language) = (&repositories.state, to.language);
     let _permit = COMPARISONS.acquire().await.ok();
     let listed =
         |point: &Point| listing::listed_state(repositories, View::under(state, point, policy), language);
@@ -223,10 +222,7 @@ fn listed(row: ListedVersion) -> ListedPackage {
 
 /// Returns the kind of difference of a package that both points list; `None` if it does not differ.
 fn kind(old: &ListedVersion, new: &ListedVersion, language: Language) -> Option<ChangeKind> {
-    let order = match language {
-        Language::R => version::compare(&old.version, &new.version),
-        Language::Python => Pep440Version::lenient(&old.version).cmp(&Pep440Version::lenient(&new.version)),
-    };
+    let order = language::of(language).compare(&old.version, &new.version);
     if order.is_lt() {
         return Some(ChangeKind::Updated);
     }

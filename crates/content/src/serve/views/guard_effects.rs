@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::rule_matches;
 use crate::serve::selection::allowed::View;
 use crate::serve::selection::{allowed, point, policies};
-use crate::serve::{RepoError, Repositories, python};
+use crate::serve::{RepoError, Repositories, project};
 use base::model::ids::SourceId;
-use base::model::kind::Language;
+use base::model::kind::{Language, Layout};
 use base::model::snapshot::Snapshot;
 use formats::policy::{NameGuards, RuleIndexes};
 use formats::python::name::NormalName;
@@ -129,29 +129,29 @@ fn provided(
     language: Language,
     name: &str,
 ) -> Result<Option<ProvidedPackage>, DbError> {
-    match language {
-        Language::R => {
+    match language.layout() {
+        Layout::Lists => {
             let Some(view) = allowed::owner(c, views, name)? else { return Ok(None) };
             let version = view.listed_version(c, name)?;
             Ok(version.map(|version| ProvidedPackage { version: Some(version), source: view.source }))
         }
-        Language::Python => {
+        Layout::Projects => {
             let Ok(project) = name.parse::<NormalName>() else { return Ok(None) };
-            let Some(owned) = python::owner::owner(c, views, &project)? else { return Ok(None) };
+            let Some(owned) = project::owner::owner(c, views, &project)? else { return Ok(None) };
             let is_owner =
                 |view: &&View| (view.source, view.tree().tree) == (owned.tree.source, owned.tree.tree);
             let Some(view) = views.iter().find(is_owner) else { return Ok(None) };
             let source = view.source;
             let package = db::package::by_name(c, source, name)?;
             let listed =
-                package.map(|package| python::curated::with_blocked(c, view, package)).transpose()?;
+                package.map(|package| project::curated::with_blocked(c, view, package)).transpose()?;
             if listed.unwrap_or_default().is_empty() {
                 // The page of the project was not read yet.
-                let is_index = python::owner::is_index(&owned.tree);
+                let is_index = project::owner::is_index(&owned.tree);
                 return Ok(is_index.then_some(ProvidedPackage { version: None, source }));
             }
-            let files = package.map(|package| python::curated::of_project(c, view, package)).transpose()?;
-            let newest = files.as_deref().and_then(python::names::newest);
+            let files = package.map(|package| project::curated::of_project(c, view, package)).transpose()?;
+            let newest = files.as_deref().and_then(|files| project::names::newest(files, language));
             Ok(newest.map(|file| ProvidedPackage { version: Some(file.version.clone()), source }))
         }
     }

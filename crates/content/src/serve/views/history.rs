@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::serve::selection::allowed::over_time::{PackageLives, Span, listed_spans, within};
-use crate::serve::selection::{name_guards, policies};
-use crate::serve::{RepoError, Repositories, python};
+use crate::serve::selection::{name_guards, point, policies};
+use crate::serve::{RepoError, Repositories};
 use base::model::ids::{SourceId, TreeId};
-use base::model::kind::Language;
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
@@ -96,14 +95,14 @@ impl TreeVersions {
 }
 
 impl<'a> Subscriptions<'a> {
-    /// Returns the subscriptions up to a snapshot. Fails for a Python repository.
+    /// Returns the subscriptions up to a snapshot. Fails for a repository of projects.
     pub fn new(
         repositories: &Repositories,
         scope: &ListingScope<'a>,
     ) -> Result<Subscriptions<'a>, RepoError> {
         let ListingScope { catalog, repo, part, snapshot, point } = *scope;
         let state = &repositories.state;
-        python::require_r(state, point)?;
+        point::require_lists(point)?;
         let now = (state.clock)();
         let periods = resolve::periods(catalog, repo, part, snapshot, now);
         Ok(Subscriptions { catalog, periods, snapshot, policy: policies::of_repo(state, repo.id), now })
@@ -166,10 +165,7 @@ impl<'a> Subscriptions<'a> {
         package: &str,
     ) -> Result<BTreeMap<TreeId, TreeVersions>, RepoError> {
         let state = &repositories.state;
-        let is_excluded = |source: SourceId| {
-            let language = self.catalog.source_kind(source).map_or(Language::R, |kind| kind.language());
-            name_guards::hides(state, language, package, source)
-        };
+        let is_excluded = |source: SourceId| name_guards::hides(state, package, source);
         let listed_trees = self.periods.iter().flat_map(|period| &period.trees);
         let ids = listed_trees.filter(|(source, _)| !is_excluded(*source)).map(|(_, tree)| *tree);
         let trees: BTreeSet<TreeId> = ids.collect();

@@ -10,11 +10,11 @@ use crate::serve::files::package_files::{ArchiveKind, StoredArchive};
 use crate::serve::files::{archive_details, bundle_files, upstream};
 use crate::serve::selection::allowed::{View, blocked};
 use crate::serve::selection::{allowed, name_guards, point};
-use crate::serve::{RepoError, Repositories, find, python};
+use crate::serve::{RepoError, Repositories, find};
 use base::model::change::LifeState;
 use base::model::digest::Sha256;
 use base::model::ids::{ReleaseId, SourceId, TreeId, TxId};
-use base::model::kind::{Language, SourceKind, StorageClass};
+use base::model::kind::StorageClass;
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
 use base::model::time::{Day, Timestamp};
@@ -70,11 +70,11 @@ pub struct SourceInfo {
     pub last_transaction: Option<Tx>,
     /// The repositories that subscribe to it.
     pub repos: Vec<String>,
-    /// Facts about the index, if the source is an index of Python packages.
+    /// Facts about the index, if the source is an index with one page per project.
     pub index: Option<IndexInfo>,
 }
 
-/// Facts about an index of Python packages.
+/// Facts about an index with one page per project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IndexInfo {
     /// The number of projects whose page was read.
@@ -93,7 +93,7 @@ pub async fn package(
     name: &str,
     version: Option<&str>,
 ) -> Result<PackageDetail, RepoError> {
-    python::require_r(&repositories.state, point)?;
+    point::require_lists(point)?;
     let mut facts = read_detail(&repositories.state, point, name, version).await?;
     if let Some(stored_archive) = facts.as_ref().and_then(|facts| facts.stored_archive)
         && archive_details::read_once(repositories, stored_archive).await
@@ -103,7 +103,7 @@ pub async fn package(
     let Some(PackageFacts { mut detail, readme, missing_archive, .. }) = facts else {
         let excerpt: String = name.chars().take(128).collect();
         let text = format!("Package '{excerpt}' not found");
-        return Err(name_guards::missing(&repositories.state, point, Language::R, name, text));
+        return Err(name_guards::missing(&repositories.state, point, name, text));
     };
     detail.readme = match (readme, missing_archive) {
         (Some(sha256), _) => stored_readme(repositories, sha256).await?,
@@ -140,7 +140,7 @@ pub async fn packages(
     point: &Point,
     requested: Vec<(String, Option<String>)>,
 ) -> Result<Vec<Option<PackageDetail>>, RepoError> {
-    python::require_r(state, point)?;
+    point::require_lists(point)?;
     let trees = View::of(state, point);
     let query = state.db.read(move |c| {
         let detail_of = |(name, version): &(String, Option<String>)| {
@@ -163,9 +163,9 @@ pub async fn source(repositories: &Repositories, name: &str) -> Result<SourceInf
     let catalog = repositories.state.catalog.get();
     let source = find::source(&catalog, name)?.clone();
     let (point, id) = (point::of_source(&repositories.state, name, None)?, source.id);
-    let (packages, index) = if source.kind == SourceKind::Pypi {
+    let (packages, index) = if source.kind.is_project_index() {
         let query = move |c: &mut dyn db::Conn| {
-            Ok::<_, db::DbError>((db::pypi::counts(c, id)?, db::tx::first_instant(c, id)?))
+            Ok::<_, db::DbError>((db::project::counts(c, id)?, db::tx::first_instant(c, id)?))
         };
         let (counts, first_sync) = repositories.state.db.read(query).await?;
         let head = catalog.source_package_trees(id).find_map(|tree| tree.time_head);

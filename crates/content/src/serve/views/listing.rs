@@ -9,11 +9,11 @@ use quick_cache::Weighter;
 use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
 use super::package_query::{PackageQuery, SortBy};
-use crate::serve::python::names::{PreferredVersion, PreferredVersions, ProjectFile, ProjectNames};
+use crate::serve::project::names::{PreferredVersion, PreferredVersions, ProjectFile, ProjectNames};
 use crate::serve::selection::allowed::View;
-use crate::serve::{RepoError, Repositories, error, python};
+use crate::serve::{RepoError, Repositories, error, project};
 use base::model::ids::{PackageId, ReleaseId, SourceId, TreeId};
-use base::model::kind::Language;
+use base::model::kind::{Language, Layout};
 use base::model::point::{Point, PointTree};
 use base::model::time::Timestamp;
 use formats::python::facts::FileFacts;
@@ -53,8 +53,10 @@ impl PackageRow {
 
 /// The names listed at a point, each from the first tree that lists it, sorted by lower-case name.
 pub(in crate::serve) enum Names {
-    R(Vec<OwnedName>),
-    Python(ProjectNames),
+    /// Of lists.
+    Packages(Vec<OwnedName>),
+    /// Of indexes with one page per project.
+    Projects(ProjectNames),
 }
 
 #[derive(Clone)]
@@ -90,16 +92,17 @@ pub async fn packages(
 ) -> Result<PackagePage, RepoError> {
     let names = cached_names(repositories, point).await?;
     let views = View::of(&repositories.state, point);
-    if let Names::R(names) = &*names {
+    if let Names::Packages(names) = &*names {
         let (total, page_names) = page(names, &query, &point.trees);
         let packages = repositories.state.db.read(move |c| rows(c, &views, &page_names)).await?;
         return Ok(PackagePage { total, packages });
     }
-    let preferred = Arc::clone(&repositories.python.preferred_versions);
+    let preferred = Arc::clone(&repositories.views.preferred_versions);
+    let language = point.language;
     // The threads of the database limit the number of searches at a time, and a search may take milliseconds.
     let search = repositories.state.db.read(move |c| {
-        let Names::Python(names) = &*names else { return Ok(PackagePage::default()) };
-        let (total, positions) = python::search::page(names, &query);
+        let Names::Projects(names) = &*names else { return Ok(PackagePage::default()) };
+        let (total, positions) = project::search::page(names, language, &query);
         let project = |position: usize| {
             let listed = names.version(position);
             Some(ProjectName {
@@ -110,7 +113,7 @@ pub async fn packages(
             })
         };
         let projects: Vec<ProjectName> = positions.into_iter().filter_map(project).collect();
-        Ok(PackagePage { total, packages: python_rows(c, &preferred, &views, &projects)? })
+        Ok(PackagePage { total, packages: python_rows(c, &preferred, &views, language, &projects)? })
     });
     Ok(search.await?)
 }
@@ -122,8 +125,8 @@ pub async fn package_count(repositories: &Repositories, point: &Point) -> Result
     let count = match single_tree_count(repositories, point).await? {
         Some(count) => count,
         None => match &*cached_names(repositories, point).await? {
-            Names::R(names) => names.len(),
-            Names::Python(names) => names.len(),
+            Names::Packages(names) => names.len(),
+            Names::Projects(names) => names.len(),
         },
     };
     repositories.views.package_counts.insert(point.trees.clone(), count);
@@ -133,7 +136,7 @@ pub async fn package_count(repositories: &Repositories, point: &Point) -> Result
 /// Returns the number of R packages of a point with one tree, without reading names; `None` if rules or
 /// guards hide some.
 async fn single_tree_count(repositories: &Repositories, point: &Point) -> Result<Option<usize>, RepoError> {
-    if python::language(&repositories.state, point) != Language::R || point.trees.len() != 1 {
+    if point.language.layout() == Layout::Projects || point.trees.len() != 1 {
         return Ok(None);
     }
     let views = View::of(&repositories.state, point);
@@ -151,11 +154,11 @@ pub(in crate::serve) async fn owned_names(
     is_requested: impl Fn(&str, SourceId) -> bool,
 ) -> Result<Vec<(String, PointTree)>, RepoError> {
     Ok(match &*cached_names(repositories, point).await? {
-        Names::R(names) => {
+        Names::Packages(names) => {
             let requested = names.iter().filter(|entry| is_requested(&entry.name.name, entry.tree.source));
             requested.map(|entry| (entry.name.name.clone(), entry.tree)).collect()
         }
-        Names::Python(names) => {
+        Names::Projects(names) => {
             let owned = |position| {
                 let tree = point.trees.get(names.tree_position(position))?;
                 let name = names.name(position);
@@ -178,7 +181,7 @@ pub async fn names_near(
     name: String,
     choose: impl FnOnce(&mut dyn Iterator<Item = &str>) -> Vec<String> + Send + 'static,
 ) -> Result<Vec<String>, RepoError> {
-    let names = if point.trees.iter().any(python::owner::is_whole_index) {
+    let names = if point.trees.iter().any(project::owner::is_whole_index) {
         let trees = repositories.views.list_changes.get(&point.trees);
         trees.and_then(|trees| repositories.views.name_lists.get(&trees))
     } else {
@@ -186,8 +189,8 @@ pub async fn names_near(
     };
     let Some(names) = names else { return Ok(Vec::new()) };
     let chosen = error::run_blocking(move || match &*names {
-        Names::R(_) => Vec::new(),
-        Names::Python(names) => choose(&mut names.near(&name, MAX_LENGTH_DIFFERENCE)),
+        Names::Packages(_) => Vec::new(),
+        Names::Projects(names) => choose(&mut names.near(&name, MAX_LENGTH_DIFFERENCE)),
     });
     Ok(chosen.await?)
 }
@@ -236,7 +239,7 @@ impl ListedState {
 
     /// Returns the source that owns a project of an index, which has no listed version.
     pub(in crate::serve) fn index_owner(&self, name: &str) -> Option<SourceId> {
-        let Names::Python(names) = &self.names else { return None };
+        let Names::Projects(names) = &self.names else { return None };
         let position = names.position_of(name).filter(|position| names.version(*position).is_none())?;
         self.trees.get(names.tree_position(position)).map(|tree| tree.source)
     }
@@ -245,15 +248,15 @@ impl ListedState {
 impl Names {
     pub(in crate::serve) fn memory(&self) -> usize {
         match self {
-            Names::R(names) => names.iter().map(OwnedName::memory).sum(),
-            Names::Python(names) => names.memory(),
+            Names::Packages(names) => names.iter().map(OwnedName::memory).sum(),
+            Names::Projects(names) => names.memory(),
         }
     }
 
     /// Returns the listed versions; `trees` are those of the point.
     fn versions(&self, trees: &[PointTree]) -> Vec<ListedVersion> {
         match self {
-            Names::R(names) => {
+            Names::Packages(names) => {
                 let listed = |OwnedName { name, tree }: &OwnedName| ListedVersion {
                     name: name.name.clone(),
                     version: name.version.clone(),
@@ -264,8 +267,8 @@ impl Names {
                 };
                 names.iter().map(listed).collect()
             }
-            Names::Python(names) => {
-                let listed = |(position, version): (usize, &python::names::ProjectListing)| {
+            Names::Projects(names) => {
+                let listed = |(position, version): (usize, &project::names::ProjectListing)| {
                     Some(ListedVersion {
                         name: names.name(position).to_owned(),
                         version: version.version.clone(),
@@ -284,8 +287,7 @@ impl Names {
 async fn cached_names(repositories: &Repositories, point: &Point) -> Result<Arc<Names>, RepoError> {
     let point = list_point(repositories, point).await?;
     let read = async {
-        let language = python::language(&repositories.state, &point);
-        let names = read_names(repositories, View::of(&repositories.state, &point), language, false);
+        let names = read_names(repositories, View::of(&repositories.state, &point), point.language, false);
         Ok::<_, RepoError>(Arc::new(names.await?))
     };
     repositories.views.name_lists.get_or_insert_async(&point.trees, read).await
@@ -293,13 +295,13 @@ async fn cached_names(repositories: &Repositories, point: &Point) -> Result<Arc<
 
 /// Returns the point with each index at the last change of its list, so that all days between have one list.
 async fn list_point(repositories: &Repositories, point: &Point) -> Result<Point, RepoError> {
-    if !point.trees.iter().any(python::owner::is_whole_index) {
+    if !point.trees.iter().any(project::owner::is_whole_index) {
         return Ok(point.clone());
     }
     let find = async {
         let _turn = repositories.views.index_names_queue.wait().await?;
         let trees = point.trees.clone();
-        let query = repositories.state.db.read(move |c| python::owner::at_list_changes(c, &trees));
+        let query = repositories.state.db.read(move |c| project::owner::at_list_changes(c, &trees));
         Ok::<_, RepoError>(query.await?)
     };
     let trees = repositories.views.list_changes.get_or_insert_async(&point.trees, find).await?;
@@ -312,15 +314,17 @@ async fn read_names(
     language: Language,
     with_files: bool,
 ) -> Result<Names, RepoError> {
-    let _turn = if views.iter().any(|view| python::owner::is_whole_index(&view.tree())) {
+    let _turn = if views.iter().any(|view| project::owner::is_whole_index(&view.tree())) {
         Some(repositories.views.index_names_queue.wait().await?)
     } else {
         None
     };
-    let names = repositories.state.db.read(move |c| match (language, with_files) {
-        (Language::R, _) => names(c, &views).map(Names::R),
-        (Language::Python, false) => python::names::names(c, &views).map(Names::Python),
-        (Language::Python, true) => python::names::names_with_files(c, &views).map(Names::Python),
+    let names = repositories.state.db.read(move |c| match (language.layout(), with_files) {
+        (Layout::Lists, _) => names(c, &views).map(Names::Packages),
+        (Layout::Projects, false) => project::names::names(c, &views, language).map(Names::Projects),
+        (Layout::Projects, true) => {
+            project::names::names_with_files(c, &views, language).map(Names::Projects)
+        }
     });
     Ok(names.await?)
 }
@@ -418,6 +422,7 @@ fn python_rows(
     c: &mut dyn Conn,
     cache: &PreferredVersions,
     trees: &[View],
+    language: Language,
     names: &[ProjectName],
 ) -> Result<Vec<PackageRow>, DbError> {
     let mut preferred: HashMap<(TreeId, &str), Arc<PreferredVersion>> = HashMap::with_capacity(names.len());
@@ -434,15 +439,15 @@ fn python_rows(
                 packages.push(package);
             }
         }
-        if python::owner::is_index(&tree.tree()) {
+        if project::owner::is_index(&tree.tree()) {
             let projects = names.iter().filter(|project| project.tree == tree.tree());
             let projects: Vec<&str> = projects.map(|project| project.name.as_str()).collect();
             let listing = tree.listing();
-            let found = db::pypi::display_names(c, listing.source, &projects, listing.seq)?;
+            let found = db::project::display_names(c, listing.source, &projects, listing.seq)?;
             let found = projects.into_iter().zip(found);
             display_names.extend(found.filter_map(|(project, name)| Some(((tree.tree, project), name?))));
         }
-        let versions = python::names::preferred_versions(c, cache, tree, &packages)?;
+        let versions = project::names::preferred_versions(c, cache, tree, language, &packages)?;
         preferred.extend(of_tree.into_iter().zip(versions));
     }
     let mut rows = Vec::with_capacity(names.len());
@@ -587,8 +592,8 @@ mod tests {
         let point = |tree| {
             vec![PointTree { source: SourceId(1), tree: TreeId(tree), seq: Seq(1), base: None, rules: None }]
         };
-        let weight = NamesWeighter.weight(&point(1), &Arc::new(Names::R(Vec::new())));
-        let insert = |tree| cache.insert(point(tree), Arc::new(Names::R(Vec::new())));
+        let weight = NamesWeighter.weight(&point(1), &Arc::new(Names::Packages(Vec::new())));
+        let insert = |tree| cache.insert(point(tree), Arc::new(Names::Packages(Vec::new())));
         (0..30).for_each(insert);
         assert!((0..30).all(|tree| cache.get(&point(tree)).is_some()));
         (30..1000).for_each(insert);

@@ -7,11 +7,11 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::history::{ListingScope, Subscriptions};
 use super::info;
 use super::vulnerabilities::Vulnerabilities;
-use crate::serve::python::detail::releases_within;
-use crate::serve::python::file::RequestBudget;
+use crate::serve::project::detail::releases_within;
+use crate::serve::project::file::RequestBudget;
 use crate::serve::selection::name_guards;
 use crate::serve::{RepoError, Repositories};
-use base::model::kind::Language;
+use base::model::kind::{Language, Layout};
 use base::model::locked_version::{Interval, LockedState, LockedVersion};
 use base::model::point::Point;
 use base::model::time::Timestamp;
@@ -19,13 +19,13 @@ use formats::r;
 use runtime::catalog::resolve::today;
 
 pub const MAX_PACKAGES: usize = 2000;
-/// Maximum number of requests to the index of Python packages for one file.
+/// Maximum number of requests to indexes for one file.
 const MAX_REQUESTS: usize = 16;
 
-/// Limits the files with R packages that are compared concurrently: a file may cause thousands of queries.
-static R_COMPARISONS: Semaphore = Semaphore::const_new(2);
-/// As [`R_COMPARISONS`], of Python packages: separate, because they may wait for a slow index.
-static PYTHON_COMPARISONS: Semaphore = Semaphore::const_new(2);
+/// Limits the files with packages of lists that are compared concurrently: a file may cause thousands of queries.
+static LIST_COMPARISONS: Semaphore = Semaphore::const_new(2);
+/// As [`LIST_COMPARISONS`], of projects: separate, because they may wait for a slow index.
+static PROJECT_COMPARISONS: Semaphore = Semaphore::const_new(2);
 pub const MAX_WAIT: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
@@ -34,11 +34,11 @@ pub struct ComparisonPermit {
 }
 
 impl ComparisonPermit {
-    /// Waits until fewer than two other files of this language are compared; `None` if that takes longer than `wait`.
+    /// Waits until fewer than two other files of languages with this layout are compared; `None` if that takes longer than `wait`.
     pub async fn acquire(language: Language, wait: Duration) -> Option<ComparisonPermit> {
-        let comparisons = match language {
-            Language::R => &R_COMPARISONS,
-            Language::Python => &PYTHON_COMPARISONS,
+        let comparisons = match language.layout() {
+            Layout::Lists => &LIST_COMPARISONS,
+            Layout::Projects => &PROJECT_COMPARISONS,
         };
         let permit = tokio::time::timeout(wait, comparisons.acquire()).await.ok()?.ok()?;
         Some(ComparisonPermit { _permit: permit })
@@ -123,7 +123,7 @@ fn r_state(
     version: &str,
 ) -> (LockedState, Option<String>) {
     let Some(detail) = detail else {
-        let guarded = name_guards::guarded(&repositories.state, point, Language::R, name);
+        let guarded = name_guards::guarded(&repositories.state, point, name);
         return (guarded.map_or(LockedState::Missing, |guarded| of_guard(guarded.reason)), None);
     };
     let releases = || std::iter::once(&detail.release).chain(&detail.others);

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::serve::{RepoError, Repositories};
 use base::model::ids::{RepoId, SourceId};
-use base::model::kind::Language;
-use formats::python::name::normalize;
-use formats::python::version::Pep440Version;
+use base::model::kind::{Language, Layout};
+use formats::language;
 use store::db::metadata::{self, Metadata, MetadataScope};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,16 +22,11 @@ pub async fn of(
     repo: RepoId,
     versions: Vec<ServedVersion>,
 ) -> Result<Vec<BTreeMap<String, String>>, RepoError> {
-    let names: Vec<String> = versions
-        .iter()
-        .map(|served| match language {
-            Language::R => served.name.clone(),
-            Language::Python => normalize(&served.name),
-        })
-        .collect();
-    let rows = repositories.state.db.read(move |c| match language {
-        Language::R => metadata::of_r(c, &names),
-        Language::Python => metadata::of_python(c, &names),
+    let rules = language::of(language);
+    let names: Vec<String> = versions.iter().map(|served| rules.fold(&served.name).into_owned()).collect();
+    let rows = repositories.state.db.read(move |c| match language.layout() {
+        Layout::Lists => metadata::of_r(c, &names),
+        Layout::Projects => metadata::of_python(c, &names),
     });
     let rows = rows.await?;
     Ok(rows.iter().zip(&versions).map(|(rows, served)| applicable(rows, language, repo, served)).collect())
@@ -55,10 +49,11 @@ fn applicable(
     repo: RepoId,
     served: &ServedVersion,
 ) -> BTreeMap<String, String> {
-    let is_version = |version: &str| match language {
+    // The release of a project has all files of equal versions; a list has each text.
+    let is_version = |version: &str| match language.layout() {
         _ if version.is_empty() || version == served.version => true,
-        Language::R => false,
-        Language::Python => Pep440Version::lenient(version) == Pep440Version::lenient(&served.version),
+        Layout::Lists => false,
+        Layout::Projects => language::of(language).compare(version, &served.version).is_eq(),
     };
     let mut rows: Vec<&Metadata> = rows
         .iter()

@@ -20,6 +20,10 @@ pub mod rule_matches;
 pub mod shared_names;
 pub mod vulnerabilities;
 
+use std::sync::Arc;
+
+use crate::serve::project::names::{PREFERRED_VERSIONS, PreferredVersions};
+
 pub(in crate::serve) struct ViewCaches {
     dependency_graphs: dependency_graph::Cache,
     affected_packages: affected::Cache,
@@ -27,6 +31,7 @@ pub(in crate::serve) struct ViewCaches {
     list_changes: listing::ListChangeCache,
     package_counts: listing::CountCache,
     index_names_queue: listing::IndexNamesQueue,
+    preferred_versions: Arc<PreferredVersions>,
 }
 
 impl ViewCaches {
@@ -38,6 +43,7 @@ impl ViewCaches {
             list_changes: listing::ListChangeCache::new(listing::LIST_CHANGE_CACHE_ENTRIES),
             package_counts: listing::CountCache::new(listing::COUNT_CACHE_ENTRIES),
             index_names_queue: listing::IndexNamesQueue::default(),
+            preferred_versions: Arc::new(PreferredVersions::new(PREFERRED_VERSIONS)),
         }
     }
 }

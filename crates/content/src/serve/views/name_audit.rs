@@ -8,8 +8,8 @@ use base::model::ids::SourceId;
 use base::model::kind::Language;
 use base::model::time::Timestamp;
 use base::words;
+use formats::language;
 use formats::policy::{NamePattern, comparison_key};
-use formats::python::name::normalize;
 use runtime::state::State;
 use store::db::name_guard::{self, GuardState, NameGuardRow};
 use store::db::{Conn, DbError, name_audit};
@@ -101,7 +101,9 @@ fn find(c: &mut dyn Conn, has_automatic: bool) -> Result<Vec<Finding>, DbError> 
             findings.push(overlap);
         }
     }
-    findings.extend(similar(c, &rows)?);
+    for language in Language::ALL.into_iter().filter(|it| language::of(*it).has_similar_names()) {
+        findings.extend(similar(c, language, &rows)?);
+    }
     Ok(findings)
 }
 
@@ -171,10 +173,9 @@ fn major(version: &str) -> Option<u64> {
     if digits.is_empty() { None } else { Some(digits.parse().unwrap_or(u64::MAX)) }
 }
 
-/// Returns the names of R packages of mirrors that differ from uploaded names in case, `.` and `_` only.
-/// Installers normalize Python names.
-fn similar(c: &mut dyn Conn, rows: &[NameGuardRow]) -> Result<Vec<Finding>, DbError> {
-    let language = Language::R.as_str();
+/// Returns the names of mirrors that differ from uploaded names in case, `.` and `_` only.
+fn similar(c: &mut dyn Conn, language: Language, rows: &[NameGuardRow]) -> Result<Vec<Finding>, DbError> {
+    let (label, language) = (language.label(), language.as_str());
     let mut own: HashMap<String, Vec<&NameGuardRow>> = HashMap::new();
     for row in rows.iter().filter(|row| row.automatic && row.language == language) {
         own.entry(comparison_key(&row.pattern)).or_default().push(row);
@@ -192,7 +193,7 @@ fn similar(c: &mut dyn Conn, rows: &[NameGuardRow]) -> Result<Vec<Finding>, DbEr
                 other_name: Some(mirror.name.clone()),
                 other_source: Some(mirror.source),
                 since,
-                note: "another package for R: it is not hidden".to_owned(),
+                note: format!("another package for {label}: it is not hidden"),
                 ..guard_finding(row, true)
             });
         }
@@ -210,11 +211,7 @@ pub async fn warnings(state: &State, source: SourceId, names: Vec<String>) -> Re
     // A package with several files is named by each of them.
     let names: BTreeSet<String> = names.into_iter().collect();
     let hidden = |name: &String| {
-        let guarded = match language {
-            Language::R => name.clone(),
-            Language::Python => normalize(name),
-        };
-        let reason = name_guards::hiding_reason(state, language, &guarded, source.id)?;
+        let reason = name_guards::hiding_reason(state, &language::of(language).fold(name), source.id)?;
         Some(format!("clients do not get '{name}' of the source {}: {reason}", source.name))
     };
     let hidden: Vec<String> = names.iter().filter_map(hidden).collect();
@@ -234,11 +231,12 @@ pub async fn warnings(state: &State, source: SourceId, names: Vec<String>) -> Re
                     source.name
                 ));
             }
-            if language == Language::R {
-                for (similar, mirror) in similar_names(c, name)? {
+            if language::of(language).has_similar_names() {
+                for (similar, mirror) in similar_names(c, language, name)? {
                     warnings.push(format!(
-                        "the name '{name}' of the source {} is similar to '{similar}' of {mirror}; R treats them as two packages",
-                        source.name
+                        "the name '{name}' of the source {} is similar to '{similar}' of {mirror}; {} treats them as two packages",
+                        source.name,
+                        language.label()
                     ));
                 }
             }
@@ -248,9 +246,9 @@ pub async fn warnings(state: &State, source: SourceId, names: Vec<String>) -> Re
     Ok(query.await?)
 }
 
-/// Returns similar names of R packages, which differ in case, `.` and `_` only, that a mirror has.
-fn similar_names(c: &mut dyn Conn, name: &str) -> Result<Vec<(String, String)>, DbError> {
-    let language = Language::R.as_str();
+/// Returns similar names, which differ in case, `.` and `_` only, that a mirror has.
+fn similar_names(c: &mut dyn Conn, language: Language, name: &str) -> Result<Vec<(String, String)>, DbError> {
+    let language = language.as_str();
     let mut found = Vec::new();
     for other in name_audit::names_with_key(c, language, &comparison_key(name))? {
         if other != name

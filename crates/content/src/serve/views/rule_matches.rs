@@ -11,7 +11,7 @@ use crate::serve::selection::{allowed, point, policies};
 use crate::serve::{RepoError, Repositories};
 use base::model::change::LifeState;
 use base::model::ids::ReleaseId;
-use base::model::kind::{Language, RepoKind};
+use base::model::kind::{Language, Layout};
 use base::model::point::Point;
 use base::model::rule_effect::RuleEffect;
 use base::model::snapshot::Snapshot;
@@ -82,7 +82,7 @@ struct Decisions {
     archived: Vec<(String, String)>,
 }
 
-/// Returns the packages that a rule concerns, for each repository of R packages, and each published version
+/// Returns the packages that a rule concerns, for each repository with lists of packages, and each published version
 /// of Bioconductor in it, with any. Other rules and guards are those in force. A rule with the id of a stored
 /// one takes its place; the id 0 is a new rule.
 pub async fn of_rule(repositories: &Repositories, rule: &Rule) -> Result<Vec<RuleMatches>, RepoError> {
@@ -90,12 +90,15 @@ pub async fn of_rule(repositories: &Repositories, rule: &Rule) -> Result<Vec<Rul
     // Another server may just have changed the rules.
     state.catalog.refresh(&state.db).await?;
     let catalog = state.catalog.get();
-    let preview = Preview::new(state, &catalog, rule);
+    let mut previews: HashMap<Language, Preview> = HashMap::new();
     let is_limited = |repo: &&Repository| rule.criteria.repo.is_none_or(|id| id == repo.id);
     let mut matches = Vec::new();
-    let repos = catalog.repos.iter().filter(|repo| repo.kind != RepoKind::Python).filter(is_limited);
+    let repos = catalog.repos.iter().filter(|repo| repo.kind.layout() == Layout::Lists).filter(is_limited);
     let repos: Vec<_> = repos.flat_map(|repo| versions(&catalog, repo)).collect();
     for (repo, bioconductor) in repos {
+        let language = repo.kind.language();
+        let preview =
+            previews.entry(language).or_insert_with(|| Preview::new(state, &catalog, language, rule));
         let part = bioconductor.map(Part::whole);
         let resolved = point::resolve_part(repositories, repo.name.as_str(), part, Snapshot::Latest).await;
         let Ok(point) = resolved else { continue };
@@ -125,11 +128,9 @@ pub(in crate::serve) fn versions<'a>(
     catalog: &Catalog,
     repo: &'a Repository,
 ) -> Vec<(&'a Repository, Option<BioconductorVersion>)> {
-    match repo.kind {
-        RepoKind::Bioconductor => {
-            catalog.bioconductor_versions().into_iter().map(|version| (repo, Some(version))).collect()
-        }
-        RepoKind::R | RepoKind::Python => vec![(repo, None)],
+    match repo.kind.has_parts() {
+        true => catalog.bioconductor_versions().into_iter().map(|version| (repo, Some(version))).collect(),
+        false => vec![(repo, None)],
     }
 }
 
@@ -145,10 +146,10 @@ async fn hidden_count(
 }
 
 impl Preview {
-    fn new(state: &State, catalog: &Catalog, rule: &Rule) -> Preview {
+    fn new(state: &State, catalog: &Catalog, language: Language, rule: &Rule) -> Preview {
         let id = if rule.id == 0 { NEW_RULE } else { rule.id };
         let rule = Arc::new(Rule { id, ..rule.clone() });
-        let mut before = policies::indexes(state, catalog, Language::R);
+        let mut before = policies::indexes(state, catalog, language);
         if let Some(stored) = catalog.rules.rules.iter().find(|stored| stored.rule.id == id) {
             before.update(std::slice::from_ref(&stored.rule), &[]);
         }
@@ -164,7 +165,7 @@ impl Preview {
         if policy.is_none() && rule.effect == RuleEffect::Allow {
             // A set that consists of exceptions is empty. A warning matches the same versions, and blocks none either.
             let warning = Arc::new(Rule { effect: RuleEffect::Warn, ..(**rule).clone() });
-            let warning = RuleIndexes::of(Language::R, &[warning]);
+            let warning = RuleIndexes::of(repo.kind.language(), &[warning]);
             policy = policies::of_indexes(state, repo, &warning, guards).await.filter(with_effect);
         }
         let after = policy?;

@@ -4,13 +4,13 @@ use std::collections::HashSet;
 
 use crate::serve::selection::allowed::View;
 use crate::serve::selection::point;
-use crate::serve::{RepoError, Repositories, find, python};
+use crate::serve::{RepoError, Repositories, find, project};
 use base::model::ids::SourceId;
-use base::model::kind::{Language, RepoKind};
+use base::model::kind::Layout;
 use base::model::snapshot::Snapshot;
 use formats::python::name::NormalName;
 use formats::r::bioconductor::{BioconductorVersion, Part};
-use store::db::{Conn, DbError, python_file};
+use store::db::{Conn, DbError, project_file};
 
 /// Maximum number of names in a warning.
 const MAX_EXAMPLES: usize = 3;
@@ -33,13 +33,13 @@ pub async fn warnings(
     let state = &repositories.state;
     let catalog = state.catalog.get();
     let (repo, source) = (find::repo(&catalog, repo)?, find::source(&catalog, source)?.id);
-    let language = repo.kind.language();
-    let part = version.filter(|_| repo.kind == RepoKind::Bioconductor).map(Part::whole);
+    let layout = repo.kind.layout();
+    let part = version.filter(|_| repo.kind.has_parts()).map(Part::whole);
     let point = point::resolve_part(repositories, repo.name.as_str(), part, Snapshot::Latest).await?;
     let views = View::of(state, &point);
     let own: HashSet<SourceId> =
         views.iter().map(|view| view.source).filter(|source| catalog.is_own(*source)).collect();
-    let query = state.db.read(move |c| shared_names(c, &views, &own, source, language));
+    let query = state.db.read(move |c| shared_names(c, &views, &own, source, layout));
     let sentence = |shared: SharedNames| {
         let SharedNames { first, second, names } = shared;
         let (first, second) = (catalog.source_name(first), catalog.source_name(second));
@@ -63,7 +63,7 @@ fn shared_names(
     views: &[View],
     own: &HashSet<SourceId>,
     source: SourceId,
-    language: Language,
+    layout: Layout,
 ) -> Result<Vec<SharedNames>, DbError> {
     let mut shared: Vec<SharedNames> = Vec::new();
     let is_source = |view: &View| view.source == source;
@@ -73,9 +73,9 @@ fn shared_names(
         if !views.iter().any(is_pair) {
             continue;
         }
-        let own_names = listed_names(c, own_view, language)?;
+        let own_names = listed_names(c, own_view, layout)?;
         for (position, other) in views.iter().enumerate().filter(|(_, view)| is_pair(view)) {
-            let names = names_of_both(c, &own_names, other, language)?;
+            let names = names_of_both(c, &own_names, other, layout)?;
             let (first, second) = match own_position < position {
                 true => (own_view.source, other.source),
                 false => (other.source, own_view.source),
@@ -96,11 +96,11 @@ fn shared_names(
 }
 
 /// Returns the names that a local or git source lists and no guard hides in it.
-fn listed_names(c: &mut dyn Conn, view: &View, language: Language) -> Result<HashSet<String>, DbError> {
-    match language {
-        Language::R => Ok(view.names(c)?.into_iter().map(|listed| listed.name).collect()),
-        Language::Python => {
-            let projects = python_file::projects(c, view.tree, view.seq)?.into_iter();
+fn listed_names(c: &mut dyn Conn, view: &View, layout: Layout) -> Result<HashSet<String>, DbError> {
+    match layout {
+        Layout::Lists => Ok(view.names(c)?.into_iter().map(|listed| listed.name).collect()),
+        Layout::Projects => {
+            let projects = project_file::projects(c, view.tree, view.seq)?.into_iter();
             let listed = projects.filter(|project| project.is_listed && !view.hides(&project.name));
             Ok(listed.map(|project| project.name).collect())
         }
@@ -112,18 +112,18 @@ fn names_of_both(
     c: &mut dyn Conn,
     names: &HashSet<String>,
     view: &View,
-    language: Language,
+    layout: Layout,
 ) -> Result<Vec<String>, DbError> {
-    match language {
-        Language::R => {
+    match layout {
+        Layout::Lists => {
             let listed = view.names(c)?.into_iter().map(|listed| listed.name);
             Ok(listed.filter(|name| names.contains(name)).collect())
         }
-        Language::Python => {
+        Layout::Projects => {
             let mut both = Vec::new();
             for name in names {
                 let Ok(project) = name.parse::<NormalName>() else { continue };
-                if python::owner::owner(c, std::slice::from_ref(view), &project)?.is_some() {
+                if project::owner::owner(c, std::slice::from_ref(view), &project)?.is_some() {
                     both.push(name.clone());
                 }
             }

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use base::model::ids::SourceId;
-use base::model::kind::{Language, SourceKind};
+use base::model::kind::Language;
 use base::model::time::Timestamp;
-use formats::advisory::{Ecosystem, Finding, Index, PackageAdvisories};
+use formats::advisory::{Finding, Index, PackageAdvisories};
+use formats::language;
 use runtime::catalog::Catalog;
 use runtime::state::State;
 
@@ -39,12 +40,8 @@ impl Vulnerabilities {
 
     /// Returns the time of the last change of an advisory about a language, withdrawn or not; `None` if unknown.
     pub fn last_change(&self, language: Language) -> Option<Timestamp> {
-        let ecosystems: &[Ecosystem] = match language {
-            Language::R => &[Ecosystem::Cran, Ecosystem::Bioconductor],
-            Language::Python => &[Ecosystem::Pypi],
-        };
         let index = self.index.as_ref()?;
-        ecosystems.iter().filter_map(|ecosystem| index.last_change(*ecosystem)).max()
+        language::of(language).ecosystems().iter().filter_map(|ecosystem| index.last_change(*ecosystem)).max()
     }
 
     /// Returns the index of all advisories, if there is one.
@@ -63,16 +60,6 @@ impl Vulnerabilities {
 
     fn package(&self, source: SourceId, package: &str) -> Option<PackageAdvisories<'_>> {
         let kind = self.catalog.source_kind(source)?;
-        self.index.as_ref()?.package(ecosystem(kind)?, package)
-    }
-}
-
-/// Returns the ecosystem of a source's packages. Own packages may have the name of a public one, but belong to none.
-pub(in crate::serve) fn ecosystem(kind: SourceKind) -> Option<Ecosystem> {
-    match kind {
-        SourceKind::Cran | SourceKind::CranSnapshot | SourceKind::CuratedCran => Some(Ecosystem::Cran),
-        SourceKind::Bioconductor => Some(Ecosystem::Bioconductor),
-        SourceKind::Pypi | SourceKind::CuratedPypi => Some(Ecosystem::Pypi),
-        SourceKind::Local | SourceKind::Git | SourceKind::LocalPython | SourceKind::GitPython => None,
+        self.index.as_ref()?.package(language::ecosystem(kind)?, package)
     }
 }

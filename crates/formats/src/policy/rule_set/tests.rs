@@ -1,7 +1,8 @@
 //! Decisions of rule sets.
 
 use super::*;
-use crate::advisory::{AdvisoryFeed, Batch, Ecosystem, Format, Index};
+use crate::advisory::{AdvisoryFeed, Batch, Format, Index};
+use crate::language::Ecosystem;
 use crate::policy::{Criteria, RuleIndexes, RuleScope, Verdict};
 use base::model::digest::Sha256;
 use base::model::ids::RepoId;

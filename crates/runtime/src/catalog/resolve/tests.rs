@@ -429,6 +429,6 @@ fn a_promoted_list_has_the_states_before_its_pin_until_the_next_one() {
         selection(&builder.catalog, &builder.catalog.repos[0], date("2024-01-09"), instant("2024-01-10"));
     let selected = selected.expect("a snapshot");
     assert_eq!((selected.list.len(), selected.end), (2, instant("2024-01-03")));
-    let point = selected_point(&builder.catalog, RepoId(1), &selected, None);
+    let point = selected_point(&builder.catalog, &builder.catalog.repos[0], &selected, None);
     assert_eq!(point.trees.iter().map(|tree| tree.seq.0).collect::<Vec<_>>(), [1, 1]);
 }

@@ -2,7 +2,7 @@
 //! of wheels: rows of `file` with a role of their own, and the name and revision of the distribution.
 
 use super::file::FileState;
-use super::python_file::{DISTRIBUTION, FileRole, METADATA, PROVENANCE};
+use super::project_file::{DISTRIBUTION, FileRole, METADATA, PROVENANCE};
 use super::{Conn, DbError, Value, ids};
 use crate::db::engine::columns::{or_default, row, select};
 use crate::db::engine::conn::{Cells, Columns};

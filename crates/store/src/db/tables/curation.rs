@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 
-use super::pypi::ListedProject;
+use super::project::ListedProject;
 use super::{Conn, DbError, Row, Value};
 use crate::db::engine::columns::{row, select};
 use crate::db::engine::conn::{Cells, Columns};

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use super::file::FileState;
 use super::life;
-use super::python_file::{DISTRIBUTION, METADATA, METADATA_OF_WHEEL};
-use super::python_write::{FILE_COLUMNS, LIFE_COLUMNS};
+use super::project_file::{DISTRIBUTION, METADATA, METADATA_OF_WHEEL};
+use super::project_write::{FILE_COLUMNS, LIFE_COLUMNS};
 use super::{Conn, DbError, Value, ids, import};
 use crate::db::engine::columns::{or_default, row, select};
 use base::model::change::LifeState;

@@ -9,7 +9,7 @@ use super::source::is_mirror;
 use super::{Conn, DbError, Value};
 use crate::db::engine::columns::{numbers, row, select};
 use base::model::ids::SourceId;
-use base::model::kind::Language;
+use base::model::kind::{Language, Layout, SourceKind};
 use base::model::time::Timestamp;
 
 numbers! {
@@ -78,6 +78,18 @@ pub fn of_name(c: &mut dyn Conn, language: &str, name: &str) -> Result<Vec<NameG
     let mut guards: Vec<NameGuardRow> = c.many(FIND, &params)?.into_iter().flatten().collect();
     guards.sort_unstable_by_key(|guard| guard.id);
     Ok(guards)
+}
+
+/// Returns the guards that match the name of a project of an index, by id.
+pub(in crate::db) fn of_project(
+    c: &mut dyn Conn,
+    index: SourceId,
+    name: &str,
+) -> Result<Vec<NameGuardRow>, DbError> {
+    match SourceKind::of_built_in(index) {
+        Some(kind) => of_name(c, kind.language().as_str(), name),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// Returns the guarded names that other sources list, by time and name.
@@ -247,11 +259,8 @@ pub fn mirror_of(c: &mut dyn Conn, language: &str, name: &str) -> Result<Option<
     if let Some(mirror) = c.first(PACKAGES, &[language.into(), name.into()])? {
         return Ok(Some(mirror));
     }
-    // `pypi` is the only source with a stored list of projects.
-    if language != Language::Python.as_str() {
-        return Ok(None);
-    }
-    c.first(PROJECTS, &[SourceId::PYPI.into(), name.into()])
+    let index = Language::parse(language).map(Language::index).filter(|index| index.is_project_index());
+    index.map_or(Ok(None), |index| c.first(PROJECTS, &[index.into(), name.into()]))
 }
 
 /// Returns the range of names that a pattern can match, in the order of the tables; the end is exclusive.
@@ -277,10 +286,16 @@ pub fn hidden(c: &mut dyn Conn, guard: &NameGuardRow) -> Result<Vec<(String, Sou
         AND l.state IN (0, 1) AND l.package_id = p.id AND l.from_seq <= k.base_seq AND l.to_seq > k.base_seq)";
     const PROJECTS: &str = "SELECT DISTINCT k.normalized_name, s.id FROM curation_rule k \
         JOIN tree t ON t.id = k.tree_id AND k.seq <= t.head JOIN source s ON s.id = t.source_id \
-        WHERE s.language = $1 AND k.normalized_name >= $2 AND k.normalized_name < $3 AND s.id <> $4 AND s.kind = 'curated-pypi' \
+        WHERE s.language = $1 AND k.normalized_name >= $2 AND k.normalized_name < $3 AND s.id <> $4 \
         AND s.deleted_at IS NULL";
     let mut found = present(c, guard)?;
-    found.extend(matching(c, guard, &[SELECTED, SNAPSHOTS, PROJECTS])?);
+    let queries: &[&'static str] = match Language::parse(&guard.language).map(Language::layout) {
+        Some(Layout::Lists) => &[SELECTED, SNAPSHOTS],
+        // Only curated sources have rules.
+        Some(Layout::Projects) => &[PROJECTS],
+        None => &[],
+    };
+    found.extend(matching(c, guard, queries)?);
     found.sort_unstable();
     Ok(found)
 }

@@ -1,9 +1,9 @@
 //! Records guarded names that a mirror lists. The transaction of a publish does so for the names of its trees.
 
-use super::name_guard::{GuardState, NameGuardRow, count_change, list, of_name, present, range, update};
+use super::name_guard::{GuardState, NameGuardRow, count_change, list, of_project, present, range, update};
 use super::{Conn, DbError, Value, audit};
 use base::model::ids::{Seq, SourceId, TreeId};
-use base::model::kind::{Language, SourceKind};
+use base::model::kind::SourceKind;
 use base::model::time::Timestamp;
 
 /// A published step of a tree, and the tree's source.
@@ -51,20 +51,20 @@ pub(in crate::db) fn record_published(
     record_overlaps(c, &published, &guards, None)
 }
 
-/// Records the guarded names in the project list of a Python index.
+/// Records the guarded names in the list of projects of an index.
 pub fn record_index(c: &mut dyn Conn, source: SourceId, at: Timestamp) -> Result<(), DbError> {
     let Some(tree) = index_tree(c, source)? else { return Ok(()) };
     record_published(c, tree, Seq(0), at)
 }
 
-/// Records a project of a Python index if its name is guarded. Reads only the guards of the name.
+/// Records a project of an index if its name is guarded. Reads only the guards of the name.
 pub(in crate::db) fn record_project(
     c: &mut dyn Conn,
     source: SourceId,
     name: &str,
     at: Timestamp,
 ) -> Result<(), DbError> {
-    let guards = of_name(c, Language::Python.as_str(), name)?;
+    let guards = of_project(c, source, name)?;
     if guards.is_empty() {
         return Ok(());
     }
@@ -73,7 +73,7 @@ pub(in crate::db) fn record_project(
     record_overlaps(c, &published, &guards, Some(name))
 }
 
-/// Returns the tree of a Python index; `None` for a source that is not one.
+/// Returns the tree of an index of projects; `None` for a source that is not one.
 fn index_tree(c: &mut dyn Conn, source: SourceId) -> Result<Option<TreeId>, DbError> {
     const TREE: &str = "SELECT id FROM tree WHERE source_id = $1 AND axis = 'time'";
     c.first(TREE, &[source.into()])
@@ -115,21 +115,13 @@ fn listed_names(c: &mut dyn Conn, published: &PublishedTree, pattern: &str) -> R
         AND NOT EXISTS (SELECT 1 FROM name_overlap o WHERE o.language = p.language AND o.name = p.name \
         AND o.source_id = $5) ORDER BY p.name";
     const PROJECTS: &str = "SELECT DISTINCT r.normalized_name FROM project r WHERE r.source_id = $1 AND r.normalized_name >= $2 AND r.normalized_name < $3 \
-        AND NOT EXISTS (SELECT 1 FROM name_overlap o WHERE o.language = 'python' AND o.name = r.normalized_name \
+        AND NOT EXISTS (SELECT 1 FROM name_overlap o WHERE o.language = $4 AND o.name = r.normalized_name \
         AND o.source_id = r.source_id) ORDER BY r.normalized_name";
     let (first, end) = range(pattern);
-    match published.kind {
-        SourceKind::Pypi => c.all(PROJECTS, &[published.source.into(), first.into(), end.into()]),
-        _ => {
-            let params: [Value; 5] = [
-                published.language.as_str().into(),
-                first.into(),
-                end.into(),
-                published.tree.into(),
-                published.source.into(),
-            ];
-            c.all(PACKAGES, &params)
-        }
+    let (source, language) = (published.source.into(), published.language.as_str().into());
+    match published.kind.is_project_index() {
+        true => c.all(PROJECTS, &[source, first.into(), end.into(), language]),
+        false => c.all(PACKAGES, &[language, first.into(), end.into(), published.tree.into(), source]),
     }
 }
 

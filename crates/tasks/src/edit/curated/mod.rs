@@ -11,9 +11,8 @@ use super::last_plan::Selected;
 use super::{Actor, RemoveScope, removal};
 use ::base::model::change::Counts;
 use ::base::model::digest::Sha256;
-use ::base::model::ids::{ReleaseId, SourceId, TxId};
-use ::base::model::kind::SourceKind;
-use ::base::model::point::Base;
+use ::base::model::ids::{ReleaseId, TxId};
+use ::base::model::kind::{Layout, SourceKind, Supply};
 use ::base::model::snapshot::Snapshot;
 use ::base::model::time::Timestamp;
 use content::serve::error::run_blocking;
@@ -87,7 +86,7 @@ pub async fn update(
     request: RUpdateRequest,
     actor: &Actor,
 ) -> Result<RUpdate, RepoError> {
-    let source = curated_source(state, &request.source, SourceKind::CuratedCran)?;
+    let source = curated_source(state, &request.source, Layout::Lists)?;
     require_snapshot(request.commit, request.snapshot)?;
     let current = definition::current(state, source).await?;
     let new = definition::new_definition(&current, request.input, request.suggests).await?;
@@ -107,7 +106,6 @@ pub async fn update(
         Some(Selected { name: row.plan.name.clone(), version: row.plan.version.clone(), files })
     };
     let selected = SelectedState {
-        index: "CRAN",
         packages: update.rows.iter().filter_map(selected).collect(),
         flags: format!("{} {allow_missing}", include_text(include)),
         transaction: state_transaction(state, &base),
@@ -193,15 +191,14 @@ pub async fn remove(
     comment: &str,
     actor: &Actor,
 ) -> Result<Vec<String>, RepoError> {
-    let source = curated_source(state, source, SourceKind::CuratedCran)?;
+    let source = curated_source(state, source, Layout::Lists)?;
     require_all_versions(&source, package, &scope, "selects")?;
     let current = definition::current(state, source).await?;
     let mut roots = current.roots.clone();
     let (Some(_), Some(curation)) = (roots.remove(package), current.step.curation.as_ref()) else {
         return Err(not_named(&current, package));
     };
-    let base =
-        Base { source: SourceId::CRAN, tree: curation.base_tree, seq: curation.base_seq, is_whole: false };
+    let base = current.step.base(curation);
     let at = base::state_time(&state.catalog.get(), base).unwrap_or(Timestamp(0));
     let snapshot = curation.snapshot.parse().unwrap_or(Snapshot::Latest);
     let definition = RDefinition { roots, notices: Vec::new() };
@@ -370,17 +367,16 @@ pub async fn definition(
 ) -> Result<Option<(Curation, Option<Timestamp>)>, RepoError> {
     let catalog = state.catalog.get();
     let source = find::source(&catalog, source)?.clone();
-    let kind = source.kind;
-    if !matches!(kind, SourceKind::CuratedCran | SourceKind::CranSnapshot) {
+    if !selects_from_lists(source.kind) {
         return Ok(None);
     }
-    let Some(curation) = definition::current(state, source).await?.step.curation else { return Ok(None) };
-    let base = Base {
-        source: SourceId::CRAN,
-        tree: curation.base_tree,
-        seq: curation.base_seq,
-        is_whole: kind == SourceKind::CranSnapshot,
-    };
-    let at = base::state_time(&catalog, base);
-    Ok(Some((curation, at)))
+    let step = definition::current(state, source).await?.step;
+    let Some(curation) = &step.curation else { return Ok(None) };
+    let at = base::state_time(&catalog, step.base(curation));
+    Ok(step.curation.map(|curation| (curation, at)))
+}
+
+/// Returns whether sources of a kind select packages from a list, or have all of them.
+fn selects_from_lists(kind: SourceKind) -> bool {
+    kind.layout() == Layout::Lists && matches!(kind.supply(), Supply::Curated | Supply::Snapshot)
 }

@@ -1,11 +1,11 @@
 //! Sets the state of CRAN that a source serves or selects from: of a snapshot of CRAN, or of a curated source that
 //! has no definition yet.
 
-use super::{RUpdate, definition, open_notice};
+use super::{RUpdate, definition, open_notice, selects_from_lists};
 use crate::edit::curation::{NewDefinition, PlannedStep};
 use crate::edit::{Actor, publish};
 use ::base::model::change::Counts;
-use ::base::model::kind::SourceKind;
+use ::base::model::kind::{Layout, SourceKind, Supply};
 use ::base::model::snapshot::Snapshot;
 use content::serve::r::base::{self, BaseState};
 use content::serve::{RepoError, Repositories, find};
@@ -46,22 +46,21 @@ pub async fn set(
     let source = find::source(&state.catalog.get(), name)?.clone();
     let kind = source.kind;
     let current = definition::current(state, source).await?;
-    let include = match kind {
-        SourceKind::CranSnapshot => None,
-        SourceKind::CuratedCran if current.roots.is_empty() => {
+    let include = match (kind.layout(), kind.supply()) {
+        (Layout::Lists, Supply::Snapshot) => None,
+        (Layout::Lists, Supply::Curated) if current.roots.is_empty() => {
             Some(include_text(include.unwrap_or(Kinds::STRONG)))
         }
-        SourceKind::CuratedCran => {
+        (Layout::Lists, Supply::Curated) => {
             return Err(RepoError::Invalid(format!(
                 "the source '{name}' has a definition: plan its packages at another snapshot with: rspm update \
                  --source={name} --snapshot={snapshot}"
             )));
         }
-        kind => {
+        (Layout::Projects, _) | (Layout::Lists, Supply::Mirror | Supply::Uploads | Supply::Builds) => {
+            let kinds = SourceKind::phrase("and", selects_from_lists);
             return Err(RepoError::Invalid(format!(
-                "the source '{name}' is of type {kind}; only sources of type {} and {} have a snapshot",
-                SourceKind::CranSnapshot,
-                SourceKind::CuratedCran
+                "the source '{name}' is of type {kind}; only sources of type {kinds} have a snapshot"
             )));
         }
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use api::promotion::{PromotedFile, PromotedPackage, PromotedSource, PromotedState, PromotionPlan};
 use base::model::ids::{Seq, SourceId, TreeId, TxId};
-use base::model::kind::{ChangePolicy, RepoKind, SourceKind};
+use base::model::kind::{ChangePolicy, SourceKind};
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
@@ -114,8 +114,7 @@ impl<'a> Pair<'a> {
     /// Returns whether the repository that changes already has the state `selection`.
     pub(super) fn is_promoted(&self, catalog: &Catalog, selection: &Selection) -> bool {
         let present = newest_selection(self.to);
-        let trees =
-            |selection: &Selection| resolve::selected_point(catalog, self.to.id, selection, None).trees;
+        let trees = |selection: &Selection| resolve::selected_point(catalog, self.to, selection, None).trees;
         present.list == selection.list && trees(&present) == trees(selection)
     }
 }
@@ -168,16 +167,16 @@ pub(super) async fn compare(
     after: Selection,
     rules: Option<&Arc<RepoPolicy>>,
 ) -> Result<PromotedChanges, RepoError> {
-    let part = match repo.kind {
-        RepoKind::Bioconductor => catalog.default_bioconductor_version().map(Part::whole),
-        RepoKind::R | RepoKind::Python => None,
+    let part = match repo.kind.has_parts() {
+        true => catalog.default_bioconductor_version().map(Part::whole),
+        false => None,
     };
-    let point = |selection: &Selection| resolve::selected_point(catalog, repo.id, selection, part);
+    let point = |selection: &Selection| resolve::selected_point(catalog, repo, selection, part);
     let (old, new): (Point, Point) = (point(&before), point(&after));
     let packages = difference::in_repository(repositories, rules, &old, &new).await?;
     let is_not_compared = |entry: &&Subscription| {
         let kind = catalog.source_by_id(entry.source).map(|source| source.kind);
-        kind.is_some_and(|kind| matches!(kind, SourceKind::Pypi | SourceKind::CuratedPypi))
+        kind.is_some_and(SourceKind::is_of_project_index)
     };
     let mut not_compared: Vec<SourceId> =
         after.list.iter().filter(is_not_compared).map(|entry| entry.source).collect();

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::staged::{BinaryTarget, StagedPython, StagedUpload, Upload};
+use crate::edit::upload_body::UploadKind;
 use base::model::change::AttachedFiles;
 use base::model::digest::{Md5, Sha256};
 use base::model::time::Timestamp;
@@ -72,10 +73,10 @@ pub(super) fn encode(staged: &StagedUpload, owner: &str) -> UploadRow {
             .as_ref()
             .map(|python| Python { facts: python.facts.clone(), metadata: metadata.map(|(_, size)| size) }),
     };
-    let kind = match (binary_target, python) {
-        (Some(_), _) => "binary",
-        (None, Some(_)) => "python",
-        (None, None) => "source",
+    let kind = match staged.kind() {
+        UploadKind::Source => "source",
+        UploadKind::Binary => "binary",
+        UploadKind::Python => "python",
     };
     UploadRow {
         id: i64::try_from(upload.id).unwrap_or(i64::MAX),

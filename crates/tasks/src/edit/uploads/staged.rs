@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::edit::upload_body::UploadKind;
 use base::model::change::AttachedFiles;
 use base::model::digest::{Md5, Sha256};
-use base::model::kind::StorageClass;
 use base::model::time::Timestamp;
 use formats::python::facts::FileFacts;
 use formats::r::binary::TargetSystem;
@@ -82,20 +82,27 @@ impl StagedUpload {
         self.pending_writes.iter().try_for_each(PendingWrite::wait)
     }
 
-    pub(in crate::edit) fn class(&self) -> StorageClass {
-        if self.binary_target.is_some() { StorageClass::Binaries } else { StorageClass::Packages }
+    pub(in crate::edit) fn kind(&self) -> UploadKind {
+        match (&self.binary_target, &self.python) {
+            (Some(_), _) => UploadKind::Binary,
+            (None, Some(_)) => UploadKind::Python,
+            (None, None) => UploadKind::Source,
+        }
     }
 
     /// Its stored objects with their sizes in bytes: the archive, its README, which is stored in a directory of its
     /// own, METADATA of a wheel, and the files that were uploaded with a Python package.
     pub(in crate::edit) fn objects(&self) -> Vec<(Key, u64)> {
-        let archive = (Key::Package(self.class(), self.upload.sha256), self.upload.size);
+        let class = self.kind().class();
+        let archive = (Key::Package(class, self.upload.sha256), self.upload.size);
         let readme = self.readme.map(|(sha256, size)| (Key::Readme(sha256), size));
         let metadata = self.python.as_ref().and_then(|python| python.metadata);
-        let metadata = metadata.map(|(sha256, size)| (Key::Package(self.class(), sha256), size));
-        let attached = self.python.iter().flat_map(|python| python.attached.iter()).map(|(sha256, size)| {
-            (Key::Package(self.class(), sha256), u64::try_from(size).unwrap_or(u64::MAX))
-        });
+        let metadata = metadata.map(|(sha256, size)| (Key::Package(class, sha256), size));
+        let attached = self
+            .python
+            .iter()
+            .flat_map(|python| python.attached.iter())
+            .map(|(sha256, size)| (Key::Package(class, sha256), u64::try_from(size).unwrap_or(u64::MAX)));
         [Some(archive), readme, metadata].into_iter().flatten().chain(attached).collect()
     }
 }

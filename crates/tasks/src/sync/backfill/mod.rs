@@ -56,7 +56,7 @@ impl Sync {
     /// # Errors
     /// [`SyncError::NotBackfillable`] for kinds other than CRAN; database errors.
     pub async fn backfill(&self, request: &BackfillRequest) -> Result<JobStart, SyncError> {
-        if request.kind != SourceKind::Cran {
+        if !request.kind.is_backfillable() {
             return Err(SyncError::NotBackfillable(request.kind));
         }
         let pending = PendingBackfill {

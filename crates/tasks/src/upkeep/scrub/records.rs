@@ -1,7 +1,7 @@
 //! Index records that R cannot read, as notes of a scrub of the database, not as faults: they are older than
 //! the checks of new packages and mirrors, and clients get the indexes without them.
 
-use base::model::kind::{Language, Supply};
+use base::model::kind::{Layout, Supply};
 use formats::r::description::check;
 use formats::r::packages;
 use store::db::source::{self, Source};
@@ -17,7 +17,7 @@ pub(super) fn unreadable(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
     let mut notes = Vec::new();
     for tree in trees.iter().filter(|tree| tree.role == Role::Source) {
         let source = sources.iter().find(|source| source.id == tree.source);
-        let Some(source) = source.filter(|source| source.kind.language() == Language::R) else { continue };
+        let Some(source) = source.filter(|source| has_records(source)) else { continue };
         notes.append(&mut of_tree(c, tree, source)?);
     }
     let count = notes.len();
@@ -26,6 +26,14 @@ pub(super) fn unreadable(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
         notes.push(format!("{} more packages have a record that R cannot read", count - MAX_NOTES));
     }
     Ok(notes)
+}
+
+/// Returns whether the packages of a source are listed with their records.
+fn has_records(source: &Source) -> bool {
+    match source.kind.layout() {
+        Layout::Lists => true,
+        Layout::Projects => false,
+    }
 }
 
 fn of_tree(c: &mut dyn Conn, tree: &Tree, source: &Source) -> Result<Vec<String>, DbError> {

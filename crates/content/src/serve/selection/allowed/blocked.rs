@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{DecidedRelease, RuleDecision, View, python, substitute};
+use super::{DecidedRelease, RuleDecision, View, project, substitute};
 use crate::serve::{AllowedVersion, BlockedRelease};
 use base::model::change::LifeState;
 use base::model::ids::{PackageId, ReleaseId};
-use base::model::kind::Language;
+use base::model::kind::Layout;
 use formats::r::version;
 use store::db::{Conn, DbError};
 
@@ -40,16 +40,16 @@ pub(in crate::serve) fn warning_of(package: &[DecidedRelease], release: ReleaseI
     decided.warning().map(str::to_owned)
 }
 
-/// Returns the packages and ids of the releases or Python files that rules withhold; none of an index.
+/// Returns the packages and ids of the releases, or files of projects, that rules withhold; none of an index.
 pub(in crate::serve) fn withheld(view: &View, c: &mut dyn Conn) -> Result<Vec<(PackageId, i64)>, DbError> {
     let Some(policy) = &view.policy else { return Ok(Vec::new()) };
-    match policy.repo.language {
-        Language::R => {
+    match policy.repo.language.layout() {
+        Layout::Lists => {
             let decided = view.decisions(c, None)?.into_iter().flatten();
             let blocked = decided.filter(DecidedRelease::is_blocked).map(|decided| decided.release);
             Ok(blocked.map(|release| (release.package, release.release.0)).collect())
         }
-        Language::Python => python::withheld(c, view),
+        Layout::Projects => project::withheld(c, view),
     }
 }
 
@@ -59,15 +59,15 @@ pub(in crate::serve) fn withheld_versions(
     c: &mut dyn Conn,
 ) -> Result<BTreeMap<(String, String), String>, DbError> {
     let Some(policy) = &view.policy else { return Ok(BTreeMap::new()) };
-    match policy.repo.language {
+    match policy.repo.language.layout() {
         // The reasons are read by package, because reasons about all of CRAN take seconds.
-        Language::R => {
+        Layout::Lists => {
             let blocked = view.blocked_releases(c, None)?;
             let versions = blocked.stems.iter().filter_map(|stem| stem.split_once('_'));
             Ok(versions
                 .map(|(name, version)| ((name.to_owned(), version.to_owned()), String::new()))
                 .collect())
         }
-        Language::Python => python::withheld_versions(c, view),
+        Layout::Projects => project::withheld_versions(c, view),
     }
 }

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::serve::views::vulnerabilities::ecosystem;
 use base::model::change::LifeState;
 use base::model::ids::{PackageId, ReleaseId, Seq};
-use base::model::kind::{Language, SourceKind};
+use base::model::kind::SourceKind;
 use base::model::point::{PointRules, PointTree};
 use base::model::time::Timestamp;
 use formats::advisory::PackageAdvisories;
+use formats::language::ecosystem;
 use formats::policy::{Clock, PackageFacts, ReleaseFacts, Rule, RuleSet, Verdict, Withheld, effective_time};
 use formats::r::description::Description;
 use formats::r::version;
@@ -172,7 +172,7 @@ impl TreePolicy {
         let kind = self.catalog.source_kind(self.tree.source);
         let facts = PackageFacts {
             name: &first.name,
-            language: Language::R,
+            language: self.repo.language,
             source: self.tree.source,
             is_own: kind.is_some_and(SourceKind::is_own),
             advisories: self.advisories(kind, &first.name),

@@ -5,7 +5,7 @@
 pub(in crate::serve) mod blocked;
 mod decisions;
 pub(in crate::serve) mod over_time;
-pub(in crate::serve) mod python;
+pub(in crate::serve) mod project;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use decisions::TreePolicy;
 pub(in crate::serve) use decisions::{DecidedRelease, RuleDecision, substitute};
 
 use super::policies;
-use crate::pypi::MARGIN;
+use crate::index::MARGIN;
 use base::model::change::LifeState;
 use base::model::ids::{PackageId, ReleaseId, Seq, SourceId};
 use base::model::kind::Language;
@@ -98,7 +98,7 @@ pub(in crate::serve) async fn base_views(state: &State, source: SourceId, base: 
     let mut views = Vec::new();
     for repo in catalog.repos.iter().filter(|repo| repo.subscribes_to(source)) {
         let tree = PointTree { source, tree: base.tree, seq: base.seq, base: Some(base), rules: None };
-        let point = Point::of_trees(repo.id, vec![tree]);
+        let point = Point::of_trees(repo.id, repo.kind.language(), vec![tree]);
         let point = with_rules(state, point, Snapshot::Latest).await;
         if point.trees.iter().any(|tree| tree.rules.is_some()) {
             views.extend(View::of(state, &point).into_iter().map(|view| (repo.name.to_string(), view)));

@@ -2,16 +2,16 @@
 
 use super::sentences::format_time;
 use super::{Decision, ExplainRequest, Topic};
-use crate::pypi::Priority;
+use crate::index::Priority;
 use crate::serve::{RepoError, Repositories};
 use base::model::ids::Seq;
 use base::model::point::PointTree;
 use base::model::time::Timestamp;
+use formats::language;
 use formats::python::name::NormalName;
-use formats::python::version::Pep440Version;
 use store::db;
-use store::db::pypi::KnownProject;
-use store::db::python_file::{self, FileLife, ListedFile};
+use store::db::project::KnownProject;
+use store::db::project_file::{self, FileLife, ListedFile};
 
 /// Reads the page of a project as for a client, unless it is known, and explains the stored facts.
 pub(super) async fn explain_page(
@@ -23,7 +23,7 @@ pub(super) async fn explain_page(
     let listing = tree.listing();
     let known = || {
         let name = project.clone();
-        repositories.state.db.read(move |c| db::pypi::known(c, listing.source, name.as_str()))
+        repositories.state.db.read(move |c| db::project::known(c, listing.source, name.as_str()))
     };
     let Some(before) = known().await? else { return Ok(None) };
     let failure = repositories.page_reads.at(project, listing.seq, Priority::Client).await.err();
@@ -74,10 +74,11 @@ pub(super) async fn explain_files(
     files: &[ListedFile],
 ) -> Result<Vec<Decision>, RepoError> {
     let (package, listing) = (selected.key.package, tree.listing());
-    let lives = repositories.state.db.read(move |c| python_file::lives(c, listing.tree, package));
+    let lives = repositories.state.db.read(move |c| project_file::lives(c, listing.tree, package));
     let lives: Vec<FileLife> = lives.await?;
-    let version = Pep440Version::lenient(&selected.version);
-    let of_version = lives.iter().filter(|life| Pep440Version::lenient(&life.version) == version);
+    let rules = language::of(repositories.state.catalog.get().source_language(tree.source));
+    let version = rules.version(&selected.version);
+    let of_version = lives.iter().filter(|life| rules.version(&life.version) == version);
     let is_allowed = |life: &FileLife| tree.base.is_none() || files.iter().any(|file| file.name == life.name);
     Ok(of_version.map(|life| file_decision(life, listing.seq, is_allowed(life))).collect())
 }

@@ -1,5 +1,5 @@
 //! Explains which file a client gets for a package and why, with the functions that serve it. Only servers
-//! that negotiate binaries are queried, and the page of a Python project is read as for a client.
+//! that negotiate binaries are queried, and the page of a project is read as for a client.
 
 mod binaries;
 mod index;
@@ -12,7 +12,7 @@ use super::vulnerabilities;
 use crate::serve::files::located::LocatedFile;
 use crate::serve::{RepoError, Repositories, find};
 use base::model::ids::SourceId;
-use base::model::kind::RepoKind;
+use base::model::kind::Layout;
 use base::model::snapshot::Snapshot;
 use formats::r::bioconductor::BioconductorVersion;
 use formats::r::platform::Platform;
@@ -110,19 +110,27 @@ pub async fn explain(
     request: &ExplainRequest,
 ) -> Result<Explanation, RepoError> {
     let mut decisions = Vec::new();
-    if find::repo(&repositories.state.catalog.get(), &request.repo)?.kind == RepoKind::Python {
-        let result = project::explain_project(repositories, request, &mut decisions).await?;
-        return Ok(Explanation { decisions, result });
-    }
-    let result = match sources::explain_release(repositories, request, &mut decisions).await? {
-        Err(answer) => ExplainResult { file: None, no_binary_reason: None, answer },
+    let layout = find::repo(&repositories.state.catalog.get(), &request.repo)?.kind.layout();
+    let result = match layout {
+        Layout::Lists => explain_package(repositories, request, &mut decisions).await?,
+        Layout::Projects => project::explain_project(repositories, request, &mut decisions).await?,
+    };
+    Ok(Explanation { decisions, result })
+}
+
+async fn explain_package(
+    repositories: &Repositories,
+    request: &ExplainRequest,
+    decisions: &mut Vec<Decision>,
+) -> Result<ExplainResult, RepoError> {
+    match sources::explain_release(repositories, request, decisions).await? {
+        Err(answer) => Ok(ExplainResult { file: None, no_binary_reason: None, answer }),
         Ok(release) => {
             let (advisories, located) =
                 (vulnerabilities::current(&repositories.state).await, &release.located);
             let findings = advisories.of(located.tree.source, &located.package, &located.version);
             decisions.extend(findings.iter().map(sentences::advisory));
-            binaries::explain_file(repositories, request, &release, &mut decisions).await?
+            binaries::explain_file(repositories, request, &release, decisions).await
         }
-    };
-    Ok(Explanation { decisions, result })
+    }
 }

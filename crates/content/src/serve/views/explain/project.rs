@@ -2,19 +2,19 @@
 
 use super::sentences::{self, format_time};
 use super::{Decision, ExplainRequest, ExplainResult, Topic, index};
-use crate::serve::python::{curated, names, owner};
-use crate::serve::selection::allowed::python::DecidedFiles;
+use crate::serve::project::{curated, names, owner};
+use crate::serve::selection::allowed::project::DecidedFiles;
 use crate::serve::selection::allowed::{self, View};
 use crate::serve::selection::{name_guards, point};
 use crate::serve::views::vulnerabilities;
-use crate::serve::{BlockedRelease, RepoError, Repositories};
+use crate::serve::{BlockedRelease, RepoError, Repositories, find};
 use base::model::kind::Language;
 use base::model::point::PointTree;
 use base::model::text::count_of;
+use formats::language::{self, Rules};
 use formats::python::facts::FileFacts;
 use formats::python::name::{BadProjectName, NormalName};
-use formats::python::version::Pep440Version;
-use store::db::python_file::{self, ListedFile};
+use store::db::project_file::{self, ListedFile};
 use store::db::{self, DbError};
 
 /// Maximum number of blocked files, and of files with a warning, that are explained.
@@ -36,8 +36,10 @@ pub(super) async fn explain_project(
 ) -> Result<ExplainResult, RepoError> {
     let ExplainRequest { repo, package, version, snapshot, distribution, .. } = request;
     if distribution.is_some() {
+        let kind = find::repo(&repositories.state.catalog.get(), repo)?.kind;
         return Err(RepoError::Invalid(format!(
-            "the repository '{repo}' is of type Python: its files are the same for all distributions"
+            "the repository '{repo}' is of type {}: its files are the same for all distributions",
+            kind.label()
         )));
     }
     let project: NormalName =
@@ -59,9 +61,9 @@ pub(super) async fn explain_project(
             let (mut is_known, mut files) = (false, Vec::new());
             let mut decided = DecidedFiles::default();
             if let Some(package) = db::package::by_name(c, tree.source, name.as_str())? {
-                is_known = python_file::last_change(c, tree.tree, tree.seq, package)?.is_some();
+                is_known = project_file::last_change(c, tree.tree, tree.seq, package)?.is_some();
                 files = curated::with_blocked(c, tree, package)?;
-                decided = allowed::python::take_decided(c, tree, &mut files)?;
+                decided = allowed::project::take_decided(c, tree, &mut files)?;
             }
             if tree.base.is_some() {
                 is_known = owner::owner(c, &[View::without_rules(tree.tree())], &name)?.is_some();
@@ -72,13 +74,15 @@ pub(super) async fn explain_project(
     });
     let by_tree = query.await?;
     let catalog = repositories.state.catalog.get();
+    let language = point.language;
+    let rules = language::of(language);
+    let page_path = format!("/{repo}/{snapshot}/{}/{project}/", rules.nouns().directory);
     let mut owned: Option<TreeFiles> = None;
     for entry in by_tree {
         let is_owner = owner == Some(entry.tree.tree);
         let (state, source) = (&repositories.state, entry.tree.source);
         // SECURITY: the guard of an unknown name would reveal the name of a package of a private source.
-        let guard = name_guards::hiding_reason(state, Language::Python, project.as_str(), source)
-            .filter(|_| entry.is_known);
+        let guard = name_guards::hiding_reason(state, project.as_str(), source).filter(|_| entry.is_known);
         let rule = match (is_owner, entry.is_known) {
             (false, _) if guard.is_some() => guard.as_deref().unwrap_or_default(),
             (true, _) => "the first source that has or had the project owns its name, in any spelling",
@@ -88,7 +92,7 @@ pub(super) async fn explain_project(
         decisions.push(Decision {
             topic: Topic::Source,
             subject: request.source_name(&catalog, entry.tree.source),
-            state: describe(&entry),
+            state: describe(&entry, language),
             is_selected: is_owner,
             rule: rule.to_owned(),
         });
@@ -99,8 +103,7 @@ pub(super) async fn explain_project(
     decisions.extend(page);
     let no_file = |answer: String| Ok(ExplainResult { file: None, no_binary_reason: None, answer });
     let Some(TreeFiles { tree, files, decided, .. }) = owned else {
-        let guarded = name_guards::guarded(&repositories.state, &point, Language::Python, project.as_str());
-        if let Some(guarded) = guarded {
+        if let Some(guarded) = name_guards::guarded(&repositories.state, &point, project.as_str()) {
             return no_file(format!("403: {guarded}"));
         }
         return no_file(format!("404: no source of {repo} has {project} in this snapshot"));
@@ -111,13 +114,13 @@ pub(super) async fn explain_project(
     let source = request.source_name(&catalog, tree.source);
     let selected = match version {
         Some(text) => {
-            let requested = Pep440Version::lenient(text);
-            files.iter().find(|file| Pep440Version::lenient(&file.version) == requested)
+            let requested = rules.version(text);
+            files.iter().find(|file| rules.version(&file.version) == requested)
         }
-        None => names::newest(&files),
+        None => names::newest(&files, language),
     };
     let Some(selected) = selected else {
-        if let Some(blocked) = requested_of(&blocked, version.as_deref()) {
+        if let Some(blocked) = requested_of(&blocked, rules, version.as_deref()) {
             return no_file(format!("403: {blocked}"));
         }
         return no_file(match version {
@@ -125,24 +128,22 @@ pub(super) async fn explain_project(
                 format!("{source} owns the name {project} and has no version {text}")
             }
             Some(_) | None if index.is_some() => {
-                format!("the page /{repo}/{snapshot}/simple/{project}/, which lists no file")
+                format!("the page {page_path}, which lists no file")
             }
-            Some(_) | None => {
-                match name_guards::guard_of(&repositories.state, Language::Python, project.as_str()) {
-                    Some(guard) => format!("403: {}", name_guards::guarded_name(&guard, project.as_str())),
-                    None => {
-                        format!("404: all files of {project} were removed from {source}, which owns the name")
-                    }
+            Some(_) | None => match name_guards::guard_of(&repositories.state, language, project.as_str()) {
+                Some(guard) => format!("403: {}", name_guards::guarded_name(&guard, project.as_str())),
+                None => {
+                    format!("404: all files of {project} were removed from {source}, which owns the name")
                 }
-            }
+            },
         });
     };
-    let selected_version = Pep440Version::lenient(&selected.version);
+    let selected_version = rules.version(&selected.version);
     if index.is_some() {
         decisions.extend(index::explain_files(repositories, tree, selected, &files).await?);
     }
     let mut of_version: Vec<&ListedFile> =
-        files.iter().filter(|file| Pep440Version::lenient(&file.version) == selected_version).collect();
+        files.iter().filter(|file| rules.version(&file.version) == selected_version).collect();
     of_version.sort_by(|a, b| a.name.cmp(&b.name));
     if index.is_none() {
         decisions.extend(of_version.iter().map(|file| file_decision(file)));
@@ -155,15 +156,18 @@ pub(super) async fn explain_project(
         Some(_) => format!("{} of version {version_text}", of_version.len()),
         None => format!("installers prefer version {version_text}"),
     };
-    no_file(format!("the page /{repo}/{snapshot}/simple/{project}/, which lists {count}; {choice}"))
+    no_file(format!("the page {page_path}, which lists {count}; {choice}"))
 }
 
 /// Returns the blocked file of a version; without a version, the blocked file with the highest version.
-fn requested_of<'a>(blocked: &'a [BlockedRelease], version: Option<&str>) -> Option<&'a BlockedRelease> {
-    let version_of = |blocked: &&BlockedRelease| Pep440Version::lenient(&blocked.version);
-    match version.map(Pep440Version::lenient) {
-        Some(requested) => blocked.iter().find(|blocked| version_of(blocked) == requested),
-        None => blocked.iter().max_by_key(version_of),
+fn requested_of<'a>(
+    blocked: &'a [BlockedRelease],
+    rules: &dyn Rules,
+    version: Option<&str>,
+) -> Option<&'a BlockedRelease> {
+    match version.map(|version| rules.version(version)) {
+        Some(requested) => blocked.iter().find(|blocked| rules.version(&blocked.version) == requested),
+        None => blocked.iter().max_by_key(|blocked| rules.version(&blocked.version)),
     }
 }
 
@@ -191,8 +195,8 @@ fn count(files: &[ListedFile]) -> String {
     format!("{} file{}", files.len(), if files.len() == 1 { "" } else { "s" })
 }
 
-fn describe(entry: &TreeFiles) -> String {
-    match (names::newest(&entry.files), entry.is_known) {
+fn describe(entry: &TreeFiles, language: Language) -> String {
+    match (names::newest(&entry.files, language), entry.is_known) {
         (Some(newest), _) => format!("{}, version {} preferred", count(&entry.files), newest.version),
         (None, true) if !entry.decided.blocked.is_empty() => "all files are blocked".to_owned(),
         (None, true) => "all files were removed".to_owned(),

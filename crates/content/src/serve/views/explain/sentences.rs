@@ -3,7 +3,7 @@
 use super::{Decision, Topic};
 use crate::serve::documents::negotiate::{MatchFailure, RVersionMatch};
 use crate::serve::files::located::LocatedFile;
-use crate::serve::python::owner;
+use crate::serve::project::owner;
 use base::config::platforms::Distribution;
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
@@ -195,6 +195,7 @@ pub(super) fn failure_reason(failure: MatchFailure) -> &'static str {
 mod tests {
     use super::*;
     use base::model::ids::{RepoId, Seq, SourceId, TreeId};
+    use base::model::kind::Language;
     use base::model::point::{Base, PointTree};
 
     #[test]
@@ -215,6 +216,7 @@ mod tests {
         let tree = |source| PointTree { source, tree: TreeId(4), seq: Seq(day - 1), base: None, rules: None };
         let point = |modified, trees| Point {
             repo: RepoId(1),
+            language: Language::R,
             trees,
             open: true,
             frozen: false,

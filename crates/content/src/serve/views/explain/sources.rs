@@ -6,9 +6,8 @@ use crate::serve::files::file;
 use crate::serve::files::located::LocatedFile;
 use crate::serve::selection::allowed::{DecidedRelease, View};
 use crate::serve::selection::{allowed, name_guards, point};
-use crate::serve::{RepoError, Repositories, find, python};
+use crate::serve::{RepoError, Repositories, find};
 use base::model::change::LifeState;
-use base::model::kind::{Language, RepoKind};
 use base::model::point::{Point, PointTree};
 use formats::r::bioconductor::{BioconductorVersion, Component, Part};
 use formats::r::layout::{self, RPath, RepoFileName, Segment, SubDir};
@@ -50,7 +49,7 @@ pub(super) async fn explain_release(
     let ExplainRequest { repo, package, version, snapshot, .. } = request;
     let part = request.bioconductor.map(Part::whole);
     let point = point::resolve_part(repositories, repo, part, *snapshot).await?;
-    python::require_r(&repositories.state, &point)?;
+    point::require_lists(&point)?;
     let catalog = repositories.state.catalog.get();
     let repository = find::repo(&catalog, repo)?;
     decisions.push(sentences::snapshot(*snapshot, &point));
@@ -69,7 +68,7 @@ pub(super) async fn explain_release(
         owner,
     ));
     let Some(owner) = owner else {
-        if let Some(guarded) = name_guards::guarded(&repositories.state, &point, Language::R, package) {
+        if let Some(guarded) = name_guards::guarded(&repositories.state, &point, package) {
             return Ok(Err(format!("403: {guarded}")));
         }
         return Ok(Err(format!("404: no source of {repo} has {package} in this snapshot")));
@@ -83,7 +82,7 @@ pub(super) async fn explain_release(
         let answer = match version {
             Some(version) => {
                 let text = format!("{source} owns the name {package} and has no version {version}");
-                match name_guards::missing(&repositories.state, &point, Language::R, package, text) {
+                match name_guards::missing(&repositories.state, &point, package, text) {
                     error @ RepoError::Guarded(_) => format!("403: {error}"),
                     error => format!("404: {error}"),
                 }
@@ -109,9 +108,9 @@ pub(super) async fn explain_release(
         located => located?,
     };
     decisions.push(sentences::release(&located, request.version.is_some()));
-    let part = match repository.kind {
-        RepoKind::R | RepoKind::Python => None,
-        RepoKind::Bioconductor => part_of(&catalog, owner, request.bioconductor),
+    let part = match repository.kind.has_parts() {
+        true => part_of(&catalog, owner, request.bioconductor),
+        false => None,
     };
     Ok(Ok(ExplainedRelease { source, located, part, path }))
 }
@@ -163,7 +162,7 @@ fn source_decisions(
     // Subscriptions to other versions of Bioconductor are skipped.
     let version = request.bioconductor.or_else(|| catalog.default_bioconductor_version());
     let applies = |entry: &&Subscription| {
-        repository.kind != RepoKind::Bioconductor || entry.version.is_none() || entry.version == version
+        !repository.kind.has_parts() || entry.version.is_none() || entry.version == version
     };
     let mut explained_sources = Vec::new();
     for source in subscription_list.iter().filter(applies).map(|entry| entry.source) {
@@ -193,7 +192,7 @@ fn source_decisions(
             let step =
                 catalog_tree.and_then(|tree| tree.steps.iter().find(|step| step.seq == point_tree.seq));
             let part = catalog_tree.and_then(Tree::part).map(|part| format!(" {part}")).unwrap_or_default();
-            let guard = name_guards::hiding_reason(state, Language::R, &request.package, source);
+            let guard = name_guards::hiding_reason(state, &request.package, source);
             let state = step.map(|step| format!(" (state of {})", format_time(step.at))).unwrap_or_default();
             let is_owner = owner == Some(*point_tree);
             let rule = match (is_owner, lives.is_empty(), is_listed_by_owner, is_owned) {

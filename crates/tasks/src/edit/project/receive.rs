@@ -17,7 +17,6 @@ use crate::edit::uploads::{StagedPython, StagedUpload, Upload, Uploads};
 use crate::edit::{Actor, AddStatus, OnExisting};
 use base::model::change::AttachedFiles;
 use base::model::digest::{Md5, Sha256};
-use base::model::kind::Language;
 use content::serve::{RepoError, error, find};
 use formats::python::archive::{DistributionArchive, SDIST_LIMITS, WHEEL_LIMITS, sdist, wheel};
 use formats::python::facts::FileFacts;
@@ -191,7 +190,7 @@ pub struct ReceivedFile {
 /// [`RepoError::Unknown`], and [`RepoError::Invalid`] for a source of another type.
 pub fn check_source(catalog: &Catalog, source: &str) -> Result<(), RepoError> {
     let source = find::source(catalog, source)?;
-    require_language(source, Language::Python)?;
+    require_language(source, &[UploadKind::Python.language()])?;
     EditedSource::for_uploads(catalog, source).map(drop)
 }
 

@@ -7,18 +7,18 @@ use std::collections::BTreeMap;
 use super::definition::{self, CurrentPythonDefinition};
 use super::remove::parse_project;
 use crate::edit::curation::{
-    Input, PlannedStep, SelectedState, curated_source, require_all_versions, require_snapshot, snapshot_name,
+    Input, PlannedStep, SelectedState, curated_source, is_curated, require_all_versions, require_snapshot,
+    snapshot_name,
 };
 use crate::edit::last_plan::Selected;
 use crate::edit::{Actor, RemoveScope, removal};
 use base::model::change::Counts;
 use base::model::digest::Sha256;
-use base::model::ids::{SourceId, TxId};
-use base::model::kind::SourceKind;
-use base::model::point::Base;
+use base::model::ids::TxId;
+use base::model::kind::Layout;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
-use content::serve::python::curated::{
+use content::serve::project::curated::{
     BlockedFiles, PythonBaseState, base_projects, base_state, blocked_files, leave_out_names_of_others,
 };
 use content::serve::python::dependencies;
@@ -84,7 +84,7 @@ pub async fn update(
     request: PythonUpdateRequest,
     actor: &Actor,
 ) -> Result<PythonUpdate, RepoError> {
-    let source = curated_source(state, &request.source, SourceKind::CuratedPypi)?;
+    let source = curated_source(state, &request.source, Layout::Projects)?;
     require_snapshot(request.commit, request.snapshot)?;
     let source_id = source.id;
     let current = definition::current(state, source).await?;
@@ -94,7 +94,7 @@ pub async fn update(
             "--allow-missing leaves out dependencies, and none are included; add --dependencies".to_owned(),
         ));
     }
-    let base = base_state(state, request.snapshot.unwrap_or(Snapshot::Latest))?;
+    let base = base_state(repositories, request.snapshot.unwrap_or(Snapshot::Latest))?;
     let snapshot = match request.snapshot {
         Some(snapshot @ (Snapshot::Date(_) | Snapshot::Transaction(_) | Snapshot::Alias(_))) => {
             snapshot.to_string()
@@ -149,7 +149,6 @@ pub async fn update(
     let include = includes_dependencies.then(|| DEPENDENCIES.to_owned());
     let (curation, definition) = new.at(base.base, update.snapshot.clone(), include);
     let selected = SelectedState {
-        index: "PyPI",
         packages: update.plan.rows.iter().map(selected).collect(),
         flags: flags.join(" "),
         // No transaction names the state of an index.
@@ -197,7 +196,7 @@ pub async fn remove(
     comment: &str,
     actor: &Actor,
 ) -> Result<Vec<String>, RepoError> {
-    let source = curated_source(state, source, SourceKind::CuratedPypi)?;
+    let source = curated_source(state, source, Layout::Projects)?;
     let project = parse_project(project)?;
     require_all_versions(&source, project.as_str(), &scope, "names")?;
     let source_id = source.id;
@@ -215,7 +214,7 @@ pub async fn remove(
     if current.includes_dependencies() {
         // Packages whose dependencies are missing already can remain.
         let search = Search::new(&new.definition, &old.snapshot, true);
-        let base = Base { source: SourceId::PYPI, tree: old.base_tree, seq: old.base_seq, is_whole: false };
+        let base = current.step.base(old);
         let (dependencies, _) = dependencies::find(repositories, source_id, base, search).await?;
         if let Some(problem) = dependencies.problems.first() {
             return Err(RepoError::Invalid(problem.clone()));
@@ -291,10 +290,10 @@ fn not_named(current: &CurrentPythonDefinition, project: &NormalName) -> RepoErr
 /// # Errors
 /// [`RepoError::NotFound`] for an unknown source.
 pub async fn definition(state: &State, source: &str) -> Result<Option<Curation>, RepoError> {
-    if find::source(&state.catalog.get(), source)?.kind != SourceKind::CuratedPypi {
+    let source = find::source(&state.catalog.get(), source)?.clone();
+    if !is_curated(source.kind, Layout::Projects) {
         return Ok(None);
     }
-    let source = curated_source(state, source, SourceKind::CuratedPypi)?;
     Ok(definition::current(state, source).await?.step.curation)
 }
 

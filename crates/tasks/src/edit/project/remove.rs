@@ -4,7 +4,7 @@ use super::selection::{self, Selection};
 use crate::edit::edited_source::EditedSource;
 use crate::edit::{Actor, RemoveScope, apply, removal};
 use base::model::change::{Counts, FileChange};
-use base::model::kind::Language;
+use base::model::kind::Layout;
 use content::serve::RepoError;
 use formats::python::name::NormalName;
 use runtime::publish::edit::{EditPlan, publish_step};
@@ -23,7 +23,7 @@ pub async fn remove(
     comment: &str,
     actor: &Actor,
 ) -> Result<Vec<String>, RepoError> {
-    let source = EditedSource::of_language(&state.catalog.get(), source, Language::Python)?;
+    let source = EditedSource::of_layout(&state.catalog.get(), source, Layout::Projects)?;
     let project: NormalName = parse_project(project)?;
     let publish = removal(state, project.as_str(), &scope, comment, actor);
     let selection = Selection::from(scope);

@@ -11,11 +11,11 @@ use base::model::change::{AttachedFiles, Counts, FileChange, LifeKey, NewPythonF
 use base::model::digest::Sha256;
 use base::model::ids::{FileId, PackageId, Seq};
 use content::serve::{ExistingFile, RepoError};
+use formats::language::{self, Version};
 use formats::python::facts::FileFacts;
 use formats::python::file_name::Distribution;
-use formats::python::version::Pep440Version;
 use runtime::publish::edit::EditPlan;
-use store::db::python_file::{self, KnownFile, ListedFile};
+use store::db::project_file::{self, KnownFile, ListedFile};
 use store::db::{Conn, DbError, attached_file};
 
 /// The state of a project during the planning.
@@ -32,7 +32,7 @@ impl Project {
     fn read(c: &mut dyn Conn, source: &EditedSource, pending: Seq, name: &str) -> Result<Project, DbError> {
         let (id, files) = selection::read(c, source, pending, name)?;
         let known = match id {
-            Some(id) => python_file::known(c, source.id, id)?,
+            Some(id) => project_file::known(c, source.id, id)?,
             None => Vec::new(),
         };
         let known = known.into_iter().map(|file| (Distribution::of_file(&file.name, &file.version), file));
@@ -67,13 +67,15 @@ pub(in crate::edit) fn plan(
         changes.extend(file_changes);
     }
     if addition.replaces_versions {
-        let versions: Vec<Pep440Version> =
-            staged.iter().map(|upload| Pep440Version::lenient(&upload.upload.version)).collect();
+        let rules = language::of(addition.source.kind.language());
+        let versions: Vec<Version<'_>> =
+            staged.iter().map(|upload| rules.version(&upload.upload.version)).collect();
         let is_staged = |name: &str| staged.iter().any(|upload| upload.upload.file == name);
         for project in projects.values().filter(|project| !project.added.is_empty()) {
-            let replaced = project.files.iter().filter(|file| {
-                !is_staged(&file.name) && versions.contains(&Pep440Version::lenient(&file.version))
-            });
+            let replaced = project
+                .files
+                .iter()
+                .filter(|file| !is_staged(&file.name) && versions.contains(&rules.version(&file.version)));
             let ends = replaced.map(|file| FileChange::EndLife(file.key.clone()));
             // A file of the same distribution as an added one has ended already.
             let ends: Vec<FileChange> = ends.filter(|end| !changes.contains(end)).collect();
@@ -155,7 +157,7 @@ fn plan_file(
     }
     let yanked = match listed_file.or(listed_files.first()) {
         Some(file) => file.yanked.clone(),
-        None => yank_of_version(&project.files, version),
+        None => yank_of_version(&addition.source, &project.files, version),
     };
     let mut changes: Vec<FileChange> =
         listed_files.iter().map(|file| FileChange::EndLife(file.key.clone())).collect();
@@ -230,14 +232,14 @@ fn new_facts(c: &mut dyn Conn, file: FileId, python: &StagedPython) -> Result<Ne
 
 /// Returns the reason why a new file of a version is yanked: the reason of the first existing file if all existing
 /// files of the version are yanked. Returns `None` if the new file is not yanked.
-fn yank_of_version(files: &[ListedFile], version: &str) -> Option<String> {
+fn yank_of_version(source: &EditedSource, files: &[ListedFile], version: &str) -> Option<String> {
     // Versions are not parsed for each of thousands of files while the database is locked.
     if files.iter().all(|file| file.yanked.is_none()) {
         return None;
     }
-    let version = Pep440Version::lenient(version);
-    let mut version_files =
-        files.iter().filter(|file| Pep440Version::lenient(&file.version) == version).peekable();
+    let rules = language::of(source.kind.language());
+    let version = rules.version(version);
+    let mut version_files = files.iter().filter(|file| rules.version(&file.version) == version).peekable();
     let reason = version_files.peek()?.yanked.clone()?;
     version_files.all(|file| file.yanked.is_some()).then_some(reason)
 }

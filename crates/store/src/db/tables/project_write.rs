@@ -2,7 +2,7 @@
 
 use super::file::FileState;
 use super::import::{self, ImportTarget};
-use super::python_file::{DISTRIBUTION, FileRole, METADATA};
+use super::project_file::{DISTRIBUTION, FileRole, METADATA};
 use super::{Conn, DbError, Value, attached_file, ids, package};
 use base::model::change::{AttachedFiles, FileChange, NewPythonFile};
 use base::model::ids::{FileId, PackageId, ReleaseId, Seq};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::edit::curation::{CurrentStep, newest_step};
 use content::serve::RepoError;
-use content::serve::python::curated::parse_rule;
+use content::serve::project::curated::parse_rule;
 use formats::python::curated::rule::ProjectRule;
 use formats::python::curated::{self, CURRENT_DEFINITION, PythonDefinition, ReadOptions};
 use formats::python::name::NormalName;

@@ -4,21 +4,26 @@ use std::collections::BTreeSet;
 
 use super::names::ProjectNames;
 use crate::serve::views::package_query::{PackageQuery, SortBy};
-use formats::python::name::normalize;
-use formats::python::version::Pep440Version;
+use base::model::kind::Language;
+use formats::language::{self, Rules};
 
 /// Returns the number of projects with matching normalized names, and the positions of those of the page.
 /// Projects of an index, without a known version, come first.
-pub(in crate::serve) fn page(names: &ProjectNames, query: &PackageQuery) -> (usize, Vec<usize>) {
-    let part = normalize(&query.name_part);
+pub(in crate::serve) fn page(
+    names: &ProjectNames,
+    language: Language,
+    query: &PackageQuery,
+) -> (usize, Vec<usize>) {
+    let rules = language::of(language);
+    let part = rules.fold(&query.name_part);
     let is_match = |position: &usize| {
         let name = names.name(*position);
-        (!query.is_prefix || name.starts_with(&part))
+        (!query.is_prefix || name.starts_with(&*part))
             && query.hidden.as_ref().is_none_or(|hidden| !hidden.contains(name))
     };
     if let Some(name) = &query.name {
-        let found = names.position_of(&normalize(name));
-        let found = found.filter(|position| names.name(*position).contains(&part) && is_match(position));
+        let found = names.position_of(&rules.fold(name));
+        let found = found.filter(|position| names.name(*position).contains(&*part) && is_match(position));
         let page = found.into_iter().skip(query.offset).take(query.limit);
         return (usize::from(found.is_some()), page.collect());
     }
@@ -32,18 +37,23 @@ pub(in crate::serve) fn page(names: &ProjectNames, query: &PackageQuery) -> (usi
     // Positions of a million names take 4 MB.
     let others: Vec<u32> = others.take(max).filter_map(|position| u32::try_from(position).ok()).collect();
     let total = others.len() + usize::from(first.is_some());
-    let others = in_order(names, others, query);
+    let others = in_order(names, rules, others, query);
     let others = others.into_iter().map(|position| position as usize);
     (total, first.into_iter().chain(others).skip(query.offset).take(query.limit).collect())
 }
 
-fn in_order(names: &ProjectNames, mut positions: Vec<u32>, query: &PackageQuery) -> Vec<u32> {
+fn in_order(
+    names: &ProjectNames,
+    rules: &dyn Rules,
+    mut positions: Vec<u32>,
+    query: &PackageQuery,
+) -> Vec<u32> {
     let version = |position: u32| names.version(position as usize);
     match query.sort {
         SortBy::Name if query.descending => positions.reverse(),
         SortBy::Name => {}
         SortBy::Version => {
-            let key = |position| Some(Pep440Version::lenient(&version(position)?.version));
+            let key = |position| Some(rules.version(&version(position)?.version));
             positions = with_known_keys(positions, query.descending, key);
         }
         SortBy::Published => {
@@ -87,7 +97,7 @@ fn with_known_keys<K: Ord>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::serve::python::names::ProjectListing;
+    use crate::serve::project::names::ProjectListing;
     use base::model::ids::PackageId;
     use base::model::time::Timestamp;
 
@@ -114,7 +124,7 @@ mod tests {
 
     fn project_text(query: &PackageQuery) -> (usize, String) {
         let names = projects();
-        let (total, positions) = page(&names, query);
+        let (total, positions) = page(&names, Language::Python, query);
         let found: Vec<&str> = positions.into_iter().map(|position| names.name(position)).collect();
         (total, found.join(" "))
     }

@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use ::store::db::name_guard::NameGuardRow;
-use ::store::db::pypi::{self, KnownProject, Project};
+use ::store::db::project::{self, KnownProject, Project};
 use ::store::db::{Conn, tree};
 use base::metrics;
 use base::model::ids::{FileId, Seq, SourceId};
@@ -97,6 +97,8 @@ struct ShrunkPage {
 
 pub struct PageReads {
     state: Arc<State>,
+    /// The index.
+    source: SourceId,
     running: Mutex<HashMap<NormalName, RunningRead>>,
     failures: Mutex<Failures>,
     /// The projects whose last page lacks most of their files.
@@ -111,12 +113,18 @@ impl PageReads {
         let permits = Permits::new(state.config.load().pypi.concurrency);
         Arc::new(PageReads {
             state,
+            source: SourceId::PYPI,
             running: Mutex::default(),
             failures: Mutex::default(),
             shrunk: Mutex::default(),
             unreadable_wheels: Mutex::default(),
             permits,
         })
+    }
+
+    /// Returns the index whose pages are read.
+    pub(crate) fn source(&self) -> SourceId {
+        self.source
     }
 
     /// Reads the page of a project, unless the last reading is valid at a sequence number of the tree. Fails
@@ -190,8 +198,8 @@ impl PageReads {
     }
 
     async fn find(&self, project: &NormalName) -> Result<Option<KnownProject>, PageError> {
-        let name = project.clone();
-        let read = self.state.db.read(move |c| pypi::known(c, SourceId::PYPI, name.as_str())).await;
+        let (source, name) = (self.source, project.clone());
+        let read = self.state.db.read(move |c| project::known(c, source, name.as_str())).await;
         read.map_err(|error| PageError::Failed(error.to_string()))
     }
 
@@ -238,7 +246,7 @@ impl PageReads {
     /// Returns the newest sequence number of the list of projects; 0 before the first sync.
     fn newest_list(&self) -> i64 {
         let catalog = self.state.catalog.get();
-        let trees = catalog.source_package_trees(SourceId::PYPI);
+        let trees = catalog.source_package_trees(self.source);
         trees.map(|tree| tree.newest().map_or(0, |seq| seq.0)).max().unwrap_or(0)
     }
 
@@ -248,7 +256,7 @@ impl PageReads {
         let is_listed = found.is_some();
         let known = match found {
             Some(known) => known,
-            None => unlisted_project(&self.state).await?,
+            None => unlisted_project(&self.state, self.source).await?,
         };
         let (config, upstream) = (self.state.config.load_full(), self.state.upstream.load_full());
         let index = upstream.python_index(&config.pypi.url)?;
@@ -258,7 +266,7 @@ impl PageReads {
             let requested_at = (self.state.clock)();
             let response = index.project(project.as_str(), ACCEPT, etag).await;
             if matches!(response, Err(UpstreamError::Missing(_))) && known.project.to_at != Seq::OPEN.0 {
-                store::end(&self.state, project).await?;
+                store::end(&self.state, self.source, project).await?;
             }
             let response = response.map_err(|error| page_error(project, is_listed, error))?;
             let read = match response {
@@ -266,10 +274,10 @@ impl PageReads {
                 PageResponse::Page(page) => parse(*page, project.clone()).await?.into_page_read(requested_at),
             };
             if !is_listed {
-                add_unlisted(&self.state, project, known.head).await?;
+                add_unlisted(&self.state, self.source, project, known.head).await?;
             }
             let Some(reason) = read.older_than_list(&known) else {
-                let read = with_digests(&self.state, &known, read, &mut permit).await?;
+                let read = with_digests(&self.state, self.source, &known, read, &mut permit).await?;
                 let is_status_new =
                     known.reading.as_ref().is_some_and(|reading| reading.status != read.status);
                 self.store(project, read, &known, &index).await?;
@@ -308,7 +316,7 @@ impl PageReads {
         let first = self.shrunk.lock().get(project).copied().filter(|first| first.reading == reading);
         let first = first.unwrap_or(page);
         let may_shrink = page.since.since(first.since) >= SHRINK_CONFIRMATION;
-        match store::store(&self.state, project, read, may_shrink).await? {
+        match store::store(&self.state, self.source, project, read, may_shrink).await? {
             Stored::Written { .. } => {
                 self.shrunk.lock().remove(project);
                 Ok(())
@@ -355,40 +363,41 @@ async fn run(reads: Arc<PageReads>, project: NormalName, sender: watch::Sender<O
 }
 
 /// Returns the stored data about a project that the list of the index lacks.
-async fn unlisted_project(state: &State) -> Result<KnownProject, PageError> {
-    let tree = state.db.read(|c| tree::built_in(c, SourceId::PYPI)).await;
+async fn unlisted_project(state: &State, source: SourceId) -> Result<KnownProject, PageError> {
+    let tree = state.db.read(move |c| tree::built_in(c, source)).await;
     let tree = tree.map_err(|error| PageError::Failed(error.to_string()))?;
     let head = tree.head.map_or(0, |head| head.0);
     let project = Project { from_at: head, to_at: Seq::OPEN.0, serial: None };
     Ok(KnownProject { project, package: None, reading: None, head })
 }
 
-async fn add_unlisted(state: &State, project: &NormalName, head: i64) -> ReadResult {
+async fn add_unlisted(state: &State, source: SourceId, project: &NormalName, head: i64) -> ReadResult {
     let name = project.clone();
-    let write = move |c: &mut dyn Conn| pypi::add_unlisted(c, SourceId::PYPI, name.as_str(), head);
+    let write = move |c: &mut dyn Conn| project::add_unlisted(c, source, name.as_str(), head);
     let guards = state.db.write(write).await.map_err(store::write_error)?;
     let Some(guards) = guards else { return Ok(()) };
     state.catalog.refresh_after_publish(&state.db).await;
     let has_automatic = state.config.load().server.automatic_name_guard;
-    if hides(&guards, has_automatic) { Err(PageError::Guarded(project.clone())) } else { Ok(()) }
+    if hides(&guards, source, has_automatic) { Err(PageError::Guarded(project.clone())) } else { Ok(()) }
 }
 
-/// Returns whether guards of a name hide it in the index. Guards of administrators precede automatic ones,
-/// which may be off.
-fn hides(guards: &[NameGuardRow], has_automatic: bool) -> bool {
+/// Returns whether guards of a name hide it in the index `source`. Guards of administrators precede automatic
+/// ones, which may be off.
+fn hides(guards: &[NameGuardRow], source: SourceId, has_automatic: bool) -> bool {
     let has_created = guards.iter().any(|guard| !guard.automatic);
     let mut applied = guards.iter().filter(|guard| guard.automatic != has_created);
-    (has_created || has_automatic) && applied.any(|guard| guard.source != SourceId::PYPI)
+    (has_created || has_automatic) && applied.any(|guard| guard.source != source)
 }
 
 async fn with_digests(
     state: &State,
+    source: SourceId,
     known: &KnownProject,
     read: PageRead,
     permit: &mut Permit<'_>,
 ) -> Result<PageRead, PageError> {
     let Some(page) = &read.page else { return Ok(read) };
-    let digests = digests::complete(state, known, &page.page.files, permit).await?;
+    let digests = digests::complete(state, source, known, &page.page.files, permit).await?;
     Ok(read.with_digests(digests))
 }
 

@@ -7,16 +7,16 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::document::LatestState;
 use super::serial::{self, NumberedStep};
+use crate::serve::python::document::LatestState;
 use crate::serve::selection::allowed::{self, View};
-use base::model::ids::{PackageId, Seq, SourceId};
+use base::model::ids::{PackageId, Seq};
 use base::model::point::{Base, PointTree};
 use base::model::time::Timestamp;
 use formats::python::name::NormalName;
 use formats::python::simple::page::ProjectStatus;
 use runtime::catalog::Catalog;
-use store::db::pypi::ListedProject;
+use store::db::project::ListedProject;
 use store::db::{self, Conn, DbError};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,13 +44,13 @@ pub(in crate::serve) fn owner(
             continue;
         }
         if is_index(tree) {
-            if db::pypi::is_listed(c, tree.source, project.as_str(), tree.seq)? {
+            if db::project::is_listed(c, tree.source, project.as_str(), tree.seq)? {
                 return Ok(Some(OwnedProject { package, tree: *tree }));
             }
             continue;
         }
         let Some(id) = package else { continue };
-        if let Some(seq) = db::python_file::last_change(c, tree.tree, tree.seq, id)? {
+        if let Some(seq) = db::project_file::last_change(c, tree.tree, tree.seq, id)? {
             return Ok(Some(OwnedProject { package, tree: PointTree { seq, ..*tree } }));
         }
     }
@@ -59,7 +59,7 @@ pub(in crate::serve) fn owner(
 
 /// Returns whether the projects of a tree come, also through a curated source, from an index: known before their files.
 pub(in crate::serve) fn is_index(tree: &PointTree) -> bool {
-    tree.listing().source == SourceId::PYPI
+    tree.listing().source.is_project_index()
 }
 
 /// Returns whether a tree is the whole list of an index, not a selection from it.
@@ -74,7 +74,7 @@ pub(in crate::serve) fn at_list_changes(
 ) -> Result<Vec<PointTree>, DbError> {
     let mut trees = trees.to_vec();
     for tree in trees.iter_mut().filter(|tree| is_whole_index(tree)) {
-        tree.seq = db::pypi::last_list_change(c, tree.source, tree.seq)?;
+        tree.seq = db::project::last_list_change(c, tree.source, tree.seq)?;
     }
     Ok(trees)
 }
@@ -90,7 +90,7 @@ fn each_of_index(
             db::curation::projects(c, tree.tree, tree.seq, base)?.into_iter().for_each(each);
             Ok(())
         }
-        None => db::pypi::each_at(c, tree.source, tree.seq, each),
+        None => db::project::each_at(c, tree.source, tree.seq, each),
     }
 }
 
@@ -118,7 +118,7 @@ pub(in crate::serve) fn index_page(
     // A curated source has no serials, see `serial`.
     let changed_at = match tree.base {
         Some(_) => None,
-        None => db::pypi::changed_at(c, tree.source, project.as_str(), tree.seq)?,
+        None => db::project::changed_at(c, tree.source, project.as_str(), tree.seq)?,
     };
     let changed_at = changed_at.map(|at| if is_complete { at } else { 0 });
     let Some(package) = db::package::by_name(c, tree.source, project.as_str())? else {
@@ -126,8 +126,8 @@ pub(in crate::serve) fn index_page(
             LatestState { serial: serial::of_index(changed_at, None, tree), ..LatestState::default() };
         return Ok(IndexPage { tree: at(PageState::Empty), latest });
     };
-    let reading = db::pypi::last_reading(c, listing.source, package)?;
-    let changed = db::python_file::last_change(c, listing.tree, listing.seq, package)?;
+    let reading = db::project::last_reading(c, listing.source, package)?;
+    let changed = db::project_file::last_change(c, listing.tree, listing.seq, package)?;
     let status = reading.as_ref().map(|reading| ProjectStatus::of_word(&reading.status)).unwrap_or_default();
     let reason =
         reading.and_then(|reading| reading.reason).map(|reason| reason.chars().take(MAX_REASON).collect());
@@ -188,7 +188,7 @@ pub(in crate::serve) fn listed(
             })?;
             continue;
         }
-        for project in db::python_file::projects(c, tree.tree, tree.seq)? {
+        for project in db::project_file::projects(c, tree.tree, tree.seq)? {
             if owned.add(view, &project.name) && project.is_listed {
                 projects.push((project.name, *tree));
             }
@@ -225,7 +225,7 @@ pub(in crate::serve) fn root(
         if is_index(tree) {
             let mut changes: HashMap<String, Seq> = HashMap::new();
             if with_serials && tree.base.is_none() {
-                let known = db::python_file::projects(c, tree.tree, tree.seq)?;
+                let known = db::project_file::projects(c, tree.tree, tree.seq)?;
                 changes.extend(known.into_iter().map(|project| (project.name, project.changed)));
             }
             each_of_index(c, tree, &mut |listed| {
@@ -242,8 +242,8 @@ pub(in crate::serve) fn root(
             })?;
             continue;
         }
-        let blocked = allowed::python::blocked_projects(c, view)?;
-        for project in db::python_file::projects(c, tree.tree, tree.seq)? {
+        let blocked = allowed::project::blocked_projects(c, view)?;
+        for project in db::project_file::projects(c, tree.tree, tree.seq)? {
             if owned.add(view, &project.name) && project.is_listed && !blocked.contains(&project.name) {
                 let serial = catalog.and_then(|catalog| serial::of_step(catalog, tree.tree, project.changed));
                 projects.push(RootProject { name: project.name.into(), display: None, serial });

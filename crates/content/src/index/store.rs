@@ -14,7 +14,7 @@ use formats::python::simple::page::ProjectStatus;
 use formats::python::simple::read::ReadPage;
 use runtime::state::State;
 use store::db::index_file::{self, IndexTarget};
-use store::db::pypi::{self, IndexReset, KnownProject, PageState};
+use store::db::project::{self, IndexReset, KnownProject, PageState};
 use store::db::{Conn, DbError, clock, package, tree};
 use upstream::{PageAge, UpstreamError};
 
@@ -119,6 +119,7 @@ pub(super) enum Stored {
 /// Writes a reading. Unless `may_shrink`, a page without newer serial that lacks most listed files is not written.
 pub(super) async fn store(
     state: &State,
+    source: SourceId,
     project: &NormalName,
     read: PageRead,
     may_shrink: bool,
@@ -126,6 +127,7 @@ pub(super) async fn store(
     let config = state.config.load_full();
     let index = &config.pypi.url;
     let options = Options {
+        source,
         lists_recent_files: config.pypi.delay_except.iter().any(|name| project.matches(name)),
         begins_yanks_at_reading: config.pypi.earlier_yanks == EarlierYanks::HideMark,
         may_shrink,
@@ -164,12 +166,11 @@ pub(super) async fn store(
 
 #[derive(Clone, Copy)]
 struct Options {
+    source: SourceId,
     lists_recent_files: bool,
     begins_yanks_at_reading: bool,
     may_shrink: bool,
 }
-
-const SOURCE: SourceId = SourceId::PYPI;
 
 fn write(
     c: &mut dyn Conn,
@@ -178,11 +179,12 @@ fn write(
     rows: &[PageRow],
     options: Options,
 ) -> Result<Stored, DbError> {
-    pypi::lock(c, SOURCE, project.as_str())?;
-    let Some(known) = pypi::known(c, SOURCE, project.as_str())? else { return Ok(unchanged()) };
+    let source = options.source;
+    project::lock(c, source, project.as_str())?;
+    let Some(known) = project::known(c, source, project.as_str())? else { return Ok(unchanged()) };
     let head = known.head;
     let stored = write_known(c, project, known, read, rows, options)?;
-    pypi::check_not_reset(c, SOURCE, head)?;
+    project::check_not_reset(c, source, head)?;
     Ok(stored)
 }
 
@@ -198,10 +200,11 @@ fn write_known(
     rows: &[PageRow],
     options: Options,
 ) -> Result<Stored, DbError> {
+    let Options { source, lists_recent_files, begins_yanks_at_reading, may_shrink } = options;
     let package = match known.package {
         Some(package) => package,
         None => {
-            let packages = package::upsert_many(c, SOURCE, &[project.as_str()])?;
+            let packages = package::upsert_many(c, source, &[project.as_str()])?;
             packages.first().copied().unwrap_or(PackageId(0))
         }
     };
@@ -221,9 +224,8 @@ fn write_known(
     let is_unchanged = read.digests.missing == 0 && known.reading.as_ref().is_some_and(is_same);
     // The page of a quarantined project lists no files, but their lives only pause.
     let page = read.page.as_ref().filter(|_| !is_unchanged && !read.is_quarantined);
-    let target = IndexTarget { source: SOURCE, tree: tree::built_in(c, SOURCE)?.id, package };
+    let target = IndexTarget { source, tree: tree::built_in(c, source)?.id, package };
     let files = if page.is_some() { index_file::of_project(c, target)? } else { Vec::new() };
-    let Options { lists_recent_files, begins_yanks_at_reading, may_shrink } = options;
     if let Some(page) = page.filter(|_| !may_shrink && !read.is_newer_than_reading(&known)) {
         let listed = files.iter().filter(|file| file.life.is_some()).count();
         let left = page.page.files.len();
@@ -231,7 +233,7 @@ fn write_known(
             return Ok(Stored::Shrunk { listed, left });
         }
     }
-    if !pypi::put_reading(c, SOURCE, package, &reading)? {
+    if !project::put_reading(c, source, package, &reading)? {
         return Ok(unchanged());
     }
     if known.reading.as_ref().is_some_and(|last| last.status != read.status) {
@@ -257,11 +259,11 @@ fn write_known(
 }
 
 /// Ends the lives of all files of a project without a page: if it is listed again, its files come from another page.
-pub(super) async fn end(state: &State, project: &NormalName) -> ReadResult {
+pub(super) async fn end(state: &State, source: SourceId, project: &NormalName) -> ReadResult {
     let name = project.clone();
     let write = move |c: &mut dyn Conn| {
-        pypi::lock(c, SourceId::PYPI, name.as_str())?;
-        let Some(known) = pypi::known(c, SourceId::PYPI, name.as_str())? else { return Ok(()) };
+        project::lock(c, source, name.as_str())?;
+        let Some(known) = project::known(c, source, name.as_str())? else { return Ok(()) };
         let (Some(package), Some(previous_valid_at)) = (known.package, known.valid_at()) else {
             return Ok(());
         };
@@ -269,8 +271,7 @@ pub(super) async fn end(state: &State, project: &NormalName) -> ReadResult {
         if at == Seq::OPEN.0 {
             return Ok(());
         }
-        let target =
-            IndexTarget { source: SourceId::PYPI, tree: tree::built_in(c, SourceId::PYPI)?.id, package };
+        let target = IndexTarget { source, tree: tree::built_in(c, source)?.id, package };
         let files = index_file::of_project(c, target)?;
         let previous_valid_at = Some(previous_valid_at.max(at));
         let (lists_recent_files, begins_yanks_at_reading) = (false, false);
@@ -283,7 +284,7 @@ pub(super) async fn end(state: &State, project: &NormalName) -> ReadResult {
             begins_yanks_at_reading,
         };
         index_file::apply(c, target, &plan::plan(files, Vec::new(), instants).changes)?;
-        pypi::check_not_reset(c, SourceId::PYPI, known.head)
+        project::check_not_reset(c, source, known.head)
     };
     state.db.write(write).await.map_err(write_error)
 }

@@ -6,7 +6,7 @@ use super::{Conn, DbError, Value, clock, name_overlap};
 use crate::db::engine::columns::{row, select};
 use base::model::digest::Sha256;
 use base::model::ids::{PackageId, Seq, SourceId, TreeId};
-use base::model::kind::Language;
+use base::model::kind::{SourceKind, Supply};
 use base::model::time::Timestamp;
 
 /// A project that the index lists or listed.
@@ -201,7 +201,7 @@ pub fn add_unlisted(
         return Ok(None);
     }
     clock::bump_catalog(c)?;
-    let mut guards = name_guard::of_name(c, Language::Python.as_str(), normalized_name)?;
+    let mut guards = name_guard::of_project(c, source, normalized_name)?;
     guards.retain(|guard| guard.state == GuardState::InForce);
     Ok(Some(guards))
 }
@@ -468,9 +468,21 @@ pub fn counts(c: &mut dyn Conn, source: SourceId) -> Result<IndexCounts, DbError
 
 /// Returns the names of packages of local and git sources that an index listed first, or again, at `from_at`.
 pub fn namesakes(c: &mut dyn Conn, source: SourceId, from_at: i64) -> Result<Vec<String>, DbError> {
-    const FIND: &str = "SELECT p.name FROM package p WHERE p.language = 'python' AND EXISTS (SELECT 1 FROM release r \
+    const FIND: &str = "SELECT p.name FROM package p WHERE p.language = $1 AND EXISTS (SELECT 1 FROM release r \
         JOIN source s ON s.id = r.origin_id WHERE r.package_id = p.id AND s.deleted_at IS NULL \
-        AND s.kind IN ('local-python', 'git-python')) AND EXISTS (SELECT 1 FROM project j WHERE j.source_id = $1 \
-        AND j.normalized_name = p.name AND j.from_at = $2 AND j.to_at = $3) ORDER BY p.name";
-    c.all(FIND, &[source.into(), from_at.into(), Seq::OPEN.into()])
+        AND s.kind IN ($2, $3)) AND EXISTS (SELECT 1 FROM project j WHERE j.source_id = $4 \
+        AND j.normalized_name = p.name AND j.from_at = $5 AND j.to_at = $6) ORDER BY p.name";
+    let Some(language) = SourceKind::of_built_in(source).map(SourceKind::language) else {
+        return Ok(Vec::new());
+    };
+    let own_kind = |supply| SourceKind::find(language, supply).map(SourceKind::as_str).into();
+    let params: [Value; 6] = [
+        language.as_str().into(),
+        own_kind(Supply::Uploads),
+        own_kind(Supply::Builds),
+        source.into(),
+        from_at.into(),
+        Seq::OPEN.into(),
+    ];
+    c.all(FIND, &params)
 }

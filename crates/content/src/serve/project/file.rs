@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::document::{LatestProject, LatestState, ProvenanceLinks, PythonDocument};
 use super::owner::{self, IndexPage, OwnedProject};
 use super::{curated, serial};
-use crate::pypi::{Priority, Validity};
+use crate::index::{Priority, Validity};
 use crate::serve::files::located::LocatedFile;
+use crate::serve::python::document::{LatestProject, LatestState, ProvenanceLinks, PythonDocument};
 use crate::serve::selection::allowed::{self, View};
 use crate::serve::selection::{name_guards, policies};
 use crate::serve::{BlockedRelease, GuardedName, RepoError, Repositories};
 use base::model::change::LifeKey;
 use base::model::digest::Sha256;
 use base::model::ids::{PackageId, Seq, SourceId};
-use base::model::kind::{ChangePolicy, Language};
+use base::model::kind::ChangePolicy;
 use base::model::point::{Point, PointTree};
 use formats::python::accept::SimpleFormat;
 use formats::python::facts::FileFacts;
@@ -23,7 +23,7 @@ use formats::python::layout::FilePart;
 use formats::python::name::NormalName;
 use formats::python::simple::page::ProjectStatus;
 use runtime::catalog::{Catalog, Tree};
-use store::db::python_file::{FileRole, FoundFile, ListedFile};
+use store::db::project_file::{FileRole, FoundFile, ListedFile};
 use store::db::{self, Conn, DbError};
 
 /// Returns the serial of the last change of a point: the highest of its projects, never decreasing for the
@@ -65,7 +65,7 @@ impl RequestBudget {
     }
 
     /// Returns false if none is left.
-    pub(super) fn take(&self) -> bool {
+    pub(in crate::serve) fn take(&self) -> bool {
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1)).is_ok()
     }
 }
@@ -114,7 +114,7 @@ pub async fn locate_page(
         let Some(view) = views.first() else { return Ok(None) };
         let Some(package) = db::package::by_name(c, view.source, name.as_str())? else { return Ok(None) };
         let files = curated::with_blocked(c, view, package)?;
-        allowed::python::blocked_project(c, view, &files)
+        allowed::project::blocked_project(c, view, &files)
     });
     // SECURITY: installers continue with the next index after 404, and after a page without files.
     match blocked.await? {
@@ -135,10 +135,8 @@ pub(super) async fn find_page(
     budget: Option<&RequestBudget>,
 ) -> Result<LocatedPage, RepoError> {
     let mut found = find_owner(repositories, point, project).await?;
-    let is_admitted =
-        !name_guards::hides(&repositories.state, Language::Python, project.as_str(), SourceId::PYPI);
-    if is_admitted
-        && may_be_unlisted(repositories, point, found.as_ref().map(|found| found.tree))
+    if let Some(index) = index_beyond_list(repositories, point, found.as_ref().map(|found| found.tree))
+        && !name_guards::hides(&repositories.state, project.as_str(), index)
         && budget.is_none_or(RequestBudget::take)
         && repositories.page_reads.discover(project, Priority::Client).await?
     {
@@ -146,13 +144,7 @@ pub(super) async fn find_page(
     }
     let Some(FoundOwner { tree, has_files, known_page }) = found else {
         let text = format!("there is no project '{project}' in this snapshot");
-        return Err(name_guards::missing(
-            &repositories.state,
-            point,
-            Language::Python,
-            project.as_str(),
-            text,
-        ));
+        return Err(name_guards::missing(&repositories.state, point, project.as_str(), text));
     };
     if let Some(page) = known_page {
         return Ok(located_page(repositories, point, page, true));
@@ -168,7 +160,8 @@ pub(super) async fn find_page(
              repository; other sources do not provide it",
             source.unwrap_or_default()
         );
-        return Err(match name_guards::guard_of(&repositories.state, Language::Python, project.as_str()) {
+        let language = catalog.source_language(tree.source);
+        return Err(match name_guards::guard_of(&repositories.state, language, project.as_str()) {
             Some(guard) => RepoError::Guarded(Box::new(name_guards::guarded_name(&guard, project.as_str()))),
             None => RepoError::NotFound(text),
         });
@@ -210,9 +203,9 @@ async fn find_owner(
 /// Returns the page of an index if its last reading is valid: in the same read as the owner, because most
 /// requests need no other.
 fn known_page(c: &mut dyn Conn, tree: PointTree, project: &NormalName) -> Result<Option<IndexPage>, DbError> {
-    let seq = tree.listing().seq;
-    let known = db::pypi::known(c, SourceId::PYPI, project.as_str())?;
-    let is_valid = known.and_then(|known| known.valid_at()).is_some_and(|valid_at| valid_at > seq.0);
+    let listing = tree.listing();
+    let known = db::project::known(c, listing.source, project.as_str())?;
+    let is_valid = known.and_then(|known| known.valid_at()).is_some_and(|valid_at| valid_at > listing.seq.0);
     if is_valid { owner::index_page(c, tree, project, true).map(Some) } else { Ok(None) }
 }
 
@@ -233,18 +226,24 @@ fn located_page(
     LocatedPage { point, is_cacheable: is_complete, latest }
 }
 
-/// Returns whether an index may have a project that its list lacks: if allowed by the configuration, at its
+/// Returns the index that may have a project that its list lacks: if allowed by the configuration, at its
 /// newest state, and no source before it has the project.
-fn may_be_unlisted(repositories: &Repositories, point: &Point, owner: Option<PointTree>) -> bool {
+fn index_beyond_list(
+    repositories: &Repositories,
+    point: &Point,
+    owner: Option<PointTree>,
+) -> Option<SourceId> {
     if !repositories.state.config.load().pypi.unlisted {
-        return false;
+        return None;
     }
     let is_owner = |tree: &PointTree| owner.is_some_and(|owner| owner.tree == tree.tree);
     let first = point.trees.iter().find(|tree| owner::is_whole_index(tree) || is_owner(tree));
     let catalog = repositories.state.catalog.get();
     let is_newest =
         |tree: &PointTree| catalog.tree(tree.tree).and_then(Tree::newest).is_some_and(|seq| seq == tree.seq);
-    first.is_some_and(|tree| owner::is_whole_index(tree) && !is_owner(tree) && is_newest(tree))
+    first
+        .filter(|tree| owner::is_whole_index(tree) && !is_owner(tree) && is_newest(tree))
+        .map(|tree| tree.source)
 }
 
 /// Returns the page of a project that an index lists; reads the page from the index first if necessary.
@@ -304,7 +303,7 @@ pub async fn locate(
         for ((tree, view), is_restricted) in trees.iter().zip(&views).zip(&restricted) {
             let listing = tree.listing();
             let step = is_restricted.then_some(listing.seq);
-            let Some(found) = db::python_file::find(c, listing.tree, sha256, &name, role, step)? else {
+            let Some(found) = db::project_file::find(c, listing.tree, sha256, &name, role, step)? else {
                 continue;
             };
             if !curated::allows(c, tree, &found, sha256)? {
@@ -381,7 +380,7 @@ pub async fn locate(
 }
 
 /// Returns for each tree of a point whether only the files that it lists at the point are served.
-pub(super) fn restricted_trees(repositories: &Repositories, point: &Point) -> Vec<bool> {
+pub(in crate::serve) fn restricted_trees(repositories: &Repositories, point: &Point) -> Vec<bool> {
     // SECURITY: the source may have become private, so an old snapshot must not give access to its other files. A
     // curated source offers only what its definition allows at the point, and a promoted repository what it lists.
     let catalog = repositories.state.catalog.get();
@@ -399,7 +398,7 @@ fn guarded_projects(
     let stem = file.stem();
     let projects = stem.match_indices('-').filter_map(|(at, _)| stem[..at].parse::<NormalName>().ok());
     let guarded = projects.filter_map(|project| {
-        let guarded = name_guards::guarded(&repositories.state, point, Language::Python, project.as_str())?;
+        let guarded = name_guards::guarded(&repositories.state, point, project.as_str())?;
         Some((project, guarded))
     });
     guarded.collect()
@@ -444,12 +443,12 @@ fn decide_file(
             files.len() - 1
         }
     };
-    allowed::python::decide_file(c, view, &files, position)
+    allowed::project::decide_file(c, view, &files, position)
 }
 
 /// Returns true for a quarantined project. Its files may be harmful, so they are not served for lock files either.
 fn is_quarantined(c: &mut dyn Conn, source: SourceId, package: PackageId) -> Result<bool, DbError> {
-    let reading = db::pypi::last_reading(c, source, package)?;
+    let reading = db::project::last_reading(c, source, package)?;
     Ok(reading.is_some_and(|reading| reading.status == ProjectStatus::Quarantined.as_str()))
 }
 

@@ -19,7 +19,7 @@ use formats::python::facts::FileFacts;
 use formats::python::simple::page::PageFile;
 use runtime::state::State;
 use store::db::index_file::{self, IndexTarget, KnownIndexFile};
-use store::db::pypi::KnownProject;
+use store::db::project::KnownProject;
 use store::db::{Conn, DbError, tree};
 use upstream::{ByteSink, Upstream, UpstreamError};
 
@@ -44,10 +44,11 @@ pub(super) struct ComputedDigests {
     pub(super) missing: usize,
 }
 
-/// Returns the SHA-256 of the files for which the page declares none, known or from a download. Fails with
-/// [`PageError::Busy`].
+/// Returns the SHA-256 of the files for which the page of the index `source` declares none, known or from a
+/// download. Fails with [`PageError::Busy`].
 pub(super) async fn complete(
     state: &State,
+    source: SourceId,
     known: &KnownProject,
     files: &[PageFile],
     permit: &mut Permit<'_>,
@@ -62,7 +63,7 @@ pub(super) async fn complete(
     if undeclared.is_empty() {
         return Ok(digests);
     }
-    let earlier = earlier_files(state, known).await;
+    let earlier = earlier_files(state, source, known).await;
     let earlier = earlier.map_err(|error| PageError::Failed(error.to_string()))?;
     let mut requests = Vec::new();
     let upstream = state.upstream.load_full();
@@ -99,11 +100,15 @@ pub(super) async fn complete(
     Ok(digests)
 }
 
-async fn earlier_files(state: &State, known: &KnownProject) -> Result<Vec<KnownIndexFile>, DbError> {
+async fn earlier_files(
+    state: &State,
+    source: SourceId,
+    known: &KnownProject,
+) -> Result<Vec<KnownIndexFile>, DbError> {
     let Some(package) = known.package else { return Ok(Vec::new()) };
     let read = move |c: &mut dyn Conn| {
-        let tree = tree::built_in(c, SourceId::PYPI)?.id;
-        index_file::of_project(c, IndexTarget { source: SourceId::PYPI, tree, package })
+        let tree = tree::built_in(c, source)?.id;
+        index_file::of_project(c, IndexTarget { source, tree, package })
     };
     state.db.read(read).await
 }

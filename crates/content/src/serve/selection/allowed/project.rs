@@ -5,15 +5,14 @@ use std::sync::Arc;
 
 use super::View;
 use super::decisions::TreePolicy;
-use crate::serve::views::vulnerabilities::ecosystem;
 use crate::serve::{AllowedVersion, BlockedRelease};
 use base::model::ids::{FileId, PackageId, SourceId};
-use base::model::kind::{Language, SourceKind};
+use base::model::kind::SourceKind;
 use base::model::time::Timestamp;
+use formats::language::{self, ecosystem};
 use formats::policy::{PackageFacts, ReleaseFacts, Rule, RuleSet, Verdict};
 use formats::python::facts::FileFacts;
-use formats::python::version::Pep440Version;
-use store::db::python_file::{self, ListedFile};
+use store::db::project_file::{self, ListedFile};
 use store::db::{self, Conn, DbError};
 
 #[derive(Clone, Debug)]
@@ -57,7 +56,7 @@ pub(in crate::serve) fn take_decided(
     files: &mut Vec<ListedFile>,
 ) -> Result<DecidedFiles, DbError> {
     let verdicts = verdicts(c, view, files)?;
-    let allowed = highest_allowed(files, &verdicts);
+    let allowed = highest_allowed(view, files, &verdicts);
     let mut decided = DecidedFiles::default();
     for (file, verdict) in files.iter().zip(&verdicts) {
         decided.blocked.extend(blocked_release(file, verdict, allowed.as_ref()));
@@ -78,7 +77,7 @@ pub(in crate::serve) fn decide_file(
 ) -> Result<Result<Option<String>, BlockedRelease>, DbError> {
     let verdicts = verdicts(c, view, files)?;
     let Some((file, verdict)) = files.get(position).zip(verdicts.get(position)) else { return Ok(Ok(None)) };
-    if let Some(blocked) = blocked_release(file, verdict, highest_allowed(files, &verdicts).as_ref()) {
+    if let Some(blocked) = blocked_release(file, verdict, highest_allowed(view, files, &verdicts).as_ref()) {
         return Ok(Err(blocked));
     }
     Ok(Ok(match verdict {
@@ -94,10 +93,11 @@ pub(in crate::serve) fn blocked_project(
     files: &[ListedFile],
 ) -> Result<Option<BlockedRelease>, DbError> {
     let verdicts = verdicts(c, view, files)?;
-    if !verdicts.iter().all(FileVerdict::is_blocked) {
+    let Some(policy) = view.policy.as_ref().filter(|_| verdicts.iter().all(FileVerdict::is_blocked)) else {
         return Ok(None);
-    }
-    let highest = files.iter().zip(&verdicts).max_by_key(|(file, _)| Pep440Version::lenient(&file.version));
+    };
+    let rules = language::of(policy.repo.language);
+    let highest = files.iter().zip(&verdicts).max_by_key(|(file, _)| rules.version(&file.version));
     Ok(highest.and_then(|(file, verdict)| blocked_release(file, verdict, None)))
 }
 
@@ -139,7 +139,7 @@ fn each_blocked(
     view: &View,
     mut each: impl FnMut(&ListedFile, &str),
 ) -> Result<(), DbError> {
-    if view.listing().source == SourceId::PYPI {
+    if view.listing().source.is_project_index() {
         return Ok(());
     }
     for files in concerned_projects(c, view)? {
@@ -161,7 +161,7 @@ fn concerned_projects(c: &mut dyn Conn, view: &View) -> Result<Vec<Vec<ListedFil
     }
     let is_withheld = |package| withheld.as_ref().is_some_and(|withheld| withheld.has_package(package));
     let mut projects: HashMap<String, Vec<ListedFile>> = HashMap::new();
-    for file in python_file::all(c, view.tree, view.seq)? {
+    for file in project_file::all(c, view.tree, view.seq)? {
         if policy.repo.set.may_match(&file.project) || is_withheld(file.key.package) {
             projects.entry(file.project.clone()).or_default().push(file);
         }
@@ -186,15 +186,17 @@ fn retain(verdicts: Vec<FileVerdict>, files: &mut Vec<ListedFile>) {
     });
 }
 
-fn highest_allowed(files: &[ListedFile], verdicts: &[FileVerdict]) -> Option<Pep440Version> {
+fn highest_allowed(view: &View, files: &[ListedFile], verdicts: &[FileVerdict]) -> Option<AllowedVersion> {
+    let rules = language::of(view.policy.as_ref()?.repo.language);
     let allowed = files.iter().zip(verdicts).filter(|(_, verdict)| !verdict.is_blocked());
-    allowed.map(|(file, _)| Pep440Version::lenient(&file.version)).max()
+    let version = allowed.map(|(file, _)| rules.version(&file.version)).max()?;
+    Some(AllowedVersion { version: version.as_str().to_owned(), is_listed: true })
 }
 
 fn blocked_release(
     file: &ListedFile,
     verdict: &FileVerdict,
-    allowed: Option<&Pep440Version>,
+    allowed: Option<&AllowedVersion>,
 ) -> Option<BlockedRelease> {
     let FileVerdict::Blocked(rule, reason) = verdict else { return None };
     Some(BlockedRelease {
@@ -203,8 +205,7 @@ fn blocked_release(
         rule: rule.id,
         needs_advisories: rule.criteria.needs_advisories(),
         reason: reason.clone(),
-        allowed: allowed
-            .map(|version| AllowedVersion { version: version.as_str().to_owned(), is_listed: true }),
+        allowed: allowed.cloned(),
     })
 }
 
@@ -217,7 +218,7 @@ fn list_time(
     package: PackageId,
 ) -> Result<Option<Timestamp>, DbError> {
     let Some(delay) = policy.list_delay else { return Ok(None) };
-    let until = db::pypi::unlisted_until(c, source, package)?;
+    let until = db::project::unlisted_until(c, source, package)?;
     Ok(until.map(|until| Timestamp(until.saturating_add(delay))))
 }
 
@@ -245,7 +246,7 @@ fn verdicts(c: &mut dyn Conn, view: &View, files: &[ListedFile]) -> Result<Vec<F
     let package = first.key.package;
     let discovered_at = match policy.repo.set.needs_age() && !is_own {
         true => not_before(
-            python_file::discovered_at(c, listing.tree, package)?,
+            project_file::discovered_at(c, listing.tree, package)?,
             list_time(c, policy, listing.source, package)?,
         ),
         false => HashMap::new(),
@@ -265,7 +266,7 @@ fn verdicts(c: &mut dyn Conn, view: &View, files: &[ListedFile]) -> Result<Vec<F
     let advisories = policy.repo.advisories.as_ref();
     let facts = PackageFacts {
         name: &first.project,
-        language: Language::Python,
+        language: policy.repo.language,
         source: view.source,
         is_own,
         advisories: advisories

@@ -11,13 +11,13 @@ use base::model::ids::{SourceId, TreeId};
 use base::model::kind::Language;
 use base::model::point::Point;
 use base::model::time::Timestamp;
+use formats::language::{self, Version};
 use formats::python::facts::FileFacts;
 use formats::python::file_name::{FileKind, FileName};
 use formats::python::layout::FilePart;
 use formats::python::name::NormalName;
-use formats::python::version::Pep440Version;
 use store::db;
-use store::db::python_file::ListedFile;
+use store::db::project_file::ListedFile;
 
 #[derive(Clone, Debug)]
 pub struct ProjectDetail {
@@ -93,12 +93,13 @@ pub async fn project_within(
 #[derive(Clone, Debug)]
 pub struct ProjectReleases {
     pub project: NormalName,
+    language: Language,
     /// The page of the project, which has at least one tree: that of the source that owns the project.
     page: LocatedPage,
     /// The name as the owner writes it, on the list of an index.
     list_name: Option<String>,
     /// The version that installers prefer; `None` if all files are blocked.
-    preferred: Option<Pep440Version>,
+    preferred: Option<Version<'static>>,
     /// The releases with files that are not blocked, the highest version first.
     pub releases: Vec<ProjectRelease>,
     blocked: Vec<BlockedRelease>,
@@ -117,12 +118,28 @@ impl ProjectReleases {
 
     /// Returns the release of a version, in any spelling.
     pub fn release(&self, version: &str) -> Option<&ProjectRelease> {
-        release_of(&self.releases, &Pep440Version::lenient(version))
+        self.release_of(&language::of(self.language).version(version))
     }
 
     /// Returns the release that installers prefer; `None` if all files are blocked.
     pub fn preferred(&self) -> Option<&ProjectRelease> {
-        release_of(&self.releases, self.preferred.as_ref()?)
+        self.release_of(self.preferred.as_ref()?)
+    }
+
+    fn release_of(&self, version: &Version<'_>) -> Option<&ProjectRelease> {
+        let rules = language::of(self.language);
+        self.releases.iter().find(|release| rules.version(&release.version) == *version)
+    }
+
+    /// Returns the blocked file of a version; if there is none and all files are blocked, the one with the highest
+    /// version.
+    fn blocked_of(&self, version: Option<&Version<'_>>) -> Option<&BlockedRelease> {
+        let rules = language::of(self.language);
+        let requested = version.and_then(|version| {
+            self.blocked.iter().find(|blocked| rules.version(&blocked.version) == *version)
+        });
+        let of_all = self.blocked.iter().filter(|_| self.releases.is_empty());
+        requested.or_else(|| of_all.max_by_key(|blocked| rules.version(&blocked.version)))
     }
 
     /// Returns the release of a version, in any spelling; without a version, the one that installers prefer.
@@ -133,12 +150,12 @@ impl ProjectReleases {
         point: &Point,
         version: Option<&str>,
     ) -> Result<&ProjectRelease, RepoError> {
-        let requested = version.map(Pep440Version::lenient);
+        let requested = version.map(|version| language::of(self.language).version(version));
         let selected = requested.as_ref().or(self.preferred.as_ref());
-        if let Some(release) = selected.and_then(|version| release_of(&self.releases, version)) {
+        if let Some(release) = selected.and_then(|version| self.release_of(version)) {
             return Ok(release);
         }
-        if let Some(blocked) = blocked_of(&self.blocked, requested.as_ref(), self.releases.is_empty()) {
+        if let Some(blocked) = self.blocked_of(requested.as_ref()) {
             policies::log_frozen(&repositories.state, point, blocked);
             return Err(RepoError::Blocked(Box::new(blocked.clone())));
         }
@@ -146,7 +163,7 @@ impl ProjectReleases {
         let Some(requested) = &requested else { return Err(unknown(project)) };
         let text: String = requested.as_str().escape_debug().take(128).collect();
         let text = format!("the project '{project}' has no version '{text}'");
-        Err(name_guards::missing(&repositories.state, point, Language::Python, project.as_str(), text))
+        Err(name_guards::missing(&repositories.state, point, project.as_str(), text))
     }
 
     /// Returns the details of the project with one of its releases.
@@ -179,9 +196,7 @@ impl ProjectReleases {
     pub fn blocked(&self, version: &str) -> Option<&BlockedRelease> {
         match self.release(version) {
             Some(_) => None,
-            None => {
-                blocked_of(&self.blocked, Some(&Pep440Version::lenient(version)), self.releases.is_empty())
-            }
+            None => self.blocked_of(Some(&language::of(self.language).version(version))),
         }
     }
 }
@@ -199,61 +214,50 @@ pub async fn releases_within(
         .map_err(|error: formats::python::name::BadProjectName| RepoError::NotFound(error.to_string()))?;
     let page = find_page(repositories, point, &project, budget).await?;
     let tree = page.point.trees.first().copied().ok_or_else(|| unknown(&project))?;
+    let language = repositories.state.catalog.get().source_language(tree.source);
     // The tree of the page is at the last change of the files, at which the list may not have the project.
     let listing = point.trees.iter().find(|other| other.tree == tree.tree).unwrap_or(&tree).listing();
     let (name, views) = (project.clone(), View::of(&repositories.state, &page.point));
     let files = repositories.state.db.read(move |c| {
         let list_name = if owner::is_index(&tree) {
-            db::pypi::display_names(c, listing.source, &[name.as_str()], listing.seq)?.pop().flatten()
+            db::project::display_names(c, listing.source, &[name.as_str()], listing.seq)?.pop().flatten()
         } else {
             None
         };
         match (db::package::by_name(c, tree.source, name.as_str())?, views.first()) {
             (Some(package), Some(view)) => {
                 let mut files = curated::with_blocked(c, view, package)?;
-                let decided = allowed::python::take_decided(c, view, &mut files)?;
+                let decided = allowed::project::take_decided(c, view, &mut files)?;
                 Ok((files, decided.blocked, list_name))
             }
             (None, _) | (_, None) => Ok((Vec::new(), Vec::new(), list_name)),
         }
     });
     let (files, blocked, list_name) = files.await?;
-    let preferred = newest(&files).map(|file| Pep440Version::lenient(&file.version));
-    Ok(ProjectReleases { project, page, list_name, preferred, releases: releases(files), blocked })
+    let rules = language::of(language);
+    let preferred = newest(&files, language).map(|file| rules.version(&file.version).into_owned());
+    let releases = releases(files, language);
+    Ok(ProjectReleases { project, language, page, list_name, preferred, releases, blocked })
 }
 
 fn unknown(project: &NormalName) -> RepoError {
     RepoError::NotFound(format!("there is no project '{project}' in this snapshot"))
 }
 
-fn release_of<'a>(releases: &'a [ProjectRelease], version: &Pep440Version) -> Option<&'a ProjectRelease> {
-    releases.iter().find(|release| Pep440Version::lenient(&release.version) == *version)
-}
-
-/// Returns the blocked file of a version; if there is none and all files are blocked, the one with the highest version.
-fn blocked_of<'a>(
-    blocked: &'a [BlockedRelease],
-    version: Option<&Pep440Version>,
-    is_all: bool,
-) -> Option<&'a BlockedRelease> {
-    let of = |blocked: &BlockedRelease| Pep440Version::lenient(&blocked.version);
-    let requested = version.and_then(|version| blocked.iter().find(|blocked| of(blocked) == *version));
-    requested.or_else(|| blocked.iter().filter(|_| is_all).max_by_key(|blocked| of(blocked)))
-}
-
 /// Groups the files of a project by version, the highest first.
-fn releases(files: Vec<ListedFile>) -> Vec<ProjectRelease> {
-    let mut files: Vec<(Pep440Version, ListedFile)> =
-        files.into_iter().map(|file| (Pep440Version::lenient(&file.version), file)).collect();
+fn releases(files: Vec<ListedFile>, language: Language) -> Vec<ProjectRelease> {
+    let rules = language::of(language);
+    let mut files: Vec<(Version<'static>, ListedFile)> =
+        files.into_iter().map(|file| (rules.version(&file.version).into_owned(), file)).collect();
     files.sort_by(|(a, x), (b, y)| b.cmp(a).then_with(|| (&x.name, x.key.file).cmp(&(&y.name, y.key.file))));
-    let mut releases: Vec<(Pep440Version, Vec<ListedFile>)> = Vec::new();
+    let mut releases: Vec<(Version<'static>, Vec<ListedFile>)> = Vec::new();
     for (version, file) in files {
         match releases.last_mut() {
             Some((last, files)) if *last == version => files.push(file),
             Some(_) | None => releases.push((version, vec![file])),
         }
     }
-    let release = |(version, files): (Pep440Version, Vec<ListedFile>)| {
+    let release = |(version, files): (Version<'static>, Vec<ListedFile>)| {
         let first =
             files.iter().min_by_key(|file| (FileFacts::read(&file.facts).upload_time(), file.key.file));
         let version = first.map_or_else(|| version.as_str().to_owned(), |file| file.version.clone());
@@ -340,12 +344,13 @@ mod tests {
 
     #[test]
     fn equal_versions_are_one_release_with_the_spelling_of_the_first_upload() {
-        let releases = releases(vec![
+        let files = vec![
             file(2, "1.0", "odd-1.0.tar.gz", None),
             file(1, "1.0.0", "odd-1.0.0-py3-none-any.whl", Some("bad")),
             file(3, "2004d", "odd-2004d.tar.gz", None),
             file(4, "1.1rc1", "odd-1.1rc1.tar.gz", Some("")),
-        ]);
+        ];
+        let releases = releases(files, Language::Python);
         let texts: Vec<_> =
             releases.iter().map(|release| (release.version.as_str(), release.files.len())).collect();
         assert_eq!(texts, [("1.1rc1", 1), ("1.0.0", 2), ("2004d", 1)]);

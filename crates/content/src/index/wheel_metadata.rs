@@ -16,7 +16,7 @@ use runtime::state::State;
 use store::db::attached_file::{self, StoredWheel};
 use store::db::blob::{self, Blob};
 use store::db::index_file::{self, FileRowChange, IndexTarget};
-use store::db::{Conn, DbError, pypi, tree};
+use store::db::{Conn, DbError, project, tree};
 use store::storage::{Key, OpenObject, StorageError};
 
 /// Maximum duration of one call. The next call continues with the remaining wheels.
@@ -41,12 +41,11 @@ pub enum WheelError {
 /// Reads METADATA of stored wheels for which the index declares none, and stores it; skips and logs
 /// unreadable ones. Returns the number of wheels.
 pub async fn add_to_pages(reads: &PageReads, is_halted: impl Fn() -> bool) -> Result<usize, DbError> {
-    let started_at = Instant::now();
+    let (source, started_at) = (reads.source, Instant::now());
     let (mut last_digest, mut count) = (None, 0);
     loop {
         let after = last_digest;
-        let find =
-            move |c: &mut dyn Conn| attached_file::without_metadata(c, SourceId::PYPI, after, BATCH_SIZE);
+        let find = move |c: &mut dyn Conn| attached_file::without_metadata(c, source, after, BATCH_SIZE);
         let page = reads.state.db.read(find).await?;
         let Some(last) = page.last() else { return Ok(count) };
         last_digest = Some(last.sha256);
@@ -57,7 +56,7 @@ pub async fn add_to_pages(reads: &PageReads, is_halted: impl Fn() -> bool) -> Re
             if reads.unreadable_wheels.lock().contains(&wheel.file) {
                 continue;
             }
-            match add(&reads.state, &wheel).await {
+            match add(&reads.state, source, &wheel).await {
                 Ok(is_added) => count += usize::from(is_added),
                 Err(WheelError::Db(error)) => return Err(error),
                 Err(error) => {
@@ -72,7 +71,7 @@ pub async fn add_to_pages(reads: &PageReads, is_halted: impl Fn() -> bool) -> Re
 }
 
 /// Returns false if the wheel is not listed any more, or has METADATA.
-async fn add(state: &State, wheel: &StoredWheel) -> Result<bool, WheelError> {
+async fn add(state: &State, source: SourceId, wheel: &StoredWheel) -> Result<bool, WheelError> {
     let metadata = read(state, wheel).await?;
     let (sha256, bytes) = (Sha256::of(&metadata), metadata.len());
     let size = i64::try_from(bytes).unwrap_or(i64::MAX);
@@ -83,7 +82,7 @@ async fn add(state: &State, wheel: &StoredWheel) -> Result<bool, WheelError> {
     let Some(class) = row.and_then(|row| StorageClass::parse(&row.class)) else { return Ok(false) };
     state.storage.put(&Key::Package(class, sha256), Bytes::from(metadata)).await?;
     let wheel = wheel.clone();
-    Ok(state.db.write(move |c| declare(c, &wheel, sha256, size)).await?)
+    Ok(state.db.write(move |c| declare(c, source, &wheel, sha256, size)).await?)
 }
 
 /// Reads METADATA of a stored wheel from a temporary copy, whose digest is compared first.
@@ -111,16 +110,21 @@ pub async fn read(state: &State, wheel: &StoredWheel) -> Result<Vec<u8>, WheelEr
 
 /// Writes the row of stored METADATA, and a life of the wheel with its digest, after every instant with a
 /// final response. Returns false as [`add`].
-fn declare(c: &mut dyn Conn, wheel: &StoredWheel, sha256: Sha256, size: i64) -> Result<bool, DbError> {
-    const SOURCE: SourceId = SourceId::PYPI;
-    pypi::lock(c, SOURCE, &wheel.project)?;
-    let Some(known) = pypi::known(c, SOURCE, &wheel.project)? else { return Ok(false) };
+fn declare(
+    c: &mut dyn Conn,
+    source: SourceId,
+    wheel: &StoredWheel,
+    sha256: Sha256,
+    size: i64,
+) -> Result<bool, DbError> {
+    project::lock(c, source, &wheel.project)?;
+    let Some(known) = project::known(c, source, &wheel.project)? else { return Ok(false) };
     let (Some(package), Some(valid_at)) = (known.package, known.valid_at()) else { return Ok(false) };
     if blob::get(c, sha256)?.is_none() {
         // An eviction of a file with the same bytes has removed the object.
         return Ok(false);
     }
-    let target = IndexTarget { source: SOURCE, tree: tree::built_in(c, SOURCE)?.id, package };
+    let target = IndexTarget { source, tree: tree::built_in(c, source)?.id, package };
     let file = index_file::of_project(c, target)?.into_iter().find(|file| file.file == wheel.file);
     let Some(file) = file.filter(|file| file.metadata.is_none()) else { return Ok(false) };
     let Some(life) = file.life else { return Ok(false) };

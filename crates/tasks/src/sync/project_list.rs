@@ -6,7 +6,7 @@ use std::io::Read;
 use formats::python::accept::SimpleFormat;
 use formats::python::simple::read::BadPage;
 use formats::python::simple::root::{self, MAX_ROOT, RootEntry};
-use store::db::pypi::ListChange;
+use store::db::project::ListChange;
 
 /// The serial of an entry without one. Serials are not negative.
 const NO_SERIAL: i64 = -1;

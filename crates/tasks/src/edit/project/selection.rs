@@ -1,13 +1,15 @@
 //! Selection of files of a project.
 
+use std::cmp::Reverse;
+
 use crate::edit::edited_source::EditedSource;
 use crate::edit::{RemoveScope, Write};
 use base::model::ids::{PackageId, Seq};
 use content::serve::RepoError;
+use formats::language;
 use formats::python::file_name::FileName;
 use formats::python::name::NormalName;
-use formats::python::version::Pep440Version;
-use store::db::python_file::{self, ListedFile};
+use store::db::project_file::{self, ListedFile};
 use store::db::{self, Conn, DbError};
 
 #[derive(Clone, Debug)]
@@ -16,7 +18,7 @@ pub(super) enum Selection {
     /// Files of the highest version.
     Current,
     /// Files of a version, in any spelling.
-    Version(Pep440Version),
+    Version(String),
     File(String),
 }
 
@@ -26,7 +28,7 @@ impl From<RemoveScope> for Selection {
             RemoveScope::All => Selection::All,
             RemoveScope::Current => Selection::Current,
             RemoveScope::Version(text) if FileName::parse(&text).is_ok() => Selection::File(text),
-            RemoveScope::Version(text) => Selection::Version(Pep440Version::lenient(&text)),
+            RemoveScope::Version(text) => Selection::Version(text),
         }
     }
 }
@@ -40,14 +42,11 @@ pub(super) fn read(
 ) -> Result<(Option<PackageId>, Vec<ListedFile>), DbError> {
     let id = db::package::by_name(c, source.id, project)?;
     let mut files = match id {
-        Some(id) => python_file::of_project(c, source.tree, Seq(pending.0 - 1), id)?,
+        Some(id) => project_file::of_project(c, source.tree, Seq(pending.0 - 1), id)?,
         None => Vec::new(),
     };
-    files.sort_by(|a, b| {
-        Pep440Version::lenient(&b.version)
-            .cmp(&Pep440Version::lenient(&a.version))
-            .then_with(|| a.name.cmp(&b.name))
-    });
+    let rules = language::of(source.kind.language());
+    files.sort_by_cached_key(|file| (Reverse(rules.version(&file.version).into_owned()), file.name.clone()));
     Ok((id, files))
 }
 
@@ -61,11 +60,15 @@ pub(super) fn select(
 ) -> Write<(Vec<ListedFile>, usize)> {
     let (_, files) = read(c, source, pending, project.as_str())?;
     let count = files.len();
-    let highest = files.first().map(|file| Pep440Version::lenient(&file.version));
+    let rules = language::of(source.kind.language());
+    let version = match selection {
+        Selection::Current => files.first().map(|file| rules.version(&file.version).into_owned()),
+        Selection::Version(text) => Some(rules.version(text)),
+        Selection::All | Selection::File(_) => None,
+    };
     let is_selected = |file: &ListedFile| match selection {
         Selection::All => true,
-        Selection::Current => highest.as_ref() == Some(&Pep440Version::lenient(&file.version)),
-        Selection::Version(version) => *version == Pep440Version::lenient(&file.version),
+        Selection::Current | Selection::Version(_) => version.as_ref() == Some(&rules.version(&file.version)),
         Selection::File(name) => *name == file.name,
     };
     let (selected_files, others): (Vec<ListedFile>, Vec<ListedFile>) =
@@ -83,7 +86,7 @@ fn nothing_selected(
     files: &[ListedFile],
 ) -> RepoError {
     const MAX_NAMES: usize = 20;
-    let source = &source.name;
+    let (rules, source) = (language::of(source.kind.language()), &source.name);
     if files.is_empty() {
         return RepoError::NotFound(format!(
             "the source '{source}' has no package '{project}'; rspm list packages --source={source} shows all"
@@ -93,9 +96,10 @@ fn nothing_selected(
         Selection::File(name) => {
             (format!("file {name}"), files.iter().map(|file| file.name.as_str()).collect())
         }
-        Selection::Version(version) => {
-            (version.to_string(), files.iter().map(|file| file.version.as_str()).collect())
-        }
+        Selection::Version(text) => (
+            rules.version(text).as_str().to_owned(),
+            files.iter().map(|file| file.version.as_str()).collect(),
+        ),
         Selection::All | Selection::Current => (String::new(), Vec::new()),
     };
     names.dedup();

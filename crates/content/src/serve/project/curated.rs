@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 
-use crate::pypi::{PageError, Priority};
+use crate::index::{PageError, Priority};
 use crate::serve::selection::allowed::{self, View};
 use crate::serve::selection::name_guards;
 use crate::serve::{RepoError, Repositories};
 use base::model::digest::Sha256;
 use base::model::ids::{PackageId, Seq, SourceId};
-use base::model::kind::Language;
+use base::model::kind::SourceKind;
 use base::model::point::{Base, PointTree};
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
@@ -21,12 +21,11 @@ use formats::python::curated::rule::ProjectRule;
 use formats::python::name::NormalName;
 use formats::python::version::Pep440Version;
 use runtime::catalog::resolve::today;
-use runtime::state::State;
-use store::db::python_file::{self, FoundFile, ListedFile};
+use store::db::project_file::{self, FoundFile, ListedFile};
 use store::db::{self, Conn, DbError};
 
 /// Maximum number of pages, or of metadata files, that are read concurrently for a plan.
-pub(super) const CONCURRENT_READS: usize = 8;
+pub(in crate::serve) const CONCURRENT_READS: usize = 8;
 
 /// Returns the files of a project without blocked ones; for a curated source, the allowed files of its base.
 pub(in crate::serve) fn of_project(
@@ -35,7 +34,7 @@ pub(in crate::serve) fn of_project(
     package: PackageId,
 ) -> Result<Vec<ListedFile>, DbError> {
     let mut files = with_blocked(c, view, package)?;
-    allowed::python::retain_allowed(c, view, &mut files)?;
+    allowed::project::retain_allowed(c, view, &mut files)?;
     Ok(files)
 }
 
@@ -46,19 +45,23 @@ pub(in crate::serve) fn with_blocked(
     package: PackageId,
 ) -> Result<Vec<ListedFile>, DbError> {
     let listing = tree.listing();
-    let mut files = if listing.source == SourceId::PYPI {
-        python_file::of_index_project(c, listing.tree, listing.seq, package)?
+    let mut files = if listing.source.is_project_index() {
+        project_file::of_index_project(c, listing.tree, listing.seq, package)?
     } else {
-        python_file::of_project(c, listing.tree, listing.seq, package)?
+        project_file::of_project(c, listing.tree, listing.seq, package)?
     };
     retain_allowed(c, tree, &mut files)?;
     Ok(files)
 }
 
 /// Returns the files of a project at a state of the index, including blocked ones.
-pub(super) fn of_base(c: &mut dyn Conn, base: Base, name: &NormalName) -> Result<Vec<ListedFile>, DbError> {
+pub(in crate::serve) fn of_base(
+    c: &mut dyn Conn,
+    base: Base,
+    name: &NormalName,
+) -> Result<Vec<ListedFile>, DbError> {
     match db::package::by_name(c, base.source, name.as_str())? {
-        Some(package) => python_file::of_index_project(c, base.tree, base.seq, package),
+        Some(package) => project_file::of_index_project(c, base.tree, base.seq, package),
         None => Ok(Vec::new()),
     }
 }
@@ -70,10 +73,10 @@ pub(in crate::serve) fn of_projects(
     packages: &[PackageId],
 ) -> Result<Vec<Vec<ListedFile>>, DbError> {
     let listing = tree.listing();
-    let mut projects = python_file::of_projects(c, listing.tree, listing.seq, packages)?;
+    let mut projects = project_file::of_projects(c, listing.tree, listing.seq, packages)?;
     for files in &mut projects {
         retain_allowed(c, tree, files)?;
-        allowed::python::retain_allowed(c, tree, files)?;
+        allowed::project::retain_allowed(c, tree, files)?;
     }
     Ok(projects)
 }
@@ -120,16 +123,20 @@ pub struct PythonBaseState {
     pub is_open: bool,
 }
 
-/// Returns the state of PyPI in a snapshot: the end of a day, or the newest one. Fails with
-/// [`RepoError::Conflict`] before the first sync of PyPI, [`RepoError::Invalid`] for a future day.
-pub fn base_state(state: &State, snapshot: Snapshot) -> Result<PythonBaseState, RepoError> {
+/// Returns the state of the index in a snapshot: the end of a day, or the newest one. Fails with
+/// [`RepoError::Conflict`] before the first sync of the index, [`RepoError::Invalid`] for a future day.
+pub fn base_state(repositories: &Repositories, snapshot: Snapshot) -> Result<PythonBaseState, RepoError> {
+    let (state, source) = (&repositories.state, repositories.page_reads.source());
     let catalog = state.catalog.get();
-    let mut trees = catalog.source_package_trees(SourceId::PYPI);
+    let mut trees = catalog.source_package_trees(source);
     let synced = trees.find_map(|tree| Some((tree.id, tree.time_head?)));
     let (tree, head) = synced.ok_or_else(|| {
-        RepoError::Conflict(
-            "the list of PyPI was not synced yet; run: rspm sync --type=pypi --wait".to_owned(),
-        )
+        let kind = catalog.source_kind(source);
+        RepoError::Conflict(format!(
+            "the list of {} was not synced yet; run: rspm sync --type={} --wait",
+            kind.map(SourceKind::label).unwrap_or_default(),
+            kind.map(SourceKind::as_str).unwrap_or_default()
+        ))
     })?;
     let end = match snapshot {
         Snapshot::Latest => Timestamp(i64::MAX),
@@ -159,7 +166,7 @@ pub fn base_state(state: &State, snapshot: Snapshot) -> Result<PythonBaseState, 
     };
     let at = Timestamp(head.min(end).0 - 1);
     Ok(PythonBaseState {
-        base: Base { source: SourceId::PYPI, tree, seq: Seq(at.0), is_whole: false },
+        base: Base { source, tree, seq: Seq(at.0), is_whole: false },
         at,
         is_open: head < end,
     })
@@ -215,7 +222,7 @@ pub async fn leave_out_names_of_others(
     let names = definition.rules.keys().cloned().collect();
     for (name, is_listed) in listed_names(repositories, base, names).await? {
         let state = &repositories.state;
-        let provider = name_guards::other_provider(state, Language::Python, name.as_str(), source, is_listed);
+        let provider = name_guards::other_provider(state, name.as_str(), source, is_listed);
         let Some(reason) = provider else { continue };
         definition.rules.remove(&name);
         definition.extras.remove(&name);
@@ -230,14 +237,14 @@ pub async fn leave_out_names_of_others(
     }
 }
 
-pub(super) async fn listed_names(
+pub(in crate::serve) async fn listed_names(
     repositories: &Repositories,
     base: Base,
     names: Vec<NormalName>,
 ) -> Result<Vec<(NormalName, bool)>, RepoError> {
     let listed = repositories.state.db.read(move |c| {
         let is_listed = |name: &NormalName| {
-            let is_listed = db::pypi::is_listed(c, base.source, name.as_str(), base.seq)?;
+            let is_listed = db::project::is_listed(c, base.source, name.as_str(), base.seq)?;
             Ok((name.clone(), is_listed))
         };
         names.iter().map(is_listed).collect::<Result<Vec<_>, DbError>>()
@@ -246,7 +253,7 @@ pub(super) async fn listed_names(
 }
 
 /// Reads the pages of projects that are not known at the base. Returns the known projects, and the errors of others.
-pub(super) async fn read_pages(
+pub(in crate::serve) async fn read_pages(
     repositories: &Repositories,
     base: Base,
     names: Vec<NormalName>,
@@ -290,7 +297,7 @@ pub async fn blocked_files(
     let state = &repositories.state;
     let mut blocked: BTreeMap<NormalName, BlockedFiles> = BTreeMap::new();
     for name in rules.keys() {
-        if let Some(reason) = name_guards::hiding_reason(state, Language::Python, name.as_str(), source) {
+        if let Some(reason) = name_guards::hiding_reason(state, name.as_str(), source) {
             let files = BlockedFiles { count: None, reason, remedy: name_guards::REMEDY };
             blocked.insert(name.clone(), files);
         }
@@ -302,7 +309,7 @@ pub async fn blocked_files(
             for (name, rule) in &rules {
                 let mut files = of_base(c, base, name)?;
                 files.retain(|file| rule.allows(&Pep440Version::lenient(&file.version), file.sha256));
-                let hidden = allowed::python::take_decided(c, &view, &mut files)?.blocked;
+                let hidden = allowed::project::take_decided(c, &view, &mut files)?.blocked;
                 if let Some(first) = hidden.first() {
                     let reason = format!("blocked in '{repo}' by {}", first.reason);
                     let remedy = "allow other versions, or create an exception";

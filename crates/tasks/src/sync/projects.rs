@@ -11,27 +11,26 @@ use futures_util::StreamExt;
 use super::SyncError;
 use super::error::task_result;
 use super::list_writer::{self, Circumstances, ListWriter};
-use super::pypi_list::{self, ListCounts, ProjectList};
-use super::task::{SyncTrigger, Task};
+use super::project_list::{self, ListCounts, ProjectList};
+use super::task::{SyncTrigger, success_key};
 use ::upstream::{Page, PageResponse, PythonIndex, UpstreamError, Validators};
 use base::model::change::Counts;
 use base::model::ids::{SourceId, TxId};
 use base::model::text::count_of;
 use base::model::time::{SECOND, Timestamp, microseconds};
-use content::pypi::{MARGIN, PageReads, wheel_metadata};
+use content::index::{MARGIN, PageReads, wheel_metadata};
 use formats::python::accept::{ACCEPT, SimpleFormat};
 use formats::python::name::NormalName;
 use runtime::jobs::Reporter;
 use runtime::jobs::lease::Lease;
 use runtime::state::State;
 use store::db::index_file::{self, IndexTarget};
-use store::db::pypi::{self, ListInstants};
+use store::db::project::{self, ListInstants};
 use store::db::tree::{Axis, Role, Tree};
 use store::db::tx::{Publish, TxKind};
 use store::db::upstream::{self, StoredValidators};
 use store::db::{Conn, DbError, clock, name_overlap, package, skew, tree};
 
-const SOURCE: SourceId = SourceId::PYPI;
 /// The name of the only tree.
 const LABEL: &str = "simple";
 /// Time for which the page of a removed project is requested after each sync, in microseconds.
@@ -50,23 +49,24 @@ const REVALIDATION_AGE: Duration = Duration::from_secs(30 * 86_400);
 /// Maximum number of pages that are requested again after one sync because of their age.
 const MAX_REVALIDATED_PAGES: i64 = 1_000;
 
-/// Syncs the built-in source of PyPI. Returns a message about the result.
+/// Syncs the built-in index `source`. Returns a message about the result.
 pub(super) async fn run(
     state: &Arc<State>,
     page_reads: &Arc<PageReads>,
+    source: SourceId,
     trigger: &SyncTrigger,
     report: &Reporter,
 ) -> Result<String, SyncError> {
     let (config, upstream) = (state.config.load_full(), state.upstream.load_full());
     let index = upstream.python_index(&config.pypi.url)?;
     let lease = Lease::claim(&state.db, state.node, "sync:pypi").await?;
-    let result = sync(state, page_reads, &index, &lease, trigger, report).await;
+    let result = sync(state, page_reads, source, &index, &lease, trigger, report).await;
     lease.release().await;
     let (message, removed_at) = result?;
     if !config.pypi.follow {
         return Ok(message);
     }
-    let followed = refresh_pages(state, page_reads, report, removed_at).await?;
+    let followed = refresh_pages(state, page_reads, source, report, removed_at).await?;
     Ok(format!("{message}{followed}"))
 }
 
@@ -74,6 +74,7 @@ pub(super) async fn run(
 async fn sync(
     state: &State,
     page_reads: &PageReads,
+    source: SourceId,
     index: &PythonIndex,
     lease: &Lease,
     trigger: &SyncTrigger,
@@ -85,17 +86,17 @@ async fn sync(
     let is_accepted = matches!(trigger, SyncTrigger::Confirmed(_));
     let known = match is_accepted {
         true => None,
-        false => list_writer::validators(state, Circumstances::new(index, config.unlisted)).await?,
+        false => list_writer::validators(state, source, Circumstances::new(index, config.unlisted)).await?,
     };
     let ListResponse { list, age, validators } = tokio::select! {
         response = read_list(index, known, config.unlisted) => response?,
         () = report.wait_halted() => return Err(SyncError::Halted),
     };
     report.progress("comparing with the database", 0, None);
-    let tree = lease.write(&state.db, tree_of_index).await?;
+    let tree = lease.write(&state.db, move |c| tree_of_index(c, source)).await?;
     let old_head = tree.head.map_or(0, |head| head.0);
     check_head(old_head, (state.clock)())?;
-    lease.bulk(&state.db, move |c| pypi::reopen(c, SOURCE, old_head)).await?;
+    lease.bulk(&state.db, move |c| project::reopen(c, source, old_head)).await?;
     let delay = microseconds(config.delay);
     // The list may come from a cache: its age there is subtracted.
     let listed_at = started_at.0.saturating_sub(age.saturating_mul(SECOND));
@@ -104,12 +105,13 @@ async fn sync(
     let instants = ListInstants { old_head, head };
     let (count, counts) = match list {
         Some(list) => {
-            let writer = ListWriter { state, lease, report, is_accepted, is_incomplete: config.unlisted };
+            let is_incomplete = config.unlisted;
+            let writer = ListWriter { state, lease, report, source, is_accepted, is_incomplete };
             let address = index.page_address(None);
             (list.projects.len(), writer.write(list, instants, &address).await?)
         }
         None => {
-            let projects = state.db.read(|c| pypi::counts(c, SOURCE)).await?.projects;
+            let projects = state.db.read(move |c| project::counts(c, source)).await?.projects;
             (usize::try_from(projects).unwrap_or_default(), ListCounts::default())
         }
     };
@@ -118,7 +120,7 @@ async fn sync(
     let wheels = wheel_metadata::add_to_pages(page_reads, || report.is_halted()).await?;
     let has_changes = counts != ListCounts::default();
     let publish = Publish {
-        source: Some(SOURCE),
+        source: Some(source),
         counts: Counts { added: counts.added, updated: counts.changed, archived: 0, removed: counts.removed },
         ..Publish::new(TxKind::Sync, (state.clock)(), started_at, trigger.actor())
     };
@@ -131,19 +133,15 @@ async fn sync(
     let tx = lease.write(&state.db, move |c| {
         // The clock may have been corrected since the list was read.
         check_head(head, publish.now)?;
-        pypi::publish_head(c, tree.id, head)?;
+        project::publish_head(c, tree.id, head)?;
         for project in &undelayed {
-            if let Some(package) = package::by_name(c, SOURCE, project.as_str())? {
-                index_file::list_recent_files(
-                    c,
-                    IndexTarget { source: SOURCE, tree: tree.id, package },
-                    head - 1,
-                )?;
+            if let Some(package) = package::by_name(c, source, project.as_str())? {
+                index_file::list_recent_files(c, IndexTarget { source, tree: tree.id, package }, head - 1)?;
             }
         }
-        upstream::put(c, &Task::Pypi.success_key(), &success)?;
-        list_writer::store(c, &validators, circumstances, started_at)?;
-        name_overlap::record_index(c, SOURCE, publish.now)?;
+        upstream::put(c, &success_key(source), &success)?;
+        list_writer::store(c, source, &validators, circumstances, started_at)?;
+        name_overlap::record_index(c, source, publish.now)?;
         if has_changes {
             return Ok(Some(clock::publish(c, &publish)?.tx));
         }
@@ -154,7 +152,7 @@ async fn sync(
     let tx = tx.await?;
     state.catalog.refresh_after_publish(&state.db).await;
     let namesakes = if counts.added > 0 {
-        state.db.read(move |c| pypi::namesakes(c, SOURCE, old_head)).await?
+        state.db.read(move |c| project::namesakes(c, source, old_head)).await?
     } else {
         Vec::new()
     };
@@ -218,18 +216,18 @@ async fn read_list(
                 format!("the media type '{media_type}' is not that of a simple index; check PyPI.URL");
             return Err(refuse(&page, reason));
         };
-        pypi_list::read(format, page.reader()).map_err(|error| refuse(&page, error.to_string()))
+        project_list::read(format, page.reader()).map_err(|error| refuse(&page, error.to_string()))
     };
     let list = Some(task_result(tokio::task::spawn_blocking(work).await)??);
     Ok(ListResponse { list, age, validators })
 }
 
 /// Returns the tree of the index, which the first sync creates.
-fn tree_of_index(c: &mut dyn Conn) -> Result<Tree, DbError> {
-    if !tree::of_source(c, SOURCE)?.iter().any(|tree| tree.role == Role::Source) {
-        tree::create(c, SOURCE, LABEL, Role::Source, Axis::Time)?;
+fn tree_of_index(c: &mut dyn Conn, source: SourceId) -> Result<Tree, DbError> {
+    if !tree::of_source(c, source)?.iter().any(|tree| tree.role == Role::Source) {
+        tree::create(c, source, LABEL, Role::Source, Axis::Time)?;
     }
-    tree::built_in(c, SOURCE)
+    tree::built_in(c, source)
 }
 
 /// Reads the pages of projects that were requested before and changed, and revalidates those that were read long ago. A
@@ -237,17 +235,21 @@ fn tree_of_index(c: &mut dyn Conn) -> Result<Tree, DbError> {
 async fn refresh_pages(
     state: &Arc<State>,
     page_reads: &Arc<PageReads>,
+    source: SourceId,
     report: &Reporter,
     removed_at: i64,
 ) -> Result<String, SyncError> {
     // Includes projects that an earlier sync removed: only the page states that a project is quarantined, and
     // it may have been unavailable then.
     let removed_at = removed_at.saturating_sub(REMOVAL_REFRESH_PERIOD);
-    let names =
-        state.db.read(move |c| pypi::outdated_readings(c, SOURCE, removed_at, MAX_REFRESHED_PAGES)).await?;
+    let names = state
+        .db
+        .read(move |c| project::outdated_readings(c, source, removed_at, MAX_REFRESHED_PAGES))
+        .await?;
     let (changed, read) = (names.len(), read_pages(state, page_reads, report, names).await);
     let before = (state.clock)() - REVALIDATION_AGE;
-    let names = state.db.read(move |c| pypi::old_readings(c, SOURCE, before, MAX_REVALIDATED_PAGES)).await?;
+    let names =
+        state.db.read(move |c| project::old_readings(c, source, before, MAX_REVALIDATED_PAGES)).await?;
     let (old, revalidated) = (names.len(), read_pages(state, page_reads, report, names).await);
     let mut text = String::new();
     if changed > 0 {

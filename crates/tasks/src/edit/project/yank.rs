@@ -7,7 +7,7 @@ use crate::edit::edited_source::EditedSource;
 use crate::edit::{Actor, RemoveScope, apply, publish};
 use base::model::change::{Counts, FileChange};
 use base::model::ids::TxId;
-use base::model::kind::Language;
+use base::model::kind::Layout;
 use content::serve::{RepoError, find};
 use runtime::publish::edit::{EditPlan, publish_step};
 use runtime::state::State;
@@ -40,11 +40,14 @@ pub async fn set(
 ) -> Result<YankResult, RepoError> {
     let catalog = state.catalog.get();
     let source = find::source(&catalog, source)?;
-    if source.kind.language() != Language::Python {
-        return Err(RepoError::Invalid(format!(
-            "only files of Python packages can be yanked; the source '{}' is of type {}",
-            source.name, source.kind
-        )));
+    match source.kind.layout() {
+        Layout::Projects => {}
+        Layout::Lists => {
+            return Err(RepoError::Invalid(format!(
+                "only files of Python packages can be yanked; the source '{}' is of type {}",
+                source.name, source.kind
+            )));
+        }
     }
     let source = EditedSource::new(&catalog, source)?;
     let project = parse_project(project)?;

@@ -10,11 +10,12 @@ use super::{curated, owner};
 use crate::serve::selection::allowed::{self, View};
 use base::model::digest::Sha256;
 use base::model::ids::{PackageId, Seq};
+use base::model::kind::Language;
 use base::model::point::{Base, PointTree};
 use base::model::time::Timestamp;
+use formats::language;
 use formats::python::facts::FileFacts;
-use formats::python::version::Pep440Version;
-use store::db::python_file::{self, ListedFile};
+use store::db::project_file::{self, ListedFile};
 use store::db::{Conn, DbError};
 
 /// Number of names that are compared sequentially before a binary search.
@@ -53,37 +54,46 @@ pub(in crate::serve) struct ProjectFile {
 }
 
 /// Returns the listed projects by name. One whose files are all blocked is left out, except one of an index.
-pub(in crate::serve) fn names(c: &mut dyn Conn, views: &[View]) -> Result<ProjectNames, DbError> {
-    read_names(c, views, |_| Vec::new())
+pub(in crate::serve) fn names(
+    c: &mut dyn Conn,
+    views: &[View],
+    language: Language,
+) -> Result<ProjectNames, DbError> {
+    read_names(c, views, language, |_| Vec::new())
 }
 
 /// Like [`names`], with the files of each project, except of those of an index.
-pub(in crate::serve) fn names_with_files(c: &mut dyn Conn, views: &[View]) -> Result<ProjectNames, DbError> {
+pub(in crate::serve) fn names_with_files(
+    c: &mut dyn Conn,
+    views: &[View],
+    language: Language,
+) -> Result<ProjectNames, DbError> {
     let file = |file: &ListedFile| ProjectFile {
         name: file.name.clone(),
         version: file.version.clone(),
         sha256: file.sha256,
         is_yanked: file.yanked.is_some(),
     };
-    read_names(c, views, |files| files.iter().map(file).collect())
+    read_names(c, views, language, |files| files.iter().map(file).collect())
 }
 
 fn read_names(
     c: &mut dyn Conn,
     views: &[View],
+    language: Language,
     compared_files: impl Fn(&[ListedFile]) -> Vec<ProjectFile>,
 ) -> Result<ProjectNames, DbError> {
     let owned = owner::listed(c, views)?;
     let trees: Vec<PointTree> = views.iter().map(View::tree).collect();
     let mut files: HashMap<(String, PointTree), Vec<ListedFile>> = HashMap::new();
     for tree in trees.iter().filter(|tree| !owner::is_index(tree)) {
-        for file in python_file::all(c, tree.tree, tree.seq)? {
+        for file in project_file::all(c, tree.tree, tree.seq)? {
             files.entry((file.project.clone(), *tree)).or_default().push(file);
         }
     }
     for ((_, tree), files) in &mut files {
         if let Some(view) = views.iter().find(|view| view.tree() == *tree) {
-            allowed::python::retain_allowed(c, view, files)?;
+            allowed::project::retain_allowed(c, view, files)?;
         }
     }
     let mut names = ProjectNames { entries: Vec::with_capacity(owned.len()), ..ProjectNames::default() };
@@ -94,7 +104,7 @@ fn read_names(
             continue;
         }
         let version = files.remove(&(name.clone(), tree)).and_then(|files| {
-            let version = listed_version(&files)?;
+            let version = listed_version(&files, language)?;
             Some(ProjectListing { files: compared_files(&files), ..version })
         });
         if version.is_some() {
@@ -104,10 +114,10 @@ fn read_names(
     Ok(names)
 }
 
-fn listed_version(files: &[ListedFile]) -> Option<ProjectListing> {
-    let newest = newest(files)?;
-    let version = Pep440Version::lenient(&newest.version);
-    let of_version = files.iter().filter(|file| Pep440Version::lenient(&file.version) == version);
+fn listed_version(files: &[ListedFile], language: Language) -> Option<ProjectListing> {
+    let (newest, rules) = (newest(files, language)?, language::of(language));
+    let version = rules.version(&newest.version);
+    let of_version = files.iter().filter(|file| rules.version(&file.version) == version);
     let published_at = of_version.filter_map(|file| FileFacts::read(&file.facts).upload_time()).min();
     let (package, version) = (newest.key.package, newest.version.clone());
     Some(ProjectListing { package, version, published_at, files: Vec::new() })
@@ -267,6 +277,7 @@ pub(in crate::serve) fn preferred_versions(
     c: &mut dyn Conn,
     cache: &PreferredVersions,
     view: &View,
+    language: Language,
     projects: &[PackageId],
 ) -> Result<Vec<Arc<PreferredVersion>>, DbError> {
     let tree = view.tree();
@@ -276,7 +287,7 @@ pub(in crate::serve) fn preferred_versions(
     };
     let mut versions = Vec::with_capacity(projects.len());
     for chunk in projects.chunks(CHUNK) {
-        let changes = python_file::last_changes(c, tree.listing().tree, tree.listing().seq, chunk)?;
+        let changes = project_file::last_changes(c, tree.listing().tree, tree.listing().seq, chunk)?;
         let keys: Vec<_> = chunk
             .iter()
             .zip(changes)
@@ -293,7 +304,7 @@ pub(in crate::serve) fn preferred_versions(
         let files = curated::of_projects(c, view, &packages)?;
         let mut read: HashMap<PackageId, Arc<PreferredVersion>> = HashMap::with_capacity(missing.len());
         for (key, files) in missing.into_iter().zip(files) {
-            let version = Arc::new(preferred_version(&files));
+            let version = Arc::new(preferred_version(&files, language));
             cache.insert(key, Arc::clone(&version));
             read.insert(key.1, version);
         }
@@ -305,11 +316,12 @@ pub(in crate::serve) fn preferred_versions(
     Ok(versions)
 }
 
-fn preferred_version(files: &[ListedFile]) -> PreferredVersion {
-    let Some(newest) = newest(files) else { return PreferredVersion::default() };
-    let version = Pep440Version::lenient(&newest.version);
+fn preferred_version(files: &[ListedFile], language: Language) -> PreferredVersion {
+    let Some(newest) = newest(files, language) else { return PreferredVersion::default() };
+    let rules = language::of(language);
+    let version = rules.version(&newest.version);
     let mut files: Vec<&ListedFile> =
-        files.iter().filter(|file| Pep440Version::lenient(&file.version) == version).collect();
+        files.iter().filter(|file| rules.version(&file.version) == version).collect();
     files.sort_by(|a, b| a.name.cmp(&b.name));
     let facts =
         files.into_iter().fold(FileFacts::default(), |facts, file| facts.or(FileFacts::read(&file.facts)));
@@ -318,9 +330,10 @@ fn preferred_version(files: &[ListedFile]) -> PreferredVersion {
 
 /// Returns a file of the version that installers prefer: the highest one that is not yanked and no
 /// pre-release, else not yanked, else any.
-pub(in crate::serve) fn newest(files: &[ListedFile]) -> Option<&ListedFile> {
+pub(in crate::serve) fn newest(files: &[ListedFile], language: Language) -> Option<&ListedFile> {
+    let rules = language::of(language);
     files.iter().max_by_key(|file| {
-        let version = Pep440Version::lenient(&file.version);
+        let version = rules.version(&file.version);
         (file.yanked.is_none(), file.yanked.is_none() && !version.is_pre_release(), version)
     })
 }

@@ -1,0 +1,111 @@
+//! What differs between languages in all rooms: names, versions, licenses, ecosystems and nouns. Each language is one
+//! value; other rooms call it and do not match on the language. Pure.
+
+mod ecosystem;
+mod python;
+mod r;
+mod version;
+
+pub use ecosystem::Ecosystem;
+pub use version::Version;
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
+use base::model::kind::{Language, SourceKind, Supply};
+use base::model::locked_version::ExactVersions;
+
+/// The words of a language in messages.
+#[derive(Debug)]
+pub struct Nouns {
+    /// `an R package`.
+    pub a_package: &'static str,
+    /// The characters of a name, after `a name has`.
+    pub name_characters: &'static str,
+    /// The public index: `CRAN`.
+    pub index: &'static str,
+    /// The directory of the index in the address of a repository.
+    pub directory: &'static str,
+    /// The files that [`Rules::exact_versions`] reads.
+    pub lock_files: &'static str,
+}
+
+pub trait Rules: Sync {
+    fn nouns(&self) -> &'static Nouns;
+
+    /// Returns the spelling under which a name is stored and compared. The text need not be a valid name.
+    fn fold<'a>(&self, name: &'a str) -> Cow<'a, str>;
+
+    /// Returns whether names that differ only in case, `.` and `_` are names of several packages.
+    fn has_similar_names(&self) -> bool;
+
+    /// Returns whether the text is a name; with `is_prefix`, whether a name can begin with it.
+    fn is_name(&self, text: &str, is_prefix: bool) -> bool;
+
+    /// Reads a version for comparisons. Texts that are not versions have an order too.
+    fn version<'a>(&self, text: &'a str) -> Version<'a>;
+
+    /// Compares two versions.
+    fn compare(&self, a: &str, b: &str) -> Ordering {
+        self.version(a).cmp(&self.version(b))
+    }
+
+    /// Returns whether a user may choose an alternative of a license of which all identifiers are accepted.
+    fn may_choose(&self, license: &str, is_accepted: &dyn Fn(&str) -> bool) -> bool;
+
+    /// Returns whether an index states the licenses of its packages.
+    fn states_licenses(&self) -> bool;
+
+    /// Reads a lock file, or another file with exact versions. The error is a text for the author of the file.
+    fn exact_versions(&self, file: &[u8]) -> Result<ExactVersions, String>;
+
+    /// Returns the ecosystems whose advisories are about packages of the language.
+    fn ecosystems(&self) -> &'static [Ecosystem];
+}
+
+/// Returns the rules of a language.
+pub fn of(language: Language) -> &'static dyn Rules {
+    match language {
+        Language::R => &r::R,
+        Language::Python => &python::Python,
+    }
+}
+
+/// Returns the ecosystem of a source's packages. Own packages may have the name of a public one, but belong to none.
+pub fn ecosystem(kind: SourceKind) -> Option<Ecosystem> {
+    match (kind, kind.supply()) {
+        (_, Supply::Uploads | Supply::Builds) => None,
+        (SourceKind::Bioconductor, _) => Some(Ecosystem::Bioconductor),
+        (_, Supply::Mirror | Supply::Curated | Supply::Snapshot) => {
+            of(kind.language()).ecosystems().first().copied()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_of_mirrors_and_of_selections_from_them_belong_to_an_ecosystem() {
+        for (kind, expected) in [
+            (SourceKind::Cran, Some(Ecosystem::Cran)),
+            (SourceKind::CranSnapshot, Some(Ecosystem::Cran)),
+            (SourceKind::CuratedCran, Some(Ecosystem::Cran)),
+            (SourceKind::Bioconductor, Some(Ecosystem::Bioconductor)),
+            (SourceKind::Pypi, Some(Ecosystem::Pypi)),
+            (SourceKind::CuratedPypi, Some(Ecosystem::Pypi)),
+        ] {
+            assert_eq!(ecosystem(kind), expected, "{kind}");
+        }
+        for kind in SourceKind::ALL.into_iter().filter(|kind| kind.is_own()) {
+            assert_eq!(ecosystem(kind), None, "{kind}");
+        }
+    }
+
+    #[test]
+    fn names_are_folded_as_the_language_does() {
+        assert_eq!(of(Language::R).fold("R6.x_y"), "R6.x_y");
+        assert_eq!(of(Language::Python).fold("Zope.Interface__x"), "zope-interface-x");
+    }
+}

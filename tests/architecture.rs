@@ -39,7 +39,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("publish", &["model", "db", "catalog", "jobs", "state"]),
     ("auth", &["model", "config", "encryption", "access", "db", "upstream", "catalog", "state", "publish"]),
     ("fetch", &["model", "config", "r", "db", "storage", "upstream", "state"]),
-    ("index", &["model", "config", "python", "bundle", "metrics", "db", "storage", "upstream", "state"]),
+    (
+        "index",
+        &["model", "config", "language", "python", "bundle", "metrics", "db", "storage", "upstream", "state"],
+    ),
     (
         "serve",
         &[

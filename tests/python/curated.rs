@@ -8,7 +8,7 @@ use rstudio_pm::edit::{self, OnExisting, RemoveScope};
 use rstudio_pm::index::PageReads;
 use rstudio_pm::model::kind::{RepoKind, SourceKind};
 use rstudio_pm::model::snapshot::Snapshot;
-use rstudio_pm::python::name::NormalName;
+use rstudio_pm::python::name;
 use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::sync::Sync;
 
@@ -347,7 +347,7 @@ impl Curated {
     pub(super) async fn versions(&self, snapshot: Snapshot, project: &str) -> Option<Vec<String>> {
         let repositories = &self.backend.repositories;
         let point = serve::point::resolve(repositories, "py", snapshot).await.ok()?;
-        let project: NormalName = project.parse().unwrap();
+        let project = name::parse(project).unwrap();
         let detail =
             serve::project::detail::project(repositories, &point, project.as_str(), None).await.ok()?;
         Some(detail.releases.into_iter().map(|release| release.version).collect())

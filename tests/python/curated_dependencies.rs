@@ -6,7 +6,7 @@ use rstudio_pm::edit::RemoveScope;
 use rstudio_pm::edit::curation::Input;
 use rstudio_pm::edit::project::curated::{self, PythonUpdate, PythonUpdateRequest};
 use rstudio_pm::model::snapshot::Snapshot;
-use rstudio_pm::python::name::NormalName;
+use rstudio_pm::python::name;
 use rstudio_pm::serve::RepoError;
 use serde_json::json;
 
@@ -390,7 +390,7 @@ async fn open_day(engine: Engine) {
     wheel(&pypi, &Package::new("app", "1.0").requires("lib<2"), "2019-01-01T00:00:00Z");
     let curated = Curated::start(engine, &pypi).await;
     let plan = with_dependencies(&curated, Some("app\n"), PLANNED_DAY, false).await.unwrap();
-    let lib: NormalName = "lib".parse().unwrap();
+    let lib = name::parse("lib").unwrap();
     assert_eq!(plan.chains[&lib].len(), 2, "{:?}", plan.chains);
 
     wheel(&pypi, &Package::new("app", "2.0").requires("odd"), "2026-11-21T20:00:00Z");

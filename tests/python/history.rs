@@ -9,7 +9,7 @@ use rstudio_pm::model::kind::{RepoKind, SourceKind};
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::python::accept::SimpleFormat;
 use rstudio_pm::python::layout::FilePart;
-use rstudio_pm::python::name::NormalName;
+use rstudio_pm::python::name;
 use rstudio_pm::python::simple::read;
 use rstudio_pm::serve::document::DocumentRequest;
 use rstudio_pm::serve::python::document::PythonDocument;
@@ -48,7 +48,7 @@ async fn remove(backend: &Backend, file: &str) {
 async fn page(backend: &Backend, snapshot: &str, format: SimpleFormat) -> Option<(Files, Vec<u8>)> {
     let snapshot: Snapshot = snapshot.parse().unwrap();
     let point = serve::point::resolve(&backend.repositories, "py", snapshot).await.ok()?;
-    let project: NormalName = PROJECT.parse().unwrap();
+    let project = name::parse(PROJECT).unwrap();
     let owned = serve::project::file::locate_page(&backend.repositories, &point, &project).await;
     let request =
         DocumentRequest::new(owned.ok()?.point, PythonDocument::Project(project.clone(), format, None));

@@ -7,6 +7,7 @@ use rstudio_pm::model::ids::{Seq, SourceId};
 use rstudio_pm::model::kind::SourceKind;
 use rstudio_pm::model::time::Timestamp;
 use rstudio_pm::python::accept::SimpleFormat;
+use rstudio_pm::python::name;
 use rstudio_pm::sync::Sync;
 use rstudio_pm::upkeep;
 
@@ -237,7 +238,7 @@ async fn a_page_that_is_read_during_a_repair_has_no_times_in_the_future() {
     let reads = PageReads::new(backend.state.clone());
     let mut page = tokio::spawn({
         let reads = reads.clone();
-        async move { reads.at(&"one".parse().unwrap(), Seq(now.0 - 1), Priority::Client).await }
+        async move { reads.at(&name::parse("one").unwrap(), Seq(now.0 - 1), Priority::Client).await }
     });
     // The page is written before the repair ends, or waits for it.
     let early = tokio::time::timeout(std::time::Duration::from_secs(2), &mut page).await;
@@ -252,7 +253,7 @@ async fn a_page_that_is_read_during_a_repair_has_no_times_in_the_future() {
     // It waited for the repair before it read the state of the project, or after it.
     assert!(matches!(result, Ok(Validity::Complete) | Err(PageError::ClockRepaired)), "{result:?}");
     // It is not a failure of the index, so the next request reads the page.
-    let again = reads.at(&"one".parse().unwrap(), Seq(now.0 - 1), Priority::Client).await;
+    let again = reads.at(&name::parse("one").unwrap(), Seq(now.0 - 1), Priority::Client).await;
     assert!(matches!(again, Ok(Validity::Complete)), "{again:?}");
     assert_eq!(backend.state.db.read(move |c| later_rows(c, now)).await.unwrap(), 0);
 }

@@ -14,7 +14,7 @@ use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::time::{Day, Timestamp};
 use rstudio_pm::python::accept::SimpleFormat;
 use rstudio_pm::python::facts::FileFacts;
-use rstudio_pm::python::name::NormalName;
+use rstudio_pm::python::name;
 use rstudio_pm::python::simple::page::{ProjectPage, ProjectStatus};
 use rstudio_pm::python::simple::read;
 use rstudio_pm::serve::document::DocumentRequest;
@@ -65,7 +65,7 @@ pub(super) async fn find_page(
 ) -> Result<Option<(ProjectPage, Vec<u8>, bool)>, RepoError> {
     let snapshot: Snapshot = snapshot.parse().unwrap();
     let point = serve::point::resolve(&backend.repositories, "py", snapshot).await?;
-    let project: NormalName = project.parse().unwrap();
+    let project = name::parse(project).unwrap();
     let located = match serve::project::file::locate_page(&backend.repositories, &point, &project).await {
         Err(RepoError::NotFound(_)) => return Ok(None),
         located => located?,
@@ -325,7 +325,7 @@ async fn an_old_page_is_requested_again_although_its_serial_is_the_same() {
     let (past, after, _) = page(&backend, "2024-03-31", "one", SimpleFormat::Json).await;
     assert_eq!((requires_python(&past), after), (None, before), "past days stay");
     let point = serve::point::resolve(&backend.repositories, "py", Snapshot::Latest).await.unwrap();
-    let project = "one".parse().unwrap();
+    let project = name::parse("one").unwrap();
     let located = serve::project::file::locate_page(&backend.repositories, &point, &project).await.unwrap();
     assert_eq!(located.latest.status, ProjectStatus::Archived);
 }
@@ -348,7 +348,7 @@ async fn a_mirror_in_a_directory_is_served_at_every_day() {
         let Ok(bytes) = std::fs::read(web.join("simple").join(&project).join("index.v1_json")) else {
             continue;
         };
-        let name: NormalName = project.parse().unwrap();
+        let name = name::parse(&project).unwrap();
         let url = "http://h/simple/x/".parse().unwrap();
         let upstream = read::read(SimpleFormat::Json, &bytes, &url, &name).unwrap().page;
         if upstream.files.is_empty() {

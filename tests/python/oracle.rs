@@ -6,6 +6,7 @@ use std::process::Command;
 use rstudio_pm::model::point::PointTree;
 use rstudio_pm::model::time::Day;
 use rstudio_pm::python::accept::SimpleFormat;
+use rstudio_pm::python::name;
 use rstudio_pm::serve;
 
 use super::clients::{command, program, run, text};
@@ -89,7 +90,7 @@ async fn pages_of_past_days_are_those_of_an_independent_reader() {
 /// The trees that determine the page of a project on a day.
 async fn trees(backend: &Backend, day: &str, project: &str) -> Vec<PointTree> {
     let point = serve::point::resolve(&backend.repositories, "py", day.parse().unwrap()).await.unwrap();
-    let project = project.parse().unwrap();
+    let project = name::parse(project).unwrap();
     let located = serve::project::file::locate_page(&backend.repositories, &point, &project).await.unwrap();
     located.point.trees
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use rstudio_pm::model::project_name::ProjectName;
 use rstudio_pm::python::accept::SimpleFormat;
-use rstudio_pm::python::name::NormalName;
+use rstudio_pm::python::name;
 use rstudio_pm::python::simple::page::{PageFile, ProjectPage, ProjectStatus};
 use rstudio_pm::python::simple::read::{ReadPage, read};
 use rstudio_pm::python::simple::{root, write};
@@ -17,20 +18,20 @@ fn simple() -> PathBuf {
     data::path("pypi-mirror/web/simple")
 }
 
-fn projects() -> Vec<NormalName> {
+fn projects() -> Vec<ProjectName> {
     let folders = data::files(&simple(), "").into_iter().filter(|name| simple().join(name).is_dir());
-    let projects: Vec<NormalName> = folders.map(|name| name.parse().unwrap()).collect();
+    let projects: Vec<ProjectName> = folders.map(|name| name::parse(&name).unwrap()).collect();
     assert!(projects.len() > 2, "{projects:?}");
     projects
 }
 
-fn read_page(project: &NormalName, format: SimpleFormat) -> ReadPage {
+fn read_page(project: &ProjectName, format: SimpleFormat) -> ReadPage {
     let file = if format == SimpleFormat::Json { "index.v1_json" } else { "index.html" };
     let body = std::fs::read(simple().join(project.as_str()).join(file)).unwrap();
     read_body(project, format, &body)
 }
 
-fn read_body(project: &NormalName, format: SimpleFormat, body: &[u8]) -> ReadPage {
+fn read_body(project: &ProjectName, format: SimpleFormat, body: &[u8]) -> ReadPage {
     let url = Url::parse(&format!("https://index.example.org/simple/{project}/")).unwrap();
     read(format, body, &url, project).unwrap_or_else(|error| panic!("{project}: {error}"))
 }
@@ -100,7 +101,7 @@ fn the_root_names_every_project_that_is_not_quarantined() {
     let body = std::fs::read(simple().join("index.html")).unwrap();
     root::read_html(&body, |entry| assert!(html.insert(entry.name))).unwrap();
     assert_eq!(json, html);
-    let is_listed = |project: &NormalName| {
+    let is_listed = |project: &ProjectName| {
         read_page(project, SimpleFormat::Json).page.status != ProjectStatus::Quarantined
     };
     assert_eq!(json, projects().into_iter().filter(is_listed).collect());

@@ -5,6 +5,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::python::file_name::FileName;
+use rstudio_pm::python::name;
 use rstudio_pm::serve::{self, RepoError};
 use serde_json::{Value, json};
 
@@ -178,7 +179,8 @@ async fn scenario(engine: db::Engine) {
     let request = async || {
         let point = serve::point::resolve(&backend.repositories, "py", Snapshot::Latest).await?;
         // The page of the project is read when it is requested.
-        serve::project::file::locate_page(&backend.repositories, &point, &"one".parse().unwrap()).await?;
+        serve::project::file::locate_page(&backend.repositories, &point, &name::parse("one").unwrap())
+            .await?;
         let sha256 = hex(b"1.0").parse().unwrap();
         let bytes = serve::python::provenance::object(&backend.repositories, &point, sha256, &file).await?;
         Ok::<_, RepoError>(bytes.to_vec())

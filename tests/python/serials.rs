@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use rstudio_pm::edit::{self, OnExisting, UploadKind};
 use rstudio_pm::model::kind::SourceKind;
 use rstudio_pm::python::accept::SimpleFormat;
+use rstudio_pm::python::name;
 use rstudio_pm::python::simple::root;
 use rstudio_pm::serve;
 use rstudio_pm::serve::document::DocumentRequest;
@@ -36,7 +37,7 @@ async fn list(backend: &Backend) -> List {
     });
     assert_eq!(read.unwrap().last_serial, last);
     for (name, serial) in &projects {
-        let project = name.parse().unwrap();
+        let project = name::parse(name).unwrap();
         let page = serve::project::file::locate_page(&backend.repositories, &point, &project).await.unwrap();
         assert_eq!(page.latest.serial, Some(*serial), "the page of {name}");
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rstudio_pm::index::{PageError, PageReads, Priority, Validity};
 use rstudio_pm::model::ids::Seq;
+use rstudio_pm::python::name;
 
 use super::index_history::{subscribe, sync};
 use crate::support::backend::{Backend, StoresConfig};
@@ -31,7 +32,7 @@ async fn read(
     project: &'static str,
     priority: Priority,
 ) -> Result<Validity, PageError> {
-    reads.at(&project.parse().unwrap(), Seq(0), priority).await
+    reads.at(&name::parse(project).unwrap(), Seq(0), priority).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,7 +8,7 @@ use rstudio_pm::python::archive::{sdist, wheel};
 use rstudio_pm::python::file_name::FileName;
 use rstudio_pm::python::license::LicenseExpression;
 use rstudio_pm::python::metadata::Metadata;
-use rstudio_pm::python::name::{self, NormalName};
+use rstudio_pm::python::name;
 use rstudio_pm::python::requirement::Requirement;
 use rstudio_pm::python::simple::{read, root, write};
 use rstudio_pm::python::specifier::Specifiers;
@@ -124,7 +124,7 @@ pub fn page_json(data: &[u8]) {
 /// A page that was read is written in both formats, and read back with the same files.
 fn check_page(format: SimpleFormat, data: &[u8]) {
     let url = url::Url::parse("https://index.example.org/simple/odd/").expect("an address");
-    let project: NormalName = "odd".parse().expect("a name");
+    let project = name::parse("odd").expect("a name");
     let Ok(read) = read::read(format, data, &url, &project) else { return };
     let page = read.page;
     let json = write::json(&page).expect("every page can be written");
@@ -190,7 +190,7 @@ pub fn text(data: &[u8]) {
         assert_eq!(path.to_string(), text);
     }
     if let Ok(file) = FileName::parse(&text) {
-        let project = text.split('-').next().unwrap_or_default().parse::<NormalName>();
+        let project = name::parse(text.split('-').next().unwrap_or_default());
         if let Ok(project) = project
             && let Some(version) = file.version(&project, None)
         {

@@ -15,6 +15,7 @@ pub mod members;
 pub mod name;
 pub mod owned_bytes;
 pub mod point;
+pub mod project_name;
 pub mod recorded_words;
 pub mod rule_effect;
 pub mod snapshot;

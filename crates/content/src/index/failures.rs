@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::PageError;
-use formats::python::name::NormalName;
+use base::model::project_name::ProjectName;
 use upstream::UpstreamError;
 
 /// Time without requests for a page that is missing or cannot be used, and the maximum after any other failure.
@@ -20,7 +20,7 @@ const PURGE_EVERY: usize = 256;
 
 #[derive(Default)]
 pub(super) struct Failures {
-    projects: HashMap<NormalName, ProjectFailure>,
+    projects: HashMap<ProjectName, ProjectFailure>,
     /// The last failures of different projects without a success between.
     in_a_row: Vec<UnansweredProject>,
     index_pause: Option<IndexPause>,
@@ -38,7 +38,7 @@ struct ProjectFailure {
 
 /// Whose last request the index did not answer.
 struct UnansweredProject {
-    project: NormalName,
+    project: ProjectName,
     at: Instant,
     /// The index's `Retry-After`, in seconds.
     retry_after: Option<u64>,
@@ -58,7 +58,7 @@ impl ProjectFailure {
 
 impl Failures {
     /// Returns the error while the page is not requested yet; `list` is the newest state of the list of projects.
-    pub(super) fn current(&self, project: &NormalName, list: i64, now: Instant) -> Option<PageError> {
+    pub(super) fn current(&self, project: &ProjectName, list: i64, now: Instant) -> Option<PageError> {
         if let Some(pause) = self.index_pause.as_ref().filter(|pause| now < pause.end) {
             return Some(pause.error.clone().into());
         }
@@ -73,14 +73,14 @@ impl Failures {
         (is_paused && !is_outdated).then(|| failure.error.clone())
     }
 
-    pub(super) fn record_success(&mut self, project: &NormalName) {
+    pub(super) fn record_success(&mut self, project: &ProjectName) {
         self.projects.remove(project);
         self.in_a_row.clear();
         self.index_pause = None;
     }
 
     /// Records a failure; `list` is the newest state of the list of projects when the page was requested.
-    pub(super) fn record(&mut self, project: &NormalName, list: i64, error: &PageError, now: Instant) {
+    pub(super) fn record(&mut self, project: &ProjectName, list: i64, error: &PageError, now: Instant) {
         match error {
             PageError::Upstream(error @ UpstreamError::Unavailable { is_of_mirror: true, .. }) => {
                 self.index_pause = Some(IndexPause { end: now + FIRST_PAUSE, error: error.clone() });
@@ -113,7 +113,7 @@ impl Failures {
     /// Records an unanswered request. One such page does not concern others: a proxy may fail for one project for days.
     fn record_unanswered(
         &mut self,
-        project: &NormalName,
+        project: &ProjectName,
         retry_after: Option<u64>,
         error: &UpstreamError,
         now: Instant,
@@ -131,7 +131,7 @@ impl Failures {
         self.index_pause = Some(IndexPause { end, error: error.clone() });
     }
 
-    fn insert(&mut self, project: &NormalName, failure: ProjectFailure) {
+    fn insert(&mut self, project: &ProjectName, failure: ProjectFailure) {
         let now = failure.at;
         if self.projects.len() % PURGE_EVERY == PURGE_EVERY - 1 || self.projects.len() >= MAX_PROJECTS {
             self.projects.retain(|_, failure| !failure.is_old(now));
@@ -156,8 +156,8 @@ fn pause(unanswered: u32, retry_after: Option<u64>) -> Duration {
 mod tests {
     use super::*;
 
-    fn name(text: &str) -> NormalName {
-        text.parse().expect("a name")
+    fn name(text: &str) -> ProjectName {
+        ProjectName::folded(text)
     }
 
     fn unavailable(retry_after: Option<u64>, is_of_mirror: bool) -> PageError {

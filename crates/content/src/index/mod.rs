@@ -26,11 +26,11 @@ use ::store::db::project::{self, KnownProject, Project};
 use ::store::db::{Conn, tree};
 use base::metrics;
 use base::model::ids::{FileId, Seq, SourceId};
+use base::model::project_name::ProjectName;
 use base::model::time::{SECOND, Timestamp};
 use digests::ComputedDigests;
 use failures::Failures;
 use formats::python::accept::{ACCEPT, SimpleFormat};
-use formats::python::name::NormalName;
 use formats::python::simple::page::ProjectStatus;
 use formats::python::simple::read::{self, MAX_PAGE, ReadPage};
 pub use permits::Priority;
@@ -58,12 +58,12 @@ pub enum PageError {
     Missing(String),
     /// The index does not have the page of a project that it lists. Clients do not get the address.
     #[error("the index lists the project '{project}', but has no page of it: {url}")]
-    NoPage { project: NormalName, url: String },
+    NoPage { project: ProjectName, url: String },
     #[error("the index has no project '{0}'")]
-    Unlisted(NormalName),
+    Unlisted(ProjectName),
     /// By its upload to a local source or by an administrator, while the index was requested.
     #[error("the name '{0}' was guarded for another source during this request; repeat the request")]
-    Guarded(NormalName),
+    Guarded(ProjectName),
     /// The clock was repaired while the index was requested: the read times may be in the future.
     #[error("the clock was repaired during this request; repeat the request")]
     ClockRepaired,
@@ -99,10 +99,10 @@ pub struct PageReads {
     state: Arc<State>,
     /// The index.
     source: SourceId,
-    running: Mutex<HashMap<NormalName, RunningRead>>,
+    running: Mutex<HashMap<ProjectName, RunningRead>>,
     failures: Mutex<Failures>,
     /// The projects whose last page lacks most of their files.
-    shrunk: Mutex<HashMap<NormalName, ShrunkPage>>,
+    shrunk: Mutex<HashMap<ProjectName, ShrunkPage>>,
     /// Stored wheels whose METADATA cannot be read; they are not read again.
     unreadable_wheels: Mutex<HashSet<FileId>>,
     permits: Permits,
@@ -131,7 +131,7 @@ impl PageReads {
     /// if nothing is known.
     pub async fn at(
         self: &Arc<Self>,
-        project: &NormalName,
+        project: &ProjectName,
         seq: Seq,
         priority: Priority,
     ) -> Result<Validity, PageError> {
@@ -170,19 +170,19 @@ impl PageReads {
 
     /// Returns whether the last reading of a project is valid at a sequence number of the tree. Fails if it
     /// was never listed.
-    pub async fn is_known(&self, project: &NormalName, seq: Seq) -> Result<bool, PageError> {
+    pub async fn is_known(&self, project: &ProjectName, seq: Seq) -> Result<bool, PageError> {
         Ok(self.known(project).await?.valid_at().is_some_and(|valid_at| valid_at > seq.0))
     }
 
     /// Reads the page of a project again, in the background: after a sync.
-    pub async fn refresh(self: &Arc<Self>, project: &NormalName) -> Result<(), PageError> {
+    pub async fn refresh(self: &Arc<Self>, project: &ProjectName) -> Result<(), PageError> {
         self.join_as(Priority::Background, project).await
     }
 
     /// Requests a project that the list of the index lacks, and adds it if the index has it; returns whether it has.
     pub async fn discover(
         self: &Arc<Self>,
-        project: &NormalName,
+        project: &ProjectName,
         priority: Priority,
     ) -> Result<bool, PageError> {
         match self.join_as(priority, project).await {
@@ -192,18 +192,18 @@ impl PageReads {
         }
     }
 
-    async fn known(&self, project: &NormalName) -> Result<KnownProject, PageError> {
+    async fn known(&self, project: &ProjectName) -> Result<KnownProject, PageError> {
         let known = self.find(project).await?;
         known.ok_or_else(|| PageError::Missing(format!("the index does not list a project '{project}'")))
     }
 
-    async fn find(&self, project: &NormalName) -> Result<Option<KnownProject>, PageError> {
+    async fn find(&self, project: &ProjectName) -> Result<Option<KnownProject>, PageError> {
         let (source, name) = (self.source, project.clone());
         let read = self.state.db.read(move |c| project::known(c, source, name.as_str())).await;
         read.map_err(|error| PageError::Failed(error.to_string()))
     }
 
-    async fn join_as(self: &Arc<Self>, priority: Priority, project: &NormalName) -> ReadResult {
+    async fn join_as(self: &Arc<Self>, priority: Priority, project: &ProjectName) -> ReadResult {
         if priority == Priority::Client {
             return self.join(project).await;
         }
@@ -216,7 +216,7 @@ impl PageReads {
         }
     }
 
-    async fn join(self: &Arc<Self>, project: &NormalName) -> ReadResult {
+    async fn join(self: &Arc<Self>, project: &ProjectName) -> ReadResult {
         let mut read = {
             let mut running = self.running.lock();
             match running.get(project) {
@@ -238,7 +238,7 @@ impl PageReads {
         }
     }
 
-    fn check_failures(&self, project: &NormalName) -> ReadResult {
+    fn check_failures(&self, project: &ProjectName) -> ReadResult {
         let list = self.newest_list();
         self.failures.lock().current(project, list, Instant::now()).map_or(Ok(()), Err)
     }
@@ -250,7 +250,7 @@ impl PageReads {
         trees.map(|tree| tree.newest().map_or(0, |seq| seq.0)).max().unwrap_or(0)
     }
 
-    async fn read_page(&self, project: &NormalName) -> ReadResult {
+    async fn read_page(&self, project: &ProjectName) -> ReadResult {
         let mut permit = self.permits.page().await?;
         let found = self.find(project).await?;
         let is_listed = found.is_some();
@@ -306,7 +306,7 @@ impl PageReads {
     /// Writes a reading, unless the page lacks most of the files of the project for the first time.
     async fn store(
         &self,
-        project: &NormalName,
+        project: &ProjectName,
         read: PageRead,
         known: &KnownProject,
         index: &PythonIndex,
@@ -334,9 +334,9 @@ impl PageReads {
 }
 
 /// Reads a page, records a failure, and sends the result to all waiting clients.
-async fn run(reads: Arc<PageReads>, project: NormalName, sender: watch::Sender<Option<ReadResult>>) {
+async fn run(reads: Arc<PageReads>, project: ProjectName, sender: watch::Sender<Option<ReadResult>>) {
     /// Removes the project from the running readings when dropped, even after a panic, so that another can start.
-    struct Entry<'a>(&'a PageReads, &'a NormalName);
+    struct Entry<'a>(&'a PageReads, &'a ProjectName);
     impl Drop for Entry<'_> {
         fn drop(&mut self) {
             self.0.running.lock().remove(self.1);
@@ -371,7 +371,7 @@ async fn unlisted_project(state: &State, source: SourceId) -> Result<KnownProjec
     Ok(KnownProject { project, package: None, reading: None, head })
 }
 
-async fn add_unlisted(state: &State, source: SourceId, project: &NormalName, head: i64) -> ReadResult {
+async fn add_unlisted(state: &State, source: SourceId, project: &ProjectName, head: i64) -> ReadResult {
     let name = project.clone();
     let write = move |c: &mut dyn Conn| project::add_unlisted(c, source, name.as_str(), head);
     let guards = state.db.write(write).await.map_err(store::write_error)?;
@@ -401,7 +401,7 @@ async fn with_digests(
     Ok(read.with_digests(digests))
 }
 
-fn page_error(project: &NormalName, is_listed: bool, error: UpstreamError) -> PageError {
+fn page_error(project: &ProjectName, is_listed: bool, error: UpstreamError) -> PageError {
     match error {
         UpstreamError::Missing(_) if !is_listed => PageError::Unlisted(project.clone()),
         UpstreamError::Missing(url) => PageError::NoPage { project: project.clone(), url },
@@ -417,7 +417,7 @@ struct ParsedPage {
 }
 
 /// Parses a page on a blocking thread: this may take a second.
-async fn parse(page: Page, project: NormalName) -> Result<ParsedPage, PageError> {
+async fn parse(page: Page, project: ProjectName) -> Result<ParsedPage, PageError> {
     let address = page.display_url();
     let refusal = |reason: String| UpstreamError::Refused { url: address.clone(), reason };
     let format = page.media_type.as_deref().and_then(SimpleFormat::of_media_type);

@@ -8,8 +8,9 @@ use super::{MARGIN, PageError, ReadResult, locator};
 use base::config::EarlierYanks;
 use base::model::digest::Sha256;
 use base::model::ids::{PackageId, Seq, SourceId};
+use base::model::project_name::ProjectName;
 use base::model::time::{SECOND, Timestamp};
-use formats::python::name::NormalName;
+use formats::language;
 use formats::python::simple::page::ProjectStatus;
 use formats::python::simple::read::ReadPage;
 use runtime::state::State;
@@ -120,15 +121,17 @@ pub(super) enum Stored {
 pub(super) async fn store(
     state: &State,
     source: SourceId,
-    project: &NormalName,
+    project: &ProjectName,
     read: PageRead,
     may_shrink: bool,
 ) -> Result<Stored, PageError> {
     let config = state.config.load_full();
     let index = &config.pypi.url;
+    let rules = language::of(state.catalog.get().source_language(source));
+    let is_project = |name: &String| rules.project_name(name).is_ok_and(|name| name == *project);
     let options = Options {
         source,
-        lists_recent_files: config.pypi.delay_except.iter().any(|name| project.matches(name)),
+        lists_recent_files: config.pypi.delay_except.iter().any(is_project),
         begins_yanks_at_reading: config.pypi.earlier_yanks == EarlierYanks::HideMark,
         may_shrink,
     };
@@ -174,7 +177,7 @@ struct Options {
 
 fn write(
     c: &mut dyn Conn,
-    project: &NormalName,
+    project: &ProjectName,
     read: &PageRead,
     rows: &[PageRow],
     options: Options,
@@ -194,7 +197,7 @@ fn unchanged() -> Stored {
 
 fn write_known(
     c: &mut dyn Conn,
-    project: &NormalName,
+    project: &ProjectName,
     known: KnownProject,
     read: &PageRead,
     rows: &[PageRow],
@@ -259,7 +262,7 @@ fn write_known(
 }
 
 /// Ends the lives of all files of a project without a page: if it is listed again, its files come from another page.
-pub(super) async fn end(state: &State, source: SourceId, project: &NormalName) -> ReadResult {
+pub(super) async fn end(state: &State, source: SourceId, project: &ProjectName) -> ReadResult {
     let name = project.clone();
     let write = move |c: &mut dyn Conn| {
         project::lock(c, source, name.as_str())?;

@@ -10,6 +10,7 @@ use super::source::Source;
 use crate::error::OfflineError;
 use crate::progress::Output;
 use crate::workers::run_all;
+use base::model::project_name::ProjectName;
 use formats::bundle::self_digest;
 use formats::python::archive::{SDIST_LIMITS, WHEEL_LIMITS, sdist, wheel};
 use formats::python::closure::{
@@ -17,7 +18,6 @@ use formats::python::closure::{
 };
 use formats::python::file_name::FileKind;
 use formats::python::metadata::Metadata;
-use formats::python::name::NormalName;
 use formats::python::requirement::Requirement;
 use formats::python::simple::page::{MetadataFile, PageFile};
 use formats::python::simple::read::ReadPage;
@@ -30,13 +30,13 @@ const MAX_FILE: usize = 256 << 20;
 #[derive(Default)]
 pub(super) struct Selection {
     /// The pages by project; `None` if the index does not have the page.
-    pub(super) pages: BTreeMap<NormalName, Option<ReadPage>>,
+    pub(super) pages: BTreeMap<ProjectName, Option<ReadPage>>,
     /// The chosen files by project.
-    pub(super) files: BTreeMap<NormalName, BTreeSet<ChosenFile>>,
+    pub(super) files: BTreeMap<ProjectName, BTreeSet<ChosenFile>>,
     /// Requirements that no file satisfies.
     pub(super) unsatisfied: Vec<String>,
     /// The files that satisfy all requirements of a project.
-    of_all: BTreeMap<NormalName, FilesOfAll>,
+    of_all: BTreeMap<ProjectName, FilesOfAll>,
 }
 
 /// The chosen files for the set of all requirements of a project, which are the same for each of its requirements.
@@ -61,7 +61,7 @@ impl Selector<'_> {
     pub(super) async fn select(
         &self,
         requirements: Vec<ProjectRequirement>,
-        other_projects: BTreeSet<NormalName>,
+        other_projects: BTreeSet<ProjectName>,
     ) -> Result<Selection, OfflineError> {
         let mut selection = Selection::default();
         let mut metadata_requirements: BTreeMap<ProjectVersion, Vec<Requirement>> = BTreeMap::new();
@@ -129,12 +129,12 @@ impl Selector<'_> {
     async fn read_pages(
         &self,
         selection: &mut Selection,
-        projects: BTreeSet<NormalName>,
+        projects: BTreeSet<ProjectName>,
     ) -> Result<(), OfflineError> {
-        let projects: Vec<NormalName> =
+        let projects: Vec<ProjectName> =
             projects.into_iter().filter(|project| !selection.pages.contains_key(project)).collect();
         let source = Arc::clone(self.source);
-        let read = move |project: NormalName| {
+        let read = move |project: ProjectName| {
             let source = Arc::clone(&source);
             async move {
                 let page = source.page(&project).await;

@@ -27,13 +27,14 @@ use super::progress::{Output, Progress};
 use super::run::kind_of_download;
 use super::setup::{Setup, setup};
 use super::workers::run_all;
+use base::model::project_name::ProjectName;
 use base::model::text::count_of;
 use closure::{Selection, Selector};
 use download::{DownloadContext, fetch};
 use formats::bundle::{Head, Product, ProductOrigin, PythonRecord, PythonState};
 use formats::python::closure::ProjectRequirement;
 use formats::python::file_name::{FileKind, FileName};
-use formats::python::name::NormalName;
+use formats::python::name;
 use plan::{ExistingPythonFiles, PythonPlan};
 use selection::{ChosenFile, Rule};
 use source::Source;
@@ -68,8 +69,8 @@ pub(super) async fn get(args: GetPypi, output: Output) -> Result<ExitStatus, Off
     };
     let rule = Rule::parse(&pythons, &platforms).map_err(|error| OfflineError::Usage(error.to_string()))?;
     let earlier_names = current.head().and_then(|head| head.subset.clone()).unwrap_or_default();
-    let earlier_names: BTreeSet<NormalName> =
-        earlier_names.iter().filter_map(|name| name.parse().ok()).collect();
+    let earlier_names: BTreeSet<ProjectName> =
+        earlier_names.iter().filter_map(|name| name::parse(name).ok()).collect();
     let requirements = match &args.file_in {
         Some(path) => request_file::read(path, &rule, output)?,
         None if earlier_names.is_empty() => {
@@ -89,8 +90,8 @@ pub(super) async fn get(args: GetPypi, output: Output) -> Result<ExitStatus, Off
         concurrency: setup.request.concurrency,
         output,
     };
-    let known_projects = current.state.projects().keys().filter_map(|name| name.parse::<NormalName>().ok());
-    let other_projects: BTreeSet<NormalName> = known_projects.chain(earlier_names.iter().cloned()).collect();
+    let known_projects = current.state.projects().keys().filter_map(|name| name::parse(name).ok());
+    let other_projects: BTreeSet<ProjectName> = known_projects.chain(earlier_names.iter().cloned()).collect();
     let mut selection = selector.select(requirements, other_projects).await?;
     plan::reuse_digests(&mut selection, &current.state);
     let fields = HeadFields {

@@ -230,6 +230,7 @@ mod tests {
     use base::model::digest::{Md5, Sha256};
     use formats::bundle::python_record::FileObject;
     use formats::python::file_name::FileName;
+    use formats::python::name;
     use formats::python::simple::page::Yank;
     use formats::python::simple::read::ReadPage;
 
@@ -245,7 +246,7 @@ mod tests {
     }
 
     fn selection(files: Vec<PageFile>, chosen: &[&str]) -> Selection {
-        let name = "a".parse::<formats::python::name::NormalName>().expect("a name");
+        let name = name::parse("a").expect("a name");
         let page = ProjectPage { files, ..ProjectPage::new(name.clone()) };
         let chosen = chosen.iter().map(|name| {
             let version = name.split('-').nth(1).unwrap_or_default().trim_end_matches(".tar.gz").to_owned();

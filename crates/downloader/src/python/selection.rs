@@ -80,10 +80,11 @@ mod tests {
     use super::*;
     use base::model::digest::Sha256;
     use formats::python::file_name::FileName;
+    use formats::python::name;
     use formats::python::simple::page::Yank;
 
     fn page(files: &[(&str, &str)]) -> ProjectPage {
-        let mut page = ProjectPage::new("odd".parse().expect("a name"));
+        let mut page = ProjectPage::new(name::parse("odd").expect("a name"));
         for (name, requires_python) in files {
             let mut file = PageFile::new(FileName::parse(name).expect(name), format!("http://h/{name}"));
             file.hashes.insert("sha256".to_owned(), "ab".repeat(32));
@@ -94,7 +95,7 @@ mod tests {
     }
 
     fn requirement(versions: &str) -> ProjectRequirement {
-        let any = ProjectRequirement::any("odd".parse().expect("a name"));
+        let any = ProjectRequirement::any(name::parse("odd").expect("a name"));
         ProjectRequirement { versions: versions.parse().expect(versions), ..any }
     }
 

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
+use base::model::project_name::ProjectName;
 use formats::bundle::layout::python_object_of_page;
 use formats::bundle::self_digest;
 use formats::python::accept::{ACCEPT, SimpleFormat};
 use formats::python::metadata::MAX_METADATA;
-use formats::python::name::NormalName;
 use formats::python::provenance::MAX_PROVENANCE;
 use formats::python::simple::page::{MetadataFile, PageFile};
 use formats::python::simple::read::{self, MAX_PAGE, ReadPage};
@@ -53,7 +53,7 @@ impl Source {
     }
 
     /// Reads the page of a project; `None` if the index does not have it.
-    pub(super) async fn page(&self, project: &NormalName) -> Result<Option<ReadPage>, UpstreamError> {
+    pub(super) async fn page(&self, project: &ProjectName) -> Result<Option<ReadPage>, UpstreamError> {
         let mut pauses = PAUSES.into_iter();
         let page = loop {
             match self.index.project(project.as_str(), ACCEPT, None).await {
@@ -88,7 +88,7 @@ impl Source {
         task.await.unwrap_or_else(|error| Err(self.refused(project, error.to_string()))).map(Some)
     }
 
-    fn refused(&self, project: &NormalName, reason: String) -> UpstreamError {
+    fn refused(&self, project: &ProjectName, reason: String) -> UpstreamError {
         UpstreamError::Refused { url: self.index.page_address(Some(project.as_str())), reason }
     }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::record::{RecordKind, SnapshotRecord};
 use super::text::{as_optional_text, as_text};
 use crate::python::file_name::FileName;
-use crate::python::name::NormalName;
+use crate::python::name;
 use base::model::digest::{Md5, Sha256};
 use base::model::time::{Day, Timestamp};
 
@@ -162,7 +162,7 @@ impl FileRecord {
 
 /// Checks the normalized name of a project.
 pub(super) fn check_project(project: &str) -> Result<(), String> {
-    let is_normal = project.parse::<NormalName>().is_ok_and(|name| name.as_str() == project);
+    let is_normal = name::parse(project).is_ok_and(|name| name.as_str() == project);
     if is_normal {
         Ok(())
     } else {

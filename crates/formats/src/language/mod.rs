@@ -14,6 +14,7 @@ use std::cmp::Ordering;
 
 use base::model::kind::{Language, SourceKind, Supply};
 use base::model::locked_version::ExactVersions;
+use base::model::project_name::{BadProjectName, ProjectName};
 
 /// The words of a language in messages.
 #[derive(Debug)]
@@ -35,6 +36,9 @@ pub trait Rules: Sync {
 
     /// Returns the spelling under which a name is stored and compared. The text need not be a valid name.
     fn fold<'a>(&self, name: &'a str) -> Cow<'a, str>;
+
+    /// Checks and folds the name of a project.
+    fn project_name(&self, text: &str) -> Result<ProjectName, BadProjectName>;
 
     /// Returns whether names that differ only in case, `.` and `_` are names of several packages.
     fn has_similar_names(&self) -> bool;
@@ -107,5 +111,25 @@ mod tests {
     fn names_are_folded_as_the_language_does() {
         assert_eq!(of(Language::R).fold("R6.x_y"), "R6.x_y");
         assert_eq!(of(Language::Python).fold("Zope.Interface__x"), "zope-interface-x");
+    }
+
+    #[test]
+    fn names_of_projects_are_checked_and_folded() {
+        let project_name =
+            |language, text| of(language).project_name(text).map_err(|error| error.to_string());
+        assert_eq!(project_name(Language::R, "data.table"), Ok(ProjectName::folded("data.table")));
+        assert_eq!(project_name(Language::Python, "Data.Table"), Ok(ProjectName::folded("data-table")));
+        let error = project_name(Language::R, "data_t\u{430}ble").expect_err("not a name");
+        assert_eq!(
+            error,
+            "'data_t\u{430}ble' is not the name of an R package: use 2 to 255 ASCII letters, digits and dots, \
+             beginning with a letter and not ending with a dot; '\u{430}' is U+0430, not ASCII"
+        );
+        let error = project_name(Language::Python, "data table").expect_err("not a name");
+        assert_eq!(
+            error,
+            "'data table' is not the name of a Python project: use ASCII letters, digits, '.', '_' and '-', \
+             beginning and ending with a letter or a digit"
+        );
     }
 }

@@ -9,6 +9,7 @@ use crate::python::name::{self, normalize};
 use crate::python::version::Pep440Version;
 use base::model::license::UNKNOWN;
 use base::model::locked_version::ExactVersions;
+use base::model::project_name::{BadProjectName, ProjectName};
 
 pub(super) struct Python;
 
@@ -25,6 +26,10 @@ impl Rules for Python {
 
     fn fold<'a>(&self, name: &'a str) -> Cow<'a, str> {
         Cow::Owned(normalize(name))
+    }
+
+    fn project_name(&self, text: &str) -> Result<ProjectName, BadProjectName> {
+        name::parse(text)
     }
 
     fn has_similar_names(&self) -> bool {

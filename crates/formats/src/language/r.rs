@@ -5,6 +5,10 @@ use std::borrow::Cow;
 use super::{Ecosystem, Nouns, Rules, Version};
 use crate::r::{license, lock_file, name};
 use base::model::locked_version::{ExactVersions, SkipReason, Skipped};
+use base::model::project_name::{BadProjectName, ProjectName};
+
+const EXPECTED_NAME: &str = "an R package: use 2 to 255 ASCII letters, digits and dots, beginning with a letter and not \
+                             ending with a dot";
 
 pub(super) struct R;
 
@@ -21,6 +25,14 @@ impl Rules for R {
 
     fn fold<'a>(&self, name: &'a str) -> Cow<'a, str> {
         Cow::Borrowed(name)
+    }
+
+    fn project_name(&self, text: &str) -> Result<ProjectName, BadProjectName> {
+        if name::is_package(text) {
+            Ok(ProjectName::folded(text))
+        } else {
+            Err(BadProjectName::new(text, EXPECTED_NAME))
+        }
     }
 
     fn has_similar_names(&self) -> bool {

@@ -5,12 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::environment::Environment;
-use super::name::NormalName;
 use super::requirement::{Requirement, VersionsOrUrl};
 use super::selection::names_pre_release;
 use super::specifier::Specifiers;
 use super::version::Pep440Version;
 use base::model::digest::Sha256;
+use base::model::project_name::ProjectName;
 
 /// Maximum number of different requirements of a closure. A closure of real packages has several hundred.
 pub const MAX_REQUIREMENTS: usize = 100_000;
@@ -21,14 +21,14 @@ pub const MAX_REQUIREMENTS_OF_PROJECT: usize = 2_000;
 /// A version of a project, as its index writes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ProjectVersion {
-    pub project: NormalName,
+    pub project: ProjectName,
     pub version: String,
 }
 
 /// The required versions of a project, and their extras and digests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProjectRequirement {
-    pub project: NormalName,
+    pub project: ProjectName,
     /// The normalized names of the extras.
     pub extras: Vec<String>,
     pub versions: Specifiers,
@@ -56,7 +56,7 @@ pub enum TooManyRequirements {
         "the dependencies require '{0}' with more than {MAX_REQUIREMENTS_OF_PROJECT} different requirements; the metadata \
          of a package may be wrong"
     )]
-    OfProject(NormalName),
+    OfProject(ProjectName),
 }
 
 /// Sets of requirements of one project: for each set, the newest version that satisfies all of the set is chosen.
@@ -75,10 +75,10 @@ pub struct RequirementClosure {
     /// The environments whose requirements are followed.
     environments: Vec<Environment>,
     /// The different requirements of each project.
-    requirements: BTreeMap<NormalName, Vec<ProjectRequirement>>,
+    requirements: BTreeMap<ProjectName, Vec<ProjectRequirement>>,
     requirement_count: usize,
     /// For each project the shortest chain of projects from one that the user requires.
-    chains: BTreeMap<NormalName, Vec<NormalName>>,
+    chains: BTreeMap<ProjectName, Vec<ProjectName>>,
     /// Requirements for which no version has been chosen.
     pending: Vec<ProjectRequirement>,
     expansions: BTreeSet<Expansion>,
@@ -88,7 +88,7 @@ pub struct RequirementClosure {
 
 impl ProjectRequirement {
     /// Returns a requirement of the user of any version.
-    pub fn any(project: NormalName) -> ProjectRequirement {
+    pub fn any(project: ProjectName) -> ProjectRequirement {
         let versions = Specifiers::lenient("").unwrap_or_else(|| unreachable!("an empty text is valid"));
         ProjectRequirement { project, extras: Vec::new(), versions, digests: Vec::new(), required_by: None }
     }
@@ -164,7 +164,7 @@ impl RequirementClosure {
     }
 
     /// Returns the projects whose pages [`RequirementClosure::take_pending`] needs.
-    pub fn pending_projects(&self) -> BTreeSet<NormalName> {
+    pub fn pending_projects(&self) -> BTreeSet<ProjectName> {
         self.pending.iter().map(|requirement| requirement.project.clone()).collect()
     }
 
@@ -254,7 +254,7 @@ impl RequirementClosure {
 
     /// Returns the shortest chain of projects from one that the user requires to this one; empty for a project that
     /// nothing requires.
-    pub fn chain(&self, project: &NormalName) -> &[NormalName] {
+    pub fn chain(&self, project: &ProjectName) -> &[ProjectName] {
         self.chains.get(project).map(Vec::as_slice).unwrap_or_default()
     }
 }
@@ -262,11 +262,12 @@ impl RequirementClosure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::python::name;
     use crate::python::selection::newest_version;
     use proptest::prelude::*;
 
-    fn name(text: &str) -> NormalName {
-        text.parse().expect(text)
+    fn name(text: &str) -> ProjectName {
+        name::parse(text).expect(text)
     }
 
     fn requested(text: &str) -> ProjectRequirement {
@@ -329,7 +330,7 @@ mod tests {
             ["app 2.0[]", "lib-a 1.5[]", "mid 1.0[]", "end 1.0[]", "lib-a 2.0[]"],
             "all markers are true, and no extra is requested"
         );
-        let chain: Vec<&str> = closure.chain(&name("end")).iter().map(NormalName::as_str).collect();
+        let chain: Vec<&str> = closure.chain(&name("end")).iter().map(ProjectName::as_str).collect();
         assert_eq!(chain, ["app", "lib-a", "end"], "the shortest chain");
         assert!(closure.chain(&name("old-lib")).is_empty());
     }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::name::{self, NormalName};
+use super::name;
 use super::version::Pep440Version;
 use super::wheel_name::WheelName;
+use base::model::project_name::ProjectName;
 
 /// The kind of a distribution file. Installers use only wheels and sdists; the other kinds are old, but still listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -118,7 +119,7 @@ impl FileName {
 
     /// Returns the version of a file of `project`; if its page lists `versions`, as listed there. `None` for a file of
     /// another project, and for kinds other than wheels also if the version is not listed.
-    pub fn version(&self, project: &NormalName, versions: Option<&[String]>) -> Option<String> {
+    pub fn version(&self, project: &ProjectName, versions: Option<&[String]>) -> Option<String> {
         if self.kind == FileKind::Wheel {
             let wheel = WheelName::parse(&self.text).ok()?;
             let version = Pep440Version::lenient(wheel.version);
@@ -129,7 +130,7 @@ impl FileName {
         }
         let candidates = self.stem().match_indices('-').filter_map(|(at, _)| {
             let (name, rest) = self.stem().split_at(at);
-            project.matches(name).then(|| self.without_platform(&rest[1..]))
+            name::is_spelling(name, project).then(|| self.without_platform(&rest[1..]))
         });
         for text in candidates.filter(|text| !text.is_empty()) {
             match versions {
@@ -244,7 +245,7 @@ mod tests {
     fn version(file: &str, project: &str, versions: Option<&[&str]>) -> Option<String> {
         let versions = versions.map(|all| all.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>());
         let file = FileName::parse(file).expect(file);
-        file.version(&project.parse().expect(project), versions.as_deref())
+        file.version(&name::parse(project).expect(project), versions.as_deref())
     }
 
     #[test]
@@ -316,7 +317,7 @@ mod tests {
         fn the_version_of_a_written_name_is_found(
             name in "[a-z]([a-z0-9._-]{0,8}[a-z0-9])?", version in "[0-9]\\.[0-9]{1,3}(rc1|\\.post2)?",
         ) {
-            let project: NormalName = name.parse().unwrap();
+            let project = name::parse(&name).unwrap();
             for file in [format!("{name}-{version}.tar.gz"), format!("{}-{version}.zip", project.as_str().replace('-', "_"))] {
                 let file_name = FileName::parse(&file).unwrap();
                 prop_assert_eq!(file_name.version(&project, Some(&["7".to_owned(), version.clone()])), Some(version.clone()));

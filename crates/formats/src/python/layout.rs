@@ -3,9 +3,10 @@
 use std::fmt;
 
 use super::file_name::FileName;
-use super::name::NormalName;
+use super::name;
 use super::wheel_name::WheelName;
 use base::model::digest::Sha256;
+use base::model::project_name::{BadProjectName, ProjectName};
 
 /// Characters besides letters and digits that are not encoded in links.
 const UNENCODED: &percent_encoding::AsciiSet =
@@ -16,7 +17,7 @@ pub enum PythonPath {
     /// `simple/`: the names of all projects.
     Root,
     /// `simple/{project}/`: the page of a project.
-    Project(NormalName),
+    Project(ProjectName),
     /// A redirect to this path: from `simple`, from a page without the final slash, from a JSON document with one, or
     /// from another spelling of the project.
     Redirect(Box<PythonPath>),
@@ -24,10 +25,10 @@ pub enum PythonPath {
     File { id: FileId, file: FileName, part: FilePart },
     /// `packages/source/{letter}/{project}/{file}`, for a wheel with its interpreters instead of `source`: the address of a
     /// file that needs no page, which recipes of conda and spack contain.
-    Named { project: NormalName, file: FileName },
+    Named { project: ProjectName, file: FileName },
     /// `pypi/{project}/json` or `pypi/{project}/{version}/json`: a document of PyPI's JSON API.
     Json {
-        project: NormalName,
+        project: ProjectName,
         /// The version, as in the address; `None` for the version that installers prefer.
         version: Option<Box<str>>,
     },
@@ -56,7 +57,7 @@ pub enum FilePart {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadPythonPath {
     #[error(transparent)]
-    Name(#[from] super::name::BadProjectName),
+    Name(#[from] BadProjectName),
     #[error(transparent)]
     File(#[from] super::file_name::BadFileName),
     #[error("'{0}' is not a file of this repository; addresses of files are on the page of their project")]
@@ -91,9 +92,9 @@ pub fn parse(path: &str) -> Result<PythonPath, BadPythonPath> {
     match segments[..] {
         ["simple"] => Ok(redirect(PythonPath::Root)),
         ["simple", ""] => Ok(PythonPath::Root),
-        ["simple", name] => Ok(redirect(PythonPath::Project(name.parse()?))),
+        ["simple", name] => Ok(redirect(PythonPath::Project(name::parse(name)?))),
         ["simple", name, ""] => {
-            let project: NormalName = name.parse()?;
+            let project = name::parse(name)?;
             let is_normal = project.as_str() == name;
             let path = PythonPath::Project(project);
             Ok(if is_normal { path } else { redirect(path) })
@@ -106,7 +107,7 @@ pub fn parse(path: &str) -> Result<PythonPath, BadPythonPath> {
             Ok(PythonPath::File { id, file: FileName::parse(file)?, part })
         }
         ["packages", kind, letter, name, file] => {
-            let named = PythonPath::Named { project: name.parse()?, file: FileName::parse(file)? };
+            let named = PythonPath::Named { project: name::parse(name)?, file: FileName::parse(file)? };
             // Recipes write project and letter in any spelling.
             let is_own = name.get(..1).is_some_and(|first| first.eq_ignore_ascii_case(letter))
                 && named.to_string().split('/').nth(1) == Some(kind);
@@ -122,7 +123,7 @@ pub fn parse(path: &str) -> Result<PythonPath, BadPythonPath> {
 
 /// Parses the path of a document of the JSON API. A path with a slash at its end (not `is_exact`) is redirected.
 fn parse_json(name: &str, version: Option<&str>, is_exact: bool) -> Result<PythonPath, BadPythonPath> {
-    let project: NormalName = name.parse()?;
+    let project = name::parse(name)?;
     let is_version =
         |text: &str| (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
     if let Some(text) = version.filter(|text| !is_version(text)) {
@@ -177,7 +178,7 @@ pub fn provenance_link(base: &str, id: FileId, file: &FileName) -> String {
 }
 
 /// Returns the address of a document of the JSON API relative to the directory `pypi/` of the snapshot.
-pub fn json_link(project: &NormalName, version: Option<&str>) -> String {
+pub fn json_link(project: &ProjectName, version: Option<&str>) -> String {
     match version {
         None => format!("{project}/json"),
         Some(version) => {
@@ -306,7 +307,7 @@ mod tests {
             provenance_link("https://h/packages/py/latest", FileId::Row(7), &file),
             "https://h/packages/py/latest/7/odd-1!1.0%2Bx%20y.tar.gz.provenance"
         );
-        let project: NormalName = "Odd.Name".parse().expect("a name");
+        let project = name::parse("Odd.Name").expect("a name");
         assert_eq!(json_link(&project, None), "odd-name/json");
         assert_eq!(json_link(&project, Some("1.0+x?#/")), "odd-name/1.0%2Bx%3F%23%2F/json");
     }

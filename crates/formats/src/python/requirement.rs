@@ -6,17 +6,18 @@
 use std::fmt;
 
 use super::marker::{BadMarker, Marker};
-use super::name::{BadProjectName, NormalName};
+use super::name;
 use super::specifier::{BadSpecifier, Specifiers};
+use base::model::project_name::{BadProjectName, ProjectName};
 
 /// Maximum length of a requirement, in bytes.
 const MAX_REQUIREMENT: usize = 64 << 10;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requirement {
-    pub name: NormalName,
+    pub name: ProjectName,
     /// The extras, normalized and sorted.
-    pub extras: Vec<NormalName>,
+    pub extras: Vec<ProjectName>,
     pub constraint: VersionsOrUrl,
     pub marker: Option<Marker>,
 }
@@ -59,14 +60,14 @@ impl Requirement {
         // The error states the whole name, with its characters that names must not have.
         let is_cut = rest.starts_with(|c: char| !c.is_ascii() && !c.is_whitespace());
         let name = if name.is_empty() || is_cut { word(text_trimmed) } else { name };
-        let name: NormalName = name.parse()?;
+        let name = name::parse(name)?;
         let mut rest = rest.trim_start();
         let mut extras = Vec::new();
         if let Some(inner) = rest.strip_prefix('[') {
             let bad_extras = || BadRequirement::Extras(excerpt());
             let (list, tail) = inner.split_once(']').ok_or_else(bad_extras)?;
             if !list.trim().is_empty() {
-                let names = list.split(',').map(|extra| extra.trim().parse::<NormalName>());
+                let names = list.split(',').map(|extra| name::parse(extra.trim()));
                 extras = names.collect::<Result<_, _>>().map_err(|_| bad_extras())?;
                 extras.sort();
                 extras.dedup();
@@ -132,7 +133,7 @@ mod tests {
         assert_eq!((name_only.name.as_str(), name_only.marker.is_none()), ("odd-name", true));
         assert!(matches!(&name_only.constraint, VersionsOrUrl::Versions(all) if all.is_empty()));
         let requirement = parse("odd [B_x, a] >=1.0, <2 ; python_version < '3.9' and extra == 'x'");
-        assert_eq!(requirement.extras.iter().map(NormalName::as_str).collect::<Vec<_>>(), ["a", "b-x"]);
+        assert_eq!(requirement.extras.iter().map(ProjectName::as_str).collect::<Vec<_>>(), ["a", "b-x"]);
         assert_eq!(requirement.constraint.to_string(), ">=1.0, <2");
         assert!(requirement.may_apply(&["x".to_owned()]) && !requirement.may_apply(&[]));
         for old in ["odd (>=1.0)", "odd(>=1.0,<2);os_name=='nt'", "odd[]>=1"] {
@@ -186,7 +187,7 @@ mod tests {
             let bracket = extra.as_ref().map(|extra| format!("[{extra}]")).unwrap_or_default();
             let text = format!("{name}{blank}{bracket}{blank}{}", version.clone().unwrap_or_default());
             let requirement = Requirement::parse(&text).unwrap();
-            prop_assert!(requirement.name.matches(&name));
+            prop_assert!(name::is_spelling(&name, &requirement.name));
             prop_assert_eq!(requirement.extras.len(), usize::from(extra.is_some()));
             prop_assert_eq!(requirement.constraint.to_string(), version.unwrap_or_default());
         }

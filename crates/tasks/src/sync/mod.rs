@@ -35,10 +35,10 @@ use parking_lot::Mutex;
 use base::model::ids::{SourceId, TreeId};
 use base::model::kind::SourceKind;
 use base::model::point::PointTree;
+use base::model::project_name::ProjectName;
 use base::model::time::Timestamp;
 use content::index::PageReads;
 use failures::{MeasuredSync, log_failure, log_success};
-use formats::python::name::NormalName;
 use formats::r::bioconductor::VersionName;
 use runtime::catalog::Tree;
 use runtime::jobs::lease::{ClaimError, Lease};
@@ -145,9 +145,8 @@ impl Sync {
                 let version = Some(VersionName::Exact(part.version));
                 self.begin(Task::Bioconductor, version, SyncTrigger::Mismatch);
             }
-        } else if tree.source.is_project_index()
-            && let Ok(project) = package.parse::<NormalName>()
-        {
+        } else if tree.source.is_project_index() {
+            let project = ProjectName::folded(package);
             let page_reads = Arc::clone(&self.page_reads);
             let source = self.state.catalog.get().source_name(tree.source);
             tokio::spawn(async move {

@@ -16,11 +16,12 @@ use super::task::{SyncTrigger, success_key};
 use ::upstream::{Page, PageResponse, PythonIndex, UpstreamError, Validators};
 use base::model::change::Counts;
 use base::model::ids::{SourceId, TxId};
+use base::model::project_name::ProjectName;
 use base::model::text::count_of;
 use base::model::time::{SECOND, Timestamp, microseconds};
 use content::index::{MARGIN, PageReads, wheel_metadata};
+use formats::language;
 use formats::python::accept::{ACCEPT, SimpleFormat};
-use formats::python::name::NormalName;
 use runtime::jobs::Reporter;
 use runtime::jobs::lease::Lease;
 use runtime::state::State;
@@ -128,8 +129,9 @@ async fn sync(
     // The request may have shown where the index has its list.
     let circumstances = Circumstances::new(index, config.unlisted);
     // Files that are listed in spite of the delay.
-    let undelayed: Vec<NormalName> =
-        config.delay_except.iter().filter_map(|name| name.parse().ok()).collect();
+    let rules = language::of(state.catalog.get().source_language(source));
+    let undelayed: Vec<ProjectName> =
+        config.delay_except.iter().filter_map(|name| rules.project_name(name).ok()).collect();
     let tx = lease.write(&state.db, move |c| {
         // The clock may have been corrected since the list was read.
         check_head(head, publish.now)?;
@@ -271,11 +273,10 @@ async fn read_pages(
     let total = names.len();
     // The other half of the requests is for clients.
     let concurrency = (state.config.load().pypi.concurrency / 2).max(1);
-    let names = names.into_iter().filter_map(|name| name.parse::<NormalName>().ok());
     let mut reads = futures_util::stream::iter(names)
         .map(|name| {
             let page_reads = Arc::clone(page_reads);
-            async move { page_reads.refresh(&name).await.is_ok() }
+            async move { page_reads.refresh(&ProjectName::folded(name)).await.is_ok() }
         })
         .buffer_unordered(concurrency);
     let (mut done_count, mut read_count) = (0, 0);

@@ -7,6 +7,7 @@ use futures_util::{StreamExt, stream};
 
 use super::{JobNumber, Upkeep};
 use base::model::digest::Sha256;
+use base::model::project_name::ProjectName;
 use base::model::text::count_of;
 use content::serve::located::LocatedFile;
 use content::serve::python::prefetch::{self, ChosenFiles, PrefetchScope};
@@ -14,7 +15,6 @@ use content::serve::{self, RepoError};
 use formats::python::curated::rule::ProjectRule;
 use formats::python::curated::{self, PythonDefinition, ReadOptions};
 use formats::python::environment::Environment;
-use formats::python::name::NormalName;
 use formats::python::selection;
 use runtime::jobs::{AfterHalt, JobStart, Reporter};
 use store::db::curation::{self, DefinitionFile};
@@ -217,7 +217,7 @@ async fn run(
 async fn prefetch_project(
     upkeep: &Upkeep,
     options: &Options,
-    name: &NormalName,
+    name: &ProjectName,
     rule: &ProjectRule,
 ) -> ProjectResult {
     let mut result = ProjectResult::default();

@@ -14,7 +14,7 @@ use formats::bundle::layout::PROVENANCE_EXTENSION;
 use formats::bundle::python_record::{FileRecord, object_extension};
 use formats::bundle::{Product, PythonRecord, PythonState, SegmentRef, segment};
 use formats::python::file_name::FileName;
-use formats::python::name::NormalName;
+use formats::python::name;
 use formats::python::simple::page::{MetadataFile, PageFile, ProjectPage, ProjectStatus, Yank};
 use formats::python::simple::{root, write};
 
@@ -146,7 +146,7 @@ pub(super) fn root_page(state: &PythonState) -> Vec<u8> {
 /// and ends in a slash.
 pub(super) fn project_page(state: &PythonState, name: &str, base: &Url) -> Option<Vec<u8>> {
     let project = state.project(name)?;
-    let mut page = ProjectPage::new(name.parse::<NormalName>().ok()?);
+    let mut page = ProjectPage::new(name::parse(name).ok()?);
     page.last_serial = Some(project.serial);
     if let Some(status) = &project.status {
         page.status = ProjectStatus::of_word(&status.status);
@@ -202,7 +202,7 @@ mod tests {
         for base in ["file:///srv/a%20b/", "https://h:8443/bundle/"] {
             let base: Url = base.parse().expect("a URL");
             let body = project_page(&state, "odd-lib", &base).expect("a page");
-            let name: NormalName = "odd-lib".parse().expect("a name");
+            let name = name::parse("odd-lib").expect("a name");
             let page = read::read(SimpleFormat::Json, &body, &base, &name).expect("a page").page;
             let [file] = &page.files[..] else { panic!("{page:?}") };
             assert_eq!((page.last_serial, file.size, file.yanked.is_some()), (Some(9), Some(7), true));

@@ -7,6 +7,7 @@ use api::public::package::KeyValue;
 use base::model::ids::SourceId;
 use base::model::kind::Language;
 use base::model::point::Point;
+use base::model::project_name::ProjectName;
 use content::serve::metadata::ServedVersion;
 use content::serve::project::detail::{self, ProjectDetail, ProjectRelease};
 use content::serve::project::file::RequestBudget;
@@ -16,7 +17,6 @@ use content::serve::{self, RepoError, Repositories};
 use formats::language::{self, Rules};
 use formats::python::license::LicenseExpression;
 use formats::python::metadata::Metadata;
-use formats::python::name::NormalName;
 use formats::python::requirement::Requirement;
 use tasks::usage::Usage;
 
@@ -40,7 +40,7 @@ pub(super) fn specification(text: &str, rules: &dyn Rules) -> Result<(String, Op
 
 /// A requested version of a project.
 struct RequestedVersion {
-    project: NormalName,
+    project: ProjectName,
     /// The name as the owner writes it.
     display_name: String,
     source: SourceId,

@@ -17,18 +17,18 @@ use crate::http::repo::document;
 use crate::http::response::{self, Representation, RepresentationKind, Vary};
 use api::error::Code;
 use base::model::digest::Sha256;
+use base::model::project_name::ProjectName;
 use base::model::snapshot::Snapshot;
 use content::serve::project::detail::{self, ProjectDetail};
 use content::serve::python::metadata;
 use content::serve::{self, encoding};
-use formats::python::name::NormalName;
 
 /// Answers a GET or HEAD of the document of a project, or of one of its versions, in any equivalent spelling.
 pub(in crate::http) async fn answer(
     app: &App,
     repo: &str,
     snapshot: Snapshot,
-    project: &NormalName,
+    project: &ProjectName,
     version: Option<&str>,
     head: &RequestHead<'_>,
 ) -> Result<Response<Body>, Failure> {

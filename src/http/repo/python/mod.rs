@@ -22,6 +22,7 @@ use crate::http::repo::resolve_cache::{Entry, EntryKey, Resource, Validity};
 use crate::http::response::{self, header_value};
 use crate::http::target::Query;
 use base::model::kind::{Layout, RepoKind};
+use base::model::project_name::ProjectName;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
 use content::serve;
@@ -31,7 +32,6 @@ use formats::language;
 use formats::python::accept::{self, SimpleFormat};
 use formats::python::file_name::FileName;
 use formats::python::layout::{self, FileId, FilePart, PythonPath, json_link};
-use formats::python::name::NormalName;
 
 /// The kind of the repositories with these addresses.
 const KIND: RepoKind = RepoKind::Python;
@@ -152,7 +152,7 @@ fn redirect(address: &PythonAddress<'_>, target: &PythonPath, parts: &Parts) -> 
 async fn find_named(
     app: &App,
     address: &PythonAddress<'_>,
-    project: &NormalName,
+    project: &ProjectName,
     file: &FileName,
 ) -> Result<Response<Body>, Failure> {
     let point = serve::point::resolve(&app.repositories, address.repo, address.snapshot).await?;

@@ -164,6 +164,7 @@ pub(in crate::http) fn vulnerabilities(findings: &[Finding<'_>]) -> Value {
 mod tests {
     use super::*;
     use base::model::ids::{SourceId, TreeId};
+    use base::model::project_name::ProjectName;
     use formats::advisory::{Range, RangeEvent};
 
     fn base(repository: &str) -> Base {
@@ -173,7 +174,7 @@ mod tests {
     fn detail() -> ProjectDetail {
         let release = ProjectRelease { version: "1.0+x".to_owned(), files: Vec::new() };
         ProjectDetail {
-            project: "odd-name".parse().expect("a name"),
+            project: ProjectName::folded("odd-name"),
             display_name: "Odd.Name".to_owned(),
             source: SourceId(1),
             tree: TreeId(1),

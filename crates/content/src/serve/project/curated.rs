@@ -13,12 +13,12 @@ use base::model::digest::Sha256;
 use base::model::ids::{PackageId, Seq, SourceId};
 use base::model::kind::SourceKind;
 use base::model::point::{Base, PointTree};
+use base::model::project_name::ProjectName;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
 use formats::python::curated::PythonDefinition;
 use formats::python::curated::plan::{BaseFile, BaseProject};
 use formats::python::curated::rule::ProjectRule;
-use formats::python::name::NormalName;
 use formats::python::version::Pep440Version;
 use runtime::catalog::resolve::today;
 use store::db::project_file::{self, FoundFile, ListedFile};
@@ -58,7 +58,7 @@ pub(in crate::serve) fn with_blocked(
 pub(in crate::serve) fn of_base(
     c: &mut dyn Conn,
     base: Base,
-    name: &NormalName,
+    name: &ProjectName,
 ) -> Result<Vec<ListedFile>, DbError> {
     match db::package::by_name(c, base.source, name.as_str())? {
         Some(package) => project_file::of_index_project(c, base.tree, base.seq, package),
@@ -178,10 +178,10 @@ pub async fn base_projects(
     repositories: &Repositories,
     base: Base,
     definition: &PythonDefinition,
-) -> Result<BTreeMap<NormalName, BaseProject>, RepoError> {
+) -> Result<BTreeMap<ProjectName, BaseProject>, RepoError> {
     let names = definition.rules.keys().cloned().collect();
     let mut projects = BTreeMap::new();
-    let mut restricted: Vec<NormalName> = Vec::new();
+    let mut restricted: Vec<ProjectName> = Vec::new();
     for (name, is_listed) in listed_names(repositories, base, names).await? {
         if !is_listed {
             projects.insert(name, BaseProject::Unlisted);
@@ -240,10 +240,10 @@ pub async fn leave_out_names_of_others(
 pub(in crate::serve) async fn listed_names(
     repositories: &Repositories,
     base: Base,
-    names: Vec<NormalName>,
-) -> Result<Vec<(NormalName, bool)>, RepoError> {
+    names: Vec<ProjectName>,
+) -> Result<Vec<(ProjectName, bool)>, RepoError> {
     let listed = repositories.state.db.read(move |c| {
-        let is_listed = |name: &NormalName| {
+        let is_listed = |name: &ProjectName| {
             let is_listed = db::project::is_listed(c, base.source, name.as_str(), base.seq)?;
             Ok((name.clone(), is_listed))
         };
@@ -256,8 +256,8 @@ pub(in crate::serve) async fn listed_names(
 pub(in crate::serve) async fn read_pages(
     repositories: &Repositories,
     base: Base,
-    names: Vec<NormalName>,
-) -> (Vec<NormalName>, Vec<(NormalName, PageError)>) {
+    names: Vec<ProjectName>,
+) -> (Vec<ProjectName>, Vec<(ProjectName, PageError)>) {
     let mut reads = futures_util::stream::iter(names)
         .map(|name| {
             let page_reads = Arc::clone(&repositories.page_reads);
@@ -292,10 +292,10 @@ pub async fn blocked_files(
     repositories: &Repositories,
     source: SourceId,
     base: Base,
-    rules: &BTreeMap<NormalName, ProjectRule>,
-) -> Result<BTreeMap<NormalName, BlockedFiles>, RepoError> {
+    rules: &BTreeMap<ProjectName, ProjectRule>,
+) -> Result<BTreeMap<ProjectName, BlockedFiles>, RepoError> {
     let state = &repositories.state;
-    let mut blocked: BTreeMap<NormalName, BlockedFiles> = BTreeMap::new();
+    let mut blocked: BTreeMap<ProjectName, BlockedFiles> = BTreeMap::new();
     for name in rules.keys() {
         if let Some(reason) = name_guards::hiding_reason(state, name.as_str(), source) {
             let files = BlockedFiles { count: None, reason, remedy: name_guards::REMEDY };

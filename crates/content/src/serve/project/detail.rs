@@ -10,18 +10,18 @@ use crate::serve::{BlockedRelease, RepoError, Repositories};
 use base::model::ids::{SourceId, TreeId};
 use base::model::kind::Language;
 use base::model::point::Point;
+use base::model::project_name::ProjectName;
 use base::model::time::Timestamp;
 use formats::language::{self, Version};
 use formats::python::facts::FileFacts;
 use formats::python::file_name::{FileKind, FileName};
 use formats::python::layout::FilePart;
-use formats::python::name::NormalName;
 use store::db;
 use store::db::project_file::ListedFile;
 
 #[derive(Clone, Debug)]
 pub struct ProjectDetail {
-    pub project: NormalName,
+    pub project: ProjectName,
     /// The name as the owner writes it.
     pub display_name: String,
     pub source: SourceId,
@@ -92,7 +92,7 @@ pub async fn project_within(
 /// The releases of a project at a point, and the files that block rules forbid.
 #[derive(Clone, Debug)]
 pub struct ProjectReleases {
-    pub project: NormalName,
+    pub project: ProjectName,
     language: Language,
     /// The page of the project, which has at least one tree: that of the source that owns the project.
     page: LocatedPage,
@@ -209,9 +209,8 @@ pub async fn releases_within(
     name: &str,
     budget: Option<&RequestBudget>,
 ) -> Result<ProjectReleases, RepoError> {
-    let project: NormalName = name
-        .parse()
-        .map_err(|error: formats::python::name::BadProjectName| RepoError::NotFound(error.to_string()))?;
+    let project = language::of(point.language).project_name(name);
+    let project = project.map_err(|error| RepoError::NotFound(error.to_string()))?;
     let page = find_page(repositories, point, &project, budget).await?;
     let tree = page.point.trees.first().copied().ok_or_else(|| unknown(&project))?;
     let language = repositories.state.catalog.get().source_language(tree.source);
@@ -240,7 +239,7 @@ pub async fn releases_within(
     Ok(ProjectReleases { project, language, page, list_name, preferred, releases, blocked })
 }
 
-fn unknown(project: &NormalName) -> RepoError {
+fn unknown(project: &ProjectName) -> RepoError {
     RepoError::NotFound(format!("there is no project '{project}' in this snapshot"))
 }
 

@@ -16,11 +16,12 @@ use base::model::digest::Sha256;
 use base::model::ids::{PackageId, Seq, SourceId};
 use base::model::kind::ChangePolicy;
 use base::model::point::{Point, PointTree};
+use base::model::project_name::ProjectName;
+use formats::language;
 use formats::python::accept::SimpleFormat;
 use formats::python::facts::FileFacts;
 use formats::python::file_name::FileName;
 use formats::python::layout::FilePart;
-use formats::python::name::NormalName;
 use formats::python::simple::page::ProjectStatus;
 use runtime::catalog::{Catalog, Tree};
 use store::db::project_file::{FileRole, FoundFile, ListedFile};
@@ -83,7 +84,7 @@ pub struct LocatedPage {
 impl LocatedPage {
     pub fn document(
         &self,
-        project: NormalName,
+        project: ProjectName,
         format: SimpleFormat,
         links: ProvenanceLinks,
     ) -> PythonDocument {
@@ -103,7 +104,7 @@ impl LocatedPage {
 pub async fn locate_page(
     repositories: &Repositories,
     point: &Point,
-    project: &NormalName,
+    project: &ProjectName,
 ) -> Result<LocatedPage, RepoError> {
     let page = find_page(repositories, point, project, None).await?;
     if page.point.trees.iter().all(|tree| tree.rules.is_none()) {
@@ -131,7 +132,7 @@ pub async fn locate_page(
 pub(super) async fn find_page(
     repositories: &Repositories,
     point: &Point,
-    project: &NormalName,
+    project: &ProjectName,
     budget: Option<&RequestBudget>,
 ) -> Result<LocatedPage, RepoError> {
     let mut found = find_owner(repositories, point, project).await?;
@@ -181,7 +182,7 @@ struct FoundOwner {
 async fn find_owner(
     repositories: &Repositories,
     point: &Point,
-    project: &NormalName,
+    project: &ProjectName,
 ) -> Result<Option<FoundOwner>, RepoError> {
     let (views, name) = (View::of(&repositories.state, point), project.clone());
     let query = repositories.state.db.read(move |c| {
@@ -202,7 +203,11 @@ async fn find_owner(
 
 /// Returns the page of an index if its last reading is valid: in the same read as the owner, because most
 /// requests need no other.
-fn known_page(c: &mut dyn Conn, tree: PointTree, project: &NormalName) -> Result<Option<IndexPage>, DbError> {
+fn known_page(
+    c: &mut dyn Conn,
+    tree: PointTree,
+    project: &ProjectName,
+) -> Result<Option<IndexPage>, DbError> {
     let listing = tree.listing();
     let known = db::project::known(c, listing.source, project.as_str())?;
     let is_valid = known.and_then(|known| known.valid_at()).is_some_and(|valid_at| valid_at > listing.seq.0);
@@ -251,7 +256,7 @@ async fn index_page(
     repositories: &Repositories,
     point: &Point,
     tree: PointTree,
-    project: &NormalName,
+    project: &ProjectName,
     budget: Option<&RequestBudget>,
 ) -> Result<LocatedPage, RepoError> {
     let (reads, seq) = (&repositories.page_reads, tree.listing().seq);
@@ -297,7 +302,7 @@ pub async fn locate(
     let (trees, name) = (point.trees.clone(), file.as_str().to_owned());
     let views = View::of(&repositories.state, point);
     let restricted = restricted_trees(repositories, point);
-    let guarded: Vec<(NormalName, GuardedName)> = guarded_projects(repositories, point, file);
+    let guarded: Vec<(ProjectName, GuardedName)> = guarded_projects(repositories, point, file);
     let query = repositories.state.db.read(move |c| {
         let mut is_hidden = false;
         for ((tree, view), is_restricted) in trees.iter().zip(&views).zip(&restricted) {
@@ -309,7 +314,7 @@ pub async fn locate(
             if !curated::allows(c, tree, &found, sha256)? {
                 continue;
             }
-            let Ok(project) = found.project.parse::<NormalName>() else { continue };
+            let project = ProjectName::folded(found.project.as_str());
             if view.hides(project.as_str()) {
                 is_hidden = true;
                 continue;
@@ -394,9 +399,9 @@ fn guarded_projects(
     repositories: &Repositories,
     point: &Point,
     file: &FileName,
-) -> Vec<(NormalName, GuardedName)> {
-    let stem = file.stem();
-    let projects = stem.match_indices('-').filter_map(|(at, _)| stem[..at].parse::<NormalName>().ok());
+) -> Vec<(ProjectName, GuardedName)> {
+    let (stem, rules) = (file.stem(), language::of(point.language));
+    let projects = stem.match_indices('-').filter_map(|(at, _)| rules.project_name(&stem[..at]).ok());
     let guarded = projects.filter_map(|project| {
         let guarded = name_guards::guarded(&repositories.state, point, project.as_str())?;
         Some((project, guarded))

@@ -12,8 +12,8 @@ use crate::serve::python::document::LatestState;
 use crate::serve::selection::allowed::{self, View};
 use base::model::ids::{PackageId, Seq};
 use base::model::point::{Base, PointTree};
+use base::model::project_name::ProjectName;
 use base::model::time::Timestamp;
-use formats::python::name::NormalName;
 use formats::python::simple::page::ProjectStatus;
 use runtime::catalog::Catalog;
 use store::db::project::ListedProject;
@@ -31,7 +31,7 @@ pub(in crate::serve) struct OwnedProject {
 pub(in crate::serve) fn owner(
     c: &mut dyn Conn,
     views: &[View],
-    project: &NormalName,
+    project: &ProjectName,
 ) -> Result<Option<OwnedProject>, DbError> {
     let Some(first) = views.first() else { return Ok(None) };
     let package = db::package::by_name(c, first.source, project.as_str())?;
@@ -107,7 +107,7 @@ pub(in crate::serve) struct IndexPage {
 pub(in crate::serve) fn index_page(
     c: &mut dyn Conn,
     tree: PointTree,
-    project: &NormalName,
+    project: &ProjectName,
     is_complete: bool,
 ) -> Result<IndexPage, DbError> {
     let listing = tree.listing();

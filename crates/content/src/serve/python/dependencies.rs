@@ -14,6 +14,7 @@ use crate::serve::selection::name_guards;
 use crate::serve::{BlockedRelease, RepoError, Repositories, error};
 use base::model::ids::{RepoId, SourceId};
 use base::model::point::{Base, Point};
+use base::model::project_name::ProjectName;
 use formats::python::closure::ProjectVersion;
 use formats::python::curated::candidates::{
     HiddenFiles, Project, ProjectFile, ProjectFiles, Unreadable, base_project,
@@ -21,7 +22,6 @@ use formats::python::curated::candidates::{
 use formats::python::curated::dependencies::{Dependencies, Search, VersionMetadata};
 use formats::python::curated::plan::{BaseFile, BaseProject};
 use formats::python::file_name::{FileKind, FileName};
-use formats::python::name::NormalName;
 use formats::python::version::Pep440Version;
 use store::db::project_file::ListedFile;
 use store::db::{Conn, DbError};
@@ -37,12 +37,12 @@ pub async fn find(
     source: SourceId,
     base: Base,
     search: Search,
-) -> Result<(Dependencies, BTreeMap<NormalName, BaseProject>), RepoError> {
+) -> Result<(Dependencies, BTreeMap<ProjectName, BaseProject>), RepoError> {
     let reader = Reader::open(repositories, source, base).await;
     let (mut search, mut projects) = (search, BTreeMap::new());
     while !search.is_complete() {
         let pending = search.pending_projects();
-        let new: Vec<NormalName> = pending.into_iter().filter(|name| !projects.contains_key(name)).collect();
+        let new: Vec<ProjectName> = pending.into_iter().filter(|name| !projects.contains_key(name)).collect();
         projects.extend(reader.projects(new).await?);
         let versions;
         (search, projects, versions) = choose(search, projects).await?;
@@ -53,7 +53,7 @@ pub async fn find(
     Ok((dependencies, projects))
 }
 
-type Projects = BTreeMap<NormalName, Project>;
+type Projects = BTreeMap<ProjectName, Project>;
 
 /// Compares requirements with all files, on a blocking thread.
 async fn choose(
@@ -91,7 +91,7 @@ impl Reader<'_> {
         Reader { repositories, source, base, views, has_unrestricted }
     }
 
-    async fn projects(&self, names: Vec<NormalName>) -> Result<Projects, RepoError> {
+    async fn projects(&self, names: Vec<ProjectName>) -> Result<Projects, RepoError> {
         let (mut projects, mut admitted) = (Projects::new(), Vec::new());
         for name in names {
             match name_guards::hiding_reason(&self.repositories.state, name.as_str(), self.source) {

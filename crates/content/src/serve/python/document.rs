@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
+use base::model::project_name::ProjectName;
 use formats::python::accept::SimpleFormat;
-use formats::python::name::NormalName;
 use formats::python::simple::page::ProjectStatus;
 
 /// Version of the renderer, part of every key; must be incremented when the same rows give different bytes.
@@ -19,7 +19,7 @@ pub enum PythonDocument {
     /// The names of all projects: `simple/`.
     Root(SimpleFormat),
     /// The page of a project, which the only tree of the point owns: `simple/{project}/`.
-    Project(NormalName, SimpleFormat, ProvenanceLinks),
+    Project(ProjectName, SimpleFormat, ProvenanceLinks),
     /// As [`PythonDocument::Root`] of a point that may still change: with serials; the number is the highest of them.
     LatestRoot(SimpleFormat, Option<u64>),
     /// As [`PythonDocument::Project`] of a point that may still change: with serial and status.
@@ -28,7 +28,7 @@ pub enum PythonDocument {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LatestProject {
-    pub project: NormalName,
+    pub project: ProjectName,
     pub format: SimpleFormat,
     pub links: ProvenanceLinks,
     /// The facts on the page besides its files.

@@ -11,12 +11,12 @@ use crate::serve::selection::name_guards;
 use crate::serve::{RepoError, Repositories};
 use base::model::ids::{FileId, SourceId};
 use base::model::point::{Base, Point};
+use base::model::project_name::ProjectName;
 use base::model::snapshot::Snapshot;
 use formats::python::curated::rule::ProjectRule;
 use formats::python::environment::Environment;
 use formats::python::facts::FileFacts;
 use formats::python::file_name::FileName;
-use formats::python::name::NormalName;
 use formats::python::selection::{self, FileCandidate};
 use formats::python::simple::page::ProjectStatus;
 use formats::python::version::Pep440Version;
@@ -70,7 +70,7 @@ pub async fn scope(repositories: &Repositories) -> Result<PrefetchScope, RepoErr
 pub async fn choose(
     repositories: &Repositories,
     scope: &PrefetchScope,
-    project: &NormalName,
+    project: &ProjectName,
     rule: &ProjectRule,
     environments: &[Environment],
 ) -> Result<ChosenFiles, RepoError> {
@@ -138,7 +138,7 @@ struct Chosen {
 }
 
 fn chosen(
-    project: &NormalName,
+    project: &ProjectName,
     files: &[ListedFile],
     rule: &ProjectRule,
     environments: &[Environment],
@@ -204,6 +204,7 @@ mod tests {
     use base::model::change::{LifeKey, LifeState};
     use base::model::digest::Sha256;
     use base::model::ids::{PackageId, ReleaseId};
+    use formats::python::name;
 
     fn file(name: &str, version: &str, digest: u8, yanked: bool) -> ListedFile {
         ListedFile {
@@ -237,7 +238,7 @@ mod tests {
             file("odd-3.0.tar.gz", "3.0", 4, true),
             file("odd-4.0rc1.tar.gz", "4.0rc1", 5, false),
         ];
-        let project: NormalName = "odd".parse().expect("a name");
+        let project = name::parse("odd").expect("a name");
         let choose = |rule: &str| {
             let rule = ProjectRule::parse(rule).expect(rule);
             let Chosen { positions, problems } = chosen(&project, &files, &rule, &[Environment::default()]);

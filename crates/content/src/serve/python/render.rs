@@ -9,11 +9,11 @@ use crate::serve::project::curated;
 use crate::serve::project::owner::{self, PageState, RootProject};
 use crate::serve::selection::allowed::View;
 use base::model::digest::Sha256;
+use base::model::project_name::ProjectName;
 use formats::python::accept::SimpleFormat;
 use formats::python::facts::PageFacts;
 use formats::python::file_name::FileName;
 use formats::python::layout::{FileId, provenance_link, push_link};
-use formats::python::name::NormalName;
 use formats::python::simple::page::{MetadataFile, ProjectStatus};
 use formats::python::simple::read::is_web_address;
 use formats::python::simple::root;
@@ -25,7 +25,7 @@ use store::db::{self, Conn, DbError};
 
 pub(in crate::serve) enum PythonRows {
     Projects(Vec<RootProject>),
-    Files(NormalName, LatestState, Vec<PageRow>),
+    Files(ProjectName, LatestState, Vec<PageRow>),
 }
 
 /// Maximum number of entries of a document that is written without a change of the thread.
@@ -66,7 +66,7 @@ pub(in crate::serve) fn rows(
 }
 
 /// Returns the files of a project in the first tree.
-fn files(c: &mut dyn Conn, trees: &[View], project: &NormalName) -> Result<Vec<PageRow>, DbError> {
+fn files(c: &mut dyn Conn, trees: &[View], project: &ProjectName) -> Result<Vec<PageRow>, DbError> {
     let Some(tree) = trees.first() else { return Ok(Vec::new()) };
     let Some(package) = db::package::by_name(c, tree.source, project.as_str())? else {
         return Ok(Vec::new());
@@ -115,9 +115,9 @@ fn encode_root(document: &PythonDocument, projects: &[RootProject]) -> io::Resul
             root::write_json(&mut out, last_serial, entries)?;
         }
         SimpleFormat::Html | SimpleFormat::TextHtml => {
-            let normal = projects.iter().map(|project| project.name.parse::<NormalName>());
-            let normal: Vec<NormalName> = normal.collect::<Result<_, _>>().map_err(io::Error::other)?;
-            root::write_html(&mut out, last_serial, normal.iter().zip(projects.iter().map(display)))?;
+            let names = projects.iter().map(|project| ProjectName::folded(project.name.clone()));
+            let names: Vec<ProjectName> = names.collect();
+            root::write_html(&mut out, last_serial, names.iter().zip(projects.iter().map(display)))?;
         }
     }
     Ok(out)

@@ -9,9 +9,9 @@ use crate::serve::selection::{allowed, point, policies};
 use crate::serve::{RepoError, Repositories, project};
 use base::model::ids::SourceId;
 use base::model::kind::{Language, Layout};
+use base::model::project_name::ProjectName;
 use base::model::snapshot::Snapshot;
 use formats::policy::{NameGuards, RuleIndexes};
-use formats::python::name::NormalName;
 use formats::r::bioconductor::{BioconductorVersion, Part};
 use runtime::catalog::{Repository, guards_in_force};
 use runtime::state::policies::RepoPolicy;
@@ -136,7 +136,7 @@ fn provided(
             Ok(version.map(|version| ProvidedPackage { version: Some(version), source: view.source }))
         }
         Layout::Projects => {
-            let Ok(project) = name.parse::<NormalName>() else { return Ok(None) };
+            let project = ProjectName::folded(name);
             let Some(owned) = project::owner::owner(c, views, &project)? else { return Ok(None) };
             let is_owner =
                 |view: &&View| (view.source, view.tree().tree) == (owned.tree.source, owned.tree.tree);

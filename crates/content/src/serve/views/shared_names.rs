@@ -7,8 +7,8 @@ use crate::serve::selection::point;
 use crate::serve::{RepoError, Repositories, find, project};
 use base::model::ids::SourceId;
 use base::model::kind::Layout;
+use base::model::project_name::ProjectName;
 use base::model::snapshot::Snapshot;
-use formats::python::name::NormalName;
 use formats::r::bioconductor::{BioconductorVersion, Part};
 use store::db::{Conn, DbError, project_file};
 
@@ -122,7 +122,7 @@ fn names_of_both(
         Layout::Projects => {
             let mut both = Vec::new();
             for name in names {
-                let Ok(project) = name.parse::<NormalName>() else { continue };
+                let project = ProjectName::folded(name.as_str());
                 if project::owner::owner(c, std::slice::from_ref(view), &project)?.is_some() {
                     both.push(name.clone());
                 }

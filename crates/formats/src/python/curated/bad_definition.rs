@@ -1,9 +1,9 @@
 //! Why a definition of a curated source is refused.
 
 use crate::python::lock_file::BadPythonLockFile;
-use crate::python::name::NormalName;
 use crate::python::requirements_file::BadRequirements;
 use crate::python::specifier::BadSpecifier;
+use base::model::project_name::ProjectName;
 
 /// Maximum number of projects of a definition.
 pub const MAX_PROJECTS: usize = 20_000;
@@ -42,7 +42,7 @@ pub enum BadPythonDefinition {
     #[error(
         "{origin}: the lock file has no SHA-256 of '{name}'; lock it with digests, or leave out --strict"
     )]
-    NoDigest { origin: String, name: NormalName },
+    NoDigest { origin: String, name: ProjectName },
     #[error("{0} names no package; write one requirement on each line, such as requests>=2.31")]
     Empty(String),
     #[error("{file} names no package of the index: {skipped}")]
@@ -67,7 +67,7 @@ pub enum BadPythonDefinition {
     TooManyLines {
         /// The file and the line.
         origin: String,
-        name: NormalName,
+        name: ProjectName,
     },
     /// The constraints are too long for the number of lines that they restrict.
     #[error("{0}: the constraints are too long; write one line for each package, with its versions")]

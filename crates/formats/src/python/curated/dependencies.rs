@@ -10,9 +10,9 @@ use crate::python::closure::{
     Combinations, Expansion, ProjectRequirement, ProjectVersion, RequirementClosure, TooManyRequirements,
 };
 use crate::python::environment::Environment;
-use crate::python::name::NormalName;
 use crate::python::requirement::{Requirement, VersionsOrUrl};
 use crate::python::specifier::BadSpecifier;
+use base::model::project_name::ProjectName;
 use base::model::text::first_names;
 
 /// Maximum length of a requirement in a message, in characters.
@@ -34,14 +34,14 @@ pub enum VersionMetadata {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dependencies {
     /// The rules of the projects that are added to those that the definition names.
-    pub rules: BTreeMap<NormalName, ProjectRule>,
+    pub rules: BTreeMap<ProjectName, ProjectRule>,
     /// For each project, the shortest chain of projects from one that the definition names to this one, both included.
-    pub chains: BTreeMap<NormalName, Vec<NormalName>>,
+    pub chains: BTreeMap<ProjectName, Vec<ProjectName>>,
     pub problems: Vec<String>,
     /// Notices about what was left out.
     pub notices: Vec<String>,
     /// The projects that are required and left out, with their chains.
-    pub left_out: BTreeMap<NormalName, Vec<NormalName>>,
+    pub left_out: BTreeMap<ProjectName, Vec<ProjectName>>,
 }
 
 /// The search for the dependencies of a definition.
@@ -49,9 +49,9 @@ pub struct Dependencies {
 pub struct Search {
     closure: RequirementClosure,
     /// The projects that the definition names.
-    named: BTreeSet<NormalName>,
+    named: BTreeSet<ProjectName>,
     /// Restrictions for the other projects.
-    constraints: BTreeMap<NormalName, Alternative>,
+    constraints: BTreeMap<ProjectName, Alternative>,
     /// The name of the snapshot of the base in messages.
     snapshot: String,
     allow_missing: bool,
@@ -59,14 +59,14 @@ pub struct Search {
     expansions: Vec<Expansion>,
     requirements: BTreeMap<ProjectVersion, Vec<Requirement>>,
     /// The files of each project that satisfy all its requirements.
-    satisfying: BTreeMap<NormalName, SatisfyingFiles>,
+    satisfying: BTreeMap<ProjectName, SatisfyingFiles>,
     /// The versions of each added project that are required.
-    alternatives: BTreeMap<NormalName, Vec<Alternative>>,
+    alternatives: BTreeMap<ProjectName, Vec<Alternative>>,
     problems: Vec<String>,
     /// Requirements that are problems, with reason and remedy. All versions that have them are known at the end.
     unmet: Vec<(ProjectRequirement, String)>,
     notices: Vec<String>,
-    left_out: BTreeSet<NormalName>,
+    left_out: BTreeSet<ProjectName>,
     /// The problems and notices, so that each is reported once.
     reported: HashSet<String>,
 }
@@ -110,7 +110,7 @@ impl Search {
     }
 
     /// Returns the projects that [`Search::choose`] needs.
-    pub fn pending_projects(&self) -> BTreeSet<NormalName> {
+    pub fn pending_projects(&self) -> BTreeSet<ProjectName> {
         self.closure.pending_projects()
     }
 
@@ -118,7 +118,7 @@ impl Search {
     /// [`Search::add_metadata`] needs.
     pub fn choose(
         &mut self,
-        projects: &BTreeMap<NormalName, Project>,
+        projects: &BTreeMap<ProjectName, Project>,
     ) -> Result<BTreeSet<ProjectVersion>, TooManyRequirements> {
         for requirement in self.closure.take_pending()? {
             for version in self.versions(&requirement, projects.get(&requirement.project)) {
@@ -279,22 +279,22 @@ impl Search {
     }
 
     /// Returns the dependencies, when the search is complete. `projects` has all projects that [`Search::choose`] needed.
-    pub fn finish(self, projects: &BTreeMap<NormalName, Project>) -> Dependencies {
+    pub fn finish(self, projects: &BTreeMap<ProjectName, Project>) -> Dependencies {
         let unmet = self.unmet_problems();
         let Search { closure, named, alternatives, mut problems, mut notices, mut left_out, .. } = self;
         problems.splice(0..0, unmet);
         truncate(&mut problems, "problems");
         truncate(&mut notices, "notices");
-        let files = |name: &NormalName| match projects.get(name) {
+        let files = |name: &ProjectName| match projects.get(name) {
             Some(Project::Files(files)) => files.files.as_slice(),
             Some(Project::Unlisted | Project::Guarded(_) | Project::Unreadable(_)) | None => &[],
         };
-        let rule = |(name, alternatives): (NormalName, Vec<Alternative>)| {
+        let rule = |(name, alternatives): (ProjectName, Vec<Alternative>)| {
             let rule = shortest_rule(alternatives, files(&name));
             (name, rule)
         };
-        let rules: BTreeMap<NormalName, ProjectRule> = alternatives.into_iter().map(rule).collect();
-        let chain = |name: &NormalName| (name.clone(), closure.chain(name).to_vec());
+        let rules: BTreeMap<ProjectName, ProjectRule> = alternatives.into_iter().map(rule).collect();
+        let chain = |name: &ProjectName| (name.clone(), closure.chain(name).to_vec());
         let chains = named.iter().chain(rules.keys()).map(chain).collect();
         left_out.retain(|name| !named.contains(name) && !rules.contains_key(name));
         let left_out = left_out.iter().map(chain).collect();
@@ -315,7 +315,7 @@ impl Search {
             applicable.filter_map(|one| ProjectRequirement::of(one.clone(), version())).collect()
         };
         let required: Vec<ProjectRequirement> = self.closure.expansions().flat_map(required_by).collect();
-        let mut dependents: BTreeMap<&NormalName, BTreeSet<&NormalName>> = BTreeMap::new();
+        let mut dependents: BTreeMap<&ProjectName, BTreeSet<&ProjectName>> = BTreeMap::new();
         for one in &required {
             let by = one.required_by.iter().map(|by| &by.project);
             dependents.entry(&one.project).or_default().extend(by);
@@ -347,11 +347,11 @@ impl Search {
     /// Returns the projects of the definition from which some projects are required.
     fn named_that_need<'a>(
         &self,
-        projects: impl Iterator<Item = &'a NormalName>,
-        dependents: &BTreeMap<&'a NormalName, BTreeSet<&'a NormalName>>,
-    ) -> Vec<&'a NormalName> {
-        let mut pending: Vec<&NormalName> = projects.collect();
-        let mut needing: BTreeSet<&NormalName> = BTreeSet::new();
+        projects: impl Iterator<Item = &'a ProjectName>,
+        dependents: &BTreeMap<&'a ProjectName, BTreeSet<&'a ProjectName>>,
+    ) -> Vec<&'a ProjectName> {
+        let mut pending: Vec<&ProjectName> = projects.collect();
+        let mut needing: BTreeSet<&ProjectName> = BTreeSet::new();
         while let Some(project) = pending.pop() {
             if needing.insert(project) {
                 pending.extend(dependents.get(project).into_iter().flatten());
@@ -438,17 +438,18 @@ mod tests {
     use crate::python::curated::candidates::{HiddenFiles, ProjectFiles};
     use crate::python::curated::plan::BaseFile;
     use crate::python::curated::{NamedFile, ReadOptions, read};
+    use crate::python::name;
     use crate::python::version::Pep440Version;
     use base::model::digest::Sha256;
 
-    fn name(text: &str) -> NormalName {
-        text.parse().expect(text)
+    fn name(text: &str) -> ProjectName {
+        name::parse(text).expect(text)
     }
 
     /// An index: the versions of each project with their requirements.
     struct Index {
         versions: BTreeMap<ProjectVersion, VersionMetadata>,
-        projects: BTreeMap<NormalName, Project>,
+        projects: BTreeMap<ProjectName, Project>,
     }
 
     impl Index {
@@ -524,12 +525,13 @@ mod tests {
 
     /// Returns each added project with its rule and its chain: `lib >=1,<2: app > lib`.
     fn added(dependencies: &Dependencies) -> Vec<String> {
-        let chain = |name: &NormalName| {
-            let chain: Vec<&str> = dependencies.chains[name].iter().map(NormalName::as_str).collect();
+        let chain = |name: &ProjectName| {
+            let chain: Vec<&str> = dependencies.chains[name].iter().map(ProjectName::as_str).collect();
             chain.join(" > ")
         };
-        let text =
-            |(name, rule): (&NormalName, &ProjectRule)| format!("{name} {}: {}", rule.summary(), chain(name));
+        let text = |(name, rule): (&ProjectName, &ProjectRule)| {
+            format!("{name} {}: {}", rule.summary(), chain(name))
+        };
         dependencies.rules.iter().map(text).collect()
     }
 
@@ -637,7 +639,7 @@ mod tests {
             ["app 1.0 requires 'gone', which is left out: there is no such package at 2024-01-31"]
         );
         assert_eq!(found.notices[5], "the dependencies of 'unread 1.0' are not known, and left out: 503");
-        let left_out: Vec<&str> = found.left_out.keys().map(NormalName::as_str).collect();
+        let left_out: Vec<&str> = found.left_out.keys().map(ProjectName::as_str).collect();
         assert_eq!(left_out, ["away", "gone", "held", "lib", "yanked"]);
 
         // A later attempt may succeed, so nothing is left out.

@@ -12,7 +12,6 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::environment::Environment;
 use super::lock_file;
 use super::marker::Marker;
-use super::name::NormalName;
 use super::requirement::{Requirement, VersionsOrUrl};
 use super::requirements_file::{self, Entry};
 use super::version::Pep440Version;
@@ -21,6 +20,7 @@ use bad_definition::{MAX_FILES, MAX_LINES};
 use base::model::definition_file::included_path;
 use base::model::digest::Sha256;
 use base::model::errors::ErrorList;
+use base::model::project_name::ProjectName;
 use base::model::text::count_of;
 use dependencies::Dependencies;
 use rule::{Alternative, ProjectRule};
@@ -41,13 +41,13 @@ pub type NamedFile<'a> = (&'a str, &'a [u8]);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PythonDefinition {
-    pub rules: BTreeMap<NormalName, ProjectRule>,
+    pub rules: BTreeMap<ProjectName, ProjectRule>,
     /// The file and the line that first name each project, for messages.
-    pub origins: BTreeMap<NormalName, String>,
+    pub origins: BTreeMap<ProjectName, String>,
     /// The extras with which lines name a project. They do not restrict files, but determine its dependencies.
-    pub extras: BTreeMap<NormalName, BTreeSet<NormalName>>,
+    pub extras: BTreeMap<ProjectName, BTreeSet<ProjectName>>,
     /// Restrictions of constraints files for projects that no line names. They restrict dependencies.
-    pub constraints: BTreeMap<NormalName, Alternative>,
+    pub constraints: BTreeMap<ProjectName, Alternative>,
     /// Notices for users about omitted and ignored parts.
     pub notices: Vec<String>,
 }
@@ -151,7 +151,7 @@ struct DefinitionReader<'a> {
     environments: &'a [Environment],
     definition: PythonDefinition,
     /// Restrictions from constraints files, by project, each with the file and line of the last one.
-    constraints: BTreeMap<NormalName, (String, Alternative)>,
+    constraints: BTreeMap<ProjectName, (String, Alternative)>,
     /// The files that were read, each with a flag that is true if it was read as constraints. A file may be read
     /// once as requirements and once as constraints.
     read: HashSet<(String, bool)>,
@@ -326,7 +326,7 @@ impl DefinitionReader<'_> {
 
     fn add(
         &mut self,
-        name: NormalName,
+        name: ProjectName,
         origin: String,
         alternative: Alternative,
     ) -> Result<(), BadPythonDefinition> {
@@ -404,9 +404,9 @@ pub fn extended(
 
 /// Writes a definition as a requirements file, after single packages were added or removed.
 pub fn requirements(definition: &PythonDefinition) -> String {
-    let line = |(name, rule): (&NormalName, &ProjectRule)| {
+    let line = |(name, rule): (&ProjectName, &ProjectRule)| {
         let extras: Vec<&str> =
-            definition.extras.get(name).into_iter().flatten().map(NormalName::as_str).collect();
+            definition.extras.get(name).into_iter().flatten().map(ProjectName::as_str).collect();
         match extras.as_slice() {
             [] => rule.requirements(name.as_str()),
             extras => rule.requirements(&format!("{name}[{}]", extras.join(","))),

@@ -6,10 +6,10 @@ use sha2::Digest;
 
 use super::PythonDefinition;
 use super::rule::{Alternative, ProjectRule};
-use crate::python::name::NormalName;
 use crate::python::specifier::Specifiers;
 use crate::python::version::Pep440Version;
 use base::model::digest::Sha256;
+use base::model::project_name::ProjectName;
 use base::words;
 
 /// Maximum number of versions that a problem names.
@@ -46,7 +46,7 @@ words! {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProjectPlanRow {
-    pub name: NormalName,
+    pub name: ProjectName,
     /// The allowed versions, for display.
     pub constraint: String,
     /// The number of allowed files; `None` if they were not read.
@@ -74,13 +74,13 @@ impl Plan {
 /// Returns the plan of an update from the rules `old` to the definition `new`. `base` has every project of the
 /// definition; `snapshot` names the base's snapshot in messages.
 pub fn plan(
-    old: &BTreeMap<NormalName, ProjectRule>,
+    old: &BTreeMap<ProjectName, ProjectRule>,
     new: &PythonDefinition,
-    base: &BTreeMap<NormalName, BaseProject>,
+    base: &BTreeMap<ProjectName, BaseProject>,
     snapshot: &str,
 ) -> Plan {
     let mut plan = Plan::default();
-    let names: BTreeSet<&NormalName> = old.keys().chain(new.rules.keys()).collect();
+    let names: BTreeSet<&ProjectName> = old.keys().chain(new.rules.keys()).collect();
     for name in names {
         let Some(rule) = new.rules.get(name) else {
             plan.rows.push(ProjectPlanRow {
@@ -144,7 +144,7 @@ fn newest(files: &[&BaseFile]) -> Option<String> {
     newest.map(|version| version.as_str().to_owned())
 }
 
-fn problems(name: &NormalName, rule: &ProjectRule, known: &BaseProject) -> Vec<String> {
+fn problems(name: &ProjectName, rule: &ProjectRule, known: &BaseProject) -> Vec<String> {
     match known {
         BaseProject::Unlisted => vec![format!("there is no package '{name}'")],
         BaseProject::NotRead => Vec::new(),

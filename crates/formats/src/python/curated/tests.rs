@@ -7,13 +7,14 @@ use super::rule::ProjectRule;
 use super::{
     MAX_SKIPPED, NamedFile, PythonDefinition, ReadOptions, constraints, read, read_for, requirements,
 };
-use crate::python::name::NormalName;
+use crate::python::name;
 use crate::python::selection::environments;
 use crate::python::version::Pep440Version;
 use base::model::digest::Sha256;
+use base::model::project_name::ProjectName;
 
-fn name(text: &str) -> NormalName {
-    text.parse().expect(text)
+fn name(text: &str) -> ProjectName {
+    name::parse(text).expect(text)
 }
 
 fn definition(files: &[(&str, &str)]) -> PythonDefinition {
@@ -37,7 +38,7 @@ fn requirements_for_other_environments_are_left_out() {
         environments(&pythons, &["manylinux_2_28_x86_64".to_owned()]).expect("targets")
     };
     let definition = read_for(&files, ReadOptions::default(), &targets(&["3.12"])).expect("a definition");
-    let names: Vec<&str> = definition.rules.keys().map(NormalName::as_str).collect();
+    let names: Vec<&str> = definition.rules.keys().map(ProjectName::as_str).collect();
     assert_eq!(names, ["five", "four", "one"]);
     assert!(definition.rules[&name("one")].allows_all() && !definition.rules[&name("four")].allows_all());
     let notice = "r.txt, line 2: 3 requirements are left out; the environment markers exclude the requested versions of \
@@ -89,7 +90,7 @@ fn lines_of_one_package_are_alternatives_and_constraints_restrict_each() {
         ("more/a.txt", "last\n-c ../limits.txt\n"),
         ("limits.txt", "odd!=1.5\nunused==1\nlast<9\n"),
     ]);
-    let names: Vec<&str> = definition.rules.keys().map(NormalName::as_str).collect();
+    let names: Vec<&str> = definition.rules.keys().map(ProjectName::as_str).collect();
     assert_eq!(names, ["even", "last", "odd"], "a constraints file adds no package");
     let odd = &definition.rules[&name("odd")];
     for (version, digest, is_allowed) in
@@ -106,7 +107,7 @@ fn lines_of_one_package_are_alternatives_and_constraints_restrict_each() {
     assert_eq!(definition.rules[&name("last")].to_string(), "<9");
     assert_eq!(definition.origins[&name("last")], "more/a.txt, line 1");
     assert_eq!(definition.notices.len(), 1, "{:?}", definition.notices);
-    let extras: Vec<&str> = definition.extras[&name("even")].iter().map(NormalName::as_str).collect();
+    let extras: Vec<&str> = definition.extras[&name("even")].iter().map(ProjectName::as_str).collect();
     assert_eq!((extras, definition.extras.len()), (vec!["x"], 1));
     assert_eq!(constraints(&definition), "unused==1\n", "the others are a part of the rules");
     let text = format!("-c c.txt\n{}", requirements(&definition));

@@ -11,8 +11,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use super::name::{BadProjectName, NormalName};
 use base::model::digest::Sha256;
+use base::model::project_name::{BadProjectName, ProjectName};
 
 /// Maximum size of a lock file, in bytes. Lock files of large workspaces have about 5 MB.
 const MAX_FILE: usize = 16 << 20;
@@ -50,7 +50,7 @@ pub struct PythonLockFile {
 /// A package from an index, at one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LockedPackage {
-    pub name: NormalName,
+    pub name: ProjectName,
     pub version: String,
     /// The condition for its installation, as written.
     pub marker: Option<String>,

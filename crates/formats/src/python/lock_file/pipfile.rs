@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::text::{digest, excerpt, package};
 use super::{BadPythonLockFile, LockedFile, PythonLockFile, PythonLockKind, SkippedPackage, origin};
-use crate::python::name::NormalName;
+use base::model::project_name::ProjectName;
 
 #[derive(Deserialize)]
 struct PipfileLock {
@@ -69,7 +69,7 @@ pub(super) fn parse(text: &str) -> Result<PythonLockFile, BadPythonLockFile> {
     let default = indexes.first();
     let mut lock =
         PythonLockFile { kind: PythonLockKind::Pipfile, packages: Vec::new(), skipped: Vec::new() };
-    let mut positions: HashMap<(NormalName, String), usize> = HashMap::new();
+    let mut positions: HashMap<(ProjectName, String), usize> = HashMap::new();
     for (name, value) in groups.into_values().flatten() {
         let raw: PipfilePackage = serde_json::from_value(value).map_err(|error| {
             BadPythonLockFile::Syntax { line: 1, message: excerpt(&format!("the package '{name}': {error}")) }

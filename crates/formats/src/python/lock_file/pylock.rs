@@ -10,6 +10,7 @@ use super::origin::{self, LOCAL};
 use super::text::{file_name, package, sha256, toml};
 use super::{BadPythonLockFile, LockedFile, PythonLockFile, PythonLockKind, SkippedPackage};
 use crate::python::file_name::FileName;
+use crate::python::name;
 
 #[derive(Deserialize)]
 struct PylockFile {
@@ -117,7 +118,7 @@ fn add_indexes(lock: &mut PythonLockFile, servers: &[Vec<String>]) {
 
 /// Returns the version that the name of a file has: the key `version` is optional.
 fn version_of_files(name: &str, files: &[LockedFile]) -> Option<String> {
-    let project = name.parse().ok()?;
+    let project = name::parse(name).ok()?;
     let names = files.iter().filter_map(|file| FileName::parse(file.name.as_deref()?).ok());
     names.filter_map(|file| file.version(&project, None)).next()
 }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::python::name;
 
 const A: &str = "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a";
 const B: &str = "0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b";
@@ -356,7 +357,7 @@ proptest! {
             let expected: Vec<LockedPackage> = models
                 .iter()
                 .map(|model| LockedPackage {
-                    name: model.name.parse().expect("a name"),
+                    name: name::parse(&model.name).expect("a name"),
                     version: model.version.clone(),
                     marker: model.marker.map(str::to_owned),
                     index: match kind {

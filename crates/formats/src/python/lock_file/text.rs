@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::{BadPythonLockFile, LockedFile, LockedPackage, origin};
+use crate::python::name;
 use base::model::digest::Sha256;
 
 /// Maximum length of an error message of a parser, in characters.
@@ -64,5 +65,5 @@ pub(super) fn package(
     let version =
         version.ok_or_else(|| BadPythonLockFile::NoVersion(name.escape_debug().take(80).collect()))?;
     let index = index.as_deref().map(origin::index);
-    Ok(LockedPackage { name: name.parse()?, version, marker, files, index })
+    Ok(LockedPackage { name: name::parse(name)?, version, marker, files, index })
 }

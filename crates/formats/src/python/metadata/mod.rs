@@ -6,8 +6,9 @@ pub mod installers;
 pub mod validity;
 
 use super::license::LicenseExpression;
-use super::name::NormalName;
+use super::name;
 use super::version::Pep440Version;
+use base::model::project_name::{BadProjectName, ProjectName};
 use header::Headers;
 
 /// Maximum size of a metadata file, in bytes; descriptions on PyPI are at most 1 MB.
@@ -75,7 +76,7 @@ pub enum BadMetadata {
     #[error("the metadata has Metadata-Version {0}; versions 1.x and 2.x are supported")]
     Major(String),
     #[error("the metadata has the field Name: {0}")]
-    Name(#[from] super::name::BadProjectName),
+    Name(#[from] BadProjectName),
     #[error("the metadata has Version '{0}', which is not a version")]
     Version(String),
 }
@@ -96,7 +97,7 @@ impl Metadata {
             return Err(BadMetadata::Major(format.chars().take(20).collect()));
         }
         let (name, version) = (single_value(&headers, "Name")?, single_value(&headers, "Version")?);
-        name.parse::<NormalName>()?;
+        name::parse(name)?;
         let is_version_byte =
             |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'+' | b'!');
         let is_version = !version.is_empty() && version.len() <= 255 && version.bytes().all(is_version_byte);
@@ -172,8 +173,8 @@ impl Metadata {
     ///
     /// # Errors
     /// The name is invalid. This is possible only if the metadata was not created by [`Metadata::parse`].
-    pub fn project(&self) -> Result<NormalName, super::name::BadProjectName> {
-        self.name.parse()
+    pub fn project(&self) -> Result<ProjectName, BadProjectName> {
+        name::parse(&self.name)
     }
 
     /// Returns the approximate size in memory of all fields, in bytes.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::python::file_name::FileName;
-use crate::python::name::NormalName;
 use base::model::digest::Sha256;
+use base::model::project_name::ProjectName;
 use base::model::time::Timestamp;
 use base::words;
 
@@ -14,7 +14,7 @@ pub const API_VERSION: &str = "1.4";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProjectPage {
-    pub name: NormalName,
+    pub name: ProjectName,
     /// PyPI's serial: a number that increases with every change of the project.
     pub last_serial: Option<u64>,
     pub status: ProjectStatus,
@@ -27,7 +27,7 @@ pub struct ProjectPage {
 
 impl ProjectPage {
     /// Returns a page without files.
-    pub fn new(name: NormalName) -> ProjectPage {
+    pub fn new(name: ProjectName) -> ProjectPage {
         ProjectPage {
             name,
             last_serial: None,

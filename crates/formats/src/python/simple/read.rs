@@ -8,7 +8,8 @@ use super::page::{PageFile, ProjectPage, ProjectStatus, RawFile, RawPage, Skippe
 use super::{html, json};
 use crate::python::accept::SimpleFormat;
 use crate::python::file_name::FileName;
-use crate::python::name::NormalName;
+use crate::python::name;
+use base::model::project_name::ProjectName;
 use base::model::time::{SECOND, Timestamp};
 
 /// Maximum size of a page, in bytes.
@@ -48,7 +49,7 @@ pub enum BadPage {
     #[error("the page has version '{0}' of the simple API; versions 1.x are supported")]
     ApiVersion(String),
     #[error("the page is that of '{actual}', not of '{expected}'")]
-    OtherProject { actual: String, expected: NormalName },
+    OtherProject { actual: String, expected: ProjectName },
     #[error("none of the {count} files of the page can be used; the first is {first}")]
     NoFiles {
         count: usize,
@@ -58,10 +59,15 @@ pub enum BadPage {
 }
 
 /// Reads the page of `project`. `format` is that of the response's media type; `url` the address after redirects.
-pub fn read(format: SimpleFormat, body: &[u8], url: &Url, project: &NormalName) -> Result<ReadPage, BadPage> {
+pub fn read(
+    format: SimpleFormat,
+    body: &[u8],
+    url: &Url,
+    project: &ProjectName,
+) -> Result<ReadPage, BadPage> {
     let raw = parse(format, body)?;
     check_api_version(raw.api_version.as_deref())?;
-    if let Some(name) = raw.name.as_deref().filter(|name| !project.matches(name)) {
+    if let Some(name) = raw.name.as_deref().filter(|name| !name::is_spelling(name, project)) {
         let actual = name.chars().take(120).collect();
         return Err(BadPage::OtherProject { actual, expected: project.clone() });
     }

@@ -12,15 +12,16 @@ use super::page::API_VERSION;
 use super::read::{BYTE_ORDER_MARK, BadPage, check_api_version, check_format};
 use crate::python::accept::SimpleFormat;
 use crate::python::file_name::FileName;
-use crate::python::name::NormalName;
+use crate::python::name;
 use base::model::html::{Token, Tokens};
+use base::model::project_name::ProjectName;
 
 /// Maximum size of a root, in bytes. The root of PyPI has 45 MB.
 pub const MAX_ROOT: u64 = 512 << 20;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RootEntry {
-    pub name: NormalName,
+    pub name: ProjectName,
     /// The name as the owner writes it.
     pub display: String,
     /// The serial of its last change.
@@ -118,8 +119,8 @@ pub fn is_list(format: SimpleFormat, body: &[u8], url: &Url) -> bool {
         let (parent, last) = target.path().trim_end_matches('/').rsplit_once('/').unwrap_or_default();
         let last = percent_encoding::percent_decode_str(last).decode_utf8_lossy();
         let text = text_until(&mut tokens, "a");
-        let name = text.trim().parse::<NormalName>();
-        let is_project = parent == folder && name.is_ok_and(|name| name.matches(&last));
+        let name = name::parse(text.trim());
+        let is_project = parent == folder && name.is_ok_and(|name| name::is_spelling(&last, &name));
         if !is_project || FileName::parse(text.trim()).is_ok() {
             return false;
         }
@@ -135,7 +136,7 @@ struct RootReader<F> {
 
 impl<F: FnMut(RootEntry)> RootReader<F> {
     fn add(&mut self, display: String, last_serial: Option<u64>) {
-        match display.parse() {
+        match name::parse(&display) {
             Ok(name) => {
                 self.root.count += 1;
                 (self.on_project)(RootEntry { name, display, last_serial });
@@ -237,7 +238,7 @@ pub fn write_json<'a>(
 pub fn write_html<'a>(
     out: impl Write,
     last_serial: Option<u64>,
-    projects: impl IntoIterator<Item = (&'a NormalName, &'a str)>,
+    projects: impl IntoIterator<Item = (&'a ProjectName, &'a str)>,
 ) -> io::Result<()> {
     let mut out = BufWriter::new(out);
     write!(
@@ -356,7 +357,7 @@ mod tests {
             let rows: Vec<_> = json_entries.iter().map(|entry| (entry.display.clone(), entry.last_serial)).collect();
             prop_assert_eq!(&rows, &names);
             let mut html = Vec::new();
-            let normal: Vec<NormalName> = names.iter().map(|(name, _)| name.parse().unwrap()).collect();
+            let normal: Vec<ProjectName> = names.iter().map(|(name, _)| name::parse(name).unwrap()).collect();
             let displays = names.iter().map(|(name, _)| &**name);
             write_html(&mut html, serial, normal.iter().zip(displays)).unwrap();
             let (html_entries, root) = entries(|all| read_html(&html, |entry| all.push(entry)));

@@ -8,13 +8,14 @@ use super::read::{BadPage, ReadPage, read};
 use super::write;
 use crate::python::accept::SimpleFormat;
 use crate::python::file_name::FileName;
+use crate::python::name;
 use base::model::digest::Sha256;
 use base::model::time::Timestamp;
 
 const BASE: &str = "https://index.example.org/simple/odd/";
 
 fn read_text(format: SimpleFormat, text: &str) -> Result<ReadPage, BadPage> {
-    read(format, text.as_bytes(), &Url::parse(BASE).unwrap(), &"odd".parse().unwrap())
+    read(format, text.as_bytes(), &Url::parse(BASE).unwrap(), &name::parse("odd").unwrap())
 }
 
 fn json(text: &str) -> ReadPage {
@@ -217,7 +218,14 @@ fn page() -> impl Strategy<Value = ProjectPage> {
                 files.clear();
             }
             let versions = Some((0..files.len()).map(|number| format!("{number}.0+x")).collect());
-            ProjectPage { name: "odd".parse().unwrap(), last_serial, status, status_reason, versions, files }
+            ProjectPage {
+                name: name::parse("odd").unwrap(),
+                last_serial,
+                status,
+                status_reason,
+                versions,
+                files,
+            }
         },
     )
 }

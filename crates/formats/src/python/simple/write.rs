@@ -7,9 +7,9 @@ use std::io::Write as _;
 
 use super::html::escape;
 use super::page::{API_VERSION, MetadataFile, PageFile, ProjectPage, ProjectStatus};
-use crate::python::name::NormalName;
 use crate::python::version::Pep440Version;
 use base::model::digest::Sha256;
+use base::model::project_name::ProjectName;
 use base::model::time::Timestamp;
 
 /// Size of the text of a page besides its files, in bytes, and of a file; only for the first allocation.
@@ -44,7 +44,7 @@ pub enum Hashes<'a> {
 /// The properties of a page besides its files and versions; see [`ProjectPage`].
 #[derive(Clone, Copy, Debug)]
 pub struct PageProperties<'a> {
-    pub name: &'a NormalName,
+    pub name: &'a ProjectName,
     /// The serial of its last change.
     pub last_serial: Option<u64>,
     /// The status. The files and versions of a quarantined project must not be written.

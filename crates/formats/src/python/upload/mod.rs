@@ -13,10 +13,11 @@ use sha2::Digest as _;
 use crate::python::file_name::FileName;
 use crate::python::layout::FilePart;
 use crate::python::metadata::{MAX_METADATA, validity};
-use crate::python::name::{self, NormalName};
+use crate::python::name;
 use crate::python::provenance;
 use crate::python::version::Pep440Version;
 use base::model::digest::{Blake2b256, Md5, Sha256};
+use base::model::project_name::ProjectName;
 use base::model::trusted_publisher::TrustedPublisher;
 
 /// The field with the file.
@@ -277,7 +278,7 @@ impl UploadForm {
     pub fn check_package(
         &self,
         file: &FileName,
-        project: &NormalName,
+        project: &ProjectName,
         version: &Pep440Version,
     ) -> Result<(), BadUpload> {
         let other = |field, declared: &str, actual: String| BadUpload::Other {
@@ -398,7 +399,7 @@ mod tests {
             .and_then(|()| {
                 form.check_package(
                     &file,
-                    &"odd-name".parse().expect("a name"),
+                    &name::parse("odd-name").expect("a name"),
                     &Pep440Version::lenient("1.0"),
                 )
             })

@@ -16,6 +16,7 @@ use base::model::change::Counts;
 use base::model::digest::Sha256;
 use base::model::ids::TxId;
 use base::model::kind::Layout;
+use base::model::project_name::ProjectName;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
 use content::serve::project::curated::{
@@ -27,7 +28,6 @@ use formats::python::curated::PythonDefinition;
 use formats::python::curated::dependencies::{Dependencies, Search};
 use formats::python::curated::plan::{Plan, ProjectPlanRow, RowState, plan};
 use formats::python::curated::rule::ProjectRule;
-use formats::python::name::NormalName;
 use runtime::state::State;
 use store::db::curation::{Curation, DEPENDENCIES, Dependency};
 
@@ -54,9 +54,9 @@ pub struct PythonUpdate {
     /// The plan. With problems, nothing is published.
     pub plan: Plan,
     /// For each project, the shortest chain of projects from one that the definition names; empty without dependencies.
-    pub chains: BTreeMap<NormalName, Vec<NormalName>>,
+    pub chains: BTreeMap<ProjectName, Vec<ProjectName>>,
     /// The files that block rules and name guards hide, by project.
-    pub blocked: BTreeMap<NormalName, BlockedFiles>,
+    pub blocked: BTreeMap<ProjectName, BlockedFiles>,
     /// Notices about omitted and ignored parts.
     pub notices: Vec<String>,
     /// The snapshot to pass in the request that publishes this plan.
@@ -172,8 +172,8 @@ fn add_dependencies(definition: &mut PythonDefinition, dependencies: &Dependenci
 }
 
 /// Returns the rows of the projects that others require.
-fn dependency_rows(chains: &BTreeMap<NormalName, Vec<NormalName>>) -> Vec<Dependency> {
-    let row = |(name, chain): (&NormalName, &Vec<NormalName>)| Dependency {
+fn dependency_rows(chains: &BTreeMap<ProjectName, Vec<ProjectName>>) -> Vec<Dependency> {
+    let row = |(name, chain): (&ProjectName, &Vec<ProjectName>)| Dependency {
         name: name.to_string(),
         chain: chain.iter().map(ToString::to_string).collect(),
     };
@@ -197,7 +197,7 @@ pub async fn remove(
     actor: &Actor,
 ) -> Result<Vec<String>, RepoError> {
     let source = curated_source(state, source, Layout::Projects)?;
-    let project = parse_project(project)?;
+    let project = parse_project(source.kind, project)?;
     require_all_versions(&source, project.as_str(), &scope, "names")?;
     let source_id = source.id;
     let current = definition::current(state, source).await?;
@@ -258,13 +258,13 @@ fn kept_dependencies(
     current: &CurrentPythonDefinition,
     dependencies: &Dependencies,
     definition: &PythonDefinition,
-) -> BTreeMap<NormalName, (ProjectRule, Vec<NormalName>)> {
-    let kept_chain = |name: &NormalName| -> Option<Vec<NormalName>> {
+) -> BTreeMap<ProjectName, (ProjectRule, Vec<ProjectName>)> {
+    let kept_chain = |name: &ProjectName| -> Option<Vec<ProjectName>> {
         let old = current.chain(name)?;
         let left_out = |part: &String| dependencies.left_out.iter().find(|(other, _)| other.as_str() == part);
         let (position, (_, chain)) =
             old.iter().enumerate().find_map(|(at, part)| Some((at, left_out(part)?)))?;
-        let rest = old[position + 1..].iter().filter_map(|part| part.parse().ok());
+        let rest = old[position + 1..].iter().map(|part| ProjectName::folded(part.as_str()));
         Some(chain.iter().cloned().chain(rest).collect())
     };
     let lost = current.rules.iter().filter(|(name, _)| !definition.rules.contains_key(*name));
@@ -272,7 +272,7 @@ fn kept_dependencies(
 }
 
 /// Returns the error for a project that the definition of a source does not name.
-fn not_named(current: &CurrentPythonDefinition, project: &NormalName) -> RepoError {
+fn not_named(current: &CurrentPythonDefinition, project: &ProjectName) -> RepoError {
     let name = &current.step.source.name;
     RepoError::NotFound(match current.chain(project) {
         Some(chain) => format!(

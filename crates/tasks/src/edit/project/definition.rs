@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::edit::curation::{CurrentStep, newest_step};
+use base::model::project_name::ProjectName;
 use content::serve::RepoError;
 use content::serve::project::curated::parse_rule;
 use formats::python::curated::rule::ProjectRule;
 use formats::python::curated::{self, CURRENT_DEFINITION, PythonDefinition, ReadOptions};
-use formats::python::name::NormalName;
 use runtime::catalog::Source;
 use runtime::state::State;
 use store::db::curation::{self, DEPENDENCIES, DefinitionFile, RuleRow};
@@ -20,7 +20,7 @@ const GENERATED_CONSTRAINTS: &str = "constraints.txt";
 pub(super) struct CurrentPythonDefinition {
     pub(super) step: CurrentStep,
     /// The rules of all projects, including dependencies.
-    pub(super) rules: BTreeMap<NormalName, ProjectRule>,
+    pub(super) rules: BTreeMap<ProjectName, ProjectRule>,
 }
 
 pub(super) type NewDefinition = crate::edit::curation::NewDefinition<PythonDefinition>;
@@ -32,14 +32,14 @@ impl CurrentPythonDefinition {
     }
 
     /// Returns the chain of projects that requires a project; `None` for a project that the definition names.
-    pub(super) fn chain(&self, name: &NormalName) -> Option<&[String]> {
+    pub(super) fn chain(&self, name: &ProjectName) -> Option<&[String]> {
         let dependencies = &self.step.curation.as_ref()?.dependencies;
         let position = dependencies.binary_search_by(|other| other.name.as_str().cmp(name.as_str())).ok()?;
         dependencies.get(position).map(|dependency| dependency.chain.as_slice())
     }
 
     /// Returns the rules of the projects that it names.
-    fn named_rules(&self) -> BTreeMap<NormalName, ProjectRule> {
+    fn named_rules(&self) -> BTreeMap<ProjectName, ProjectRule> {
         let named = self.rules.iter().filter(|(name, _)| self.chain(name).is_none());
         named.map(|(name, rule)| (name.clone(), rule.clone())).collect()
     }
@@ -56,7 +56,7 @@ impl CurrentPythonDefinition {
     }
 }
 
-fn with_rules(definition: PythonDefinition, rules: BTreeMap<NormalName, ProjectRule>) -> PythonDefinition {
+fn with_rules(definition: PythonDefinition, rules: BTreeMap<ProjectName, ProjectRule>) -> PythonDefinition {
     let origins = rules.keys().map(|name| (name.clone(), CURRENT_DEFINITION.to_owned())).collect();
     PythonDefinition { rules, origins, ..definition }
 }
@@ -70,7 +70,7 @@ fn unreadable(error: RepoError) -> RepoError {
     }
 }
 
-pub(super) fn rule_rows(rules: &BTreeMap<NormalName, ProjectRule>) -> Vec<RuleRow> {
+pub(super) fn rule_rows(rules: &BTreeMap<ProjectName, ProjectRule>) -> Vec<RuleRow> {
     rules.iter().map(|(name, rule)| (name.to_string(), rule.to_string())).collect()
 }
 
@@ -80,9 +80,7 @@ pub(super) async fn current(state: &State, source: Source) -> Result<CurrentPyth
     let (curation, rows) = read.await?;
     let mut rules = BTreeMap::new();
     for (normalized_name, text) in rows {
-        let name =
-            normalized_name.parse::<NormalName>().map_err(|error| RepoError::Invalid(error.to_string()))?;
-        rules.insert(name, parse_rule(&text)?);
+        rules.insert(ProjectName::folded(normalized_name), parse_rule(&text)?);
     }
     let step = CurrentStep { source, tree, seq, curation, rules: rule_rows(&rules) };
     Ok(CurrentPythonDefinition { step, rules })

@@ -4,9 +4,10 @@ use super::selection::{self, Selection};
 use crate::edit::edited_source::EditedSource;
 use crate::edit::{Actor, RemoveScope, apply, removal};
 use base::model::change::{Counts, FileChange};
-use base::model::kind::Layout;
+use base::model::kind::{Layout, SourceKind};
+use base::model::project_name::ProjectName;
 use content::serve::RepoError;
-use formats::python::name::NormalName;
+use formats::language;
 use runtime::publish::edit::{EditPlan, publish_step};
 use runtime::state::State;
 
@@ -24,7 +25,7 @@ pub async fn remove(
     actor: &Actor,
 ) -> Result<Vec<String>, RepoError> {
     let source = EditedSource::of_layout(&state.catalog.get(), source, Layout::Projects)?;
-    let project: NormalName = parse_project(project)?;
+    let project = parse_project(source.kind, project)?;
     let publish = removal(state, project.as_str(), &scope, comment, actor);
     let selection = Selection::from(scope);
     let removal = apply(state, move |c| {
@@ -50,7 +51,7 @@ pub async fn remove(
     Ok(labels)
 }
 
-/// Parses the name of a project, in any spelling.
-pub(super) fn parse_project(name: &str) -> Result<NormalName, RepoError> {
-    name.parse::<NormalName>().map_err(|error| RepoError::Invalid(error.to_string()))
+/// Parses the name of a project of a source, in any spelling.
+pub(super) fn parse_project(kind: SourceKind, name: &str) -> Result<ProjectName, RepoError> {
+    language::of(kind.language()).project_name(name).map_err(|error| RepoError::Invalid(error.to_string()))
 }

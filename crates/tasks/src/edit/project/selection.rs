@@ -5,10 +5,10 @@ use std::cmp::Reverse;
 use crate::edit::edited_source::EditedSource;
 use crate::edit::{RemoveScope, Write};
 use base::model::ids::{PackageId, Seq};
+use base::model::project_name::ProjectName;
 use content::serve::RepoError;
 use formats::language;
 use formats::python::file_name::FileName;
-use formats::python::name::NormalName;
 use store::db::project_file::{self, ListedFile};
 use store::db::{self, Conn, DbError};
 
@@ -55,7 +55,7 @@ pub(super) fn select(
     c: &mut dyn Conn,
     source: &EditedSource,
     pending: Seq,
-    project: &NormalName,
+    project: &ProjectName,
     selection: &Selection,
 ) -> Write<(Vec<ListedFile>, usize)> {
     let (_, files) = read(c, source, pending, project.as_str())?;
@@ -81,7 +81,7 @@ pub(super) fn select(
 
 fn nothing_selected(
     source: &EditedSource,
-    project: &NormalName,
+    project: &ProjectName,
     selection: &Selection,
     files: &[ListedFile],
 ) -> RepoError {

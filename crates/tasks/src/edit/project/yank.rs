@@ -50,7 +50,7 @@ pub async fn set(
         }
     }
     let source = EditedSource::new(&catalog, source)?;
-    let project = parse_project(project)?;
+    let project = parse_project(source.kind, project)?;
     let name = project.to_string();
     let reason = reason.map(check_reason).transpose()?;
     let subject = match &reason {

@@ -6,9 +6,9 @@ use crate::index::Priority;
 use crate::serve::{RepoError, Repositories};
 use base::model::ids::Seq;
 use base::model::point::PointTree;
+use base::model::project_name::ProjectName;
 use base::model::time::Timestamp;
 use formats::language;
-use formats::python::name::NormalName;
 use store::db;
 use store::db::project::KnownProject;
 use store::db::project_file::{self, FileLife, ListedFile};
@@ -18,7 +18,7 @@ pub(super) async fn explain_page(
     repositories: &Repositories,
     request: &ExplainRequest,
     tree: PointTree,
-    project: &NormalName,
+    project: &ProjectName,
 ) -> Result<Option<Decision>, RepoError> {
     let listing = tree.listing();
     let known = || {

@@ -10,10 +10,10 @@ use crate::serve::views::vulnerabilities;
 use crate::serve::{BlockedRelease, RepoError, Repositories, find};
 use base::model::kind::Language;
 use base::model::point::PointTree;
+use base::model::project_name::ProjectName;
 use base::model::text::count_of;
 use formats::language::{self, Rules};
 use formats::python::facts::FileFacts;
-use formats::python::name::{BadProjectName, NormalName};
 use store::db::project_file::{self, ListedFile};
 use store::db::{self, DbError};
 
@@ -35,15 +35,15 @@ pub(super) async fn explain_project(
     decisions: &mut Vec<Decision>,
 ) -> Result<ExplainResult, RepoError> {
     let ExplainRequest { repo, package, version, snapshot, distribution, .. } = request;
+    let kind = find::repo(&repositories.state.catalog.get(), repo)?.kind;
     if distribution.is_some() {
-        let kind = find::repo(&repositories.state.catalog.get(), repo)?.kind;
         return Err(RepoError::Invalid(format!(
             "the repository '{repo}' is of type {}: its files are the same for all distributions",
             kind.label()
         )));
     }
-    let project: NormalName =
-        package.parse().map_err(|error: BadProjectName| RepoError::Invalid(error.to_string()))?;
+    let project = language::of(kind.language()).project_name(package);
+    let project = project.map_err(|error| RepoError::Invalid(error.to_string()))?;
     let point = point::resolve_part(repositories, repo, None, *snapshot).await?;
     decisions.push(sentences::snapshot(*snapshot, &point));
     let (trees, name) = (View::of(&repositories.state, &point), project.clone());
@@ -181,7 +181,7 @@ fn blocked_decision(blocked: &BlockedRelease) -> Decision {
     }
 }
 
-fn warned_decision(project: &NormalName, (version, reason): &(String, String)) -> Decision {
+fn warned_decision(project: &ProjectName, (version, reason): &(String, String)) -> Decision {
     Decision {
         topic: Topic::Release,
         subject: format!("{project} {version}"),

@@ -675,6 +675,55 @@ fn retired_names_do_not_come_back() {
     assert!(wrong.is_empty(), "retired names:\n{}", wrong.join("\n"));
 }
 
+/// The rooms whose tables state what differs between languages and kinds.
+const LANGUAGE_TABLES: &[&str] = &["model", "language"];
+
+/// Places outside the tables that name a language or a kind, with the number of lines and the reason.
+const NAMES_OF_LANGUAGES: &[(&str, usize, &str)] = &[
+    ("crates/content/src/index/mod.rs", 1, "the constructor of the one index with pages that is read"),
+    ("crates/pages/src/first_packages.rs", 1, "the spelling of a flag in the mission's examples"),
+    ("crates/pages/src/setup/mod.rs", 3, "the table of instructions for clients"),
+    ("crates/runtime/src/catalog/mod.rs", 1, "the language of a source that is not in the catalog"),
+    ("crates/tasks/src/build/run.rs", 2, "the two builds"),
+    ("crates/tasks/src/build/toolchain.rs", 2, "the table of tools"),
+    ("crates/tasks/src/edit/upload_body.rs", 2, "the table of upload kinds"),
+    ("crates/tasks/src/sync/task.rs", 1, "the table of tasks"),
+    ("src/http/api/public/status.rs", 1, "a field of the original's response"),
+    ("src/http/repo/python/mod.rs", 1, "the kind of repository that has these addresses"),
+];
+
+/// Returns whether a line names a variant of `Language`, `RepoKind` or `SourceKind`, or the source of PyPI.
+fn names_a_language(line: &str) -> bool {
+    let is_variant = |name: &str| {
+        let named = line
+            .match_indices(name)
+            .filter(|(at, _)| !line[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_'));
+        let variants = named.map(|(at, _)| &line[at + name.len()..]);
+        // Constants such as `ALL` are in upper case, functions in lower case.
+        variants.filter(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase())).any(|rest| {
+            let word = word(rest);
+            word.len() == 1 || word.chars().any(|c| c.is_ascii_lowercase())
+        })
+    };
+    ["Language::", "RepoKind::", "SourceKind::"].into_iter().any(is_variant)
+        || line.contains("SourceId::PYPI")
+}
+
+#[test]
+fn languages_differ_in_their_tables_only() {
+    let mut found = BTreeMap::new();
+    for source in sources().into_iter().filter(|source| !LANGUAGE_TABLES.contains(&source.room.as_str())) {
+        let count = source.code.iter().filter(|line| names_a_language(line)).count();
+        // A test module in a file of its own.
+        if count > 0 && !source.path.to_string_lossy().ends_with("tests.rs") {
+            found.insert(source.path.display().to_string(), count);
+        }
+    }
+    let allowed: BTreeMap<String, usize> =
+        NAMES_OF_LANGUAGES.iter().map(|(path, lines, _)| ((*path).to_owned(), *lines)).collect();
+    assert_eq!(found, allowed, "lines that name a language or kind: add a method to a table instead");
+}
+
 /// Returns the patterns of the parameters in `code` that are tuples of names, such as `(a, b)` in `f(x: X, (a, b): (A, B))`.
 fn tuple_parameters(code: &str) -> Vec<&str> {
     let is_names = |text: &str| {

@@ -15,8 +15,7 @@ use tasks::sync::task::Task;
 use tasks::upkeep::{Upkeep, maintenance, withheld};
 use tasks::usage::Usage;
 
-/// The parts of an app that the tasks use. The app itself is not one: going offline waits for the end of all
-/// references.
+/// The parts of an app that the tasks use. Not the app itself: going offline waits for the end of all references.
 pub(super) struct LeaderTasks {
     sync: Sync,
     upkeep: Arc<Upkeep>,

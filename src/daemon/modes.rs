@@ -166,8 +166,7 @@ impl Supervisor {
         self.context.switch.context().control.set_mode(Mode::Online);
     }
 
-    /// Replaces the app by a new one with empty caches; the old app completes its requests, and continues to
-    /// serve after an error.
+    /// Replaces the app by one with empty caches; the old one completes its requests, and serves on after an error.
     pub(super) async fn reopen(&mut self) -> Result<String, CommandError> {
         let mode = self.context.switch.context().control.mode();
         let (Mode::Online, Some(loaded)) = (&mode, self.loaded.clone()) else {

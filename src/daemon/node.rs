@@ -48,8 +48,7 @@ pub(super) fn previous_id(config: &Config) -> Option<Identity> {
     std::fs::read_to_string(path(config)).ok()?.trim().parse().ok()
 }
 
-/// Writes the id of this process and returns the path. `None` with SQLite, which has one server, and after an
-/// error, which is logged.
+/// Writes the id of this process and returns the path. `None` with SQLite (one server), and after a logged error.
 pub(super) fn write_id(config: &Config, id: Identity) -> Option<PathBuf> {
     match config.database.provider {
         Provider::Sqlite => None,

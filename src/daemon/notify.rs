@@ -118,8 +118,7 @@ fn run(receiver: &Receiver<Notification>) {
             // systemd requires both in one datagram.
             Notification::Reloading => NotifyState::monotonic_usec_now()
                 .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
-            // In one datagram: systemd rejects messages of the new process before `MAINPID=`, and of the old
-            // one afterwards.
+            // In one datagram: systemd rejects the new process before `MAINPID=`, the old one afterwards.
             Notification::Main(pid, status) => sd_notify::notify(&[
                 NotifyState::MainPid(*pid),
                 NotifyState::Ready,

@@ -42,8 +42,7 @@ pub(super) struct Setup<'a> {
     pub(super) config: Arc<Config>,
     /// The configuration, or the reason why it cannot be used.
     pub(super) loaded: Result<Loaded, StartError>,
-    /// Whether systemd has passed the sockets: then an error does not end the server, which responds with 503
-    /// and the reason.
+    /// Whether systemd passed sockets: then an error does not end the server, which responds with 503 and the reason.
     pub(super) is_socket_activated: bool,
     pub(super) sockets: Sockets,
     /// The sockets and the lock that the old server passed, in a hand-over.
@@ -175,8 +174,7 @@ impl Process {
         })
     }
 
-    /// Opens the stores and accepts connections, in a hand-over once the old server permits it. Returns false
-    /// after a stop.
+    /// Opens the stores and accepts connections, in a hand-over once the old server permits. Returns false on a stop.
     async fn boot(
         &mut self,
         loaded: Result<Loaded, StartError>,

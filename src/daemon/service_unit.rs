@@ -106,8 +106,7 @@ impl ServiceUnit {
     }
 }
 
-/// Returns whether a unit or drop-in of the administrator sets variables that are unknown, because systemd
-/// does not run.
+/// Returns whether a unit or drop-in of the administrator sets variables, unknown because systemd does not run.
 pub(super) fn has_unknown_variables() -> bool {
     let root = Path::new("/");
     let administrators_unit = root.join("etc/systemd/system").join(UNIT);

@@ -42,8 +42,7 @@ impl ServiceUser {
         self.account.as_ref().map_or_else(geteuid, |account| account.uid).as_raw()
     }
 
-    /// Runs `work` while the whole process has only the rights of the user. Fails if it cannot switch to the
-    /// user or back.
+    /// Runs `work` while the whole process has only the user's rights. Fails if it cannot switch to the user or back.
     pub(super) fn run<T>(&self, work: impl FnOnce() -> T) -> Result<T, PrivilegeError> {
         let Some(account) = &self.account else { return Ok(work()) };
         let (groups, group, root) = (getgroups().unwrap_or_default(), getegid(), Uid::from_raw(0));

@@ -32,8 +32,7 @@ pub struct Sockets {
     pub is_outdated: bool,
 }
 
-/// Returns the path of the admin socket if a server in any mode answers on it. Fails if this process cannot
-/// connect to it.
+/// Returns the path of the admin socket if a server in any mode answers on it. Fails if this process cannot connect.
 pub(super) fn answering_server(config: &Config) -> Result<Option<PathBuf>, (PathBuf, Error)> {
     let path = admin_path(config);
     match UnixStream::connect(&path) {

@@ -38,8 +38,7 @@ pub(super) struct SharedStores {
     pub(super) lock: Option<OwnedFd>,
 }
 
-/// Opens the stores of a configuration and creates the app, without background tasks. `report_step` is called
-/// with each step.
+/// Opens the stores of a configuration and creates the app, without background tasks. `report_step` gets each step.
 pub(super) async fn open(
     loaded: &Loaded,
     context: &ServerContext,

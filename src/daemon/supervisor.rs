@@ -59,8 +59,7 @@ impl Supervisor {
         supervisor
     }
 
-    /// Starts serving for the first time. With `is_socket_activated`, the server responds with 503 and the
-    /// reason of an error.
+    /// Starts serving for the first time. With `is_socket_activated`, it responds with 503 and the reason of an error.
     pub(super) async fn start(
         &mut self,
         loaded: Result<Loaded, StartError>,

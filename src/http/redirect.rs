@@ -46,8 +46,7 @@ impl Redirect {
                 }
             }
         };
-        // SECURITY: the target is visible ASCII and begins with '/', so it can neither end the header nor
-        // extend the host.
+        // SECURITY: the target is visible ASCII and begins with '/', so it cannot end the header or extend the host.
         if !target.starts_with('/') || !target.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(Failure::bad_request("the request target must be a path that begins with '/'"));
         }

@@ -1,5 +1,4 @@
-//! Writes the access log line and the metrics of a request: at once if the size of the response is known,
-//! else at its end.
+//! Writes the access log line and metrics of a request: at once if the size of the response is known, else at its end.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};

@@ -11,8 +11,7 @@ use crate::http::error::{Failure, Payload};
 use crate::http::net::body::Body;
 use crate::http::repo::conditional::{self, Precondition, Validators};
 
-/// The serial of the last change of a page, or of the list of projects. Mirrors refuse a page with a lower
-/// one than the list.
+/// Serial of the last change of a page, or the list of projects. Mirrors refuse a page with a lower one than the list.
 const X_PYPI_LAST_SERIAL: HeaderName = HeaderName::from_static("x-pypi-last-serial");
 const X_PACKAGE_TYPE: HeaderName = HeaderName::from_static("x-package-type");
 /// The reason why a package is blocked, or the warning about it.

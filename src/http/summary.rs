@@ -38,8 +38,7 @@ pub async fn database_problem(app: &App) -> Option<DatabaseProblem> {
     }
 }
 
-/// Returns the summary with counts of the database: `Online: 3 repositories, 23,144 packages, cran synced
-/// 2026-11-20 00:00 UTC`.
+/// Returns the summary with counts: `Online: 3 repositories, 23,144 packages, cran synced 2026-11-20 00:00 UTC`.
 pub async fn line(switch: &Switch, mode: &Mode) -> String {
     let content = match (mode, switch.app()) {
         (Mode::Online, Some(app)) => Some(content(&app).await),
@@ -115,8 +114,7 @@ fn minute(at: Timestamp) -> String {
     }
 }
 
-/// Returns the warning if a repository is authenticated, a listener has no TLS, and `Server.Address` states
-/// no encrypting proxy.
+/// Warns if a repository is authenticated, a listener has no TLS, and `Server.Address` states no encrypting proxy.
 pub fn unencrypted_warning(config: &Config, catalog: &Catalog) -> Option<String> {
     let listen = config.http.listen.as_ref().filter(|listen| !is_loopback_host(&listen.host))?;
     let is_https = config.server.address.as_deref().is_some_and(|address| {

@@ -94,8 +94,7 @@ impl Query {
         self.parameter::<Vec<String>>(name).unwrap_or_default().into_iter()
     }
 
-    /// Returns a snapshot: `latest`, a day, or the number of a transaction. `None` if absent or empty; 400
-    /// for other values.
+    /// Returns a snapshot: `latest`, a day, or the number of a transaction. `None` if absent or empty; 400 for others.
     pub fn snapshot(&self, name: &str) -> Result<Option<Snapshot>, Failure> {
         self.parameter(name)
     }

@@ -12,12 +12,13 @@ use rstudio_pm::python::layout::FilePart;
 use rstudio_pm::python::name;
 use rstudio_pm::python::simple::read;
 use rstudio_pm::serve::document::DocumentRequest;
-use rstudio_pm::serve::python::document::PythonDocument;
+use rstudio_pm::serve::project::document::ProjectContent;
 use rstudio_pm::upkeep::sweep::{self, SweepOptions};
 use rstudio_pm::{serve, upkeep};
 
 use crate::support::backend::{Backend, StoresConfig, actor};
 use crate::support::db;
+use crate::support::documents::project_document;
 use crate::support::python::package::Package;
 
 /// The names of files, with the reason for their yank.
@@ -50,8 +51,10 @@ async fn page(backend: &Backend, snapshot: &str, format: SimpleFormat) -> Option
     let point = serve::point::resolve(&backend.repositories, "py", snapshot).await.ok()?;
     let project = name::parse(PROJECT).unwrap();
     let owned = serve::project::file::locate_page(&backend.repositories, &point, &project).await;
-    let request =
-        DocumentRequest::new(owned.ok()?.point, PythonDocument::Project(project.clone(), format, None));
+    let request = DocumentRequest::new(
+        owned.ok()?.point,
+        project_document(format, ProjectContent::Page(project.clone(), None)),
+    );
     let document = serve::index::document(&backend.repositories, &request).await.unwrap();
     let url = "http://h/simple/one/".parse().unwrap();
     let page = read::read(format, &document.bytes, &url, &project).unwrap().page;

@@ -10,19 +10,21 @@ use rstudio_pm::edit::{self, OnExisting};
 use rstudio_pm::index::PageReads;
 use rstudio_pm::model::ids::{Seq, SourceId};
 use rstudio_pm::model::kind::{RepoKind, SourceKind};
+use rstudio_pm::model::project_status::ProjectStatus;
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::time::{Day, Timestamp};
 use rstudio_pm::python::accept::SimpleFormat;
 use rstudio_pm::python::facts::FileFacts;
 use rstudio_pm::python::name;
-use rstudio_pm::python::simple::page::{ProjectPage, ProjectStatus};
+use rstudio_pm::python::simple::page::ProjectPage;
 use rstudio_pm::python::simple::read;
 use rstudio_pm::serve::document::DocumentRequest;
-use rstudio_pm::serve::python::document::PythonDocument;
+use rstudio_pm::serve::project::document::ProjectContent;
 use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::sync::Sync;
 
 use crate::support::backend::{Backend, StoresConfig, actor};
+use crate::support::documents::project_document;
 use crate::support::pypi::Pypi;
 use crate::support::python::index::wheel;
 use crate::support::python::package::Package;
@@ -71,7 +73,10 @@ pub(super) async fn find_page(
         located => located?,
     };
     let is_final = located.is_cacheable && !located.point.open;
-    let request = DocumentRequest::new(located.point, PythonDocument::Project(project.clone(), format, None));
+    let request = DocumentRequest::new(
+        located.point,
+        project_document(format, ProjectContent::Page(project.clone(), None)),
+    );
     let document = serve::index::document(&backend.repositories, &request).await?;
     let url = format!("http://h/simple/{project}/").parse().unwrap();
     let page = read::read(format, &document.bytes, &url, &project).unwrap().page;

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use rstudio_pm::model::project_name::ProjectName;
+use rstudio_pm::model::project_status::ProjectStatus;
 use rstudio_pm::python::accept::SimpleFormat;
 use rstudio_pm::python::name;
-use rstudio_pm::python::simple::page::{PageFile, ProjectPage, ProjectStatus};
+use rstudio_pm::python::simple::page::{PageFile, ProjectPage};
 use rstudio_pm::python::simple::read::{ReadPage, read};
 use rstudio_pm::python::simple::{root, write};
 use rstudio_pm::python::specifier::Specifiers;

@@ -11,10 +11,11 @@ use rstudio_pm::python::name;
 use rstudio_pm::python::simple::root;
 use rstudio_pm::serve;
 use rstudio_pm::serve::document::DocumentRequest;
-use rstudio_pm::serve::python::document::PythonDocument;
+use rstudio_pm::serve::project::document::ProjectContent;
 
 use super::index_history::{subscribe, sync};
 use crate::support::backend::{Backend, StoresConfig, actor};
+use crate::support::documents::project_document;
 use crate::support::pypi::Pypi;
 use crate::support::python::package::Package;
 
@@ -29,7 +30,10 @@ async fn list(backend: &Backend) -> List {
     let snapshot = "latest".parse().unwrap();
     let point = serve::point::resolve(&backend.repositories, "py", snapshot).await.unwrap();
     let last = serve::project::file::last_serial(&backend.state.catalog.get(), &point);
-    let request = DocumentRequest::new(point.clone(), PythonDocument::LatestRoot(SimpleFormat::Json, last));
+    let request = DocumentRequest::new(
+        point.clone(),
+        project_document(SimpleFormat::Json, ProjectContent::LatestList(last)),
+    );
     let document = serve::index::document(&backend.repositories, &request).await.unwrap();
     let mut projects = BTreeMap::new();
     let read = root::read_json(&*document.bytes, |entry| {

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use rstudio_pm::model::kind::Language;
 use rstudio_pm::model::point::Point;
 use rstudio_pm::model::snapshot::Snapshot;
+use rstudio_pm::python::accept::SimpleFormat;
 use rstudio_pm::r::layout::IndexFormat;
 use rstudio_pm::serve;
 use rstudio_pm::serve::document::{DocumentRequest, RenderedDocument};
+use rstudio_pm::serve::project::document::{ProjectContent, ProjectDocument};
 use rstudio_pm::serve::r::document::RDocument;
 
 use crate::support::backend::Backend;
@@ -59,4 +62,9 @@ pub(crate) async fn archive_names(backend: &Backend, repo: &str, snapshot: &str)
         rows.into_iter().map(|row| format!("{}/{}", row.package, row.file)).collect();
     names.sort();
     names
+}
+
+/// Returns a document of a Python repository.
+pub(crate) fn project_document(format: SimpleFormat, content: ProjectContent) -> ProjectDocument {
+    ProjectDocument { language: Language::Python, format: format.page_format(), content }
 }

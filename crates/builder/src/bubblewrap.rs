@@ -50,8 +50,7 @@ pub(super) fn command(bubblewrap: &Path, builder: &Path, role: Role, readable_pa
     if std::fs::File::open("/dev/tty").is_ok() {
         command.arg("--new-session");
     }
-    // The builder is the first process of its namespace, so that all others end with it. It never runs as root, even if
-    // the server does.
+    // The first process of its namespace, so that all others end with it. Never runs as root, even if the server does.
     command.args(["--as-pid-1", "--uid", "65534", "--gid", "65534"]);
     // Prevents nested user namespaces, which would expose more of the kernel. Some container runtimes do not permit
     // setting this limit.

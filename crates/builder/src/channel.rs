@@ -67,8 +67,7 @@ pub(super) fn receive(socket: impl AsFd, deadline: Instant) -> Result<Option<Pac
     Ok((message_info.bytes > 0).then_some(Packet { bytes, descriptors }))
 }
 
-/// Waits until one of the descriptors is ready. Fails if no descriptor is ready at the deadline
-/// ([`ErrorKind::TimedOut`]).
+/// Waits until one of the descriptors is ready. Fails if none is ready at the deadline ([`ErrorKind::TimedOut`]).
 pub(super) fn wait(descriptors: &mut [PollFd<'_>], deadline: Instant) -> Result<()> {
     loop {
         let remaining = deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(3600));

@@ -23,8 +23,7 @@ const REPORT_TIMEOUT: Duration = Duration::from_secs(15);
 
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    /// The systemd unit closed the connection before the job started, for example because too many builders are
-    /// running.
+    /// The systemd unit closed the connection before the job started, for example because too many builders run.
     #[error(
         "the builder closed the connection before the job started: too many builders are running, or the unit cannot start; \
          see journalctl -u 'rstudio-pm-build@*' -u 'rstudio-pm-fetch@*'"

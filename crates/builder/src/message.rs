@@ -180,8 +180,7 @@ pub struct RDependency {
     pub version: String,
     /// Size of the file in bytes.
     pub size: u64,
-    /// The requirements on its version, such as `>= 1.2`. If an installed version meets them, the package is not
-    /// installed.
+    /// Requirements on its version, such as `>= 1.2`. The package is not installed if an installed version meets them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requirements: Vec<String>,
 }

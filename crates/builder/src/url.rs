@@ -1,6 +1,5 @@
 //! The accepted URLs of git repositories: `https`, `http`, `ssh`, the form `user@host:path`, and `file` below
-//! configured directories. The rules are stricter than git's, so that this program and git cannot interpret a URL
-//! differently.
+//! configured directories. The rules are stricter than git's, so that git cannot interpret a URL differently.
 
 use std::path::Path;
 

@@ -55,8 +55,7 @@ pub(super) fn absolute(path: Option<&str>) -> Result<(), String> {
     }
 }
 
-/// Checks the name and version of an R package, which become parts of paths and arguments, and its requirements, which
-/// R evaluates.
+/// Checks the name and version of an R package, parts of paths and arguments, and its requirements, which R evaluates.
 pub(super) fn r_package(name: &str, version: &str, requirements: &[String]) -> Result<(), String> {
     let is_name = name.len() <= 255
         && name.starts_with(|c: char| c.is_ascii_alphabetic())

@@ -69,8 +69,7 @@ pub(super) fn selected_platforms(
                 .to_owned(),
         );
     }
-    // The default configuration lists minor versions of R. Replaces this list, because other versions may be
-    // requested on the command line.
+    // Replaces the default configuration's list of minor versions of R: the command line may request others.
     let requested_platforms = Platforms { r_versions: args.r_versions.clone(), ..platforms.clone() };
     let kinds =
         [BinaryServerKind::Mirror, BinaryServerKind::Linux { distribution: None, arch: None, r: None }];

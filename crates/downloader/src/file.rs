@@ -295,11 +295,9 @@ impl Claims {
         self.0.lock().entry(path.to_owned()).or_default().is_new = true;
     }
 
-    /// Removes a fetch that uses a file, and the file if it was new and no other fetch uses it. Fails if the file
-    /// cannot be removed.
+    /// Removes a fetch of a file, and the file if it was new and no other fetch uses it. Fails if that is impossible.
     pub(super) fn release(&self, path: &Path) -> io::Result<()> {
-        // Locked until the file is removed: a fetch that claims the file meanwhile waits, and then writes the file
-        // again.
+        // Locked until the file is removed: a fetch that claims it meanwhile waits, and then writes it again.
         let mut claims = self.0.lock();
         let Some(claim) = claims.get_mut(path) else { return Ok(()) };
         claim.count = claim.count.saturating_sub(1);

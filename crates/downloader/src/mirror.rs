@@ -1,5 +1,4 @@
-//! Reads the files of a CRAN-like mirror from its index, its `Meta/` tables, and CRAN's notes on archived and restored
-//! packages.
+//! Reads a CRAN-like mirror's files from its index, `Meta/` tables, and CRAN's notes on archived and restored packages.
 
 use std::collections::HashMap;
 
@@ -71,8 +70,7 @@ impl Tree<'_> {
         })
     }
 
-    /// Reads the metadata files. CRAN writes the index almost a minute after the tables, so the index is fetched again
-    /// after the tables.
+    /// Reads the metadata. CRAN writes the index almost a minute after the tables, so it is fetched again after them.
     async fn files(&self) -> Result<Option<MirrorFiles>, OfflineError> {
         let Some((index_file, mut index)) = self.index().await? else { return Ok(None) };
         let mut reads = 1;

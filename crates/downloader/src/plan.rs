@@ -163,8 +163,7 @@ fn removals(
         .collect()
 }
 
-/// Refuses an index from which a fifth or more of the previously listed packages are missing, as with an incomplete
-/// mirror.
+/// Refuses an index that lacks a fifth or more of the previously listed packages, as with an incomplete mirror.
 pub(super) fn check_loss(inventory: &Inventory, state: &ProductState) -> Result<(), String> {
     let listed_packages: HashSet<(&str, &str)> =
         inventory.files.iter().filter(|file| file.is_listed).map(UpstreamFile::key).collect();

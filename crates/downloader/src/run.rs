@@ -76,8 +76,7 @@ impl Run<'_> {
         Fut: Future<Output = Result<Inventory, OfflineError>>,
     {
         let (request, output) = (self.request, self.request.output);
-        // A new product is locked only after upstream has been read, so that no folder is created for a product
-        // that upstream does not have.
+        // A new product is locked only after upstream has been read: no folder is created for one that upstream lacks.
         let is_new = !self.destination.path(&self.product.root()).exists();
         let mut lock = if request.is_dry_run || is_new { None } else { Some(self.lock()?) };
         let verified_head = match self.destination_bundle.head_or_incremental(&self.product).await {

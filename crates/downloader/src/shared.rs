@@ -21,8 +21,7 @@ use upstream::{Upstream, UpstreamError};
 
 const ZSTD_LEVEL: i32 = 12;
 
-/// Writes the documents of a shared folder, unless the same ones already exist. `documents` maps a name to bytes and
-/// file extension.
+/// Writes the documents of a shared folder, unless the same exist. `documents` maps a name to bytes and file extension.
 pub(super) fn write_documents(
     destination: &Destination,
     shared: SharedFolder,

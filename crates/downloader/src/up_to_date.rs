@@ -91,8 +91,7 @@ pub(super) fn restore_heads(
     product: &Product,
 ) -> Result<Vec<String>, OfflineError> {
     let bytes = destination.read(&product.head_path())?;
-    // Reads the file itself: a head that is joined with its bases seems complete. A damaged head is reported when the
-    // bundle is opened.
+    // Reads the file itself: a head joined with its bases seems complete. Opening the bundle reports a damaged head.
     let Ok(head) = Head::read(&bytes, product) else { return Ok(Vec::new()) };
     let copy = head.dated_path(product);
     if !destination.path(&copy).exists() {

@@ -285,8 +285,7 @@ fn root_created_log(log: &Path) -> Option<&str> {
     if name.chars().all(is_plain) { log.to_str() } else { None }
 }
 
-/// Replaces `/var/run` by `/run`, which is the same directory with systemd, and which `systemd-analyze verify`
-/// requires.
+/// Replaces `/var/run` by `/run`, the same directory with systemd, which `systemd-analyze verify` requires.
 fn resolve_var_run(path: &Path) -> PathBuf {
     path.strip_prefix("/var/run").map_or_else(|_| path.to_owned(), |rest| Path::new("/run").join(rest))
 }

@@ -21,8 +21,7 @@ pub struct BinaryLine {
 /// Maximum number of binaries on a page; the newest versions come first.
 pub const MAX_ROWS: usize = 200;
 
-/// Returns the page. `rows` are the first of `total` binaries, the newest version first; `json` is the
-/// address of the API.
+/// Returns the page. `rows` are the first of `total` binaries, newest version first; `json` is the address of the API.
 pub fn page(
     root: Root,
     location: &Location,

@@ -338,8 +338,7 @@ pub fn error_page(root: Root, status: u16, reason: &str, phrase: &str, pages: &[
     })
 }
 
-/// Renders links to the pages near `page`, the first and the last one, if there are several; `address` is
-/// that of a page.
+/// Renders links to the pages near `page`, the first and the last, if several; `address` is that of a page.
 pub fn pager(page: usize, pages: usize, address: impl Fn(usize) -> String) -> Markup {
     if pages < 2 {
         return html! {};

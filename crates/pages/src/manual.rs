@@ -160,8 +160,7 @@ fn resolve(file: &str, path: &str) -> Option<String> {
     Some(segments.join("/"))
 }
 
-/// Adds to headings the ids that they have on GitHub, to table headings a scope, and the focus of the
-/// keyboard to code blocks.
+/// Adds to headings the ids that they have on GitHub, to table headings a scope, to code blocks the keyboard's focus.
 fn with_anchors(html: &str) -> String {
     let mut out = String::with_capacity(html.len() + html.len() / 16);
     // The frame has an element with this id.

@@ -1,5 +1,4 @@
-//! Handles of the stores and of other shared modules. `State` has no methods but `new`: callers use the
-//! handles they need.
+//! Handles of the stores and other shared modules. `State` has no methods but `new`: callers use handles.
 
 pub mod policies;
 

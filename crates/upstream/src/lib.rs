@@ -106,8 +106,7 @@ pub enum UpstreamError {
     /// The mirror has no such file (404, 410, or no file on disk).
     #[error("{0} is not on the mirror")]
     Missing(String),
-    /// A later attempt may succeed: the connection failed, the request timed out, or the mirror answered 408, 429 or
-    /// 5xx.
+    /// A retry may succeed: the connection failed, the request timed out, or the mirror answered 408, 429 or 5xx.
     #[error("{url}: {reason}")]
     Unavailable {
         url: String,

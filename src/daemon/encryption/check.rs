@@ -81,8 +81,7 @@ fn plain_secrets(loaded: &Loaded) -> Option<Check> {
     })
 }
 
-/// The file with the client secret of sign-in, if it is plain text. The check of sign-in reports a file that
-/// cannot be read.
+/// The file with the client secret of sign-in, if plain text. The check of sign-in reports a file that cannot be read.
 fn plain_client_secret(config: &Config) -> Option<String> {
     let settings = config.open_id_connect.as_ref().filter(|settings| settings.client_secret.is_none())?;
     let path = settings.client_secret_file.as_ref()?;

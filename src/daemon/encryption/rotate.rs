@@ -18,8 +18,7 @@ use base::model::time::Timestamp;
 use store::db::author::Author;
 use store::db::{Db, DbError, audit, encryption_key, node};
 
-/// Replaces the key by that in `new_key_file`. With `key_lost`, values that are encrypted with the lost key
-/// are deleted.
+/// Replaces the key by that in `new_key_file`. With `key_lost`, values encrypted with the lost key are deleted.
 pub(super) fn run(file: &Path, new_key_file: &Path, key_lost: bool) -> Result<(), KeyCommandError> {
     let not_found = || std::io::Error::from(std::io::ErrorKind::NotFound);
     // Read with the rights of the caller: the service's user may be unable to read this file.

@@ -69,9 +69,8 @@ pub struct CreateError {
     source: io::Error,
 }
 
-/// Creates missing directories with the modes of their rules. The database and the storage create their own;
-/// an error about a log directory is reported when the log is opened. Fails with the first required directory
-/// that cannot be created.
+/// Creates missing directories with the modes of their rules. Database and storage create their own; an error about a
+/// log directory is reported when the log is opened. Fails with the first required directory that cannot be created.
 pub(super) fn create_directories(gcfg: &Path, config: &Config) -> Result<(), CreateError> {
     let is_created = |kind| matches!(kind, PathKind::DataDir | PathKind::SockFileDir | PathKind::LogDir);
     // The umask is per process; files that other threads create at this time have an explicit, restrictive mode.
@@ -99,8 +98,7 @@ fn create_error(rule: &PathRule, path: PathBuf, source: io::Error) -> CreateErro
     CreateError { name: rule.name, path, remedy, source }
 }
 
-/// Checks every path, fixes the modes of those of this process's user, and returns the warnings. Fails if
-/// unsafe paths remain.
+/// Checks every path, fixes modes of those of this process's user, and returns warnings. Fails if unsafe paths remain.
 fn check(gcfg: &Path, loaded: &Loaded) -> Result<Vec<String>, UnsafePaths> {
     let own_uid = geteuid().as_raw();
     let (mut warnings, mut refusals) = (Vec::new(), Vec::new());

@@ -87,8 +87,7 @@ impl PredecessorChannel {
         self.pid
     }
 
-    /// Reports that everything is open. Returns true once this process is to accept connections, false after
-    /// a cancellation.
+    /// Reports that all is open. Returns true once this process may accept connections, false if cancelled.
     pub(in crate::daemon) async fn report_prepared(&mut self) -> bool {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         if self.channel.send(&Message::Prepared { version }).await.is_err() {

@@ -201,8 +201,7 @@ impl Principal {
         source.map(|source| source.name.to_string()).unwrap_or_default()
     }
 
-    /// Returns the sources that the client may not read: earlier snapshots of open repositories may have
-    /// their packages.
+    /// Returns the sources the client may not read: earlier snapshots of open repositories may have their packages.
     pub(crate) fn unreadable_sources(&self, catalog: &Catalog) -> Vec<SourceId> {
         let is_unreadable = |source: &&Source| !self.may_read_source(catalog, source);
         catalog.sources.iter().filter(is_unreadable).map(|source| source.id).collect()

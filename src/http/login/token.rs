@@ -27,8 +27,7 @@ const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
-/// Retention of the record that a device's token was used, in microseconds: exceeds the difference between
-/// servers' clocks.
+/// Retention of the record of a device's token use, in microseconds: exceeds the difference between servers' clocks.
 const USE_RETENTION: i64 = 300 * SECOND;
 /// Lifetime of an access token without `[OpenIDConnect]`.
 const LIFETIME: Duration = Duration::from_secs(3_600);

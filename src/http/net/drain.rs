@@ -154,8 +154,7 @@ impl Drain {
             () = self.0.connections.wait() => return true,
             () = tokio::time::sleep(limits.hand_over_timeout) => {}
             () = stop_requested => {
-                // Earlier than the deadline of the successor, which waits for this process: at its end, this
-                // process is killed.
+                // Before the deadline of the successor, which waits for this process: at its end, this one is killed.
                 let deadline = Instant::now() + limits.drain_timeout.saturating_sub(limits.linger * 3);
                 let last_moment = deadline.checked_sub(limits.linger).unwrap_or(deadline);
                 let _ = tokio::time::timeout_at(last_moment, self.wait_for_earlier_requests()).await;

@@ -87,8 +87,7 @@ impl HttpServer {
             };
             match accepted {
                 Ok((socket, address)) => {
-                    // Without it, the second write of a response waits for the client's delayed ACK, eleven
-                    // times as long.
+                    // Without it, a response's second write waits for the client's delayed ACK, eleven times as long.
                     let _ = socket.set_nodelay(true);
                     let limit =
                         self.site.load().connection_limit(self.client(Peer::Tcp { address, tls: false }));
@@ -152,8 +151,7 @@ impl HttpServer {
         }
     }
 
-    /// Waits for a permit for one connection: idle connections are closed one by one, and new clients wait in
-    /// the backlog.
+    /// Waits for a connection's permit: idle connections are closed one by one, and new clients wait in the backlog.
     async fn acquire_permit(&self) -> OwnedSemaphorePermit {
         loop {
             if let Ok(permit) = Arc::clone(&self.connection_permits).try_acquire_owned() {

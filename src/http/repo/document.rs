@@ -8,9 +8,9 @@ use super::conditional::accepts_gzip;
 use crate::http::response::{self, Representation, RepresentationKind, Vary, header_value};
 use base::model::digest::Sha256;
 use base::model::point::Point;
+use base::model::project_page::PageFormat;
 use content::serve::document::{Document, DocumentRequest};
 use content::serve::r::document::RDocument;
-use formats::python::accept::SimpleFormat;
 use formats::r::layout::IndexFormat;
 use runtime::catalog::Catalog;
 
@@ -61,8 +61,8 @@ impl ResolvedDocument {
 
     fn last_serial(&self) -> Option<u64> {
         match self.document.document() {
-            Document::Python(document) => document.last_serial(),
-            Document::R(_) => None,
+            Document::Projects(document) => document.last_serial(),
+            Document::Lists(_) => None,
         }
     }
 
@@ -70,8 +70,8 @@ impl ResolvedDocument {
     /// transfer: the compressed documents of R repositories have URLs of their own.
     pub(super) fn transfer_form(&self, request: &HeaderMap) -> TransferForm {
         match self.document.document() {
-            Document::Python(_) if accepts_gzip(request) => TransferForm::Gzip,
-            Document::Python(_) | Document::R(_) => TransferForm::Plain,
+            Document::Projects(_) if accepts_gzip(request) => TransferForm::Gzip,
+            Document::Projects(_) | Document::Lists(_) => TransferForm::Plain,
         }
     }
 
@@ -96,7 +96,7 @@ fn representation(resolved: &ResolvedDocument, form: TransferForm, content: Sha2
     let ResolvedDocument { document, modified, .. } = resolved;
     let encoded = form == TransferForm::Gzip;
     let (etag, vary, media_type, accept_ranges) = match document.document() {
-        Document::R(document) => {
+        Document::Lists(document) => {
             let (media, compressed) = match document.format() {
                 IndexFormat::Text if matches!(document, RDocument::Listing(_)) => {
                     ("text/html; charset=utf-8", false)
@@ -107,12 +107,9 @@ fn representation(resolved: &ResolvedDocument, form: TransferForm, content: Sha2
             };
             (content_etag(content, compressed), Vary::Nothing, media, !compressed)
         }
-        Document::Python(document) => {
-            let media = match document.format() {
-                SimpleFormat::TextHtml => "text/html; charset=utf-8",
-                format => format.media_type(),
-            };
-            (page_etag(content, document.format(), encoded), Vary::AcceptAndEncoding, media, !encoded)
+        Document::Projects(document) => {
+            let etag = page_etag(content, document.format, encoded);
+            (etag, Vary::AcceptAndEncoding, document.format.media_type, !encoded)
         }
     };
     Representation {
@@ -136,14 +133,10 @@ pub(crate) fn content_etag(content: Sha256, compressed: bool) -> HeaderValue {
     etag(content, "", compressed)
 }
 
-/// Returns the `ETag` of a page of the simple API. Both types of HTML have the same bytes, but different tags. The tag
-/// of a compressed form is the weak form of the plain one, so that a client with either form gets 304 for both.
-fn page_etag(content: Sha256, format: SimpleFormat, compressed: bool) -> HeaderValue {
-    let suffix = match format {
-        SimpleFormat::Json | SimpleFormat::TextHtml => "",
-        SimpleFormat::Html => "-v1",
-    };
-    etag(content, suffix, compressed)
+/// Returns the `ETag` of a list or page of projects. The tag of a compressed form is the weak form of the plain one, so
+/// that a client with either form gets 304 for both.
+fn page_etag(content: Sha256, format: PageFormat, compressed: bool) -> HeaderValue {
+    etag(content, format.etag_suffix, compressed)
 }
 
 fn etag(content: Sha256, suffix: &str, compressed: bool) -> HeaderValue {

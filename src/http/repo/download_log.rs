@@ -1,5 +1,4 @@
-//! Logging and counting of package downloads: every request for a package file is recorded when it is
-//! answered or fails.
+//! Logging and counting of package downloads: every request for a package file, when it is answered or fails.
 
 use std::borrow::Cow;
 use std::fmt::Display;

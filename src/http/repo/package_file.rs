@@ -42,8 +42,7 @@ pub(super) struct MissingBinary {
 }
 
 impl ResolvedFile {
-    /// Creates the file of a distribution of a Python package, or one that belongs to it, at an address with
-    /// its digest.
+    /// Creates the file of a Python distribution, or one that belongs to it, at an address with its digest.
     pub(in crate::http) fn of_python(located: LocatedFile, part: FilePart) -> ResolvedFile {
         let (media_type, disposition) = match part {
             FilePart::Distribution => ("application/octet-stream", attachment(&located.name)),

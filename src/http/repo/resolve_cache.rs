@@ -13,10 +13,10 @@ use crate::http::repo::package_file::ResolvedFile;
 use crate::http::repo::r::platform_request::PlatformRequest;
 use crate::http::response::Vary;
 use crate::http::route::access::RepositoryAccess;
+use base::model::project_page::PageFormat;
 use base::model::time::{SECOND, Timestamp};
 use content::serve::negotiate::PlatformChoice;
 use content::serve::policies;
-use formats::python::accept::SimpleFormat;
 use runtime::state::State;
 
 /// Maximum number of entries; each is well below a kilobyte, as the bytes of documents are in the index cache.
@@ -38,8 +38,7 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// Returns the newest versions, at `now`. Call it before resolving, so that a change meanwhile
-    /// invalidates the entry.
+    /// Returns the newest versions, at `now`. Call before resolving, so that a later change invalidates the entry.
     pub fn of(state: &State, now: Timestamp) -> Validity {
         let configuration = state.reloads.load(Ordering::Acquire);
         let catalog = state.catalog.load();
@@ -65,8 +64,7 @@ pub enum Resource {
 }
 
 impl Entry {
-    /// Returns whether resolving again would return the same entry. The size of a file is known only once it
-    /// is fetched.
+    /// Returns whether resolving again would return the same entry. The size of a file is known once fetched.
     pub fn is_cacheable(&self) -> bool {
         match &self.resource {
             Resource::Document(resolved) => resolved.is_cacheable(),
@@ -81,14 +79,14 @@ pub struct EntryKey<'a> {
     /// The raw path, or the path followed by a space and [`PlatformRequest::cache_key`].
     pub path: &'a str,
     /// The format that the client gets, at the address of a page of the simple API.
-    pub format: Option<SimpleFormat>,
+    pub format: Option<PageFormat>,
 }
 
 /// A stored [`EntryKey`]; both have the same hash.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct StoredKey {
     path: Box<str>,
-    format: Option<SimpleFormat>,
+    format: Option<PageFormat>,
 }
 
 impl Equivalent<StoredKey> for EntryKey<'_> {
@@ -142,8 +140,7 @@ fn cache_key(path: &str, agent: Option<&[u8]>) -> Option<String> {
     fits.then(|| [path, agent].join("\n"))
 }
 
-/// Returns whether a path may be cached. SECURITY: only one spelling is, so that clients cannot fill the
-/// cache with others.
+/// Returns whether a path may be cached. SECURITY: only one spelling is, so clients cannot fill the cache.
 fn is_canonical(path: &str) -> bool {
     !path.contains(['%', '+']) && !path.contains("//")
 }
@@ -218,17 +215,18 @@ impl ResolveCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use formats::python::accept::SimpleFormat;
 
     #[test]
     fn an_entry_is_found_by_path_and_format() {
         let cache: Cache<StoredKey, u32> = Cache::new(8);
         let stored = |format| StoredKey { path: "/py/latest/simple/a/".into(), format };
-        cache.insert(stored(Some(SimpleFormat::Json)), 1);
+        cache.insert(stored(Some(SimpleFormat::Json.page_format())), 1);
         cache.insert(stored(None), 2);
         let get = |path, format| cache.get(&EntryKey { path, format });
-        assert_eq!(get("/py/latest/simple/a/", Some(SimpleFormat::Json)), Some(1));
+        assert_eq!(get("/py/latest/simple/a/", Some(SimpleFormat::Json.page_format())), Some(1));
         assert_eq!(get("/py/latest/simple/a/", None), Some(2));
-        assert_eq!(get("/py/latest/simple/a/", Some(SimpleFormat::Html)), None);
+        assert_eq!(get("/py/latest/simple/a/", Some(SimpleFormat::Html.page_format())), None);
         assert_eq!(get("/py/latest/simple/b/", None), None);
     }
 

@@ -1,5 +1,4 @@
-//! The part of an address after the snapshot: one variant for each layout of repositories, which differ between
-//! languages. No I/O.
+//! The part of an address after the snapshot: a variant for each layout of repositories, by language. No I/O.
 
 use crate::http::error::Failure;
 use formats::python::{self, layout::PythonPath};
@@ -21,8 +20,7 @@ const JSON_API: &str = "pypi";
 pub enum RepoPath {
     /// A path in a repository of R packages.
     R {
-        /// The segment after `__linux__`, a distribution for which binaries are served in place of source packages; may
-        /// not exist.
+        /// The segment after `__linux__`, a distribution whose binaries are served for source packages; may not exist.
         linux: Option<String>,
         path: RPath,
     },

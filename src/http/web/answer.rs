@@ -39,8 +39,7 @@ pub(in crate::http) fn page(
     response
 }
 
-/// Returns the response of `content` with the digest of the bytes as `ETag`; or 304 or 412, by the request's
-/// conditions.
+/// Returns `content` with the digest of the bytes as `ETag`; or 304 or 412, by the request's conditions.
 pub(in crate::http) fn with_etag(
     head: &RequestHead<'_>,
     bytes: Vec<u8>,

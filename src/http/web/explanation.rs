@@ -13,8 +13,7 @@ use pages::explanation::{Explanation, ServedFile};
 /// Maximum length of a parameter, in bytes.
 const MAX_PARAMETER: usize = 300;
 
-/// Explains which file is served for the parameters `platform`, `agent` and `version`, with the functions
-/// that serve it.
+/// Explains which file is served for `platform`, `agent` and `version`, with the functions that serve it.
 pub(super) async fn page(
     context: Context<'_>,
     package: &str,

@@ -103,8 +103,7 @@ pub(super) async fn of_package(
     Ok(response(head, feed.render()))
 }
 
-/// Answers with the vulnerabilities of the packages of a repository, the last changed first. Fails with 404
-/// for any snapshot but `latest`.
+/// Answers with the vulnerabilities of a repository's packages, last changed first. 404 for any snapshot but `latest`.
 pub(super) async fn of_vulnerabilities(
     context: &Context<'_>,
     head: &RequestHead<'_>,

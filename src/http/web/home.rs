@@ -31,8 +31,7 @@ const MAX_TITLE: usize = 300;
 /// Maximum length of a search text, in characters.
 pub(super) const MAX_QUERY: usize = 100;
 
-/// Answers `/` and `/client/`. The parameter `page` is that of the results if `q` has a search text,
-/// otherwise that of the repositories.
+/// Answers `/` and `/client/`. `page` is that of the results if `q` has a search text, otherwise of the repositories.
 pub(in crate::http) async fn answer(
     app: &App,
     query: &Query,

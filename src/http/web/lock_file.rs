@@ -77,8 +77,7 @@ pub(in crate::http) async fn read(
     Ok(Posted { file, day, is_form })
 }
 
-/// Returns the file and the day of a form. The bytes of the file are added to `share`, which is returned with
-/// its last clone. Fails as [`read`].
+/// Returns file and day of a form. Adds the file's bytes to `share`, returned with its last clone. Fails as [`read`].
 fn decode(form: &[u8], mut share: Option<Share>) -> Result<(Bytes, Option<String>), Failure> {
     let size = field(form, FIELD).map_or(0, Iterator::count);
     if size > MAX_FILE {

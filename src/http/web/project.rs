@@ -404,8 +404,7 @@ fn project_urls(metadata: &Metadata) -> Option<String> {
     (!urls.is_empty()).then(|| urls.into_iter().collect::<Vec<_>>().join(" "))
 }
 
-/// Returns the requirements of a project as written, not as links: extras and markers determine whether they
-/// are needed.
+/// Returns a project's requirements as written, not as links: extras and markers determine whether they are needed.
 fn requirements(metadata: &Metadata) -> Vec<(&'static str, Vec<Dependency>)> {
     let of = |requirement: &String| {
         let end = requirement.find(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c));

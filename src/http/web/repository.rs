@@ -166,8 +166,7 @@ fn stability(point: &Point, snapshot: Snapshot, today: Day) -> Stability {
     }
 }
 
-/// Returns the sources of a snapshot, in order: of `latest` the subscribed ones, of earlier ones those that
-/// had packages.
+/// Returns the sources of a snapshot, in order: of `latest` the subscribed ones, of others those that had packages.
 pub(super) fn sources<'a>(
     catalog: &'a Catalog,
     repo: &Repository,

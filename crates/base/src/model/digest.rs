@@ -1,5 +1,4 @@
-//! Digests, written in lower-case hexadecimal: SHA-256 and BLAKE2b-256 (32 bytes), and MD5 (16 bytes); fingerprints of
-//! encryption keys.
+//! Digests in lower-case hexadecimal: SHA-256, BLAKE2b-256 (32 bytes), MD5 (16 bytes); fingerprints of encryption keys.
 
 use std::fmt;
 use std::str::FromStr;

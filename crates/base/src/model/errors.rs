@@ -91,8 +91,7 @@ impl<E: fmt::Debug + fmt::Display> std::error::Error for ErrorList<E> {}
 /// Maximum number of rows in a text; the others are counted.
 const MAX_ROWS: usize = 200;
 
-/// Returns a line for each refused row of a request or a file that creates many objects, with its noun, its number and the
-/// reason.
+/// Returns a line for each refused row of a request or file that creates many objects: its noun, number and reason.
 pub fn refused_rows<'a>(noun: &str, rows: impl IntoIterator<Item = (usize, &'a str)>) -> String {
     let mut lines: Vec<String> =
         rows.into_iter().map(|(number, reason)| format!("{noun} {number}: {reason}")).collect();

@@ -16,6 +16,8 @@ pub mod name;
 pub mod owned_bytes;
 pub mod point;
 pub mod project_name;
+pub mod project_page;
+pub mod project_status;
 pub mod recorded_words;
 pub mod rule_effect;
 pub mod snapshot;

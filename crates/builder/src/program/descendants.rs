@@ -13,8 +13,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// the control group of builds runs only on otherwise idle processors: this process may have to wait as its children do.
 const CHECKS: u32 = 500;
 
-/// Waits until all children of this process have ended, but not much longer than a second; returns whether they
-/// have ended.
+/// Waits until all children of this process have ended, but not much longer than a second; returns whether they have.
 pub(super) fn wait_for_end() -> bool {
     let mut checks = 0;
     loop {

@@ -148,8 +148,7 @@ fn take(descriptors: &mut Descriptors, purpose: Purpose) -> std::io::Result<Owne
         .ok_or_else(|| std::io::Error::other(format!("the descriptor for {purpose:?} is missing")))
 }
 
-/// Returns the file for the result. Its size limit is that of the request, or the sandbox's limit for files if that is
-/// lower.
+/// Returns the file for the result. Its size limit is that of the request, or the sandbox's for files if lower.
 fn result_file(descriptors: &mut Descriptors, job: &RunningJob) -> Result<workspace::ResultFile, Stop> {
     let file: File =
         take(descriptors, Purpose::Result).map_err(io_failure("could not open the result"))?.into();

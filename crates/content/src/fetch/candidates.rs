@@ -23,8 +23,7 @@ pub fn source_candidates(mirror: &Mirror, file: &ReleaseFile, package: &str) -> 
     paths.into_iter().map(|path| MirrorPath { mirror: mirror.clone(), path }).collect()
 }
 
-/// Adds the bundle object of a file with a known digest: the only candidate if the mirror is a bundle, the
-/// last one if it may be.
+/// Adds the bundle object of a known digest: the only candidate if the mirror is a bundle, the last if it may be.
 pub fn add_object(mut candidates: Vec<MirrorPath>, object: Option<MirrorPath>) -> Vec<MirrorPath> {
     match object {
         Some(object) if object.mirror.is_bundle() => vec![object],

@@ -17,8 +17,7 @@ use store::storage::{Key, ObjectDigest, Storage, StorageError};
 /// Maximum number of cached results, about 100 bytes each: more than the CRAN files that clients request.
 const CACHE_ENTRIES: usize = 200_000;
 
-/// The pause before a damaged object is read again, in multiples of the duration of a read: requests for it
-/// cause a bounded share of reads.
+/// Pause before a damaged object is read again, in durations of a read: requests for it cause a bounded share of reads.
 const PAUSE_FACTOR: u32 = 10;
 /// The shortest and the longest pause.
 const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)];
@@ -136,9 +135,8 @@ impl IntegrityChecks {
         self.compare(key, [first, second], started_at).await
     }
 
-    /// Compares the results of two reads of an object, the first of which began at `started_at`, with its
-    /// name, and moves a damaged object to the directory `damaged`. Fails with [`StorageError::UnstableRead`]
-    /// if the reads do not show whether it is damaged.
+    /// Compares two reads of an object, the first begun at `started_at`, with its name, and moves a damaged one to the
+    /// directory `damaged`. Fails with [`StorageError::UnstableRead`] if the reads do not show whether it is damaged.
     pub async fn compare(
         &self,
         key: &Key,

@@ -1,10 +1,9 @@
 //! Reads the page of a project of an index when a client requests it, and stores its content in the database,
 //! with one request for any number of waiting clients.
 //!
-//! The sequence numbers of the tree of an index are times. A stored reading is used if it is valid at the
-//! point: the list of projects states no newer serial, or the reading is later. Otherwise the page is
-//! requested, `plan` compares it with the rows, and `store` writes the reading and the lives in one
-//! transaction, under a lock of the project's row.
+//! The sequence numbers of an index's tree are times. A stored reading is used if it is valid at the point: the list of
+//! projects states no newer serial, or the reading is later. Otherwise the page is requested, `plan` compares it with
+//! the rows, and `store` writes the reading and the lives in one transaction, under a lock of the project's row.
 
 mod digests;
 mod failures;
@@ -27,11 +26,11 @@ use ::store::db::{Conn, tree};
 use base::metrics;
 use base::model::ids::{FileId, Seq, SourceId};
 use base::model::project_name::ProjectName;
+use base::model::project_status::ProjectStatus;
 use base::model::time::{SECOND, Timestamp};
 use digests::ComputedDigests;
 use failures::Failures;
 use formats::python::accept::{ACCEPT, SimpleFormat};
-use formats::python::simple::page::ProjectStatus;
 use formats::python::simple::read::{self, MAX_PAGE, ReadPage};
 pub use permits::Priority;
 use permits::{Permit, Permits};
@@ -39,8 +38,7 @@ use runtime::state::State;
 use store::{PageRead, Stored};
 use upstream::{Page, PageAge, PageResponse, PythonIndex, UpstreamError};
 
-/// Age, in microseconds, from which an upload is on every page: at PyPI, files appear up to ten minutes after
-/// their upload.
+/// Age, in microseconds, from which an upload is on every page: at PyPI, files appear up to ten minutes later.
 pub const MARGIN: i64 = 900 * SECOND;
 
 /// Pauses before requests for a page that is older than the list of projects, because of a cache of the index.

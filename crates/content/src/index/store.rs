@@ -9,9 +9,9 @@ use base::config::EarlierYanks;
 use base::model::digest::Sha256;
 use base::model::ids::{PackageId, Seq, SourceId};
 use base::model::project_name::ProjectName;
+use base::model::project_status::ProjectStatus;
 use base::model::time::{SECOND, Timestamp};
 use formats::language;
-use formats::python::simple::page::ProjectStatus;
 use formats::python::simple::read::ReadPage;
 use runtime::state::State;
 use store::db::index_file::{self, IndexTarget};
@@ -98,8 +98,7 @@ impl PageRead {
                 let newest = rows.iter().filter_map(|row| row.facts.upload_time()).map(|at| at.0).max();
                 newest.map_or(0, |at| at.saturating_sub(MARGIN)).min(known.head).max(0)
             }
-            // Not beyond the head: with a delay, the head is older than the page, and the next sync must
-            // cause a request.
+            // Not beyond the head: with a delay, the head is older than the page, and the next sync must request it.
             None => {
                 let generated_at = self.requested_at.0.saturating_sub(MARGIN);
                 generated_at.saturating_sub(self.age.saturating_mul(SECOND)).min(known.head)

@@ -171,8 +171,7 @@ async fn download(
     })
 }
 
-/// Returns the difference between the digest of a file and the one that the page declares: SHA-256, otherwise SHA-512,
-/// otherwise MD5.
+/// Returns the difference between a file's digest and the one that the page declares: SHA-256, else SHA-512, else MD5.
 fn difference(file: &PageFile, download: &CompleteFile) -> io::Result<Option<String>> {
     let declared = |algorithm: &str| file.hashes.get(algorithm).cloned();
     let (algorithm, declared, computed) = if let Some(sha256) = declared("sha256") {

@@ -218,8 +218,7 @@ fn report_selection(output: Output, selection: &Selection, plan: &PythonPlan) {
     }
 }
 
-/// Refuses an index that has no page of any project although the bundle has files: a wrong address would remove all of
-/// them.
+/// Refuses an index that has no page of any project although the bundle has files: a wrong address would remove all.
 fn check_index(selection: &Selection, plan: &PythonPlan, address: &str) -> Result<(), OfflineError> {
     if plan.lost_projects.is_empty() || selection.pages.values().any(Option::is_some) {
         return Ok(());
@@ -230,8 +229,7 @@ fn check_index(selection: &Selection, plan: &PythonPlan, address: &str) -> Resul
     )))
 }
 
-/// Fetches the files of a plan. Returns the records of new files, and, by file name, the reasons why the others could
-/// not be fetched.
+/// Fetches the files of a plan. Returns the records of new files, and by file name why the others could not be fetched.
 async fn download(
     setup: &Setup,
     source: &Arc<Source>,

@@ -1,10 +1,10 @@
-//! Compares the chosen files and the pages with the bundle: determines the files to fetch and the records to write.
-//! Pure.
+//! Compares the chosen files and the pages with the bundle: determines files to fetch and records to write. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::closure::Selection;
 use super::selection::{ChosenFile, version_of};
+use base::model::project_status::ProjectStatus;
 use base::model::time::Day;
 use formats::bundle::layout::{METADATA_EXTENSION, PROVENANCE_EXTENSION};
 use formats::bundle::python_record::{
@@ -13,7 +13,7 @@ use formats::bundle::python_record::{
 use formats::bundle::python_state::{ProjectState, file_line};
 use formats::bundle::{Product, PythonRecord, PythonState};
 use formats::python::file_name::FileKind;
-use formats::python::simple::page::{PageFile, ProjectPage, ProjectStatus};
+use formats::python::simple::page::{PageFile, ProjectPage};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PlannedFile {

@@ -1,5 +1,4 @@
-//! Chooses versions and files of a Python project: for each environment the newest version that has a file for it.
-//! Pure.
+//! Chooses versions and files of a Python project: for each environment the newest version with a file for it. Pure.
 
 use std::collections::BTreeMap;
 

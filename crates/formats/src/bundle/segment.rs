@@ -168,8 +168,7 @@ pub fn records(text: impl BufRead, product: &Product, serial: u64) -> Result<Vec
     Ok(records)
 }
 
-/// Passes the records of a segment to `take` one by one, because all records together take several times the memory of
-/// the text.
+/// Passes the records of a segment to `take` one by one, because all together take several times the text's memory.
 ///
 /// # Errors
 /// As [`records`], and errors of `take`. Records before the error have been passed.

@@ -2,11 +2,13 @@
 //! value; other rooms call it and do not match on the language. Pure.
 
 mod ecosystem;
+mod projects;
 mod python;
 mod r;
 mod version;
 
 pub use ecosystem::Ecosystem;
+pub use projects::Projects;
 pub use version::Version;
 
 use std::borrow::Cow;
@@ -15,6 +17,7 @@ use std::cmp::Ordering;
 use base::model::kind::{Language, SourceKind, Supply};
 use base::model::locked_version::ExactVersions;
 use base::model::project_name::{BadProjectName, ProjectName};
+use base::model::time::Timestamp;
 
 /// The words of a language in messages.
 #[derive(Debug)]
@@ -65,6 +68,16 @@ pub trait Rules: Sync {
 
     /// Returns the ecosystems whose advisories are about packages of the language.
     fn ecosystems(&self) -> &'static [Ecosystem];
+
+    /// Returns the upload time in the stored facts of a file; `None` if the language stores none.
+    fn uploaded_at(&self, _facts: &[u8]) -> Option<Timestamp> {
+        None
+    }
+
+    /// Returns how the language writes its projects; `None` for a language with lists of packages.
+    fn projects(&self) -> Option<&'static dyn Projects> {
+        None
+    }
 }
 
 /// Returns the rules of a language.

@@ -1,15 +1,21 @@
 //! Python: names of PEP 503, versions of PEP 440, license expressions of PEP 639.
 
 use std::borrow::Cow;
+use std::io;
 
-use super::{Ecosystem, Nouns, Rules, Version};
+use super::{Ecosystem, Nouns, Projects, Rules, Version};
+use crate::python::accept::{self, SimpleFormat};
 use crate::python::exact_versions::exact_versions;
+use crate::python::facts::PageFacts;
 use crate::python::license::LicenseExpression;
 use crate::python::name::{self, normalize};
+use crate::python::simple::documents;
 use crate::python::version::Pep440Version;
 use base::model::license::UNKNOWN;
 use base::model::locked_version::ExactVersions;
 use base::model::project_name::{BadProjectName, ProjectName};
+use base::model::project_page::{ListedName, PageFormat, PageHead, ServedFile};
+use base::model::time::Timestamp;
 
 pub(super) struct Python;
 
@@ -67,5 +73,41 @@ impl Rules for Python {
 
     fn ecosystems(&self) -> &'static [Ecosystem] {
         &[Ecosystem::Pypi]
+    }
+
+    fn uploaded_at(&self, facts: &[u8]) -> Option<Timestamp> {
+        PageFacts::read(facts).upload_time()
+    }
+
+    fn projects(&self) -> Option<&'static dyn Projects> {
+        Some(&Python)
+    }
+}
+
+impl Projects for Python {
+    fn main_format(&self) -> PageFormat {
+        SimpleFormat::Json.page_format()
+    }
+
+    fn negotiate(&self, accept: &mut dyn Iterator<Item = &str>, format: Option<&str>) -> PageFormat {
+        accept::negotiate(accept, format).page_format()
+    }
+
+    fn write_list(
+        &self,
+        format: PageFormat,
+        serial: Option<u64>,
+        projects: &mut dyn Iterator<Item = ListedName<'_>>,
+    ) -> io::Result<Vec<u8>> {
+        documents::list(SimpleFormat::of(format), serial, projects)
+    }
+
+    fn write_page(
+        &self,
+        format: PageFormat,
+        page: &PageHead<'_>,
+        files: &[ServedFile<'_>],
+    ) -> io::Result<Vec<u8>> {
+        documents::page(SimpleFormat::of(format), page, files)
     }
 }

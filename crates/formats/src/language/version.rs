@@ -6,8 +6,7 @@ use std::cmp::Ordering;
 use crate::python::version::Pep440Version;
 use crate::r::version::{compare, is_numeric};
 
-/// A version with the order of its language. Texts that are not versions have an order too. Versions of two languages
-/// are never compared.
+/// A version with the order of its language, also of texts that are none. Versions of two languages are never compared.
 #[derive(Clone, Debug)]
 pub enum Version<'a> {
     R(Cow<'a, str>),

@@ -139,8 +139,7 @@ impl Case<'_> {
         }
     }
 
-    /// Returns whether all criteria of [`Case::matches`] match, without regard to exemptions for fixes of
-    /// vulnerabilities.
+    /// Returns whether all criteria of [`Case::matches`] match, regardless of exemptions for fixes of vulnerabilities.
     fn applies(self, criteria: &Criteria) -> bool {
         let Case { package, release, clock } = self;
         let Criteria { version, source, license, license_types, license_types_except, min_age, .. } =

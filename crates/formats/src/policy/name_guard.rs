@@ -209,8 +209,7 @@ impl NameGuards {
     }
 }
 
-/// The idle guards, by name. Copies share all but the newest ones, so that the costs of a copy do not depend on the number
-/// of guards.
+/// The idle guards, by name. Copies share all but the newest ones: the cost of a copy does not depend on their number.
 #[derive(Clone, Debug, Default)]
 struct IdleGuards {
     shared: Arc<GuardsByName>,

@@ -150,8 +150,7 @@ pub fn criteria_text(criteria: &Criteria, effect: RuleEffect) -> String {
     serde_json::to_string(&stored).expect("the fields have JSON forms")
 }
 
-/// Reads the text of criteria, and determines the effect. Source and repository are `None`, because the text does not
-/// contain them.
+/// Reads the text of criteria, and determines the effect. Source and repository, which the text lacks, are `None`.
 ///
 /// # Errors
 /// The text is malformed, or has a criterion that this version does not support.

@@ -1,5 +1,7 @@
 //! Chooses the format of a simple page by the `Accept` header or the query parameter `format` (PEP 691).
 
+use base::model::project_page::PageFormat;
+
 /// The media types of a simple page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SimpleFormat {
@@ -33,6 +35,22 @@ impl SimpleFormat {
             SimpleFormat::Html => "application/vnd.pypi.simple.v1+html",
             SimpleFormat::TextHtml => "text/html",
         }
+    }
+
+    /// Returns the format as that of any language.
+    pub fn page_format(self) -> PageFormat {
+        let (media_type, extension, etag_suffix) = match self {
+            SimpleFormat::Json => (self.media_type(), "json", ""),
+            SimpleFormat::Html => (self.media_type(), "html", "-v1"),
+            SimpleFormat::TextHtml => ("text/html; charset=utf-8", "html", ""),
+        };
+        PageFormat { media_type, extension, etag_suffix }
+    }
+
+    /// Returns the format with this value of [`SimpleFormat::page_format`].
+    pub fn of(format: PageFormat) -> SimpleFormat {
+        let found = SimpleFormat::ALL.into_iter().find(|simple| simple.page_format() == format);
+        found.unwrap_or(SimpleFormat::TextHtml)
     }
 
     /// Returns the format of a media type, with or without parameters. `latest` means version 1. `application/json`

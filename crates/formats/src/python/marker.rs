@@ -1,6 +1,5 @@
 //! Environment markers of requirements: `python_version < "3.9" and extra == "test"` (PyPA: dependency specifiers).
-//! Only `extra` is evaluated here, because a server has no environment; the module `environment` evaluates the other
-//! variables.
+//! Only `extra` is evaluated here, because a server has no environment; the module `environment` evaluates the others.
 
 use super::name::normalize;
 

@@ -298,8 +298,7 @@ fn check_variables(line: usize, text: &str) -> Result<(), BadRequirements> {
     }
 }
 
-/// Parses the digest of `--hash`; `None` for another algorithm of pip than SHA-256, because pages do not state other digests
-/// for every file.
+/// Parses the digest of `--hash`; `None` for other algorithms of pip than SHA-256, whose digests pages may lack.
 fn digest(line: usize, text: &str) -> Result<Option<Sha256>, BadRequirements> {
     let bad = || BadRequirements::Hash { line, text: text.chars().take(100).collect() };
     let (algorithm, hex) = text.split_once(':').ok_or_else(bad)?;

@@ -175,8 +175,7 @@ pub struct ZipPackage {
     checksum_lists: Vec<(ChecksumList, Vec<u8>)>,
 }
 
-/// Reads and checks a whole zip file of a binary package. If `name` is given, package and version must match that file
-/// name.
+/// Reads and checks a whole zip file of a binary package. If `name` is given, package and version must match it.
 pub fn read_zip(
     file: &mut (impl Read + Seek),
     name: Option<PackageFile<'_>>,

@@ -66,8 +66,8 @@ pub struct ClosureMember<'a> {
     pub name: &'a str,
     /// The version that the index has.
     pub version: &'a str,
-    /// The position in [`DependencyClosure::members`] of the package that needs it, on a shortest chain from a root; `None` for a
-    /// root.
+    /// Position in [`DependencyClosure::members`] of the package that needs it, on a shortest chain from a root;
+    /// `None` for a root.
     pub parent: Option<usize>,
 }
 

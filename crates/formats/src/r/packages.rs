@@ -98,8 +98,7 @@ pub enum IndexError {
     },
 }
 
-/// Returns the text of an index, which may be gzip-compressed (detected by content). More than `limit` bytes are an
-/// error.
+/// Returns the text of an index, perhaps gzip-compressed (detected by content). More than `limit` bytes are an error.
 pub fn decode_text(bytes: &[u8], limit: u64) -> Result<Cow<'_, [u8]>, IndexError> {
     let text = if bytes.starts_with(b"\x1f\x8b") {
         let mut text = Vec::new();

@@ -391,8 +391,7 @@ const ABOVE: usize = 2;
 /// The lowest level of HTML.
 const LOWEST: usize = 6;
 
-/// Numbers headings by position: the first one is directly below the page's, every other at most one level
-/// below the previous.
+/// Numbers headings by position: the first directly below the page's, every other at most one level below the previous.
 #[derive(Default)]
 struct HeadingLevels {
     /// The levels in the text of the current heading and of those above it, in ascending order.

@@ -102,8 +102,7 @@ fn is_blank(line: &str) -> bool {
     line.bytes().all(|byte| b" \t>".contains(&byte))
 }
 
-/// Returns the number of columns of a table with the header `|---|---|`; 0 for other lines, and one column,
-/// which no row lacks.
+/// Returns the column count of a table header `|---|---|`; 0 for other lines, and one column, which no row lacks.
 fn table_columns(line: &str) -> usize {
     let is_delimiter =
         line.contains('-') && line.bytes().all(|byte| b"|-: \t>*+.)0123456789".contains(&byte));
@@ -126,9 +125,8 @@ fn markers(line: &str) -> usize {
     start.matches('>').count() + lists.iter().map(|marker| start.matches(marker).count()).sum::<usize>()
 }
 
-/// Returns the maximum number of quotes, lists and footnotes that are open after a line on which one of them
-/// begins; 0 for other lines. Such a line has a `>` for each quote around it, and two columns of space for
-/// each list and footnote.
+/// Returns the maximum number of quotes, lists and footnotes open after a line on which one of them begins; 0 for other
+/// lines. Such a line has a `>` for each quote around it, and two columns of space for each list and footnote.
 fn open_blocks(line: &str) -> usize {
     // Quotes and lists may begin after footnotes.
     let is_footnote = line.contains("[^") && line.contains("]:");

@@ -355,8 +355,7 @@ impl NestingWriter {
         }
     }
 
-    /// Ends the nearest open element of `names`, and inside it parts of lines and `passed` elements; false if
-    /// there is none.
+    /// Ends the nearest open element of `names`, and inside it parts of lines and `passed` elements; false if none.
     fn end_nearest(&mut self, names: &[&str], passed: &[&str]) -> bool {
         for (at, element) in self.open.iter().enumerate().rev() {
             if names.contains(&element.name) {

@@ -82,8 +82,7 @@ pub(super) fn is_empty_link(after: &[HtmlPart<'_>], figures: &BTreeSet<String>) 
     false
 }
 
-/// Returns whether a link has text, of its own or of an image, and whether it has an image; `after` follows
-/// its start tag.
+/// Returns whether a link has text, its own or of an image, and whether it has an image; `after` follows its start tag.
 pub(super) fn link_content(after: &[HtmlPart<'_>]) -> (bool, bool) {
     let (mut has_text, mut has_image) = (false, false);
     for part in after {

@@ -1,5 +1,4 @@
-//! The first token of a server, for the owner of the key in `Bootstrap.PublicKey`: an administrator without access to
-//! the server's machine.
+//! The first token of a server, for the owner of `Bootstrap.PublicKey`: an administrator without access to its machine.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -101,9 +100,8 @@ pub fn public_key(value: &str) -> Result<PublicKey, KeyProblem> {
     Ok(PublicKey::parse(&text)?)
 }
 
-/// Creates a token with the scope `global:admin`. Returns the token, encrypted for the owner of the key, and its
-/// identity. `key` is the value of `Bootstrap.PublicKey`. A request can be used only once on all servers of the
-/// database together.
+/// Creates a token with the scope `global:admin`. Returns it, encrypted for the owner of the key, and its identity.
+/// `key` is the value of `Bootstrap.PublicKey`. A request can be used only once on all servers of the database.
 pub async fn create_first_token(
     state: &State,
     tokens: &Tokens,

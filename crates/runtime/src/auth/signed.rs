@@ -1,6 +1,5 @@
 //! Tokens that this server signs (JWT, HS256): pak and other clients read `exp`, `iat`, `iss`, `sub` and `aud` of the
-//! access token that they get for a sign-in. Signed tokens are not stored; [`revoke_user`](super::revoke_user) revokes
-//! all tokens of a user.
+//! access token of a sign-in. They are not stored; [`revoke_user`](super::revoke_user) revokes all of a user.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -169,9 +168,8 @@ pub fn verify(
     Ok(Arc::new(token))
 }
 
-/// Checks that a token of another issuer was issued after the newest revocation of all tokens of its user. SECURITY: an
-/// older token could otherwise be exchanged until it expires. Whole seconds are compared, because `iat` has no
-/// fractions.
+/// Checks that another issuer's token was issued after the newest revocation of all tokens of its user. SECURITY: an
+/// older token could otherwise be exchanged until it expires. Whole seconds are compared: `iat` has no fractions.
 ///
 /// # Errors
 /// The token is older, or has no `iat`.

@@ -1,5 +1,4 @@
-//! The key of the tokens that this server signs, derived from its encryption key, which all servers of a database
-//! share.
+//! The key of the tokens that this server signs, derived from the encryption key of all servers of a database.
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 

@@ -1,6 +1,5 @@
-//! The valid tokens in memory: a table of those that are not revoked. Requests are checked only against this table. A
-//! change of tokens increments `clock.catalog`, as a publish does, so that each server reads the change when it
-//! refreshes its catalog.
+//! The valid tokens in memory: a table of those that are not revoked. Requests are checked only against it. A change of
+//! tokens increments `clock.catalog`, as a publish does, so that each server reads it when refreshing its catalog.
 
 use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};

@@ -1,5 +1,4 @@
-//! The block rules of a catalog. A new catalog reads only the rules that changed since the previous one, and shares the
-//! others with it.
+//! The block rules of a catalog. A new one reads only the rules changed since the previous one, and shares the others.
 //!
 //! A rule is a row of `block_rule`; `block_rule_change` has the ids of the changed ones. All rules are read if the
 //! connection to PostgreSQL was opened again, because a promoted standby may have given the numbers of lost changes to

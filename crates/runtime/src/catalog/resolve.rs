@@ -1,5 +1,4 @@
-//! Resolves a snapshot of a URL to a point, and applies the pin of a list of subscriptions: pure, over the in-memory
-//! catalog.
+//! Resolves a snapshot of a URL to a point, and applies the pin of a list of subscriptions: pure, over the catalog.
 
 use std::cmp::Ordering;
 

@@ -80,8 +80,7 @@ impl PendingCommand {
 /// Commands to the logs. [`LogControl::reopen`] blocks on disk I/O.
 pub trait LogControl: Send + Sync {
     /// Writes queued lines, then reopens all files; returns their paths. Afterwards no process of this server writes to
-    /// an old file, including one that still finishes requests. The error is a sentence with the files that could not
-    /// be opened or closed.
+    /// an old file, even one that finishes requests. The error names the files that could not be opened or closed.
     fn reopen(&self) -> Result<Vec<PathBuf>, String>;
 
     /// Sets the least severe level that is written, until the next start. Returns it in the spelling of the

@@ -1,8 +1,7 @@
 //! Leases that assign a job to one server of those that share a PostgreSQL database. On SQLite they are no-ops.
 //!
-//! A lease is short and renewed by a separate task, so that another server can soon claim the job of a server that
-//! ended unexpectedly. A server that was suspended for longer than its lease detects at its next write that the
-//! fence has changed.
+//! A lease is short and renewed by a separate task, so that another server can soon claim the job of one that ended
+//! unexpectedly. A server suspended for longer than its lease detects at its next write that the fence has changed.
 
 use std::time::Duration;
 

@@ -1,7 +1,6 @@
 //! SQLite and PostgreSQL behind one set of SQL statements.
 //!
-//! Each file is named after its subject and contains free functions over `&mut dyn Conn`; only the driver files
-//! depend on the database.
+//! Each file is named after its subject, with free functions over `&mut dyn Conn`; only drivers depend on the database.
 //!
 //! `Db` offers `read`, `write` and `bulk`; the closure is plain synchronous code and runs outside the async threads.
 //! Only the driver files, and `transfer`, contain DDL types, error codes, COPY and pragmas. Every database test runs on
@@ -51,8 +50,7 @@ pub struct Db {
 }
 
 impl Db {
-    /// Opens the configured database and migrates its schema. Blocks: call it before the runtime starts or
-    /// on a blocking thread.
+    /// Opens and migrates the configured database. Blocks: call it before the runtime starts or on a blocking thread.
     ///
     /// # Errors
     /// One variant for each problem that an administrator can fix; the text contains the remedy.
@@ -123,8 +121,7 @@ impl Db {
         }
     }
 
-    /// Inspects the configured database without creating or changing anything, and returns a description in one line.
-    /// Blocks.
+    /// Inspects the configured database without creating or changing it; returns a description in one line. Blocks.
     ///
     /// # Errors
     /// As [`Db::open`], except for the lock, which a running daemon holds; [`DbError::Skew`] or [`DbError::ClockAhead`]
@@ -262,8 +259,7 @@ impl Db {
         Ok(self.pool(kind).run(kind, move |c| f(c).map_err(WriteError::<Infallible>::Db)).await?)
     }
 
-    /// Checks that the database answers, may be written, and that `now` is not too far ahead of its host's clock for a
-    /// publish.
+    /// Checks that the database answers, is writable, and `now` is not too far ahead of its host's clock for a publish.
     ///
     /// # Errors
     /// [`DbError::ReadOnly`] and [`DbError::ClockAhead`] if the database answers reads; any other error if it does not.

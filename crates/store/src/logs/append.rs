@@ -1,5 +1,4 @@
-//! Appends lines to a file whose disk may be full. No line in the file is incomplete; lost lines are counted and
-//! reported.
+//! Appends lines to a file whose disk may be full. No line is incomplete; lost lines are counted and reported.
 
 use std::fs::File;
 use std::io::{self, Write};

@@ -56,8 +56,7 @@ impl Visit for EventParts {
 }
 
 /// Replaces user and password in every URL of a text.
-// SECURITY: a second protection, for callers that do not remove user and password; other secrets have a type that
-// prints `***`.
+// SECURITY: a second protection, for callers that keep user and password; other secrets have a type printing `***`.
 pub(super) fn redact_urls(text: String) -> String {
     const MARK: &str = "://";
     if !text.contains(MARK) {

@@ -1,5 +1,4 @@
-//! Requests a comparison of the classes with the database while the server runs, because a directory was replaced, and
-//! waits for it.
+//! Requests a comparison of classes with the database while the server runs, as a directory was replaced; waits for it.
 
 use std::sync::atomic::Ordering;
 

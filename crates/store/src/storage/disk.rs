@@ -371,8 +371,7 @@ impl Disk {
             }
             create_directory(&parent)?;
             sync_directory(parent.parent().unwrap_or(&self.root))?;
-            // An earlier process may have created directories here and ended before its fsync: one fsync
-            // covers them all.
+            // An earlier process may have created directories here and ended before its fsync: one covers them all.
             let to_error = |e| StorageError::io("list", &parent, e);
             let entries = std::fs::read_dir(&parent).map_err(to_error)?.collect::<io::Result<Vec<_>>>();
             sync_directory(&parent)?;
@@ -477,8 +476,7 @@ impl ComparedDirectories {
         entry.map_or(Ok(false), |entry| Ok(id(root)? != entry.marker_directory))
     }
 
-    /// Checks that the path names the accepted directory, with one `stat`. Fails with [`StorageError::Refused`] if it
-    /// names another directory.
+    /// Checks, with one `stat`, that the path names the accepted directory; [`StorageError::Refused`] if not.
     pub(super) fn check(&self, root: &Path, class: StorageClass) -> Result<(), StorageError> {
         let accepted_directory = self.0.lock().get(&class).and_then(|entry| entry.accepted_directory);
         match accepted_directory {

@@ -114,9 +114,8 @@ const RENEWAL_INTERVAL: Duration = Duration::from_secs(60);
 const TERM: Duration = Duration::from_secs(600);
 const REMOVAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The lock of a bucket: an object for each program that uses it, `locks/<kind>-<id>`, renewed every minute,
-/// and removed when this is dropped. Valid for ten minutes by the bucket's clock, so that the lock of a
-/// killed program expires.
+/// The lock of a bucket: an object for each program that uses it, `locks/<kind>-<id>`, renewed every minute, and
+/// removed on drop. Valid for ten minutes by the bucket's clock, so that the lock of a killed program expires.
 pub struct BucketLock {
     bucket: Bucket,
     path: String,

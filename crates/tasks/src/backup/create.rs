@@ -127,8 +127,7 @@ async fn make(
     Ok((text, missing_count))
 }
 
-/// Opens the folder and takes its lock. Checks that it has the backups that were made in it, the newest of
-/// this database.
+/// Opens the folder and takes its lock. Checks that it has the backups made in it, the newest of this database.
 async fn open(
     state: &Arc<State>,
     place: &BackupPlace,

@@ -1,5 +1,4 @@
-//! The folder of backups, in a directory or a bucket: its layout, access to its files, and the wait for its lock while
-//! another program uses it.
+//! The folder of backups, in a directory or a bucket: its layout, access to its files, and the wait for its lock.
 //!
 //! `manifests/<time>.json` is a backup, `db/<digest>.dump` its rows, `db/<digest>.objects` the list of its files,
 //! `blobs/<two digits>/<two digits>/<digest>` a file, and `config/<digest>.gcfg` the configuration file.
@@ -114,8 +113,7 @@ impl Folder {
         Ok((folder, lock))
     }
 
-    /// Opens a folder with backups. Blocks, like the other methods; they must not be called on an async
-    /// thread of `runtime`.
+    /// Opens a folder with backups. Blocks, like the other methods: not for an async thread of `runtime`.
     pub fn open(place: &BackupPlace, config: &Config, runtime: &Handle) -> Result<Folder, BackupError> {
         match place {
             BackupPlace::Directory(root) => Directory::open(root).map(Folder::Directory),

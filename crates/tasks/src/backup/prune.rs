@@ -88,12 +88,11 @@ fn retained_manifests(manifests: &[Manifest], retention: Retention, now: Timesta
     indexes_to_retain
 }
 
-/// Removes all backups that are not retained. The retention applies separately to each database and to each
-/// restored copy of it, and twice, to all backups and to the complete ones only, so that an incomplete backup
-/// does not displace a complete one. Backups that are later than the clock `now` are kept and not counted: a
-/// backup made with a wrong clock would otherwise be the newest for a long time. Fails, before anything is
-/// removed, if there is no backup, if a manifest or a list of files is damaged, or if a retained backup lacks
-/// its dump or, unless `allow_missing` is set, other files.
+/// Removes all backups that are not retained. The retention applies separately to each database and to each restored
+/// copy of it, and twice, to all backups and to the complete ones only, so that an incomplete backup does not displace
+/// a complete one. Backups later than the clock `now` are kept, not counted: a backup made with a wrong clock would
+/// otherwise be the newest for a long time. Fails, before anything is removed, if there is no backup, if a manifest or
+/// a list of files is damaged, or if a retained backup lacks its dump or, unless `allow_missing` is set, other files.
 pub fn prune(
     folder: &Folder,
     lock: &FolderLock,

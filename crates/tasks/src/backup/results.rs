@@ -114,8 +114,7 @@ pub fn problems(results: &[BackupResult], now: Timestamp) -> Vec<BackupProblem> 
     problems
 }
 
-/// Returns the first line of the error, at most [`MAX_ERROR`] characters, not empty and without NUL, which
-/// PostgreSQL refuses.
+/// Returns the error's first line, at most [`MAX_ERROR`] characters, not empty, without NUL, which PostgreSQL refuses.
 fn first_line(error: &str) -> String {
     let line = error.lines().next().unwrap_or_default();
     let text: String = line.chars().filter(|c| *c != '\0').take(MAX_ERROR).collect();

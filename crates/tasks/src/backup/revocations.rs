@@ -119,8 +119,7 @@ fn of_file(path: &Path) -> std::io::Result<Vec<Revocation>> {
     }
 }
 
-/// Returns whether a revocation has to be repeated: not a refused one, nor of a signed token, which a restore
-/// ends anyway.
+/// Returns whether a revocation has to be repeated: not a refused one, nor of a signed token, which a restore ends.
 fn is_effective(outcome: &str, detail: &str) -> bool {
     outcome == audit::SUCCESS && detail != audit::SIGNED
 }

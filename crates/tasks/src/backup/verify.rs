@@ -64,8 +64,7 @@ impl Verification {
         }
     }
 
-    /// Returns the number of bad files that a restore can omit: objects, and the configuration file, which is
-    /// never restored.
+    /// Returns the number of bad files that a restore can omit: objects, and the never restored configuration file.
     pub(super) fn dispensable_count(&self) -> u64 {
         self.bad_objects.len() as u64 + u64::from(self.is_configuration_bad)
     }

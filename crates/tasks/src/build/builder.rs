@@ -282,8 +282,7 @@ fn directory(text: &str) -> String {
     text.trim_start_matches("./").trim_matches('/').to_owned()
 }
 
-/// Changes a builder, and schedules a poll of it. Returns the builder, and the fingerprints of newly accepted SSH
-/// host keys.
+/// Changes a builder, and schedules a poll of it. Returns it, and the fingerprints of newly accepted SSH host keys.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] with the reason; [`RepoError::NotFound`] if the source has no builder for the package.

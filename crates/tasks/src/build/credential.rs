@@ -92,8 +92,7 @@ pub(super) fn check_key(c: &mut dyn Conn, key: &EncryptionKey) -> Result<(), DbE
     }
 }
 
-/// Imports a credential, or changes the existing one if `is_edit` is set. Returns the credential, and whether it
-/// existed before.
+/// Imports a credential, or changes the existing one if `is_edit`. Returns it, and whether it existed before.
 ///
 /// # Errors
 /// [`RepoError::Conflict`] if a credential of that name exists and `succeed_on_existing` is false;

@@ -1,7 +1,6 @@
 //! The log of a build: in memory while it runs, an object of the class `launcher` afterwards.
 //!
-//! The first megabyte and the last nine megabytes are stored. Control characters are removed, and secrets are
-//! replaced with `***`.
+//! The first megabyte and the last nine are stored; control characters are removed, secrets replaced with `***`.
 
 use std::collections::VecDeque;
 

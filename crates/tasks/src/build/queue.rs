@@ -22,8 +22,7 @@ pub struct NamedBuild {
     pub builder: String,
 }
 
-/// Puts a commit or tag in the queue again. With `replace`, the built package replaces a published one of the same
-/// version.
+/// Queues a commit or tag again. With `replace`, the built package replaces a published one of the same version.
 ///
 /// # Errors
 /// [`RepoError::Conflict`] if the revision is in the queue, or was published and `replace` is false;

@@ -93,10 +93,9 @@ pub struct BuildOrigin<'a> {
     pub comment: String,
 }
 
-/// Adds the files of a build to a source built from git. With [`OnExisting::Replace`], other Python files of the same
+/// Adds the files of a build to a source built from git. With [`OnExisting::Replace`], other Python files of the
 /// version are no longer listed: they were built from another commit. Calls `finish` in the same write, with the
-/// transaction and the status of the files; an error of `finish` rolls the write back. As with [`add`], an error changes
-/// nothing.
+/// transaction and the status of the files; its error rolls the write back. As with [`add`], an error changes nothing.
 ///
 /// # Errors
 /// As [`add`], or a file is of a different package than `expected`.

@@ -74,8 +74,7 @@ impl EditedSource {
     }
 }
 
-/// Checks that a source has packages of one of the languages. Fails with [`RepoError::Invalid`] for a source of another
-/// type.
+/// Checks that a source has packages of one of the languages. Fails with [`RepoError::Invalid`] for another type.
 pub(super) fn require_language(source: &Source, languages: &[Language]) -> Result<(), RepoError> {
     if languages.contains(&source.kind.language()) {
         return Ok(());

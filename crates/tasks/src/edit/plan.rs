@@ -1,9 +1,8 @@
 //! Plans the changes of adding to or removing from one package of a local source. Pure.
 //!
-//! The rule: the highest version of a package in a local source is listed, all others are in `Archive/`. Versions
-//! are compared as in R; if two are equal, the version that was added later is the higher one. So an older version
-//! is archived when it is added, and when the listed version is removed, the next lower one is listed again. No
-//! package has only archived versions.
+//! The rule: the highest version of a package in a local source is listed, all others are in `Archive/`. Versions are
+//! compared as in R; of two equal ones, the one added later is the higher. So an older version is archived when added,
+//! and when the listed one is removed, the next lower one is listed again. No package has only archived versions.
 
 use base::model::change::{Change, Counts, LifeState, NewRelease};
 use base::model::ids::{PackageId, ReleaseId};

@@ -1,5 +1,4 @@
-//! Promotions: a repository gets the subscriptions of another one, with the states that their sources have at an
-//! instant.
+//! Promotions: a repository gets the subscriptions of another one, with the states of their sources at an instant.
 //!
 //! The instant is in the past when the request is written. So the approved state is the requested state, even if
 //! the sources publish in between.

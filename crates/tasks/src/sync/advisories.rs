@@ -1,7 +1,6 @@
-//! Refreshes package advisories: fetches each feed, checks it, stores it, then loads it. A feed that cannot be used
-//! changes nothing and does not affect the others. No tree changes: versions are compared with the advisories when a
-//! response is generated, so that a new advisory requires no other writes, and dated snapshots report the current
-//! advisories.
+//! Refreshes package advisories: fetches each feed, checks it, stores it, then loads it. An unusable feed changes
+//! nothing and does not affect others. No tree changes: versions are compared with the advisories when a response is
+//! generated, so that a new advisory requires no other writes, and dated snapshots report the current advisories.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -115,8 +115,7 @@ impl MirrorReader<'_> {
             });
             return Ok(Revalidation::Unchanged(updates.collect()));
         }
-        // Something changed, so all files are needed in a consistent state: a mirror writes the index up to a
-        // minute after `Meta/`.
+        // After a change, all files must be consistent: a mirror writes the index up to a minute after `Meta/`.
         for _ in 0..MAX_ROUNDS {
             let old_digest = index.sha256();
             let old_index = self.with_bytes(index).await?;

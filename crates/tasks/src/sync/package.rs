@@ -133,8 +133,7 @@ impl<'a> PackageComparison<'a> {
         if let (Some(declared_md5), Some(stored_md5)) = (life.md5, release.md5) {
             return if declared_md5 == stored_md5 { Match::Same } else { Match::Other };
         }
-        // Equal digests do not decide: the digest of the known release may have been taken from the bundle by
-        // name and size.
+        // Equal digests do not decide: the digest of the known release may be from the bundle by name and size.
         if life.sha256.zip(release.sha256).is_some_and(|(declared, stored)| declared != stored) {
             return Match::Other;
         }

@@ -1,5 +1,4 @@
-//! Scheduled syncs: wait for the time of a schedule, run a missed sync, retry a failed one; and the status of each
-//! schedule.
+//! Scheduled syncs: wait for their time, run a missed one, retry a failed one; and the status of each schedule.
 
 use std::time::Duration;
 

@@ -53,8 +53,7 @@ impl DatasetKind {
     }
 }
 
-/// Reads a data file from storage. Fails with storage errors; [`SyncError::Refused`] if the bytes have a different
-/// digest.
+/// Reads a data file from storage. Fails with storage errors; [`SyncError::Refused`] for another digest.
 pub(super) async fn read_dataset(state: &State, key: &Key) -> Result<Bytes, SyncError> {
     let bytes = state.storage.read(key).await?;
     let digest = Sha256::of(&bytes);

@@ -1,5 +1,4 @@
-//! Eviction: removes stored files that a mirror has. Their rows keep digest and size: only the same bytes are
-//! stored again.
+//! Eviction: removes stored files that a mirror has. Rows keep digest and size: only the same bytes are stored again.
 
 use std::sync::Arc;
 

@@ -101,8 +101,7 @@ pub async fn run(upkeep: &Upkeep) {
     }
 }
 
-/// Compares every class whenever the storage requests it: after the directory of a class was unmounted or
-/// mounted again.
+/// Compares every class whenever the storage requests it: after its directory was unmounted or mounted again.
 pub async fn run_comparisons(upkeep: &Upkeep) {
     let storage = &upkeep.state.storage;
     loop {

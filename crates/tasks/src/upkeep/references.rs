@@ -61,8 +61,7 @@ pub(super) async fn has_no_mirror(state: &State, key: &Key) -> Result<bool, Repo
     }
 }
 
-/// Moves an object to the trash, and restores it if a row refers to it then: another server may have stored
-/// the same bytes.
+/// Moves an object to the trash, and restores it if a row refers to it then: another server may have stored it.
 pub(super) async fn move_to_trash(state: &State, key: &Key) -> Result<bool, RepoError> {
     if !state.storage.move_to_trash(key).await? {
         return Ok(false);

@@ -1,5 +1,4 @@
-//! Records what rules and advisories start or cease to withhold, with alarms for repositories that change by
-//! promotion only.
+//! Records what rules and advisories start or cease to withhold; alarms for repositories that only promotions change.
 
 use std::collections::HashMap;
 use std::sync::Arc;

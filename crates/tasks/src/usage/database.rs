@@ -69,8 +69,7 @@ impl UsageDb {
         state.db.clone().filter(|_| !state.is_unavailable)
     }
 
-    /// As [`UsageDb::available_db`], but opens the database for queries before the first write; `None` after
-    /// the timeout.
+    /// As [`UsageDb::available_db`], but opens the database for queries before the first write; `None` on timeout.
     pub(super) async fn open_within(&self, timeout: Duration) -> Option<Db> {
         if let Some(db) = self.available_db() {
             return Some(db);

@@ -74,8 +74,7 @@ impl Usage {
         self.0.is_some()
     }
 
-    /// Counts a download: a hash and an uncontended lock, and an allocation for the first equal download
-    /// since the last write.
+    /// Counts a download: a hash, an uncontended lock, and an allocation for the first equal one since the last write.
     pub fn count(&self, download: &Download<'_>) {
         let Some(inner) = &self.0 else { return };
         let catalog = inner.state.catalog.get();
@@ -88,8 +87,7 @@ impl Usage {
         }
     }
 
-    /// Returns the total downloads of packages, each from its source, without the last seconds; 0 after the
-    /// timeout of the database.
+    /// Returns the total downloads of packages, each from its source, without the last seconds; 0 after a timeout.
     pub async fn totals(&self, packages: &[(SourceId, &str)]) -> Vec<i64> {
         let zeros = vec![0; packages.len()];
         let Some(inner) = &self.0 else { return zeros };

@@ -1,5 +1,4 @@
-//! Download counts of packages over some days: past ones from storage, one compressed object each, others
-//! from the database.
+//! Download counts of packages over days: past ones from storage, one compressed object each, others from the database.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -34,8 +33,7 @@ pub enum UsageError {
 pub(super) type Summaries = tokio::sync::Mutex<HashMap<i64, (Instant, Arc<[PackageCount]>)>>;
 
 impl Usage {
-    /// Returns the downloads per package in the last `days` days including today, most downloaded first, at
-    /// most 30 seconds old.
+    /// Returns the downloads per package in the last `days` days including today, most first, at most 30 seconds old.
     pub async fn packages(&self, days: i64) -> Result<Arc<[PackageCount]>, UsageError> {
         let inner = self.0.as_ref().ok_or(UsageError::Disabled)?;
         let db = inner.database.open_within(QUERY_TIMEOUT).await.ok_or(UsageError::Unavailable)?;

@@ -1,6 +1,5 @@
 //! Fetches the folder of an ecosystem in the OSV database: `{ecosystem}/all.zip` has all advisories, `modified_id.csv`
-//! their times of change, and `{id}.json` one advisory. Changed advisories are fetched one by one, or, if there are
-//! many, with `all.zip`.
+//! their times of change, and `{id}.json` one advisory. Changed ones are fetched one by one, many with `all.zip`.
 
 use std::collections::BTreeMap;
 

@@ -69,8 +69,7 @@ fn platform_tag(folder: &str) -> Option<String> {
 }
 
 impl BundleMirror {
-    /// Creates the mirror for the bundle with the files of this transport; `folder` is a folder of the
-    /// mirror, or empty.
+    /// Creates the mirror for the bundle with the files of this transport; `folder` is one of the mirror, or empty.
     pub(super) fn new(transport: Transport, folder: &str, cache: Arc<BundleCache>) -> BundleMirror {
         let prefix =
             if folder.is_empty() { String::new() } else { format!("{}/", folder.trim_end_matches('/')) };
@@ -132,8 +131,7 @@ impl BundleMirror {
         })
     }
 
-    /// Returns the contents of a product that this mirror read last, so that files match the index; reads
-    /// them if there are none.
+    /// Returns the contents of a product that this mirror read last, so that files match the index; reads them if none.
     async fn last_contents(&self, product: &Product) -> Result<Arc<Contents>, UpstreamError> {
         let contents = self.last_contents.lock().get(product).cloned();
         match contents {
@@ -273,8 +271,7 @@ fn validator(chain: Sha256) -> String {
     format!("bundle-{chain}")
 }
 
-/// Converts an error of a bundle. An incomplete bundle is [`UpstreamError::Unavailable`]: it may be complete
-/// at the next attempt.
+/// Converts an error of a bundle. An incomplete one is [`UpstreamError::Unavailable`]: it may be complete next time.
 pub(super) fn upstream_error(error: BundleError) -> UpstreamError {
     let url = |address: &str, file: &str| format!("{address}/{file}");
     match &error {

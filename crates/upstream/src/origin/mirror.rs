@@ -95,8 +95,7 @@ impl Mirror {
         }
     }
 
-    /// Returns the heads of all products of a bundle in a directory, CRAN first; empty if the mirror is not such a
-    /// bundle.
+    /// Returns the heads of all products of a bundle in a directory, CRAN first; empty if the mirror is none.
     pub async fn heads(&self) -> Vec<(Product, Result<Head, BundleError>)> {
         match self.dir_bundle() {
             None => Vec::new(),

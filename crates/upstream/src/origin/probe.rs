@@ -66,8 +66,7 @@ impl Probe {
         self.cache.is_bundle(&self.bundle.transport().address()).then_some(&self.bundle)
     }
 
-    /// Fetches a file of the mirror or of the bundle, and probes for a bundle if a file that all mirrors have is
-    /// missing.
+    /// Fetches a file of the mirror or bundle, and probes for a bundle if a file that all mirrors have is missing.
     pub(super) async fn fetch(
         &self,
         transport: &Transport,

@@ -9,8 +9,7 @@ use reqwest::{RequestBuilder, Response, redirect};
 use crate::UpstreamError;
 use base::config::Proxy;
 
-/// Returns the header `User-Agent` of a program: its name and the version, and the contact in a comment, for the
-/// operators of mirrors.
+/// Returns a program's `User-Agent`: its name and version, and the contact in a comment, for operators of mirrors.
 pub fn user_agent(program: &str, contact: Option<&str>) -> String {
     let product = format!("{program}/{}", env!("CARGO_PKG_VERSION"));
     match contact {

@@ -1,5 +1,4 @@
-//! Requests for files by path, and the responses: small files whole and conditionally, large ones as a resumable
-//! stream.
+//! Requests for files by path, and the responses: small files whole and conditionally, large as resumable streams.
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;

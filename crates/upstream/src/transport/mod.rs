@@ -101,8 +101,7 @@ impl Transport {
         }
     }
 
-    /// Checks that a directory can be read. An address over HTTP always passes, because only a request would show an
-    /// error.
+    /// Checks that a directory can be read. An HTTP address always passes, because only a request would show an error.
     pub(super) async fn check(&self) -> Result<(), UpstreamError> {
         match &self.backend {
             Backend::Http(_) => Ok(()),

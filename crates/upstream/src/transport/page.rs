@@ -1,5 +1,4 @@
-//! Requests for pages: addresses that end in a slash, content negotiation, and the headers that state the age of a
-//! page.
+//! Requests for pages: addresses that end in a slash, content negotiation, and the headers with a page's age.
 
 use std::io::Read;
 use std::time::Duration;

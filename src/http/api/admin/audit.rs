@@ -15,8 +15,7 @@ use store::db::author::Author;
 
 /// Maximum number of rows in a response.
 const MAX_ROWS: usize = 10_000;
-/// Timeout for writing the row of an operation on the process: such an operation must also succeed while the database
-/// does not answer.
+/// Timeout for writing the row of an operation on the process, which must succeed even if the database does not answer.
 const ROW_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn list(call: Call<'_>, query: ListAudit) -> Answer<Vec<AuditRow>> {

@@ -101,8 +101,7 @@ pub(super) fn name(text: &str) -> Result<Name, Failure> {
     text.parse().map_err(|e: BadName| Failure::bad_request(e.to_string()))
 }
 
-/// Reads a row of a request that creates many objects. The error names the key that has a wrong value,
-/// is repeated or is not known.
+/// Reads a row of a request that creates many objects. The error names a key with a wrong value, repeated or unknown.
 pub(super) fn read_row<T: DeserializeOwned>(row: Row) -> Result<T, String> {
     let reason = |text: String| text.chars().take(MAX_REASON).collect::<String>();
     let fields = match row.into_object() {

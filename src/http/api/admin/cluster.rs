@@ -1,5 +1,4 @@
-//! The servers that share the database: their list, and the modes that an administrator requests for them. Served in
-//! every mode.
+//! The servers that share the database: their list, and the modes that administrators request. Served in every mode.
 
 use http::StatusCode;
 use std::time::Duration;

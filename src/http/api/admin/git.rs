@@ -67,8 +67,7 @@ async fn show(app: &App, source: &str, builder: &GitBuilder) -> Result<git::GitB
     info.map(wire).ok_or_else(|| Failure::not_found("the builder was deleted"))
 }
 
-/// Requires the permission to change the source that the query names; if it names none, the permission of an
-/// administrator.
+/// Requires the permission to change the source that the query names; without one, that of an administrator.
 fn require_listed(call: &Call<'_>, source: Option<&str>) -> Result<(), Failure> {
     let access = match source {
         Some(source) => write_source(source),
@@ -77,8 +76,7 @@ fn require_listed(call: &Call<'_>, source: Option<&str>) -> Result<(), Failure> 
     call.principal.require(&call.app.state.catalog.get(), access).map(|_| ())
 }
 
-/// Requires the permission of an administrator. A refusal contains `reason`, and is recorded in the audit trail like
-/// the refusal of a route.
+/// Requires an administrator's permission. A refusal contains `reason`, and is in the audit trail like that of a route.
 async fn require_administrator(app: &App, principal: &Principal, reason: &str) -> Result<(), Failure> {
     let access = Access { action: Action::Administer, target: AccessTarget::Server };
     let Err(failure) = principal.require(&app.state.catalog.get(), access) else { return Ok(()) };

@@ -49,8 +49,7 @@ pub(super) async fn start_response(app: &App, started: &JobStart) -> Started {
         JobStart::New(job) => {
             let key = job.key.clone();
             let record = app.state.db.write(move |c| audit::record(c, "start job", "job", &key, ""));
-            // The error is only logged, because the job is already running: an error response would state that it
-            // is not.
+            // The error is only logged, because the job is running: an error response would state that it is not.
             if let Err(error) = record.await {
                 tracing::warn!(%error, "could not record in the audit trail: start job {}", job.key);
             }

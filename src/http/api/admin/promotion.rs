@@ -111,8 +111,7 @@ pub(super) async fn reject(call: Call<'_>, id: &str, body: DecidePromotion) -> A
 async fn permitted(app: &App, principal: &Principal, id: i64) -> Result<promotion::Promotion, Failure> {
     let found = edit::get(&app.state, id).await?;
     let catalog = app.state.catalog.get();
-    // SECURITY: the name is passed and not the number, because a lookup prefers a repository that has this number
-    // as its name.
+    // SECURITY: the name is passed and not the number, because a lookup prefers a repository with this number as name.
     match catalog.repo_by_id(found.request.repo) {
         Some(repo) => principal.require(&catalog, promote_repository(repo.name.as_str()))?,
         None => principal.require(&catalog, administer())?,
@@ -147,8 +146,7 @@ fn require_readable(app: &App, principal: &Principal, found: &promotion::Promoti
     Err(Failure::forbidden(text, scope))
 }
 
-/// Returns whether the client may make packages of authenticated repositories readable for everyone, as with a
-/// subscription.
+/// Returns whether the client may open packages of authenticated repositories to everyone, as with a subscription.
 fn opening(principal: &Principal) -> Opening {
     if principal.is_administrator() { Opening::Permitted } else { Opening::Refused }
 }

@@ -61,8 +61,7 @@ fn types_based_on_lists(supply: Supply) -> String {
     kinds.map(SourceKind::as_str).collect::<Vec<_>>().join(" and ")
 }
 
-/// Converts a source with its definition. The label of a source that is based on a snapshot of CRAN contains the
-/// snapshot.
+/// Converts a source with its definition. The label of one based on a snapshot of CRAN contains it.
 fn with_definition(info: SourceInfo, definition: Option<Definition>) -> Source {
     let is_based_on_lists = based_on_lists(info.source.kind).is_some();
     let source = wire(info);

@@ -30,8 +30,7 @@ pub(super) async fn list(call: Call<'_>) -> Answer<Storage> {
     let mut classes = Vec::new();
     for class in StorageClass::ALL {
         let ownership = condition.ownership(class);
-        // The full error is sent, because the administrator needs the path. A class that cannot be read does not hide the
-        // others.
+        // The full error is sent: the administrator needs the path. An unreadable class does not hide others.
         let (trash, error) = match upkeep::sweep::trash::summary(&app.state, class).await {
             Ok(trash) => (trash, None),
             Err(RepoError::Storage(error)) => (TrashSummary::default(), Some(error.to_string())),

@@ -17,9 +17,8 @@ use runtime::auth::{self, BootstrapRefusal};
 /// The end of the year 9999: later times have no RFC 3339 form.
 const MAX_TIME: i64 = 253_402_300_800 * SECOND;
 
-/// Handles a request. SECURITY: the response is encrypted, so that a repeated request discloses no token. Fails with
-/// 400 for an invalid form or time, 403 for a wrong or repeated signature, 404 if no key is configured, 429 after too
-/// many refused requests.
+/// Handles a request. SECURITY: the response is encrypted, so a repeated request discloses no token. Fails with 400 for
+/// an invalid form or time, 403 for a wrong or repeated signature, 404 without a key, 429 after too many refusals.
 pub(super) async fn create(
     call: PublicCall<'_>,
     request: BootstrapRequest,

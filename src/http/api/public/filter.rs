@@ -1,7 +1,6 @@
 //! `POST /filter/packages`: details of many packages, one JSON object per line.
 //!
-//! Lines are produced as the client reads them, in chunks of packages, so that a long response is never entirely in
-//! memory.
+//! Lines are produced as the client reads them, in chunks of packages: a long response is never entirely in memory.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -39,11 +38,9 @@ use tasks::usage::Usage;
 
 /// Maximum number of names in a request.
 const MAX_NAMES: usize = 10_000;
-/// Number of names that are looked up at a time, so that a long request holds neither a database connection nor much
-/// memory.
+/// Number of names looked up at a time, so that a long request holds neither a database connection nor much memory.
 const CHUNK: usize = 100;
-/// Limits the chunks that are produced concurrently for all requests, so that long requests leave processors to short
-/// ones.
+/// Limits the chunks produced concurrently for all requests, so that long requests leave processors to short ones.
 static CHUNK_PERMITS: Semaphore = Semaphore::const_new(2);
 
 /// A line of the response.
@@ -219,8 +216,7 @@ impl PendingRows {
         self.chunk(reservation).await
     }
 
-    /// Streams `first`, then the rest. An error aborts the connection, so that no client mistakes a truncated response
-    /// for a complete one.
+    /// Streams `first`, then the rest. An error aborts the connection, so that no truncated response seems complete.
     fn stream(self, first: Bytes) -> BoxStream<'static, Result<Bytes, BodyError>> {
         let rest = stream::unfold(Some(self), |rows| async move {
             let mut rows = rows?;

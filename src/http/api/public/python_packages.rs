@@ -14,8 +14,8 @@ use content::serve::block_rules;
 use content::serve::metadata::ServedVersion;
 use content::serve::project::detail::{self, ProjectRelease};
 use content::serve::python::metadata;
+use formats::language;
 use formats::python::facts::FileFacts;
-use formats::python::version::Pep440Version;
 
 /// Completes a row of a list: `name` is the normalized name of the project, `facts` describe the listed version.
 pub(super) fn row(name: String, version: String, facts: FileFacts, package: Package) -> Package {
@@ -94,7 +94,8 @@ pub(super) async fn releases(
     let detail = detail::project(repositories, point, name, None).await?;
     let files = detail.releases.iter().flat_map(|release| release.files.iter().cloned()).collect();
     let blocked = block_rules::blocked_versions(repositories, point, detail.source, files).await?;
-    let reason = |release: &ProjectRelease| blocked.get(&Pep440Version::lenient(&release.version)).cloned();
+    let rules = language::of(point.language);
+    let reason = |release: &ProjectRelease| blocked.get(&rules.version(&release.version)).cloned();
     let wire = |release: &ProjectRelease| Release {
         source_id: detail.source.0,
         name: detail.display_name.clone(),

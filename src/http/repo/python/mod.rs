@@ -21,13 +21,15 @@ use crate::http::repo::r::platform_request::PlatformRequest;
 use crate::http::repo::resolve_cache::{Entry, EntryKey, Resource, Validity};
 use crate::http::response::{self, header_value};
 use crate::http::target::Query;
-use base::model::kind::{Layout, RepoKind};
+use base::model::kind::{Language, Layout, RepoKind};
+use base::model::point::Point;
 use base::model::project_name::ProjectName;
+use base::model::project_page::PageFormat;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
 use content::serve;
 use content::serve::project::detail;
-use content::serve::python::document::PythonDocument;
+use content::serve::project::document::{ProjectContent, ProjectDocument};
 use formats::language;
 use formats::python::accept::{self, SimpleFormat};
 use formats::python::file_name::FileName;
@@ -52,14 +54,14 @@ pub(crate) async fn answer(
     parts: &Parts,
     received_at: Timestamp,
 ) -> Result<Response<Body>, Failure> {
-    require_python(app, address.repo)?;
+    let kind = require_python(app, address.repo)?;
     let format = match address.path {
         PythonPath::Redirect(target) => return Ok(redirect(address, target, parts)),
         PythonPath::File { id: FileId::Sha256(sha256), file, part: FilePart::Provenance } => {
             return provenance::answer(app, address, *sha256, file, parts).await;
         }
         PythonPath::Named { project, file } => return find_named(app, address, project, file).await,
-        PythonPath::Root | PythonPath::Project(_) => Some(format(query, parts)),
+        PythonPath::Root | PythonPath::Project(_) => format(kind.language(), query, parts),
         PythonPath::File { .. } | PythonPath::Json { .. } => None,
     };
     // `dispatch` has looked up the entries of requests without a query, before it parsed the address.
@@ -69,7 +71,8 @@ pub(crate) async fn answer(
         None => {
             // Determined before the resolution: a publish in between makes the cache entry outdated, not wrong.
             let validity = Validity::of(&app.state, received_at);
-            let resource = resolve(app, address, format.unwrap_or(SimpleFormat::TextHtml)).await?;
+            let format = format.unwrap_or_else(|| SimpleFormat::TextHtml.page_format());
+            let resource = resolve(app, address, format).await?;
             let access = repository_access(app, address.repo);
             app.resolve_cache.insert(key, Entry { validity, access, resource })
         }
@@ -79,16 +82,16 @@ pub(crate) async fn answer(
 
 /// Returns the format at a raw path that may be a page of the simple API; `None` for other paths and with a
 /// query, which may name the format.
-pub(crate) fn page_format(path: &str, query: Option<&str>, parts: &Parts) -> Option<SimpleFormat> {
+pub(crate) fn page_format(path: &str, query: Option<&str>, parts: &Parts) -> Option<PageFormat> {
     let is_page = query.is_none() && path.ends_with('/') && path.contains("/simple/");
-    is_page.then(|| accept::negotiate(accept_values(parts), None))
+    is_page.then(|| accept::negotiate(accept_values(parts), None).page_format())
 }
 
 /// Refuses a path of a Python repository in one of another language: a 404 that names both.
-fn require_python(app: &App, repo: &str) -> Result<(), Failure> {
+fn require_python(app: &App, repo: &str) -> Result<RepoKind, Failure> {
     let kind = serve::find::repo(&app.state.catalog.get(), repo)?.kind;
     if kind == KIND {
-        return Ok(());
+        return Ok(kind);
     }
     Err(Failure::not_found(format!(
         "the repository '{repo}' is of type {}; those of type {} have simple/",
@@ -112,10 +115,11 @@ pub(crate) fn refuse_r_path(app: &App, requested: &str) -> Result<(), Failure> {
     }
 }
 
-fn format(query: &Query, parts: &Parts) -> SimpleFormat {
+fn format(language: Language, query: &Query, parts: &Parts) -> Option<PageFormat> {
     // In a query, an unencoded + is a space.
     let format = query.get("format").map(|format| format.replace(' ', "+"));
-    accept::negotiate(accept_values(parts), format.as_deref())
+    let projects = language::of(language).projects()?;
+    Some(projects.negotiate(&mut accept_values(parts), format.as_deref()))
 }
 
 fn accept_values(parts: &Parts) -> impl Iterator<Item = &str> {
@@ -169,23 +173,23 @@ async fn find_named(
     })
 }
 
-async fn resolve(app: &App, address: &PythonAddress<'_>, format: SimpleFormat) -> Result<Resource, Failure> {
+async fn resolve(app: &App, address: &PythonAddress<'_>, format: PageFormat) -> Result<Resource, Failure> {
     let point = serve::point::resolve(&app.repositories, address.repo, address.snapshot).await?;
     let point = if matches!(address.path, PythonPath::Root) {
         serve::project::file::list_point(&app.repositories, point).await?
     } else {
         point
     };
-    let document = |point, document: PythonDocument| {
-        let catalog = app.state.catalog.get();
-        Resource::Document(Box::new(ResolvedDocument::new(&catalog, point, document.into())))
+    let list = |point: Point, content| {
+        let document = ProjectDocument { language: point.language, format, content };
+        Resource::Document(Box::new(ResolvedDocument::new(&app.state.catalog.get(), point, document.into())))
     };
     Ok(match address.path {
         PythonPath::Root if point.open => {
             let serial = serve::project::file::last_serial(&app.state.catalog.get(), &point);
-            document(point, PythonDocument::LatestRoot(format, serial))
+            list(point, ProjectContent::LatestList(serial))
         }
-        PythonPath::Root => document(point, PythonDocument::Root(format)),
+        PythonPath::Root => list(point, ProjectContent::List),
         PythonPath::Project(project) => {
             let page = serve::project::file::locate_page(&app.repositories, &point, project).await?;
             let catalog = app.state.catalog.get();

@@ -14,7 +14,7 @@ use base::model::digest::Sha256;
 use base::model::loopback::is_https_or_loopback;
 use base::model::point::Point;
 use content::serve;
-use content::serve::python::document::ProvenanceLinks;
+use content::serve::project::document::ProvenanceLinks;
 use content::serve::python::provenance;
 use formats::python::file_name::FileName;
 use formats::python::provenance::MEDIA_TYPE;

@@ -57,8 +57,7 @@ struct RefusalReason<'a> {
     description: &'a str,
 }
 
-/// Handles `GET /_/oidc/audience`: returns the audience of the first section that permits uploads; 404 if
-/// there is none.
+/// Handles `GET /_/oidc/audience`: returns the audience of the first section that permits uploads; 404 if none.
 pub(in crate::http) fn audience(app: &App) -> Result<Response<Body>, Failure> {
     let config = app.state.config.load_full();
     let section = publishers(&config).next().ok_or_else(is_off)?;

@@ -20,8 +20,7 @@ use formats::r::bioconductor::config::Config;
 use formats::r::bioconductor::{BioconductorVersion, Part, PartName, VersionName};
 use runtime::catalog::Catalog;
 
-/// Answers `config.yaml`, as of the snapshot. Fails with 404 for other repositories, or while no Bioconductor
-/// versions are known.
+/// Answers `config.yaml`, as of the snapshot. Fails with 404 for other repositories, or while no versions are known.
 pub(in crate::http) async fn versions(
     app: &App,
     repo: &str,
@@ -131,8 +130,7 @@ pub(in crate::http) fn rows(catalog: &Catalog) -> Vec<BiocVersion> {
     .collect()
 }
 
-/// Returns the CRAN snapshot of a Bioconductor version: the day of the next release, else of its own last
-/// update, else `latest`.
+/// Returns a Bioconductor version's CRAN snapshot: the day of the next release, else of its last update, else `latest`.
 pub(in crate::http) fn cran_snapshot(config: &Config, version: BioconductorVersion) -> String {
     let day = config.successor_release_day(version).or_else(|| config.last_update(version));
     day.map_or_else(|| "latest".to_owned(), |day| day.to_string())

@@ -90,8 +90,7 @@ pub(in crate::http) fn user_agent(parts: &Parts) -> Option<&[u8]> {
     parts.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes)
 }
 
-/// Words in a `User-Agent`, and the kind of client. The first match counts: renv and pak also name R,
-/// browsers each other.
+/// Words in a `User-Agent`, and the kind of client. The first match counts: renv and pak name R, browsers each other.
 const KINDS: [(&str, &str); 14] = [
     ("renv", "renv"),
     ("pkgcache", "pak"),

@@ -131,7 +131,7 @@ fn listing(app: &App, point: &Point, directory: &Directory, snapshot: Snapshot) 
 }
 
 fn generated_document(app: &App, point: Point, document: RDocument) -> Resource {
-    let document = Document::R(document);
+    let document = Document::Lists(document);
     Resource::Document(Box::new(ResolvedDocument::new(&app.state.catalog.get(), point, document)))
 }
 

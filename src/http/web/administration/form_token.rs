@@ -19,9 +19,8 @@ use runtime::auth;
 /// The secret used for clients of the admin socket, which send none.
 static SOCKET_SECRET: LazyLock<Zeroizing<String>> = LazyLock::new(auth::new_secret);
 
-/// Returns the token of a client: a digest of its session or password, which becomes invalid with them.
-/// SECURITY: pages with a token are not compressed: their size would disclose the token piece by piece to
-/// anyone who can choose another part of the page.
+/// Returns the token of a client: a digest of its session or password, invalid with them. SECURITY: pages with a token
+/// are not compressed: their size would disclose it piece by piece to anyone who can choose another part of the page.
 pub(super) fn of(headers: &HeaderMap) -> String {
     let field = |value: Option<&http::HeaderValue>| {
         value.map(|value| hex::encode(value.as_bytes())).unwrap_or_default()

@@ -90,8 +90,7 @@ async fn permitted(
     }
 }
 
-/// Returns whether the client may make changes: on the network only with `Authentication.APITokenAuth`, as in
-/// the admin API.
+/// Returns whether the client may edit: on the network only with `Authentication.APITokenAuth`, as in the admin API.
 fn may_change(app: &App, principal: &Principal) -> bool {
     *principal == Principal::Administrator || app.state.config.load().authentication.api_token_auth
 }

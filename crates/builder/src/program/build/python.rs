@@ -25,8 +25,7 @@ pub(in crate::program) fn detect_python(job: &RunningJob, request: &DetectPython
     Ok(Report::default())
 }
 
-/// Builds a source distribution and a wheel, and writes them as a tar file. It is not a failure if only the wheel
-/// cannot be built.
+/// Builds a source distribution and a wheel, and writes them as a tar file. A wheel that cannot be built is no failure.
 pub(in crate::program) fn build_python_package(
     job: &RunningJob,
     request: &BuildPythonPackage,

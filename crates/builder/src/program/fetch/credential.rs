@@ -59,8 +59,7 @@ fn answer(question: &str, credential: &Credential) -> String {
 /// Maximum length of a message in bytes, as in OpenSSH.
 const MAX_MESSAGE: u32 = 256 << 10;
 
-/// Listens on a socket in a directory, and relays its connections, one at a time, until the program ends. Returns the
-/// socket's path.
+/// Listens on a socket in a directory, and relays one connection at a time until the program ends. Returns the path.
 pub(super) fn relay_agent(directory: &Path, upstream: OwnedFd) -> Result<PathBuf> {
     let path = directory.join("agent");
     let listener = UnixListener::bind(&path)?;

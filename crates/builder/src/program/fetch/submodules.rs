@@ -1,5 +1,4 @@
-//! Fetches submodules, level by level: only from the repository's host and from configured hosts, never from local
-//! paths.
+//! Fetches submodules, level by level: only from the repository's and configured hosts, never from local paths.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,7 +1,8 @@
 //! Digests of a sample of the generated documents: equal for two databases that serve clients the same content.
 
 use super::document::Document;
-use crate::serve::python::{self, document::PythonDocument};
+use crate::serve::project;
+use crate::serve::project::document::{ProjectContent, ProjectDocument};
 use crate::serve::r::document::RDocument;
 use crate::serve::r::render;
 use crate::serve::selection::allowed::View;
@@ -11,7 +12,7 @@ use base::model::kind::Layout;
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
-use formats::python::accept::SimpleFormat;
+use formats::language;
 use formats::r::bioconductor::Part;
 use formats::r::layout::IndexFormat;
 use runtime::catalog::{self, Catalog, Repository};
@@ -33,12 +34,17 @@ pub fn sample(c: &mut dyn Conn, count: usize) -> Result<Vec<DocumentDigest>, DbE
     let layout = |point: &Point| point.language.layout();
     let point_of_lists = points.iter().find(|(_, point)| layout(point) == Layout::Lists);
     let tables = point_of_lists.into_iter().flat_map(|point| {
-        [RDocument::ArchiveRds, RDocument::CurrentRds].map(|document| (point, Document::R(document)))
+        [RDocument::ArchiveRds, RDocument::CurrentRds].map(|document| (point, Document::Lists(document)))
     });
     let documents = tables.chain(points.iter().map(|point| {
-        let document = match layout(&point.1) {
-            Layout::Lists => Document::R(RDocument::Packages(IndexFormat::Text)),
-            Layout::Projects => Document::Python(PythonDocument::Root(SimpleFormat::Json)),
+        let language = point.1.language;
+        let document = match language::of(language).projects() {
+            None => Document::Lists(RDocument::Packages(IndexFormat::Text)),
+            Some(projects) => Document::Projects(ProjectDocument {
+                language,
+                format: projects.main_format(),
+                content: ProjectContent::List,
+            }),
         };
         (point, document)
     }));
@@ -46,16 +52,16 @@ pub fn sample(c: &mut dyn Conn, count: usize) -> Result<Vec<DocumentDigest>, DbE
         .take(count)
         .map(|((label, point), document)| {
             let (name, encoded) = match &document {
-                Document::R(document) => {
+                Document::Lists(document) => {
                     // A backup compares stored rows: no block rules apply.
                     let views: Vec<View> = point.trees.iter().copied().map(View::without_rules).collect();
                     let rows = render::rows(c, &views, document)?;
-                    (document.name(), render::encode(document, &rows))
+                    (document.name().to_owned(), render::encode(document, &rows))
                 }
-                Document::Python(document) => {
+                Document::Projects(document) => {
                     let views: Vec<View> = point.trees.iter().copied().map(View::without_rules).collect();
-                    let rows = python::render::rows(c, &catalog, &views, document)?;
-                    (document.name(), python::render::encode(document, rows))
+                    let rows = project::render::rows(c, &catalog, &views, document)?;
+                    (document.name(), project::render::encode(document, rows))
                 }
             };
             let content = encoded.map_err(DbError::refuse)?.content;

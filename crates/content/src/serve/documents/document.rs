@@ -1,11 +1,12 @@
-//! A generated document of a point, of a repository of either language, and its key in caches and storage.
+//! A generated document of a point, of a repository of any language, and its key in caches and storage.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
 
 use super::encoding::EncodedDocument;
-use crate::serve::python::{self, document::PythonDocument};
+use crate::serve::project::document::{self as project_document, ProjectDocument};
 use crate::serve::r::document::{self, RDocument};
 use base::model::digest::Sha256;
 use base::model::ids::{Seq, SourceId, TreeId};
@@ -21,11 +22,11 @@ pub struct RenderedDocument {
     pub modified: Option<Timestamp>,
 }
 
-/// The generated documents of a point, by the language of the repository.
+/// The generated documents of a point, by the layout of the repository.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Document {
-    R(RDocument),
-    Python(PythonDocument),
+    Lists(RDocument),
+    Projects(ProjectDocument),
 }
 
 #[derive(Clone, Debug)]
@@ -36,15 +37,15 @@ pub struct DocumentRequest {
     compressed_key: OnceLock<String>,
 }
 
-impl From<PythonDocument> for Document {
-    fn from(document: PythonDocument) -> Document {
-        Document::Python(document)
+impl From<ProjectDocument> for Document {
+    fn from(document: ProjectDocument) -> Document {
+        Document::Projects(document)
     }
 }
 
 impl From<RDocument> for Document {
     fn from(document: RDocument) -> Document {
-        Document::R(document)
+        Document::Lists(document)
     }
 }
 
@@ -52,23 +53,23 @@ impl Document {
     /// Returns the binary lists from which the document is rendered, besides the trees of the point.
     pub fn further_trees(&self) -> &[(SourceId, TreeId, Seq)] {
         match self {
-            Document::R(document) => document.binary_lists(),
-            Document::Python(_) => &[],
+            Document::Lists(document) => document.binary_lists(),
+            Document::Projects(_) => &[],
         }
     }
 
     /// Returns whether the document contains package details, which may be added without a publish.
     pub fn has_details(&self) -> bool {
         match self {
-            Document::R(document) => matches!(document, RDocument::PackageDatabase { .. }),
-            Document::Python(_) => false,
+            Document::Lists(document) => matches!(document, RDocument::PackageDatabase { .. }),
+            Document::Projects(_) => false,
         }
     }
 
     pub(in crate::serve) fn is_project_list(&self) -> bool {
         match self {
-            Document::R(_) => false,
-            Document::Python(document) => document.is_list(),
+            Document::Lists(_) => false,
+            Document::Projects(document) => document.is_list(),
         }
     }
 
@@ -76,15 +77,15 @@ impl Document {
     /// compressed bytes depend on the encoder.
     pub(in crate::serve) fn is_plain(&self) -> bool {
         match self {
-            Document::R(document) => matches!(document, RDocument::Listing(_)),
-            Document::Python(_) => true,
+            Document::Lists(document) => matches!(document, RDocument::Listing(_)),
+            Document::Projects(_) => true,
         }
     }
 
     fn stored_equivalent(&self) -> Option<Document> {
         match self {
-            Document::R(document) => document.stored_equivalent().map(Document::R),
-            Document::Python(_) => None,
+            Document::Lists(document) => document.stored_equivalent().map(Document::Lists),
+            Document::Projects(_) => None,
         }
     }
 }
@@ -133,8 +134,8 @@ impl DocumentRequest {
 fn key(point: &Point, document: &Document) -> String {
     use std::fmt::Write;
     let (renderer, name) = match document {
-        Document::R(document) => (document::RENDERER, document.name()),
-        Document::Python(document) => (python::document::RENDERER, document.name()),
+        Document::Lists(document) => (document::RENDERER, Cow::Borrowed(document.name())),
+        Document::Projects(document) => (project_document::RENDERER, Cow::Owned(document.name())),
     };
     let mut key = format!("{renderer}/{name}/");
     for tree in &point.trees {
@@ -154,8 +155,8 @@ fn key(point: &Point, document: &Document) -> String {
         key.push(',');
     }
     match document {
-        Document::R(document) => document.write_key(&mut key),
-        Document::Python(document) => document.write_key(&mut key),
+        Document::Lists(document) => document.write_key(&mut key),
+        Document::Projects(document) => document.write_key(&mut key),
     }
     key
 }

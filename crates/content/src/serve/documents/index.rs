@@ -21,7 +21,7 @@ use super::document::{Document, DocumentRequest, RenderedDocument};
 use super::encoding::{ENCODER, EncodedDocument, compress, gunzip};
 use crate::serve::r::render;
 use crate::serve::selection::allowed::View;
-use crate::serve::{RepoError, Repositories, error, python};
+use crate::serve::{RepoError, Repositories, error, project};
 use base::model::digest::Sha256;
 use base::model::owned_bytes::bytes_with;
 use base::model::point::Point;
@@ -29,8 +29,7 @@ use store::db::rendered::{self, RenderedRow};
 use store::db::{self, Db, DbError};
 use store::storage::{Key, StorageError, memory_cache};
 
-/// Documents in memory. Current and dated documents have separate caches: a crawler with thousands of dates
-/// cannot evict `latest`.
+/// Documents in memory, current and dated ones separately: a crawler with thousands of dates cannot evict `latest`.
 pub(in crate::serve) struct Cache {
     current_documents: DocumentCache,
     dated_documents: DocumentCache,
@@ -157,8 +156,7 @@ pub(in crate::serve) fn cached(
     Ok(CachedDocument::new(encoded, true))
 }
 
-/// Returns the size of all documents in memory, in bytes: cached, and still read by clients. Each is counted
-/// in whole KiB.
+/// Returns the bytes of all documents in memory: cached, and still read by clients. Each is counted in whole KiB.
 pub fn document_bytes(repositories: &Repositories) -> usize {
     let Cache { memory, list_memory, .. } = &repositories.indexes;
     let free_bytes = (memory.available_permits() + list_memory.available_permits()) << 10;
@@ -325,30 +323,30 @@ async fn render_document(
     let permits = if document.has_details() { database_render_permits } else { render_permits };
     let _permit = permits.acquire().await.ok();
     match document {
-        Document::R(document) => {
+        Document::Lists(document) => {
             let (trees, request) = (View::of(&repositories.state, point), document.clone());
             let rows = repositories.state.db.read(move |c| render::rows(c, &trees, &request)).await?;
             let document = document.clone();
             run_blocking(move || render::encode(&document, &rows)).await
         }
-        Document::Python(document) => {
+        Document::Projects(document) => {
             let (trees, request) = (View::of(&repositories.state, point), document.clone());
             let catalog = repositories.state.catalog.get();
-            let read = move |c: &mut dyn db::Conn| python::render::rows(c, &catalog, &trees, &request);
+            let read = move |c: &mut dyn db::Conn| project::render::rows(c, &catalog, &trees, &request);
             let rows = repositories.state.db.read(read).await?;
             if rows.is_small() {
-                return python::render::encode(document, rows).map_err(render_error);
+                return project::render::encode(document, rows).map_err(render_error);
             }
             let document = document.clone();
-            run_blocking(move || python::render::encode(&document, rows)).await
+            run_blocking(move || project::render::encode(&document, rows)).await
         }
     }
 }
 
 fn constant_document(document: &Document) -> Option<EncodedDocument> {
     match document {
-        Document::R(document) => render::constant(document),
-        Document::Python(_) => None,
+        Document::Lists(document) => render::constant(document),
+        Document::Projects(_) => None,
     }
 }
 
@@ -413,7 +411,7 @@ pub(in crate::serve) fn cache_of<'a>(
     }
     let catalog = repositories.state.catalog.get();
     // The point of the page of a Python project has the last change of the project, not of its source.
-    let is_current = point.open && matches!(document, Document::Python(_))
+    let is_current = point.open && matches!(document, Document::Projects(_))
         || point.trees.iter().all(|tree| {
             catalog
                 .tree(tree.tree)

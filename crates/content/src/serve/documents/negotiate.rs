@@ -1,5 +1,4 @@
-//! Selects the platform whose binary a client on Linux gets, or why it gets the source package, and the
-//! binary of a release. Pure.
+//! Selects the platform whose binary a client on Linux gets, or why it gets the source, and a release's binary. Pure.
 
 use base::config::platforms::Distribution;
 use base::model::time::Timestamp;

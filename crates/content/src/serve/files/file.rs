@@ -353,8 +353,7 @@ async fn read_stored(
     Ok(OpenFile { size: Some(size), range, body: content.into() })
 }
 
-/// Opens a file that is being fetched: the whole file for a range far beyond the fetched bytes (RFC 9110,
-/// section 14.2).
+/// Opens a file during its fetch: the whole file for a range far beyond the fetched bytes (RFC 9110, section 14.2).
 fn open_fetch(subscriber: Subscriber, size: Option<u64>, range: Option<Range<u64>>) -> OpenFile {
     let range = range.filter(|range| size.is_some() && fetch::is_near(&subscriber.fetch, range.start));
     let requested_range = range.clone().unwrap_or(0..size.unwrap_or(u64::MAX));

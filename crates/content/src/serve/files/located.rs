@@ -110,8 +110,7 @@ impl LocatedFile {
         (self.row.package, self.row.release)
     }
 
-    /// Returns whether it may be fetched again: uploaded binaries, and METADATA read from a wheel, exist only
-    /// in storage.
+    /// Returns whether it may be fetched again: uploaded binaries and METADATA read from a wheel are only in storage.
     pub(in crate::serve) fn has_upstream(&self) -> bool {
         match self.platform {
             Some(_) => !self.row.locator.is_empty(),

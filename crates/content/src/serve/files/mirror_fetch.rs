@@ -25,8 +25,7 @@ pub(in crate::serve) async fn join_fetch(
     }
 }
 
-/// Returns the error of a failed fetch; of an index, with a statement whether it removed the file, which
-/// earlier snapshots still list.
+/// Returns the error of a failed fetch; of an index, stating whether it removed the file, which earlier snapshots list.
 pub(in crate::serve) async fn fetch_error(
     repositories: &Repositories,
     located: &LocatedFile,
@@ -47,8 +46,7 @@ pub(in crate::serve) async fn fetch_error(
     }
 }
 
-/// Fetches a located file, and returns the stored object. Fails as [`join_fetch`], and if the fetched file
-/// cannot be stored.
+/// Fetches a located file, and returns the stored object. Fails as [`join_fetch`], and if the file cannot be stored.
 pub(in crate::serve) async fn fetch_to_storage(
     repositories: &Repositories,
     located: &LocatedFile,

@@ -29,8 +29,7 @@ const MAGIC_BYTES: u64 = 12;
 const MAX_FIGURES: usize = 500;
 const FIGURE_ENTRIES: usize = 1_000;
 const FIGURE_BYTES: u64 = 8 << 20;
-/// The size of a shard must suffice for a few of the largest entries (0.5 MB); by default, there are more on
-/// more processors.
+/// A shard must hold a few of the largest entries (0.5 MB); by default, there are more on more processors.
 const FIGURE_SHARDS: usize = 2;
 /// Size of an entry without its paths, in bytes.
 const FIGURE_OVERHEAD: usize = 200;

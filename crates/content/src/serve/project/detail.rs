@@ -131,8 +131,7 @@ impl ProjectReleases {
         self.releases.iter().find(|release| rules.version(&release.version) == *version)
     }
 
-    /// Returns the blocked file of a version; if there is none and all files are blocked, the one with the highest
-    /// version.
+    /// Returns the blocked file of a version; if there is none and all are blocked, the one with the highest version.
     fn blocked_of(&self, version: Option<&Version<'_>>) -> Option<&BlockedRelease> {
         let rules = language::of(self.language);
         let requested = version.and_then(|version| {
@@ -257,8 +256,7 @@ fn releases(files: Vec<ListedFile>, language: Language) -> Vec<ProjectRelease> {
         }
     }
     let release = |(version, files): (Version<'static>, Vec<ListedFile>)| {
-        let first =
-            files.iter().min_by_key(|file| (FileFacts::read(&file.facts).upload_time(), file.key.file));
+        let first = files.iter().min_by_key(|file| (rules.uploaded_at(&file.facts), file.key.file));
         let version = first.map_or_else(|| version.as_str().to_owned(), |file| file.version.clone());
         ProjectRelease { version, files }
     };

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::document::{LatestPage, LatestState, ProjectContent, ProjectDocument, ProvenanceLinks};
 use super::owner::{self, IndexPage, OwnedProject};
 use super::{curated, serial};
 use crate::index::{Priority, Validity};
 use crate::serve::files::located::LocatedFile;
-use crate::serve::python::document::{LatestProject, LatestState, ProvenanceLinks, PythonDocument};
 use crate::serve::selection::allowed::{self, View};
 use crate::serve::selection::{name_guards, policies};
 use crate::serve::{BlockedRelease, GuardedName, RepoError, Repositories};
@@ -17,12 +17,11 @@ use base::model::ids::{PackageId, Seq, SourceId};
 use base::model::kind::ChangePolicy;
 use base::model::point::{Point, PointTree};
 use base::model::project_name::ProjectName;
+use base::model::project_page::PageFormat;
+use base::model::project_status::ProjectStatus;
 use formats::language;
-use formats::python::accept::SimpleFormat;
-use formats::python::facts::FileFacts;
 use formats::python::file_name::FileName;
 use formats::python::layout::FilePart;
-use formats::python::simple::page::ProjectStatus;
 use runtime::catalog::{Catalog, Tree};
 use store::db::project_file::{FileRole, FoundFile, ListedFile};
 use store::db::{self, Conn, DbError};
@@ -85,15 +84,16 @@ impl LocatedPage {
     pub fn document(
         &self,
         project: ProjectName,
-        format: SimpleFormat,
+        format: PageFormat,
         links: ProvenanceLinks,
-    ) -> PythonDocument {
-        if self.point.open {
+    ) -> ProjectDocument {
+        let content = if self.point.open {
             let state = self.latest.clone();
-            PythonDocument::LatestProject(Box::new(LatestProject { project, format, links, state }))
+            ProjectContent::LatestPage(Box::new(LatestPage { project, links, state }))
         } else {
-            PythonDocument::Project(project, format, links)
-        }
+            ProjectContent::Page(project, links)
+        };
+        ProjectDocument { language: self.point.language, format, content }
     }
 }
 
@@ -201,8 +201,7 @@ async fn find_owner(
     Ok(query.await?)
 }
 
-/// Returns the page of an index if its last reading is valid: in the same read as the owner, because most
-/// requests need no other.
+/// Returns an index's page if its last reading is valid: in the same read as the owner, as most requests need no other.
 fn known_page(
     c: &mut dyn Conn,
     tree: PointTree,
@@ -372,7 +371,7 @@ pub async fn locate(
         policies::log_frozen(&repositories.state, point, &blocked);
         RepoError::Blocked(Box::new(blocked))
     })?;
-    let upload_time = FileFacts::read(&found.facts).upload_time();
+    let upload_time = language::of(point.language).uploaded_at(&found.facts);
     let mut located = LocatedFile::new(&found.project, tree, found.row);
     located.modified = match part {
         FilePart::Distribution | FilePart::Metadata => upload_time,
@@ -409,8 +408,7 @@ fn guarded_projects(
     guarded.collect()
 }
 
-/// Returns the warning about a file, or why it is blocked. One that the tree does not list is compared with
-/// listed ones.
+/// Returns the warning about a file, or why it is blocked. An unlisted one is compared with listed ones.
 fn decide_file(
     c: &mut dyn Conn,
     view: &View,

@@ -2,8 +2,10 @@
 
 pub mod curated;
 pub mod detail;
+pub mod document;
 pub mod file;
 pub mod names;
 pub mod owner;
+pub(super) mod render;
 pub(super) mod search;
 pub(in crate::serve) mod serial;

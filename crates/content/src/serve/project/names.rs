@@ -24,8 +24,7 @@ const SEQUENTIAL_COMPARISONS: usize = 8;
 /// Number of projects whose files are read at a time, to limit the memory for a page of many projects.
 const CHUNK: usize = 20;
 
-/// The listed projects of a point by name. An index has a million: their names are in one text, their
-/// versions not in memory.
+/// The listed projects of a point by name. An index has a million: names are in one text, versions not in memory.
 #[derive(Default)]
 pub(in crate::serve) struct ProjectNames {
     /// The normalized names, one after another.
@@ -118,7 +117,7 @@ fn listed_version(files: &[ListedFile], language: Language) -> Option<ProjectLis
     let (newest, rules) = (newest(files, language)?, language::of(language));
     let version = rules.version(&newest.version);
     let of_version = files.iter().filter(|file| rules.version(&file.version) == version);
-    let published_at = of_version.filter_map(|file| FileFacts::read(&file.facts).upload_time()).min();
+    let published_at = of_version.filter_map(|file| rules.uploaded_at(&file.facts)).min();
     let (package, version) = (newest.key.package, newest.version.clone());
     Some(ProjectListing { package, version, published_at, files: Vec::new() })
 }

@@ -7,14 +7,14 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::document::LatestState;
 use super::serial::{self, NumberedStep};
-use crate::serve::python::document::LatestState;
 use crate::serve::selection::allowed::{self, View};
 use base::model::ids::{PackageId, Seq};
 use base::model::point::{Base, PointTree};
 use base::model::project_name::ProjectName;
+use base::model::project_status::ProjectStatus;
 use base::model::time::Timestamp;
-use formats::python::simple::page::ProjectStatus;
 use runtime::catalog::Catalog;
 use store::db::project::ListedProject;
 use store::db::{self, Conn, DbError};

@@ -1,15 +1,13 @@
 //! Serials of this server: numbers that grow with every change of a project, so that another server can
 //! mirror this one and request only changed pages. They are microseconds since the epoch.
 //!
-//! Only documents that may still change have serials. A past day never changes, so a mirror of it needs none;
-//! and the bytes of its pages must not depend on later changes, but the list of an index keeps only the last
-//! change of each project.
+//! Only documents that may still change have serials. A past day never changes: its mirror needs none; and the bytes of
+//! its pages must not depend on later changes, but the list of an index keeps only the last change of each project.
 //!
-//! The serial of a change of a local source is that of its step, at least the time of the step
-//! ([`Catalog::serial`]). Changes of an index become visible with a later sync. If a step is published in
-//! between, the change gets a serial after it and before that of any later step, because a mirror that has
-//! read the list of projects since the step requests only pages with higher serials. A later step may raise
-//! the serial again; a mirror then requests an unchanged page.
+//! The serial of a change of a local source is that of its step, at least the time of the step ([`Catalog::serial`]).
+//! Changes of an index become visible with a later sync. If a step is published in between, the change gets a serial
+//! after it and before that of any later step, as a mirror that read the list since the step requests only pages with
+//! higher serials. A later step may raise the serial again; a mirror then requests an unchanged page.
 //!
 //! A curated source has no serials, and neither has a list with its projects: its base stays the same when
 //! the status of a project changes at the index, so the serial would not change.

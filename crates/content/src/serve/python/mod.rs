@@ -1,11 +1,9 @@
 //! Python repositories: owners of names, pages of the simple API, and files.
 
 pub mod dependencies;
-pub mod document;
 pub mod metadata;
 pub mod prefetch;
 pub mod provenance;
-pub(super) mod render;
 pub(super) mod wheel_metadata;
 
 use bytes::Bytes;

@@ -1,5 +1,4 @@
-//! Chooses the files of a project of an index that a requirements file or a lock file names, to store them ahead
-//! of requests.
+//! Chooses the files of a project of an index that a requirements or lock file names, to store them before requests.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -12,13 +11,13 @@ use crate::serve::{RepoError, Repositories};
 use base::model::ids::{FileId, SourceId};
 use base::model::point::{Base, Point};
 use base::model::project_name::ProjectName;
+use base::model::project_status::ProjectStatus;
 use base::model::snapshot::Snapshot;
 use formats::python::curated::rule::ProjectRule;
 use formats::python::environment::Environment;
 use formats::python::facts::FileFacts;
 use formats::python::file_name::FileName;
 use formats::python::selection::{self, FileCandidate};
-use formats::python::simple::page::ProjectStatus;
 use formats::python::version::Pep440Version;
 use store::db::project_file::{self, FileRole, ListedFile};
 use store::db::{self, Conn, DbError};

@@ -182,8 +182,7 @@ pub struct Obstacle {
     pub remedy: &'static str,
 }
 
-/// Returns, by release, the first reason why block rules of subscribed repositories block it, or a guard
-/// hides its name.
+/// Returns, by release, the first reason why rules of subscribed repositories block it, or a guard hides its name.
 pub async fn blocked(
     repositories: &Repositories,
     source: SourceId,

@@ -104,8 +104,7 @@ pub async fn close_past_days(repositories: &Repositories) {
     close_day(repositories, (repositories.state.clock)().day().start()).await;
 }
 
-/// Closes all days before `end`; concurrent callers wait. After an error days stay open: responses are
-/// slower, but correct.
+/// Closes all days before `end`; concurrent callers wait. After an error days stay open: correct, but slower.
 pub(in crate::serve) async fn close_day(repositories: &Repositories, end: Timestamp) {
     let mut last_failure = repositories.day_closing.lock().await;
     let now = (repositories.state.clock)();

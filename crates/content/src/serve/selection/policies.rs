@@ -49,8 +49,7 @@ pub(in crate::serve) async fn of_indexes(
     })
 }
 
-/// Returns the rules without a repository, for a source; `None` if they block nothing. Waits until advisories
-/// are loaded.
+/// Returns the rules without a repository, for a source; `None` if they block nothing. Waits for advisories to load.
 pub(in crate::serve) async fn of_source(state: &State, source: SourceId) -> Option<Arc<RepoPolicy>> {
     state.advisories.wait().await;
     let catalog = state.catalog.load();

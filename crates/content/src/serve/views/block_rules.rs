@@ -1,5 +1,4 @@
-//! What administrators need to write block rules: decisions about a version or the packages of a source, and
-//! license types.
+//! What authors of block rules need: decisions about a version or the packages of a source, and license types.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -13,9 +12,8 @@ use base::model::kind::Layout;
 use base::model::license::Licenses;
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
-use formats::language;
+use formats::language::{self, Version};
 use formats::policy::Rule;
-use formats::python::version::Pep440Version;
 use formats::r::bioconductor::{BioconductorVersion, Part};
 use formats::r::description::Description;
 use formats::r::license::licenses;
@@ -99,8 +97,7 @@ pub async fn test(
     Ok(RuleTest { version: file.version.clone(), is_blocked, rule, reason, compared, allowed })
 }
 
-/// Returns the R packages of a source that rules without a repository block, with the reasons; `point` is a
-/// state of it.
+/// Returns the R packages of a source that rules without a repository block, with reasons; `point` is a state of it.
 pub async fn blocked_releases(
     repositories: &Repositories,
     point: &Point,
@@ -129,16 +126,16 @@ pub async fn blocked_versions(
     point: &Point,
     source: SourceId,
     files: Vec<ListedFile>,
-) -> Result<BTreeMap<Pep440Version, String>, RepoError> {
+) -> Result<BTreeMap<Version<'static>, String>, RepoError> {
     let view = views(&repositories.state, point, source).await.into_iter().next();
     let Some(view) = view else { return Ok(BTreeMap::new()) };
+    let rules = language::of(point.language);
     let query = repositories.state.db.read(move |c| {
         let mut files = files.clone();
         let decided = allowed::project::take_decided(c, &view, &mut files)?;
-        let available: BTreeSet<Pep440Version> =
-            files.iter().map(|file| Pep440Version::lenient(&file.version)).collect();
-        let reasons =
-            decided.blocked.into_iter().map(|file| (Pep440Version::lenient(&file.version), file.reason));
+        let version = |text: &str| rules.version(text).into_owned();
+        let available: BTreeSet<Version<'static>> = files.iter().map(|file| version(&file.version)).collect();
+        let reasons = decided.blocked.into_iter().map(|file| (version(&file.version), file.reason));
         Ok(reasons.filter(|(version, _)| !available.contains(version)).collect())
     });
     Ok(query.await?)

@@ -78,8 +78,7 @@ pub struct VersionCondition<'a> {
     pub requirement: VersionRequirement<'a>,
 }
 
-/// Returns the shortest chain from the installed package to the one at `position` of
-/// [`DependencyGraph::required_by`], without it.
+/// Shortest chain from the installed package to the one at `position` of [`DependencyGraph::required_by`], without it.
 pub fn chain<'a>(packages: &[RequiredPackage<'a>], position: usize) -> Vec<&'a str> {
     let parent = |position: usize| packages.get(position).and_then(|package| package.required_by);
     let parents = std::iter::successors(parent(position), |position| parent(*position));

@@ -205,8 +205,7 @@ pub struct RepositoryChange {
 }
 
 impl RepositoryChange {
-    /// Returns the change of a repository by a transaction of a source; `None` if it got it by subscribing to
-    /// the source, or never.
+    /// Returns the change of a repository by a transaction of a source; `None` if it got it by subscribing, or never.
     fn new(tx: Tx, repo: &Repository) -> Option<RepositoryChange> {
         let (source, at) = (tx.source, tx.at);
         let has_source = |step: &RepoStep| step.list.iter().any(|entry| Some(entry.source) == source);

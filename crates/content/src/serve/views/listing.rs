@@ -133,8 +133,7 @@ pub async fn package_count(repositories: &Repositories, point: &Point) -> Result
     Ok(count)
 }
 
-/// Returns the number of R packages of a point with one tree, without reading names; `None` if rules or
-/// guards hide some.
+/// Returns the number of R packages of a point with one tree, reading no names; `None` if rules or guards hide some.
 async fn single_tree_count(repositories: &Repositories, point: &Point) -> Result<Option<usize>, RepoError> {
     if point.language.layout() == Layout::Projects || point.trees.len() != 1 {
         return Ok(None);
@@ -172,9 +171,8 @@ pub(in crate::serve) async fn owned_names(
 /// Maximum difference of the lengths of a name and one that may be meant, in characters.
 const MAX_LENGTH_DIFFERENCE: usize = 2;
 
-/// Returns the names of listed Python projects that `choose` selects from those near a normalized name: with
-/// the same first character, and about its length. Of an index only while its million names are in memory:
-/// reading them takes seconds.
+/// Returns the names of listed Python projects that `choose` selects from those near a normalized name: same first
+/// character, about its length. Of an index only while its million names are in memory: reading them takes seconds.
 pub async fn names_near(
     repositories: &Repositories,
     point: &Point,

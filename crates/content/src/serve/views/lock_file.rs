@@ -149,8 +149,7 @@ fn r_state(
     (state, spelling)
 }
 
-/// Compares the versions of Python projects with a point. Days are not computed: an index lists all versions
-/// of a project.
+/// Compares versions of Python projects with a point. Days are not computed: an index lists all versions.
 pub async fn python_projects(
     repositories: &Repositories,
     _permit: &ComparisonPermit,

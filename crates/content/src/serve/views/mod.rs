@@ -1,5 +1,4 @@
-//! What clients and administrators read besides documents and files: lists, details, histories, dependencies, decisions
-//! of rules.
+//! What clients and administrators read besides documents and files: lists, details, history, dependencies, decisions.
 
 pub mod affected;
 pub mod binary_rows;

@@ -101,8 +101,7 @@ impl Requirements {
         self.with_needs(self.graph.requirements_of(roots))
     }
 
-    /// Returns the packages whose requirements are unknown, sorted: of all packages, or of
-    /// [`Requirements::of`] these roots.
+    /// Returns the packages with unknown requirements, sorted: of all packages, or of [`Requirements::of`] these roots.
     pub fn unknown(&self, roots: Option<&[String]>) -> Vec<String> {
         match roots {
             None => self.graph.without_description().map(str::to_owned).collect(),

@@ -60,8 +60,7 @@ pub struct RuleMatch {
 struct Preview {
     /// The rule, with the id that it has in `after`.
     rule: Arc<Rule>,
-    /// Without the stored rule that it replaces. Shared with those in force, so that the cost does not grow
-    /// with the number of rules.
+    /// Without the stored rule that it replaces. Shared with those in force: cost independent of the number of rules.
     before: RuleIndexes,
     after: RuleIndexes,
     guards: NameGuards,

@@ -1,5 +1,4 @@
-//! Known vulnerabilities of package versions. Current advisories apply to dated snapshots: old versions do
-//! not become safe.
+//! Vulnerabilities of package versions. Current advisories apply to dated snapshots: old versions do not become safe.
 
 use std::sync::Arc;
 

@@ -7,9 +7,8 @@ use crate::python::metadata::header::Headers;
 use crate::python::tag::{Tag, WheelTags};
 
 /// Checks WHEEL, the member `path`. Tags that are malformed, or none of which is one of the file name, are notices:
-/// installers use those of the file name, but `pip check` ends with an error, or uv installs the wheel again each time.
-/// Fails with [`PackageError::WheelVersion`], and the errors of [`encoding_error`], with which no installer reads the
-/// file.
+/// installers use those of the file name, but `pip check` fails, or uv installs the wheel again each time. Fails with
+/// [`PackageError::WheelVersion`], and the errors of [`encoding_error`], with which no installer reads the file.
 pub(super) fn check(
     bytes: &[u8],
     path: &str,

@@ -64,8 +64,7 @@ fn first_line(text: &str) -> (&str, &str) {
     (line, rest.strip_prefix("\r\n").unwrap_or(&rest[1..]))
 }
 
-/// Removes the indentation of a continuation line: eight spaces, or seven and a bar, in descriptions; otherwise one
-/// space or tab.
+/// Removes the indent of a continuation line: eight spaces, or seven and a bar, in descriptions; else a space or tab.
 fn continuation(line: &str) -> &str {
     line.strip_prefix("        ")
         .or_else(|| line.strip_prefix("       |"))

@@ -6,8 +6,8 @@ use std::fmt;
 use crate::python::file_name::FileName;
 use base::model::digest::Sha256;
 use base::model::project_name::ProjectName;
+use base::model::project_status::ProjectStatus;
 use base::model::time::Timestamp;
-use base::words;
 
 /// The version of the API that written pages declare. Version 1.5 is only for servers with namespaces.
 pub const API_VERSION: &str = "1.4";
@@ -44,27 +44,6 @@ impl ProjectPage {
             ProjectStatus::Quarantined => &[],
             ProjectStatus::Active | ProjectStatus::Archived | ProjectStatus::Deprecated => &self.files,
         }
-    }
-}
-
-words! {
-    /// The status of a project (PEP 792). An unknown status counts as `Active`.
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-    pub enum ProjectStatus {
-        #[default]
-        Active = "active",
-        /// No further uploads are expected.
-        Archived = "archived",
-        /// Unsafe: no file may be served.
-        Quarantined = "quarantined",
-        Deprecated = "deprecated",
-    }
-}
-
-impl ProjectStatus {
-    /// Returns the status of a word; [`ProjectStatus::Active`] for an unknown one.
-    pub fn of_word(word: &str) -> ProjectStatus {
-        ProjectStatus::parse(word.trim()).unwrap_or_default()
     }
 }
 

@@ -102,9 +102,8 @@ pub fn read_html(body: &[u8], on_project: impl FnMut(RootEntry)) -> Result<RootS
     Ok(reader.root)
 }
 
-/// Returns whether a document is a list of projects: JSON of the simple API, or HTML whose links each
-/// lead to `{name}/` below its address, where the name is the link's text. Pages of websites, and lists of files, are no
-/// lists of projects.
+/// Returns whether a document is a list of projects: JSON of the simple API, or HTML whose links each lead to `{name}/`
+/// below its address, where the name is the link's text. Pages of websites and lists of files are none.
 pub fn is_list(format: SimpleFormat, body: &[u8], url: &Url) -> bool {
     if format == SimpleFormat::Json {
         return read_json(body, |_| ()).is_ok();
@@ -234,11 +233,11 @@ pub fn write_json<'a>(
     out.flush()
 }
 
-/// Writes a root as HTML. Links are relative to it.
+/// Writes a root as HTML, of normalized names and their spellings. Links are relative to it.
 pub fn write_html<'a>(
     out: impl Write,
     last_serial: Option<u64>,
-    projects: impl IntoIterator<Item = (&'a ProjectName, &'a str)>,
+    projects: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> io::Result<()> {
     let mut out = BufWriter::new(out);
     write!(
@@ -359,7 +358,7 @@ mod tests {
             let mut html = Vec::new();
             let normal: Vec<ProjectName> = names.iter().map(|(name, _)| name::parse(name).unwrap()).collect();
             let displays = names.iter().map(|(name, _)| &**name);
-            write_html(&mut html, serial, normal.iter().zip(displays)).unwrap();
+            write_html(&mut html, serial, normal.iter().map(ProjectName::as_str).zip(displays)).unwrap();
             let (html_entries, root) = entries(|all| read_html(&html, |entry| all.push(entry)));
             prop_assert_eq!(root.unwrap().last_serial, serial);
             let names_of = |all: &[RootEntry]| all.iter().map(|entry| entry.display.clone()).collect::<Vec<_>>();

@@ -313,8 +313,7 @@ impl ExtendedHeader {
     /// these would apply to every member.
     ///
     /// Returns the records for a copy: those that decide what is unpacked, where and with how many bytes. Others, such
-    /// as the extended attributes of macOS, are of the machine that wrote the archive; R's `untar` fails on a NUL in
-    /// any.
+    /// as extended attributes of macOS, are of the machine that wrote the archive; R's `untar` fails on a NUL in any.
     fn read_pax<'a>(&mut self, data: &'a [u8], is_global: bool) -> Result<Cow<'a, [u8]>, &'static str> {
         const MALFORMED: &str = "an extended header is malformed";
         let mut kept = Vec::with_capacity(data.len());

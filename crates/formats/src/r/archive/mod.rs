@@ -1,5 +1,4 @@
-//! Package archives: the format is detected by content, and the archive is validated in one pass without writing to
-//! disk.
+//! Package archives: the format is detected by content, the archive validated in one pass without writing to disk.
 //!
 //! Tar archives are not read by the crate `tar`, which is lenient. What two programs read differently, such as a name
 //! whose prefix only some of them use, is refused here, and headers are kept byte by byte for copies. With

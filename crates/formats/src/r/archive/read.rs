@@ -261,8 +261,7 @@ pub fn read_identity(
     Ok(PackageIdentity { name, version, description, description_raw })
 }
 
-/// Reads up to the first `{folder}/DESCRIPTION` and returns `(folder, bytes)`. The rest of the stream is neither read
-/// nor checked.
+/// Reads up to the first `{folder}/DESCRIPTION` and returns `(folder, bytes)`. The rest is neither read nor checked.
 pub fn read_description(source: impl Read, limits: ArchiveLimits) -> Result<(String, Vec<u8>), ArchiveError> {
     find_description(&mut Members::new(source, limits)?, limits)
 }

@@ -1,6 +1,5 @@
 //! Definitions of curated sources of R packages: the requested packages with version constraints, as lines of a text
-//! file or as a lock file; the selection of releases of these packages and their dependencies; and the plan of an
-//! update.
+//! file or a lock file; the selection of releases of these and their dependencies; and the plan of an update.
 
 mod line;
 pub mod plan;

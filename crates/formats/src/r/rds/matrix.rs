@@ -1,8 +1,7 @@
 //! Writes `PACKAGES.rds` from index records: the character matrix that `available.packages` creates from the same text.
 //!
 //! The matrix is stored by column, while each record is a row. A first pass over the records determines the size of
-//! every column; a second pass copies the values of each row to their positions. The memory for the result is allocated
-//! once.
+//! every column; a second pass copies the values of each row to their positions. The result is allocated once.
 
 use super::write::{ASCII, HAS_ATTRIBUTES, INTEGER, LIST, NA_STRING, STRING, TEXT, UTF8, Writer, r_string};
 use crate::r::dcf::is_escaped_blank;

@@ -1,5 +1,4 @@
-//! Identity federation: tokens of other issuers, such as CI systems and clusters, are exchanged for tokens of this
-//! server.
+//! Identity federation: tokens of other issuers, such as CI systems and clusters, are exchanged for this server's.
 
 mod exchange;
 mod matching;

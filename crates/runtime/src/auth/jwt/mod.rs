@@ -1,5 +1,4 @@
-//! JSON Web Tokens (RFC 7519): their parts, claims, and signatures by `ring`. Keys and addresses in a token are never
-//! used.
+//! JSON Web Tokens (RFC 7519): parts, claims, and signatures by `ring`. Keys and addresses in a token are never used.
 
 mod claims;
 mod signature;
@@ -53,8 +52,7 @@ impl<'a> UnverifiedToken<'a> {
     }
 }
 
-/// Returns the issuer that a token names. SECURITY: the token is not verified; the result may only be used to select
-/// the verification.
+/// Returns the issuer that a token names. SECURITY: it is not verified; the result may only select the verification.
 pub fn unverified_issuer(token: &str) -> Option<String> {
     UnverifiedToken::parse(token).ok()?.claims.text("iss").map(str::to_owned)
 }

@@ -174,9 +174,8 @@ impl Providers {
         if let Some(loaded) = fresh(&slot) {
             return Ok(loaded);
         }
-        // A task that waited for the lock while the request of another task failed also uses this failure. If each
-        // task sent its own request to an issuer that does not respond, each would wait for the timeouts of all
-        // earlier ones.
+        // A task that waited for the lock while the request of another task failed also uses this failure. If each task
+        // sent its own request to an issuer that does not respond, each would wait for all earlier timeouts.
         let is_recent = |at: Timestamp| at <= now + MAX_WAIT && now.since(at) < FAILURE_INTERVAL;
         let recent = failure.as_ref().filter(|(at, _)| is_recent(*at)).map(|(_, error)| error.clone());
         let started = Instant::now();

@@ -71,8 +71,7 @@ pub(in crate::db) trait MigrationConn: Conn {
 }
 
 /// Returns the newest migration of a database, 0 for an empty one. Fails with [`DbError::TooNew`] if a newer program
-/// migrated the database and this program cannot work with the result; [`DbError::OtherSchema`] if the database has
-/// other migrations.
+/// migrated it and this one cannot work with the result; [`DbError::OtherSchema`] if the database has other migrations.
 pub(in crate::db) fn level(c: &mut dyn MigrationConn, schema: Schema) -> Result<i64, DbError> {
     let table = schema.migration_table();
     if !c.has_table(table.name)? {

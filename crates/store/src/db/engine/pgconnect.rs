@@ -1,8 +1,7 @@
 //! Opens a connection to PostgreSQL: the servers of the URL, the attempts of each `sslmode`, the first statements of a
 //! session, the lock of servers, and whether it passes through a pooler.
 //!
-//! Through a pooler no state of a session outlasts a transaction: settings, the schema and prepared statements are set
-//! up in each one.
+//! Through a pooler no session state outlasts a transaction: each one sets up settings, schema and prepared statements.
 
 use std::future::poll_fn;
 use std::sync::atomic::Ordering;

@@ -1,5 +1,4 @@
-//! SQLite: one writer thread, which prefers an interactive queue to a bulk queue, several readers, WAL, and a separate
-//! checkpoint thread.
+//! SQLite: one writer thread, which prefers an interactive to a bulk queue, several readers, WAL, a checkpoint thread.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};

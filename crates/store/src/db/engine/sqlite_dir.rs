@@ -106,9 +106,8 @@ pub(in crate::db) fn move_back(dir: &Path, aside: &Path, error: DbError) -> DbEr
     }
 }
 
-/// Creates the directory (mode 0700) if missing, takes the lock that excludes a second process, and returns the locked
-/// file. If `inherited` refers to the lock file, it is used: the process that passed it may hold the lock, and both
-/// descriptors share it.
+/// Creates the directory (mode 0700) if missing, takes the lock against a second process, and returns the file. If
+/// `inherited` refers to the lock file, it is used: the process that passed it may hold the lock, which both share.
 pub(in crate::db) fn lock(dir: &Path, inherited: Option<OwnedFd>) -> Result<File, DbError> {
     let failed = |error| io_error(dir, error);
     create_directory(dir)?;
@@ -136,9 +135,8 @@ fn create_directory(dir: &Path) -> Result<(), DbError> {
 pub(in crate::db) fn create_file(dir: &Path, schema: Schema) -> Result<PathBuf, DbError> {
     create_directory(dir)?;
     let path = dir.join(schema.file());
-    // The file is created here and not by SQLite, which would take the mode from the umask; the WAL and its index get
-    // the same mode. The file is opened only if it is missing: closing a second descriptor of an open database would
-    // drop SQLite's locks.
+    // Created here and not by SQLite, which would take the mode from the umask; the WAL and its index get the same
+    // mode. Opened only if missing: closing a second descriptor of an open database would drop SQLite's locks.
     match OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path) {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

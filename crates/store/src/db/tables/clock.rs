@@ -62,8 +62,7 @@ pub fn publish(c: &mut dyn Conn, publish: &Publish) -> Result<PublishResult, DbE
     let mut steps = Vec::with_capacity(publish.trees.len());
     for &tree in &publish.trees {
         let (seq, source) = tree::publish(c, tree, at, tx)?;
-        // Local and git sources have own names, curated sources and snapshots those of their mirror. Mirrors cannot be
-        // deleted.
+        // Local and git sources have own names, curated ones and snapshots their mirror's. Mirrors cannot be deleted.
         if source.is_mirror() {
             name_overlap::record_published(c, tree, seq, at)?;
         } else {

@@ -1,5 +1,4 @@
-//! Leases: each selects one node for a job. The fence increases with every claim, so that a stalled node detects the
-//! loss of its lease.
+//! Leases: each selects one node for a job. Every claim increases the fence, so that a stalled node detects its loss.
 
 use std::time::Duration;
 

@@ -359,9 +359,8 @@ pub fn presence(
     c.first(PRESENCE, &[tree.into(), package.into(), seq.into()])
 }
 
-/// Returns the release with the highest revision of a version of a package from a source, and that revision. The
-/// release may have no life now. Different bytes of this version get the next revision. `None` if the source never had
-/// the version.
+/// Returns the release with the highest revision of a package's version from a source, and that revision. It may have
+/// no life now. Different bytes of this version get the next revision. `None` if the source never had the version.
 pub fn newest_revision(
     c: &mut dyn Conn,
     origin: base::model::ids::SourceId,

@@ -1,5 +1,4 @@
-//! The servers that use a PostgreSQL database: one row each, renewed by its heartbeat. All times are those of the
-//! database's clock.
+//! The servers that use a PostgreSQL database: one row each, renewed by its heartbeat. All times are the database's.
 
 use std::time::Duration;
 

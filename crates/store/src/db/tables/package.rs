@@ -63,8 +63,7 @@ pub fn by_normalized_name(
     source: SourceId,
     name: &str,
 ) -> Result<Vec<(PackageId, String)>, DbError> {
-    // The rows are sorted here: with ORDER BY, SQLite would use an index for the order and scan every package of the
-    // language.
+    // Sorted here: with ORDER BY, SQLite would use an index for the order and scan every package of the language.
     const FIND: &str = "SELECT id, name FROM package \
         WHERE language = (SELECT language FROM source WHERE id = $1) AND normalized_name = $2";
     let mut packages: Vec<(PackageId, String)> = c.all(FIND, &[source.into(), name.to_lowercase().into()])?;

@@ -1,5 +1,4 @@
-//! Queries of a source's releases that do not depend on a tree: all releases, releases by version, former releases, and
-//! releases without a life.
+//! Queries of a source's releases that do not depend on a tree: all, by version, former ones, and those without a life.
 
 use super::{Conn, DbError, Value};
 use crate::db::engine::columns::{row, select};

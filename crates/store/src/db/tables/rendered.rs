@@ -1,5 +1,4 @@
-//! Rendered indexes of closed points: the digest of the content of each, so that a 304 response after a restart needs
-//! no rendering.
+//! Rendered indexes of closed points: the digest of each content, so that a 304 after a restart needs no rendering.
 
 use super::{Conn, DbError};
 use crate::db::engine::columns::{row, select};

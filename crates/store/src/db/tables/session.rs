@@ -187,9 +187,8 @@ pub fn record_poll(c: &mut dyn Conn, digest: Sha256, at: Timestamp, pause: i64) 
     c.execute(POLLED, &[at.into(), pause.into(), digest.to_string().into()]).map(drop)
 }
 
-/// Records the decision of a user about a pending sign-in; returns false if it is not pending any more, or the session
-/// of the user has ended. Servers cache sessions for a second: without this check, a decision after a revocation would
-/// outlast it.
+/// Records a user's decision about a pending sign-in; returns false if it is no longer pending, or the user's session
+/// has ended. Servers cache sessions for a second: without this check, a decision after a revocation would outlast it.
 pub fn decide(
     c: &mut dyn Conn,
     digest: Sha256,

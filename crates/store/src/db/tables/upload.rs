@@ -1,5 +1,4 @@
-//! Uploads that are not part of a source yet. Times are those of the database host's clock; with SQLite, of the
-//! server's clock.
+//! Uploads that are not part of a source yet. Times are of the database host's clock; with SQLite, of the server's.
 
 use std::time::Duration;
 

@@ -1,6 +1,5 @@
 //! Rows in the encoding of dumps, which is the same for both databases: each value is a type byte, followed by eight
-//! bytes for an integer, and by a length of four bytes and the bytes themselves for a text or bytes. Numbers are
-//! big-endian.
+//! bytes for an integer, and by a length of four bytes and the bytes for a text or bytes. Numbers are big-endian.
 
 use super::tables::{ColumnKind, Table};
 use crate::db::DbError;

@@ -153,8 +153,7 @@ impl Sessions {
     }
 }
 
-/// Checks that a schema is up to date, and returns its newest migration. Fails with [`DbError::OldSchema`] and
-/// [`DbError::TooNew`].
+/// Checks that a schema is up to date ([`DbError::OldSchema`], [`DbError::TooNew`]), and returns its newest migration.
 pub(super) fn require_newest(c: &mut dyn MigrationConn, schema: Schema) -> Result<i64, DbError> {
     let supported = newest_migration(schema);
     let (found, database) = (migrate::level(c, schema)?, c.database_name());

@@ -18,8 +18,7 @@ pub struct TransferSource {
 }
 
 impl TransferSource {
-    /// Opens the database of a provider for a copy to the provider `to`. No server can use the database while it is
-    /// open.
+    /// Opens the database of a provider for a copy to the provider `to`. No server can use it while it is open.
     ///
     /// # Errors
     /// [`DbError::NothingToCopy`], [`DbError::OldSchema`], [`DbError::TooNew`]; [`DbError::Locked`] and

@@ -1,5 +1,4 @@
-//! A SQLite file that is written under a temporary name and then renamed: a database that is filled, or one whose pages get
-//! checksums.
+//! A SQLite file written under a temporary name, then renamed: a database that is filled, or whose pages get checksums.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};

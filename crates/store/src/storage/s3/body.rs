@@ -39,8 +39,7 @@ impl S3 {
         etag: Option<String>,
     ) -> Result<(u64, BoxStream<'static, Result<Bytes, StorageError>>), StorageError> {
         let (size, etag, rest, stream) = self.request(path, range, etag).await?;
-        // At the limit of open bodies, only small objects are read from this response. Dropping it closes the
-        // connection.
+        // At the limit of open bodies, only small objects are read. Dropping the response closes the connection.
         let response = match chunks::open_body() {
             None if size <= memory_cache::MAX_OBJECT_SIZE => Some((stream, None)),
             None => None,

@@ -125,9 +125,8 @@ impl Credentials {
         })
     }
 
-    /// Returns the region: the configured one, else that of the environment, else that of the profile. Without these it
-    /// is `us-east-1` if an endpoint is configured, which is a server other than Amazon's, else the region of the
-    /// instance.
+    /// Returns the region: the configured one, else that of the environment, else that of the profile. Without these,
+    /// `us-east-1` if an endpoint is configured, which is not Amazon's, else the region of the instance.
     pub(super) async fn region(&self) -> Option<String> {
         if let Some(region) = &self.location.region {
             return Some(region.clone());

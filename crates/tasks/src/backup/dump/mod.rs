@@ -1,6 +1,5 @@
-//! The format of a dump: eight bytes of magic, the number of the format, and a zstd stream of frames. A frame is a tag,
-//! the length of its content in four bytes, and the content. Numbers are big-endian; a name follows its length in one
-//! byte.
+//! The format of a dump: eight bytes of magic, the format's number, and a zstd stream of frames. A frame is a tag, the
+//! length of its content in four bytes, and the content. Numbers are big-endian; a name follows its length in one byte.
 //!
 //! | tag | content |
 //! |---|---|

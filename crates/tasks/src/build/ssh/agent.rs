@@ -1,5 +1,4 @@
-//! An SSH agent with one key (draft-miller-ssh-agent). It signs logins for jobs, so that the key does not leave the
-//! server.
+//! An SSH agent with one key (draft-miller-ssh-agent). It signs logins for jobs: the key does not leave the server.
 
 use std::io::{Read, Result, Write};
 use std::os::fd::OwnedFd;

@@ -1,9 +1,8 @@
 //! `rspm backfill`: reconstructs the days before the first sync from a plain mirror (`docs/admin/history.md`).
 //!
-//! The days come from the file times of the mirror (`r::history`), the index records of old releases from the
-//! first bytes of their archives (`fetch_descriptions`), and the rows from both (`rows`, pure). They are
-//! written below the first step and published together (`run`). Records that were read are stored, so that a
-//! resumed run does not fetch them again.
+//! The days come from the file times of the mirror (`r::history`), the index records of old releases from the first
+//! bytes of their archives (`fetch_descriptions`), and the rows from both (`rows`, pure). They are written below the
+//! first step and published together (`run`). Read records are stored, so that a resumed run does not fetch them again.
 //!
 //! `run` does not depend on where the days come from.
 

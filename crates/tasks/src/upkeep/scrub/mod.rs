@@ -1,6 +1,5 @@
-//! The scrub: compares stored objects with the rows and digests that refer to them, and the database with its
-//! rules; moves bad objects to the directory `damaged` and stores them again where possible. Stored files
-//! without rows are served again.
+//! The scrub: compares stored objects with their rows and digests, and the database with its rules; moves bad objects
+//! to the directory `damaged` and stores them again where possible. Stored files without rows are served again.
 
 mod finding;
 mod full;

@@ -25,8 +25,7 @@ const MAX_NAMES: usize = 100;
 /// Age from which an object of another server must be visible here, even if the two clocks differ a little.
 const VISIBILITY_DELAY: Duration = Duration::from_secs(600);
 
-/// Compares the rows of a class with `scan`, begun after `conditions`; restores objects in the trash, records
-/// lost ones.
+/// Compares a class's rows with `scan`, begun after `conditions`; restores objects in the trash, records lost ones.
 pub(super) async fn find(
     upkeep: &Upkeep,
     class: StorageClass,

@@ -203,8 +203,7 @@ fn count(objects: u64) -> i64 {
     i64::try_from(objects).unwrap_or(i64::MAX)
 }
 
-/// Returns the number of objects to remove; `None` if a confirmation is needed. Those of the last day count
-/// towards the limit.
+/// Returns the number of objects to remove; `None` if a confirmation is needed. Those of the last day count too.
 async fn allowance(
     upkeep: &Upkeep,
     class: StorageClass,

@@ -27,8 +27,7 @@ pub(super) struct TreePolicy {
     pub(super) catalog: Arc<Catalog>,
     pub(super) tree: PointTree,
     pub(super) rules: PointRules,
-    /// Microseconds from the end of a state of the list of `pypi` to the sync that read it; `None` if the
-    /// list is incomplete.
+    /// Microseconds from the end of a state of the list of `pypi` to the sync that read it; `None` if it is incomplete.
     pub(super) list_delay: Option<i64>,
 }
 

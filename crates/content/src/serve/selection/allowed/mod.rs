@@ -127,8 +127,7 @@ impl View {
         )
     }
 
-    /// Returns the trees of the newest or a promoted state of a repository under these rules, perhaps not in
-    /// force, or none.
+    /// Returns the trees of the newest or a promoted state of a repository under these rules, in force or not, or none.
     pub(in crate::serve) fn under(
         state: &State,
         point: &Point,

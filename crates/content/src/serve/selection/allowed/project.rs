@@ -11,7 +11,6 @@ use base::model::kind::SourceKind;
 use base::model::time::Timestamp;
 use formats::language::{self, ecosystem};
 use formats::policy::{PackageFacts, ReleaseFacts, Rule, RuleSet, Verdict};
-use formats::python::facts::FileFacts;
 use store::db::project_file::{self, ListedFile};
 use store::db::{self, Conn, DbError};
 
@@ -169,8 +168,7 @@ fn concerned_projects(c: &mut dyn Conn, view: &View) -> Result<Vec<Vec<ListedFil
     Ok(projects.into_values().collect())
 }
 
-/// Removes blocked files, and yanks files with a warning (PEP 592), because pip shows the reason. An upstream
-/// reason comes first.
+/// Removes blocked files, and yanks those with a warning (PEP 592), as pip shows the reason. An upstream's comes first.
 fn retain(verdicts: Vec<FileVerdict>, files: &mut Vec<ListedFile>) {
     let mut verdicts = verdicts.into_iter();
     files.retain_mut(|file| match verdicts.next() {
@@ -251,8 +249,9 @@ fn verdicts(c: &mut dyn Conn, view: &View, files: &[ListedFile]) -> Result<Vec<F
         ),
         false => HashMap::new(),
     };
+    let rules = language::of(policy.repo.language);
     let release = |file: &ListedFile| {
-        let uploaded_at = FileFacts::read(&file.facts).upload_time();
+        let uploaded_at = rules.uploaded_at(&file.facts);
         let discovered_at = discovered_at.get(&file.key.file).copied();
         ReleaseFacts {
             version: file.version.clone(),

@@ -13,7 +13,6 @@ use base::model::point::PointTree;
 use base::model::project_name::ProjectName;
 use base::model::text::count_of;
 use formats::language::{self, Rules};
-use formats::python::facts::FileFacts;
 use store::db::project_file::{self, ListedFile};
 use store::db::{self, DbError};
 
@@ -146,7 +145,7 @@ pub(super) async fn explain_project(
         files.iter().filter(|file| rules.version(&file.version) == selected_version).collect();
     of_version.sort_by(|a, b| a.name.cmp(&b.name));
     if index.is_none() {
-        decisions.extend(of_version.iter().map(|file| file_decision(file)));
+        decisions.extend(of_version.iter().map(|file| file_decision(rules, file)));
     }
     let advisories = vulnerabilities::current(&repositories.state).await;
     let findings = advisories.of(tree.source, project.as_str(), &selected.version);
@@ -204,8 +203,8 @@ fn describe(entry: &TreeFiles, language: Language) -> String {
     }
 }
 
-fn file_decision(file: &ListedFile) -> Decision {
-    let uploaded = FileFacts::read(&file.facts).upload_time();
+fn file_decision(rules: &dyn Rules, file: &ListedFile) -> Decision {
+    let uploaded = rules.uploaded_at(&file.facts);
     let uploaded = uploaded.map(|at| format!(", added {}", format_time(at))).unwrap_or_default();
     let (yank, rule) = match file.yanked.as_deref() {
         None => (String::new(), ""),

@@ -136,6 +136,11 @@ impl SourceKind {
         self.is_built_in() && self.layout() == Layout::Projects
     }
 
+    /// Returns whether its packages are selected from a list, such as CRAN's, or are all of it.
+    pub fn selects_from_lists(self) -> bool {
+        self.origin().is_some() && self.layout() == Layout::Lists
+    }
+
     /// Returns whether it has one list of packages per version of Bioconductor, and per repository of that version.
     pub fn has_parts(self) -> bool {
         self == SourceKind::Bioconductor

@@ -26,8 +26,6 @@ pub struct Nouns {
     pub a_package: &'static str,
     /// The characters of a name, after `a name has`.
     pub name_characters: &'static str,
-    /// The public index: `CRAN`.
-    pub index: &'static str,
     /// The directory of the index in the address of a repository.
     pub directory: &'static str,
     /// The files that [`Rules::exact_versions`] reads.

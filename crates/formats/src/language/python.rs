@@ -24,7 +24,6 @@ impl Rules for Python {
         &Nouns {
             a_package: "a Python package",
             name_characters: "letters, digits, '.', '_' and '-', and begins with a letter or digit",
-            index: "PyPI",
             directory: "simple",
             lock_files: "pylock.toml, uv.lock, poetry.lock, pdm.lock, Pipfile.lock, or requirements with exact versions",
         }

@@ -17,7 +17,6 @@ impl Rules for R {
         &Nouns {
             a_package: "an R package",
             name_characters: "letters, digits and dots, and begins with a letter",
-            index: "CRAN",
             directory: "src/contrib",
             lock_files: "renv.lock, rv.lock, or the output of sessionInfo()",
         }

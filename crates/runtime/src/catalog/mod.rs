@@ -321,6 +321,11 @@ impl Catalog {
         release.filter(|release| versions.contains(release)).or_else(|| versions.first().copied())
     }
 
+    /// Returns the part of a repository that an address without a version means; `None` for one without parts.
+    pub fn default_part(&self, kind: RepoKind) -> Option<Part> {
+        if kind.has_parts() { self.default_bioconductor_version().map(Part::whole) } else { None }
+    }
+
     /// Returns the time at which a transaction was published; `None` if it does not exist.
     pub fn instant(&self, tx: TxId) -> Option<Timestamp> {
         let index = self.transactions.binary_search_by_key(&tx, |(id, _)| *id).ok()?;

@@ -13,7 +13,6 @@ use base::model::point::Base;
 use base::model::snapshot::Snapshot;
 use content::serve::error::run_blocking;
 use content::serve::{RepoError, find};
-use formats::language;
 use runtime::catalog::Source;
 use runtime::publish::edit::ClaimedTrees;
 use runtime::state::State;
@@ -226,7 +225,7 @@ impl PlannedStep<'_> {
             last_plan::store(state, tree, request, &packages, transaction).await?;
             return Ok(UpdateEnd::default());
         }
-        let index = language::of(self.current.source.kind.language()).nouns().index;
+        let index = self.current.source.kind.language().mirror().label();
         let notice = last_plan::compare(state, tree, index, request, &packages).await?;
         let subject = format!("definition {sha256}, snapshot {}", self.curation.snapshot);
         let publish = Publish { comment, subject, ..publish(TxKind::Add, (state.clock)(), actor) };

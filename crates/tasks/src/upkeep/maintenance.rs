@@ -7,13 +7,11 @@ use std::time::Duration;
 use super::scrub::{self, ScrubOptions};
 use super::sweep::SweepOptions;
 use super::{Upkeep, sweep};
-use base::model::kind::Layout;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
 use content::serve::document::DocumentRequest;
 use content::serve::r::document::RDocument;
 use content::serve::{self, RepoError};
-use runtime::catalog::Repository;
 use runtime::catalog::resolve::Unresolved;
 use runtime::jobs::JobStart;
 use store::db::git_build;
@@ -52,7 +50,8 @@ pub async fn run_night(upkeep: &Arc<Upkeep>) {
         .get()
         .repos
         .iter()
-        .filter(has_one_index)
+        // Bioconductor has indexes for each version, others have a page for each project: most are never requested.
+        .filter(|repo| repo.kind.is_one_list())
         .map(|repo| repo.name.to_string())
         .collect();
     for name in names {
@@ -98,13 +97,4 @@ async fn render_indexes(upkeep: &Upkeep, repo: &str, snapshot: Snapshot) -> Resu
         serve::index::document(&upkeep.repositories, &DocumentRequest::new(point.clone(), document)).await?;
     }
     Ok(())
-}
-
-/// Returns whether a repository has one list of packages. Bioconductor has indexes for each version, others have a page for
-/// each project: most are never requested.
-fn has_one_index(repo: &&Repository) -> bool {
-    match repo.kind.layout() {
-        Layout::Lists => !repo.kind.has_parts(),
-        Layout::Projects => false,
-    }
 }

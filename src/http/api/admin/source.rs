@@ -9,8 +9,7 @@ use crate::http::error::Failure;
 use crate::http::route::access::inspect_repository;
 use api::definition::Definition;
 use api::source::{CreateSource, EditSource, IndexState, ListSources, Source, TransactionSummary};
-use base::model::ids::SourceId;
-use base::model::kind::{Layout, SourceKind, Supply};
+use base::model::kind::{SourceKind, Supply};
 use base::model::snapshot::{BadSnapshot, Snapshot};
 use content::serve;
 use content::serve::RepoError;
@@ -49,21 +48,14 @@ async fn show(app: &App, name: &str) -> Result<Source, Failure> {
     Ok(with_definition(info, definition::of_source(app, name, true).await?))
 }
 
-/// Returns the index of lists, such as CRAN, of which the sources of a kind are based on a snapshot.
-fn based_on_lists(kind: SourceKind) -> Option<SourceId> {
-    kind.origin().filter(|_| kind.layout() == Layout::Lists)
-}
-
-/// Returns the types of sources that are based on lists in a way, in texts.
+/// Returns the types of sources that select from lists in a way, in texts.
 fn types_based_on_lists(supply: Supply) -> String {
-    let kinds = SourceKind::ALL.into_iter().filter(|kind| kind.supply() == supply);
-    let kinds = kinds.filter(|kind| based_on_lists(*kind).is_some());
-    kinds.map(SourceKind::as_str).collect::<Vec<_>>().join(" and ")
+    SourceKind::phrase("and", |kind| kind.selects_from_lists() && kind.supply() == supply)
 }
 
 /// Converts a source with its definition. The label of one based on a snapshot of CRAN contains it.
 fn with_definition(info: SourceInfo, definition: Option<Definition>) -> Source {
-    let is_based_on_lists = based_on_lists(info.source.kind).is_some();
+    let is_based_on_lists = info.source.kind.selects_from_lists();
     let source = wire(info);
     let type_label = match &definition {
         Some(definition) if is_based_on_lists => format!("{} - {}", source.type_label, definition.snapshot),
@@ -103,7 +95,7 @@ pub(super) async fn create(call: Call<'_>, body: CreateSource) -> Answer<WithSta
     let (name, kind) = (name(&body.name)?, body.kind.parse::<SourceKind>()?);
     let (snapshot, include) =
         (parse_snapshot(body.snapshot.as_deref())?, definition::include(body.include.as_deref())?);
-    let origin = based_on_lists(kind);
+    let origin = kind.origin().filter(|_| kind.selects_from_lists());
     let is_curated = origin.is_some() && kind.supply() == Supply::Curated;
     if include.is_some() && !is_curated {
         return Err(Failure::bad_request(format!(

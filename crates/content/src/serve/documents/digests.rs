@@ -13,7 +13,6 @@ use base::model::point::Point;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
 use formats::language;
-use formats::r::bioconductor::Part;
 use formats::r::layout::IndexFormat;
 use runtime::catalog::{self, Catalog, Repository};
 use store::db::{Conn, DbError};
@@ -96,10 +95,7 @@ fn points(catalog: &Catalog, count: usize) -> Vec<(String, Point)> {
 }
 
 fn resolve(catalog: &Catalog, repo: &Repository, snapshot: Snapshot) -> Option<Point> {
-    let part = match repo.kind.has_parts() {
-        true => catalog.default_bioconductor_version().map(Part::whole),
-        false => None,
-    };
+    let part = catalog.default_part(repo.kind);
     let now = catalog.clock_at.unwrap_or(Timestamp(0));
     catalog::resolve::resolve(catalog, repo, part, snapshot, now).ok().filter(|point| !point.trees.is_empty())
 }

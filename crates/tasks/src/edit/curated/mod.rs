@@ -12,7 +12,7 @@ use super::{Actor, RemoveScope, removal};
 use ::base::model::change::Counts;
 use ::base::model::digest::Sha256;
 use ::base::model::ids::{ReleaseId, TxId};
-use ::base::model::kind::{Layout, SourceKind, Supply};
+use ::base::model::kind::Layout;
 use ::base::model::snapshot::Snapshot;
 use ::base::model::time::Timestamp;
 use content::serve::error::run_blocking;
@@ -367,16 +367,11 @@ pub async fn definition(
 ) -> Result<Option<(Curation, Option<Timestamp>)>, RepoError> {
     let catalog = state.catalog.get();
     let source = find::source(&catalog, source)?.clone();
-    if !selects_from_lists(source.kind) {
+    if !source.kind.selects_from_lists() {
         return Ok(None);
     }
     let step = definition::current(state, source).await?.step;
     let Some(curation) = &step.curation else { return Ok(None) };
     let at = base::state_time(&catalog, step.base(curation));
     Ok(step.curation.map(|curation| (curation, at)))
-}
-
-/// Returns whether sources of a kind select packages from a list, or have all of them.
-fn selects_from_lists(kind: SourceKind) -> bool {
-    kind.layout() == Layout::Lists && matches!(kind.supply(), Supply::Curated | Supply::Snapshot)
 }

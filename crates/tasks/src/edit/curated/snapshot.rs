@@ -1,7 +1,7 @@
 //! Sets the state of CRAN that a source serves or selects from: of a snapshot of CRAN, or of a curated source that
 //! has no definition yet.
 
-use super::{RUpdate, definition, open_notice, selects_from_lists};
+use super::{RUpdate, definition, open_notice};
 use crate::edit::curation::{NewDefinition, PlannedStep};
 use crate::edit::{Actor, publish};
 use ::base::model::change::Counts;
@@ -58,7 +58,7 @@ pub async fn set(
             )));
         }
         (Layout::Projects, _) | (Layout::Lists, Supply::Mirror | Supply::Uploads | Supply::Builds) => {
-            let kinds = SourceKind::phrase("and", selects_from_lists);
+            let kinds = SourceKind::phrase("and", SourceKind::selects_from_lists);
             return Err(RepoError::Invalid(format!(
                 "the source '{name}' is of type {kind}; only sources of type {kinds} have a snapshot"
             )));

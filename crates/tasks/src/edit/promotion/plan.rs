@@ -11,7 +11,6 @@ use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
 use content::serve::difference::{self, Change, FileChange, ListedPackage};
 use content::serve::{RepoError, Repositories, find, withheld};
-use formats::r::bioconductor::Part;
 use runtime::catalog::resolve::{self, Selection};
 use runtime::catalog::{Catalog, RepoStep, Repository, Subscription};
 use runtime::state::State;
@@ -167,10 +166,7 @@ pub(super) async fn compare(
     after: Selection,
     rules: Option<&Arc<RepoPolicy>>,
 ) -> Result<PromotedChanges, RepoError> {
-    let part = match repo.kind.has_parts() {
-        true => catalog.default_bioconductor_version().map(Part::whole),
-        false => None,
-    };
+    let part = catalog.default_part(repo.kind);
     let point = |selection: &Selection| resolve::selected_point(catalog, repo, selection, part);
     let (old, new): (Point, Point) = (point(&before), point(&after));
     let packages = difference::in_repository(repositories, rules, &old, &new).await?;

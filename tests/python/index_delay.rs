@@ -2,8 +2,8 @@
 //! sync, new files when they have the minimum age, and past days do not change.
 
 use rstudio_pm::db::invariants;
+use rstudio_pm::model::project_page::MetadataFile;
 use rstudio_pm::python::accept::SimpleFormat;
-use rstudio_pm::python::simple::page::MetadataFile;
 
 use super::index_changes::store_wheel;
 use super::index_history::{Files, files, find_page, page, subscribe, sync};

@@ -1,4 +1,7 @@
-//! The values of which a language with projects writes its lists and pages.
+//! The values of which a language with projects writes its lists and pages, and those that it reads from an index.
+
+use std::collections::BTreeMap;
+use std::fmt;
 
 use super::digest::Sha256;
 use super::ids::FileId;
@@ -56,4 +59,79 @@ pub struct ServedFile<'a> {
     pub metadata: Option<Sha256>,
     /// When it was first listed, if the facts have no upload time.
     pub listed_at: Option<Timestamp>,
+}
+
+/// The page of a project at an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamPage {
+    pub project: ProjectName,
+    /// The serial of its last change.
+    pub serial: Option<u64>,
+    pub status: ProjectStatus,
+    pub status_reason: Option<String>,
+    /// The files in the order of the page; no two have one name.
+    pub files: Vec<UpstreamFile>,
+    /// The files that cannot be used.
+    pub skipped_files: Vec<SkippedFile>,
+}
+
+impl UpstreamPage {
+    /// Returns the files that may be listed for clients; a quarantined project has none.
+    pub fn offered_files(&self) -> &[UpstreamFile] {
+        match self.status {
+            ProjectStatus::Quarantined => &[],
+            ProjectStatus::Active | ProjectStatus::Archived | ProjectStatus::Deprecated => &self.files,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamFile {
+    pub name: String,
+    /// As the page lists it, or as the name of the file states it; `None` if neither does.
+    pub version: Option<String>,
+    /// The absolute address, without a fragment.
+    pub url: String,
+    /// Digests in lower-case hexadecimal, by algorithm.
+    pub hashes: BTreeMap<String, String>,
+    /// In bytes.
+    pub size: Option<u64>,
+    pub uploaded_at: Option<Timestamp>,
+    /// The reason if it is yanked; may be empty.
+    pub yanked: Option<String>,
+    /// Whether `{url}.metadata` exists.
+    pub metadata: MetadataFile,
+    /// The absolute address of its provenance object.
+    pub provenance: Option<String>,
+    /// What the language stores about it.
+    pub facts: Vec<u8>,
+}
+
+impl UpstreamFile {
+    pub fn sha256(&self) -> Option<Sha256> {
+        self.hashes.get("sha256")?.parse().ok()
+    }
+}
+
+/// The statement of a page about the metadata file of a distribution (PEP 658, 714).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MetadataFile {
+    #[default]
+    None,
+    /// It exists, without a declared SHA-256.
+    Unverified,
+    /// It exists with this digest.
+    Sha256(Sha256),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkippedFile {
+    pub name: String,
+    pub reason: String,
+}
+
+impl fmt::Display for SkippedFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{}': {}", self.name, self.reason)
+    }
 }

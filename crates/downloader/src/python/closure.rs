@@ -11,6 +11,7 @@ use crate::error::OfflineError;
 use crate::progress::Output;
 use crate::workers::run_all;
 use base::model::project_name::ProjectName;
+use base::model::project_page::MetadataFile;
 use formats::bundle::self_digest;
 use formats::python::archive::{SDIST_LIMITS, WHEEL_LIMITS, sdist, wheel};
 use formats::python::closure::{
@@ -19,7 +20,7 @@ use formats::python::closure::{
 use formats::python::file_name::FileKind;
 use formats::python::metadata::Metadata;
 use formats::python::requirement::Requirement;
-use formats::python::simple::page::{MetadataFile, PageFile};
+use formats::python::simple::page::PageFile;
 use formats::python::simple::read::ReadPage;
 use upstream::{ByteSink, UpstreamError};
 

@@ -18,6 +18,7 @@ use crate::destination::{self, Destination};
 use crate::file::{DownloadFailure, for_each_piece};
 use crate::progress::Output;
 use base::model::digest::{Md5, Sha256};
+use base::model::project_page::MetadataFile;
 use base::model::time::Day;
 use formats::bundle::layout::{METADATA_EXTENSION, PROVENANCE_EXTENSION};
 use formats::bundle::python_record::{FileObject, FileRecord, MetadataObject, object_extension};
@@ -25,7 +26,7 @@ use formats::bundle::{Product, self_digest};
 use formats::python::archive::{WHEEL_LIMITS, wheel};
 use formats::python::file_name::FileKind;
 use formats::python::provenance;
-use formats::python::simple::page::{MetadataFile, PageFile};
+use formats::python::simple::page::PageFile;
 use upstream::UpstreamError;
 
 /// Source, destination and memory limit of downloads.

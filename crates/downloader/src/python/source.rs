@@ -8,12 +8,13 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use base::model::project_name::ProjectName;
+use base::model::project_page::MetadataFile;
 use formats::bundle::layout::python_object_of_page;
 use formats::bundle::self_digest;
 use formats::python::accept::{ACCEPT, SimpleFormat};
 use formats::python::metadata::MAX_METADATA;
 use formats::python::provenance::MAX_PROVENANCE;
-use formats::python::simple::page::{MetadataFile, PageFile};
+use formats::python::simple::page::PageFile;
 use formats::python::simple::read::{self, MAX_PAGE, ReadPage};
 use upstream::{FileRequest, FileResponse, Mirror, PageResponse, PythonIndex, Upstream, UpstreamError};
 

@@ -1,13 +1,21 @@
 //! What differs between languages in all rooms: names, versions, licenses, ecosystems and nouns. Each language is one
 //! value; other rooms call it and do not match on the language. Pure.
 
+mod bundle;
 mod ecosystem;
+mod files;
+mod index;
+mod paths;
 mod projects;
 mod python;
 mod r;
 mod version;
 
+pub use bundle::ProjectBundle;
 pub use ecosystem::Ecosystem;
+pub use files::ProjectFiles;
+pub use index::ProjectIndex;
+pub use paths::ProjectPaths;
 pub use projects::Projects;
 pub use version::Version;
 

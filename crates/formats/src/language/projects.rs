@@ -2,9 +2,10 @@
 
 use std::io;
 
+use super::{ProjectBundle, ProjectFiles, ProjectIndex, ProjectPaths};
 use base::model::project_page::{ListedName, PageFormat, PageHead, ServedFile};
 
-pub trait Projects: Sync {
+pub trait Projects: ProjectPaths + ProjectFiles + ProjectIndex + ProjectBundle {
     /// Returns the format for programs, in which documents of two servers are compared.
     fn main_format(&self) -> PageFormat;
 

@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::metadata::Metadata;
 use super::name::normalize;
-use super::simple::page::{MetadataFile, PageFile};
+use super::simple::page::PageFile;
 use base::model::change::AttachedFiles;
 use base::model::digest::Sha256;
+use base::model::project_page::MetadataFile;
 use base::model::time::Timestamp;
 
 /// Maximum length of a stored summary, in characters; PyPI accepts 512.

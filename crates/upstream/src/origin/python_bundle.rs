@@ -10,13 +10,14 @@ use url::Url;
 
 use super::bundle::{Bundle, BundleError, VerifiedHead};
 use base::model::digest::Sha256;
+use base::model::project_page::MetadataFile;
 use base::model::project_status::ProjectStatus;
 use formats::bundle::layout::PROVENANCE_EXTENSION;
 use formats::bundle::python_record::{FileRecord, object_extension};
 use formats::bundle::{Product, PythonRecord, PythonState, SegmentRef, segment};
 use formats::python::file_name::FileName;
 use formats::python::name;
-use formats::python::simple::page::{MetadataFile, PageFile, ProjectPage, Yank};
+use formats::python::simple::page::{PageFile, ProjectPage, Yank};
 use formats::python::simple::{root, write};
 
 /// Time for which pages are made from a bundle over HTTP without another request for its head. Without this, each page

@@ -6,9 +6,10 @@ use proptest::prelude::*;
 
 use super::*;
 use base::model::ids::{FileId, ReleaseId};
+use base::model::project_page::MetadataFile;
 use base::model::time::Timestamp;
 use formats::python::file_name::FileName;
-use formats::python::simple::page::{MetadataFile, PageFile};
+use formats::python::simple::page::PageFile;
 use store::db::index_file::OpenLife;
 
 fn row(name: &str, uploaded: Option<i64>) -> PageRow {

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::io;
 
-use super::page::MetadataFile;
 use super::read::is_web_address;
 use super::root;
 use super::write::{FileEntry, Hashes, HtmlWriter, JsonWriter, PageProperties};
@@ -12,7 +11,7 @@ use crate::python::facts::PageFacts;
 use crate::python::file_name::FileName;
 use crate::python::layout::{FileId, provenance_link, push_link};
 use crate::python::version::Pep440Version;
-use base::model::project_page::{ListedName, PageHead, ServedFile};
+use base::model::project_page::{ListedName, MetadataFile, PageHead, ServedFile};
 use base::model::project_status::ProjectStatus;
 
 /// Writes the list of projects.

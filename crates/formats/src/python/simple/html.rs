@@ -1,7 +1,8 @@
 //! Project pages in HTML: anchors, `base`, `meta` and the comment with the serial. Everything else is skipped.
 
-use super::page::{MetadataFile, RawFile, RawPage};
+use super::page::{RawFile, RawPage};
 use base::model::html::{Tag, Token, Tokens};
+use base::model::project_page::MetadataFile;
 
 /// Parses a page of at most `max_files` links; `None` if it has more.
 pub(super) fn parse(document: &str, max_files: usize) -> Option<RawPage> {

@@ -4,7 +4,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
-use super::page::{MetadataFile, RawFile, RawPage};
+use super::page::{RawFile, RawPage};
+use base::model::project_page::MetadataFile;
 
 pub(super) fn parse(body: &[u8]) -> Result<RawPage, serde_json::Error> {
     let page: JsonPage = serde_json::from_slice(body)?;

@@ -1,11 +1,11 @@
 //! A project page as a value.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use crate::python::file_name::FileName;
 use base::model::digest::Sha256;
 use base::model::project_name::ProjectName;
+use base::model::project_page::MetadataFile;
 use base::model::project_status::ProjectStatus;
 use base::model::time::Timestamp;
 
@@ -95,29 +95,6 @@ impl PageFile {
 pub struct Yank {
     /// The reason; may be empty.
     pub reason: String,
-}
-
-/// The statement of a page about the metadata file of a distribution (PEP 658, 714).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MetadataFile {
-    #[default]
-    None,
-    /// It exists, without a declared SHA-256.
-    Unverified,
-    /// It exists with this digest.
-    Sha256(Sha256),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SkippedFile {
-    pub name: String,
-    pub reason: String,
-}
-
-impl fmt::Display for SkippedFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "'{}': {}", self.name, self.reason)
-    }
 }
 
 #[derive(Debug, Default)]

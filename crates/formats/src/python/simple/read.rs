@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashSet};
 
 use url::Url;
 
-use super::page::{PageFile, ProjectPage, RawFile, RawPage, SkippedFile, Yank};
+use super::page::{PageFile, ProjectPage, RawFile, RawPage, Yank};
 use super::{html, json};
 use crate::python::accept::SimpleFormat;
 use crate::python::file_name::FileName;
 use crate::python::name;
 use base::model::project_name::ProjectName;
+use base::model::project_page::SkippedFile;
 use base::model::project_status::ProjectStatus;
 use base::model::time::{SECOND, Timestamp};
 

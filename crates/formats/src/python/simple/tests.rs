@@ -3,13 +3,14 @@
 use proptest::prelude::*;
 use url::Url;
 
-use super::page::{MetadataFile, PageFile, ProjectPage, Yank};
+use super::page::{PageFile, ProjectPage, Yank};
 use super::read::{BadPage, ReadPage, read};
 use super::write;
 use crate::python::accept::SimpleFormat;
 use crate::python::file_name::FileName;
 use crate::python::name;
 use base::model::digest::Sha256;
+use base::model::project_page::MetadataFile;
 use base::model::project_status::ProjectStatus;
 use base::model::time::Timestamp;
 

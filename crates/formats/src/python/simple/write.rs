@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use super::html::escape;
-use super::page::{API_VERSION, MetadataFile, PageFile, ProjectPage};
+use super::page::{API_VERSION, PageFile, ProjectPage};
 use crate::python::version::Pep440Version;
 use base::model::digest::Sha256;
 use base::model::project_name::ProjectName;
+use base::model::project_page::MetadataFile;
 use base::model::project_status::ProjectStatus;
 use base::model::time::Timestamp;
 

@@ -1,9 +1,14 @@
 //! Python: names of PEP 503, versions of PEP 440, license expressions of PEP 639.
 
+mod bundle;
+mod files;
+mod index;
+mod paths;
+
 use std::borrow::Cow;
 use std::io;
 
-use super::{Ecosystem, Nouns, Projects, Rules, Version};
+use crate::language::{Ecosystem, Nouns, Projects, Rules, Version};
 use crate::python::accept::{self, SimpleFormat};
 use crate::python::exact_versions::exact_versions;
 use crate::python::facts::PageFacts;
@@ -17,7 +22,7 @@ use base::model::project_name::{BadProjectName, ProjectName};
 use base::model::project_page::{ListedName, PageFormat, PageHead, ServedFile};
 use base::model::time::Timestamp;
 
-pub(super) struct Python;
+pub(in crate::language) struct Python;
 
 impl Rules for Python {
     fn nouns(&self) -> &'static Nouns {

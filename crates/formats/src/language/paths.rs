@@ -1,0 +1,3 @@
+//! The addresses of a language with projects.
+
+pub trait ProjectPaths: Sync {}

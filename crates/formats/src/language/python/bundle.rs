@@ -1,0 +1,6 @@
+//! Python packages in a bundle.
+
+use super::Python;
+use crate::language::ProjectBundle;
+
+impl ProjectBundle for Python {}

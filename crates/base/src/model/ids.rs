@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::kind::SourceKind;
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -18,7 +20,7 @@ macro_rules! id {
 }
 
 id!(
-    /// A source; CRAN is 1, Bioconductor 2, PyPI 3, created by the first migration.
+    /// A source; CRAN is 1, Bioconductor 2, PyPI 3, created by the first migration. Later built-in sources have lower numbers.
     SourceId
 );
 id!(
@@ -54,16 +56,15 @@ impl SourceId {
     pub const CRAN: SourceId = SourceId(1);
     pub const BIOCONDUCTOR: SourceId = SourceId(2);
     pub const PYPI: SourceId = SourceId(3);
-    /// The mirrors: every database has exactly these.
-    pub const MIRRORS: [SourceId; 3] = [SourceId::CRAN, SourceId::BIOCONDUCTOR, SourceId::PYPI];
 
+    /// Returns whether it is built in. Sources that administrators create have higher numbers.
     pub fn is_mirror(self) -> bool {
-        SourceId::MIRRORS.contains(&self)
+        self <= SourceId::PYPI
     }
 
     /// Returns whether it is a built-in index with one page per project: its projects are known before their files.
     pub fn is_project_index(self) -> bool {
-        self == SourceId::PYPI
+        SourceKind::of_built_in(self).is_some_and(SourceKind::is_project_index)
     }
 }
 

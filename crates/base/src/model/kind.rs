@@ -122,7 +122,7 @@ impl SourceKind {
 
     /// Returns the words of some kinds in a sentence: `git or git-python`.
     pub fn phrase(conjunction: &str, is_named: impl Fn(SourceKind) -> bool) -> String {
-        let named = SourceKind::ALL.into_iter().filter(|kind| is_named(*kind));
+        let named = SourceKind::ALL.into_iter().filter(|kind| kind.is_listed() && is_named(*kind));
         let words: Vec<&str> = named.map(SourceKind::as_str).collect();
         phrase(&words, conjunction)
     }

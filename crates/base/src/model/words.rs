@@ -21,7 +21,8 @@ impl UnknownWord {
 
 /// Declares an enumeration and the word of each value: `ALL`, `WORDS`, `as_str` and `parse` as associated items, and `Display`. With
 /// `else "noun"`, `FromStr` has the error [`UnknownWord`] for that noun, and the value is its word in JSON; with
-/// `else "noun" in any case`, it ignores the case of letters.
+/// `else "noun" in any case`, it ignores the case of letters. The values after `prepared` exist in debug builds only, for
+/// tests; they are understood, but not in `WORDS`, from which people choose.
 #[macro_export]
 macro_rules! words {
     (
@@ -29,22 +30,31 @@ macro_rules! words {
         $visibility:vis enum $Name:ident {
             $($(#[$value_attribute:meta])* $Value:ident = $word:literal,)+
         }
+        $(prepared { $($Prepared:ident = $prepared:literal,)+ })?
         $(else $noun:literal $(in $any:ident case)?)?
     ) => {
         $(#[$attribute])*
         $visibility enum $Name {
             $($(#[$value_attribute])* $Value,)+
+            $($(#[cfg(debug_assertions)] $Prepared,)+)?
         }
 
         #[allow(dead_code, reason = "not every enumeration is listed and parsed")]
         impl $Name {
-            $visibility const ALL: [$Name; [$($word),+].len()] = [$($Name::$Value),+];
+            $visibility const ALL: [$Name; [$($word,)+ $($(#[cfg(debug_assertions)] $prepared,)+)?].len()] =
+                [$($Name::$Value,)+ $($(#[cfg(debug_assertions)] $Name::$Prepared,)+)?];
             $visibility const WORDS: [&'static str; [$($word),+].len()] = [$($word),+];
 
             $visibility const fn as_str(self) -> &'static str {
                 match self {
                     $($Name::$Value => $word,)+
+                    $($(#[cfg(debug_assertions)] $Name::$Prepared => $prepared,)+)?
                 }
+            }
+
+            /// Returns whether people choose from a list that contains the value.
+            $visibility fn is_listed(self) -> bool {
+                $Name::WORDS.contains(&self.as_str())
             }
 
             $visibility fn parse(word: &str) -> Option<$Name> {
@@ -95,6 +105,7 @@ mod tests {
             DarkBlue = "dark-blue",
             Green = "green",
         }
+        prepared { Violet = "violet", }
         else "colour"
     }
 
@@ -123,5 +134,6 @@ mod tests {
         }
         let error = format!("Red{}", "d".repeat(100)).parse::<Colour>().expect_err("unknown").to_string();
         assert_eq!(error, format!("'Red{}' is not a colour; use red, dark-blue or green", "d".repeat(37)));
+        assert!(Colour::ALL.contains(&Colour::Violet) && !Colour::Violet.is_listed());
     }
 }

@@ -49,7 +49,7 @@ impl Rules for R {
     }
 
     fn version<'a>(&self, text: &'a str) -> Version<'a> {
-        Version::R(Cow::Borrowed(text))
+        Version::Numbers(Cow::Borrowed(text))
     }
 
     fn may_choose(&self, license: &str, is_accepted: &dyn Fn(&str) -> bool) -> bool {

@@ -9,7 +9,8 @@ use crate::r::version::{compare, is_numeric};
 /// A version with the order of its language, also of texts that are none. Versions of two languages are never compared.
 #[derive(Clone, Debug)]
 pub enum Version<'a> {
-    R(Cow<'a, str>),
+    /// Numbers between `.` and `-`, as of R.
+    Numbers(Cow<'a, str>),
     Python(Pep440Version),
 }
 
@@ -17,14 +18,14 @@ impl Version<'_> {
     /// Returns the text as it was read; without the white space around it for Python.
     pub fn as_str(&self) -> &str {
         match self {
-            Version::R(text) => text,
+            Version::Numbers(text) => text,
             Version::Python(version) => version.as_str(),
         }
     }
 
     pub fn into_owned(self) -> Version<'static> {
         match self {
-            Version::R(text) => Version::R(Cow::Owned(text.into_owned())),
+            Version::Numbers(text) => Version::Numbers(Cow::Owned(text.into_owned())),
             Version::Python(version) => Version::Python(version),
         }
     }
@@ -32,17 +33,17 @@ impl Version<'_> {
     /// Returns whether two versions are the same. Valid versions are compared by value, others by text.
     pub fn is_same(&self, other: &Version<'_>) -> bool {
         match (self, other) {
-            (Version::R(a), Version::R(b)) => {
+            (Version::Numbers(a), Version::Numbers(b)) => {
                 a == b || (is_numeric(a) && is_numeric(b) && compare(a, b).is_eq())
             }
-            (Version::Python(_), _) | (Version::R(_), Version::Python(_)) => self == other,
+            (Version::Python(_), _) | (Version::Numbers(_), Version::Python(_)) => self == other,
         }
     }
 
     /// Returns whether the text is a version of its language.
     pub fn is_valid(&self) -> bool {
         match self {
-            Version::R(text) => is_numeric(text),
+            Version::Numbers(text) => is_numeric(text),
             Version::Python(version) => version.is_valid(),
         }
     }
@@ -50,7 +51,7 @@ impl Version<'_> {
     /// Returns true for a version that installers choose only if there is no other, such as a release candidate.
     pub fn is_pre_release(&self) -> bool {
         match self {
-            Version::R(_) => false,
+            Version::Numbers(_) => false,
             Version::Python(version) => version.is_pre_release(),
         }
     }
@@ -59,10 +60,10 @@ impl Version<'_> {
 impl Ord for Version<'_> {
     fn cmp(&self, other: &Version<'_>) -> Ordering {
         match (self, other) {
-            (Version::R(a), Version::R(b)) => compare(a, b),
+            (Version::Numbers(a), Version::Numbers(b)) => compare(a, b),
             (Version::Python(a), Version::Python(b)) => a.cmp(b),
-            (Version::R(_), Version::Python(_)) => Ordering::Less,
-            (Version::Python(_), Version::R(_)) => Ordering::Greater,
+            (Version::Numbers(_), Version::Python(_)) => Ordering::Less,
+            (Version::Python(_), Version::Numbers(_)) => Ordering::Greater,
         }
     }
 }

@@ -9,7 +9,8 @@ use api::repo::Repo;
 use base::model::kind::RepoKind;
 
 fn type_choices() -> Kind {
-    Kind::Choice(RepoKind::ALL.map(|kind| (kind.to_string(), kind.label().to_owned())).to_vec())
+    let kinds = RepoKind::ALL.into_iter().filter(|kind| kind.is_listed());
+    Kind::Choice(kinds.map(|kind| (kind.to_string(), kind.label().to_owned())).collect())
 }
 
 pub fn list(page: &AdministrationFrame, repos: &[Repo]) -> String {

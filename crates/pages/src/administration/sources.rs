@@ -20,14 +20,15 @@ fn can_create(kind: SourceKind) -> bool {
 
 /// Returns the kinds of sources that the page can create, by the way in which packages are added.
 fn types() -> Vec<SourceKind> {
-    let of_supply = |supply| SourceKind::ALL.into_iter().filter(move |kind| kind.supply() == supply);
+    let of_supply =
+        |supply| SourceKind::ALL.into_iter().filter(move |kind| kind.is_listed() && kind.supply() == supply);
     let supplies = [Supply::Uploads, Supply::Builds, Supply::Curated];
     supplies.into_iter().flat_map(of_supply).filter(|kind| can_create(*kind)).collect()
 }
 
 /// Returns the kinds of data that can be synced: the value in the API, and the label.
 fn synced() -> Vec<(String, String)> {
-    let mirrors = SourceKind::ALL.into_iter().filter(|kind| kind.is_built_in());
+    let mirrors = SourceKind::ALL.into_iter().filter(|kind| kind.is_listed() && kind.is_built_in());
     let mirrors = mirrors.map(|kind| (kind.as_str(), kind.label()));
     let others = [("sysreqs", "Rules of system requirements"), ("vulns", "Advisories about vulnerabilities")];
     mirrors.chain(others).map(|(value, label)| (value.to_owned(), label.to_owned())).collect()

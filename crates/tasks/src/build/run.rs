@@ -19,7 +19,6 @@ use crate::edit::add::{BuildOrigin, add_built};
 use crate::edit::project::receive;
 use crate::edit::{Actor, AddStatus, OnExisting, Upload, UploadKind, upload};
 use base::model::ids::TxId;
-use base::model::kind::Language;
 use base::model::recorded_words::BuildState;
 use base::model::time::Timestamp;
 use builder::message::{BuildPythonPackage, BuildRPackage, Job};
@@ -217,9 +216,9 @@ impl Attempt<'_> {
             false => tree,
         };
         self.set_state(BuildState::Building).await?;
-        let files = match self.builds.language(builder) {
-            Language::R => self.build_r(tree, reporter, interrupted()).await?,
-            Language::Python => self.build_python(tree, reporter, interrupted()).await?,
+        let files = match has_description {
+            true => self.build_r(tree, reporter, interrupted()).await?,
+            false => self.build_python(tree, reporter, interrupted()).await?,
         };
         reporter.progress("publishing", 0, None);
         let version = files.first().map(|file| file.version.clone()).unwrap_or_default();

@@ -79,7 +79,8 @@ pub(super) fn require_language(source: &Source, languages: &[Language]) -> Resul
     if languages.contains(&source.kind.language()) {
         return Ok(());
     }
-    let labels: Vec<&str> = languages.iter().map(|language| language.label()).collect();
+    let listed = languages.iter().filter(|language| language.is_listed());
+    let labels: Vec<&str> = listed.map(|language| language.label()).collect();
     let (name, kind, languages) = (&source.name, source.kind, phrase(&labels, "or"));
     Err(RepoError::Invalid(format!("the source '{name}' is of type {kind} and has no {languages} packages")))
 }

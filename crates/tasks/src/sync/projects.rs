@@ -16,6 +16,7 @@ use super::task::{SyncTrigger, success_key};
 use ::upstream::{Page, PageResponse, PythonIndex, UpstreamError, Validators};
 use base::model::change::Counts;
 use base::model::ids::{SourceId, TxId};
+use base::model::kind::SourceKind;
 use base::model::project_name::ProjectName;
 use base::model::text::count_of;
 use base::model::time::{SECOND, Timestamp, microseconds};
@@ -227,6 +228,9 @@ async fn read_list(
 /// Returns the tree of the index, which the first sync creates.
 fn tree_of_index(c: &mut dyn Conn, source: SourceId) -> Result<Tree, DbError> {
     if !tree::of_source(c, source)?.iter().any(|tree| tree.role == Role::Source) {
+        if let Some(kind) = SourceKind::of_built_in(source) {
+            store::db::source::ensure_built_in(c, source, kind)?;
+        }
         tree::create(c, source, LABEL, Role::Source, Axis::Time)?;
     }
     tree::built_in(c, source)

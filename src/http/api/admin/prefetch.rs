@@ -13,7 +13,7 @@ pub(super) async fn start(call: Call<'_>, body: StartPrefetch) -> Started {
     let app = call.app;
     let kind = find::source(&app.state.catalog.get(), &body.source)?.kind;
     if !kind.is_project_index() {
-        let indexes = SourceKind::ALL.into_iter().filter(|kind| kind.is_project_index());
+        let indexes = SourceKind::ALL.into_iter().filter(|kind| kind.is_listed() && kind.is_project_index());
         let indexes: Vec<String> = indexes.map(|kind| format!("'{kind}'")).collect();
         return Err(Failure::bad_request(format!(
             "the source '{}' is of type {kind}; only files of the source {} are stored before clients request them",

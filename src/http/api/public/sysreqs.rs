@@ -77,7 +77,7 @@ pub(super) async fn of_package(
         let excerpt: String = name.chars().take(128).collect();
         let text = format!("Package '{excerpt}' not found");
         let point = newest_point(&call, repo).await?;
-        return Err(serve::name_guards::missing(&call.app.state, &point, name, text).into());
+        return Err(serve::name_guards::missing_in_lists(&call.app.state, &point, name, text).into());
     }
     let (unknown_count, unknown) = unknown_names(&requirements, Some(&roots));
     let installer = requirements.system().installer();

@@ -6,7 +6,7 @@ use super::allowed::View;
 use super::policies;
 use crate::serve::{GuardedName, RepoError};
 use base::model::ids::SourceId;
-use base::model::kind::Language;
+use base::model::kind::{Language, Layout};
 use base::model::point::Point;
 use formats::language;
 use formats::policy::NameGuard;
@@ -118,5 +118,13 @@ pub fn missing(state: &State, point: &Point, name: &str, text: String) -> RepoEr
     match guarded(state, point, name) {
         Some(guarded) => RepoError::Guarded(Box::new(guarded)),
         None => RepoError::NotFound(text),
+    }
+}
+
+/// As [`missing`], for a package of lists, which a repository with projects has not.
+pub fn missing_in_lists(state: &State, point: &Point, name: &str, text: String) -> RepoError {
+    match point.language.layout() {
+        Layout::Lists => missing(state, point, name, text),
+        Layout::Projects => RepoError::NotFound(text),
     }
 }

@@ -69,7 +69,7 @@ pub async fn at_point(state: &State, point: &Point, package: &str) -> Result<Vec
     });
     let excerpt: String = package.chars().take(128).collect();
     let text = format!("there is no package '{excerpt}' in this snapshot");
-    rows.await?.ok_or_else(|| name_guards::missing(state, point, package, text))
+    rows.await?.ok_or_else(|| name_guards::missing_in_lists(state, point, package, text))
 }
 
 /// Returns the versions of a package that a tree lists or archives, without blocked ones. SECURITY: lists of

@@ -177,30 +177,34 @@ words! {
     else "repository type" in any case
 }
 
+struct RepoProperties {
+    label: &'static str,
+    language: Language,
+}
+
 impl RepoKind {
+    fn properties(self) -> RepoProperties {
+        let (label, language) = match self {
+            RepoKind::R => ("R", Language::R),
+            RepoKind::Bioconductor => ("Bioconductor", Language::R),
+            RepoKind::Python => ("Python", Language::Python),
+        };
+        RepoProperties { label, language }
+    }
+
     /// Returns the word used by the public API and listings.
     pub fn label(self) -> &'static str {
-        match self {
-            RepoKind::R => "R",
-            RepoKind::Bioconductor => "Bioconductor",
-            RepoKind::Python => "Python",
-        }
+        self.properties().label
     }
 
     /// Returns the language of the sources that a repository of this kind may subscribe to.
     pub fn language(self) -> Language {
-        match self {
-            RepoKind::R | RepoKind::Bioconductor => Language::R,
-            RepoKind::Python => Language::Python,
-        }
+        self.properties().language
     }
 
     /// Returns the kind of the built-in source of its packages.
     pub fn mirror(self) -> SourceKind {
-        match self {
-            RepoKind::Bioconductor => SourceKind::Bioconductor,
-            RepoKind::R | RepoKind::Python => self.language().mirror(),
-        }
+        if self.has_parts() { SourceKind::Bioconductor } else { self.language().mirror() }
     }
 
     pub fn layout(self) -> Layout {
@@ -214,10 +218,7 @@ impl RepoKind {
 
     /// Returns whether it has one list of packages per version of Bioconductor, below `packages/{version}/`.
     pub fn has_parts(self) -> bool {
-        match self {
-            RepoKind::Bioconductor => true,
-            RepoKind::R | RepoKind::Python => false,
-        }
+        self == RepoKind::Bioconductor
     }
 }
 
@@ -254,36 +255,39 @@ pub enum Layout {
     Projects,
 }
 
+struct LanguageProperties {
+    label: &'static str,
+    layout: Layout,
+    mirror: SourceKind,
+    index: SourceId,
+}
+
 impl Language {
+    fn properties(self) -> LanguageProperties {
+        let (label, layout, mirror, index) = match self {
+            Language::R => ("R", Layout::Lists, SourceKind::Cran, SourceId::CRAN),
+            Language::Python => ("Python", Layout::Projects, SourceKind::Pypi, SourceId::PYPI),
+        };
+        LanguageProperties { label, layout, mirror, index }
+    }
+
     /// Returns the word in texts: `Python`.
     pub fn label(self) -> &'static str {
-        match self {
-            Language::R => "R",
-            Language::Python => "Python",
-        }
+        self.properties().label
     }
 
     pub fn layout(self) -> Layout {
-        match self {
-            Language::R => Layout::Lists,
-            Language::Python => Layout::Projects,
-        }
+        self.properties().layout
     }
 
     /// Returns the built-in source of the language's public index.
     pub fn index(self) -> SourceId {
-        match self {
-            Language::R => SourceId::CRAN,
-            Language::Python => SourceId::PYPI,
-        }
+        self.properties().index
     }
 
     /// Returns the kind of this source, whose label is the name of the index.
     pub fn mirror(self) -> SourceKind {
-        match self {
-            Language::R => SourceKind::Cran,
-            Language::Python => SourceKind::Pypi,
-        }
+        self.properties().mirror
     }
 }
 

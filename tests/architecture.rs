@@ -11,7 +11,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &["model", "encryption", "access"]),
     ("r", &["model"]),
     ("python", &["model", "r"]),
-    ("bundle", &["model", "r", "python"]),
+    ("bundle", &["model", "language", "r"]),
     ("api", &["model"]),
     ("language", &["model", "r", "python"]),
     ("advisory", &["model", "language", "r", "python"]),

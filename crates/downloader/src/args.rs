@@ -3,9 +3,11 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{ArgMatches, Args, Error, FromArgMatches, Parser, Subcommand};
 
 use base::config::address;
+use base::model::kind::{Language, Layout};
 use base::model::time::Day;
 use formats::language::Ecosystem;
 
@@ -66,6 +68,8 @@ pub enum Get {
         --dependencies --pythons 3.11,3.12 --platforms manylinux_2_28_x86_64"
     )]
     Pypi(GetPypi),
+    #[command(flatten)]
+    Projects(OfLanguage<GetProjects>),
     /// Download advisories about vulnerable versions of packages
     #[command(after_help = "Example:\n  rspm-offline-downloader get vulns --destination /mnt/usb/rspm-data")]
     Vulns(GetVulns),
@@ -89,6 +93,8 @@ pub enum Validate {
         after_help = "Example:\n  rspm-offline-downloader validate pypi --destination /var/lib/rspm-offline-data --packages"
     )]
     Pypi(CheckFlags),
+    #[command(flatten)]
+    Projects(OfLanguage<CheckFlags>),
     /// Check the advisories
     #[command(
         after_help = "Example:\n  rspm-offline-downloader validate vulns --destination /var/lib/rspm-offline-data"
@@ -236,6 +242,110 @@ pub struct GetPypi {
     /// Only files uploaded on this day or later: an incremental bundle, to be copied over a bundle of that day or later
     #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
     pub starting_snapshot: Option<Day>,
+}
+
+/// `get …` of another language with projects.
+#[derive(Debug, Args)]
+pub struct GetProjects {
+    #[command(flatten)]
+    pub common: CommonFlags,
+
+    /// Source of the download: an index, another rstudio-pm, or a bundle
+    #[arg(long, value_name = "URL")]
+    pub base_url: String,
+
+    /// List of projects, one per line: all of its versions for `name`, one for `name==version` (default: the projects
+    /// that the directory has)
+    #[arg(long, value_name = "FILE")]
+    pub file_in: Option<PathBuf>,
+
+    /// Further hosts that files may come from, besides that of the index
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub file_hosts: Vec<String>,
+
+    /// Only files uploaded on this day or later: an incremental bundle, to be copied over a bundle of that day or later
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
+    pub starting_snapshot: Option<Day>,
+}
+
+/// A command of a language with projects that has no flags of its own. Its word is that of the product.
+#[derive(Debug)]
+pub struct OfLanguage<A> {
+    pub language: Language,
+    pub flags: A,
+}
+
+/// The texts of such a command.
+pub trait LanguageFlags: Args {
+    /// Returns the help text; `label` is that of the language.
+    fn about(label: &str) -> String;
+
+    /// Returns the command with the flags of the example.
+    fn example(word: &str) -> String;
+}
+
+impl LanguageFlags for GetProjects {
+    fn about(label: &str) -> String {
+        format!("Download {label} packages: those of a list of projects")
+    }
+
+    fn example(word: &str) -> String {
+        format!(
+            "get {word} --destination /mnt/usb/rspm-data --base-url https://index.example --file-in projects.txt"
+        )
+    }
+}
+
+impl LanguageFlags for CheckFlags {
+    fn about(label: &str) -> String {
+        format!("Check the {label} packages")
+    }
+
+    fn example(word: &str) -> String {
+        format!("validate {word} --destination /var/lib/rspm-offline-data --packages")
+    }
+}
+
+impl<A: LanguageFlags> Subcommand for OfLanguage<A> {
+    fn augment_subcommands(command: clap::Command) -> clap::Command {
+        command.subcommands(other_languages().map(|language| {
+            let word = language.mirror().as_str();
+            let example = format!("Example:\n  rspm-offline-downloader {}", A::example(word));
+            let command = A::augment_args(clap::Command::new(word));
+            command.about(A::about(language.label())).after_help(example)
+        }))
+    }
+
+    fn augment_subcommands_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_subcommands(command)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        other_languages().any(|language| language.mirror().as_str() == name)
+    }
+}
+
+impl<A: LanguageFlags> FromArgMatches for OfLanguage<A> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<OfLanguage<A>, Error> {
+        let subcommand = matches.subcommand().and_then(|(name, matches)| {
+            let language = other_languages().find(|language| language.mirror().as_str() == name)?;
+            Some((language, matches))
+        });
+        let (language, matches) = subcommand.ok_or_else(|| Error::new(ErrorKind::MissingSubcommand))?;
+        Ok(OfLanguage { language, flags: A::from_arg_matches(matches)? })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = OfLanguage::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// Returns the languages with projects that have no command of their own.
+fn other_languages() -> impl Iterator<Item = Language> {
+    let is_other =
+        |language: &Language| language.layout() == Layout::Projects && *language != Language::Python;
+    Language::ALL.into_iter().filter(is_other)
 }
 
 /// `get vulns`

@@ -284,8 +284,8 @@ impl Commit<'_> {
         self.destination.sync()?;
         if let Some((marker, text)) = self.product.marker() {
             // All versions of Bioconductor share the marker.
-            let _lock = self.destination.lock(folder_of(marker), true)?;
-            self.destination.put_if_changed(marker, text.as_bytes())?;
+            let _lock = self.destination.lock(folder_of(&marker), true)?;
+            self.destination.put_if_changed(&marker, text.as_bytes())?;
         }
         self.destination.put(&head.dated_path(self.product), &bytes)?;
         self.destination.put(&self.product.head_path(), &bytes)?;

@@ -177,7 +177,7 @@ fn process_blocking(
             };
             read_contents(|| download.open(), &file_name(fetch), extent)
         }
-        Product::Cran | Product::Bioconductor(_) | Product::Binaries(_) | Product::Pypi => {
+        Product::Cran | Product::Bioconductor(_) | Product::Binaries(_) | Product::Projects(_) => {
             Contents::default()
         }
     };

@@ -19,7 +19,7 @@ mod metadata;
 mod mirror;
 mod plan;
 mod progress;
-mod python;
+mod projects;
 mod run;
 mod setup;
 mod shared;
@@ -41,6 +41,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use args::{Cli, Command, Get, Validate};
+use base::model::kind::Language;
 use base::model::visible::for_terminal;
 use error::{ExitStatus, OfflineError};
 use progress::{Output, print_line};
@@ -94,7 +95,8 @@ fn run(cli: Cli) -> Result<ExitStatus, OfflineError> {
             Command::Get(get) => match *get {
                 Get::Cran(args) => cran::get(args, output).await,
                 Get::Bioconductor(args) => bioconductor::get(args, output).await,
-                Get::Pypi(args) => python::get(args, output).await,
+                Get::Pypi(args) => projects::python::get(args, output).await,
+                Get::Projects(command) => projects::get(command.language, command.flags, None, output).await,
                 Get::Vulns(args) => vulns::get(args, output).await,
             },
             Command::Validate(Validate::Bioconductor(args)) => {
@@ -104,7 +106,11 @@ fn run(cli: Cli) -> Result<ExitStatus, OfflineError> {
                 cran::check(args).await.and_then(|report| print(&report, output))
             }
             Command::Validate(Validate::Pypi(args)) => {
-                python::check(args).await.and_then(|report| print(&report, output))
+                projects::check(Language::Python, args).await.and_then(|report| print(&report, output))
+            }
+            Command::Validate(Validate::Projects(command)) => {
+                let report = projects::check(command.language, command.flags).await;
+                report.and_then(|report| print(&report, output))
             }
             Command::Validate(Validate::Vulns(args)) => {
                 vulns::check(args).await.and_then(|report| print(&report, output))

@@ -195,7 +195,9 @@ impl Run<'_> {
                 format!("Performing {kind} of schema version v4, Bioconductor {version}")
             }
             Product::Binaries(tag) => format!("Performing {kind} of binaries for {tag}"),
-            Product::Pypi => format!("Performing {kind} of schema version pypi/v1"),
+            Product::Projects(_) => {
+                format!("Performing {kind} of schema version {}/v{}", self.product, self.product.schema())
+            }
         }
     }
 

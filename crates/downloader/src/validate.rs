@@ -132,8 +132,8 @@ impl Check {
         product: &Product,
     ) -> Result<Option<VerifiedHead>, OfflineError> {
         if let Some((marker, text)) = product.marker() {
-            self.referenced_files.insert(marker.to_owned());
-            match std::fs::read(self.destination.path(marker)) {
+            self.referenced_files.insert(marker.clone());
+            match std::fs::read(self.destination.path(&marker)) {
                 Ok(bytes) if bytes == text.as_bytes() => {}
                 Ok(_) => {
                     self.report.add(

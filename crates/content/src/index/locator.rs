@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use base::config::Pypi;
-use formats::bundle::layout::python_object_of_page;
+use formats::bundle::layout::object_of_page;
 
 const PYPI_FILE_HOST: &str = "files.pythonhosted.org";
 
@@ -55,7 +55,7 @@ pub fn address(locator: &str, config: &Pypi) -> Result<FileAddress, String> {
     let invalid = || format!("'{}' is not a location of a file", short(locator));
     let index = Url::parse(base(&config.url)).map_err(|_| invalid())?;
     if index.scheme() == "file" && !locator.contains("://") {
-        let object = python_object_of_page(locator);
+        let object = object_of_page(locator);
         let Some((folder, name)) = object.as_deref().and_then(|object| object.rsplit_once('/')) else {
             return Ok(FileAddress { folder: index.into(), path: locator.to_owned() });
         };
@@ -76,7 +76,7 @@ pub fn address(locator: &str, config: &Pypi) -> Result<FileAddress, String> {
     if !is_same_server(&url, &index) {
         check_host(&url, &index, config)?;
     }
-    if let Some(object) = python_object_of_page(url.path()) {
+    if let Some(object) = object_of_page(url.path()) {
         url.set_path(&object);
     }
     let segments: Vec<String> =
@@ -92,7 +92,7 @@ pub fn object_in_directory(locator: &str, config: &Pypi) -> Option<FileAddress> 
     if !config.url.starts_with("file:") || locator.contains("://") {
         return None;
     }
-    python_object_of_page(locator)?;
+    object_of_page(locator)?;
     address(locator, config).ok()
 }
 

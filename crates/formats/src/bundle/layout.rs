@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::r::platform::Platform;
 use base::model::digest::Sha256;
+use base::model::kind::{Language, Layout};
 
 /// The schema of CRAN, in the directory `v3`.
 pub const CRAN_SCHEMA: u32 = 3;
@@ -12,8 +13,8 @@ pub const BIOCONDUCTOR_SCHEMA: u32 = 4;
 /// The schema of lists of binaries, below `bindex`.
 pub const BINARIES_SCHEMA: u32 = 1;
 
-/// The schema of Python packages, in the directory `pypi/v1`.
-pub const PYTHON_SCHEMA: u32 = 1;
+/// The schema of languages with projects, in directories such as `pypi/v1`.
+pub const PROJECTS_SCHEMA: u32 = 1;
 
 /// The name of the head, the mutable file that lists the other files of its directory.
 pub const HEAD: &str = "head.json";
@@ -36,15 +37,21 @@ pub enum Product {
     Bioconductor(String),
     /// Binaries for a platform, by its tag, such as `4.5-noble`.
     Binaries(String),
-    Pypi,
+    /// A language with projects, named after the kind of its built-in source: `pypi`.
+    Projects(Language),
 }
 
 impl Product {
     /// Parses the `Display` form of a product; `None` for any other text.
     pub fn parse(name: &str) -> Option<Product> {
         match name.split_once('/') {
-            None if name == "pypi" => Some(Product::Pypi),
-            None => (name == "cran").then_some(Product::Cran),
+            None if name == "cran" => Some(Product::Cran),
+            None => {
+                let is_named = |language: &Language| {
+                    language.layout() == Layout::Projects && language.mirror().as_str() == name
+                };
+                Language::ALL.into_iter().find(is_named).map(Product::Projects)
+            }
             Some(("bioconductor", version)) => {
                 is_bioconductor_version(version).then(|| Product::Bioconductor(version.to_owned()))
             }
@@ -58,7 +65,7 @@ impl Product {
             Product::Cran => CRAN_SCHEMA,
             Product::Bioconductor(_) => BIOCONDUCTOR_SCHEMA,
             Product::Binaries(_) => BINARIES_SCHEMA,
-            Product::Pypi => PYTHON_SCHEMA,
+            Product::Projects(_) => PROJECTS_SCHEMA,
         }
     }
 
@@ -68,13 +75,13 @@ impl Product {
             Product::Cran => "v3/1".to_owned(),
             Product::Bioconductor(version) => format!("bioc/v4/{version}"),
             Product::Binaries(tag) => format!("bindex/{tag}"),
-            Product::Pypi => "pypi/v1/1".to_owned(),
+            Product::Projects(_) => format!("{self}/v1/1"),
         }
     }
 
     pub fn objects_dir(&self) -> String {
         match self {
-            Product::Cran | Product::Bioconductor(_) | Product::Pypi => format!("{}/obj", self.root()),
+            Product::Cran | Product::Bioconductor(_) | Product::Projects(_) => format!("{}/obj", self.root()),
             Product::Binaries(tag) => format!("bin/{tag}"),
         }
     }
@@ -102,12 +109,12 @@ impl Product {
 
     /// Returns the path and the content of the file that shows that the bundle has the product; `None` for binaries,
     /// which only have a head.
-    pub fn marker(&self) -> Option<(&'static str, &'static str)> {
+    pub fn marker(&self) -> Option<(String, &'static str)> {
         match self {
-            Product::Cran => Some(("v3/version.txt", "3\n")),
-            Product::Bioconductor(_) => Some(("bioc/v4/version.txt", "4\n")),
+            Product::Cran => Some(("v3/version.txt".to_owned(), "3\n")),
+            Product::Bioconductor(_) => Some(("bioc/v4/version.txt".to_owned(), "4\n")),
             Product::Binaries(_) => None,
-            Product::Pypi => Some(("pypi/v1/version.txt", "1\n")),
+            Product::Projects(_) => Some((format!("{self}/v1/version.txt"), "1\n")),
         }
     }
 }
@@ -119,7 +126,7 @@ impl fmt::Display for Product {
             Product::Cran => f.write_str("cran"),
             Product::Bioconductor(version) => write!(f, "bioconductor/{version}"),
             Product::Binaries(tag) => write!(f, "binaries/{tag}"),
-            Product::Pypi => f.write_str("pypi"),
+            Product::Projects(language) => f.write_str(language.mirror().as_str()),
         }
     }
 }
@@ -133,14 +140,15 @@ pub fn immutable_path(folder: &str, stem: impl fmt::Display, sha256: Sha256, ext
 
 /// Returns the path of the object for an address `{object}/{file name}` on a page that was generated from a bundle
 /// (installers take the name from its end); with `.metadata` at the end, that of METADATA. `None` for other paths.
-pub fn python_object_of_page(path: &str) -> Option<String> {
+pub fn object_of_page(path: &str) -> Option<String> {
     let (object, name) = path.rsplit_once('/')?;
     let (folder, object_name) = object.rsplit_once('/')?;
     let (objects, prefix) = folder.rsplit_once('/')?;
-    let above = objects.strip_suffix(Product::Pypi.objects_dir().as_str())?;
+    let word = objects.strip_suffix("/v1/1/obj")?.rsplit('/').next()?;
+    let is_of_projects = matches!(Product::parse(word), Some(Product::Projects(_)));
     let (digest, _) = object_name.split_once('.')?;
     let is_digest = digest.parse::<Sha256>().is_ok_and(|sha256| sha256.to_string() == digest);
-    if !(above.is_empty() || above.ends_with('/')) || !is_digest || !digest.starts_with(prefix) {
+    if !is_of_projects || !is_digest || !digest.starts_with(prefix) {
         return None;
     }
     Some(match name.strip_suffix(".metadata") {
@@ -193,8 +201,8 @@ mod tests {
         for above in ["", "/", "/srv/b/", "bundles/x/"] {
             let folder = format!("{above}pypi/v1/1/obj/ab");
             let object = format!("{folder}/{digest}.whl");
-            assert_eq!(python_object_of_page(&format!("{object}/{name}")), Some(object.clone()));
-            let metadata = python_object_of_page(&format!("{object}/{name}.metadata"));
+            assert_eq!(object_of_page(&format!("{object}/{name}")), Some(object.clone()));
+            let metadata = object_of_page(&format!("{object}/{name}.metadata"));
             assert_eq!(metadata, Some(format!("{folder}/{digest}.metadata")));
         }
         for bad in [
@@ -204,7 +212,7 @@ mod tests {
             format!("pypi/v1/1/obj/cd/{digest}.whl/{name}"),
             format!("pypi/v1/1/obj/ab/{}.whl/{name}", &digest[1..]),
         ] {
-            assert_eq!(python_object_of_page(&bad), None, "{bad}");
+            assert_eq!(object_of_page(&bad), None, "{bad}");
         }
     }
 

@@ -3,8 +3,8 @@
 
 pub mod head;
 pub mod layout;
-pub mod python_record;
-pub mod python_state;
+pub mod project_record;
+pub mod project_state;
 pub mod record;
 pub mod segment;
 pub mod self_digest;
@@ -14,8 +14,8 @@ mod text;
 
 pub use head::{CompressedFile, EarlierHead, FilesRule, Head, IncrementalBase, ProductOrigin, SegmentRef};
 pub use layout::Product;
-pub use python_record::PythonRecord;
-pub use python_state::PythonState;
+pub use project_record::ProjectRecord;
+pub use project_state::BundledProjects;
 pub use record::{Fields, Readme, Record, RecordObject, ReleaseRecord};
 pub use state::ProductState;
 

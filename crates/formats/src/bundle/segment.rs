@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::head::CompressedFile;
 use super::text::as_optional_text;
-use super::{FormatError, Product, PythonRecord, Record, layout, self_digest};
+use super::{FormatError, Product, ProjectRecord, Record, layout, self_digest};
 use base::model::digest::Sha256;
 
 /// The zstd level. Half of the bytes of a record are digests, which do not compress, so level 12 would take four times
@@ -181,13 +181,14 @@ pub fn for_each_record(
     for_each_parsed(text, product, serial, Record::read, take)
 }
 
-/// Passes the records of a segment of Python packages to `take` one by one.
-pub fn for_each_python_record(
+/// As [`for_each_record`], for a product with projects.
+pub fn for_each_project_record(
     text: impl BufRead,
+    product: &Product,
     serial: u64,
-    take: impl FnMut(PythonRecord) -> Result<(), String>,
+    take: impl FnMut(ProjectRecord) -> Result<(), String>,
 ) -> Result<(), FormatError> {
-    for_each_parsed(text, &Product::Pypi, serial, PythonRecord::read, take)
+    for_each_parsed(text, product, serial, ProjectRecord::read, take)
 }
 
 fn for_each_parsed<R>(

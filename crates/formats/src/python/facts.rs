@@ -90,6 +90,10 @@ impl FileFacts {
         }
     }
 
+    pub fn of_requires_python(requires_python: Option<&str>) -> FileFacts {
+        FileFacts { requires_python: requires_python.map(str::to_owned), ..FileFacts::default() }
+    }
+
     /// Adds the files that were uploaded with a distribution.
     pub fn with_attached(self, attached: &AttachedFiles) -> FileFacts {
         FileFacts {

@@ -69,7 +69,7 @@ async fn bundle_findings(
     let is_configured = |product: &Product| match product {
         Product::Cran => section == "CRAN",
         Product::Bioconductor(_) => section == "Bioconductor",
-        Product::Binaries(_) | Product::Pypi => false,
+        Product::Binaries(_) | Product::Projects(_) => false,
     };
     let heads = mirror.heads().await.into_iter().filter(|(product, _)| is_configured(product));
     let findings: Vec<_> = heads

@@ -134,7 +134,7 @@ impl Bundle {
             return Ok(self.get(&product.head_path(), MAX_HEAD_SIZE).await?.is_some());
         };
         // A web server may answer every path with a page.
-        let text = self.get(file, MAX_HEAD_SIZE).await?;
+        let text = self.get(&file, MAX_HEAD_SIZE).await?;
         Ok(text.is_some_and(|text| text.trim_ascii().iter().all(u8::is_ascii_digit) && text.len() < 8))
     }
 

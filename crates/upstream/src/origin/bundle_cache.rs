@@ -1,7 +1,7 @@
 //! Caches the heads of bundles (revalidated at each use), the contents of products (as weak references, which are valid
 //! while a mirror uses the contents), and README directories.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -9,10 +9,11 @@ use quick_cache::sync::Cache;
 
 use super::bundle::{Bundle, BundleError, HeadCheck, VerifiedHead};
 use super::mirror_view::Folders;
-use super::python_bundle::PythonCache;
+use super::project_bundle::ProjectCache;
 use super::readmes::Directory;
 use crate::transport::file::Validators;
 use base::model::digest::Sha256;
+use base::model::kind::Language;
 use formats::bundle::Product;
 
 /// Maximum number of cached heads; one that lists years of segments of CRAN takes several megabytes.
@@ -45,7 +46,7 @@ pub(crate) struct BundleCache {
     directories: Cache<Key, ReadmeSlot>,
     /// HTTP addresses that are known to be bundles.
     http_bundles: Mutex<HashSet<String>>,
-    pub(super) python: PythonCache,
+    projects: BTreeMap<Language, ProjectCache>,
 }
 
 impl Default for BundleCache {
@@ -56,7 +57,7 @@ impl Default for BundleCache {
             products: Mutex::default(),
             directories,
             http_bundles: Mutex::default(),
-            python: PythonCache::default(),
+            projects: Language::ALL.map(|language| (language, ProjectCache::new(language))).into(),
         }
     }
 }
@@ -86,6 +87,11 @@ impl BundleCache {
                 Ok(verified_head)
             }
         }
+    }
+
+    /// Returns the indexes of a language.
+    pub(super) fn projects(&self, language: Language) -> &ProjectCache {
+        &self.projects[&language]
     }
 
     /// Returns whether an HTTP address is known to be a bundle.

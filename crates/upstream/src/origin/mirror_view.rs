@@ -272,7 +272,7 @@ fn mirror_folder<'a>(product: &Product, folder: &'a str) -> Option<(&'a str, &'a
         Product::Cran => Some(("", folder)),
         Product::Bioconductor(_) => Some((folder, "")),
         Product::Binaries(_) => folder.is_empty().then_some(("", "")),
-        Product::Pypi => None,
+        Product::Projects(_) => None,
     }
 }
 

@@ -8,6 +8,6 @@ pub(super) mod bundle_mirror;
 pub mod mirror;
 pub mod mirror_view;
 mod probe;
-pub mod python_bundle;
+pub mod project_bundle;
 pub mod python_index;
 mod readmes;

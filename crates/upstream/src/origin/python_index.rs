@@ -11,12 +11,13 @@ use url::Url;
 use super::bundle::Bundle;
 use super::bundle_cache::BundleCache;
 use super::bundle_mirror::upstream_error;
-use super::python_bundle::{self, FOLDERS, IndexLayout};
+use super::project_bundle::{self, FOLDERS, IndexLayout};
 use crate::UpstreamError;
 use crate::transport::Transport;
 use crate::transport::file::{FileRequest, FileResponse, Validators};
 use crate::transport::page::{Page, PageAge, PageRequest, PageResponse};
-use formats::bundle::{Product, PythonState, self_digest};
+use base::model::kind::Language;
+use formats::bundle::{BundledProjects, Product, self_digest};
 use formats::python::accept::{ACCEPT, SimpleFormat};
 use formats::python::simple::root;
 
@@ -100,7 +101,9 @@ impl PythonIndex {
                         }
                     }
                 }
-                self.cache.python.record(&self.address(), Some(IndexLayout::Pages(folder)));
+                self.cache
+                    .projects(Language::Python)
+                    .record(&self.address(), Some(IndexLayout::Pages(folder)));
                 Ok(response)
             }
         }
@@ -182,9 +185,11 @@ impl PythonIndex {
     /// Returns the layout of the address; `None` if it is not known.
     fn layout(&self) -> Option<IndexLayout> {
         let Some(root) = self.transport.directory() else {
-            return self.cache.python.layout(&self.address());
+            return self.cache.projects(Language::Python).layout(&self.address());
         };
-        let is_bundle = Product::Pypi.marker().is_some_and(|(marker, _)| root.join(marker).is_file());
+        let is_bundle = Product::Projects(Language::Python)
+            .marker()
+            .is_some_and(|(marker, _)| root.join(marker).is_file());
         Some(if is_bundle { IndexLayout::Bundle } else { IndexLayout::Pages(FOLDERS[0]) })
     }
 
@@ -196,7 +201,7 @@ impl PythonIndex {
             return Ok(IndexLayout::Pages(FOLDERS[0]));
         }
         let bundle = Bundle::at(self.transport.clone());
-        let is_bundle = match bundle.has(&Product::Pypi).await.map_err(upstream_error) {
+        let is_bundle = match bundle.has(&Product::Projects(Language::Python)).await.map_err(upstream_error) {
             Ok(is_bundle) => is_bundle,
             Err(error @ UpstreamError::Unavailable { .. }) => return Err(error),
             Err(UpstreamError::Missing(_) | UpstreamError::Refused { .. }) => false,
@@ -213,23 +218,23 @@ impl PythonIndex {
                 Ok(_) | Err(UpstreamError::Missing(_) | UpstreamError::Refused { .. }) => {}
             }
         }
-        self.cache.python.record(&self.address(), Some(layout));
+        self.cache.projects(Language::Python).record(&self.address(), Some(layout));
         Ok(layout)
     }
 
-    async fn bundle_state(&self) -> Result<Arc<PythonState>, UpstreamError> {
+    async fn bundle_state(&self) -> Result<Arc<BundledProjects>, UpstreamError> {
         let bundle = Bundle::at(self.transport.clone());
-        let head = self.cache.head(&bundle, &Product::Pypi).await.map_err(|error| {
+        let head = self.cache.head(&bundle, &Product::Projects(Language::Python)).await.map_err(|error| {
             // The address may be that of an index now: the next request determines it again.
-            self.cache.python.record(&self.address(), None);
+            self.cache.projects(Language::Python).record(&self.address(), None);
             upstream_error(error)
         })?;
-        self.cache.python.state(&bundle, &head).await.map_err(upstream_error)
+        self.cache.projects(Language::Python).state(&bundle, &head).await.map_err(upstream_error)
     }
 
     async fn root_of_bundle(&self, validators: Option<&Validators>) -> Result<PageResponse, UpstreamError> {
         let state = self.bundle_state().await?;
-        let page = self.made_page(python_bundle::root_page(&state), "simple/")?;
+        let page = self.made_page(project_bundle::root_page(&state), "simple/")?;
         Ok(match validators {
             Some(validators) if *validators == page.validators => PageResponse::Unchanged(PageAge::default()),
             Some(_) | None => PageResponse::Page(Box::new(page)),
@@ -243,7 +248,7 @@ impl PythonIndex {
     ) -> Result<PageResponse, UpstreamError> {
         let recent = match self.transport.directory() {
             Some(_) => None,
-            None => self.cache.python.recent(&self.address()).await,
+            None => self.cache.projects(Language::Python).recent(&self.address()).await,
         };
         let state = match recent {
             Some(state) => state,
@@ -251,7 +256,7 @@ impl PythonIndex {
         };
         let path = format!("simple/{project}/");
         let missing = || UpstreamError::Missing(format!("{}/{path}", self.address()));
-        let body = python_bundle::project_page(&state, project, &self.base()?).ok_or_else(missing)?;
+        let body = project_bundle::project_page(&state, project, &self.base()?).ok_or_else(missing)?;
         let page = self.made_page(body, &path)?;
         if page.validators.etag.as_deref() == etag {
             let serial = state.project(project).and_then(|project| i64::try_from(project.serial).ok());

@@ -1,18 +1,18 @@
-//! A line of a segment of Python packages: a file, or an event that concerns a file or a project.
+//! A line of a segment of a language with projects: a file, or an event that concerns a file or a project.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::record::{RecordKind, SnapshotRecord};
 use super::text::{as_optional_text, as_text};
-use crate::python::file_name::FileName;
-use crate::python::name;
+use crate::language;
 use base::model::digest::{Md5, Sha256};
+use base::model::kind::Language;
 use base::model::time::{Day, Timestamp};
 
 /// A line of a segment. Records of unknown kinds are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "t", rename_all = "lowercase")]
-pub enum PythonRecord {
+pub enum ProjectRecord {
     /// A file, which is listed from its day on. It replaces a file of the same name with different bytes.
     File(Box<FileRecord>),
     /// A file is yanked, or no longer yanked.
@@ -29,30 +29,30 @@ pub enum PythonRecord {
     Unknown,
 }
 
-impl PythonRecord {
-    pub fn read(line: &[u8]) -> serde_json::Result<PythonRecord> {
+impl ProjectRecord {
+    pub fn read(line: &[u8]) -> serde_json::Result<ProjectRecord> {
         let kind: RecordKind<'_> = serde_json::from_slice(line)?;
         match &*kind.t {
-            "file" => serde_json::from_slice(line).map(PythonRecord::File),
-            "mark" => serde_json::from_slice(line).map(PythonRecord::Mark),
-            "remove" => serde_json::from_slice(line).map(PythonRecord::Remove),
-            "status" => serde_json::from_slice(line).map(PythonRecord::Status),
-            "skip" => serde_json::from_slice(line).map(PythonRecord::Skip),
-            "snapshot" => serde_json::from_slice(line).map(PythonRecord::Snapshot),
-            _ => Ok(PythonRecord::Unknown),
+            "file" => serde_json::from_slice(line).map(ProjectRecord::File),
+            "mark" => serde_json::from_slice(line).map(ProjectRecord::Mark),
+            "remove" => serde_json::from_slice(line).map(ProjectRecord::Remove),
+            "status" => serde_json::from_slice(line).map(ProjectRecord::Status),
+            "skip" => serde_json::from_slice(line).map(ProjectRecord::Skip),
+            "snapshot" => serde_json::from_slice(line).map(ProjectRecord::Snapshot),
+            _ => Ok(ProjectRecord::Unknown),
         }
     }
 
     /// Returns the day from which it applies.
     pub fn day(&self) -> Option<Day> {
         match self {
-            PythonRecord::File(file) => Some(file.day),
-            PythonRecord::Mark(mark) => Some(mark.day),
-            PythonRecord::Remove(event) => Some(event.day),
-            PythonRecord::Status(status) => Some(status.day),
-            PythonRecord::Skip(skip) => Some(skip.day),
-            PythonRecord::Snapshot(snapshot) => Some(snapshot.day),
-            PythonRecord::Unknown => None,
+            ProjectRecord::File(file) => Some(file.day),
+            ProjectRecord::Mark(mark) => Some(mark.day),
+            ProjectRecord::Remove(event) => Some(event.day),
+            ProjectRecord::Status(status) => Some(status.day),
+            ProjectRecord::Skip(skip) => Some(skip.day),
+            ProjectRecord::Snapshot(snapshot) => Some(snapshot.day),
+            ProjectRecord::Unknown => None,
         }
     }
 }
@@ -70,7 +70,7 @@ pub struct FileRecord {
     #[serde(default, with = "as_optional_text", skip_serializing_if = "Option::is_none")]
     pub upload: Option<Timestamp>,
     pub obj: FileObject,
-    /// `Requires-Python`.
+    /// What only the language knows about it: `Requires-Python`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rp: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -154,15 +154,15 @@ pub struct SkipRecord {
 
 impl FileRecord {
     /// Checks the values that become parts of paths or rows, and returns the extension of the object.
-    pub fn extension(&self) -> Result<String, String> {
-        check_project(&self.project)?;
-        object_extension(&self.name)
+    pub fn extension(&self, language: Language) -> Result<String, String> {
+        check_project(language, &self.project)?;
+        object_extension(language, &self.name)
     }
 }
 
 /// Checks the normalized name of a project.
-pub(super) fn check_project(project: &str) -> Result<(), String> {
-    let is_normal = name::parse(project).is_ok_and(|name| name.as_str() == project);
+pub(super) fn check_project(language: Language, project: &str) -> Result<(), String> {
+    let is_normal = language::of(language).project_name(project).is_ok_and(|name| name.as_str() == project);
     if is_normal {
         Ok(())
     } else {
@@ -171,9 +171,11 @@ pub(super) fn check_project(project: &str) -> Result<(), String> {
 }
 
 /// Returns the extension of a file's object, in lower case and without a leading dot, such as `whl` or `tar.gz`.
-pub fn object_extension(name: &str) -> Result<String, String> {
-    let file = FileName::parse(name).map_err(|error| error.to_string())?;
-    Ok(file.extension().trim_start_matches('.').to_ascii_lowercase())
+pub fn object_extension(language: Language, name: &str) -> Result<String, String> {
+    match language::of(language).projects() {
+        Some(projects) => projects.object_extension(name),
+        None => Err(format!("{} has no pages of projects", language.label())),
+    }
 }
 
 fn excerpt(text: &str) -> String {
@@ -220,19 +222,22 @@ mod tests {
     #[test]
     fn a_file_is_written_and_read_in_the_order_of_its_fields() {
         let line = file_line();
-        let record = PythonRecord::read(line.as_bytes()).expect("a record");
+        let record = ProjectRecord::read(line.as_bytes()).expect("a record");
         assert_eq!(serde_json::to_string(&record).expect("a line"), line);
-        let PythonRecord::File(file) = record else { panic!("no file") };
-        assert_eq!((file.extension().as_deref(), file.yanked.as_deref()), (Ok("whl"), Some("broken")));
+        let ProjectRecord::File(file) = record else { panic!("no file") };
+        assert_eq!(
+            (file.extension(Language::Python).as_deref(), file.yanked.as_deref()),
+            (Ok("whl"), Some("broken"))
+        );
     }
 
     #[test]
     fn the_provenance_of_a_file_is_an_object() {
         let prov = format!(r#","prov":{{"sha256":"{}","size":5}},"yanked""#, "01".repeat(32));
         let line = file_line().replace(r#","yanked""#, &prov);
-        let record = PythonRecord::read(line.as_bytes()).expect("a record");
+        let record = ProjectRecord::read(line.as_bytes()).expect("a record");
         assert_eq!(serde_json::to_string(&record).expect("a line"), line);
-        let PythonRecord::File(file) = record else { panic!("no file") };
+        let ProjectRecord::File(file) = record else { panic!("no file") };
         assert_eq!(file.prov.map(|object| object.size), Some(5));
     }
 
@@ -242,24 +247,27 @@ mod tests {
             let line = format!(
                 r#"{{"t":"mark","project":"a","name":"a-1.tar.gz","yanked":{text},"day":"2026-01-02"}}"#
             );
-            let record = PythonRecord::read(line.as_bytes()).expect("a record");
+            let record = ProjectRecord::read(line.as_bytes()).expect("a record");
             assert_eq!(serde_json::to_string(&record).expect("a line"), line);
-            let PythonRecord::Mark(mark) = record else { panic!("no mark") };
+            let ProjectRecord::Mark(mark) = record else { panic!("no mark") };
             assert_eq!(mark.yanked.as_deref(), yanked);
         }
     }
 
     #[test]
     fn records_of_later_formats_are_ignored_and_names_that_would_be_paths_are_refused() {
-        let record = PythonRecord::read(br#"{"t":"signed","by":["x"]}"#).expect("any record");
-        assert_eq!((record.day(), record), (None, PythonRecord::Unknown));
-        assert!(PythonRecord::read(br#"{"project":"a"}"#).is_err());
-        let Ok(PythonRecord::File(file)) = PythonRecord::read(file_line().as_bytes()) else {
+        let record = ProjectRecord::read(br#"{"t":"signed","by":["x"]}"#).expect("any record");
+        assert_eq!((record.day(), record), (None, ProjectRecord::Unknown));
+        assert!(ProjectRecord::read(br#"{"project":"a"}"#).is_err());
+        let Ok(ProjectRecord::File(file)) = ProjectRecord::read(file_line().as_bytes()) else {
             panic!("no file")
         };
         for bad in ["../x-1.tar.gz", "a/b-1.whl", "a", "a-1.exe.bat"] {
-            assert!(FileRecord { name: bad.to_owned(), ..*file.clone() }.extension().is_err(), "{bad}");
+            assert!(
+                FileRecord { name: bad.to_owned(), ..*file.clone() }.extension(Language::Python).is_err(),
+                "{bad}"
+            );
         }
-        assert!(FileRecord { project: "Odd_Lib".to_owned(), ..*file }.extension().is_err());
+        assert!(FileRecord { project: "Odd_Lib".to_owned(), ..*file }.extension(Language::Python).is_err());
     }
 }

@@ -1,10 +1,9 @@
-//! `get pypi` and `validate pypi`: Python packages of an index, always a subset.
+//! `get pypi` and `validate pypi`, and those of other languages with projects: packages of an index, always a subset.
 
 mod check;
-mod closure;
 mod download;
 mod plan;
-mod request_file;
+pub(super) mod python;
 mod segment;
 mod selection;
 mod source;
@@ -16,7 +15,7 @@ use indicatif::{HumanBytes, HumanCount};
 
 pub(super) use check::check;
 
-use super::args::GetPypi;
+use super::args::GetProjects;
 use super::buffer::{BUDGET, Budget};
 use super::commit::{Commit, HeadFields};
 use super::destination::{self, Destination, Lock};
@@ -27,89 +26,94 @@ use super::progress::{Output, Progress};
 use super::run::kind_of_download;
 use super::setup::{Setup, setup};
 use super::workers::run_all;
+use base::model::kind::Language;
 use base::model::project_name::ProjectName;
 use base::model::text::count_of;
-use closure::{Selection, Selector};
 use download::{DownloadContext, fetch};
-use formats::bundle::{Head, Product, ProductOrigin, PythonRecord, PythonState};
-use formats::python::closure::ProjectRequirement;
-use formats::python::file_name::{FileKind, FileName};
-use formats::python::name;
-use plan::{ExistingPythonFiles, PythonPlan};
-use selection::{ChosenFile, Rule};
+use formats::bundle::{BundledProjects, Head, Product, ProductOrigin, ProjectRecord};
+use formats::language;
+use plan::{ExistingFiles, ProjectPlan};
+use selection::{Request, Selection, Selector};
 use source::Source;
 use upstream::UpstreamError;
 use upstream::origin::bundle::{BundleError, VerifiedHead};
-use upstream::origin::python_bundle;
-
-const PRODUCT: Product = Product::Pypi;
+use upstream::origin::project_bundle;
 
 /// The bundle before the run.
-struct CurrentPythonBundle {
+struct CurrentProjects {
     head: Option<VerifiedHead>,
-    state: PythonState,
+    state: BundledProjects,
 }
 
-impl CurrentPythonBundle {
+impl CurrentProjects {
     fn head(&self) -> Option<&Head> {
         self.head.as_ref().map(|verified_head| &verified_head.head)
     }
 }
 
-/// Downloads the packages that the file of `--file-in` requires, and the changes of the packages of earlier runs.
-pub(super) async fn get(args: GetPypi, output: Output) -> Result<ExitStatus, OfflineError> {
-    let setup = setup(args.common, &args.base_url, None, output)?;
-    let source = Source::new(setup.upstream.clone(), &args.base_url, args.file_hosts)?;
-    let lock = if setup.request.is_dry_run { None } else { Some(lock(&setup.destination)?) };
-    let current = read_current(&setup).await?;
-    let earlier_rule = current.head().and_then(|head| head.files.clone());
-    let (pythons, platforms) = match earlier_rule {
-        Some(rule) if args.pythons.is_empty() && args.platforms.is_empty() => (rule.pythons, rule.platforms),
-        _ => (args.pythons, args.platforms),
+/// Downloads the packages that the file of `--file-in` requests, and the changes of the packages of earlier runs. `targets`
+/// are those of Python, whose file has requirements; that of another language is a list.
+pub(super) async fn get(
+    language: Language,
+    args: GetProjects,
+    targets: Option<python::Targets>,
+    output: Output,
+) -> Result<ExitStatus, OfflineError> {
+    let (rules, product) = (language::of(language), Product::Projects(language));
+    let Some(projects) = rules.projects() else {
+        return Err(OfflineError::Usage(format!("{} has no pages of projects", language.label())));
     };
-    let rule = Rule::parse(&pythons, &platforms).map_err(|error| OfflineError::Usage(error.to_string()))?;
+    let setup = setup(args.common, &args.base_url, None, output)?;
+    let directory = rules.nouns().directory;
+    let source = Source::new(projects, setup.upstream.clone(), &args.base_url, directory, args.file_hosts)?;
+    let lock = if setup.request.is_dry_run { None } else { Some(lock(&setup.destination, &product)?) };
+    let current = read_current(&setup, language).await?;
     let earlier_names = current.head().and_then(|head| head.subset.clone()).unwrap_or_default();
     let earlier_names: BTreeSet<ProjectName> =
-        earlier_names.iter().filter_map(|name| name::parse(name).ok()).collect();
-    let requirements = match &args.file_in {
-        Some(path) => request_file::read(path, &rule, output)?,
-        None if earlier_names.is_empty() => {
-            return Err(OfflineError::Usage(
-                "give --file-in with a requirements file or a lock file: all of PyPI would be tens of terabytes"
-                    .to_owned(),
-            ));
+        earlier_names.iter().filter_map(|name| rules.project_name(name).ok()).collect();
+    let file_in = args.file_in.as_deref();
+    let request = match targets {
+        Some(targets) => {
+            let earlier_rule = current.head().and_then(|head| head.files.clone());
+            let request = python::Request::read(targets, file_in, earlier_rule, &earlier_names, output)?;
+            Request::Python(request)
         }
-        None => earlier_names.iter().cloned().map(ProjectRequirement::any).collect(),
+        None => Request::listed(rules, file_in, &earlier_names)?,
     };
     let kind = kind_of_download(current.head(), args.starting_snapshot);
-    output.info(&format!("Performing {kind} of schema version pypi/v1"));
+    output.info(&format!("Performing {kind} of schema version {product}/v{}", product.schema()));
     let selector = Selector {
+        rules,
+        projects,
         source: &Arc::new(source),
-        rule: &rule,
-        has_dependencies: args.dependencies,
         concurrency: setup.request.concurrency,
         output,
     };
-    let known_projects = current.state.projects().keys().filter_map(|name| name::parse(name).ok());
+    let known_projects = current.state.projects().keys().filter_map(|name| rules.project_name(name).ok());
     let other_projects: BTreeSet<ProjectName> = known_projects.chain(earlier_names.iter().cloned()).collect();
-    let mut selection = selector.select(requirements, other_projects).await?;
+    let mut selection = request.select(&selector, other_projects).await?;
     plan::reuse_digests(&mut selection, &current.state);
     let fields = HeadFields {
         subset: Some(subset(&selection)),
-        files: Some(rule.files.clone()),
+        files: request.files_rule(),
         first_day: args.starting_snapshot,
         upstream: ProductOrigin { address: selector.source.address(), serial: None },
         now: setup.request.now,
     };
     let commit =
-        Commit { destination: &setup.destination, product: &PRODUCT, previous_head: current.head(), fields };
+        Commit { destination: &setup.destination, product: &product, previous_head: current.head(), fields };
     let first_day = match current.head() {
         Some(head) => head.base.as_ref().map(|base| base.snapshot),
         None => args.starting_snapshot,
     };
-    let objects = existing_objects(&setup.destination, lock.is_some())?;
-    let existing =
-        ExistingPythonFiles { state: &current.state, objects: &objects, first_day, today: commit.today() };
+    let objects = existing_objects(&setup.destination, &product, lock.is_some())?;
+    let existing = ExistingFiles {
+        projects,
+        state: &current.state,
+        objects: &objects,
+        first_day,
+        today: commit.today(),
+    };
     let plan = plan::plan(&selection, &existing);
     check_index(&selection, &plan, &selector.source.address())?;
     report_selection(output, &selection, &plan);
@@ -123,12 +127,24 @@ pub(super) async fn get(args: GetPypi, output: Output) -> Result<ExitStatus, Off
         return Ok(if is_unsatisfied { ExitStatus::Incomplete } else { ExitStatus::Complete });
     }
     setup.destination.require_space(plan.size(), "")?;
-    let (mut records, missing_files) = download(&setup, selector.source, &plan, commit.today()).await?;
+    let (mut records, missing_files) = {
+        let context = DownloadContext {
+            projects,
+            product: product.clone(),
+            request: Arc::new(request),
+            source: Arc::clone(selector.source),
+            destination: setup.destination.clone(),
+            budget: Budget::new(BUDGET),
+            today: commit.today(),
+            output,
+        };
+        download(&setup, context, &plan).await?
+    };
     records.extend(plan.events.iter().filter(|event| !is_about_missing(event, &missing_files)).cloned());
     let mut incomplete_files = IncompleteFiles::default();
     incomplete_files.missing_files.clone_from(&missing_files);
     // Saved before the head is written: a killed run must not leave a head without the list of its missing files.
-    incomplete_files.save(&setup.destination, &PRODUCT)?;
+    incomplete_files.save(&setup.destination, &product)?;
     match segment::write(&commit, current.state.clone(), records, plan.base_lines)? {
         None => output.info("nothing is new"),
         Some(count) => {
@@ -145,18 +161,19 @@ pub(super) async fn get(args: GetPypi, output: Output) -> Result<ExitStatus, Off
 }
 
 /// Locks the product and removes temporary files of killed writers.
-fn lock(destination: &Destination) -> Result<Lock, OfflineError> {
-    let lock = destination.lock(&PRODUCT.root(), false)?;
-    destination.remove_temp_files(&PRODUCT.objects_dir())?;
+fn lock(destination: &Destination, product: &Product) -> Result<Lock, OfflineError> {
+    let lock = destination.lock(&product.root(), false)?;
+    destination.remove_temp_files(&product.objects_dir())?;
     Ok(lock)
 }
 
 /// Returns the sizes of the objects by name.
 fn existing_objects(
     destination: &Destination,
+    product: &Product,
     is_locked: bool,
 ) -> Result<HashMap<String, u64>, OfflineError> {
-    let root = PRODUCT.objects_dir();
+    let root = product.objects_dir();
     if is_locked {
         return destination.objects(&root);
     }
@@ -173,15 +190,15 @@ fn existing_objects(
     Ok(sizes)
 }
 
-async fn read_current(setup: &Setup) -> Result<CurrentPythonBundle, OfflineError> {
+async fn read_current(setup: &Setup, language: Language) -> Result<CurrentProjects, OfflineError> {
     let bundle = &setup.destination_bundle;
-    match bundle.head_or_incremental(&PRODUCT).await {
+    match bundle.head_or_incremental(&Product::Projects(language)).await {
         Ok(head) => {
-            let state = python_bundle::state(bundle, &head).await?;
-            Ok(CurrentPythonBundle { head: Some(head), state })
+            let state = project_bundle::state(bundle, language, &head).await?;
+            Ok(CurrentProjects { head: Some(head), state })
         }
         Err(BundleError::Absent { .. }) => {
-            Ok(CurrentPythonBundle { head: None, state: PythonState::default() })
+            Ok(CurrentProjects { head: None, state: BundledProjects::new(language) })
         }
         Err(error) => Err(error.into()),
     }
@@ -193,7 +210,7 @@ fn subset(selection: &Selection) -> Vec<String> {
     existing.map(|(name, _)| name.to_string()).collect()
 }
 
-fn report_selection(output: Output, selection: &Selection, plan: &PythonPlan) {
+fn report_selection(output: Output, selection: &Selection, plan: &ProjectPlan) {
     for text in &selection.unsatisfied {
         output.warn(text);
     }
@@ -202,16 +219,7 @@ fn report_selection(output: Output, selection: &Selection, plan: &PythonPlan) {
             output.warn(&format!("{project}: a file of the page is left out: {file}"));
         }
     }
-    for (project, chosen) in &selection.files {
-        let is_wheel =
-            |file: &ChosenFile| FileName::parse(&file.name).is_ok_and(|name| name.kind() == FileKind::Wheel);
-        if !chosen.is_empty() && !chosen.iter().any(is_wheel) {
-            output.info(&format!(
-                "{project} has no wheel: its installation needs the packages that build its source distribution, such as \
-                 setuptools; name them in --file-in, too"
-            ));
-        }
-    }
+    selection.hints.iter().for_each(|hint| output.info(hint));
     for project in &plan.lost_projects {
         output
             .warn(&format!("{project}: the index does not have the project any more; its files are removed"));
@@ -219,7 +227,7 @@ fn report_selection(output: Output, selection: &Selection, plan: &PythonPlan) {
 }
 
 /// Refuses an index that has no page of any project although the bundle has files: a wrong address would remove all.
-fn check_index(selection: &Selection, plan: &PythonPlan, address: &str) -> Result<(), OfflineError> {
+fn check_index(selection: &Selection, plan: &ProjectPlan, address: &str) -> Result<(), OfflineError> {
     if plan.lost_projects.is_empty() || selection.pages.values().any(Option::is_some) {
         return Ok(());
     }
@@ -232,17 +240,9 @@ fn check_index(selection: &Selection, plan: &PythonPlan, address: &str) -> Resul
 /// Fetches the files of a plan. Returns the records of new files, and by file name why the others could not be fetched.
 async fn download(
     setup: &Setup,
-    source: &Arc<Source>,
-    plan: &PythonPlan,
-    today: base::model::time::Day,
-) -> Result<(Vec<PythonRecord>, BTreeMap<String, String>), OfflineError> {
-    let context = DownloadContext {
-        source: Arc::clone(source),
-        destination: setup.destination.clone(),
-        budget: Budget::new(BUDGET),
-        today,
-        output: setup.request.output,
-    };
+    context: DownloadContext,
+    plan: &ProjectPlan,
+) -> Result<(Vec<ProjectRecord>, BTreeMap<String, String>), OfflineError> {
     let progress = Arc::new(Progress::new(setup.request.output, plan.fetches.len() as u64, plan.size()));
     let task_progress = Arc::clone(&progress);
     let work = move |planned: plan::PlannedFile| {
@@ -264,7 +264,7 @@ async fn download(
             Ok(_) => {}
             Err(DownloadFailure::Mirror(error)) => {
                 setup.request.output.warn(&error.to_string());
-                missing_files.insert(planned.file.name.as_str().to_owned(), reason(&error));
+                missing_files.insert(planned.file.name, reason(&error));
             }
             Err(DownloadFailure::Destination(error, path)) => {
                 return Err(OfflineError::destination("write", &path, error));
@@ -272,7 +272,7 @@ async fn download(
         }
     }
     records.sort_unstable_by(|a, b| (a.day, &a.project, &a.name).cmp(&(b.day, &b.project, &b.name)));
-    let records = records.into_iter().map(|record| PythonRecord::File(Box::new(record))).collect();
+    let records = records.into_iter().map(|record| ProjectRecord::File(Box::new(record))).collect();
     Ok((records, missing_files))
 }
 
@@ -284,14 +284,14 @@ fn reason(error: &UpstreamError) -> String {
 }
 
 /// Returns whether an event concerns a file that could not be fetched.
-fn is_about_missing(event: &PythonRecord, missing_files: &BTreeMap<String, String>) -> bool {
+fn is_about_missing(event: &ProjectRecord, missing_files: &BTreeMap<String, String>) -> bool {
     match event {
-        PythonRecord::Mark(mark) => missing_files.contains_key(&mark.name),
-        PythonRecord::File(_)
-        | PythonRecord::Remove(_)
-        | PythonRecord::Status(_)
-        | PythonRecord::Skip(_)
-        | PythonRecord::Snapshot(_)
-        | PythonRecord::Unknown => false,
+        ProjectRecord::Mark(mark) => missing_files.contains_key(&mark.name),
+        ProjectRecord::File(_)
+        | ProjectRecord::Remove(_)
+        | ProjectRecord::Status(_)
+        | ProjectRecord::Skip(_)
+        | ProjectRecord::Snapshot(_)
+        | ProjectRecord::Unknown => false,
     }
 }

@@ -1,4 +1,4 @@
-//! Reads pages, metadata and files of an index, the files only from allowed hosts. The index states the addresses of
+//! Reads pages, files and objects beside them of an index, the files only from allowed hosts. The index states the addresses of
 //! files, which are therefore checked before each request.
 
 use std::time::Duration;
@@ -8,44 +8,45 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use base::model::project_name::ProjectName;
-use base::model::project_page::MetadataFile;
-use formats::bundle::layout::python_object_of_page;
-use formats::bundle::self_digest;
-use formats::python::accept::{ACCEPT, SimpleFormat};
-use formats::python::metadata::MAX_METADATA;
-use formats::python::provenance::MAX_PROVENANCE;
-use formats::python::simple::page::PageFile;
-use formats::python::simple::read::{self, MAX_PAGE, ReadPage};
+use base::model::project_page::{UpstreamFile, UpstreamPage};
+use formats::bundle::layout::object_of_page;
+use formats::language::Projects;
+use formats::python::accept::ACCEPT;
 use upstream::{FileRequest, FileResponse, Mirror, PageResponse, PythonIndex, Upstream, UpstreamError};
 
-const PYPI_FILE_HOST: &str = "files.pythonhosted.org";
+/// Maximum size of an unpacked page in bytes.
+const MAX_PAGE: u64 = 64 << 20;
 /// Pauses before the second and each further request for a page.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5)];
 
 /// An index with its files.
 pub(super) struct Source {
+    projects: &'static dyn Projects,
     upstream: Upstream,
     index: PythonIndex,
     url: Url,
-    /// Hosts, with or without a port, from which files are accepted, in addition to those of the index and of PyPI.
+    /// Hosts, with or without a port, from which files are accepted, in addition to that of the index.
     file_hosts: Vec<String>,
 }
 
 impl Source {
-    /// Opens the index at an address, with or without `/simple` at its end.
+    /// Opens the index at an address, with or without `/` and `directory`, such as `simple`, at its end.
     pub(super) fn new(
+        projects: &'static dyn Projects,
         upstream: Upstream,
         base_url: &str,
+        directory: &str,
         file_hosts: Vec<String>,
     ) -> Result<Source, UpstreamError> {
         let index = upstream.python_index(base_url)?;
         let base_url = base_url.trim_end_matches('/');
-        let base_url = base_url.strip_suffix("/simple").unwrap_or(base_url);
+        let base_url =
+            base_url.strip_suffix(directory).and_then(|url| url.strip_suffix('/')).unwrap_or(base_url);
         let url = Url::parse(base_url).map_err(|error| UpstreamError::Refused {
             url: index.address(),
             reason: format!("is not a URL: {error}"),
         })?;
-        Ok(Source { upstream, index, url, file_hosts })
+        Ok(Source { projects, upstream, index, url, file_hosts })
     }
 
     /// Returns the address for messages.
@@ -54,7 +55,7 @@ impl Source {
     }
 
     /// Reads the page of a project; `None` if the index does not have it.
-    pub(super) async fn page(&self, project: &ProjectName) -> Result<Option<ReadPage>, UpstreamError> {
+    pub(super) async fn page(&self, project: &ProjectName) -> Result<Option<UpstreamPage>, UpstreamError> {
         let mut pauses = PAUSES.into_iter();
         let page = loop {
             match self.index.project(project.as_str(), ACCEPT, None).await {
@@ -71,20 +72,13 @@ impl Source {
                 Err(error) => return Err(error),
             }
         };
-        let format = page.media_type.as_deref().and_then(SimpleFormat::of_media_type);
-        let Some(format) = format else {
-            let media_type: String = page.media_type.unwrap_or_default().escape_debug().take(80).collect();
-            let reason = format!("has the media type '{media_type}', which is not that of a simple index");
-            return Err(self.refused(project, reason));
-        };
-        let name = project.clone();
+        let (projects, name) = (self.projects, project.clone());
         // A large page takes a second of CPU time.
         let task = tokio::task::spawn_blocking(move || {
-            let body = page.decoded(MAX_PAGE as u64)?;
-            read::read(format, &body, &page.url, &name).map_err(|error| UpstreamError::Refused {
-                url: page.display_url(),
-                reason: error.to_string(),
-            })
+            let body = page.decoded(MAX_PAGE)?;
+            projects
+                .read_page(page.media_type.as_deref(), &body, &page.url, &name)
+                .map_err(|reason| UpstreamError::Refused { url: page.display_url(), reason })
         });
         task.await.unwrap_or_else(|error| Err(self.refused(project, error.to_string()))).map(Some)
     }
@@ -93,26 +87,8 @@ impl Source {
         UpstreamError::Refused { url: self.index.page_address(Some(project.as_str())), reason }
     }
 
-    /// Reads METADATA of a file, and compares it with the digest on the page, if the page states one.
-    pub(super) async fn metadata(&self, file: &PageFile) -> Result<Bytes, UpstreamError> {
-        let url = format!("{}.metadata", file.url);
-        let bytes = self.object(&url, MAX_METADATA).await?;
-        match file.core_metadata {
-            MetadataFile::Sha256(sha256) if self_digest::digest(&bytes) != sha256 => {
-                let reason = format!("its sha256 is not {sha256}, which the page states");
-                Err(UpstreamError::Refused { url, reason })
-            }
-            _ => Ok(bytes),
-        }
-    }
-
-    /// Reads the provenance object of a file at its address.
-    pub(super) async fn provenance(&self, url: &str) -> Result<Bytes, UpstreamError> {
-        self.object(url, MAX_PROVENANCE).await
-    }
-
     /// Reads an object that belongs to a file, of at most `limit` bytes.
-    async fn object(&self, url: &str, limit: u64) -> Result<Bytes, UpstreamError> {
+    pub(super) async fn object(&self, url: &str, limit: u64) -> Result<Bytes, UpstreamError> {
         let refused = |reason: String| UpstreamError::Refused { url: url.to_owned(), reason };
         let (folder, path) = address(url, &self.url, &self.file_hosts).map_err(refused)?;
         let request = FileRequest { path: &path, validators: None, limit };
@@ -125,7 +101,7 @@ impl Source {
     }
 
     /// Returns the folder of a file, and the path of the file in it.
-    pub(super) fn file(&self, file: &PageFile) -> Result<(Mirror, String), UpstreamError> {
+    pub(super) fn file(&self, file: &UpstreamFile) -> Result<(Mirror, String), UpstreamError> {
         let refused = |reason: String| UpstreamError::Refused { url: file.url.clone(), reason };
         let (folder, path) = address(&file.url, &self.url, &self.file_hosts).map_err(refused)?;
         Ok((self.upstream.mirror(&folder)?, path))
@@ -165,7 +141,7 @@ fn address(file: &str, index: &Url, hosts: &[String]) -> Result<(String, String)
         }
         _ => return Err("has a scheme other than http, https or file".to_owned()),
     }
-    if let Some(object) = python_object_of_page(url.path()) {
+    if let Some(object) = object_of_page(url.path()) {
         url.set_path(&object);
     }
     let path = url.path().to_owned();
@@ -186,7 +162,6 @@ fn check_host(url: &Url, index: &Url, hosts: &[String]) -> Result<(), String> {
     let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
     let with_port = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
     let is_allowed = index.host_str().is_some_and(|index| index.eq_ignore_ascii_case(&host))
-        || host == PYPI_FILE_HOST
         || hosts
             .iter()
             .any(|allowed| allowed.eq_ignore_ascii_case(&host) || allowed.eq_ignore_ascii_case(&with_port));
@@ -206,7 +181,8 @@ mod tests {
     use super::*;
 
     fn addressed(file: &str, index: &str) -> Result<(String, String), String> {
-        address(file, &index.parse().expect(index), &["cdn.example:8443".to_owned()])
+        let hosts = ["cdn.example:8443", "files.pythonhosted.org"].map(str::to_owned);
+        address(file, &index.parse().expect(index), &hosts)
     }
 
     #[test]

@@ -2,41 +2,39 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::closure::Selection;
-use super::selection::{ChosenFile, version_of};
+use super::selection::{ChosenFile, Selection};
+use base::model::digest::Sha256;
+use base::model::project_page::{UpstreamFile, UpstreamPage};
 use base::model::project_status::ProjectStatus;
 use base::model::time::Day;
 use formats::bundle::layout::{METADATA_EXTENSION, PROVENANCE_EXTENSION};
-use formats::bundle::python_record::{
-    FileRecord, MarkRecord, RemoveRecord, SkipRecord, StatusRecord, object_extension,
-};
-use formats::bundle::python_state::{ProjectState, file_line};
-use formats::bundle::{Product, PythonRecord, PythonState};
-use formats::python::file_name::FileKind;
-use formats::python::simple::page::{PageFile, ProjectPage};
+use formats::bundle::project_record::{FileRecord, MarkRecord, RemoveRecord, SkipRecord, StatusRecord};
+use formats::bundle::project_state::{ProjectState, file_line};
+use formats::bundle::{BundledProjects, Product, ProjectRecord};
+use formats::language::Projects;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PlannedFile {
     pub(super) project: String,
     pub(super) version: String,
-    pub(super) file: PageFile,
+    pub(super) file: UpstreamFile,
     /// Whether the bundle has a record of the file already, so that only its object is missing.
     pub(super) is_known: bool,
 }
 
 /// The changes of a run.
 #[derive(Debug, Default)]
-pub(super) struct PythonPlan {
+pub(super) struct ProjectPlan {
     pub(super) fetches: Vec<PlannedFile>,
     /// Records of events, dated to today.
-    pub(super) events: Vec<PythonRecord>,
+    pub(super) events: Vec<ProjectRecord>,
     /// Files that an incremental bundle lists and its base has, as lines of the listing.
     pub(super) base_lines: BTreeSet<String>,
     /// Projects that the index no longer has.
     pub(super) lost_projects: Vec<String>,
 }
 
-impl PythonPlan {
+impl ProjectPlan {
     /// Returns the total size of the files to fetch, in bytes; files of unknown size are not counted.
     pub(super) fn size(&self) -> u64 {
         self.fetches.iter().filter_map(|fetch| fetch.file.size).sum()
@@ -44,8 +42,9 @@ impl PythonPlan {
 }
 
 /// The bundle before the run.
-pub(super) struct ExistingPythonFiles<'a> {
-    pub(super) state: &'a PythonState,
+pub(super) struct ExistingFiles<'a> {
+    pub(super) projects: &'static dyn Projects,
+    pub(super) state: &'a BundledProjects,
     /// Sizes of the objects by name.
     pub(super) objects: &'a HashMap<String, u64>,
     /// The first day of an incremental bundle.
@@ -55,11 +54,11 @@ pub(super) struct ExistingPythonFiles<'a> {
 
 /// Adds the SHA-256 of files for which a page declares none and that the bundle has: those of the same name for which
 /// the page declares the same MD5, or, without an MD5, no other size.
-pub(super) fn reuse_digests(selection: &mut Selection, state: &PythonState) {
-    for (project, read) in &mut selection.pages {
-        let Some((read, known)) = read.as_mut().zip(state.project(project.as_str())) else { continue };
-        for file in read.page.files.iter_mut().filter(|file| file.sha256().is_none()) {
-            let Some(known) = known.files.get(file.name.as_str()) else { continue };
+pub(super) fn reuse_digests(selection: &mut Selection, state: &BundledProjects) {
+    for (project, page) in &mut selection.pages {
+        let Some((page, known)) = page.as_mut().zip(state.project(project.as_str())) else { continue };
+        for file in page.files.iter_mut().filter(|file| file.sha256().is_none()) {
+            let Some(known) = known.files.get(&file.name) else { continue };
             let is_same = match file.hashes.get("md5") {
                 Some(declared) => declared.eq_ignore_ascii_case(&known.obj.md5.to_string()),
                 None => file.size.is_none_or(|size| size == known.obj.size),
@@ -73,13 +72,13 @@ pub(super) fn reuse_digests(selection: &mut Selection, state: &PythonState) {
 
 /// Returns the changes that make the bundle contain the chosen files, and its previous files that the index still
 /// has.
-pub(super) fn plan(selection: &Selection, existing: &ExistingPythonFiles<'_>) -> PythonPlan {
-    let mut plan = PythonPlan::default();
-    for (name, read) in &selection.pages {
+pub(super) fn plan(selection: &Selection, existing: &ExistingFiles<'_>) -> ProjectPlan {
+    let mut plan = ProjectPlan::default();
+    for (name, page) in &selection.pages {
         let known = existing.state.project(name.as_str());
         let chosen = selection.files.get(name);
-        match read {
-            Some(read) => plan_project(&mut plan, &read.page, known, chosen, existing),
+        match page {
+            Some(page) => plan_project(&mut plan, page, known, chosen, existing),
             None => {
                 let Some(known) = known.filter(|known| !known.files.is_empty()) else { continue };
                 plan.lost_projects.push(name.to_string());
@@ -92,19 +91,19 @@ pub(super) fn plan(selection: &Selection, existing: &ExistingPythonFiles<'_>) ->
 }
 
 fn plan_project(
-    plan: &mut PythonPlan,
-    page: &ProjectPage,
+    plan: &mut ProjectPlan,
+    page: &UpstreamPage,
     known: Option<&ProjectState>,
     chosen: Option<&BTreeSet<ChosenFile>>,
-    existing: &ExistingPythonFiles<'_>,
+    existing: &ExistingFiles<'_>,
 ) {
-    let project = page.name.as_str();
+    let project = page.project.as_str();
     plan_status(plan, page, known, chosen.is_some(), existing.today);
     // A quarantined project has no files until its quarantine ends.
     if page.status == ProjectStatus::Quarantined {
         return;
     }
-    let page_files: BTreeMap<&str, &PageFile> =
+    let page_files: BTreeMap<&str, &UpstreamFile> =
         page.files.iter().map(|file| (file.name.as_str(), file)).collect();
     let mut names: BTreeSet<&str> = chosen.into_iter().flatten().map(|file| file.name.as_str()).collect();
     let known_files = known.map(|known| &known.files);
@@ -117,12 +116,11 @@ fn plan_project(
             continue;
         };
         let sha256 = file.sha256();
-        let yanked = file.yanked.as_ref().map(|yank| yank.reason.clone());
         let mark = |yanked: Option<String>| {
             let (project, name) = (project.to_owned(), name.to_owned());
-            PythonRecord::Mark(MarkRecord { project, name, yanked, day: existing.today })
+            ProjectRecord::Mark(MarkRecord { project, name, yanked, day: existing.today })
         };
-        let version = version_of(page, file).unwrap_or_default();
+        let version = file.version.clone().unwrap_or_default();
         let fetch = |is_known| PlannedFile {
             project: project.to_owned(),
             version: version.clone(),
@@ -131,8 +129,8 @@ fn plan_project(
         };
         match (known_file, sha256) {
             (Some(known_file), Some(sha256)) if known_file.obj.sha256 == sha256 => {
-                if known_file.yanked != yanked {
-                    plan.events.push(mark(yanked));
+                if known_file.yanked != file.yanked {
+                    plan.events.push(mark(file.yanked.clone()));
                 }
                 if !has_objects(known_file, existing) {
                     plan.fetches.push(fetch(true));
@@ -140,7 +138,7 @@ fn plan_project(
             }
             (None, Some(sha256)) if is_in_base(file, existing) => {
                 plan.base_lines.insert(file_line(name, sha256));
-                plan.events.push(mark(yanked));
+                plan.events.push(mark(file.yanked.clone()));
             }
             // A file without a SHA-256 is fetched even if the base has it, because its line in the listing needs one.
             _ => plan.fetches.push(fetch(false)),
@@ -149,41 +147,42 @@ fn plan_project(
     if let Some(known) = known {
         remove(plan, known, &lost_names, existing.today);
     }
-    plan_skips(plan, page, known, chosen, existing.today);
+    plan_skips(plan, page, known, chosen, existing);
 }
 
 /// Returns whether the base of an incremental bundle has a file.
-fn is_in_base(file: &PageFile, existing: &ExistingPythonFiles<'_>) -> bool {
-    let uploaded = file.upload_time.map(|time| time.day());
+fn is_in_base(file: &UpstreamFile, existing: &ExistingFiles<'_>) -> bool {
+    let uploaded = file.uploaded_at.map(|time| time.day());
     existing.first_day.zip(uploaded).is_some_and(|(first_day, uploaded)| uploaded < first_day)
 }
 
 /// Returns whether the objects of a file exist, and that of the file has the expected size.
-fn has_objects(file: &FileRecord, existing: &ExistingPythonFiles<'_>) -> bool {
-    let Ok(extension) = object_extension(&file.name) else { return false };
-    let object = |extension: &str| existing.objects.get(&object_name(file.obj.sha256, extension));
+fn has_objects(file: &FileRecord, existing: &ExistingFiles<'_>) -> bool {
+    let Ok(extension) = existing.projects.object_extension(&file.name) else { return false };
+    let product = Product::Projects(existing.state.language());
+    let object = |extension: &str| existing.objects.get(&object_name(&product, file.obj.sha256, extension));
     object(&extension) == Some(&file.obj.size)
         && (file.meta.is_none() || object(METADATA_EXTENSION).is_some())
         && (file.prov.is_none() || object(PROVENANCE_EXTENSION).is_some())
 }
 
 /// Returns the name of an object in its folder.
-pub(super) fn object_name(sha256: base::model::digest::Sha256, extension: &str) -> String {
-    let path = Product::Pypi.object_path(sha256, extension);
+fn object_name(product: &Product, sha256: Sha256, extension: &str) -> String {
+    let path = product.object_path(sha256, extension);
     path.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
-fn remove(plan: &mut PythonPlan, known: &ProjectState, names: &[&String], day: Day) {
+fn remove(plan: &mut ProjectPlan, known: &ProjectState, names: &[&String], day: Day) {
     let files = names.iter().filter_map(|name| known.files.get(*name));
     plan.events.extend(files.map(|file| {
         let (project, name, sha256) = (file.project.clone(), file.name.clone(), file.obj.sha256);
-        PythonRecord::Remove(RemoveRecord { project, name, sha256, day })
+        ProjectRecord::Remove(RemoveRecord { project, name, sha256, day })
     }));
 }
 
 fn plan_status(
-    plan: &mut PythonPlan,
-    page: &ProjectPage,
+    plan: &mut ProjectPlan,
+    page: &UpstreamPage,
     known: Option<&ProjectState>,
     is_chosen: bool,
     day: Day,
@@ -196,30 +195,29 @@ fn plan_status(
     };
     // A project without files in the bundle has no status in it.
     if !is_same && (is_chosen || known.is_some()) {
-        let (project, status) = (page.name.to_string(), status.to_owned());
-        plan.events.push(PythonRecord::Status(StatusRecord { project, status, reason, day }));
+        let (project, status) = (page.project.to_string(), status.to_owned());
+        plan.events.push(ProjectRecord::Status(StatusRecord { project, status, reason, day }));
     }
 }
 
 /// Records the files of the chosen versions that were not chosen.
 fn plan_skips(
-    plan: &mut PythonPlan,
-    page: &ProjectPage,
+    plan: &mut ProjectPlan,
+    page: &UpstreamPage,
     known: Option<&ProjectState>,
     chosen: Option<&BTreeSet<ChosenFile>>,
-    day: Day,
+    existing: &ExistingFiles<'_>,
 ) {
     let versions: BTreeSet<&str> = chosen.into_iter().flatten().map(|file| file.version.as_str()).collect();
     let names: BTreeSet<&str> = chosen.into_iter().flatten().map(|file| file.name.as_str()).collect();
-    for file in page.files.iter().filter(|file| matches!(file.name.kind(), FileKind::Wheel | FileKind::Sdist))
-    {
+    for file in page.files.iter().filter(|file| existing.projects.is_installable(&file.name)) {
         let name = file.name.as_str();
         let is_known = |known: &ProjectState| known.files.contains_key(name) || known.skipped.contains(name);
         let is_of_version =
-            || version_of(page, file).is_some_and(|version| versions.contains(version.as_str()));
+            || file.version.as_ref().is_some_and(|version| versions.contains(version.as_str()));
         if !names.contains(name) && !known.is_some_and(is_known) && is_of_version() {
-            let (project, name) = (page.name.to_string(), name.to_owned());
-            plan.events.push(PythonRecord::Skip(SkipRecord { project, name, day }));
+            let (project, name, day) = (page.project.to_string(), name.to_owned(), existing.today);
+            plan.events.push(ProjectRecord::Skip(SkipRecord { project, name, day }));
         }
     }
 }
@@ -227,40 +225,57 @@ fn plan_skips(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base::model::digest::{Md5, Sha256};
-    use formats::bundle::python_record::FileObject;
-    use formats::python::file_name::FileName;
-    use formats::python::name;
-    use formats::python::simple::page::Yank;
-    use formats::python::simple::read::ReadPage;
+    use base::model::digest::Md5;
+    use base::model::kind::Language;
+    use base::model::project_name::ProjectName;
+    use base::model::project_page::MetadataFile;
+    use formats::bundle::project_record::FileObject;
+    use formats::language;
 
     fn day(text: &str) -> Day {
         text.parse().expect("a day")
     }
 
-    fn page_file(name: &str, byte: u8, uploaded: &str) -> PageFile {
-        let mut file = PageFile::new(FileName::parse(name).expect(name), format!("http://h/{name}"));
-        file.hashes.insert("sha256".to_owned(), Sha256([byte; 32]).to_string());
-        file.upload_time = Some(uploaded.parse().expect("a time"));
-        file
+    fn version(name: &str) -> String {
+        name.split('-').nth(1).unwrap_or_default().trim_end_matches(".tar.gz").to_owned()
     }
 
-    fn selection(files: Vec<PageFile>, chosen: &[&str]) -> Selection {
-        let name = name::parse("a").expect("a name");
-        let page = ProjectPage { files, ..ProjectPage::new(name.clone()) };
-        let chosen = chosen.iter().map(|name| {
-            let version = name.split('-').nth(1).unwrap_or_default().trim_end_matches(".tar.gz").to_owned();
-            ChosenFile { name: (*name).to_owned(), version }
-        });
+    fn page_file(name: &str, byte: u8, uploaded: &str) -> UpstreamFile {
+        UpstreamFile {
+            name: name.to_owned(),
+            version: Some(version(name)),
+            url: format!("http://h/{name}"),
+            hashes: BTreeMap::from([("sha256".to_owned(), Sha256([byte; 32]).to_string())]),
+            size: None,
+            uploaded_at: Some(uploaded.parse().expect("a time")),
+            yanked: None,
+            metadata: MetadataFile::None,
+            provenance: None,
+            facts: Vec::new(),
+        }
+    }
+
+    fn selection(files: Vec<UpstreamFile>, chosen: &[&str]) -> Selection {
+        let name = ProjectName::folded("a");
+        let page = UpstreamPage {
+            project: name.clone(),
+            serial: None,
+            status: ProjectStatus::Active,
+            status_reason: None,
+            files,
+            skipped_files: Vec::new(),
+        };
+        let chosen =
+            chosen.iter().map(|name| ChosenFile { name: (*name).to_owned(), version: version(name) });
         let mut selection = Selection::default();
         selection.files.insert(name.clone(), chosen.collect());
-        selection.pages.insert(name, Some(ReadPage { page, skipped_files: Vec::new() }));
+        selection.pages.insert(name, Some(page));
         selection
     }
 
-    fn state() -> PythonState {
-        let mut state = PythonState::default();
-        let record = PythonRecord::File(Box::new(FileRecord {
+    fn state() -> BundledProjects {
+        let mut state = BundledProjects::new(Language::Python);
+        let record = ProjectRecord::File(Box::new(FileRecord {
             project: "a".to_owned(),
             version: "1".to_owned(),
             name: "a-1.tar.gz".to_owned(),
@@ -276,13 +291,12 @@ mod tests {
         state
     }
 
-    fn planned(selection: &Selection, state: &PythonState, first_day: Option<&str>) -> PythonPlan {
-        let objects = HashMap::from([(object_name(Sha256([1; 32]), "tar.gz"), 7)]);
-        let first_day = first_day.map(day);
-        plan(
-            selection,
-            &ExistingPythonFiles { state, objects: &objects, first_day, today: day("2026-02-01") },
-        )
+    fn planned(selection: &Selection, state: &BundledProjects, first_day: Option<&str>) -> ProjectPlan {
+        let object = object_name(&Product::Projects(Language::Python), Sha256([1; 32]), "tar.gz");
+        let (objects, first_day) = (HashMap::from([(object, 7)]), first_day.map(day));
+        let projects = language::of(Language::Python).projects().expect("projects");
+        let today = day("2026-02-01");
+        plan(selection, &ExistingFiles { projects, state, objects: &objects, first_day, today })
     }
 
     #[test]
@@ -293,11 +307,11 @@ mod tests {
         let plan = planned(&selection(files, &["a-2.tar.gz"]), &state(), None);
         let names: Vec<&str> = plan.fetches.iter().map(|fetch| fetch.file.name.as_str()).collect();
         assert_eq!((names, plan.events.len()), (vec!["a-2.tar.gz"], 0));
-        old.yanked = Some(Yank { reason: "bad".to_owned() });
+        old.yanked = Some("bad".to_owned());
         let plan = planned(&selection(vec![old.clone()], &[]), &state(), None);
         assert!(plan.fetches.is_empty());
         assert!(
-            matches!(&plan.events[..], [PythonRecord::Mark(mark)] if mark.yanked.as_deref() == Some("bad"))
+            matches!(&plan.events[..], [ProjectRecord::Mark(mark)] if mark.yanked.as_deref() == Some("bad"))
         );
         // Different bytes replace the file.
         let plan = planned(&selection(vec![page_file("a-1.tar.gz", 9, UPLOADED)], &[]), &state(), None);
@@ -309,7 +323,7 @@ mod tests {
         let plan_of = |hashes: &[(&str, &str)], size: Option<u64>| {
             let file = page_file("a-1.tar.gz", 1, "2026-01-05T00:00:00Z");
             let hashes = hashes.iter().map(|(name, hex)| ((*name).to_owned(), (*hex).to_owned())).collect();
-            let mut selection = selection(vec![PageFile { hashes, size, ..file }], &["a-1.tar.gz"]);
+            let mut selection = selection(vec![UpstreamFile { hashes, size, ..file }], &["a-1.tar.gz"]);
             reuse_digests(&mut selection, &state());
             planned(&selection, &state(), Some("2026-01-10"))
         };
@@ -326,9 +340,10 @@ mod tests {
             assert!(plan.fetches.iter().all(|fetch| !fetch.is_known), "{hashes:?} {size:?}");
         }
         // Without a record, the file is fetched even if the base of an incremental bundle may have it.
-        let file = PageFile { hashes: BTreeMap::new(), ..page_file("a-1.tar.gz", 1, "2025-01-01T00:00:00Z") };
+        let file =
+            UpstreamFile { hashes: BTreeMap::new(), ..page_file("a-1.tar.gz", 1, "2025-01-01T00:00:00Z") };
         let chosen = selection(vec![file], &["a-1.tar.gz"]);
-        let plan = planned(&chosen, &PythonState::default(), Some("2026-01-10"));
+        let plan = planned(&chosen, &BundledProjects::new(Language::Python), Some("2026-01-10"));
         assert_eq!((plan.fetches.len(), plan.base_lines.len()), (1, 0));
     }
 
@@ -336,12 +351,14 @@ mod tests {
     fn files_that_left_the_index_are_removed_unless_the_project_is_quarantined() {
         let mut empty = selection(Vec::new(), &[]);
         let plan = planned(&empty, &state(), None);
-        assert!(matches!(&plan.events[..], [PythonRecord::Remove(event)] if event.name == "a-1.tar.gz"));
+        assert!(matches!(&plan.events[..], [ProjectRecord::Remove(event)] if event.name == "a-1.tar.gz"));
         for page in empty.pages.values_mut().flatten() {
-            page.page.status = ProjectStatus::Quarantined;
+            page.status = ProjectStatus::Quarantined;
         }
         let plan = planned(&empty, &state(), None);
-        assert!(matches!(&plan.events[..], [PythonRecord::Status(status)] if status.status == "quarantined"));
+        assert!(
+            matches!(&plan.events[..], [ProjectRecord::Status(status)] if status.status == "quarantined")
+        );
         empty.pages.values_mut().for_each(|page| *page = None);
         let plan = planned(&empty, &state(), None);
         assert_eq!((plan.events.len(), plan.lost_projects), (1, vec!["a".to_owned()]));
@@ -355,9 +372,9 @@ mod tests {
             page_file("a-2-py3-none-any.whl", 3, "2026-01-10T00:00:00Z"),
         ];
         let chosen = selection(files, &["a-1.tar.gz", "a-2.tar.gz"]);
-        let plan = planned(&chosen, &PythonState::default(), Some("2026-01-10"));
+        let plan = planned(&chosen, &BundledProjects::new(Language::Python), Some("2026-01-10"));
         assert_eq!((plan.fetches.len(), plan.base_lines.len()), (1, 1));
-        let [PythonRecord::Mark(mark), PythonRecord::Skip(skip)] = &plan.events[..] else {
+        let [ProjectRecord::Mark(mark), ProjectRecord::Skip(skip)] = &plan.events[..] else {
             panic!("{:?}", plan.events)
         };
         assert_eq!((&*mark.name, &*skip.name), ("a-1.tar.gz", "a-2-py3-none-any.whl"));

@@ -1,16 +1,18 @@
-//! The state of a bundle's Python packages after applying their records: projects with their listed files.
+//! The projects of a bundle after applying their records, with their listed files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::python_record::{FileRecord, PythonRecord, StatusRecord, check_project, object_extension};
+use super::project_record::{FileRecord, ProjectRecord, StatusRecord, check_project, object_extension};
 use super::record::SnapshotRecord;
 use super::state::listing_digest;
 use base::model::digest::Sha256;
+use base::model::kind::Language;
 use base::model::time::Day;
 
-/// The state after a sequence of records.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PythonState {
+/// The projects of a language after a sequence of records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BundledProjects {
+    language: Language,
     projects: BTreeMap<String, ProjectState>,
     /// Listed files without a record: the base of an incremental bundle is missing or is another bundle.
     missing_files: Vec<String>,
@@ -34,7 +36,16 @@ pub fn file_line(name: &str, sha256: Sha256) -> String {
     format!("{name} {sha256}")
 }
 
-impl PythonState {
+impl BundledProjects {
+    /// Creates the state before the first record.
+    pub fn new(language: Language) -> BundledProjects {
+        BundledProjects { language, projects: BTreeMap::new(), missing_files: Vec::new(), day: None }
+    }
+
+    pub fn language(&self) -> Language {
+        self.language
+    }
+
     /// Returns the projects, by normalized name. They include projects without listed files.
     pub fn projects(&self) -> &BTreeMap<String, ProjectState> {
         &self.projects
@@ -71,18 +82,18 @@ impl PythonState {
     }
 
     /// Applies a record of the segment with this serial.
-    pub fn apply(&mut self, record: &PythonRecord, serial: u64) -> Result<(), String> {
+    pub fn apply(&mut self, record: &ProjectRecord, serial: u64) -> Result<(), String> {
         match record {
-            PythonRecord::File(file) => {
-                file.extension()?;
+            ProjectRecord::File(file) => {
+                file.extension(self.language)?;
                 let line = file_line(&file.name, file.obj.sha256);
                 self.missing_files.retain(|missing| *missing != line);
                 let project = self.change(&file.project, serial);
                 project.skipped.remove(&file.name);
                 project.files.insert(file.name.clone(), (**file).clone());
             }
-            PythonRecord::Mark(mark) => {
-                check_project(&mark.project)?;
+            ProjectRecord::Mark(mark) => {
+                check_project(self.language, &mark.project)?;
                 // The file may belong to the base of an incremental bundle.
                 if self.file(&mark.project, &mark.name).is_some() {
                     let project = self.change(&mark.project, serial);
@@ -91,8 +102,8 @@ impl PythonState {
                     }
                 }
             }
-            PythonRecord::Remove(event) => {
-                check_project(&event.project)?;
+            ProjectRecord::Remove(event) => {
+                check_project(self.language, &event.project)?;
                 let is_listed = self
                     .file(&event.project, &event.name)
                     .is_some_and(|file| file.obj.sha256 == event.sha256);
@@ -100,17 +111,17 @@ impl PythonState {
                     self.change(&event.project, serial).files.remove(&event.name);
                 }
             }
-            PythonRecord::Status(status) => {
-                check_project(&status.project)?;
+            ProjectRecord::Status(status) => {
+                check_project(self.language, &status.project)?;
                 self.change(&status.project, serial).status = Some(status.clone());
             }
-            PythonRecord::Skip(skip) => {
-                check_project(&skip.project)?;
-                object_extension(&skip.name)?;
+            ProjectRecord::Skip(skip) => {
+                check_project(self.language, &skip.project)?;
+                object_extension(self.language, &skip.name)?;
                 self.change(&skip.project, serial).skipped.insert(skip.name.clone());
             }
-            PythonRecord::Snapshot(snapshot) => self.check_snapshot(snapshot)?,
-            PythonRecord::Unknown => {}
+            ProjectRecord::Snapshot(snapshot) => self.check_snapshot(snapshot)?,
+            ProjectRecord::Unknown => {}
         }
         self.day = self.day.max(record.day());
         Ok(())
@@ -161,7 +172,7 @@ impl PythonState {
 
 #[cfg(test)]
 mod tests {
-    use super::super::python_record::{FileObject, MarkRecord, RemoveRecord};
+    use super::super::project_record::{FileObject, MarkRecord, RemoveRecord};
     use super::*;
     use base::model::digest::Md5;
 
@@ -169,8 +180,8 @@ mod tests {
         text.parse().expect("a day")
     }
 
-    fn file(project: &str, version: &str, byte: u8) -> PythonRecord {
-        PythonRecord::File(Box::new(FileRecord {
+    fn file(project: &str, version: &str, byte: u8) -> ProjectRecord {
+        ProjectRecord::File(Box::new(FileRecord {
             project: project.to_owned(),
             version: version.to_owned(),
             name: format!("{project}-{version}.tar.gz"),
@@ -184,14 +195,14 @@ mod tests {
         }))
     }
 
-    fn state_after(records: &[PythonRecord]) -> PythonState {
-        let mut state = PythonState::default();
+    fn state_after(records: &[ProjectRecord]) -> BundledProjects {
+        let mut state = BundledProjects::new(Language::Python);
         records.iter().for_each(|record| state.apply(record, 5).expect("a consistent record"));
         state
     }
 
-    fn snapshot(lines: Vec<String>, has_listing: bool) -> PythonRecord {
-        PythonRecord::Snapshot(SnapshotRecord {
+    fn snapshot(lines: Vec<String>, has_listing: bool) -> ProjectRecord {
+        ProjectRecord::Snapshot(SnapshotRecord {
             day: day("2026-01-02"),
             packages: lines.len(),
             state: listing_digest(&lines),
@@ -205,7 +216,7 @@ mod tests {
         assert_eq!(state.listing().len(), 3);
         let mark = |name: &str| {
             let (project, name, yanked) = ("a".to_owned(), name.to_owned(), Some("bad".to_owned()));
-            PythonRecord::Mark(MarkRecord { project, name, yanked, day: day("2026-01-02") })
+            ProjectRecord::Mark(MarkRecord { project, name, yanked, day: day("2026-01-02") })
         };
         state.apply(&mark("a-1.tar.gz"), 7).expect("a consistent record");
         state.apply(&mark("a-9.tar.gz"), 8).expect("a file of the base");
@@ -215,7 +226,7 @@ mod tests {
         let remove = |byte| {
             let (project, name) = ("a".to_owned(), "a-2.tar.gz".to_owned());
             let sha256 = Sha256([byte; 32]);
-            PythonRecord::Remove(RemoveRecord { project, name, sha256, day: day("2026-01-03") })
+            ProjectRecord::Remove(RemoveRecord { project, name, sha256, day: day("2026-01-03") })
         };
         state.apply(&remove(9), 9).expect("other bytes");
         assert_eq!(state.files().count(), 3);

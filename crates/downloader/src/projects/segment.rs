@@ -8,18 +8,18 @@ use base::model::time::Day;
 use formats::bundle::record::SnapshotRecord;
 use formats::bundle::segment::LinesWriter;
 use formats::bundle::state::listing_digest;
-use formats::bundle::{PythonRecord, PythonState, SegmentRef, layout};
+use formats::bundle::{BundledProjects, ProjectRecord, SegmentRef, layout};
 
 /// Sets the day of a record, which is never before the snapshot of the previous head: published snapshots never change.
-fn with_effective_day(commit: &Commit<'_>, mut record: PythonRecord) -> PythonRecord {
+fn with_effective_day(commit: &Commit<'_>, mut record: ProjectRecord) -> ProjectRecord {
     let set = |day: &mut Day| *day = commit.effective_day(*day);
     match &mut record {
-        PythonRecord::File(file) => set(&mut file.day),
-        PythonRecord::Mark(mark) => set(&mut mark.day),
-        PythonRecord::Remove(event) => set(&mut event.day),
-        PythonRecord::Status(status) => set(&mut status.day),
-        PythonRecord::Skip(skip) => set(&mut skip.day),
-        PythonRecord::Snapshot(_) | PythonRecord::Unknown => {}
+        ProjectRecord::File(file) => set(&mut file.day),
+        ProjectRecord::Mark(mark) => set(&mut mark.day),
+        ProjectRecord::Remove(event) => set(&mut event.day),
+        ProjectRecord::Status(status) => set(&mut status.day),
+        ProjectRecord::Skip(skip) => set(&mut skip.day),
+        ProjectRecord::Snapshot(_) | ProjectRecord::Unknown => {}
     }
     record
 }
@@ -29,8 +29,8 @@ fn with_effective_day(commit: &Commit<'_>, mut record: PythonRecord) -> PythonRe
 /// changed.
 pub(super) fn write(
     commit: &Commit<'_>,
-    mut state: PythonState,
-    records: Vec<PythonRecord>,
+    mut state: BundledProjects,
+    records: Vec<ProjectRecord>,
     base_lines: BTreeSet<String>,
 ) -> Result<Option<usize>, OfflineError> {
     let damaged = |reason: String| OfflineError::Refused(format!("{}: {reason}", commit.product));
@@ -42,16 +42,16 @@ pub(super) fn write(
     }
     let last_segment = commit.previous_head.and_then(|head| head.segments.last());
     let (serial, prev) = commit.serial_after(last_segment);
-    let mut records: Vec<PythonRecord> =
+    let mut records: Vec<ProjectRecord> =
         records.into_iter().map(|record| with_effective_day(commit, record)).collect();
     // The sort is stable: within a day, records of files stay first.
-    records.sort_by_key(PythonRecord::day);
+    records.sort_by_key(ProjectRecord::day);
     let mut lines = LinesWriter::segment(commit.product, serial, prev);
     let (mut objects, mut objects_size) = (0, 0);
     for record in &records {
         state.apply(record, serial).map_err(damaged)?;
         lines.push(record);
-        if let PythonRecord::File(file) = record {
+        if let ProjectRecord::File(file) = record {
             objects += 1;
             objects_size += file.obj.size;
         }
@@ -59,7 +59,7 @@ pub(super) fn write(
     let names: BTreeSet<String> = state.listing().into_iter().chain(base_lines).collect();
     let listing: Vec<String> = names.into_iter().collect();
     let packages = listing.len();
-    lines.push(&PythonRecord::Snapshot(SnapshotRecord {
+    lines.push(&ProjectRecord::Snapshot(SnapshotRecord {
         day: commit.today(),
         packages,
         state: listing_digest(&listing),
@@ -67,7 +67,7 @@ pub(super) fn write(
     }));
     let record_count = lines.record_count();
     let file = commit.put_lines(lines, layout::SEGMENTS, serial)?;
-    let from = records.iter().filter_map(PythonRecord::day).min().unwrap_or_else(|| commit.today());
+    let from = records.iter().filter_map(ProjectRecord::day).min().unwrap_or_else(|| commit.today());
     let segment = SegmentRef {
         serial,
         from,

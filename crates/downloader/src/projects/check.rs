@@ -1,32 +1,35 @@
-//! `validate pypi`.
+//! `validate pypi`, and of other languages with projects.
 
 use crate::args::CheckFlags;
 use crate::error::OfflineError;
 use crate::validate::{Check, Report};
 use crate::verify_files::{ExpectedFile, Problem};
+use base::model::kind::Language;
 use formats::bundle::layout::{METADATA_EXTENSION, PROVENANCE_EXTENSION};
-use formats::bundle::python_record::{FileRecord, MetadataObject};
-use formats::bundle::{Product, PythonRecord, PythonState};
+use formats::bundle::project_record::{FileRecord, MetadataObject};
+use formats::bundle::{BundledProjects, Product, ProjectRecord};
 use upstream::origin::bundle::VerifiedHead;
-use upstream::origin::python_bundle;
+use upstream::origin::project_bundle;
 
-/// Checks the Python packages of a bundle.
-pub(crate) async fn check(args: CheckFlags) -> Result<Report, OfflineError> {
+/// Checks the packages of a language in a bundle.
+pub(crate) async fn check(language: Language, args: CheckFlags) -> Result<Report, OfflineError> {
     let mut check = Check::open(&args.destination, args.packages)?;
-    if let Some(head) = check.check_head(&Product::Pypi).await? {
-        check_contents(&mut check, &head).await;
+    let product = Product::Projects(language);
+    if let Some(head) = check.check_head(&product).await? {
+        check_contents(&mut check, language, &head).await;
     }
-    check.check_files(&["pypi".to_owned()])?;
+    check.check_files(&[product.to_string()])?;
     Ok(check.report)
 }
 
 /// Checks the segments, and collects the objects of the listed files.
-async fn check_contents(check: &mut Check, head: &VerifiedHead) {
-    let (mut state, mut is_intact) = (PythonState::default(), true);
+async fn check_contents(check: &mut Check, language: Language, head: &VerifiedHead) {
+    let product = Product::Projects(language);
+    let (mut state, mut is_intact) = (BundledProjects::new(language), true);
     for segment in head.since(0) {
-        let path = Product::Pypi.path(&segment.file.path);
+        let path = product.path(&segment.file.path);
         check.add_reference(path.clone());
-        let records = match python_bundle::records(&check.bundle, segment).await {
+        let records = match project_bundle::records(&check.bundle, language, segment).await {
             Ok(records) => records,
             Err(error) => {
                 is_intact = false;
@@ -35,9 +38,9 @@ async fn check_contents(check: &mut Check, head: &VerifiedHead) {
             }
         };
         for record in records {
-            if let PythonRecord::File(file) = &record {
+            if let ProjectRecord::File(file) = &record {
                 // Objects of replaced and removed files are not removed, and are not reported.
-                objects(file).for_each(|(object, _)| check.add_reference(object));
+                objects(language, file).for_each(|(object, _)| check.add_reference(object));
             }
             // After a missing segment, which is reported, records no longer apply.
             if let Err(reason) = state.apply(&record, segment.serial)
@@ -49,33 +52,33 @@ async fn check_contents(check: &mut Check, head: &VerifiedHead) {
             }
         }
     }
-    for (object, expected_file) in state.files().flat_map(objects) {
+    for (object, expected_file) in state.files().flat_map(|file| objects(language, file)) {
         check.add_object(object, expected_file);
     }
     if head.missing_base.is_none() && is_intact {
         for line in state.missing_files() {
             let text = format!("{line} is listed, but no segment has it: the base is the wrong one");
-            check.report.add(Product::Pypi.head_path(), Problem::Missing, text);
+            check.report.add(product.head_path(), Problem::Missing, text);
         }
     }
     let projects = state.projects().values().filter(|project| !project.files.is_empty()).count();
     let skipped: usize = state.projects().values().map(|project| project.skipped.len()).sum();
     let summary = format!(
-        "{}: snapshot {}, {projects} projects, {} files; {skipped} files of the same versions were not requested",
-        Product::Pypi,
+        "{product}: snapshot {}, {projects} projects, {} files; {skipped} files of the same versions were not requested",
         head.head.snapshot,
         // The head of a delta has the number of the bundle for which it was made.
         state.files().count()
     );
-    check.add_summary(&Product::Pypi, summary);
+    check.add_summary(&product, summary);
 }
 
 /// Returns the paths of the objects of a file.
-fn objects(file: &FileRecord) -> impl Iterator<Item = (String, ExpectedFile)> + use<> {
+fn objects(language: Language, file: &FileRecord) -> impl Iterator<Item = (String, ExpectedFile)> + use<> {
+    let product = Product::Projects(language);
     let label = file.name.clone();
-    let object = file.extension().ok().map(|extension| {
+    let object = file.extension(language).ok().map(|extension| {
         let (size, sha256) = (file.obj.size, file.obj.sha256);
-        let path = Product::Pypi.object_path(sha256, &extension);
+        let path = product.object_path(sha256, &extension);
         (path, ExpectedFile { label: label.clone(), size, sha256 })
     });
     let beside = [(file.meta, METADATA_EXTENSION), (file.prov, PROVENANCE_EXTENSION)];
@@ -83,7 +86,7 @@ fn objects(file: &FileRecord) -> impl Iterator<Item = (String, ExpectedFile)> + 
     let beside = beside.into_iter().filter_map(move |(object, extension)| {
         let MetadataObject { sha256: digest, size } = object?;
         let label = format!("{label}.{extension}");
-        Some((Product::Pypi.object_path(sha256, extension), ExpectedFile { label, size, sha256: digest }))
+        Some((product.object_path(sha256, extension), ExpectedFile { label, size, sha256: digest }))
     });
     object.into_iter().chain(beside)
 }

@@ -1,7 +1,7 @@
-//! Reads the Python packages of a bundle as an index: the list of projects and the page of each are made from the
-//! records. The contents of the newest head are in memory.
+//! Reads the projects of a bundle as an index: the list of projects and the page of each are made from the records. The
+//! contents of the newest head are in memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,15 +10,14 @@ use url::Url;
 
 use super::bundle::{Bundle, BundleError, VerifiedHead};
 use base::model::digest::Sha256;
-use base::model::project_page::MetadataFile;
+use base::model::kind::Language;
+use base::model::project_name::ProjectName;
+use base::model::project_page::{ListedName, MetadataFile, UpstreamFile, UpstreamPage};
 use base::model::project_status::ProjectStatus;
 use formats::bundle::layout::PROVENANCE_EXTENSION;
-use formats::bundle::python_record::{FileRecord, object_extension};
-use formats::bundle::{Product, PythonRecord, PythonState, SegmentRef, segment};
-use formats::python::file_name::FileName;
-use formats::python::name;
-use formats::python::simple::page::{PageFile, ProjectPage, Yank};
-use formats::python::simple::{root, write};
+use formats::bundle::project_record::FileRecord;
+use formats::bundle::{BundledProjects, Product, ProjectRecord, SegmentRef, segment};
+use formats::language::{self, Projects};
 
 /// Time for which pages are made from a bundle over HTTP without another request for its head. Without this, each page
 /// of an incremental bundle would cause requests for the heads of its bases.
@@ -32,7 +31,7 @@ struct CachedState {
     address: String,
     /// The chain of its head.
     chain: Sha256,
-    state: Arc<PythonState>,
+    state: Arc<BundledProjects>,
     /// Time at which the head was read.
     checked_at: Instant,
 }
@@ -45,15 +44,19 @@ pub(super) enum IndexLayout {
     Pages(&'static str),
 }
 
-/// The known layouts of the indexes over HTTP, by address, and the contents of the bundle that was read last.
-#[derive(Default)]
-pub(super) struct PythonCache {
+/// The known layouts of the indexes of a language over HTTP, by address, and the contents of the bundle that was read last.
+pub(super) struct ProjectCache {
+    language: Language,
     layouts: Mutex<HashMap<String, IndexLayout>>,
     /// Locked while a bundle is read; other readers wait, and then use the result.
     state: tokio::sync::Mutex<Option<CachedState>>,
 }
 
-impl PythonCache {
+impl ProjectCache {
+    pub(super) fn new(language: Language) -> ProjectCache {
+        ProjectCache { language, layouts: Mutex::default(), state: tokio::sync::Mutex::default() }
+    }
+
     /// Returns the layout of an address over HTTP, if it is known.
     pub(super) fn layout(&self, address: &str) -> Option<IndexLayout> {
         self.layouts.lock().get(address).copied()
@@ -66,12 +69,13 @@ impl PythonCache {
             Some(layout) => layouts.insert(address.to_owned(), layout),
             None => layouts.remove(address),
         };
+        let (label, directory) = (self.language.label(), language::of(self.language).nouns().directory);
         match layout.filter(|_| known != layout) {
             Some(IndexLayout::Bundle) => {
-                tracing::info!(target: "upstream", "{address} is a bundle with Python packages");
+                tracing::info!(target: "upstream", "{address} is a bundle with {label} packages");
             }
-            Some(IndexLayout::Pages(folder)) if folder != FOLDERS[0] => {
-                tracing::info!(target: "upstream", "{address} has pages below '{folder}/', not below 'simple/'");
+            Some(IndexLayout::Pages(folder)) if folder != directory => {
+                tracing::info!(target: "upstream", "{address} has pages below '{folder}/', not below '{directory}/'");
             }
             Some(IndexLayout::Pages(_)) | None => {}
         }
@@ -82,7 +86,7 @@ impl PythonCache {
         &self,
         bundle: &Bundle,
         head: &VerifiedHead,
-    ) -> Result<Arc<PythonState>, BundleError> {
+    ) -> Result<Arc<BundledProjects>, BundleError> {
         let (address, chain) = (bundle.address(), head.head.chain);
         let mut cached = self.state.lock().await;
         let checked_at = Instant::now();
@@ -92,13 +96,13 @@ impl PythonCache {
             cached.checked_at = checked_at;
             return Ok(Arc::clone(&cached.state));
         }
-        let state = Arc::new(state(bundle, head).await?);
+        let state = Arc::new(state(bundle, self.language, head).await?);
         *cached = Some(CachedState { address, chain, state: Arc::clone(&state), checked_at });
         Ok(state)
     }
 
     /// Returns the contents of a bundle whose head was read a moment ago.
-    pub(super) async fn recent(&self, address: &str) -> Option<Arc<PythonState>> {
+    pub(super) async fn recent(&self, address: &str) -> Option<Arc<BundledProjects>> {
         let cached = self.state.lock().await;
         let is_recent =
             |cached: &&CachedState| cached.address == address && cached.checked_at.elapsed() < RECENT;
@@ -107,11 +111,16 @@ impl PythonCache {
 }
 
 /// Returns the records of a segment, in order.
-pub async fn records(bundle: &Bundle, segment: &SegmentRef) -> Result<Vec<PythonRecord>, BundleError> {
-    let (path, serial) = (Product::Pypi.path(&segment.file.path), segment.serial);
+pub async fn records(
+    bundle: &Bundle,
+    language: Language,
+    segment: &SegmentRef,
+) -> Result<Vec<ProjectRecord>, BundleError> {
+    let (product, serial) = (Product::Projects(language), segment.serial);
+    let path = product.path(&segment.file.path);
     let read = bundle.read_compressed(&path, &segment.file, move |text| {
         let mut records = Vec::new();
-        segment::for_each_python_record(text, serial, |record| {
+        segment::for_each_project_record(text, &product, serial, |record| {
             records.push(record);
             Ok(())
         })?;
@@ -121,12 +130,17 @@ pub async fn records(bundle: &Bundle, segment: &SegmentRef) -> Result<Vec<Python
 }
 
 /// Returns the state after all segments of a head.
-pub async fn state(bundle: &Bundle, head: &VerifiedHead) -> Result<PythonState, BundleError> {
-    let mut state = PythonState::default();
+pub async fn state(
+    bundle: &Bundle,
+    language: Language,
+    head: &VerifiedHead,
+) -> Result<BundledProjects, BundleError> {
+    let mut state = BundledProjects::new(language);
     for segment in head.since(0) {
-        let (path, serial) = (Product::Pypi.path(&segment.file.path), segment.serial);
+        let (product, serial) = (Product::Projects(language), segment.serial);
+        let path = product.path(&segment.file.path);
         let read = bundle.read_compressed(&path, &segment.file, move |text| {
-            segment::for_each_python_record(text, serial, |record| state.apply(&record, serial))?;
+            segment::for_each_project_record(text, &product, serial, |record| state.apply(&record, serial))?;
             Ok(state)
         });
         state = read.await?;
@@ -134,61 +148,72 @@ pub async fn state(bundle: &Bundle, head: &VerifiedHead) -> Result<PythonState, 
     Ok(state)
 }
 
-/// Returns the list of projects as JSON. A project that lost all of its files is still on it: its page is empty.
-pub(super) fn root_page(state: &PythonState) -> Vec<u8> {
-    let serials = state.projects().iter().map(|(name, project)| (name.as_str(), Some(project.serial)));
-    let mut body = Vec::new();
+/// Returns the list of projects in the main format of the language. A project that lost all of its files is still on it:
+/// its page is empty.
+pub(super) fn root_page(state: &BundledProjects) -> Vec<u8> {
     let last_serial = state.projects().values().map(|project| project.serial).max();
+    let mut names = state.projects().iter().map(|(name, project)| ListedName {
+        name,
+        display: name,
+        serial: Some(project.serial),
+    });
+    let projects = language::of(state.language()).projects();
     // Writing to memory succeeds.
-    let _ = root::write_json(&mut body, last_serial, serials);
-    body
+    let list = projects.map(|projects| projects.write_list(projects.main_format(), last_serial, &mut names));
+    list.and_then(Result::ok).unwrap_or_default()
 }
 
-/// Returns the page of a project as JSON; `None` if the bundle does not list it. `base` is the address of the bundle
-/// and ends in a slash.
-pub(super) fn project_page(state: &PythonState, name: &str, base: &Url) -> Option<Vec<u8>> {
+/// Returns the page of a project in the main format of the language; `None` if the bundle does not list it. `base` is the
+/// address of the bundle and ends in a slash.
+pub(super) fn project_page(state: &BundledProjects, name: &str, base: &Url) -> Option<Vec<u8>> {
     let project = state.project(name)?;
-    let mut page = ProjectPage::new(name::parse(name).ok()?);
-    page.last_serial = Some(project.serial);
-    if let Some(status) = &project.status {
-        page.status = ProjectStatus::of_word(&status.status);
-        page.status_reason.clone_from(&status.reason);
-    }
-    let mut versions: Vec<String> = project.files.values().map(|file| file.version.clone()).collect();
-    versions.sort_unstable();
-    versions.dedup();
-    page.versions = Some(versions);
-    page.files = project.files.values().filter_map(|file| page_file(file, base)).collect();
-    write::json(&page).ok()
+    let status = project.status.as_ref();
+    let projects = language::of(state.language()).projects()?;
+    let product = Product::Projects(state.language());
+    let files = project.files.values();
+    let page = UpstreamPage {
+        project: ProjectName::folded(name),
+        serial: Some(project.serial),
+        status: status.map_or(ProjectStatus::Active, |status| ProjectStatus::of_word(&status.status)),
+        status_reason: status.and_then(|status| status.reason.clone()),
+        files: files.filter_map(|file| page_file(projects, &product, file, base)).collect(),
+        skipped_files: Vec::new(),
+    };
+    projects.write_upstream_page(&page).ok()
 }
 
 /// Returns a file of a page, whose address is that of the object and, as its last segment, the name of the file.
-fn page_file(file: &FileRecord, base: &Url) -> Option<PageFile> {
-    let name = FileName::parse(&file.name).ok()?;
-    let object = Product::Pypi.object_path(file.obj.sha256, &object_extension(&file.name).ok()?);
+fn page_file(
+    projects: &dyn Projects,
+    product: &Product,
+    file: &FileRecord,
+    base: &Url,
+) -> Option<UpstreamFile> {
+    let sha256 = file.obj.sha256;
+    let object = product.object_path(sha256, &projects.object_extension(&file.name).ok()?);
     let mut url = base.join(&object).ok()?;
     url.path_segments_mut().ok()?.push(&file.name);
-    let mut page_file = PageFile::new(name, url.into());
-    page_file.hashes.insert("sha256".to_owned(), file.obj.sha256.to_string());
-    page_file.requires_python.clone_from(&file.rp);
-    page_file.core_metadata =
-        file.meta.as_ref().map_or(MetadataFile::None, |metadata| MetadataFile::Sha256(metadata.sha256));
-    page_file.provenance = file.prov.and_then(|_| {
-        let path = Product::Pypi.object_path(file.obj.sha256, PROVENANCE_EXTENSION);
-        base.join(&path).ok().map(Into::into)
-    });
-    page_file.yanked = file.yanked.clone().map(|reason| Yank { reason });
-    page_file.size = Some(file.obj.size);
-    page_file.upload_time = file.upload;
-    Some(page_file)
+    Some(UpstreamFile {
+        name: file.name.clone(),
+        version: Some(file.version.clone()),
+        url: url.into(),
+        hashes: BTreeMap::from([("sha256".to_owned(), sha256.to_string())]),
+        size: Some(file.obj.size),
+        uploaded_at: file.upload,
+        yanked: file.yanked.clone(),
+        metadata: file.meta.map_or(MetadataFile::None, |metadata| MetadataFile::Sha256(metadata.sha256)),
+        provenance: file.prov.and_then(|_| {
+            let path = product.object_path(sha256, PROVENANCE_EXTENSION);
+            base.join(&path).ok().map(Into::into)
+        }),
+        facts: projects.facts_of_record(file.rp.as_deref()),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use formats::bundle::layout::python_object_of_page;
-    use formats::python::accept::SimpleFormat;
-    use formats::python::simple::read;
+    use formats::bundle::layout::object_of_page;
 
     #[test]
     fn a_page_of_a_bundle_is_one_of_an_index() {
@@ -199,20 +224,21 @@ mod tests {
             "ef".repeat(32),
             "01".repeat(32)
         );
-        let mut state = PythonState::default();
-        state.apply(&PythonRecord::read(line.as_bytes()).expect("a record"), 9).expect("consistent");
+        let mut state = BundledProjects::new(Language::Python);
+        state.apply(&ProjectRecord::read(line.as_bytes()).expect("a record"), 9).expect("consistent");
+        let rules = language::of(Language::Python).projects().expect("projects");
         for base in ["file:///srv/a%20b/", "https://h:8443/bundle/"] {
             let base: Url = base.parse().expect("a URL");
             let body = project_page(&state, "odd-lib", &base).expect("a page");
-            let name = name::parse("odd-lib").expect("a name");
-            let page = read::read(SimpleFormat::Json, &body, &base, &name).expect("a page").page;
+            let (name, media_type) = (ProjectName::folded("odd-lib"), rules.main_format().media_type);
+            let page = rules.read_page(Some(media_type), &body, &base, &name).expect("a page");
             let [file] = &page.files[..] else { panic!("{page:?}") };
-            assert_eq!((page.last_serial, file.size, file.yanked.is_some()), (Some(9), Some(7), true));
-            assert_eq!(file.core_metadata, MetadataFile::Sha256(Sha256([0xef; 32])));
+            assert_eq!((page.serial, file.size, file.yanked.is_some()), (Some(9), Some(7), true));
+            assert_eq!(file.metadata, MetadataFile::Sha256(Sha256([0xef; 32])));
             let url: Url = file.url.parse().expect("a URL");
             let provenance = file.provenance.as_deref().expect("an address");
             assert_eq!(provenance, format!("{base}pypi/v1/1/obj/ab/{}.provenance", "ab".repeat(32)));
-            let object = python_object_of_page(url.path()).expect("an object");
+            let object = object_of_page(url.path()).expect("an object");
             assert!(object.ends_with(&format!("pypi/v1/1/obj/ab/{}.whl", "ab".repeat(32))), "{object}");
         }
         assert!(project_page(&state, "other", &"file:///srv/".parse().expect("a URL")).is_none());

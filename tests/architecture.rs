@@ -686,10 +686,11 @@ const NAMES_OF_LANGUAGES: &[(&str, usize, &str)] = &[
     ("crates/runtime/src/catalog/mod.rs", 1, "the language of a source that is not in the catalog"),
     ("crates/tasks/src/build/run.rs", 2, "the two builds"),
     ("crates/tasks/src/build/toolchain.rs", 2, "the table of tools"),
-    ("crates/tasks/src/edit/upload_body.rs", 2, "the table of upload kinds"),
+    ("crates/tasks/src/edit/upload_body.rs", 1, "the language of uploads without a language"),
     ("crates/tasks/src/sync/task.rs", 1, "the table of tasks"),
     ("src/http/api/public/status.rs", 1, "a field of the original's response"),
     ("src/http/repo/python/mod.rs", 1, "the kind of repository that has these addresses"),
+    ("src/http/repo/python/upload.rs", 1, "the language of the upload API of PyPI"),
 ];
 
 /// Returns whether a line names a variant of `Language`, `RepoKind` or `SourceKind`, or the source of PyPI.

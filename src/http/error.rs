@@ -237,7 +237,6 @@ impl From<RepoError> for Failure {
                 Failure::forbidden(error.to_string(), ScopeKind::GlobalAdmin.as_str())
             }
             RepoError::FileExists(_) => Failure::new(StatusCode::CONFLICT, Code::Conflict, error.to_string()),
-            RepoError::Upload(_) => Failure::bad_request(error.to_string()),
             RepoError::Invalid(message) => Failure::bad_request(message.clone()),
             // Clients compare this exact text.
             RepoError::Unsupported { distribution, release, supported } => Failure {

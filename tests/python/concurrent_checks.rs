@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use rstudio_pm::edit::{self, Upload, UploadKind, Uploads};
+use rstudio_pm::model::kind::Language;
 use rstudio_pm::serve::RepoError;
 use tokio::task::JoinHandle;
 
@@ -28,7 +29,7 @@ fn receive(
 
 fn receive_wheel(uploads: &Arc<Uploads>, project: &str) -> JoinHandle<Result<Upload, RepoError>> {
     let package = Package::new(project, "1.0");
-    receive(uploads, &package.wheel_name(), package.wheel(), UploadKind::Python)
+    receive(uploads, &package.wheel_name(), package.wheel(), UploadKind::Project(Language::Python))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -39,7 +40,12 @@ async fn python_files_and_zip_files_wait_while_two_files_are_checked() {
     let wheel = receive_wheel(&backend.uploads, "one");
     let other_wheel = receive_wheel(&backend.uploads, "two");
     let package = Package::new("three", "1.0");
-    let sdist = receive(&backend.uploads, &package.sdist_name(), package.sdist(), UploadKind::Python);
+    let sdist = receive(
+        &backend.uploads,
+        &package.sdist_name(),
+        package.sdist(),
+        UploadKind::Project(Language::Python),
+    );
     // Not a package: its check refuses it.
     let bytes = zip(&[("a/b".to_owned(), "text")]);
     let zip_file = receive(&backend.uploads, "a_1.0.zip", bytes, UploadKind::Binary);

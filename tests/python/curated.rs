@@ -3,7 +3,7 @@
 use rstudio_pm::db::curation::DefinitionFile;
 use rstudio_pm::db::invariants;
 use rstudio_pm::edit::curation::Input;
-use rstudio_pm::edit::project::curated::{self, PythonUpdate, PythonUpdateRequest};
+use rstudio_pm::edit::python::{self as curated, PythonUpdate, PythonUpdateRequest};
 use rstudio_pm::edit::{self, OnExisting, RemoveScope};
 use rstudio_pm::index::PageReads;
 use rstudio_pm::model::kind::{RepoKind, SourceKind};

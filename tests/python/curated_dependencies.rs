@@ -4,7 +4,7 @@ use rstudio_pm::db::curation::DefinitionFile;
 use rstudio_pm::db::invariants;
 use rstudio_pm::edit::RemoveScope;
 use rstudio_pm::edit::curation::Input;
-use rstudio_pm::edit::project::curated::{self, PythonUpdate, PythonUpdateRequest};
+use rstudio_pm::edit::python::{self as curated, PythonUpdate, PythonUpdateRequest};
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::python::name;
 use rstudio_pm::serve::RepoError;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::StreamExt;
 use rstudio_pm::db::invariants;
 use rstudio_pm::edit::{self, OnExisting, RemoveScope, UploadKind};
-use rstudio_pm::model::kind::{RepoKind, SourceKind};
+use rstudio_pm::model::kind::{Language, RepoKind, SourceKind};
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::python::accept::SimpleFormat;
 use rstudio_pm::python::layout::FilePart;
@@ -29,7 +29,9 @@ const PROJECT: &str = "one";
 async fn add(backend: &Backend, name: &str, bytes: Vec<u8>) {
     let body = futures_util::stream::iter([Ok(bytes.into())]).boxed();
     let upload =
-        edit::package::receive(&backend.uploads, name, body, UploadKind::Python, &actor()).await.unwrap();
+        edit::package::receive(&backend.uploads, name, body, UploadKind::Project(Language::Python), &actor())
+            .await
+            .unwrap();
     edit::add::add(&backend.uploads, "team", &[upload.id], OnExisting::Fail, &actor()).await.unwrap();
 }
 

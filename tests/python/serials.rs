@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use futures_util::StreamExt;
 use rstudio_pm::edit::{self, OnExisting, UploadKind};
-use rstudio_pm::model::kind::SourceKind;
+use rstudio_pm::model::kind::{Language, SourceKind};
 use rstudio_pm::python::accept::SimpleFormat;
 use rstudio_pm::python::name;
 use rstudio_pm::python::simple::root;
@@ -70,8 +70,15 @@ async fn add(backend: &Backend, name: &str) {
     let package = Package::new(name, "1.0");
     let body = futures_util::stream::iter([Ok(package.wheel().into())]).boxed();
     let file = package.wheel_name();
-    let upload =
-        edit::package::receive(&backend.uploads, &file, body, UploadKind::Python, &actor()).await.unwrap();
+    let upload = edit::package::receive(
+        &backend.uploads,
+        &file,
+        body,
+        UploadKind::Project(Language::Python),
+        &actor(),
+    )
+    .await
+    .unwrap();
     edit::add::add(&backend.uploads, "team", &[upload.id], OnExisting::Fail, &actor()).await.unwrap();
 }
 

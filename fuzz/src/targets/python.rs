@@ -3,10 +3,10 @@
 use std::io::Cursor;
 
 use rstudio_pm::model::digest::Sha256;
+use rstudio_pm::model::license_expression::LicenseExpression;
 use rstudio_pm::python::accept::{self, SimpleFormat};
 use rstudio_pm::python::archive::{sdist, wheel};
 use rstudio_pm::python::file_name::FileName;
-use rstudio_pm::python::license::LicenseExpression;
 use rstudio_pm::python::metadata::Metadata;
 use rstudio_pm::python::name;
 use rstudio_pm::python::requirement::Requirement;

@@ -171,7 +171,6 @@ fn service_error(error: &RepoError) -> ServiceError {
         | RepoError::Conflict(_)
         | RepoError::AdministratorOnly(_)
         | RepoError::FileExists(_)
-        | RepoError::Upload(_)
         | RepoError::Invalid(_)
         | RepoError::Upstream { .. }
         | RepoError::Db(_)

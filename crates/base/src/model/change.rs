@@ -133,7 +133,7 @@ impl std::ops::AddAssign for Counts {
 
 /// A file that a tree never listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewPythonFile {
+pub struct NewProjectFile {
     /// The normalized name of the project.
     pub project: String,
     pub version: String,
@@ -172,12 +172,20 @@ impl AttachedFiles {
     }
 }
 
+/// The content of the files that were uploaded with a distribution.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AttachedContent {
+    pub signature: Option<Vec<u8>>,
+    /// The provenance object with its attestations.
+    pub provenance: Option<Vec<u8>>,
+}
+
 /// One change, at its next step, of a tree whose lives list single files: a version of a Python package has several.
 /// `yanked` is the reason, which may be empty, or `None` for a file that is not yanked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FileChange {
     Introduce {
-        file: Box<NewPythonFile>,
+        file: Box<NewProjectFile>,
         /// The reason why it is yanked.
         yanked: Option<String>,
     },

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use sha2::Digest as _;
+
 /// A text that is not the expected number of hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{text}' is not {digits} hexadecimal digits")]
@@ -84,7 +86,7 @@ digest!(
 impl Sha256 {
     /// Computes the digest of bytes.
     pub fn of(bytes: impl AsRef<[u8]>) -> Sha256 {
-        Sha256(<sha2::Sha256 as sha2::Digest>::digest(bytes).into())
+        Sha256(sha2::Sha256::digest(bytes).into())
     }
 }
 
@@ -98,6 +100,43 @@ digest!(
     Blake2b256,
     32
 );
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileDigests {
+    pub md5: Md5,
+    pub sha256: Sha256,
+    pub blake2: Blake2b256,
+}
+
+/// Computes the digests of a file that arrives in pieces.
+#[derive(Clone, Default)]
+pub struct FileHasher {
+    md5: md5::Md5,
+    sha256: sha2::Sha256,
+    blake2: blake2::Blake2b256,
+}
+
+impl FileHasher {
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.md5.update(bytes);
+        self.sha256.update(bytes);
+        self.blake2.update(bytes);
+    }
+
+    pub fn finish(self) -> FileDigests {
+        FileDigests {
+            md5: Md5(self.md5.finalize().into()),
+            sha256: Sha256(self.sha256.finalize().into()),
+            blake2: Blake2b256(self.blake2.finalize().into()),
+        }
+    }
+}
+
+impl fmt::Debug for FileHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FileHasher")
+    }
+}
 
 /// The SHA-256 of an encryption key, which identifies the key in messages and in the database. Its `Display` form has only the first eight digits; [`Fingerprint::digits`] returns all.
 #[derive(Clone, Copy, PartialEq, Eq)]

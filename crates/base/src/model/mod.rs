@@ -9,6 +9,7 @@ pub mod html;
 pub mod ids;
 pub mod kind;
 pub mod license;
+pub mod license_expression;
 pub mod locked_version;
 pub mod loopback;
 pub mod members;

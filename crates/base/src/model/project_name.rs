@@ -27,6 +27,22 @@ impl fmt::Display for ProjectName {
     }
 }
 
+/// Returns the key under which the metadata of packages of every language is stored: spellings that differ only in case
+/// and in runs of `-`, `_` and `.` have one key. It is the normalized name of PEP 503.
+pub fn spelling_key(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for c in name.chars() {
+        if matches!(c, '-' | '_' | '.') {
+            if !out.ends_with('-') {
+                out.push('-');
+            }
+        } else {
+            out.extend(c.to_lowercase());
+        }
+    }
+    out
+}
+
 /// The error for a text that is not the name of a project.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{excerpt}' is not the name of {expected}{}", character_text(.other_character))]

@@ -135,3 +135,16 @@ impl fmt::Display for SkippedFile {
         write!(f, "'{}': {}", self.name, self.reason)
     }
 }
+
+/// A file that its language has read and checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckedFile {
+    pub project: ProjectName,
+    pub version: String,
+    /// What the language stores about it: JSON, or empty.
+    pub facts: Vec<u8>,
+    /// The content of `{file}.metadata`, if clients read metadata without the file.
+    pub metadata: Option<Vec<u8>>,
+    /// Defects that were accepted, as sentences.
+    pub notices: Vec<String>,
+}

@@ -4,7 +4,6 @@ use tokio::task::JoinHandle;
 
 use crate::index::PageError;
 use base::model::digest::Sha256;
-use formats::python::upload::BadUpload;
 use runtime::catalog::resolve::Unresolved;
 use store::db::{DbError, WriteError};
 use store::storage::StorageError;
@@ -118,9 +117,6 @@ pub enum RepoError {
     /// A source has, or had, different bytes under the name of a new file.
     #[error(transparent)]
     FileExists(#[from] Box<ExistingFile>),
-    /// An upload by a client such as twine is invalid, with the reason.
-    #[error(transparent)]
-    Upload(#[from] BadUpload),
     #[error("{0}")]
     Invalid(String),
     #[error("the system requirements of {distribution} {release} are not known")]
@@ -207,7 +203,6 @@ impl RepoError {
             | RepoError::Conflict(_)
             | RepoError::AdministratorOnly(_)
             | RepoError::FileExists(_)
-            | RepoError::Upload(_)
             | RepoError::Invalid(_)
             | RepoError::Unsupported { .. }
             | RepoError::NoRules

@@ -13,7 +13,7 @@ mod version;
 
 pub use bundle::ProjectBundle;
 pub use ecosystem::Ecosystem;
-pub use files::ProjectFiles;
+pub use files::{FileBytes, ProjectFiles};
 pub use index::ProjectIndex;
 pub use paths::ProjectPaths;
 pub use projects::Projects;

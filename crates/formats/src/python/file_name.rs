@@ -145,6 +145,21 @@ impl FileName {
         None
     }
 
+    /// Returns what distinguishes the file from others of its version: the build and the set of all combinations of the tags
+    /// of a wheel; nothing of a source distribution, in any format. `None` for another kind, and for the name of a wheel that
+    /// cannot be read.
+    pub fn variant(&self) -> Option<String> {
+        match (self.kind, WheelName::parse(&self.text)) {
+            (FileKind::Wheel, Ok(wheel)) => {
+                let build = wheel.build.map(|build| format!("{}{}", build.number, build.rest));
+                let tags: BTreeSet<String> = wheel.tags.expand().map(|tag| tag.to_string()).collect();
+                Some(tags.iter().fold(build.unwrap_or_default(), |text, tag| text + " " + tag))
+            }
+            (FileKind::Sdist, _) => Some(String::new()),
+            _ => None,
+        }
+    }
+
     /// Removes the suffixes after the version in names of old kinds: `-py2.7`, `.win32` or `-1.noarch`.
     fn without_platform<'a>(&self, rest: &'a str) -> &'a str {
         const PLATFORMS: [&str; 4] = [".win", ".linux-", ".macosx-", ".cygwin-"];
@@ -200,40 +215,6 @@ impl<'a> SdistName<'a> {
     pub fn is_normal(&self) -> bool {
         name::normalize(self.distribution).replace('-', "_") == self.distribution
             && Pep440Version::lenient(self.version).normalized() == self.version
-    }
-}
-
-/// What files of a project stand for; two files with equal values are alternatives. Versions and build tags are compared by
-/// value, tags as the set of their combinations.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Distribution {
-    Wheel {
-        version: Pep440Version,
-        /// The number of the build tag, and the rest of it.
-        build: Option<(u64, String)>,
-        /// Every combination of the tags.
-        tags: BTreeSet<String>,
-    },
-    /// The source distribution of a version, in any format.
-    Source(Pep440Version),
-    /// A file of another kind, or one whose name cannot be read.
-    Other(String),
-}
-
-impl Distribution {
-    /// Returns the distribution of a file; `version` is that of its metadata.
-    pub fn of_file(file: &str, version: &str) -> Distribution {
-        let other = || Distribution::Other(file.to_owned());
-        let Ok(name) = FileName::parse(file) else { return other() };
-        match (name.kind(), WheelName::parse(file)) {
-            (FileKind::Wheel, Ok(wheel)) => Distribution::Wheel {
-                version: Pep440Version::lenient(version),
-                build: wheel.build.map(|build| (build.number, build.rest.to_owned())),
-                tags: wheel.tags.expand().map(|tag| tag.to_string()).collect(),
-            },
-            (FileKind::Sdist, _) => Distribution::Source(Pep440Version::lenient(version)),
-            _ => other(),
-        }
     }
 }
 
@@ -325,13 +306,14 @@ mod tests {
         }
     }
 
-    fn of(file: &str) -> Distribution {
+    fn of(file: &str) -> (Pep440Version, String) {
         let version = file.split('-').nth(1).expect("a version");
         let version = [".tar.gz", ".tar.xz", ".zip"]
             .iter()
             .find_map(|end| version.strip_suffix(end))
             .unwrap_or(version);
-        Distribution::of_file(file, version)
+        let name = FileName::parse(file).expect("a file name");
+        (Pep440Version::lenient(version), name.variant().expect("a wheel or a source distribution"))
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Identifiers of SPDX for the licenses of Python packages: an expression (PEP 639), classifiers, or free text.
 
-use super::license::LicenseExpression;
 use super::metadata::Metadata;
 use base::model::license::Licenses;
+use base::model::license_expression::LicenseExpression;
 
 /// Classifiers with their SPDX identifiers, without the prefixes `License :: ` and `OSI Approved :: `. Ambiguous ones,
 /// such as `BSD License`, are left out (PEP 639, appendix "Mapping License Classifiers to SPDX Identifiers"), except

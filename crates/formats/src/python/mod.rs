@@ -11,7 +11,6 @@ pub mod exact_versions;
 pub mod facts;
 pub mod file_name;
 pub mod layout;
-pub mod license;
 pub mod license_types;
 pub mod lock_file;
 pub mod marker;

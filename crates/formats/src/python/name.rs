@@ -1,6 +1,6 @@
 //! Names of projects and extras, and their normalization (PyPA: name normalization, PEP 503).
 
-use base::model::project_name::{BadProjectName, ProjectName};
+use base::model::project_name::{BadProjectName, ProjectName, spelling_key};
 
 /// Maximum length of a name in bytes, which is that of a directory name.
 const MAX_NAME: usize = 255;
@@ -33,17 +33,7 @@ pub fn is_valid(text: &str) -> bool {
 
 /// Normalizes any text, without checking that it is a valid name.
 pub fn normalize(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    for c in name.chars() {
-        if matches!(c, '-' | '_' | '.') {
-            if !out.ends_with('-') {
-                out.push('-');
-            }
-        } else {
-            out.extend(c.to_lowercase());
-        }
-    }
-    out
+    spelling_key(name)
 }
 
 #[cfg(test)]

@@ -390,7 +390,7 @@ impl Attempt<'_> {
         let mut uploads = Vec::new();
         for (name, file) in files {
             let body = ReaderStream::with_capacity(tokio::fs::File::from_std(file), 256 << 10).boxed();
-            uploads.push(receive::receive(&self.builds.uploads, &name, body).await?);
+            uploads.push(receive::receive(&self.builds.uploads, language, &name, body).await?);
         }
         if uploads.iter().any(|file: &Upload| file.version != uploads[0].version) {
             let reason = "the source distribution and the wheel have different versions".to_owned();

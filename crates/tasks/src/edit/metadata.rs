@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use super::{Actor, OnExisting};
 use base::model::errors::refused_rows;
 use base::model::kind::Language;
+use base::model::project_name::spelling_key;
 use content::serve::{RepoError, find};
 use formats::language;
-use formats::python::name::normalize;
 use formats::r;
 use runtime::catalog::Catalog;
 use runtime::state::State;
@@ -284,7 +284,7 @@ fn row(catalog: &Catalog, record: NewMetadata) -> Result<Metadata, RepoError> {
     }
     let scope = MetadataScope {
         name: rules.fold(name).into_owned(),
-        normalized_name: normalize(name),
+        normalized_name: spelling_key(name),
         version: version.to_owned(),
         source: source.map(|source| source.id),
         repo: repo.map(|repo| repo.id),

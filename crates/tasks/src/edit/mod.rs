@@ -18,6 +18,7 @@ mod plan;
 mod prepare;
 pub mod project;
 pub mod promotion;
+pub mod python;
 pub mod remove;
 pub mod remove_binary;
 pub mod repo;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 use super::uploads::{Upload, Uploads};
-use super::{Actor, RemoveScope, UploadKind, curated, project, remove, upload};
+use super::{Actor, RemoveScope, UploadKind, curated, project, python, remove, upload};
 use base::model::kind::{Layout, Supply};
 use content::serve::{RepoError, Repositories, find};
 use runtime::state::State;
@@ -26,7 +26,7 @@ pub async fn receive(
 ) -> Result<Upload, RepoError> {
     let upload = match kind {
         UploadKind::Source | UploadKind::Binary => upload::receive(uploads, file, body, kind).await?,
-        UploadKind::Python => project::receive::receive(uploads, file, body).await?,
+        UploadKind::Project(language) => project::receive::receive(uploads, language, file, body).await?,
     };
     uploads.share(upload.id, &actor.0).await?;
     Ok(upload)
@@ -48,7 +48,7 @@ pub async fn remove(
             curated::remove(repositories, state, source, package, scope, comment, actor).await
         }
         (Layout::Projects, Supply::Curated) => {
-            project::curated::remove(repositories, state, source, package, scope, comment, actor).await
+            python::remove(repositories, state, source, package, scope, comment, actor).await
         }
         (Layout::Lists, _) => remove::remove(state, source, package, scope, comment, actor).await,
         (Layout::Projects, _) => project::remove::remove(state, source, package, scope, comment, actor).await,

@@ -51,7 +51,7 @@ impl PreparedPackage {
             md5,
             binary_target,
             readme,
-            python: None,
+            project_file: None,
             pending_writes,
             received_at,
         }
@@ -77,7 +77,7 @@ pub(super) fn prepare(
             .map_err(refusal)?;
     package_archive.check_description().map_err(refusal)?;
     let info = match kind {
-        UploadKind::Source | UploadKind::Python => {
+        UploadKind::Source | UploadKind::Project(_) => {
             package_archive.require_source().map_err(refusal)?;
             None
         }
@@ -140,15 +140,19 @@ fn rewrite_error(file: &str, kind: UploadKind, out_path: &Path, error: RewriteEr
 
 fn refuse_archive(file: &str, kind: UploadKind, error: ArchiveError) -> RepoError {
     match kind {
-        UploadKind::Source | UploadKind::Python => invalid_package(file, &error),
+        UploadKind::Source | UploadKind::Project(_) => invalid_package(file, &error),
         UploadKind::Binary => invalid_package(file, &BinaryError::from(error)),
     }
 }
 
 /// The error for a file that is not a valid package, with its chain of causes.
 pub(super) fn invalid_package(file: &str, error: &dyn std::error::Error) -> RepoError {
+    refused(file, &error_chain(error))
+}
+
+pub(super) fn refused(file: &str, reason: &str) -> RepoError {
     let name: String = file.chars().take(200).collect();
-    RepoError::Invalid(format!("'{name}' is refused: {}", error_chain(error)))
+    RepoError::Invalid(format!("'{name}' is refused: {reason}"))
 }
 
 struct HashingSpool {

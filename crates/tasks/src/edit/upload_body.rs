@@ -1,18 +1,19 @@
 //! The received bytes of an upload: in memory, or in a spool.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, BufReader, Read};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use sha2::Digest;
 
-use base::model::digest::Sha256;
-use base::model::kind::{Language, StorageClass};
+use base::model::digest::{FileDigests, FileHasher, Sha256};
+use base::model::kind::{Language, Layout, StorageClass};
+use base::model::text::phrase;
 use content::serve::RepoError;
 use content::serve::error::run_blocking;
-use formats::python::upload::{FileDigests, FileHasher};
+use formats::language::FileBytes;
 use runtime::state::State;
 use store::storage::{Spool, StorageError};
 
@@ -25,21 +26,47 @@ pub enum UploadKind {
     Source,
     /// An installed package, for Linux, macOS or Windows.
     Binary,
-    /// A wheel or a source distribution of a Python package.
-    Python,
+    /// A file of a language with projects.
+    Project(Language),
 }
 
 impl UploadKind {
+    /// Returns the kinds of uploads. Those of languages with projects have the word of the language.
+    fn all() -> impl Iterator<Item = UploadKind> {
+        let languages = Language::ALL.into_iter().filter(|language| language.layout() == Layout::Projects);
+        [UploadKind::Source, UploadKind::Binary].into_iter().chain(languages.map(UploadKind::Project))
+    }
+
+    /// Returns the word in requests and in the rows of uploads.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            UploadKind::Source => "source",
+            UploadKind::Binary => "binary",
+            UploadKind::Project(language) => language.as_str(),
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<UploadKind> {
+        UploadKind::all().find(|kind| kind.as_str() == word)
+    }
+
+    /// Returns the words that people choose from, in a sentence.
+    pub fn words() -> String {
+        let words: Vec<&str> =
+            UploadKind::all().filter(|kind| kind.language().is_listed()).map(UploadKind::as_str).collect();
+        phrase(&words, "or")
+    }
+
     pub(super) fn language(self) -> Language {
         match self {
             UploadKind::Source | UploadKind::Binary => Language::R,
-            UploadKind::Python => Language::Python,
+            UploadKind::Project(language) => language,
         }
     }
 
     pub(super) fn class(self) -> StorageClass {
         match self {
-            UploadKind::Source | UploadKind::Python => StorageClass::Packages,
+            UploadKind::Source | UploadKind::Project(_) => StorageClass::Packages,
             UploadKind::Binary => StorageClass::Binaries,
         }
     }
@@ -54,7 +81,7 @@ pub(super) enum UploadBody {
 /// Computes digests while bytes are received.
 pub(super) enum BodyHasher {
     Sha256(sha2::Sha256),
-    /// All digests that clients of Python's upload API declare.
+    /// All digests that clients declare.
     All(Box<FileHasher>),
 }
 
@@ -73,9 +100,6 @@ impl BodyHasher {
         }
     }
 }
-
-pub(super) trait ReadSeek: Read + Seek {}
-impl<T: Read + Seek> ReadSeek for T {}
 
 impl UploadBody {
     /// Reads a request body: a small one into memory, a larger one into a spool.
@@ -132,7 +156,7 @@ impl UploadBody {
     }
 
     /// Opens the bytes for random access.
-    pub(super) fn open_seekable(&self) -> Result<Box<dyn ReadSeek + '_>, RepoError> {
+    pub(super) fn open_seekable(&self) -> Result<Box<dyn FileBytes + '_>, RepoError> {
         match self {
             UploadBody::Small(bytes) => Ok(Box::new(io::Cursor::new(bytes.as_ref()))),
             UploadBody::Spooled(SpooledUpload { spool, .. }) => Ok(Box::new(open_spool(spool)?)),
@@ -149,6 +173,14 @@ impl UploadBody {
                 result.map_err(|error| StorageError::io("write", spool.path(), error))?;
                 Ok(spool)
             }
+        }
+    }
+
+    /// In bytes.
+    pub(super) fn size(&self) -> u64 {
+        match self {
+            UploadBody::Small(bytes) => bytes.len() as u64,
+            UploadBody::Spooled(SpooledUpload { spool, .. }) => spool.size(),
         }
     }
 

@@ -5,12 +5,12 @@ use api::block_rule as wire;
 use base::model::ids::{RepoId, SourceId};
 use base::model::kind::{Layout, SourceKind};
 use base::model::license::{UNKNOWN, similar_identifier};
+use base::model::license_expression::{BadLicense, LicenseExpression};
 use base::model::rule_effect::RuleEffect;
 use base::model::time::SECOND;
 use content::serve::find;
 use formats::language;
 use formats::policy::{BadRule, Criteria, MAX_MIN_AGE, Rule};
-use formats::python::license::{BadLicense, LicenseExpression};
 use formats::r;
 use runtime::catalog::Catalog;
 

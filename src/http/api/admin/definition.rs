@@ -8,18 +8,18 @@ use api::definition::{
     PlannedRelease, UpdateDefinition,
 };
 use base::model::kind::{Layout, SourceKind, Supply};
+use base::model::project_name::ProjectName;
 use base::model::snapshot::{BadSnapshot, Snapshot};
 use base::model::time::Timestamp;
 use content::serve::find;
-use formats::python::curated::plan::ProjectPlanRow;
 use formats::r::closure::Kinds;
 use formats::r::curated::parse_include;
 use store::db::curation;
 use tasks::edit::curated::snapshot::{self, SnapshotChange};
 use tasks::edit::curated::{RUpdate, RUpdateRequest};
 use tasks::edit::curation::{Input, require_snapshot};
-use tasks::edit::project::curated::{self, PythonUpdate, PythonUpdateRequest};
-use tasks::edit::{Actor, curated as r_curated};
+use tasks::edit::python::{self, PythonUpdate, PythonUpdateRequest};
+use tasks::edit::{Actor, curated};
 
 /// Returns a file of a request as it is stored.
 pub(super) fn file(file: DefinitionFile) -> curation::DefinitionFile {
@@ -80,7 +80,7 @@ pub(super) async fn update(call: Call<'_>, name: &str, body: UpdateDefinition) -
                 commit: body.commit,
                 comment: body.comment,
             };
-            let update = curated::update(&app.repositories, &app.state, request, &actor).await?;
+            let update = python::update(&app.repositories, &app.state, request, &actor).await?;
             Ok(wire(update, kind, body.commit))
         }
     }
@@ -114,13 +114,13 @@ async fn update_r(
         let change = SnapshotChange { source: name, snapshot, include: None };
         snapshot::set(&app.repositories, &app.state, change, commit, comment, actor).await?
     } else {
-        r_curated::update(&app.repositories, &app.state, request, actor).await?
+        curated::update(&app.repositories, &app.state, request, actor).await?
     };
     Ok(r_wire(update, kind, commit))
 }
 
 fn r_wire(update: RUpdate, kind: SourceKind, commit: bool) -> DefinitionPlan {
-    let package = |row: r_curated::UpdateRow| {
+    let package = |row: curated::UpdateRow| {
         let facts = row.release;
         PlannedPackage {
             name: row.plan.name,
@@ -157,29 +157,29 @@ fn r_wire(update: RUpdate, kind: SourceKind, commit: bool) -> DefinitionPlan {
 }
 
 fn wire(update: PythonUpdate, kind: SourceKind, commit: bool) -> DefinitionPlan {
-    let blocked = |row: &ProjectPlanRow| {
-        let files = update.blocked.get(&row.name)?;
+    let blocked = |name: &ProjectName| {
+        let files = update.blocked.get(name)?;
         let count = files.count.map(|count| i64::try_from(count).unwrap_or(i64::MAX));
         Some(BlockedFiles { count, reason: files.reason.clone() })
     };
-    let chain = |row: &ProjectPlanRow| {
-        let chain = update.chains.get(&row.name).map(Vec::as_slice).unwrap_or_default();
+    let chain = |name: &ProjectName| {
+        let chain = update.chains.get(name).map(Vec::as_slice).unwrap_or_default();
         chain.iter().map(ToString::to_string).collect()
     };
-    let package = |row: ProjectPlanRow| PlannedPackage {
-        blocked_files: blocked(&row),
-        chain: chain(&row),
+    let packages = update.plan.rows.into_iter().map(|row| PlannedPackage {
+        blocked_files: blocked(&row.name),
+        chain: chain(&row.name),
         name: row.name.to_string(),
         constraint: row.constraint,
         files: row.files.map(|files| i64::try_from(files).unwrap_or(i64::MAX)),
         newest: row.newest,
         state: row.state.as_str().to_owned(),
         release: None,
-    };
+    });
     DefinitionPlan {
         kind: kind.to_string(),
         committed: commit && update.plan.problems.is_empty(),
-        packages: update.plan.rows.into_iter().map(package).collect(),
+        packages: packages.collect(),
         problems: update.plan.problems,
         notices: update.notices,
         snapshot: update.snapshot,
@@ -195,12 +195,12 @@ pub(super) async fn of_source(
     name: &str,
     with_files: bool,
 ) -> Result<Option<Definition>, Failure> {
-    let (curation, state_at) = match curated::definition(&app.state, name).await? {
+    let (curation, state_at) = match python::definition(&app.state, name).await? {
         Some(curation) => {
             let at = Timestamp(curation.base_seq.0).to_string();
             (curation, at)
         }
-        None => match r_curated::definition(&app.state, name).await? {
+        None => match curated::definition(&app.state, name).await? {
             Some((curation, at)) => (curation, at.map(|at| at.to_string()).unwrap_or_default()),
             None => return Ok(None),
         },

@@ -5,6 +5,7 @@ use crate::http::error::Failure;
 use api::metadata::{
     DeleteMetadata, ListMetadata, Metadata, MetadataRecord, MetadataResult, RefusedMetadata, SetMetadata,
 };
+use base::model::project_name::spelling_key;
 use content::serve::find;
 use runtime::catalog::Catalog;
 use store::db;
@@ -33,7 +34,7 @@ pub(super) async fn list(call: Call<'_>, query: ListMetadata) -> Answer<Vec<Meta
     let source = query.source.as_deref().map(|name| find::source(&catalog, name)).transpose()?;
     let repo = query.repo.as_deref().map(|name| find::repo(&catalog, name)).transpose()?;
     let mut rows = app.state.db.read(db::metadata::list).await?;
-    let normalized_name = query.package_name.as_deref().map(formats::python::name::normalize);
+    let normalized_name = query.package_name.as_deref().map(spelling_key);
     rows.retain(|row| {
         normalized_name.as_ref().is_none_or(|normalized_name| row.scope.normalized_name == *normalized_name)
             && query.key.as_ref().is_none_or(|key| row.key == *key)

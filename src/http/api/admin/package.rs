@@ -141,12 +141,9 @@ pub(super) async fn receive(call: Call<'_>, query: UploadFile, body: Incoming) -
         Failure::bad_request("the parameter file, the name of the uploaded file, is missing")
     })?;
     let body = read_body::stream(body, MAX_BYTES, call.app.limits.body_timeout);
-    let kind = match query.kind.as_deref() {
-        None | Some("source") => UploadKind::Source,
-        Some("binary") => UploadKind::Binary,
-        Some("python") => UploadKind::Python,
-        Some(_) => return Err(Failure::bad_request("the parameter type must be source, binary or python")),
-    };
+    let kind = query.kind.as_deref().map_or(Some(UploadKind::Source), UploadKind::parse);
+    let kind = kind
+        .ok_or_else(|| Failure::bad_request(format!("the parameter type must be {}", UploadKind::words())))?;
     let upload = edit::package::receive(&call.app.uploads, file, body, kind, &call.actor).await?;
     let upload = Upload {
         id: upload.id,

@@ -23,7 +23,9 @@ use crate::http::net::request_body::{self, Incoming};
 use crate::http::response;
 use crate::http::route::access;
 use api::error::Code;
+use base::model::kind::Language;
 use content::serve::{ExistingFile, RepoError};
+use formats::python::archive::{self, CheckedDistribution};
 use formats::python::file_name::FileName;
 use formats::python::upload::multipart::{self, BadForm, FormEvent, FormReader};
 use formats::python::upload::{
@@ -31,8 +33,10 @@ use formats::python::upload::{
     SIGNATURE, UploadForm,
 };
 use store::db::{DbError, author};
-use tasks::edit::project::receive::{self, ReceivedFile};
+use tasks::edit::project::receive::{self, CheckedUpload, ReceivedFile};
 
+/// The language whose clients use this API.
+const LANGUAGE: Language = Language::Python;
 /// `Retry-After` in seconds of an upload that collided with another change.
 const RETRY_AFTER: u64 = 5;
 /// Maximum size of a form without its file, in bytes. It exceeds the sum of the limits of all fields.
@@ -62,7 +66,7 @@ pub(in crate::http) async fn answer(
     let read = form.read(app).await;
     // Also after a complete form: the connection accepts the next request only at the end of the body.
     request_body::discard_rest(form.stream);
-    let (mut form, file) = read?;
+    let FormFile { mut form, name, file } = read?;
     // Not in the task below, so that the wait ends when the client disconnects.
     let permit = app.uploads.check_permit().await.map_err(failure)?;
     form.set_publisher(head.principal.publisher().cloned());
@@ -75,7 +79,8 @@ pub(in crate::http) async fn answer(
     let (app, source_name) = (Arc::clone(app), source.to_owned());
     // A separate task, which continues without the client: after the commit the catalog must be refreshed.
     let task = tokio::spawn(author::scope(author, async move {
-        let published = receive::publish(&app.uploads, &source_name, form, file, permit, &actor).await;
+        let check = move |file: &ReceivedFile| check(form, &name, file);
+        let published = receive::publish(&app.uploads, &source_name, file, check, permit, &actor).await;
         if let Ok((upload, status)) = &published {
             let by = author::log_name(&actor.0);
             tracing::info!(%by, source = %source_name, file = %upload.file, ?status, "upload of a Python package");
@@ -91,6 +96,24 @@ pub(in crate::http) async fn answer(
     Ok(response::text("text/plain; charset=utf-8", notices.into_bytes()))
 }
 
+/// Checks a received file, and compares it with the form that declares it.
+fn check(
+    mut form: UploadForm,
+    name: &FileName,
+    received_file: &ReceivedFile,
+) -> Result<CheckedUpload, RepoError> {
+    let refusal = |error: BadUpload| RepoError::Invalid(error.to_string());
+    // Checked first: a file that was changed during the transfer may have any other defect.
+    if let Some(digests) = received_file.digests() {
+        form.check_file(name, &digests).map_err(refusal)?;
+    }
+    let checked = archive::check(&mut received_file.open()?, name);
+    let CheckedDistribution { file, version } = checked.map_err(|reason| received_file.refusal(&reason))?;
+    form.check_package(name, &file.project, &version).map_err(refusal)?;
+    let attached = form.take_attached(name, received_file.sha256()).map_err(refusal)?;
+    Ok(CheckedUpload { file, attached })
+}
+
 /// Checks the head of the request, before the body is read. Returns the boundary of the form.
 fn check_head(app: &App, source: &str, head: &RequestHead<'_>, body: &Incoming) -> Result<String, Failure> {
     let (headers, config) = (&head.parts.headers, app.state.config.load());
@@ -104,7 +127,7 @@ fn check_head(app: &App, source: &str, head: &RequestHead<'_>, body: &Incoming) 
         let text = "uploads from pages of other sites are not accepted";
         return Err(Failure::new(StatusCode::FORBIDDEN, Code::Forbidden, text));
     }
-    receive::check_source(&app.state.catalog.get(), source)?;
+    receive::check_source(&app.state.catalog.get(), source, LANGUAGE)?;
     let limit = config.local_python.max_upload_size;
     if body.size_hint().lower() > limit.saturating_add(MAX_OVERHEAD) {
         return Err(too_large(limit));
@@ -116,6 +139,13 @@ fn content_type(headers: &HeaderMap) -> &str {
     headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
+/// A form, and the file in it.
+struct FormFile {
+    form: UploadForm,
+    name: FileName,
+    file: ReceivedFile,
+}
+
 struct FormStream {
     stream: BoxStream<'static, Result<Bytes, io::Error>>,
     reader: FormReader,
@@ -125,7 +155,7 @@ struct FormStream {
 
 impl FormStream {
     /// Reads the whole form: the fields in any order, the file into a spool.
-    async fn read(&mut self, app: &App) -> Result<(UploadForm, ReceivedFile), Failure> {
+    async fn read(&mut self, app: &App) -> Result<FormFile, Failure> {
         let (mut form, mut file) = (UploadForm::default(), None);
         let (mut count, mut sum) = (0, 0);
         loop {
@@ -144,10 +174,11 @@ impl FormStream {
                 (CONTENT, Some(name)) => {
                     let name =
                         FileName::parse(&name).map_err(|error| Failure::bad_request(error.to_string()))?;
-                    let received = receive::receive_file(&app.uploads, name, self.file()).await;
-                    file = Some(
-                        received.map_err(|error| self.failure.take().unwrap_or_else(|| failure(error)))?,
-                    );
+                    let received =
+                        receive::receive_file(&app.uploads, LANGUAGE, name.as_str(), self.file()).await;
+                    let received =
+                        received.map_err(|error| self.failure.take().unwrap_or_else(|| failure(error)))?;
+                    file = Some((name, received));
                 }
                 (ATTESTATIONS, _) => {
                     let value = self.field(ATTESTATIONS, MAX_ATTESTATIONS, true, &mut sum).await?;
@@ -167,7 +198,8 @@ impl FormStream {
             }
         }
         form.check_action().map_err(|error| bad_upload(&error))?;
-        Ok((form, file.ok_or_else(|| bad_upload(&BadUpload::NoFile))?))
+        let (name, file) = file.ok_or_else(|| bad_upload(&BadUpload::NoFile))?;
+        Ok(FormFile { form, name, file })
     }
 
     async fn next(&mut self) -> Result<FormEvent, Failure> {
@@ -266,7 +298,6 @@ fn failure(error: RepoError) -> Failure {
                 )
             })
         }
-        RepoError::Upload(error) => bad_upload(&error),
         RepoError::Conflict(message) => Failure::bad_request(message),
         RepoError::Db(DbError::Busy { .. } | DbError::Conflict(_)) => {
             Failure::unavailable("another change prevented the upload; upload the file again", RETRY_AFTER)
@@ -299,8 +330,7 @@ mod tests {
             (existing(false), 400, false),
             (RepoError::Conflict("two".to_owned()), 400, false),
             (DbError::Conflict("row".to_owned()).into(), 503, false),
-            (BadUpload::NoFile.into(), 400, false),
-            (BadUpload::Registration.into(), 410, false),
+            (RepoError::Invalid("x".to_owned()), 400, false),
             (RepoError::NotFound("x".to_owned()), 404, false),
         ] {
             let failure = failure(error);
@@ -311,5 +341,7 @@ mod tests {
                 failure.phrase
             );
         }
+        assert_eq!(bad_upload(&BadUpload::NoFile).status, StatusCode::BAD_REQUEST);
+        assert_eq!(bad_upload(&BadUpload::Registration).status, StatusCode::GONE);
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::serve::{RepoError, Repositories};
 use base::model::ids::{RepoId, SourceId};
 use base::model::kind::{Language, Layout};
+use base::model::project_name::spelling_key;
 use formats::language;
 use store::db::metadata::{self, Metadata, MetadataScope};
 
@@ -22,8 +23,11 @@ pub async fn of(
     repo: RepoId,
     versions: Vec<ServedVersion>,
 ) -> Result<Vec<BTreeMap<String, String>>, RepoError> {
-    let rules = language::of(language);
-    let names: Vec<String> = versions.iter().map(|served| rules.fold(&served.name).into_owned()).collect();
+    let names = versions.iter().map(|served| match language.layout() {
+        Layout::Lists => served.name.clone(),
+        Layout::Projects => spelling_key(&served.name),
+    });
+    let names: Vec<String> = names.collect();
     let rows = repositories.state.db.read(move |c| match language.layout() {
         Layout::Lists => metadata::of_r(c, &names),
         Layout::Projects => metadata::of_python(c, &names),
@@ -49,17 +53,22 @@ fn applicable(
     repo: RepoId,
     served: &ServedVersion,
 ) -> BTreeMap<String, String> {
+    let rules = language::of(language);
+    let is_name = |scope: &MetadataScope| {
+        let is_of_every_language = scope.source.is_none() && scope.repo.is_none();
+        is_of_every_language || rules.fold(&scope.name) == rules.fold(&served.name)
+    };
     // The release of a project has all files of equal versions; a list has each text.
     let is_version = |version: &str| match language.layout() {
         _ if version.is_empty() || version == served.version => true,
         Layout::Lists => false,
-        Layout::Projects => language::of(language).compare(version, &served.version).is_eq(),
+        Layout::Projects => rules.compare(version, &served.version).is_eq(),
     };
     let mut rows: Vec<&Metadata> = rows
         .iter()
         .filter(|row| row.scope.source.is_none_or(|source| source == served.source))
         .filter(|row| row.scope.repo.is_none_or(|id| id == repo))
-        .filter(|row| is_version(&row.scope.version))
+        .filter(|row| is_name(&row.scope) && is_version(&row.scope.version))
         .collect();
     let precedence =
         |scope: &MetadataScope| (!scope.version.is_empty(), scope.repo.is_some(), scope.source.is_some());

@@ -11,8 +11,15 @@ mod wheel_file;
 
 pub use error::PackageError;
 
+use std::io::{Read, Seek};
+
+use super::facts::FileFacts;
+use super::file_name::{FileKind, FileName};
 use super::metadata::{MAX_METADATA, Metadata, installers, validity};
+use super::version::{BadPep440Version, Pep440Version};
 use crate::r::archive::ArchiveLimits;
+use base::model::errors::error_chain;
+use base::model::project_page::CheckedFile;
 
 /// The limits of wheels: 16 GiB of content, 50 times the compressed size, and 400,000 members.
 pub const WHEEL_LIMITS: ArchiveLimits =
@@ -28,6 +35,43 @@ pub struct DistributionArchive {
     pub metadata_raw: Vec<u8>,
     /// Defects that installers tolerate, at most [`MAX_NOTICES`].
     pub notices: Vec<String>,
+}
+
+/// A distribution that has passed all checks of an upload.
+pub struct CheckedDistribution {
+    pub file: CheckedFile,
+    /// As its metadata states it.
+    pub version: Pep440Version,
+}
+
+/// Reads and checks a distribution. The error is the reason of the refusal.
+pub fn check(source: &mut (impl Read + Seek), name: &FileName) -> Result<CheckedDistribution, String> {
+    let archive = match name.kind() {
+        FileKind::Wheel => wheel::read(source, name.as_str(), WHEEL_LIMITS),
+        FileKind::Sdist => sdist::read(source, name, SDIST_LIMITS),
+        FileKind::Egg
+        | FileKind::WindowsInstaller
+        | FileKind::Msi
+        | FileKind::Rpm
+        | FileKind::Deb
+        | FileKind::Dmg => {
+            return Err("installers use wheels (.whl) and source distributions (.tar.gz) only".to_owned());
+        }
+    };
+    let DistributionArchive { metadata, metadata_raw, notices } =
+        archive.map_err(|error| error_chain(&error))?;
+    let project = metadata.project().map_err(|error| error_chain(&error))?;
+    let version: Pep440Version =
+        metadata.version.parse().map_err(|error: BadPep440Version| error_chain(&error))?;
+    let file = CheckedFile {
+        project,
+        version: version.normalized(),
+        facts: FileFacts::of_metadata(&metadata).write(),
+        // Clients use only METADATA of wheels: that of a source distribution may differ from the built wheel (PEP 658).
+        metadata: (name.kind() == FileKind::Wheel).then_some(metadata_raw),
+        notices,
+    };
+    Ok(CheckedDistribution { file, version })
 }
 
 pub const MAX_NOTICES: usize = 20;
@@ -98,7 +142,6 @@ fn check_identity(
     file: &str,
 ) -> Result<(), PackageError> {
     use super::name::normalize;
-    use super::version::Pep440Version;
     if normalize(&metadata.name) != normalize(distribution) {
         return Err(PackageError::OtherName { metadata: metadata.name.clone(), file: file.to_owned() });
     }

@@ -5,9 +5,9 @@ pub mod header;
 pub mod installers;
 pub mod validity;
 
-use super::license::LicenseExpression;
 use super::name;
 use super::version::Pep440Version;
+use base::model::license_expression::LicenseExpression;
 use base::model::project_name::{BadProjectName, ProjectName};
 use header::Headers;
 

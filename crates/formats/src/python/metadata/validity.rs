@@ -4,10 +4,10 @@
 use std::collections::HashSet;
 
 use super::header::{HeaderField, Headers};
-use crate::python::license::{BadLicense, LicenseExpression};
 use crate::python::name;
 use crate::python::requirement::{Requirement, VersionsOrUrl};
 use crate::python::specifier::Specifiers;
+use base::model::license_expression::{BadLicense, LicenseExpression};
 
 /// Maximum number of fields of new metadata. The largest packages on PyPI have 1,500.
 pub const MAX_FIELDS: usize = 10_000;

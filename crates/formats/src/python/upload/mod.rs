@@ -4,11 +4,8 @@
 
 pub mod multipart;
 
-use std::fmt;
-
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
-use sha2::Digest as _;
 
 use crate::python::file_name::FileName;
 use crate::python::layout::FilePart;
@@ -16,7 +13,8 @@ use crate::python::metadata::{MAX_METADATA, validity};
 use crate::python::name;
 use crate::python::provenance;
 use crate::python::version::Pep440Version;
-use base::model::digest::{Blake2b256, Md5, Sha256};
+use base::model::change::AttachedContent;
+use base::model::digest::{FileDigests, Sha256};
 use base::model::project_name::ProjectName;
 use base::model::trusted_publisher::TrustedPublisher;
 
@@ -76,14 +74,6 @@ struct FormFile {
     /// The file name, if the field has one.
     name: Option<String>,
     content: Vec<u8>,
-}
-
-/// The content of the files that are stored with a distribution.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AttachedContent {
-    pub signature: Option<Vec<u8>>,
-    /// The provenance object with the attestations.
-    pub provenance: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -316,43 +306,6 @@ fn excerpt(text: &str) -> String {
     text.escape_debug().take(80).collect()
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileDigests {
-    pub md5: Md5,
-    pub sha256: Sha256,
-    pub blake2: Blake2b256,
-}
-
-/// Computes the digests of a file that arrives in pieces.
-#[derive(Clone, Default)]
-pub struct FileHasher {
-    md5: md5::Md5,
-    sha256: sha2::Sha256,
-    blake2: blake2::Blake2b256,
-}
-
-impl FileHasher {
-    pub fn update(&mut self, bytes: &[u8]) {
-        self.md5.update(bytes);
-        self.sha256.update(bytes);
-        self.blake2.update(bytes);
-    }
-
-    pub fn finish(self) -> FileDigests {
-        FileDigests {
-            md5: Md5(self.md5.finalize().into()),
-            sha256: Sha256(self.sha256.finalize().into()),
-            blake2: Blake2b256(self.blake2.finalize().into()),
-        }
-    }
-}
-
-impl fmt::Debug for FileHasher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("FileHasher")
-    }
-}
-
 /// Decodes a digest in hexadecimal, or in Base64, which old clients use for MD5. `None` if it is neither.
 fn decode_digest<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
@@ -367,6 +320,7 @@ fn decode_digest<const N: usize>(text: &str) -> Option<[u8; N]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::model::digest::FileHasher;
     use base64::Engine;
     use base64::prelude::BASE64_STANDARD;
 

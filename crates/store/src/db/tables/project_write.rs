@@ -4,7 +4,7 @@ use super::file::FileState;
 use super::import::{self, ImportTarget};
 use super::project_file::{DISTRIBUTION, FileRole, METADATA};
 use super::{Conn, DbError, Value, attached_file, ids, package};
-use base::model::change::{AttachedFiles, FileChange, NewPythonFile};
+use base::model::change::{AttachedFiles, FileChange, NewProjectFile};
 use base::model::ids::{FileId, PackageId, ReleaseId, Seq};
 
 /// Columns of lives of files, in the order in which rows are written.
@@ -99,7 +99,7 @@ fn life_row(
 fn insert(
     c: &mut dyn Conn,
     target: &ImportTarget,
-    new_file: &NewPythonFile,
+    new_file: &NewProjectFile,
 ) -> Result<(PackageId, ReleaseId, FileId), DbError> {
     let package = package::upsert_many(c, target.origin, &[&new_file.project])?;
     let package = package.first().copied().unwrap_or(PackageId(0));

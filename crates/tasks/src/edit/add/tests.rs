@@ -123,7 +123,7 @@ fn staged(package: &str, version: &str, seed: u64) -> StagedUpload {
         md5,
         binary_target: None,
         readme: None,
-        python: None,
+        project_file: None,
         pending_writes: Vec::new(),
         received_at,
     }

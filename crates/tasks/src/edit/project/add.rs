@@ -1,25 +1,50 @@
-//! Plans the addition of files, with their signatures and attestations, to a source of Python packages.
+//! Plans the addition of files, with their signatures and attestations, to a source of a language with projects.
 
 use std::collections::BTreeMap;
 
-use super::selection;
+use super::{files, selection};
 use crate::edit::add::{Addition, insert_blobs};
 use crate::edit::edited_source::EditedSource;
-use crate::edit::uploads::{StagedPython, StagedUpload};
+use crate::edit::uploads::{StagedProjectFile, StagedUpload};
 use crate::edit::{AddStatus, OnExisting, Upload, Write};
-use base::model::change::{AttachedFiles, Counts, FileChange, LifeKey, NewPythonFile};
+use base::model::change::{AttachedFiles, Counts, FileChange, LifeKey, NewProjectFile};
 use base::model::digest::Sha256;
 use base::model::ids::{FileId, PackageId, Seq};
 use content::serve::{ExistingFile, RepoError};
-use formats::language::{self, Version};
-use formats::python::facts::FileFacts;
-use formats::python::file_name::Distribution;
+use formats::language::{self, ProjectFiles, Rules, Version};
 use runtime::publish::edit::EditPlan;
 use store::db::project_file::{self, KnownFile, ListedFile};
 use store::db::{Conn, DbError, attached_file};
 
+/// How the language of a source reads its files.
+#[derive(Clone, Copy)]
+struct Reader {
+    rules: &'static dyn Rules,
+    files: &'static dyn ProjectFiles,
+}
+
+impl Reader {
+    fn distribution(self, file: &str, version: &str) -> Distribution {
+        Distribution { version: self.rules.version(version).into_owned(), variant: self.files.variant(file) }
+    }
+}
+
+/// What a file stands for.
+struct Distribution {
+    version: Version<'static>,
+    variant: Option<String>,
+}
+
+impl Distribution {
+    /// Returns whether installers would choose between files of both.
+    fn is_same(&self, other: &Distribution) -> bool {
+        self.variant.is_some() && self.variant == other.variant && self.version == other.version
+    }
+}
+
 /// The state of a project during the planning.
 struct Project {
+    reader: Reader,
     id: Option<PackageId>,
     files: Vec<ListedFile>,
     /// Every file that the source has or had, higher revisions first.
@@ -29,14 +54,20 @@ struct Project {
 }
 
 impl Project {
-    fn read(c: &mut dyn Conn, source: &EditedSource, pending: Seq, name: &str) -> Result<Project, DbError> {
+    fn read(
+        c: &mut dyn Conn,
+        source: &EditedSource,
+        reader: Reader,
+        pending: Seq,
+        name: &str,
+    ) -> Result<Project, DbError> {
         let (id, files) = selection::read(c, source, pending, name)?;
         let known = match id {
             Some(id) => project_file::known(c, source.id, id)?,
             None => Vec::new(),
         };
-        let known = known.into_iter().map(|file| (Distribution::of_file(&file.name, &file.version), file));
-        Ok(Project { id, files, known: known.collect(), added: BTreeMap::new() })
+        let known = known.into_iter().map(|file| (reader.distribution(&file.name, &file.version), file));
+        Ok(Project { reader, id, files, known: known.collect(), added: BTreeMap::new() })
     }
 }
 
@@ -46,28 +77,30 @@ pub(in crate::edit) fn plan(
     pending: Seq,
     staged: &[StagedUpload],
 ) -> Write<EditPlan<Vec<AddStatus>, FileChange>> {
+    let language = addition.source.kind.language();
+    let rules = language::of(language);
+    let reader = Reader { rules, files: files(language)? };
     let mut projects: BTreeMap<&str, Project> = BTreeMap::new();
     let (mut changes, mut outcomes) = (Vec::new(), Vec::with_capacity(staged.len()));
     let mut new_uploads: Vec<&StagedUpload> = Vec::new();
     for upload in staged {
         let name = upload.upload.package.as_str();
         if !projects.contains_key(name) {
-            projects.insert(name, Project::read(c, &addition.source, pending, name)?);
+            projects.insert(name, Project::read(c, &addition.source, reader, pending, name)?);
         }
-        let Some((project, python)) = projects.get_mut(name).zip(upload.python.as_ref()) else {
+        let Some((project, staged_file)) = projects.get_mut(name).zip(upload.project_file.as_ref()) else {
             continue;
         };
-        let (status, file_changes) = plan_file(addition, c, project, upload, python)?;
+        let (status, file_changes) = plan_file(addition, c, project, upload, staged_file)?;
         outcomes.push(status);
         if !file_changes.is_empty() {
             let Upload { file, version, sha256, .. } = &upload.upload;
-            project.added.insert(file.clone(), (Distribution::of_file(file, version), *sha256));
+            project.added.insert(file.clone(), (reader.distribution(file, version), *sha256));
             new_uploads.push(upload);
         }
         changes.extend(file_changes);
     }
     if addition.replaces_versions {
-        let rules = language::of(addition.source.kind.language());
         let versions: Vec<Version<'_>> =
             staged.iter().map(|upload| rules.version(&upload.upload.version)).collect();
         let is_staged = |name: &str| staged.iter().any(|upload| upload.upload.file == name);
@@ -101,15 +134,16 @@ fn plan_file(
     c: &mut dyn Conn,
     project: &Project,
     staged: &StagedUpload,
-    python: &StagedPython,
+    staged_file: &StagedProjectFile,
 ) -> Write<(AddStatus, Vec<FileChange>)> {
     let Upload { file, sha256, version, .. } = &staged.upload;
-    let distribution = Distribution::of_file(file, version);
+    let distribution = project.reader.distribution(file, version);
     if project.added.get(file).is_some_and(|(_, other)| other == sha256) {
         return Ok((AddStatus::Existing, Vec::new()));
     }
     let is_other_name = |name: &&String| *name != file;
-    let mut added = project.added.iter().filter(|(name, (other, _))| *name == file || *other == distribution);
+    let mut added =
+        project.added.iter().filter(|(name, (other, _))| *name == file || other.is_same(&distribution));
     if let Some((name, _)) = added.next() {
         return Err(RepoError::Conflict(match Some(name).filter(is_other_name) {
             None => {
@@ -125,14 +159,14 @@ fn plan_file(
     let earlier_files: Vec<&KnownFile> = project
         .known
         .iter()
-        .filter(|(other, known)| known.name == *file || *other == distribution)
+        .filter(|(other, known)| known.name == *file || other.is_same(&distribution))
         .map(|(_, known)| known)
         .collect();
     let is_earlier = |listed: &&ListedFile| earlier_files.iter().any(|known| known.file == listed.key.file);
     let listed_files: Vec<&ListedFile> = project.files.iter().filter(is_earlier).collect();
     let listed_file = listed_files.iter().find(|listed| listed.name == *file);
     if let Some(listed_file) = listed_file.filter(|listed| listed.sha256 == *sha256) {
-        let changes = attach(c, listed_file, python)?;
+        let changes = attach(c, project.reader.files, listed_file, staged_file)?;
         return Ok((AddStatus::Existing, changes));
     }
     if !listed_files.is_empty() && addition.existing == OnExisting::Succeed {
@@ -163,24 +197,25 @@ fn plan_file(
         listed_files.iter().map(|file| FileChange::EndLife(file.key.clone())).collect();
     match same_bytes.zip(project.id) {
         Some((file, package)) => {
-            let NewFacts { variant, changes: fact_changes } = new_facts(c, file.file, python)?;
+            let NewFacts { variant, changes: fact_changes } =
+                new_facts(c, project.reader.files, file.file, staged_file)?;
             changes.extend(fact_changes);
             let (release, file) = (file.release, file.file);
             changes.push(FileChange::BeginLife { package, release, file, variant, yanked });
         }
         None => changes.push(FileChange::Introduce {
-            file: Box::new(NewPythonFile {
+            file: Box::new(NewProjectFile {
                 project: staged.upload.package.clone(),
                 version: version.clone(),
                 revision: earlier_files.iter().find(is_same_name).map_or(0, |newest| newest.revision + 1),
                 name: file.clone(),
                 size: i64::try_from(staged.upload.size).unwrap_or(i64::MAX),
                 sha256: *sha256,
-                facts: python.facts.clone().uploaded_at(addition.publish.now).write(),
-                metadata: python
+                facts: project.reader.files.with_upload_time(&staged_file.facts, addition.publish.now),
+                metadata: staged_file
                     .metadata
                     .map(|(sha256, size)| (sha256, i64::try_from(size).unwrap_or(i64::MAX))),
-                attached: python.attached,
+                attached: staged_file.attached,
             }),
             yanked,
         }),
@@ -190,12 +225,17 @@ fn plan_file(
 }
 
 /// Returns the changes after which a listed file has the files that were uploaded with it now; none if it has them.
-fn attach(c: &mut dyn Conn, file: &ListedFile, python: &StagedPython) -> Result<Vec<FileChange>, DbError> {
-    if python.attached == AttachedFiles::default() {
+fn attach(
+    c: &mut dyn Conn,
+    files: &dyn ProjectFiles,
+    file: &ListedFile,
+    staged_file: &StagedProjectFile,
+) -> Result<Vec<FileChange>, DbError> {
+    if staged_file.attached == AttachedFiles::default() {
         return Ok(Vec::new());
     }
     let LifeKey { package, release, file: id, .. } = file.key;
-    let NewFacts { variant, mut changes } = new_facts(c, id, python)?;
+    let NewFacts { variant, mut changes } = new_facts(c, files, id, staged_file)?;
     if !changes.is_empty() {
         let yanked = file.yanked.clone();
         changes.push(FileChange::EndLife(file.key.clone()));
@@ -211,8 +251,13 @@ struct NewFacts {
     changes: Vec<FileChange>,
 }
 
-fn new_facts(c: &mut dyn Conn, file: FileId, python: &StagedPython) -> Result<NewFacts, DbError> {
-    let attached = python.attached;
+fn new_facts(
+    c: &mut dyn Conn,
+    files: &dyn ProjectFiles,
+    file: FileId,
+    staged_file: &StagedProjectFile,
+) -> Result<NewFacts, DbError> {
+    let attached = staged_file.attached;
     let Some(newest) = attached_file::newest(c, file)? else {
         return Ok(NewFacts { variant: 0, changes: Vec::new() });
     };
@@ -220,13 +265,11 @@ fn new_facts(c: &mut dyn Conn, file: FileId, python: &StagedPython) -> Result<Ne
         return Ok(NewFacts { variant: newest.variant, changes: Vec::new() });
     }
     let mut changes = vec![FileChange::Attach { file, attached }];
-    let facts = FileFacts::read(&newest.facts);
-    let new_facts = facts.clone().with_attached(&attached);
-    if new_facts == facts {
+    let Some(facts) = files.with_attached(&newest.facts, &attached) else {
         return Ok(NewFacts { variant: newest.variant, changes });
-    }
+    };
     let variant = newest.variant + 1;
-    changes.push(FileChange::Facts { file, variant, facts: new_facts.write() });
+    changes.push(FileChange::Facts { file, variant, facts });
     Ok(NewFacts { variant, changes })
 }
 

@@ -1,10 +1,19 @@
-//! Edits of Python sources: receives, adds, removes and yanks files of local sources, and changes the definitions
-//! of curated sources.
+//! Receives, adds, removes and yanks files of local sources whose language has projects.
 
 pub(super) mod add;
-pub mod curated;
-pub(super) mod definition;
 pub mod receive;
 pub mod remove;
 mod selection;
 pub mod yank;
+
+use base::model::kind::Language;
+use content::serve::RepoError;
+use formats::language::{self, ProjectFiles};
+
+/// Returns how a language checks its files.
+fn files(language: Language) -> Result<&'static dyn ProjectFiles, RepoError> {
+    match language::of(language).projects() {
+        Some(projects) => Ok(projects),
+        None => Err(RepoError::Invalid(format!("{} has no projects", language.label()))),
+    }
+}

@@ -1,5 +1,5 @@
-//! Receives a wheel or a source distribution: checks it, and stores its bytes unchanged. Publishes a file that a client such
-//! as twine uploads: one form, one file, one transaction.
+//! Receives a file of a project: checks it, and stores its bytes unchanged. Publishes a file that a client uploads with a
+//! form, such as twine: one form, one file, one transaction.
 
 use std::io;
 use std::sync::Arc;
@@ -8,66 +8,112 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::files;
 use crate::edit::add::add;
 use crate::edit::edited_source::{EditedSource, require_language};
-use crate::edit::prepare::invalid_package;
+use crate::edit::prepare::refused;
 use crate::edit::upload::reserve_objects;
 use crate::edit::upload_body::{BodyHasher, UploadBody, UploadKind};
-use crate::edit::uploads::{StagedPython, StagedUpload, Upload, Uploads};
+use crate::edit::uploads::{StagedProjectFile, StagedUpload, Upload, Uploads};
 use crate::edit::{Actor, AddStatus, OnExisting};
-use base::model::change::AttachedFiles;
-use base::model::digest::{Md5, Sha256};
+use base::model::change::{AttachedContent, AttachedFiles};
+use base::model::digest::{FileDigests, FileHasher, Md5, Sha256};
+use base::model::kind::Language;
+use base::model::project_page::CheckedFile;
+use base::model::time::Timestamp;
 use content::serve::{RepoError, error, find};
-use formats::python::archive::{DistributionArchive, SDIST_LIMITS, WHEEL_LIMITS, sdist, wheel};
-use formats::python::facts::FileFacts;
-use formats::python::file_name::{FileKind, FileName};
-use formats::python::upload::{AttachedContent, FileHasher, UploadForm};
-use formats::python::version::Pep440Version;
+use formats::language::{FileBytes, ProjectFiles};
 use runtime::catalog::Catalog;
 use store::storage::{Key, Spool};
 
-/// Receives a file of a Python package from a stream of bytes: validates and stores it.
+/// A received file, which is not checked yet.
+pub struct ReceivedFile {
+    language: Language,
+    name: String,
+    body: UploadBody,
+}
+
+impl ReceivedFile {
+    /// Opens the bytes for random access.
+    ///
+    /// # Errors
+    /// [`RepoError::Storage`] if they cannot be read.
+    pub fn open(&self) -> Result<Box<dyn FileBytes + '_>, RepoError> {
+        self.body.open_seekable()
+    }
+
+    /// Returns the digests that clients declare; `None` if they were not computed while the bytes were received.
+    pub fn digests(&self) -> Option<FileDigests> {
+        self.body.digests()
+    }
+
+    pub fn sha256(&self) -> Sha256 {
+        self.body.sha256()
+    }
+
+    /// Returns the error for a file that is refused for a reason.
+    pub fn refusal(&self, reason: &str) -> RepoError {
+        refused(&self.name, reason)
+    }
+}
+
+/// A checked file, and the files that were uploaded with it.
+pub struct CheckedUpload {
+    pub file: CheckedFile,
+    pub attached: AttachedContent,
+}
+
+/// Receives a file of a project from a stream of bytes: validates and stores it.
 ///
 /// # Errors
-/// [`RepoError::Invalid`] when it is not a valid package, with the reason.
+/// [`RepoError::Invalid`] when it is not a valid file of the language, with the reason.
 pub async fn receive(
     uploads: &Arc<Uploads>,
+    language: Language,
     file: &str,
     body: BoxStream<'static, Result<Bytes, io::Error>>,
 ) -> Result<Upload, RepoError> {
-    let (state, class) = (&uploads.state, UploadKind::Python.class());
-    let file = file.rsplit(['/', '\\']).next().unwrap_or(file);
-    let name = FileName::parse(file).map_err(|error| invalid_package(file, &error))?;
-    let body = UploadBody::receive(state, file, body, class).await?;
+    let class = UploadKind::Project(language).class();
+    let name = file.rsplit(['/', '\\']).next().unwrap_or(file).to_owned();
+    let files = files(language)?;
+    files.check_name(&name).map_err(|reason| refused(&name, &reason))?;
+    let body = UploadBody::receive(&uploads.state, &name, body, class).await?;
     let permit = uploads.check_permit().await?;
-    stage(uploads, name, body, None, permit).await
+    let check = |file: &ReceivedFile| {
+        let checked = files.check(&file.name, &mut *file.open()?);
+        let file = checked.map_err(|reason| file.refusal(&reason))?;
+        Ok(CheckedUpload { file, attached: AttachedContent::default() })
+    };
+    stage(uploads, ReceivedFile { language, name, body }, check, permit).await
 }
 
-/// Checks a received file against the form that declares it, and stores it. Needs a [`Uploads::check_permit`].
-pub(super) async fn stage(
+/// Checks a received file, and stores it. Needs a [`Uploads::check_permit`].
+async fn stage(
     uploads: &Arc<Uploads>,
-    name: FileName,
-    body: UploadBody,
-    form: Option<UploadForm>,
+    file: ReceivedFile,
+    check: impl FnOnce(&ReceivedFile) -> Result<CheckedUpload, RepoError> + Send + 'static,
     permit: OwnedSemaphorePermit,
 ) -> Result<Upload, RepoError> {
-    let (state, class) = (&uploads.state, UploadKind::Python.class());
+    let (state, class) = (&uploads.state, UploadKind::Project(file.language).class());
     let received_at = (state.clock)();
     state.storage.may_store(class).await?;
-    let is_strict = state.config.load().local_python.strict;
+    let files = files(file.language)?;
+    let strict_section = files.strict_section().filter(|_| state.config.load().local_python.strict);
     let state_of_task = Arc::clone(state);
     let check = error::run_blocking(move || -> Result<_, RepoError> {
         // Held by the check, which continues when its client disconnects.
         let _permit = permit;
-        let checked = check(&name, &body, form)?;
-        if let Some(notice) = checked.staged.upload.notices.first().filter(|_| is_strict) {
+        let checked = check(&file)?;
+        if let Some((section, notice)) = strict_section.zip(checked.file.notices.first()) {
+            let name = &file.name;
             return Err(RepoError::Invalid(format!(
-                "'{name}' is refused: {notice}; this server is strict ([LocalPython] Strict)"
+                "'{name}' is refused: {notice}; this server is strict ([{section}] Strict)"
             )));
         }
-        Ok((checked, body.into_spool(&state_of_task, class)?))
+        let staged = StoredUpload::new(&file, checked, files, received_at);
+        Ok((staged, file.body.into_spool(&state_of_task, class)?))
     });
-    let (CheckedFile { staged, small_files }, spool): (CheckedFile, Spool) = check.await??;
+    let (StoredUpload { staged, small_files }, spool): (StoredUpload, Spool) = check.await??;
     let objects = staged.objects();
     // Protects the objects from the sweep until the upload itself does.
     let _reservation = uploads.reserve(objects.iter().map(|(key, _)| *key.digest()).collect());
@@ -85,7 +131,7 @@ pub(super) async fn stage(
         .map_err(|_| error::stopping())??;
         replace(uploads, spool, &Key::Package(class, sha256)).await?;
     }
-    Ok(uploads.insert(StagedUpload { received_at, ..staged }))
+    Ok(uploads.insert(staged))
 }
 
 /// Stores the bytes of a spool, also if the object exists.
@@ -95,136 +141,101 @@ async fn replace(uploads: &Uploads, spool: Spool, key: &Key) -> Result<(), RepoE
     Ok(())
 }
 
-struct CheckedFile {
+/// An upload whose objects are to be stored.
+struct StoredUpload {
     staged: StagedUpload,
-    /// The digests and bytes of its other objects: METADATA of a wheel, and the files that were uploaded with it.
-    small_files: Vec<(Sha256, Bytes)>,
+    /// The digests and bytes of its other objects: its metadata, and the files that were uploaded with it.
+    small_files: Vec<(Sha256, Vec<u8>)>,
 }
 
-fn check(name: &FileName, body: &UploadBody, form: Option<UploadForm>) -> Result<CheckedFile, RepoError> {
-    let file = name.as_str();
-    // Checked first: a file that was changed during the transfer may have any other defect.
-    if let Some((form, digests)) = form.as_ref().zip(body.digests()) {
-        form.check_file(name, &digests)?;
+impl StoredUpload {
+    fn new(
+        file: &ReceivedFile,
+        CheckedUpload { file: checked, attached }: CheckedUpload,
+        files: &dyn ProjectFiles,
+        received_at: Timestamp,
+    ) -> StoredUpload {
+        let mut small_files: Vec<(Sha256, Vec<u8>)> = Vec::new();
+        let mut add_small_file = |bytes: Vec<u8>| {
+            let (digest, size) = (Sha256::of(&bytes), bytes.len());
+            small_files.push((digest, bytes));
+            (digest, size)
+        };
+        let metadata = checked.metadata.map(&mut add_small_file).map(|(digest, size)| (digest, size as u64));
+        let mut attach = |bytes: Option<Vec<u8>>| {
+            let (digest, size) = add_small_file(bytes?);
+            Some((digest, i64::try_from(size).unwrap_or(i64::MAX)))
+        };
+        let attached =
+            AttachedFiles { signature: attach(attached.signature), provenance: attach(attached.provenance) };
+        let facts = files.with_attached(&checked.facts, &attached).unwrap_or(checked.facts);
+        let sha256 = file.sha256();
+        let staged = StagedUpload {
+            upload: Upload {
+                id: 0,
+                file: file.name.clone(),
+                package: checked.project.to_string(),
+                version: checked.version,
+                original: sha256,
+                sha256,
+                size: file.body.size(),
+                notices: checked.notices,
+            },
+            stanza: Vec::new(),
+            description: Vec::new(),
+            md5: Md5([0; 16]),
+            binary_target: None,
+            readme: None,
+            project_file: Some(StagedProjectFile { language: file.language, facts, metadata, attached }),
+            pending_writes: Vec::new(),
+            received_at,
+        };
+        StoredUpload { staged, small_files }
     }
-    let mut source = body.open_seekable()?;
-    let size = source.seek(io::SeekFrom::End(0));
-    let size = size.and_then(|size| source.seek(io::SeekFrom::Start(0)).map(|_| size));
-    let size = size.map_err(|error| invalid_package(file, &error))?;
-    let archive = match name.kind() {
-        FileKind::Wheel => wheel::read(&mut source, file, WHEEL_LIMITS),
-        FileKind::Sdist => sdist::read(&mut source, name, SDIST_LIMITS),
-        FileKind::Egg
-        | FileKind::WindowsInstaller
-        | FileKind::Msi
-        | FileKind::Rpm
-        | FileKind::Deb
-        | FileKind::Dmg => {
-            return Err(RepoError::Invalid(format!(
-                "'{file}' is refused: installers use wheels (.whl) and source distributions (.tar.gz) only"
-            )));
-        }
-    };
-    let DistributionArchive { metadata, metadata_raw, notices } =
-        archive.map_err(|error| invalid_package(file, &error))?;
-    let project = metadata.project().map_err(|error| invalid_package(file, &error))?;
-    let version: Pep440Version = metadata.version.parse().map_err(|error| invalid_package(file, &error))?;
-    let sha256 = body.sha256();
-    let content = match form {
-        Some(mut form) => {
-            form.check_package(name, &project, &version)?;
-            form.take_attached(name, sha256)?
-        }
-        None => AttachedContent::default(),
-    };
-    let mut small_files: Vec<(Sha256, Bytes)> = Vec::new();
-    let mut add_small_file = |bytes: Vec<u8>| {
-        let (digest, size) = (Sha256::of(&bytes), bytes.len());
-        small_files.push((digest, bytes.into()));
-        (digest, size)
-    };
-    // Clients use only METADATA of wheels: that of a source distribution may differ from the built wheel (PEP 658).
-    let metadata_object = (name.kind() == FileKind::Wheel).then(|| add_small_file(metadata_raw));
-    let mut attach = |bytes: Option<Vec<u8>>| {
-        let (digest, size) = add_small_file(bytes?);
-        Some((digest, i64::try_from(size).unwrap_or(i64::MAX)))
-    };
-    let attached =
-        AttachedFiles { signature: attach(content.signature), provenance: attach(content.provenance) };
-    let staged = StagedUpload {
-        upload: Upload {
-            id: 0,
-            file: file.to_owned(),
-            package: project.to_string(),
-            version: version.normalized(),
-            original: sha256,
-            sha256,
-            size,
-            notices,
-        },
-        stanza: Vec::new(),
-        description: Vec::new(),
-        md5: Md5([0; 16]),
-        binary_target: None,
-        readme: None,
-        python: Some(StagedPython {
-            facts: FileFacts::of_metadata(&metadata).with_attached(&attached),
-            metadata: metadata_object.map(|(digest, size)| (digest, size as u64)),
-            attached,
-        }),
-        pending_writes: Vec::new(),
-        received_at: base::model::time::Timestamp(0),
-    };
-    Ok(CheckedFile { staged, small_files })
 }
 
-/// A received file, which is not checked yet.
-pub struct ReceivedFile {
-    name: FileName,
-    body: UploadBody,
-}
-
-/// Checks that clients can upload to a source.
+/// Checks that clients can upload files of a language to a source.
 ///
 /// # Errors
 /// [`RepoError::Unknown`], and [`RepoError::Invalid`] for a source of another type.
-pub fn check_source(catalog: &Catalog, source: &str) -> Result<(), RepoError> {
+pub fn check_source(catalog: &Catalog, source: &str, language: Language) -> Result<(), RepoError> {
     let source = find::source(catalog, source)?;
-    require_language(source, &[UploadKind::Python.language()])?;
+    require_language(source, &[language])?;
     EditedSource::for_uploads(catalog, source).map(drop)
 }
 
-/// Receives the bytes of a file, and computes their digests.
+/// Receives the bytes of a file, whose name has been checked, and computes the digests that clients declare.
 ///
 /// # Errors
 /// [`RepoError::Invalid`] if the body fails.
 pub async fn receive_file(
     uploads: &Uploads,
-    name: FileName,
+    language: Language,
+    name: &str,
     body: BoxStream<'_, Result<Bytes, io::Error>>,
 ) -> Result<ReceivedFile, RepoError> {
     let hasher = || BodyHasher::All(Box::<FileHasher>::default());
-    let class = UploadKind::Python.class();
-    let body = UploadBody::receive_hashed(&uploads.state, name.as_str(), body, class, hasher).await?;
-    Ok(ReceivedFile { name, body })
+    let class = UploadKind::Project(language).class();
+    let body = UploadBody::receive_hashed(&uploads.state, name, body, class, hasher).await?;
+    Ok(ReceivedFile { language, name: name.to_owned(), body })
 }
 
-/// Checks a received file, and adds it to a source in one transaction; visible when this returns. Nothing changes if
-/// the source has it already. `permit` is one of [`Uploads::check_permit`]: a caller that continues when its client
-/// disconnects waits for it before.
+/// Checks a received file, together with the form that declares it, and adds it to a source in one transaction; visible when
+/// this returns. Nothing changes if the source has it already. `permit` is one of [`Uploads::check_permit`]: a caller that
+/// continues when its client disconnects waits for it before.
 ///
 /// # Errors
-/// [`RepoError::Upload`] and [`RepoError::Invalid`] for an invalid form or file, [`RepoError::FileExists`]
-/// for different bytes under a name that was used before. Then nothing is added.
+/// Those of `check`, and [`RepoError::FileExists`] for different bytes under a name that was used before. Then nothing is
+/// added.
 pub async fn publish(
     uploads: &Arc<Uploads>,
     source: &str,
-    form: UploadForm,
     file: ReceivedFile,
+    check: impl FnOnce(&ReceivedFile) -> Result<CheckedUpload, RepoError> + Send + 'static,
     permit: OwnedSemaphorePermit,
     actor: &Actor,
 ) -> Result<(Upload, AddStatus), RepoError> {
-    let upload = stage(uploads, file.name, file.body, Some(form), permit).await?;
+    let upload = stage(uploads, file, check, permit).await?;
     let added = add(uploads, source, &[upload.id], OnExisting::Fail, actor).await;
     // Removed after a refusal, too: no other request has the number of this upload.
     uploads.remove(&[upload.id]);

@@ -1,4 +1,4 @@
-//! Removes files from a local source of Python packages; older snapshots still list them.
+//! Removes files of a project from a local source; older snapshots still list them.
 
 use super::selection::{self, Selection};
 use crate::edit::edited_source::EditedSource;
@@ -27,7 +27,7 @@ pub async fn remove(
     let source = EditedSource::of_layout(&state.catalog.get(), source, Layout::Projects)?;
     let project = parse_project(source.kind, project)?;
     let publish = removal(state, project.as_str(), &scope, comment, actor);
-    let selection = Selection::from(scope);
+    let selection = Selection::new(scope, source.kind.language())?;
     let removal = apply(state, move |c| {
         publish_step(c, source.id, source.tree, &publish, |c, pending| {
             let (files, count) = selection::select(c, &source, pending, &project, &selection)?;
@@ -52,6 +52,6 @@ pub async fn remove(
 }
 
 /// Parses the name of a project of a source, in any spelling.
-pub(super) fn parse_project(kind: SourceKind, name: &str) -> Result<ProjectName, RepoError> {
+pub(in crate::edit) fn parse_project(kind: SourceKind, name: &str) -> Result<ProjectName, RepoError> {
     language::of(kind.language()).project_name(name).map_err(|error| RepoError::Invalid(error.to_string()))
 }

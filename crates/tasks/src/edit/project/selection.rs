@@ -2,13 +2,14 @@
 
 use std::cmp::Reverse;
 
+use super::files;
 use crate::edit::edited_source::EditedSource;
 use crate::edit::{RemoveScope, Write};
 use base::model::ids::{PackageId, Seq};
+use base::model::kind::Language;
 use base::model::project_name::ProjectName;
 use content::serve::RepoError;
 use formats::language;
-use formats::python::file_name::FileName;
 use store::db::project_file::{self, ListedFile};
 use store::db::{self, Conn, DbError};
 
@@ -22,14 +23,15 @@ pub(super) enum Selection {
     File(String),
 }
 
-impl From<RemoveScope> for Selection {
-    fn from(scope: RemoveScope) -> Selection {
-        match scope {
+impl Selection {
+    pub(super) fn new(scope: RemoveScope, language: Language) -> Result<Selection, RepoError> {
+        let files = files(language)?;
+        Ok(match scope {
             RemoveScope::All => Selection::All,
             RemoveScope::Current => Selection::Current,
-            RemoveScope::Version(text) if FileName::parse(&text).is_ok() => Selection::File(text),
+            RemoveScope::Version(text) if files.check_name(&text).is_ok() => Selection::File(text),
             RemoveScope::Version(text) => Selection::Version(text),
-        }
+        })
     }
 }
 

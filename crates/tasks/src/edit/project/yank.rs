@@ -1,4 +1,4 @@
-//! Yanks files of a local source of Python packages (PEP 592), and undoes yanks. A yanked file is listed with a
+//! Yanks files of a project in a local source (PEP 592), and undoes yanks. A yanked file is listed with a
 //! mark, and installers use it only for an exact version. Older snapshots list it without the mark.
 
 use super::remove::parse_project;
@@ -57,7 +57,7 @@ pub async fn set(
         Some(_) => scope.of(&name),
         None => format!("{}, no longer yanked", scope.of(&name)),
     };
-    let selection = Selection::from(scope);
+    let selection = Selection::new(scope, source.kind.language())?;
     let publish = Publish {
         subject,
         comment: reason.clone().unwrap_or_default(),

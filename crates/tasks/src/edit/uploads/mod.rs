@@ -25,7 +25,7 @@ use store::db::{self, blob::Blob};
 
 pub(super) use consumption::Consumption;
 pub use staged::Upload;
-pub(super) use staged::{BinaryTarget, PendingWrite, StagedPython, StagedUpload};
+pub(super) use staged::{BinaryTarget, PendingWrite, StagedProjectFile, StagedUpload};
 
 /// Delay before the row of a small upload is written on SQLite: the request that adds the upload usually follows at
 /// once, and then no row is needed.

@@ -3,13 +3,13 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
-use super::staged::{BinaryTarget, StagedPython, StagedUpload, Upload};
-use crate::edit::upload_body::UploadKind;
+use super::staged::{BinaryTarget, StagedProjectFile, StagedUpload, Upload};
 use base::model::change::AttachedFiles;
 use base::model::digest::{Md5, Sha256};
+use base::model::kind::Language;
 use base::model::time::Timestamp;
-use formats::python::facts::FileFacts;
 use formats::r::binary::TargetSystem;
 use formats::r::platform::Arch;
 use formats::r::version::RMinor;
@@ -31,8 +31,8 @@ struct Facts {
     readme: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     target: Option<TargetFacts>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    python: Option<Python>,
+    #[serde(rename = "python", default, skip_serializing_if = "Option::is_none")]
+    project_file: Option<ProjectFileFacts>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -44,16 +44,18 @@ struct TargetFacts {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Python {
-    facts: FileFacts,
-    /// The size of METADATA, whose digest is in the row.
+struct ProjectFileFacts {
+    /// What the language stores; `None` if it is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    facts: Option<Box<RawValue>>,
+    /// The size of the metadata, whose digest is in the row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     metadata: Option<u64>,
 }
 
 pub(super) fn encode(staged: &StagedUpload, owner: &str) -> UploadRow {
-    let StagedUpload { upload, stanza, description, md5, binary_target, readme, python, .. } = staged;
-    let metadata = python.as_ref().and_then(|python| python.metadata);
+    let StagedUpload { upload, stanza, description, md5, binary_target, readme, project_file, .. } = staged;
+    let metadata = project_file.as_ref().and_then(|file| file.metadata);
     let facts = Facts {
         file: upload.file.clone(),
         package: upload.package.clone(),
@@ -69,19 +71,15 @@ pub(super) fn encode(staged: &StagedUpload, owner: &str) -> UploadRow {
             system: system_name(target.system).to_owned(),
             arch: target.arch.map(|arch| arch.as_str().to_owned()),
         }),
-        python: python
-            .as_ref()
-            .map(|python| Python { facts: python.facts.clone(), metadata: metadata.map(|(_, size)| size) }),
-    };
-    let kind = match staged.kind() {
-        UploadKind::Source => "source",
-        UploadKind::Binary => "binary",
-        UploadKind::Python => "python",
+        project_file: project_file.as_ref().map(|file| ProjectFileFacts {
+            facts: serde_json::from_slice(&file.facts).ok(),
+            metadata: metadata.map(|(_, size)| size),
+        }),
     };
     UploadRow {
         id: i64::try_from(upload.id).unwrap_or(i64::MAX),
         owner: owner.to_owned(),
-        kind: kind.to_owned(),
+        kind: staged.kind().as_str().to_owned(),
         sha256: upload.sha256,
         other_sha256: readme.or(metadata).map(|(sha256, _)| sha256),
         size: i64::try_from(upload.size).unwrap_or(i64::MAX),
@@ -105,6 +103,15 @@ pub(super) fn decode(row: &UploadRow, now: Timestamp) -> Option<StagedUpload> {
             },
         }),
     };
+    let project_file = match facts.project_file {
+        None => None,
+        Some(file) => Some(StagedProjectFile {
+            language: Language::parse(&row.kind)?,
+            facts: file.facts.map_or_else(Vec::new, |facts| facts.get().as_bytes().to_vec()),
+            metadata: other(file.metadata),
+            attached: AttachedFiles::default(),
+        }),
+    };
     Some(StagedUpload {
         upload: Upload {
             id: u64::try_from(row.id).ok()?,
@@ -121,11 +128,7 @@ pub(super) fn decode(row: &UploadRow, now: Timestamp) -> Option<StagedUpload> {
         md5: facts.md5.parse::<Md5>().ok()?,
         binary_target,
         readme: other(facts.readme),
-        python: facts.python.map(|python| StagedPython {
-            facts: python.facts,
-            metadata: other(python.metadata),
-            attached: AttachedFiles::default(),
-        }),
+        project_file,
         pending_writes: Vec::new(),
         received_at: now,
     })
@@ -149,7 +152,6 @@ fn system(name: &str) -> Option<TargetSystem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use formats::python::metadata::Metadata;
 
     fn source() -> StagedUpload {
         StagedUpload {
@@ -169,7 +171,7 @@ mod tests {
             md5: Md5([3; 16]),
             binary_target: None,
             readme: Some((Sha256([4; 32]), 12)),
-            python: None,
+            project_file: None,
             pending_writes: Vec::new(),
             received_at: Timestamp(5),
         }
@@ -190,13 +192,20 @@ mod tests {
         let binary = StagedUpload { readme: None, binary_target: Some(target), ..source() };
         let any = BinaryTarget { system: TargetSystem::Unix, arch: None, ..target };
         let portable = StagedUpload { readme: None, binary_target: Some(any), ..source() };
-        let metadata = Metadata { requires_python: Some(">=3.9".to_owned()), ..Metadata::default() };
-        let facts = FileFacts::of_metadata(&metadata);
-        let python =
-            StagedPython { facts, metadata: Some((Sha256([6; 32]), 99)), attached: AttachedFiles::default() };
-        let wheel = StagedUpload { readme: None, python: Some(python.clone()), ..source() };
+        let file = StagedProjectFile {
+            language: Language::Python,
+            facts: br#"{"rp":">=3.9"}"#.to_vec(),
+            metadata: Some((Sha256([6; 32]), 99)),
+            attached: AttachedFiles::default(),
+        };
+        let wheel = StagedUpload { readme: None, project_file: Some(file.clone()), ..source() };
+        let bare = StagedProjectFile { facts: Vec::new(), ..file.clone() };
+        let bare = StagedUpload { readme: None, project_file: Some(bare), ..source() };
+        let stored = encode(&wheel, "ann").facts;
+        let end = br#","python":{"facts":{"rp":">=3.9"},"metadata":99}}"#;
+        assert!(stored.ends_with(end), "{}", String::from_utf8_lossy(&stored));
         let sdist = StagedUpload {
-            python: Some(StagedPython { metadata: None, ..python }),
+            project_file: Some(StagedProjectFile { metadata: None, ..file }),
             readme: None,
             ..source()
         };
@@ -206,6 +215,7 @@ mod tests {
             (portable, "binary"),
             (wheel, "python"),
             (sdist, "python"),
+            (bare, "python"),
         ] {
             let row = encode(&staged, "ann");
             assert_eq!((row.kind.as_str(), row.owner.as_str(), row.id), (kind, "ann", 7));

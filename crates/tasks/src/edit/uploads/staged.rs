@@ -9,8 +9,8 @@ use parking_lot::{Condvar, Mutex};
 use crate::edit::upload_body::UploadKind;
 use base::model::change::AttachedFiles;
 use base::model::digest::{Md5, Sha256};
+use base::model::kind::Language;
 use base::model::time::Timestamp;
-use formats::python::facts::FileFacts;
 use formats::r::binary::TargetSystem;
 use formats::r::platform::Arch;
 use formats::r::version::RMinor;
@@ -50,19 +50,20 @@ pub(in crate::edit) struct StagedUpload {
     pub binary_target: Option<BinaryTarget>,
     /// SHA-256 and size in bytes of the README.
     pub readme: Option<(Sha256, u64)>,
-    /// Values of a Python package; `None` for an R package, which has the fields above.
-    pub python: Option<StagedPython>,
+    /// Values of a file of a project; `None` for a package of a list, which has the fields above.
+    pub project_file: Option<StagedProjectFile>,
     /// Writes of objects that may not be durable yet; rows may refer to the objects only after these writes.
     pub pending_writes: Vec<PendingWrite>,
     pub received_at: Timestamp,
 }
 
-/// A wheel or a source distribution.
+/// A file of a language with projects.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::edit) struct StagedPython {
-    /// The facts in its metadata.
-    pub facts: FileFacts,
-    /// Digest and size in bytes of METADATA of a wheel.
+pub(in crate::edit) struct StagedProjectFile {
+    pub language: Language,
+    /// What the language stores about it.
+    pub facts: Vec<u8>,
+    /// Digest and size in bytes of its metadata, if clients read them without the file.
     pub metadata: Option<(Sha256, u64)>,
     /// The files that were uploaded with it. Only the form of an upload has them, and such an upload has no row.
     pub attached: AttachedFiles,
@@ -83,25 +84,25 @@ impl StagedUpload {
     }
 
     pub(in crate::edit) fn kind(&self) -> UploadKind {
-        match (&self.binary_target, &self.python) {
+        match (&self.binary_target, &self.project_file) {
             (Some(_), _) => UploadKind::Binary,
-            (None, Some(_)) => UploadKind::Python,
+            (None, Some(file)) => UploadKind::Project(file.language),
             (None, None) => UploadKind::Source,
         }
     }
 
     /// Its stored objects with their sizes in bytes: the archive, its README, which is stored in a directory of its
-    /// own, METADATA of a wheel, and the files that were uploaded with a Python package.
+    /// own, metadata, and the files that were uploaded with it.
     pub(in crate::edit) fn objects(&self) -> Vec<(Key, u64)> {
         let class = self.kind().class();
         let archive = (Key::Package(class, self.upload.sha256), self.upload.size);
         let readme = self.readme.map(|(sha256, size)| (Key::Readme(sha256), size));
-        let metadata = self.python.as_ref().and_then(|python| python.metadata);
+        let metadata = self.project_file.as_ref().and_then(|file| file.metadata);
         let metadata = metadata.map(|(sha256, size)| (Key::Package(class, sha256), size));
         let attached = self
-            .python
+            .project_file
             .iter()
-            .flat_map(|python| python.attached.iter())
+            .flat_map(|file| file.attached.iter())
             .map(|(sha256, size)| (Key::Package(class, sha256), u64::try_from(size).unwrap_or(u64::MAX)));
         [Some(archive), readme, metadata].into_iter().flatten().chain(attached).collect()
     }

@@ -2,15 +2,16 @@
 //! snapshots do not change. The plan is a pure function of the current rules, the new definition and the files at the
 //! base; plan and commit both call it.
 
+mod definition;
+
 use std::collections::BTreeMap;
 
-use super::definition::{self, CurrentPythonDefinition};
-use super::remove::parse_project;
 use crate::edit::curation::{
     Input, PlannedStep, SelectedState, curated_source, is_curated, require_all_versions, require_snapshot,
     snapshot_name,
 };
 use crate::edit::last_plan::Selected;
+use crate::edit::project::remove::parse_project;
 use crate::edit::{Actor, RemoveScope, removal};
 use base::model::change::Counts;
 use base::model::digest::Sha256;
@@ -24,6 +25,7 @@ use content::serve::project::curated::{
 };
 use content::serve::python::dependencies;
 use content::serve::{RepoError, Repositories, find};
+use definition::CurrentPythonDefinition;
 use formats::python::curated::PythonDefinition;
 use formats::python::curated::dependencies::{Dependencies, Search};
 use formats::python::curated::plan::{Plan, ProjectPlanRow, RowState, plan};

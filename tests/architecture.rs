@@ -60,15 +60,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "upkeep",
         &[
-            "model", "config", "r", "python", "db", "storage", "catalog", "jobs", "state", "fetch", "serve",
-            "edit", "backup",
+            "model", "config", "language", "r", "python", "db", "storage", "catalog", "jobs", "state",
+            "fetch", "serve", "edit", "backup",
         ],
     ),
     (
         "sync",
         &[
-            "model", "config", "language", "r", "python", "advisory", "bundle", "metrics", "db", "storage",
-            "upstream", "catalog", "jobs", "state", "publish", "index",
+            "model", "config", "language", "r", "advisory", "bundle", "metrics", "db", "storage", "upstream",
+            "catalog", "jobs", "state", "publish", "index",
         ],
     ),
     (
@@ -680,14 +680,14 @@ const LANGUAGE_TABLES: &[&str] = &["model", "language"];
 
 /// Places outside the tables that name a language or a kind, with the number of lines and the reason.
 const NAMES_OF_LANGUAGES: &[(&str, usize, &str)] = &[
-    ("crates/content/src/index/mod.rs", 1, "the constructor of the one index with pages that is read"),
+    ("crates/downloader/src/python/source.rs", 1, "the index of the downloader for Python"),
     ("crates/pages/src/first_packages.rs", 1, "the spelling of a flag in the mission's examples"),
     ("crates/pages/src/setup/mod.rs", 3, "the table of instructions for clients"),
     ("crates/runtime/src/catalog/mod.rs", 1, "the language of a source that is not in the catalog"),
     ("crates/tasks/src/build/run.rs", 2, "the two builds"),
     ("crates/tasks/src/build/toolchain.rs", 2, "the table of tools"),
     ("crates/tasks/src/edit/upload_body.rs", 1, "the language of uploads without a language"),
-    ("crates/tasks/src/sync/task.rs", 1, "the table of tasks"),
+    ("crates/tasks/src/sync/task.rs", 2, "the table of tasks"),
     ("src/http/api/public/status.rs", 1, "a field of the original's response"),
     ("src/http/repo/python/mod.rs", 1, "the kind of repository that has these addresses"),
     ("src/http/repo/python/upload.rs", 1, "the language of the upload API of PyPI"),

@@ -236,6 +236,7 @@ async fn a_page_that_is_read_during_a_repair_has_no_times_in_the_future() {
     });
     tokio::task::spawn_blocking(move || is_repaired.recv()).await.unwrap().unwrap();
     let reads = PageReads::new(backend.state.clone());
+    let reads = reads.of(SourceId::PYPI).unwrap();
     let mut page = tokio::spawn({
         let reads = reads.clone();
         async move { reads.at(&name::parse("one").unwrap(), Seq(now.0 - 1), Priority::Client).await }

@@ -57,7 +57,7 @@ async fn an_unchanged_list_is_not_sent_again(engine: db::Engine) {
     assert!(is_listed(&backend, "new").await);
     // An administrator who confirms the list gets the whole list.
     let sync = Sync::new(PageReads::new(backend.state.clone()), backend.state.clone());
-    sync.start_confirmed("test").job().wait_end().await.unwrap();
+    sync.start_confirmed(SourceKind::Pypi, "test").unwrap().job().wait_end().await.unwrap();
     assert_eq!(index.sent_lists(), 3);
 }
 
@@ -91,7 +91,7 @@ async fn another_configuration_reads_the_list_again(engine: db::Engine) {
     let backend = synced(engine, &index).await;
     let set_unlisted = |unlisted: bool| {
         let mut config = (*backend.state.config.load_full()).clone();
-        config.pypi.unlisted = unlisted;
+        config.indexes[0].unlisted = unlisted;
         backend.state.config.store(Arc::new(config));
     };
     set_unlisted(true);

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use rstudio_pm::index::{PageError, PageReads, Priority, Validity};
-use rstudio_pm::model::ids::Seq;
+use rstudio_pm::index::{IndexReads, PageError, PageReads, Priority, Validity};
+use rstudio_pm::model::ids::{Seq, SourceId};
 use rstudio_pm::python::name;
 
 use super::index_history::{subscribe, sync};
@@ -15,7 +15,7 @@ const OLD: &str = "2024-02-01T08:00:00Z";
 const PROJECTS: [&str; 6] = ["one", "two", "three", "four", "five", "six"];
 
 /// A server that has synced the list of the index.
-async fn synced(index: &Pypi, concurrency: usize) -> (Backend, Arc<PageReads>) {
+async fn synced(index: &Pypi, concurrency: usize) -> (Backend, Arc<IndexReads>) {
     for project in PROJECTS {
         index.add(project, &format!("{project}-1.0.tar.gz"), b"x", OLD);
     }
@@ -24,11 +24,12 @@ async fn synced(index: &Pypi, concurrency: usize) -> (Backend, Arc<PageReads>) {
     subscribe(&backend).await;
     sync(&backend).await;
     let reads = PageReads::new(backend.state.clone());
+    let reads = reads.of(SourceId::PYPI).unwrap().clone();
     (backend, reads)
 }
 
 async fn read(
-    reads: Arc<PageReads>,
+    reads: Arc<IndexReads>,
     project: &'static str,
     priority: Priority,
 ) -> Result<Validity, PageError> {

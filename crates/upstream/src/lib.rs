@@ -11,10 +11,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use base::config::{BinaryServerKind, BinaryUrl, Config, Cran, PrivateUrl, Proxy};
+use base::model::kind::Language;
+use formats::language;
 use origin::bundle::Bundle;
 use origin::bundle_cache::BundleCache;
 pub use origin::mirror::Mirror;
-pub use origin::python_index::PythonIndex;
+pub use origin::project_index::{MAX_DECODED_LIST, MAX_PAGE, ProjectIndex};
 use transport::Transport;
 use transport::address::Address;
 use transport::client::HttpClient;
@@ -77,13 +79,16 @@ impl Upstream {
         Ok(self.mirror(url)?.part_of(Address::parse(root)?))
     }
 
-    /// Returns the index of Python packages at `url`, or the bundle with Python packages; `/simple` at the
-    /// end of `url` is optional. HTTP is not accessed.
-    pub fn python_index(&self, url: &str) -> Result<PythonIndex, UpstreamError> {
-        let url = url.trim_end_matches('/');
-        let url = url.strip_suffix("/simple").unwrap_or(url);
+    /// Returns the index of packages of a language at `url`, or the bundle with such packages; the usual folder of its
+    /// pages, such as `/simple`, at the end of `url` is optional. HTTP is not accessed.
+    pub fn project_index(&self, language: Language, url: &str) -> Result<ProjectIndex, UpstreamError> {
+        let projects = language::of(language).projects().ok_or_else(|| UpstreamError::Refused {
+            url: base::config::without_userinfo(url),
+            reason: format!("{} has no index with one page per project", language.label()),
+        })?;
+        let url = projects.addresses().base(url);
         let transport = Transport::of_mirror(Address::parse(url)?, &self.http);
-        Ok(PythonIndex::at(transport, Arc::clone(&self.bundle_cache)))
+        Ok(ProjectIndex::at(language, projects, transport, Arc::clone(&self.bundle_cache)))
     }
 
     /// Returns the binary servers: those of `CRAN.BinaryURL`, or else the bundle that packages come from.

@@ -30,7 +30,7 @@ mod parsed_file;
 mod pattern;
 pub mod platforms;
 pub mod problem;
-pub mod pypi;
+mod project_index;
 mod reader;
 pub mod reference;
 pub mod reload;
@@ -43,6 +43,8 @@ mod value;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use crate::model::ids::SourceId;
 
 pub use address::{PrivateUrl, without_userinfo};
 pub use authentication::{Authentication, Bootstrap, DeviceCodes};
@@ -65,7 +67,7 @@ pub use open_id_connect::{GroupScopes, OpenIdConnect};
 pub use pattern::Pattern;
 pub use platforms::Platforms;
 pub use problem::{ConfigError, Origin, Position, Problem, ProblemCategory};
-pub use pypi::{LocalPython, Pypi};
+pub use project_index::{IndexConfig, LocalPython};
 pub use reload::{PropertyChange, Reload, reload};
 pub use server::{Proxy, Secret, Server};
 pub use storage::{ClassLocation, DirectoryLocation, S3Location, StorageConfig};
@@ -96,7 +98,8 @@ pub struct Config {
     pub storage: StorageConfig,
     pub cran: Cran,
     pub bioconductor: Bioconductor,
-    pub pypi: Pypi,
+    /// The indexes with one page per project.
+    pub indexes: Vec<IndexConfig>,
     pub local_python: LocalPython,
     /// `[Platforms]`, `[Distribution "…"]` and `[MacOS "…"]` on top of the embedded table.
     pub platforms: Arc<Platforms>,
@@ -121,6 +124,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Returns the settings of an index with one page per project; `None` for another source.
+    pub fn index(&self, source: SourceId) -> Option<&IndexConfig> {
+        self.indexes.iter().find(|index| index.source() == source)
+    }
+
     /// Returns a valid configuration for tests and examples: every path is below `dir` (absolute; nothing is created), HTTP and
     /// metrics on loopback ports that the system chooses, and `additions` (gcfg text, may be empty) appended.
     pub fn example(dir: &Path, additions: &str) -> Result<Loaded, ConfigError> {

@@ -211,10 +211,11 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Returns the table row of a property; panics if the table lacks it.
+/// Returns the table row of a property; panics if the table lacks it. A section of an index may lack some of the rows of
+/// `[PyPI]`, whose defaults apply then.
 fn row(section: &str, name: &str) -> &'static Property {
-    let property = lookup::section(section).and_then(|section| section.property(name));
-    property.expect("the property is in the table")
+    let property = |section| lookup::section(section).and_then(|section| section.property(name));
+    property(section).or_else(|| property("PyPI")).expect("the property is in the table")
 }
 
 /// Checks an empty value, which means unset. A property with a default allows it only if its type gives it a meaning.

@@ -9,8 +9,8 @@ use super::parsed_file::ParsedFile;
 use super::problem::{ConfigError, Problem};
 use super::reader::Reader;
 use super::{
-    Authentication, Bioconductor, Bootstrap, Config, Cran, Database, Federation, Git, Loaded, LocalPython,
-    Logging, Metrics, OpenIdConnect, Platforms, Postgres, Proxy, Pypi, Requirements, Server, Sqlite,
+    Authentication, Bioconductor, Bootstrap, Config, Cran, Database, Federation, Git, IndexConfig, Loaded,
+    LocalPython, Logging, Metrics, OpenIdConnect, Platforms, Postgres, Proxy, Requirements, Server, Sqlite,
     StorageAlerts, StorageAudit, StorageConfig, Vulnerabilities, decryption, environment, listen, storage,
 };
 
@@ -122,7 +122,7 @@ fn config(reader: &mut Reader<'_>, environment: Environment) -> Config {
         vulnerabilities: Vulnerabilities::read(reader, &cran.url),
         cran,
         bioconductor: Bioconductor::read(reader),
-        pypi: Pypi::read(reader),
+        indexes: IndexConfig::read_all(reader),
         local_python: LocalPython::read(reader),
         git: Git::read(reader),
         platforms: Arc::new(Platforms::read(reader)),

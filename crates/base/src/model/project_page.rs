@@ -30,6 +30,17 @@ pub struct ListedName<'a> {
     pub serial: Option<u64>,
 }
 
+/// The properties of a list that was read, without its projects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListSummary {
+    /// The serial of the newest change of any project.
+    pub serial: Option<u64>,
+    /// The number of names that are not valid.
+    pub invalid_count: u64,
+    /// The first of the names that are not valid.
+    pub first_invalid: Option<String>,
+}
+
 /// The properties of a page besides its files.
 #[derive(Clone, Copy, Debug)]
 pub struct PageHead<'a> {

@@ -11,13 +11,11 @@ use md5::Md5;
 use sha2::{Digest, Sha256 as Sha256Hasher, Sha512};
 
 use super::permits::Permit;
-use super::{PageError, locator};
-use base::config::{Config, Pypi};
+use super::{IndexReads, PageError, locator};
+use base::config::IndexConfig;
 use base::model::digest::Sha256;
-use base::model::ids::SourceId;
-use formats::python::facts::FileFacts;
-use formats::python::simple::page::PageFile;
-use runtime::state::State;
+use base::model::project_page::UpstreamFile;
+use formats::language::Projects;
 use store::db::index_file::{self, IndexTarget, KnownIndexFile};
 use store::db::project::KnownProject;
 use store::db::{Conn, DbError, tree};
@@ -44,33 +42,31 @@ pub(super) struct ComputedDigests {
     pub(super) missing: usize,
 }
 
-/// Returns the SHA-256 of the files for which the page of the index `source` declares none, known or from a
-/// download. Fails with [`PageError::Busy`].
+/// Returns the SHA-256 of the files for which the page of an index declares none, known or from a download. Fails with
+/// [`PageError::Busy`].
 pub(super) async fn complete(
-    state: &State,
-    source: SourceId,
+    reads: &IndexReads,
     known: &KnownProject,
-    files: &[PageFile],
+    files: &[UpstreamFile],
     permit: &mut Permit<'_>,
 ) -> Result<ComputedDigests, PageError> {
-    let mut digests = ComputedDigests::default();
-    let config = state.config.load_full();
+    let (state, mut digests) = (&reads.state, ComputedDigests::default());
+    let config = Arc::new(reads.config()?);
     let mut undeclared = Vec::new();
     for file in files.iter().filter(|file| file.sha256().is_none()) {
-        undeclared
-            .extend(locator::locator(&file.url, &config.pypi.url).map(|locator| (file.clone(), locator)));
+        undeclared.extend(locator::locator(&file.url, &config).map(|locator| (file.clone(), locator)));
     }
     if undeclared.is_empty() {
         return Ok(digests);
     }
-    let earlier = earlier_files(state, source, known).await;
+    let earlier = earlier_files(reads, known).await;
     let earlier = earlier.map_err(|error| PageError::Failed(error.to_string()))?;
     let mut requests = Vec::new();
     let upstream = state.upstream.load_full();
     for (file, locator) in undeclared {
-        if let Some(sha256) = earlier_digest(&earlier, &file, &locator) {
+        if let Some(sha256) = earlier_digest(reads.language, &earlier, &file, &locator) {
             let digest = ComputedDigest { sha256, size: None };
-            digests.by_name.insert(file.name.to_string(), digest);
+            digests.by_name.insert(file.name, digest);
         } else {
             requests.push(request(Arc::clone(&upstream), Arc::clone(&config), file, locator));
         }
@@ -100,46 +96,48 @@ pub(super) async fn complete(
     Ok(digests)
 }
 
-async fn earlier_files(
-    state: &State,
-    source: SourceId,
-    known: &KnownProject,
-) -> Result<Vec<KnownIndexFile>, DbError> {
+async fn earlier_files(reads: &IndexReads, known: &KnownProject) -> Result<Vec<KnownIndexFile>, DbError> {
+    let source = reads.source;
     let Some(package) = known.package else { return Ok(Vec::new()) };
     let read = move |c: &mut dyn Conn| {
         let tree = tree::built_in(c, source)?.id;
         index_file::of_project(c, IndexTarget { source, tree, package })
     };
-    state.db.read(read).await
+    reads.state.db.read(read).await
 }
 
 /// Returns the digest computed by an earlier reading, if the page states the same address and the same other digest.
-fn earlier_digest(earlier: &[KnownIndexFile], file: &PageFile, locator: &str) -> Option<Sha256> {
-    let same_name = earlier.iter().filter(|known| known.name == file.name.as_str());
+fn earlier_digest(
+    language: &dyn Projects,
+    earlier: &[KnownIndexFile],
+    file: &UpstreamFile,
+    locator: &str,
+) -> Option<Sha256> {
+    let same_name = earlier.iter().filter(|known| known.name == file.name);
     let newest = same_name.max_by_key(|known| known.revision)?;
     let is_same = newest.locator == locator
-        && FileFacts::read(&newest.facts).other_digest == FileFacts::of_page(file).other_digest;
+        && language.other_digest(&newest.facts) == language.other_digest(&file.facts);
     is_same.then_some(newest.sha256)
 }
 
 async fn request(
     upstream: Arc<Upstream>,
-    config: Arc<Config>,
-    file: PageFile,
+    config: Arc<IndexConfig>,
+    file: UpstreamFile,
     locator: String,
 ) -> (String, Result<ComputedDigest, UpstreamError>) {
-    let digest = receive(&upstream, &config.pypi, &file, &locator).await;
-    (file.name.to_string(), digest)
+    let digest = receive(&upstream, &config, &file, &locator).await;
+    (file.name, digest)
 }
 
 /// Downloads a file, computes its SHA-256, and compares its MD5 and SHA-512 with those that the page declares.
 async fn receive(
     upstream: &Upstream,
-    config: &Pypi,
-    file: &PageFile,
+    config: &IndexConfig,
+    file: &UpstreamFile,
     locator: &str,
 ) -> Result<ComputedDigest, UpstreamError> {
-    let refusal = |reason: String| UpstreamError::Refused { url: file.name.to_string(), reason };
+    let refusal = |reason: String| UpstreamError::Refused { url: file.name.clone(), reason };
     let address = locator::address(locator, config).map_err(refusal)?;
     let mirror = upstream.mirror(&address.folder)?;
     let mut hasher = Hasher::new(file);
@@ -164,9 +162,9 @@ struct Hasher {
 }
 
 impl Hasher {
-    fn new(file: &PageFile) -> Hasher {
+    fn new(file: &UpstreamFile) -> Hasher {
         let (sha256, md5, sha512) = (Sha256Hasher::new(), Md5::new(), Sha512::new());
-        Hasher { name: file.name.to_string(), bytes: 0, sha256, md5, sha512 }
+        Hasher { name: file.name.clone(), bytes: 0, sha256, md5, sha512 }
     }
 
     fn sha256(&self) -> Sha256 {
@@ -206,12 +204,20 @@ impl ByteSink for Hasher {
 mod tests {
     use super::*;
     use base::model::ids::{FileId, ReleaseId};
-    use formats::python::file_name::FileName;
+    use base::model::kind::Language;
+    use base::model::project_name::ProjectName;
+    use formats::language;
 
-    fn page_file(md5: &str) -> PageFile {
-        let name = FileName::parse("one-1.0.tar.gz").expect("a file name");
-        let file = PageFile::new(name, "http://h/one-1.0.tar.gz".to_owned());
-        PageFile { hashes: [("md5".to_owned(), md5.to_owned())].into(), ..file }
+    fn python() -> &'static dyn Projects {
+        language::of(Language::Python).projects().expect("an index")
+    }
+
+    fn page_file(md5: &str) -> UpstreamFile {
+        let url = "http://h/".parse().expect("a URL");
+        let body = format!("<a href='one-1.0.tar.gz#md5={md5}'>one-1.0.tar.gz</a>");
+        let projects = [ProjectName::folded("one")];
+        let pages = python().read_page(Some("text/html"), body.as_bytes(), &url, &projects);
+        pages.expect("a page").remove(0).files.remove(0)
     }
 
     #[test]
@@ -224,18 +230,18 @@ mod tests {
             sha256: Sha256([sha256; 32]),
             locator: "/one-1.0.tar.gz".to_owned(),
             last_variant: 0,
-            facts: FileFacts::of_page(&page_file(md5)).write(),
+            facts: page_file(md5).facts,
             life: None,
             last_end: None,
             metadata: None,
             is_metadata_of_wheel: false,
         };
         let earlier = [known(0, "aa", 1), known(1, "bb", 2)];
-        let digest = |md5: &str, locator: &str| earlier_digest(&earlier, &page_file(md5), locator);
+        let digest = |md5: &str, locator: &str| earlier_digest(python(), &earlier, &page_file(md5), locator);
         assert_eq!(digest("bb", "/one-1.0.tar.gz"), Some(Sha256([2; 32])));
         assert_eq!(digest("aa", "/one-1.0.tar.gz"), None, "other bytes had the name since");
         assert_eq!(digest("cc", "/one-1.0.tar.gz"), None);
         assert_eq!(digest("bb", "/other/one-1.0.tar.gz"), None);
-        assert_eq!(earlier_digest(&[], &page_file("bb"), "/one-1.0.tar.gz"), None);
+        assert_eq!(earlier_digest(python(), &[], &page_file("bb"), "/one-1.0.tar.gz"), None);
     }
 }

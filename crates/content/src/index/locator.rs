@@ -4,10 +4,9 @@
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use base::config::Pypi;
+use base::config::IndexConfig;
 use formats::bundle::layout::object_of_page;
-
-const PYPI_FILE_HOST: &str = "files.pythonhosted.org";
+use formats::language::{self, IndexAddresses};
 
 /// The address of a file, as a folder and a path below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,16 +17,19 @@ pub struct FileAddress {
     pub path: String,
 }
 
-/// Returns the base URL of an index: the address without `/simple` at its end.
-pub fn base(index: &str) -> &str {
-    let index = index.trim_end_matches('/');
-    index.strip_suffix("/simple").unwrap_or(index)
+fn addresses(index: &IndexConfig) -> Option<&'static IndexAddresses> {
+    language::of(index.language).projects().map(|projects| projects.addresses())
+}
+
+/// Returns the base URL of an index: the address without the usual folder of pages at its end.
+fn base(index: &IndexConfig) -> Option<Url> {
+    Url::parse(addresses(index)?.base(&index.url)).ok()
 }
 
 /// Returns the location to store for an address on a page: relative to an index in a directory, the absolute
 /// path on the index's server, otherwise the whole address. `None` if it cannot be requested.
-pub fn locator(file: &str, index: &str) -> Option<String> {
-    let (file, index) = (Url::parse(file).ok()?, Url::parse(base(index)).ok()?);
+pub fn locator(file: &str, index: &IndexConfig) -> Option<String> {
+    let (file, index) = (Url::parse(file).ok()?, base(index)?);
     if file.query().is_some() {
         return None;
     }
@@ -51,9 +53,9 @@ pub fn locator(file: &str, index: &str) -> Option<String> {
 }
 
 /// Returns the address of a stored location. Fails with the reason for a host that is not allowed, or without TLS.
-pub fn address(locator: &str, config: &Pypi) -> Result<FileAddress, String> {
+pub fn address(locator: &str, config: &IndexConfig) -> Result<FileAddress, String> {
     let invalid = || format!("'{}' is not a location of a file", short(locator));
-    let index = Url::parse(base(&config.url)).map_err(|_| invalid())?;
+    let index = base(config).ok_or_else(invalid)?;
     if index.scheme() == "file" && !locator.contains("://") {
         let object = object_of_page(locator);
         let Some((folder, name)) = object.as_deref().and_then(|object| object.rsplit_once('/')) else {
@@ -88,7 +90,7 @@ pub fn address(locator: &str, config: &Pypi) -> Result<FileAddress, String> {
 }
 
 /// Returns the address of a file whose bytes are an object of a bundle in a directory; `None` for any other file.
-pub fn object_in_directory(locator: &str, config: &Pypi) -> Option<FileAddress> {
+pub fn object_in_directory(locator: &str, config: &IndexConfig) -> Option<FileAddress> {
     if !config.url.starts_with("file:") || locator.contains("://") {
         return None;
     }
@@ -102,18 +104,19 @@ fn is_same_server(a: &Url, b: &Url) -> bool {
         && a.port_or_known_default() == b.port_or_known_default()
 }
 
-/// Refuses hosts other than the index's, PyPI's and configured ones, and addresses without TLS if the index uses TLS.
-fn check_host(url: &Url, index: &Url, config: &Pypi) -> Result<(), String> {
+/// Refuses hosts other than the index's, those of the language and configured ones, and addresses without TLS if the index uses TLS.
+fn check_host(url: &Url, index: &Url, config: &IndexConfig) -> Result<(), String> {
     let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
     let with_port = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
     let is_allowed = index.host_str().is_some_and(|index| index.eq_ignore_ascii_case(&host))
-        || host == PYPI_FILE_HOST
+        || addresses(config).is_some_and(|addresses| addresses.file_hosts.contains(&host.as_str()))
         || config.file_hosts.iter().any(|allowed| *allowed == host || *allowed == with_port);
     if !is_allowed {
         return Err(format!(
             "the index states an address on the host '{}', from which files are not fetched; if they may come from there, \
-             add it: [PyPI] FileHosts = {0}",
-            short(&with_port)
+             add it: [{1}] FileHosts = {0}",
+            short(&with_port),
+            config.section()
         ));
     }
     if index.scheme() == "https" && url.scheme() != "https" {
@@ -135,9 +138,11 @@ mod tests {
 
     use super::*;
     use base::config::{EarlierYanks, PrivateUrl};
+    use base::model::kind::Language;
 
-    fn config(url: &str, hosts: &[&str]) -> Pypi {
-        Pypi {
+    fn config(url: &str, hosts: &[&str]) -> IndexConfig {
+        IndexConfig {
+            language: Language::Python,
             url: PrivateUrl(url.to_owned()),
             file_hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
             sync_schedule: String::new(),
@@ -150,8 +155,8 @@ mod tests {
         }
     }
 
-    fn addressed(file: &str, config: &Pypi) -> Result<(String, String), String> {
-        let locator = locator(file, &config.url).ok_or("no location")?;
+    fn addressed(file: &str, config: &IndexConfig) -> Result<(String, String), String> {
+        let locator = locator(file, config).ok_or("no location")?;
         address(&locator, config).map(|address| (address.folder, address.path))
     }
 
@@ -198,7 +203,7 @@ mod tests {
             assert_eq!(addressed(&url, &index), Ok((folder.clone(), format!("{digest}.whl"))));
             let metadata = addressed(&format!("{url}.metadata"), &index);
             assert_eq!(metadata, Ok((folder, format!("{digest}.metadata"))));
-            let locator = locator(&url, &index.url).expect("a location");
+            let locator = locator(&url, &index).expect("a location");
             assert_eq!(object_in_directory(&locator, &index).is_some(), index.url.starts_with("file:"));
         }
     }

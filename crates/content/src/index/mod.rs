@@ -23,20 +23,22 @@ use tokio::sync::watch;
 use ::store::db::name_guard::NameGuardRow;
 use ::store::db::project::{self, KnownProject, Project};
 use ::store::db::{Conn, tree};
+use base::config::IndexConfig;
 use base::metrics;
+use base::model::digest::Sha256;
 use base::model::ids::{FileId, Seq, SourceId};
 use base::model::project_name::ProjectName;
+use base::model::project_page::UpstreamPage;
 use base::model::project_status::ProjectStatus;
 use base::model::time::{SECOND, Timestamp};
 use digests::ComputedDigests;
 use failures::Failures;
-use formats::python::accept::{ACCEPT, SimpleFormat};
-use formats::python::simple::read::{self, MAX_PAGE, ReadPage};
+use formats::language::{self, Projects};
 pub use permits::Priority;
 use permits::{Permit, Permits};
 use runtime::state::State;
 use store::{PageRead, Stored};
-use upstream::{Page, PageAge, PageResponse, PythonIndex, UpstreamError};
+use upstream::{MAX_PAGE, Page, PageAge, PageResponse, ProjectIndex, UpstreamError};
 
 /// Age, in microseconds, from which an upload is on every page: at PyPI, files appear up to ten minutes later.
 pub const MARGIN: i64 = 900 * SECOND;
@@ -93,10 +95,15 @@ struct ShrunkPage {
     reading: Option<Timestamp>,
 }
 
-pub struct PageReads {
+/// The readings of the pages of all indexes.
+pub struct PageReads(Vec<Arc<IndexReads>>);
+
+/// The readings of the pages of one index.
+pub struct IndexReads {
     state: Arc<State>,
     /// The index.
     source: SourceId,
+    language: &'static dyn Projects,
     running: Mutex<HashMap<ProjectName, RunningRead>>,
     failures: Mutex<Failures>,
     /// The projects whose last page lacks most of their files.
@@ -108,21 +115,36 @@ pub struct PageReads {
 
 impl PageReads {
     pub fn new(state: Arc<State>) -> Arc<PageReads> {
-        let permits = Permits::new(state.config.load().pypi.concurrency);
-        Arc::new(PageReads {
-            state,
-            source: SourceId::PYPI,
-            running: Mutex::default(),
-            failures: Mutex::default(),
-            shrunk: Mutex::default(),
-            unreadable_wheels: Mutex::default(),
-            permits,
-        })
+        let config = state.config.load_full();
+        let reads = |index: &IndexConfig| {
+            Some(Arc::new(IndexReads {
+                state: Arc::clone(&state),
+                source: index.source(),
+                language: language::of(index.language).projects()?,
+                running: Mutex::default(),
+                failures: Mutex::default(),
+                shrunk: Mutex::default(),
+                unreadable_wheels: Mutex::default(),
+                permits: Permits::new(index.concurrency),
+            }))
+        };
+        Arc::new(PageReads(config.indexes.iter().filter_map(reads).collect()))
     }
 
-    /// Returns the index whose pages are read.
-    pub(crate) fn source(&self) -> SourceId {
-        self.source
+    /// Returns the readings of an index. Fails for another source.
+    pub fn of(&self, source: SourceId) -> Result<&Arc<IndexReads>, PageError> {
+        self.0.iter().find(|reads| reads.source == source).ok_or_else(|| no_index(source))
+    }
+}
+
+impl IndexReads {
+    fn config(&self) -> Result<IndexConfig, PageError> {
+        self.state.config.load().index(self.source).cloned().ok_or_else(|| no_index(self.source))
+    }
+
+    fn index(&self) -> Result<ProjectIndex, PageError> {
+        let config = self.config()?;
+        Ok(self.state.upstream.load().project_index(config.language, &config.url)?)
     }
 
     /// Reads the page of a project, unless the last reading is valid at a sequence number of the tree. Fails
@@ -150,7 +172,7 @@ impl PageReads {
         if is_recent(&known) && !has_serials(&known) {
             return Ok(Validity::Outdated);
         }
-        match self.join_as(priority, project).await {
+        match self.join_as(priority, project, None).await {
             Ok(()) => {
                 let known = self.known(project).await?;
                 Ok(if is_complete(&known) { Validity::Complete } else { Validity::Outdated })
@@ -172,9 +194,49 @@ impl PageReads {
         Ok(self.known(project).await?.valid_at().is_some_and(|valid_at| valid_at > seq.0))
     }
 
-    /// Reads the page of a project again, in the background: after a sync.
-    pub async fn refresh(self: &Arc<Self>, project: &ProjectName) -> Result<(), PageError> {
-        self.join_as(Priority::Background, project).await
+    /// Reads the pages of projects again, in the background: after a sync. Returns the number of pages that were read.
+    pub async fn refresh(self: &Arc<Self>, projects: &[ProjectName]) -> usize {
+        let mut pages = match projects {
+            [] | [_] => Vec::new(),
+            // If the request for all fails, the pages are requested one by one.
+            _ => self.request_all(projects).await.unwrap_or_default(),
+        };
+        let mut count = 0;
+        for project in projects {
+            let page = pages.iter().position(|page| page.page.project == *project);
+            let page = page.map(|position| pages.swap_remove(position));
+            count += usize::from(self.join_as(Priority::Background, project, page).await.is_ok());
+        }
+        count
+    }
+
+    /// Requests the pages of several projects at once. Those that the index does not have are not returned.
+    async fn request_all(&self, projects: &[ProjectName]) -> Result<Vec<ParsedPage>, PageError> {
+        let _turn = self.permits.background().await;
+        let _permit = self.permits.page().await?;
+        let requested_at = (self.state.clock)();
+        match self.index()?.pages(projects, None).await? {
+            PageResponse::Unchanged(_) => Ok(Vec::new()),
+            PageResponse::Page(page) => parse(self.language, *page, projects, requested_at).await,
+        }
+    }
+
+    /// Requests the page of a project.
+    async fn request(
+        &self,
+        index: &ProjectIndex,
+        project: &ProjectName,
+        etag: Option<&str>,
+        known: &KnownProject,
+    ) -> Result<PageRead, PageError> {
+        let (requested_at, projects) = ((self.state.clock)(), std::slice::from_ref(project));
+        let page = match index.pages(projects, etag).await? {
+            PageResponse::Unchanged(age) => return Ok(PageRead::unchanged(known, age, requested_at)),
+            PageResponse::Page(page) => page,
+        };
+        let url = page.display_url();
+        let mut pages = parse(self.language, *page, projects, requested_at).await?;
+        Ok(pages.pop().ok_or(UpstreamError::Missing(url))?.into_page_read())
     }
 
     /// Requests a project that the list of the index lacks, and adds it if the index has it; returns whether it has.
@@ -183,7 +245,7 @@ impl PageReads {
         project: &ProjectName,
         priority: Priority,
     ) -> Result<bool, PageError> {
-        match self.join_as(priority, project).await {
+        match self.join_as(priority, project, None).await {
             Ok(()) => Ok(true),
             Err(PageError::Missing(_) | PageError::NoPage { .. } | PageError::Unlisted(_)) => Ok(false),
             Err(error) => Err(error),
@@ -201,20 +263,26 @@ impl PageReads {
         read.map_err(|error| PageError::Failed(error.to_string()))
     }
 
-    async fn join_as(self: &Arc<Self>, priority: Priority, project: &ProjectName) -> ReadResult {
+    /// Reads a page; `page` is the one that was requested with those of other projects.
+    async fn join_as(
+        self: &Arc<Self>,
+        priority: Priority,
+        project: &ProjectName,
+        mut page: Option<ParsedPage>,
+    ) -> ReadResult {
         if priority == Priority::Client {
-            return self.join(project).await;
+            return self.join(project, page).await;
         }
         let _turn = self.permits.background().await;
         loop {
-            match self.join(project).await {
+            match self.join(project, page.take()).await {
                 Err(PageError::Busy) => {}
                 result => return result,
             }
         }
     }
 
-    async fn join(self: &Arc<Self>, project: &ProjectName) -> ReadResult {
+    async fn join(self: &Arc<Self>, project: &ProjectName, page: Option<ParsedPage>) -> ReadResult {
         let mut read = {
             let mut running = self.running.lock();
             match running.get(project) {
@@ -224,7 +292,7 @@ impl PageReads {
                     let (sender, receiver) = watch::channel(None);
                     running.insert(project.clone(), receiver.clone());
                     // In a separate task: a client that disconnects must not cancel a request that others wait for.
-                    tokio::spawn(run(Arc::clone(self), project.clone(), sender));
+                    tokio::spawn(run(Arc::clone(self), project.clone(), page, sender));
                     receiver
                 }
             }
@@ -248,7 +316,7 @@ impl PageReads {
         trees.map(|tree| tree.newest().map_or(0, |seq| seq.0)).max().unwrap_or(0)
     }
 
-    async fn read_page(&self, project: &ProjectName) -> ReadResult {
+    async fn read_page(&self, project: &ProjectName, mut page: Option<ParsedPage>) -> ReadResult {
         let mut permit = self.permits.page().await?;
         let found = self.find(project).await?;
         let is_listed = found.is_some();
@@ -256,26 +324,24 @@ impl PageReads {
             Some(known) => known,
             None => unlisted_project(&self.state, self.source).await?,
         };
-        let (config, upstream) = (self.state.config.load_full(), self.state.upstream.load_full());
-        let index = upstream.python_index(&config.pypi.url)?;
+        let index = self.index()?;
         let mut etag = known.reading.as_ref().and_then(|reading| reading.etag.as_deref());
         let mut pauses = PAUSES.into_iter();
         loop {
-            let requested_at = (self.state.clock)();
-            let response = index.project(project.as_str(), ACCEPT, etag).await;
-            if matches!(response, Err(UpstreamError::Missing(_))) && known.project.to_at != Seq::OPEN.0 {
-                store::end(&self.state, self.source, project).await?;
-            }
-            let response = response.map_err(|error| page_error(project, is_listed, error))?;
-            let read = match response {
-                PageResponse::Unchanged(age) => PageRead::unchanged(&known, age, requested_at),
-                PageResponse::Page(page) => parse(*page, project.clone()).await?.into_page_read(requested_at),
+            let read = match page.take() {
+                Some(page) => Ok(page.into_page_read()),
+                None => self.request(&index, project, etag, &known).await,
             };
+            let is_missing = matches!(read, Err(PageError::Upstream(UpstreamError::Missing(_))));
+            if is_missing && known.project.to_at != Seq::OPEN.0 {
+                store::end(self, project).await?;
+            }
+            let read = read.map_err(|error| page_error(project, is_listed, error))?;
             if !is_listed {
                 add_unlisted(&self.state, self.source, project, known.head).await?;
             }
             let Some(reason) = read.older_than_list(&known) else {
-                let read = with_digests(&self.state, self.source, &known, read, &mut permit).await?;
+                let read = self.with_digests(&known, read, &mut permit).await?;
                 let is_status_new =
                     known.reading.as_ref().is_some_and(|reading| reading.status != read.status);
                 self.store(project, read, &known, &index).await?;
@@ -301,20 +367,31 @@ impl PageReads {
         }
     }
 
+    async fn with_digests(
+        &self,
+        known: &KnownProject,
+        read: PageRead,
+        permit: &mut Permit<'_>,
+    ) -> Result<PageRead, PageError> {
+        let Some(page) = &read.page else { return Ok(read) };
+        let digests = digests::complete(self, known, &page.files, permit).await?;
+        Ok(read.with_digests(digests))
+    }
+
     /// Writes a reading, unless the page lacks most of the files of the project for the first time.
     async fn store(
         &self,
         project: &ProjectName,
         read: PageRead,
         known: &KnownProject,
-        index: &PythonIndex,
+        index: &ProjectIndex,
     ) -> ReadResult {
         let reading = known.reading.as_ref().map(|reading| reading.fetched_at);
         let page = ShrunkPage { since: read.requested_at, reading };
         let first = self.shrunk.lock().get(project).copied().filter(|first| first.reading == reading);
         let first = first.unwrap_or(page);
         let may_shrink = page.since.since(first.since) >= SHRINK_CONFIRMATION;
-        match store::store(&self.state, self.source, project, read, may_shrink).await? {
+        match store::store(self, project, read, may_shrink).await? {
             Stored::Written { .. } => {
                 self.shrunk.lock().remove(project);
                 Ok(())
@@ -332,9 +409,14 @@ impl PageReads {
 }
 
 /// Reads a page, records a failure, and sends the result to all waiting clients.
-async fn run(reads: Arc<PageReads>, project: ProjectName, sender: watch::Sender<Option<ReadResult>>) {
+async fn run(
+    reads: Arc<IndexReads>,
+    project: ProjectName,
+    page: Option<ParsedPage>,
+    sender: watch::Sender<Option<ReadResult>>,
+) {
     /// Removes the project from the running readings when dropped, even after a panic, so that another can start.
-    struct Entry<'a>(&'a PageReads, &'a ProjectName);
+    struct Entry<'a>(&'a IndexReads, &'a ProjectName);
     impl Drop for Entry<'_> {
         fn drop(&mut self) {
             self.0.running.lock().remove(self.1);
@@ -342,7 +424,7 @@ async fn run(reads: Arc<PageReads>, project: ProjectName, sender: watch::Sender<
     }
     let entry = Entry(&reads, &project);
     let list = reads.newest_list();
-    let result = reads.read_page(&project).await;
+    let result = reads.read_page(&project, page).await;
     match &result {
         Ok(()) => reads.failures.lock().record_success(&project),
         Err(error) => {
@@ -387,50 +469,46 @@ fn hides(guards: &[NameGuardRow], source: SourceId, has_automatic: bool) -> bool
     (has_created || has_automatic) && applied.any(|guard| guard.source != source)
 }
 
-async fn with_digests(
-    state: &State,
-    source: SourceId,
-    known: &KnownProject,
-    read: PageRead,
-    permit: &mut Permit<'_>,
-) -> Result<PageRead, PageError> {
-    let Some(page) = &read.page else { return Ok(read) };
-    let digests = digests::complete(state, source, known, &page.page.files, permit).await?;
-    Ok(read.with_digests(digests))
+fn no_index(source: SourceId) -> PageError {
+    PageError::Failed(format!("the source {source} is not an index with one page per project"))
 }
 
-fn page_error(project: &ProjectName, is_listed: bool, error: UpstreamError) -> PageError {
+fn page_error(project: &ProjectName, is_listed: bool, error: PageError) -> PageError {
     match error {
-        UpstreamError::Missing(_) if !is_listed => PageError::Unlisted(project.clone()),
-        UpstreamError::Missing(url) => PageError::NoPage { project: project.clone(), url },
-        error => PageError::Upstream(error),
+        PageError::Upstream(UpstreamError::Missing(_)) if !is_listed => PageError::Unlisted(project.clone()),
+        PageError::Upstream(UpstreamError::Missing(url)) => {
+            PageError::NoPage { project: project.clone(), url }
+        }
+        error => error,
     }
 }
 
 struct ParsedPage {
-    read: ReadPage,
+    page: UpstreamPage,
     etag: Option<String>,
     age: PageAge,
-    digest: base::model::digest::Sha256,
+    digest: Sha256,
+    requested_at: Timestamp,
 }
 
-/// Parses a page on a blocking thread: this may take a second.
-async fn parse(page: Page, project: ProjectName) -> Result<ParsedPage, PageError> {
-    let address = page.display_url();
-    let refusal = |reason: String| UpstreamError::Refused { url: address.clone(), reason };
-    let format = page.media_type.as_deref().and_then(SimpleFormat::of_media_type);
-    let Some(format) = format else {
-        let media_type: String = page.media_type.unwrap_or_default().escape_debug().take(80).collect();
-        let reason = format!("has the media type '{media_type}', which is not that of a simple index");
-        return Err(refusal(reason).into());
-    };
+/// Parses a response with the pages of projects on a blocking thread: this may take a second.
+async fn parse(
+    language: &'static dyn Projects,
+    page: Page,
+    projects: &[ProjectName],
+    requested_at: Timestamp,
+) -> Result<Vec<ParsedPage>, PageError> {
+    let projects = projects.to_vec();
     let work = move || {
-        let body = page.decoded(MAX_PAGE as u64)?;
-        let digest = base::model::digest::Sha256::of(&body);
-        let url = page.display_url();
-        let read = read::read(format, &body, &page.url, &project)
-            .map_err(|error| UpstreamError::Refused { url, reason: error.to_string() })?;
-        Ok::<_, UpstreamError>(ParsedPage { read, etag: page.validators.etag, age: page.age, digest })
+        let body = page.decoded(MAX_PAGE)?;
+        let digest = Sha256::of(&body);
+        let pages = language
+            .read_page(page.media_type.as_deref(), &body, &page.url, &projects)
+            .map_err(|reason| UpstreamError::Refused { url: page.display_url(), reason })?;
+        // The ETag of several pages is that of no page.
+        let (age, etag) = (page.age, page.validators.etag.filter(|_| projects.len() == 1));
+        let parsed = |page| ParsedPage { page, etag: etag.clone(), age, digest, requested_at };
+        Ok::<_, UpstreamError>(pages.into_iter().map(parsed).collect())
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(parsed) => Ok(parsed?),
@@ -440,19 +518,19 @@ async fn parse(page: Page, project: ProjectName) -> Result<ParsedPage, PageError
 }
 
 impl ParsedPage {
-    fn into_page_read(self, requested_at: Timestamp) -> PageRead {
-        let ParsedPage { read, etag, age, digest } = self;
-        let serial = read.page.last_serial.and_then(|serial| i64::try_from(serial).ok());
+    fn into_page_read(self) -> PageRead {
+        let ParsedPage { page, etag, age, digest, requested_at } = self;
+        let serial = page.serial.and_then(|serial| i64::try_from(serial).ok());
         PageRead {
             serial: age.serial.or(serial),
             age: age.seconds,
             etag,
             digest,
             requested_at,
-            is_quarantined: read.page.status == ProjectStatus::Quarantined,
-            status: read.page.status.as_str().to_owned(),
-            reason: read.page.status_reason.clone(),
-            page: Some(Arc::new(read)),
+            is_quarantined: page.status == ProjectStatus::Quarantined,
+            status: page.status.as_str().to_owned(),
+            reason: page.status_reason.clone(),
+            page: Some(Arc::new(page)),
             digests: ComputedDigests::default(),
         }
     }

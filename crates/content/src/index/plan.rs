@@ -12,9 +12,9 @@ use std::collections::HashMap;
 
 use super::digests::ComputedDigest;
 use base::model::digest::Sha256;
-use formats::python::facts::FileFacts;
-use formats::python::simple::page::ProjectPage;
-use formats::python::version::Pep440Version;
+use base::model::project_page::{MetadataFile, UpstreamPage};
+use base::model::time::Timestamp;
+use formats::language::Projects;
 use store::db::index_file::{FileRowChange, KnownIndexFile, NewFile};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,10 @@ pub struct PageRow {
     pub locator: String,
     pub size: Option<i64>,
     pub sha256: Sha256,
-    pub facts: FileFacts,
+    pub uploaded_at: Option<Timestamp>,
+    /// The digest of its metadata that the index declares.
+    pub metadata: Option<Sha256>,
+    pub facts: Vec<u8>,
     pub yanked: Option<String>,
 }
 
@@ -59,8 +62,8 @@ impl Instants {
     }
 
     /// Returns the instant from which a new file is listed.
-    fn begin(self, facts: &FileFacts) -> i64 {
-        let uploaded = facts.upload_time().map(|time| time.0);
+    fn begin(self, uploaded_at: Option<Timestamp>) -> i64 {
+        let uploaded = uploaded_at.map(|time| time.0);
         let uploaded = if self.lists_recent_files {
             uploaded.map(|time| time.min((self.head - 1).max(0)))
         } else {
@@ -84,28 +87,32 @@ impl Instants {
 /// Returns the files of a page that can be served, and the number of others: with an address that cannot be
 /// requested, or a SHA-256 that is neither declared nor in `computed`, by file name.
 pub fn rows(
-    page: &ProjectPage,
+    language: &dyn Projects,
+    page: &UpstreamPage,
     computed: &HashMap<String, ComputedDigest>,
     locator: impl Fn(&str) -> Option<String>,
 ) -> (Vec<PageRow>, usize) {
     let mut rows = Vec::with_capacity(page.files.len());
     for file in &page.files {
-        let computed = computed.get(file.name.as_str()).copied();
+        let computed = computed.get(&file.name).copied();
         let sha256 = file.sha256().or_else(|| computed.map(|digest| digest.sha256));
         let (Some(sha256), Some(locator)) = (sha256, locator(&file.url)) else { continue };
-        let versions = page.versions.as_deref();
-        let version = file.name.version(&page.name, versions).or_else(|| file.name.version(&page.name, None));
         rows.push(PageRow {
-            name: file.name.as_str().to_owned(),
-            version: version.unwrap_or_else(|| Pep440Version::lenient(file.name.stem()).as_str().to_owned()),
+            name: file.name.clone(),
+            version: file.version.clone().unwrap_or_else(|| language.stem(&file.name).trim().to_owned()),
             locator,
             size: file
                 .size
                 .and_then(|size| i64::try_from(size).ok())
                 .or(computed.and_then(|digest| digest.size)),
             sha256,
-            facts: FileFacts::of_page(file),
-            yanked: file.yanked.as_ref().map(|yank| yank.reason.clone()),
+            uploaded_at: file.uploaded_at,
+            metadata: match file.metadata {
+                MetadataFile::Sha256(sha256) => Some(sha256),
+                MetadataFile::None | MetadataFile::Unverified => None,
+            },
+            facts: file.facts.clone(),
+            yanked: file.yanked.clone(),
         });
     }
     let skipped = page.files.len() - rows.len();
@@ -113,7 +120,12 @@ pub fn rows(
 }
 
 /// Returns the changes after which the project has the files of a page.
-pub fn plan(known: Vec<KnownIndexFile>, page: Vec<PageRow>, instants: Instants) -> Plan {
+pub fn plan(
+    language: &dyn Projects,
+    known: Vec<KnownIndexFile>,
+    page: Vec<PageRow>,
+    instants: Instants,
+) -> Plan {
     let mut plan = Plan::default();
     let mut by_name: HashMap<String, Vec<KnownIndexFile>> = HashMap::new();
     for file in known {
@@ -127,7 +139,7 @@ pub fn plan(known: Vec<KnownIndexFile>, page: Vec<PageRow>, instants: Instants) 
         }
         plan.changes.extend(files.iter().filter_map(|file| end(file, instants)));
         match same {
-            Some(file) => known_file(&mut plan, &file, &files, row, instants),
+            Some(file) => known_file(&mut plan, language, &file, &files, row, instants),
             None => new_file(&mut plan, &files, row, instants),
         }
     }
@@ -146,7 +158,7 @@ fn end(file: &KnownIndexFile, instants: Instants) -> Option<FileRowChange> {
 
 fn new_file(plan: &mut Plan, others: &[KnownIndexFile], row: PageRow, instants: Instants) {
     let from = match others.iter().map(|file| file.revision).max() {
-        None => instants.begin(&row.facts),
+        None => instants.begin(row.uploaded_at),
         // The name referred to a file with different bytes until now.
         Some(_) => instants.change().max(others.iter().filter_map(begin_of_life).max().unwrap_or(0)),
     };
@@ -157,8 +169,8 @@ fn new_file(plan: &mut Plan, others: &[KnownIndexFile], row: PageRow, instants: 
         locator: row.locator,
         size: row.size,
         sha256: row.sha256,
-        facts: row.facts.write(),
-        metadata: row.facts.metadata(),
+        facts: row.facts,
+        metadata: row.metadata,
     };
     // The index does not state when it yanked the file, so the time of this reading is used.
     let changed_at = instants.change();
@@ -181,6 +193,7 @@ fn begin_of_life(file: &KnownIndexFile) -> Option<i64> {
 /// Adds the changes of a known file; `others` are the files with different bytes that have or had the name.
 fn known_file(
     plan: &mut Plan,
+    language: &dyn Projects,
     file: &KnownIndexFile,
     others: &[KnownIndexFile],
     row: PageRow,
@@ -189,9 +202,9 @@ fn known_file(
     if file.locator != row.locator {
         plan.changes.push(FileRowChange::Locate { file: file.file, locator: row.locator.clone() });
     }
-    let facts = match (file.metadata, row.facts.metadata()) {
+    let facts = match (file.metadata, row.metadata) {
         // If the page states METADATA after it was read from the wheel, the digest stays the same.
-        (Some(known), _) if file.is_metadata_of_wheel => row.facts.with_metadata_of_wheel(known),
+        (Some(known), _) if file.is_metadata_of_wheel => language.with_metadata(&row.facts, Some(known)),
         (None, Some(sha256)) => {
             plan.changes.push(FileRowChange::Metadata {
                 release: file.release,
@@ -203,17 +216,16 @@ fn known_file(
             row.facts
         }
         // The METADATA of a file cannot change; a different digest is ignored.
-        (Some(known), Some(sha256)) if known != sha256 => row.facts.without_metadata(),
+        (Some(known), Some(sha256)) if known != sha256 => language.with_metadata(&row.facts, None),
         (Some(_), Some(_)) | (_, None) => row.facts,
     };
-    let json = facts.write();
-    let is_same = json == file.facts;
+    let is_same = facts == file.facts;
     let variant = |plan: &mut Plan, current: i64| {
         if is_same {
             return current;
         }
         let variant = file.last_variant + 1;
-        plan.changes.push(FileRowChange::Facts { file: file.file, variant, facts: json.clone() });
+        plan.changes.push(FileRowChange::Facts { file: file.file, variant, facts: facts.clone() });
         variant
     };
     let (from, variant) = match &file.life {
@@ -231,7 +243,7 @@ fn known_file(
         }
         None => {
             let begin = match others.iter().filter_map(begin_of_life).max() {
-                None => instants.begin(&facts),
+                None => instants.begin(row.uploaded_at),
                 // The name referred to a file with different bytes until now.
                 Some(from) => instants.change().max(from),
             };

@@ -4,16 +4,15 @@ use std::sync::Arc;
 
 use super::digests::ComputedDigests;
 use super::plan::{self, Instants, PageRow};
-use super::{MARGIN, PageError, ReadResult, locator};
+use super::{IndexReads, MARGIN, PageError, ReadResult, locator};
 use base::config::EarlierYanks;
 use base::model::digest::Sha256;
 use base::model::ids::{PackageId, Seq, SourceId};
 use base::model::project_name::ProjectName;
+use base::model::project_page::UpstreamPage;
 use base::model::project_status::ProjectStatus;
 use base::model::time::{SECOND, Timestamp};
-use formats::language;
-use formats::python::simple::read::ReadPage;
-use runtime::state::State;
+use formats::language::{self, Projects};
 use store::db::index_file::{self, IndexTarget};
 use store::db::project::{self, IndexReset, KnownProject, PageState};
 use store::db::{Conn, DbError, clock, package, tree};
@@ -35,7 +34,7 @@ pub(super) struct PageRead {
     pub(super) is_quarantined: bool,
     pub(super) status: String,
     pub(super) reason: Option<String>,
-    pub(super) page: Option<Arc<ReadPage>>,
+    pub(super) page: Option<Arc<UpstreamPage>>,
     pub(super) digests: ComputedDigests,
 }
 
@@ -95,7 +94,7 @@ impl PageRead {
             Some((page, listed)) if page >= listed => known.head.min(known.project.to_at),
             // The page was generated at an unknown time after its newest upload, which may be any time.
             Some(_) => {
-                let newest = rows.iter().filter_map(|row| row.facts.upload_time()).map(|at| at.0).max();
+                let newest = rows.iter().filter_map(|row| row.uploaded_at).map(|at| at.0).max();
                 newest.map_or(0, |at| at.saturating_sub(MARGIN)).min(known.head).max(0)
             }
             // Not beyond the head: with a delay, the head is older than the page, and the next sync must request it.
@@ -118,24 +117,23 @@ pub(super) enum Stored {
 
 /// Writes a reading. Unless `may_shrink`, a page without newer serial that lacks most listed files is not written.
 pub(super) async fn store(
-    state: &State,
-    source: SourceId,
+    reads: &IndexReads,
     project: &ProjectName,
     read: PageRead,
     may_shrink: bool,
 ) -> Result<Stored, PageError> {
-    let config = state.config.load_full();
-    let index = &config.pypi.url;
-    let rules = language::of(state.catalog.get().source_language(source));
+    let (state, language, config) = (&reads.state, reads.language, reads.config()?);
+    let rules = language::of(config.language);
     let is_project = |name: &String| rules.project_name(name).is_ok_and(|name| name == *project);
     let options = Options {
-        source,
-        lists_recent_files: config.pypi.delay_except.iter().any(is_project),
-        begins_yanks_at_reading: config.pypi.earlier_yanks == EarlierYanks::HideMark,
+        source: reads.source,
+        language,
+        lists_recent_files: config.delay_except.iter().any(is_project),
+        begins_yanks_at_reading: config.earlier_yanks == EarlierYanks::HideMark,
         may_shrink,
     };
     let (rows, skipped) = match &read.page {
-        Some(page) => plan::rows(&page.page, &read.digests.by_name, |url| locator::locator(url, index)),
+        Some(page) => plan::rows(language, page, &read.digests.by_name, |url| locator::locator(url, &config)),
         None => (Vec::new(), 0),
     };
     if rows.is_empty() && skipped > 0 {
@@ -143,7 +141,8 @@ pub(super) async fn store(
             "none of its {skipped} files can be served: their digests could not be computed (the server log has the \
              reasons), or their addresses cannot be requested"
         );
-        return Err(UpstreamError::Refused { url: format!("simple/{project}/"), reason }.into());
+        let url = format!("{}/{project}/", language.addresses().folder());
+        return Err(UpstreamError::Refused { url, reason }.into());
     }
     let others = read.page.as_ref().map_or(0, |page| page.skipped_files.len());
     if skipped + others > 0 {
@@ -169,6 +168,7 @@ pub(super) async fn store(
 #[derive(Clone, Copy)]
 struct Options {
     source: SourceId,
+    language: &'static dyn Projects,
     lists_recent_files: bool,
     begins_yanks_at_reading: bool,
     may_shrink: bool,
@@ -202,7 +202,7 @@ fn write_known(
     rows: &[PageRow],
     options: Options,
 ) -> Result<Stored, DbError> {
-    let Options { source, lists_recent_files, begins_yanks_at_reading, may_shrink } = options;
+    let Options { source, language, lists_recent_files, begins_yanks_at_reading, may_shrink } = options;
     let package = match known.package {
         Some(package) => package,
         None => {
@@ -230,7 +230,7 @@ fn write_known(
     let files = if page.is_some() { index_file::of_project(c, target)? } else { Vec::new() };
     if let Some(page) = page.filter(|_| !may_shrink && !read.is_newer_than_reading(&known)) {
         let listed = files.iter().filter(|file| file.life.is_some()).count();
-        let left = page.page.files.len();
+        let left = page.files.len();
         if left * 2 < listed {
             return Ok(Stored::Shrunk { listed, left });
         }
@@ -255,14 +255,14 @@ fn write_known(
         lists_recent_files,
         begins_yanks_at_reading,
     };
-    let plan = plan::plan(files, rows.to_vec(), instants);
+    let plan = plan::plan(language, files, rows.to_vec(), instants);
     index_file::apply(c, target, &plan.changes)?;
     Ok(Stored::Written { replaced: plan.replaced })
 }
 
 /// Ends the lives of all files of a project without a page: if it is listed again, its files come from another page.
-pub(super) async fn end(state: &State, source: SourceId, project: &ProjectName) -> ReadResult {
-    let name = project.clone();
+pub(super) async fn end(reads: &IndexReads, project: &ProjectName) -> ReadResult {
+    let (source, language, name) = (reads.source, reads.language, project.clone());
     let write = move |c: &mut dyn Conn| {
         project::lock(c, source, name.as_str())?;
         let Some(known) = project::known(c, source, name.as_str())? else { return Ok(()) };
@@ -285,10 +285,10 @@ pub(super) async fn end(state: &State, source: SourceId, project: &ProjectName) 
             lists_recent_files,
             begins_yanks_at_reading,
         };
-        index_file::apply(c, target, &plan::plan(files, Vec::new(), instants).changes)?;
+        index_file::apply(c, target, &plan::plan(language, files, Vec::new(), instants).changes)?;
         project::check_not_reset(c, source, known.head)
     };
-    state.db.write(write).await.map_err(write_error)
+    reads.state.db.write(write).await.map_err(write_error)
 }
 
 pub(super) fn write_error(error: DbError) -> PageError {

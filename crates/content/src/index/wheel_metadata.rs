@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::PageReads;
+use super::IndexReads;
 use base::model::digest::Sha256;
 use base::model::ids::SourceId;
 use base::model::kind::StorageClass;
@@ -40,9 +40,12 @@ pub enum WheelError {
 
 /// Reads METADATA of stored wheels for which the index declares none, and stores it; skips and logs
 /// unreadable ones. Returns the number of wheels.
-pub async fn add_to_pages(reads: &PageReads, is_halted: impl Fn() -> bool) -> Result<usize, DbError> {
+pub async fn add_to_pages(reads: &IndexReads, is_halted: impl Fn() -> bool) -> Result<usize, DbError> {
     let (source, started_at) = (reads.source, Instant::now());
     let (mut last_digest, mut count) = (None, 0);
+    if !reads.language.reads_metadata_of_files() {
+        return Ok(count);
+    }
     loop {
         let after = last_digest;
         let find = move |c: &mut dyn Conn| attached_file::without_metadata(c, source, after, BATCH_SIZE);

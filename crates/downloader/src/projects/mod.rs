@@ -64,8 +64,7 @@ pub(super) async fn get(
         return Err(OfflineError::Usage(format!("{} has no pages of projects", language.label())));
     };
     let setup = setup(args.common, &args.base_url, None, output)?;
-    let directory = rules.nouns().directory;
-    let source = Source::new(projects, setup.upstream.clone(), &args.base_url, directory, args.file_hosts)?;
+    let source = Source::new(projects, language, setup.upstream.clone(), &args.base_url, args.file_hosts)?;
     let lock = if setup.request.is_dry_run { None } else { Some(lock(&setup.destination, &product)?) };
     let current = read_current(&setup, language).await?;
     let earlier_names = current.head().and_then(|head| head.subset.clone()).unwrap_or_default();

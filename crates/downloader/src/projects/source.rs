@@ -7,12 +7,12 @@ use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
+use base::model::kind::Language;
 use base::model::project_name::ProjectName;
 use base::model::project_page::{UpstreamFile, UpstreamPage};
 use formats::bundle::layout::object_of_page;
 use formats::language::Projects;
-use formats::python::accept::ACCEPT;
-use upstream::{FileRequest, FileResponse, Mirror, PageResponse, PythonIndex, Upstream, UpstreamError};
+use upstream::{FileRequest, FileResponse, Mirror, PageResponse, ProjectIndex, Upstream, UpstreamError};
 
 /// Maximum size of an unpacked page in bytes.
 const MAX_PAGE: u64 = 64 << 20;
@@ -23,25 +23,25 @@ const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), D
 pub(super) struct Source {
     projects: &'static dyn Projects,
     upstream: Upstream,
-    index: PythonIndex,
+    index: ProjectIndex,
     url: Url,
     /// Hosts, with or without a port, from which files are accepted, in addition to that of the index.
     file_hosts: Vec<String>,
 }
 
 impl Source {
-    /// Opens the index at an address, with or without `/` and `directory`, such as `simple`, at its end.
+    /// Opens the index at an address, with or without its usual folder, such as `simple`, at its end.
     pub(super) fn new(
         projects: &'static dyn Projects,
+        language: Language,
         upstream: Upstream,
         base_url: &str,
-        directory: &str,
-        file_hosts: Vec<String>,
+        mut file_hosts: Vec<String>,
     ) -> Result<Source, UpstreamError> {
-        let index = upstream.python_index(base_url)?;
-        let base_url = base_url.trim_end_matches('/');
-        let base_url =
-            base_url.strip_suffix(directory).and_then(|url| url.strip_suffix('/')).unwrap_or(base_url);
+        let index = upstream.project_index(language, base_url)?;
+        let addresses = projects.addresses();
+        file_hosts.extend(addresses.file_hosts.iter().map(|host| (*host).to_owned()));
+        let base_url = addresses.base(base_url);
         let url = Url::parse(base_url).map_err(|error| UpstreamError::Refused {
             url: index.address(),
             reason: format!("is not a URL: {error}"),
@@ -58,7 +58,7 @@ impl Source {
     pub(super) async fn page(&self, project: &ProjectName) -> Result<Option<UpstreamPage>, UpstreamError> {
         let mut pauses = PAUSES.into_iter();
         let page = loop {
-            match self.index.project(project.as_str(), ACCEPT, None).await {
+            match self.index.pages(std::slice::from_ref(project), None).await {
                 Ok(PageResponse::Page(page)) => break *page,
                 Ok(PageResponse::Unchanged(_)) => {
                     let reason = "answered an unconditional request with 'not modified'".to_owned();
@@ -77,10 +77,11 @@ impl Source {
         let task = tokio::task::spawn_blocking(move || {
             let body = page.decoded(MAX_PAGE)?;
             projects
-                .read_page(page.media_type.as_deref(), &body, &page.url, &name)
+                .read_page(page.media_type.as_deref(), &body, &page.url, std::slice::from_ref(&name))
                 .map_err(|reason| UpstreamError::Refused { url: page.display_url(), reason })
         });
-        task.await.unwrap_or_else(|error| Err(self.refused(project, error.to_string()))).map(Some)
+        let pages = task.await.unwrap_or_else(|error| Err(self.refused(project, error.to_string())))?;
+        Ok(pages.into_iter().next())
     }
 
     fn refused(&self, project: &ProjectName, reason: String) -> UpstreamError {

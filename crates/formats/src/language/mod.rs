@@ -14,7 +14,7 @@ mod version;
 pub use bundle::ProjectBundle;
 pub use ecosystem::Ecosystem;
 pub use files::{FileBytes, ProjectFiles};
-pub use index::ProjectIndex;
+pub use index::{IndexAddresses, IndexRequest, ProjectIndex, RequestBody};
 pub use paths::ProjectPaths;
 pub use projects::Projects;
 pub use version::Version;

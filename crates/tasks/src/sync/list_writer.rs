@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use ::upstream::{PythonIndex, Validators};
+use ::upstream::{ProjectIndex, Validators};
 use sha2::{Digest, Sha256 as Hasher};
 
 use super::SyncError;
@@ -13,6 +13,7 @@ use super::project_list::{self, Changes, ListCounts, ProjectList, StoredProjects
 use super::task::success_key;
 use base::model::digest::Sha256;
 use base::model::ids::SourceId;
+use base::model::kind::SourceKind;
 use base::model::time::Timestamp;
 use runtime::jobs::Reporter;
 use runtime::jobs::lease::Lease;
@@ -31,6 +32,7 @@ pub(super) struct ListWriter<'a> {
     pub(super) report: &'a Reporter,
     /// The index of the list.
     pub(super) source: SourceId,
+    pub(super) kind: SourceKind,
     /// Whether an administrator confirmed that the list may lose projects or serials.
     pub(super) is_accepted: bool,
     /// Whether projects that the list lacks stay. Such a list may also be missing, or become shorter.
@@ -45,7 +47,7 @@ impl ListWriter<'_> {
         instants: ListInstants,
         address: &str,
     ) -> Result<ListCounts, SyncError> {
-        let &ListWriter { state, lease, source, is_accepted, is_incomplete, .. } = self;
+        let &ListWriter { state, lease, source, kind, is_accepted, is_incomplete, .. } = self;
         let (invalid_count, first_invalid) = &list.invalid;
         if let Some(name) = first_invalid {
             let source = state.catalog.get().source_name(source);
@@ -58,7 +60,7 @@ impl ListWriter<'_> {
         let stored_serial = stored.highest_serial();
         let stored_count = if is_incomplete { 0 } else { stored.len() };
         if !(is_incomplete && list.projects.is_empty())
-            && let Some(reason) = project_list::refusal(&list, stored_count, stored_serial)
+            && let Some(reason) = project_list::refusal(kind, &list, stored_count, stored_serial)
             && (!is_accepted || list.projects.is_empty())
         {
             return Err(SyncError::Refused(format!("{address}: {reason}")));
@@ -126,7 +128,7 @@ pub(super) struct Circumstances(Sha256);
 
 impl Circumstances {
     /// `is_incomplete` states whether projects that the list lacks stay.
-    pub(super) fn new(index: &PythonIndex, is_incomplete: bool) -> Circumstances {
+    pub(super) fn new(index: &ProjectIndex, is_incomplete: bool) -> Circumstances {
         let version = env!("CARGO_PKG_VERSION");
         let text = format!("{version} {is_incomplete} {}", index.page_address(None));
         Circumstances(Sha256(Hasher::digest(text).into()))

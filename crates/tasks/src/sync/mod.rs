@@ -107,8 +107,7 @@ impl Sync {
         actor: &str,
     ) -> Result<JobStart, SyncError> {
         let trigger = SyncTrigger::Administrator(actor.to_owned());
-        let task = Task::ALL.into_iter().find(|task| task.kind() == Some(kind));
-        let task = task.ok_or(SyncError::NotSynced(kind))?;
+        let task = Task::of_kind(kind)?;
         if version.is_some() && task != Task::Bioconductor {
             return Err(SyncError::Refused(
                 "--version is a version of Bioconductor; it requires --type=bioconductor".to_owned(),
@@ -117,9 +116,11 @@ impl Sync {
         Ok(self.begin(task, version, trigger))
     }
 
-    /// Starts (or attaches to) the sync of PyPI, and accepts a list that has lost projects or whose serials decreased.
-    pub fn start_confirmed(&self, actor: &str) -> JobStart {
-        self.begin(Task::Pypi, None, SyncTrigger::Confirmed(actor.to_owned()))
+    /// Starts (or attaches to) the sync of an index of projects, and accepts a list that has lost projects or whose serials
+    /// decreased. Fails as [`Sync::start_by`].
+    pub fn start_confirmed(&self, kind: SourceKind, actor: &str) -> Result<JobStart, SyncError> {
+        let task = Task::of_kind(kind)?;
+        Ok(self.begin(task, None, SyncTrigger::Confirmed(actor.to_owned())))
     }
 
     /// Starts clearing CRAN: its newest state lists nothing until the next sync.
@@ -145,14 +146,14 @@ impl Sync {
                 let version = Some(VersionName::Exact(part.version));
                 self.begin(Task::Bioconductor, version, SyncTrigger::Mismatch);
             }
-        } else if tree.source.is_project_index() {
+        } else if let Ok(page_reads) = self.page_reads.of(tree.source) {
             let project = ProjectName::folded(package);
-            let page_reads = Arc::clone(&self.page_reads);
+            let page_reads = Arc::clone(page_reads);
             let source = self.state.catalog.get().source_name(tree.source);
             tokio::spawn(async move {
                 tracing::info!(target: "sync", source = source.as_str(), %project, "a file is not the one that the page of its project states, or is missing; reading the page again");
-                // `PageReads` logs an error.
-                let _ = page_reads.refresh(&project).await;
+                // An error is logged there.
+                page_reads.refresh(&[project]).await;
             });
         }
     }

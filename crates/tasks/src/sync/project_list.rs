@@ -3,9 +3,9 @@
 use std::cmp::Ordering;
 use std::io::Read;
 
-use formats::python::accept::SimpleFormat;
-use formats::python::simple::read::BadPage;
-use formats::python::simple::root::{self, MAX_ROOT, RootEntry};
+use base::model::kind::SourceKind;
+use base::model::project_page::ListedName;
+use formats::language::Projects as LanguageProjects;
 use store::db::project::ListChange;
 
 /// The serial of an entry without one. Serials are not negative.
@@ -36,7 +36,7 @@ impl Projects {
         let display = display.unwrap_or_default();
         let start = u32::try_from(self.names.len());
         let lengths = (u8::try_from(name.len()), u8::try_from(display.len()));
-        // Names have at most 255 bytes, and a list has at most `MAX_ROOT` bytes.
+        // Names have at most 255 bytes, and a list has at most [`MAX_DECODED_LIST`](::upstream::MAX_DECODED_LIST) bytes.
         let (Ok(start), (Ok(name_len), Ok(display_len))) = (start, lengths) else { return };
         self.names.push_str(name);
         self.names.push_str(display);
@@ -139,24 +139,18 @@ impl StoredProjects {
     }
 }
 
-/// Reads a list in either format. Blocking: takes seconds for all of PyPI.
-pub(super) fn read(format: SimpleFormat, mut body: impl Read) -> Result<ProjectList, BadPage> {
+/// Reads a list of an index of the language. Blocking: takes seconds for all of PyPI.
+pub(super) fn read(
+    language: &dyn LanguageProjects,
+    media_type: Option<&str>,
+    mut body: impl Read,
+) -> Result<ProjectList, String> {
     let mut projects = Projects::default();
-    let mut add = |entry: RootEntry| {
-        let name = entry.name.as_str();
-        let display = (entry.display != name).then_some(&*entry.display);
-        let serial = entry.last_serial.and_then(|serial| i64::try_from(serial).ok());
-        projects.push(name, display, serial);
-    };
-    let root = match format {
-        SimpleFormat::Json => root::read_json(&mut body, &mut add)?,
-        SimpleFormat::Html | SimpleFormat::TextHtml => {
-            let mut bytes = Vec::new();
-            // A decompression error is reported as one of JSON: [`BadPage`] has no variant for read errors.
-            body.take(MAX_ROOT).read_to_end(&mut bytes).map_err(serde_json::Error::io)?;
-            root::read_html(&bytes, &mut add)?
-        }
-    };
+    let summary = language.read_list(media_type, &mut body, &mut |project: ListedName<'_>| {
+        let display = (project.display != project.name).then_some(project.display);
+        let serial = project.serial.and_then(|serial| i64::try_from(serial).ok());
+        projects.push(project.name, display, serial);
+    })?;
     projects.sort();
     let has_serials = !projects.is_empty() && projects.serials().all(|serial| serial.is_some());
     let highest = projects.serials().flatten().max();
@@ -167,15 +161,20 @@ pub(super) fn read(format: SimpleFormat, mut body: impl Read) -> Result<ProjectL
         projects,
         // The newest project may have been removed: the serial of the list is the one that never decreases.
         serial: highest
-            .max(root.last_serial.and_then(|serial| i64::try_from(serial).ok()))
+            .max(summary.serial.and_then(|serial| i64::try_from(serial).ok()))
             .filter(|_| has_serials),
-        invalid: (root.invalid_count, root.first_invalid),
+        invalid: (summary.invalid_count, summary.first_invalid),
     })
 }
 
 /// Returns why a list cannot replace the stored one: it is empty, has lost a twentieth of its projects, or
 /// its serials decreased, like those of a restored copy or of another index.
-pub(super) fn refusal(list: &ProjectList, stored_count: usize, stored_serial: Option<i64>) -> Option<String> {
+pub(super) fn refusal(
+    kind: SourceKind,
+    list: &ProjectList,
+    stored_count: usize,
+    stored_serial: Option<i64>,
+) -> Option<String> {
     let count = list.projects.len();
     if count == 0 {
         return Some("the list of projects is empty".to_owned());
@@ -183,13 +182,13 @@ pub(super) fn refusal(list: &ProjectList, stored_count: usize, stored_serial: Op
     if count.saturating_mul(20) < stored_count.saturating_mul(19) {
         return Some(format!(
             "the list has {count} projects, and had {stored_count} at the last sync; if that is right, run: rspm sync \
-             --type=pypi --accept-serial"
+             --type={kind} --accept-serial"
         ));
     }
     match (list.serial, stored_serial) {
         (Some(new), Some(old)) if new < old => Some(format!(
             "the newest serial is {new}, and was {old} at the last sync: the index is another one, or was restored from a \
-             copy; if it is to be used, run: rspm sync --type=pypi --accept-serial"
+             copy; if it is to be used, run: rspm sync --type={kind} --accept-serial"
         )),
         _ => None,
     }
@@ -280,6 +279,8 @@ impl Iterator for Changes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::model::kind::Language;
+    use formats::language;
 
     fn listed(projects: &[(&str, i64)]) -> Projects {
         let mut all = Projects::default();
@@ -291,6 +292,15 @@ mod tests {
         let mut all = StoredProjects::default();
         assert!(projects.iter().all(|(name, serial)| all.push(name, 5, Some(*serial))));
         all
+    }
+
+    fn read(media_type: &str, body: &[u8]) -> Result<ProjectList, String> {
+        let language = language::of(Language::Python).projects().expect("an index");
+        super::read(language, Some(media_type), body)
+    }
+
+    fn refusal(list: &ProjectList, stored_count: usize, stored_serial: Option<i64>) -> Option<String> {
+        super::refusal(SourceKind::Pypi, list, stored_count, stored_serial)
     }
 
     fn displays(list: &ProjectList) -> Vec<Option<&str>> {
@@ -308,20 +318,20 @@ mod tests {
         let json =
             br#"{"meta":{"api-version":"1.4","_last-serial":9},"projects":[{"name":"b","_last-serial":9},
             {"name":"A.x","_last-serial":7},{"name":"a-x","_last-serial":8},{"name":"-"}]}"#;
-        let list = read(SimpleFormat::Json, &json[..]).expect("a list");
+        let list = read("application/json", &json[..]).expect("a list");
         let names: Vec<&str> = (0..list.projects.len()).filter_map(|n| list.projects.name(n)).collect();
         assert_eq!((names, list.serial, list.invalid.0), (vec!["a-x", "b"], Some(9), 1));
         // Of two spellings of a name, the first one applies.
         assert_eq!(displays(&list), [Some("A.x"), None]);
         assert_eq!(list.projects.serials().collect::<Vec<_>>(), [Some(7), Some(9)]);
         let html = b"<a href='a/'>A</a><a href='b/'>b</a>";
-        let list = read(SimpleFormat::TextHtml, &html[..]).expect("a list");
+        let list = read("text/html", &html[..]).expect("a list");
         assert_eq!((list.projects.len(), list.serial), (2, None));
         assert_eq!(displays(&list), [Some("A"), None]);
-        assert!(read(SimpleFormat::TextHtml, &b"<html>sign in</html>"[..]).is_err());
+        assert!(read("text/html", &b"<html>sign in</html>"[..]).is_err());
         // A list in which only some projects have serials was not written by one origin: its serials are ignored.
         let some = br#"{"projects":[{"name":"a","_last-serial":9},{"name":"b"}]}"#;
-        let list = read(SimpleFormat::Json, &some[..]).expect("a list");
+        let list = read("application/json", &some[..]).expect("a list");
         assert!(list.serial.is_none() && list.projects.serials().all(|serial| serial.is_none()));
     }
 

@@ -1,8 +1,9 @@
-//! Syncs PyPI: its list of projects, then the pages of projects that were requested before and changed.
+//! Syncs an index with one page per project: its list of projects, then the pages of projects that were requested before and changed.
 //!
 //! The `head` of the tree is the instant up to which the list of projects is known: the time of the sync less a margin.
 //! A project is a row of the table `project`; it has files once its page has been requested.
 
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,16 +14,16 @@ use super::error::task_result;
 use super::list_writer::{self, Circumstances, ListWriter};
 use super::project_list::{self, ListCounts, ProjectList};
 use super::task::{SyncTrigger, success_key};
-use ::upstream::{Page, PageResponse, PythonIndex, UpstreamError, Validators};
+use ::upstream::{MAX_DECODED_LIST, PageResponse, ProjectIndex, UpstreamError, Validators};
+use base::config::IndexConfig;
 use base::model::change::Counts;
 use base::model::ids::{SourceId, TxId};
 use base::model::kind::SourceKind;
 use base::model::project_name::ProjectName;
 use base::model::text::count_of;
 use base::model::time::{SECOND, Timestamp, microseconds};
-use content::index::{MARGIN, PageReads, wheel_metadata};
-use formats::language;
-use formats::python::accept::{ACCEPT, SimpleFormat};
+use content::index::{IndexReads, MARGIN, PageReads, wheel_metadata};
+use formats::language::{self, Projects};
 use runtime::jobs::Reporter;
 use runtime::jobs::lease::Lease;
 use runtime::state::State;
@@ -33,8 +34,6 @@ use store::db::tx::{Publish, TxKind};
 use store::db::upstream::{self, StoredValidators};
 use store::db::{Conn, DbError, clock, name_overlap, package, skew, tree};
 
-/// The name of the only tree.
-const LABEL: &str = "simple";
 /// Time for which the page of a removed project is requested after each sync, in microseconds.
 const REMOVAL_REFRESH_PERIOD: i64 = 7 * 86_400 * SECOND;
 /// Minimum time, in microseconds, by which a sync moves the head, also if the head is later than the delay permits: yanks
@@ -54,48 +53,63 @@ const MAX_REVALIDATED_PAGES: i64 = 1_000;
 /// Syncs the built-in index `source`. Returns a message about the result.
 pub(super) async fn run(
     state: &Arc<State>,
-    page_reads: &Arc<PageReads>,
+    page_reads: &PageReads,
     source: SourceId,
     trigger: &SyncTrigger,
     report: &Reporter,
 ) -> Result<String, SyncError> {
-    let (config, upstream) = (state.config.load_full(), state.upstream.load_full());
-    let index = upstream.python_index(&config.pypi.url)?;
-    let lease = Lease::claim(&state.db, state.node, "sync:pypi").await?;
-    let result = sync(state, page_reads, source, &index, &lease, trigger, report).await;
+    let no_index = || SyncError::Refused(format!("the source {source} is not an index of projects"));
+    let config = state.config.load().index(source).cloned().ok_or_else(no_index)?;
+    let projects = language::of(config.language).projects().ok_or_else(no_index)?;
+    let page_reads = page_reads.of(source).map_err(|_| no_index())?;
+    let name = config.language.mirror().as_str();
+    let address = state.upstream.load().project_index(config.language, &config.url)?;
+    let index = Index { address, state, source, name, config, projects, page_reads };
+    let lease = Lease::claim(&state.db, state.node, &format!("sync:{name}")).await?;
+    let result = sync(&index, &lease, trigger, report).await;
     lease.release().await;
     let (message, removed_at) = result?;
-    if !config.pypi.follow {
+    if !index.config.follow {
         return Ok(message);
     }
-    let followed = refresh_pages(state, page_reads, source, report, removed_at).await?;
+    let followed = refresh_pages(&index, report, removed_at).await?;
     Ok(format!("{message}{followed}"))
+}
+
+/// An index that is synced.
+struct Index<'a> {
+    state: &'a Arc<State>,
+    source: SourceId,
+    /// The word of the source.
+    name: &'static str,
+    config: IndexConfig,
+    projects: &'static dyn Projects,
+    page_reads: &'a Arc<IndexReads>,
+    address: ProjectIndex,
 }
 
 /// Syncs the list of projects. Returns a message, and the head before the sync.
 async fn sync(
-    state: &State,
-    page_reads: &PageReads,
-    source: SourceId,
-    index: &PythonIndex,
+    index: &Index<'_>,
     lease: &Lease,
     trigger: &SyncTrigger,
     report: &Reporter,
 ) -> Result<(String, i64), SyncError> {
-    let started_at = (state.clock)();
-    let config = state.config.load().pypi.clone();
+    let Index { state, source, config, address, .. } = index;
+    let (state, source, started_at) = (*state, *source, (state.clock)());
     report.progress("reading the list of projects", 0, None);
     let is_accepted = matches!(trigger, SyncTrigger::Confirmed(_));
     let known = match is_accepted {
         true => None,
-        false => list_writer::validators(state, source, Circumstances::new(index, config.unlisted)).await?,
+        false => list_writer::validators(state, source, Circumstances::new(address, config.unlisted)).await?,
     };
     let ListResponse { list, age, validators } = tokio::select! {
-        response = read_list(index, known, config.unlisted) => response?,
+        response = read_list(index, known) => response?,
         () = report.wait_halted() => return Err(SyncError::Halted),
     };
     report.progress("comparing with the database", 0, None);
-    let tree = lease.write(&state.db, move |c| tree_of_index(c, source)).await?;
+    let label = language::of(config.language).nouns().directory;
+    let tree = lease.write(&state.db, move |c| tree_of_index(c, source, label)).await?;
     let old_head = tree.head.map_or(0, |head| head.0);
     check_head(old_head, (state.clock)())?;
     lease.bulk(&state.db, move |c| project::reopen(c, source, old_head)).await?;
@@ -107,9 +121,9 @@ async fn sync(
     let instants = ListInstants { old_head, head };
     let (count, counts) = match list {
         Some(list) => {
-            let is_incomplete = config.unlisted;
-            let writer = ListWriter { state, lease, report, source, is_accepted, is_incomplete };
-            let address = index.page_address(None);
+            let (is_incomplete, kind) = (config.unlisted, config.language.mirror());
+            let writer = ListWriter { state, lease, report, source, kind, is_accepted, is_incomplete };
+            let address = address.page_address(None);
             (list.projects.len(), writer.write(list, instants, &address).await?)
         }
         None => {
@@ -119,18 +133,18 @@ async fn sync(
     };
     // Before the head is published, so that pages declare METADATA from this state on.
     report.progress("reading METADATA of stored wheels", 0, None);
-    let wheels = wheel_metadata::add_to_pages(page_reads, || report.is_halted()).await?;
+    let wheels = wheel_metadata::add_to_pages(index.page_reads, || report.is_halted()).await?;
     let has_changes = counts != ListCounts::default();
     let publish = Publish {
         source: Some(source),
         counts: Counts { added: counts.added, updated: counts.changed, archived: 0, removed: counts.removed },
         ..Publish::new(TxKind::Sync, (state.clock)(), started_at, trigger.actor())
     };
-    let success = StoredValidators::success(index.address(), started_at);
+    let success = StoredValidators::success(address.address(), started_at);
     // The request may have shown where the index has its list.
-    let circumstances = Circumstances::new(index, config.unlisted);
+    let circumstances = Circumstances::new(address, config.unlisted);
     // Files that are listed in spite of the delay.
-    let rules = language::of(state.catalog.get().source_language(source));
+    let rules = language::of(config.language);
     let undelayed: Vec<ProjectName> =
         config.delay_except.iter().filter_map(|name| rules.project_name(name).ok()).collect();
     let tx = lease.write(&state.db, move |c| {
@@ -160,10 +174,14 @@ async fn sync(
         Vec::new()
     };
     for name in &namesakes {
-        tracing::warn!(target: "sync", source = "pypi", project = name, "a new project of the index has the name of a local package; in repositories that subscribe to the local source first, the name belongs to it");
+        tracing::warn!(target: "sync", source = index.name, project = name, "a new project of the index has the name of a local package; in repositories that subscribe to the local source first, the name belongs to it");
     }
-    let message =
-        format!("{}{}{}", message(tx, count, counts), wheels_message(wheels), namesakes_message(&namesakes));
+    let message = format!(
+        "{}{}{}",
+        message(index.name, tx, count, counts),
+        wheels_message(wheels),
+        namesakes_message(&namesakes)
+    );
     Ok((if config.unlisted { format!("{message}; others are requested by name") } else { message }, old_head))
 }
 
@@ -180,71 +198,68 @@ struct ListResponse {
     validators: Validators,
 }
 
-/// Requests the list, conditionally if its validators are known, and parses it. If `may_be_missing`, the list of an index
-/// without one is empty.
-async fn read_list(
-    index: &PythonIndex,
-    known: Option<Validators>,
-    may_be_missing: bool,
-) -> Result<ListResponse, SyncError> {
-    let page = match index.root(ACCEPT, known.as_ref()).await {
+/// Requests the list, conditionally if its validators are known, and parses it. The list of an
+/// incomplete index may be missing: it is empty.
+async fn read_list(index: &Index<'_>, known: Option<Validators>) -> Result<ListResponse, SyncError> {
+    let page = match index.address.root(known.as_ref()).await {
         Ok(PageResponse::Page(page)) => page,
         Ok(PageResponse::Unchanged(age)) => {
             let validators = known.unwrap_or_default();
             return Ok(ListResponse { list: None, age: age.seconds, validators });
         }
-        Err(error @ UpstreamError::Missing(_)) if may_be_missing => {
-            tracing::info!(target: "sync", source = "pypi", %error, "the index has no list of projects; they are requested by name");
+        Err(error @ UpstreamError::Missing(_)) if index.config.unlisted => {
+            tracing::info!(target: "sync", source = index.name, %error, "the index has no list of projects; they are requested by name");
             let (list, validators) = (Some(ProjectList::default()), Validators::default());
             return Ok(ListResponse { list, age: 0, validators });
         }
         Err(error @ UpstreamError::Missing(_)) => {
-            return Err(SyncError::Refused(format!(
-                "{error}, and neither {0}/ nor {0}/+simple/ is a list of projects; if the index has pages of projects below \
-                 {0}/simple/, but no list of them, set [PyPI] Unlisted = true",
-                index.address()
-            )));
+            return Err(SyncError::Refused(no_list(index, &error)));
         }
         Err(error) => return Err(error.into()),
     };
     let (age, validators) = (page.age.seconds, page.validators.clone());
+    let projects = index.projects;
     let work = move || {
-        let refuse =
-            |page: &Page, reason: String| SyncError::Refused(format!("{}: {reason}", page.display_url()));
-        let format = page.media_type.as_deref().and_then(SimpleFormat::of_media_type);
-        let Some(format) = format else {
-            let media_type: String =
-                page.media_type.as_deref().unwrap_or_default().escape_debug().take(80).collect();
-            let reason =
-                format!("the media type '{media_type}' is not that of a simple index; check PyPI.URL");
-            return Err(refuse(&page, reason));
-        };
-        project_list::read(format, page.reader()).map_err(|error| refuse(&page, error.to_string()))
+        let list = page.reader().take(MAX_DECODED_LIST);
+        project_list::read(projects, page.media_type.as_deref(), list)
+            .map_err(|reason| SyncError::Refused(format!("{}: {reason}", page.display_url())))
     };
     let list = Some(task_result(tokio::task::spawn_blocking(work).await)??);
     Ok(ListResponse { list, age, validators })
 }
 
+/// Returns the error for an index without a list of projects in any folder.
+fn no_list(index: &Index<'_>, error: &UpstreamError) -> String {
+    let (root, addresses) = (index.address.address(), index.projects.addresses());
+    let place =
+        |folder: &&str| if folder.is_empty() { format!("{root}/") } else { format!("{root}/{folder}/") };
+    let others: Vec<String> = addresses.folders.iter().skip(1).rev().map(place).collect();
+    let others = match others.is_empty() {
+        true => String::new(),
+        false => format!(", and neither {} is a list of projects", others.join(" nor ")),
+    };
+    format!(
+        "{error}{others}; if the index has pages of projects below {}, but no list of them, set [{}] Unlisted = true",
+        place(&addresses.folder()),
+        index.config.section()
+    )
+}
+
 /// Returns the tree of the index, which the first sync creates.
-fn tree_of_index(c: &mut dyn Conn, source: SourceId) -> Result<Tree, DbError> {
+fn tree_of_index(c: &mut dyn Conn, source: SourceId, label: &str) -> Result<Tree, DbError> {
     if !tree::of_source(c, source)?.iter().any(|tree| tree.role == Role::Source) {
         if let Some(kind) = SourceKind::of_built_in(source) {
             store::db::source::ensure_built_in(c, source, kind)?;
         }
-        tree::create(c, source, LABEL, Role::Source, Axis::Time)?;
+        tree::create(c, source, label, Role::Source, Axis::Time)?;
     }
     tree::built_in(c, source)
 }
 
 /// Reads the pages of projects that were requested before and changed, and revalidates those that were read long ago. A
 /// page that cannot be read is read when it is requested. Returns the part of the result message about these pages.
-async fn refresh_pages(
-    state: &Arc<State>,
-    page_reads: &Arc<PageReads>,
-    source: SourceId,
-    report: &Reporter,
-    removed_at: i64,
-) -> Result<String, SyncError> {
+async fn refresh_pages(index: &Index<'_>, report: &Reporter, removed_at: i64) -> Result<String, SyncError> {
+    let (state, source) = (index.state, index.source);
     // Includes projects that an earlier sync removed: only the page states that a project is quarantined, and
     // it may have been unavailable then.
     let removed_at = removed_at.saturating_sub(REMOVAL_REFRESH_PERIOD);
@@ -252,11 +267,11 @@ async fn refresh_pages(
         .db
         .read(move |c| project::outdated_readings(c, source, removed_at, MAX_REFRESHED_PAGES))
         .await?;
-    let (changed, read) = (names.len(), read_pages(state, page_reads, report, names).await);
+    let (changed, read) = (names.len(), read_pages(index, report, names).await);
     let before = (state.clock)() - REVALIDATION_AGE;
     let names =
         state.db.read(move |c| project::old_readings(c, source, before, MAX_REVALIDATED_PAGES)).await?;
-    let (old, revalidated) = (names.len(), read_pages(state, page_reads, report, names).await);
+    let (old, revalidated) = (names.len(), read_pages(index, report, names).await);
     let mut text = String::new();
     if changed > 0 {
         text += &format!("; changed pages of requested projects: {read} of {changed} read again");
@@ -268,25 +283,23 @@ async fn refresh_pages(
 }
 
 /// Reads the pages of projects again. Returns the number of pages that were read.
-async fn read_pages(
-    state: &State,
-    page_reads: &Arc<PageReads>,
-    report: &Reporter,
-    names: Vec<String>,
-) -> usize {
+async fn read_pages(index: &Index<'_>, report: &Reporter, names: Vec<String>) -> usize {
     let total = names.len();
+    let names: Vec<ProjectName> = names.into_iter().map(ProjectName::folded).collect();
+    let batches: Vec<Vec<ProjectName>> =
+        names.chunks(index.projects.batch().max(1)).map(<[ProjectName]>::to_vec).collect();
     // The other half of the requests is for clients.
-    let concurrency = (state.config.load().pypi.concurrency / 2).max(1);
-    let mut reads = futures_util::stream::iter(names)
-        .map(|name| {
-            let page_reads = Arc::clone(page_reads);
-            async move { page_reads.refresh(&ProjectName::folded(name)).await.is_ok() }
+    let concurrency = (index.config.concurrency / 2).max(1);
+    let mut reads = futures_util::stream::iter(batches)
+        .map(|batch| {
+            let page_reads = Arc::clone(index.page_reads);
+            async move { (batch.len(), page_reads.refresh(&batch).await) }
         })
         .buffer_unordered(concurrency);
     let (mut done_count, mut read_count) = (0, 0);
-    while let Some(is_read) = reads.next().await {
-        done_count += 1;
-        read_count += usize::from(is_read);
+    while let Some((count, read)) = reads.next().await {
+        done_count += count as u64;
+        read_count += read;
         report.progress("reading pages that were requested before", done_count, Some(total as u64));
         if report.is_halted() {
             break;
@@ -295,12 +308,12 @@ async fn read_pages(
     read_count
 }
 
-fn message(tx: Option<TxId>, count: usize, counts: ListCounts) -> String {
+fn message(name: &str, tx: Option<TxId>, count: usize, counts: ListCounts) -> String {
     let projects = count_of(count, "project", "projects");
     match tx {
-        None => format!("pypi is up to date: {projects}, none changed"),
+        None => format!("{name} is up to date: {projects}, none changed"),
         Some(tx) => format!(
-            "pypi was synced (transaction {tx}): {projects}, {} added, {} changed, {} removed",
+            "{name} was synced (transaction {tx}): {projects}, {} added, {} changed, {} removed",
             counts.added, counts.changed, counts.removed
         ),
     }

@@ -3,6 +3,7 @@
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::SyncError;
 use base::config::Config;
 use base::model::ids::SourceId;
 use base::model::kind::SourceKind;
@@ -61,7 +62,7 @@ impl Task {
             Task::Pypi => TaskRow {
                 name: "pypi",
                 property: "PyPI.SyncSchedule",
-                schedule: |config| &config.pypi.sync_schedule,
+                schedule: |config| config.index(SourceId::PYPI).map_or("", |index| &index.sync_schedule),
                 subject: Subject::Projects(SourceId::PYPI),
             },
             Task::Requirements => TaskRow {
@@ -105,6 +106,10 @@ impl Task {
         }
     }
 
+    pub(super) fn of_kind(kind: SourceKind) -> Result<Task, SyncError> {
+        Task::ALL.into_iter().find(|task| task.kind() == Some(kind)).ok_or(SyncError::NotSynced(kind))
+    }
+
     pub(super) fn kind(self) -> Option<SourceKind> {
         self.source().and_then(SourceKind::of_built_in)
     }
@@ -141,7 +146,7 @@ pub(super) enum SyncTrigger {
     Mismatch,
     /// An administrator, under the name that the transaction records.
     Administrator(String),
-    /// As [`SyncTrigger::Administrator`], who accepts a list of PyPI that has lost projects or whose serials decreased.
+    /// As [`SyncTrigger::Administrator`], who accepts a list of projects that has lost projects or whose serials decreased.
     Confirmed(String),
 }
 

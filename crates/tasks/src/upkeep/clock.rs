@@ -1,8 +1,9 @@
 //! Repairs times of transactions and indexes that disagree with the machine's clock, on request or after a long outage.
 
+use base::model::kind::Language;
 use base::model::time::{Day, Timestamp};
 use content::serve::RepoError;
-use formats::python::facts::FileFacts;
+use formats::language;
 use runtime::state::State;
 use store::db::clock_repair::{self, ListedFacts, Repair};
 use store::db::{Conn, DbError};
@@ -58,13 +59,14 @@ async fn apply(state: &State, now: Timestamp, dry_run: bool) -> Result<Option<Re
     Ok(repair)
 }
 
-/// Sets the upload times of Python files that are later than the new time of their transaction to it.
+/// Sets the upload times of files of projects that are later than the new time of their transaction to it.
 fn reset_upload_times(c: &mut dyn Conn, repair: &Repair) -> Result<(), DbError> {
     for (tx, _, at) in &repair.transactions {
         for listed in clock_repair::listed_facts(c, *tx)? {
-            let facts = FileFacts::read(&listed.facts);
-            if facts.upload_time().is_some_and(|uploaded| uploaded > *at) {
-                let facts = facts.uploaded_at(*at).write();
+            let Some(rules) = Language::parse(&listed.language).map(language::of) else { continue };
+            let Some(projects) = rules.projects() else { continue };
+            if rules.uploaded_at(&listed.facts).is_some_and(|uploaded| uploaded > *at) {
+                let facts = projects.with_upload_time(&listed.facts, *at);
                 clock_repair::set_facts(c, &ListedFacts { facts, ..listed })?;
             }
         }

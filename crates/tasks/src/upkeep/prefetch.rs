@@ -7,6 +7,8 @@ use futures_util::{StreamExt, stream};
 
 use super::{JobNumber, Upkeep};
 use base::model::digest::Sha256;
+use base::model::ids::SourceId;
+use base::model::kind::SourceKind;
 use base::model::project_name::ProjectName;
 use base::model::text::count_of;
 use content::serve::located::LocatedFile;
@@ -111,6 +113,7 @@ struct ProjectResult {
 }
 
 struct Options {
+    source: SourceId,
     scope: PrefetchScope,
     environments: Vec<Environment>,
     pages_only: bool,
@@ -118,12 +121,17 @@ struct Options {
 }
 
 /// Starts a job that stores files, or attaches to a running one with the same request. Fails for an invalid
-/// file, version of Python or platform, or if PyPI was never synced.
-pub async fn start(upkeep: &Arc<Upkeep>, request: PrefetchRequest) -> Result<JobStart, RepoError> {
+/// file, version of Python or platform, or if the index, the built-in source of `kind`, was never synced.
+pub async fn start(
+    upkeep: &Arc<Upkeep>,
+    kind: SourceKind,
+    request: PrefetchRequest,
+) -> Result<JobStart, RepoError> {
+    let source = kind.language().index();
     let PrefetchRequest { files, strict, pythons, platforms, pages_only, dry_run } = request;
     let environments = selection::environments(&pythons, &platforms)
         .map_err(|error| RepoError::Invalid(error.to_string()))?;
-    let scope = prefetch::scope(&upkeep.repositories).await?;
+    let scope = prefetch::scope(&upkeep.repositories, source).await?;
     // Without versions and platforms, the files for all environments are stored.
     let has_targets = !pythons.is_empty() || !platforms.is_empty();
     let targets = if has_targets { environments.clone() } else { Vec::new() };
@@ -131,18 +139,19 @@ pub async fn start(upkeep: &Arc<Upkeep>, request: PrefetchRequest) -> Result<Job
     let lines = curated::requirements(&definition);
     let digest = Sha256::of(&lines);
     let key = format!("{digest} {pythons:?} {platforms:?} {pages_only} {dry_run}");
-    let options = Arc::new(Options { scope, environments, pages_only, dry_run });
+    let options = Arc::new(Options { source, scope, environments, pages_only, dry_run });
     let (this, job) = (Arc::clone(upkeep), JobNumber::default());
     let (number, now) = (Arc::clone(&job), (upkeep.state.clock)());
     let start = |reporter: Reporter| async move {
         let result = run(&this, options, definition, &reporter).await;
         let summary = result.summary();
         let (files, bytes, problems) = (result.files, result.bytes, result.problems.len());
-        tracing::info!(files, bytes, problems, dry_run, "prefetched files of PyPI");
+        tracing::info!(files, bytes, problems, dry_run, "prefetched files of {}", kind.label());
         this.prefetch_results.add(number, result);
         Ok(summary)
     };
-    let started = upkeep.state.jobs.start_with(AfterHalt::Resumes, "prefetch:pypi", &key, now, start);
+    let started =
+        upkeep.state.jobs.start_with(AfterHalt::Resumes, &format!("prefetch:{kind}"), &key, now, start);
     if let JobStart::New(new_job) = &started {
         // The number is known only after the start.
         let _ = job.set(new_job.id);
@@ -180,7 +189,8 @@ async fn run(
         ..PrefetchResult::default()
     };
     // The other half of the requests is for clients.
-    let concurrency = (upkeep.state.config.load().pypi.concurrency / 2).max(1);
+    let config = upkeep.state.config.load_full();
+    let concurrency = config.index(options.source).map_or(1, |index| (index.concurrency / 2).max(1));
     let total = definition.rules.len() as u64;
     let mut projects = stream::iter(definition.rules)
         .map(|(name, rule)| {

@@ -9,5 +9,5 @@ pub mod mirror;
 pub mod mirror_view;
 mod probe;
 pub mod project_bundle;
-pub mod python_index;
+pub mod project_index;
 mod readmes;

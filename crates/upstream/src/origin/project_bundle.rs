@@ -23,10 +23,6 @@ use formats::language::{self, Projects};
 /// of an incremental bundle would cause requests for the heads of its bases.
 const RECENT: Duration = Duration::from_secs(30);
 
-/// The folders of an address in which an index may have its pages, in the order in which they are tried: that of PyPI,
-/// that of devpi, and none, as in the indexes of single projects such as PyTorch.
-pub(super) const FOLDERS: [&str; 3] = ["simple", "+simple", ""];
-
 struct CachedState {
     address: String,
     /// The chain of its head.

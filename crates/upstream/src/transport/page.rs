@@ -14,11 +14,14 @@ use super::http::{self, HttpTransport, RequestUrl};
 use super::retry;
 use crate::UpstreamError;
 use base::metrics;
+use formats::language::RequestBody;
 
 #[derive(Clone, Debug)]
 pub struct PageRequest<'a> {
     /// Path relative to the address, without the slash at its end: `simple/requests`; empty for the address itself.
     pub path: &'a str,
+    /// Sent by POST, to the address without that slash.
+    pub body: Option<&'a RequestBody>,
     /// The media types that the client can read.
     pub accept: &'static str,
     /// Validators of the last response, for a conditional request.
@@ -104,8 +107,10 @@ pub(super) async fn page(
     request: &PageRequest<'_>,
 ) -> Result<PageResponse, UpstreamError> {
     let mut target = http.target(request.path)?;
-    for text in [&mut target.url, &mut target.display_url] {
-        text.push('/');
+    if request.body.is_none() {
+        for text in [&mut target.url, &mut target.display_url] {
+            text.push('/');
+        }
     }
     if !request.retries {
         return page_in_time(http, &target, request).await;
@@ -139,12 +144,18 @@ async fn page_once(
     target: &RequestUrl,
     request: &PageRequest<'_>,
 ) -> Result<PageResponse, UpstreamError> {
-    let mut get = http.client()?.get(&target.url).header(header::ACCEPT, request.accept);
-    get = get.header(header::ACCEPT_ENCODING, "gzip");
+    let client = http.client()?;
+    let mut builder = match request.body {
+        None => client.get(&target.url),
+        Some(RequestBody { media_type, bytes }) => {
+            client.post(&target.url).header(header::CONTENT_TYPE, *media_type).body(bytes.clone())
+        }
+    };
+    builder = builder.header(header::ACCEPT, request.accept).header(header::ACCEPT_ENCODING, "gzip");
     if let Some(known_validators) = request.validators {
-        get = http::conditional(get, known_validators);
+        builder = http::conditional(builder, known_validators);
     }
-    let response = target.send(get).await?;
+    let response = target.send(builder).await?;
     let age = age(response.headers());
     if response.status() == StatusCode::NOT_MODIFIED && request.validators.is_some() {
         return Ok(PageResponse::Unchanged(age));

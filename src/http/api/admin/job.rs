@@ -10,6 +10,7 @@ use api::error::Code;
 use api::job::{ClearSource, Job, JobStatus, StartBackfill, StartSync, StoppedBackfill};
 use base::model::ids::SourceId;
 use base::model::kind::SourceKind;
+use base::model::text::phrase;
 use base::model::time::{BadDay, Day};
 use base::model::words::UnknownWord;
 use content::serve::RepoError;
@@ -75,10 +76,19 @@ pub(super) async fn sync(call: Call<'_>, body: StartSync) -> Started {
     let started = match body.kind.to_ascii_lowercase().as_str() {
         "sysreqs" => app.sync.start_requirements("rspm sync"),
         "vulns" => app.sync.start_advisories("rspm sync"),
-        "pypi" if body.accept_serial => app.sync.start_confirmed("rspm sync"),
-        _ if body.accept_serial => {
-            let text = "--accept-serial applies to the list of PyPI; it requires --type=pypi";
-            return Err(Failure::bad_request(text.to_owned()));
+        kind if body.accept_serial => {
+            let kind = kind.parse().ok().filter(|kind: &SourceKind| kind.is_project_index());
+            let kind = kind.ok_or_else(|| {
+                let indexes = SourceKind::ALL.into_iter().filter(|kind| kind.is_project_index());
+                let labels: Vec<&str> = indexes.map(SourceKind::label).collect();
+                let words = SourceKind::phrase("or", SourceKind::is_project_index);
+                let labels = phrase(&labels, "or");
+                Failure::bad_request(format!(
+                    "--accept-serial applies to the list of {labels}; it requires --type={words}"
+                ))
+            })?;
+            let started = app.sync.start_confirmed(kind, "rspm sync");
+            started.map_err(|error| Failure::bad_request(error.to_string()))?
         }
         kind => {
             let kind = kind.parse().map_err(|e: UnknownWord| {

@@ -29,7 +29,7 @@ pub(super) async fn start(call: Call<'_>, body: StartPrefetch) -> Started {
         pages_only: body.pages_only,
         dry_run: body.dry_run,
     };
-    start_response(app, &prefetch::start(&app.upkeep, request).await?).await
+    start_response(app, &prefetch::start(&app.upkeep, kind, request).await?).await
 }
 
 pub(super) async fn result(call: Call<'_>, job: &str) -> Answer<Prefetch> {

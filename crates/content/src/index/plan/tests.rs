@@ -6,8 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 use base::model::ids::{FileId, ReleaseId};
-use base::model::project_page::MetadataFile;
-use base::model::time::Timestamp;
+use base::model::kind::Language;
+use formats::language;
+use formats::python::facts::FileFacts;
 use formats::python::file_name::FileName;
 use formats::python::simple::page::PageFile;
 use store::db::index_file::OpenLife;
@@ -21,9 +22,16 @@ fn row(name: &str, uploaded: Option<i64>) -> PageRow {
         locator: format!("/packages/{name}"),
         size: Some(7),
         sha256: Sha256([1; 32]),
-        facts,
+        uploaded_at: facts.upload_time(),
+        metadata: facts.metadata(),
+        facts: facts.write(),
         yanked: None,
     }
+}
+
+fn plan(known: Vec<KnownIndexFile>, page: Vec<PageRow>, instants: Instants) -> Plan {
+    let language = language::of(Language::Python).projects().expect("an index");
+    super::plan(language, known, page, instants)
 }
 
 /// Returns the row of a file with the properties of `row`; with `from`, a life of the file began then.
@@ -36,10 +44,10 @@ fn known(row: &PageRow, from: Option<i64>) -> KnownIndexFile {
         sha256: row.sha256,
         locator: row.locator.clone(),
         last_variant: 0,
-        facts: row.facts.write(),
+        facts: row.facts.clone(),
         life: from.map(|from| OpenLife { from, variant: 0, yanked: row.yanked.clone() }),
         last_end: None,
-        metadata: row.facts.metadata(),
+        metadata: row.metadata,
         is_metadata_of_wheel: false,
     }
 }
@@ -182,9 +190,10 @@ fn a_time_before_the_epoch_is_the_epoch() {
 fn other_facts_begin_a_life_with_new_facts() {
     let file = row("a", Some(7));
     let mut other = file.clone();
-    other.facts.requires_python = Some(">=3.9".to_owned());
+    let requires_python = Some(">=3.9".to_owned());
+    other.facts = FileFacts { requires_python, ..FileFacts::read(&other.facts) }.write();
     let changes = plan(vec![known(&file, Some(7))], vec![other.clone()], LATER).changes;
-    let facts = FileRowChange::Facts { file: FileId(1), variant: 1, facts: other.facts.write() };
+    let facts = FileRowChange::Facts { file: FileId(1), variant: 1, facts: other.facts.clone() };
     assert_eq!(changes, [end(7, 199), facts, begin(1, 199, None)]);
     let mut moved = file.clone();
     moved.locator = "/elsewhere/a".to_owned();
@@ -200,9 +209,10 @@ fn metadata_that_was_read_from_a_wheel_stays_whatever_the_index_declares() {
         let name = FileName::parse("a-1.0-py3-none-any.whl").unwrap();
         let file =
             PageFile { core_metadata, ..PageFile::new(name, "http://h/a-1.0-py3-none-any.whl".to_owned()) };
-        PageRow { facts: FileFacts::of_page(&file).uploaded_at(Timestamp(7)), ..row("a", Some(7)) }
+        let facts = FileFacts::of_page(&file).uploaded_at(Timestamp(7));
+        PageRow { metadata: facts.metadata(), facts: facts.write(), ..row("a", Some(7)) }
     };
-    let facts = declares(MetadataFile::None).facts.with_metadata_of_wheel(read);
+    let facts = FileFacts::read(&declares(MetadataFile::None).facts).with_metadata_of_wheel(read);
     let life = Some(OpenLife { from: 150, variant: 1, yanked: None });
     let wheel = KnownIndexFile {
         facts: facts.write(),
@@ -221,7 +231,7 @@ fn metadata_that_was_read_from_a_wheel_stays_whatever_the_index_declares() {
     }
     // Facts of the first reading lack the digest of a wheel that the page did not list for some time.
     let gone = KnownIndexFile {
-        facts: declares(MetadataFile::None).facts.write(),
+        facts: declares(MetadataFile::None).facts,
         life: None,
         last_end: Some(120),
         ..wheel
@@ -372,7 +382,6 @@ fn a_file_newer_than_the_head_is_listed_immediately_on_request() {
         [(false, None, 500), (true, None, 199), (true, Some(150), 199)]
     {
         let instants = Instants { previous_valid_at, lists_recent_files, ..FIRST };
-        let facts = FileFacts::default().uploaded_at(Timestamp(500));
-        assert_eq!(instants.begin(&facts), expected);
+        assert_eq!(instants.begin(Some(Timestamp(500))), expected);
     }
 }

@@ -79,9 +79,8 @@ pub(in crate::serve) fn of_file(repositories: &Repositories, located: &LocatedFi
     if located.stored || located.sha256.is_none() || !upstream::may_be_fetched(&repositories.state, located) {
         return None;
     }
-    if located.source().is_project_index() {
-        let config = repositories.state.config.load();
-        return locator::object_in_directory(&located.row.locator, &config.pypi).map(BundleFile::Python);
+    if let Some(index) = repositories.state.config.load().index(located.source()) {
+        return locator::object_in_directory(&located.row.locator, index).map(BundleFile::Python);
     }
     let mirror_and_product = of_tree(repositories, located.tree().tree, located.platform.as_ref());
     mirror_and_product.map(|(mirror, product)| BundleFile::Object(mirror, product))

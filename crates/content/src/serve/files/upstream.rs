@@ -44,9 +44,9 @@ pub(in crate::serve) fn candidates(
     };
     let catalog = state.catalog.get();
     let class = || catalog.source_by_id(located.source()).map(|source| source.kind.storage_class());
-    Ok(match &located.platform {
-        None if located.source().is_project_index() => {
-            let address = locator::address(&located.row.locator, &config.pypi).map_err(|reason| {
+    Ok(match (&located.platform, config.index(located.source())) {
+        (None, Some(index)) => {
+            let address = locator::address(&located.row.locator, index).map_err(|reason| {
                 tracing::warn!(file = %located.name, reason, "could not fetch a file of the index");
                 unavailable(UpstreamError::Refused { url: located.name.clone(), reason })
             })?;
@@ -55,7 +55,7 @@ pub(in crate::serve) fn candidates(
             let paths = vec![MirrorPath { mirror, path: address.path }];
             (paths, class().ok_or_else(|| no_upstream(located))?, PackageForm::Source)
         }
-        None => {
+        (None, None) => {
             let class = class().ok_or_else(|| no_upstream(located))?;
             let (root, url, product) = match catalog.tree(located.tree.tree).and_then(Tree::part) {
                 Some(part) => {
@@ -70,7 +70,7 @@ pub(in crate::serve) fn candidates(
             let paths = candidates::add_object(paths, object(root, &product));
             (paths, class, PackageForm::Source)
         }
-        Some(platform) => {
+        (Some(platform), _) => {
             let locator = &located.row.locator;
             let paths =
                 candidates::binary_candidates(&upstream.binaries(&config.cran), &upstream, platform, locator);

@@ -123,10 +123,14 @@ pub struct PythonBaseState {
     pub is_open: bool,
 }
 
-/// Returns the state of the index in a snapshot: the end of a day, or the newest one. Fails with
+/// Returns the state of the index `source` in a snapshot: the end of a day, or the newest one. Fails with
 /// [`RepoError::Conflict`] before the first sync of the index, [`RepoError::Invalid`] for a future day.
-pub fn base_state(repositories: &Repositories, snapshot: Snapshot) -> Result<PythonBaseState, RepoError> {
-    let (state, source) = (&repositories.state, repositories.page_reads.source());
+pub fn base_state(
+    repositories: &Repositories,
+    source: SourceId,
+    snapshot: Snapshot,
+) -> Result<PythonBaseState, RepoError> {
+    let state = &repositories.state;
     let catalog = state.catalog.get();
     let mut trees = catalog.source_package_trees(source);
     let synced = trees.find_map(|tree| Some((tree.id, tree.time_head?)));
@@ -262,7 +266,10 @@ pub(in crate::serve) async fn read_pages(
         .map(|name| {
             let page_reads = Arc::clone(&repositories.page_reads);
             async move {
-                let result = page_reads.at(&name, base.seq, Priority::Background).await;
+                let result = match page_reads.of(base.source) {
+                    Ok(reads) => reads.at(&name, base.seq, Priority::Background).await,
+                    Err(error) => Err(error),
+                };
                 (name, result)
             }
         })

@@ -139,7 +139,7 @@ pub(super) async fn find_page(
     if let Some(index) = index_beyond_list(repositories, point, found.as_ref().map(|found| found.tree))
         && !name_guards::hides(&repositories.state, project.as_str(), index)
         && budget.is_none_or(RequestBudget::take)
-        && repositories.page_reads.discover(project, Priority::Client).await?
+        && repositories.page_reads.of(index)?.discover(project, Priority::Client).await?
     {
         found = find_owner(repositories, point, project).await?;
     }
@@ -237,16 +237,16 @@ fn index_beyond_list(
     point: &Point,
     owner: Option<PointTree>,
 ) -> Option<SourceId> {
-    if !repositories.state.config.load().pypi.unlisted {
-        return None;
-    }
+    let config = repositories.state.config.load();
+    let may_have_others = |source| config.index(source).is_some_and(|index| index.unlisted);
     let is_owner = |tree: &PointTree| owner.is_some_and(|owner| owner.tree == tree.tree);
     let first = point.trees.iter().find(|tree| owner::is_whole_index(tree) || is_owner(tree));
     let catalog = repositories.state.catalog.get();
     let is_newest =
         |tree: &PointTree| catalog.tree(tree.tree).and_then(Tree::newest).is_some_and(|seq| seq == tree.seq);
     first
-        .filter(|tree| owner::is_whole_index(tree) && !is_owner(tree) && is_newest(tree))
+        .filter(|tree| may_have_others(tree.source) && owner::is_whole_index(tree))
+        .filter(|tree| !is_owner(tree) && is_newest(tree))
         .map(|tree| tree.source)
 }
 
@@ -258,7 +258,7 @@ async fn index_page(
     project: &ProjectName,
     budget: Option<&RequestBudget>,
 ) -> Result<LocatedPage, RepoError> {
-    let (reads, seq) = (&repositories.page_reads, tree.listing().seq);
+    let (reads, seq) = (repositories.page_reads.of(tree.listing().source)?, tree.listing().seq);
     let may_request = match budget {
         Some(budget) => reads.is_known(project, seq).await? || budget.take(),
         None => true,

@@ -40,10 +40,10 @@ pub struct ChosenFiles {
     pub problems: Vec<String>,
 }
 
-/// Returns the newest state of the index; fails if its list was never synced.
-pub async fn scope(repositories: &Repositories) -> Result<PrefetchScope, RepoError> {
+/// Returns the newest state of the index `source`; fails if its list was never synced.
+pub async fn scope(repositories: &Repositories, source: SourceId) -> Result<PrefetchScope, RepoError> {
     let state = &repositories.state;
-    let base = base_state(repositories, Snapshot::Latest)?.base;
+    let base = base_state(repositories, source, Snapshot::Latest)?.base;
     let tree = base.point_tree();
     let catalog = state.catalog.get();
     let has_files_of_index = |id: &SourceId| {
@@ -80,13 +80,13 @@ pub async fn choose(
     }
     let is_listed =
         state.db.read(move |c| db::project::is_listed(c, base.source, name.as_str(), base.seq)).await?;
-    let may_be_unlisted = state.config.load().pypi.unlisted;
-    let is_known = is_listed
-        || may_be_unlisted && repositories.page_reads.discover(project, Priority::Background).await?;
+    let reads = repositories.page_reads.of(base.source)?;
+    let may_be_unlisted = state.config.load().index(base.source).is_some_and(|index| index.unlisted);
+    let is_known = is_listed || may_be_unlisted && reads.discover(project, Priority::Background).await?;
     if !is_known {
         return Err(RepoError::NotFound("the index has no project of this name".to_owned()));
     }
-    repositories.page_reads.at(project, base.seq, Priority::Background).await?;
+    reads.at(project, base.seq, Priority::Background).await?;
     let (scope, name) = (scope.clone(), project.clone());
     let (rule, environments) = (rule.clone(), environments.to_vec());
     let choice = state.db.read(move |c| {

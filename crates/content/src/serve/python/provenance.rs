@@ -13,7 +13,7 @@ use crate::index::locator;
 use crate::serve::project::file::{locate, restricted_trees};
 use crate::serve::{RepoError, Repositories};
 use base::model::digest::Sha256;
-use base::model::ids::FileId;
+use base::model::ids::{FileId, SourceId};
 use base::model::kind::StorageClass;
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
@@ -99,7 +99,7 @@ pub async fn object(
         }
     }
     let fetched = match facts.provenance {
-        Some(url) => fetch(repositories, id, &url, sha256, file).await,
+        Some(url) => fetch(repositories, located.source(), id, &url, sha256, file).await,
         None => Err(RepoError::NotFound(format!("this repository has no provenance of '{file}'"))),
     };
     match (fetched, stored) {
@@ -135,6 +135,7 @@ async fn read(repositories: &Repositories, object: &ProvenanceObject) -> Result<
 
 async fn fetch(
     repositories: &Repositories,
+    source: SourceId,
     id: FileId,
     url: &str,
     sha256: Sha256,
@@ -146,7 +147,7 @@ async fn fetch(
         return Err(upstream_error(error));
     }
     let _permit = requests.permits.acquire().await.ok();
-    let (bytes, locator) = match request(repositories, url, sha256, file).await {
+    let (bytes, locator) = match request(repositories, source, url, sha256, file).await {
         Ok(fetched) => fetched,
         Err(error) => {
             tracing::warn!(%file, %error, "could not fetch the provenance of a file");
@@ -162,6 +163,7 @@ async fn fetch(
 
 async fn request(
     repositories: &Repositories,
+    source: SourceId,
     url: &str,
     sha256: Sha256,
     file: &FileName,
@@ -170,9 +172,10 @@ async fn request(
     let (config, upstream) = (state.config.load_full(), state.upstream.load_full());
     let refused =
         |reason: String| UpstreamError::Refused { url: format!("the provenance of {file}"), reason };
-    let locator = locator::locator(url, &config.pypi.url)
+    let index = config.index(source).ok_or_else(|| refused("its source is no index".to_owned()))?;
+    let locator = locator::locator(url, index)
         .ok_or_else(|| refused("the index states an address that cannot be requested".to_owned()))?;
-    let address = locator::address(&locator, &config.pypi).map_err(refused)?;
+    let address = locator::address(&locator, index).map_err(refused)?;
     let request = FileRequest { path: &address.path, validators: None, limit: MAX_PROVENANCE };
     match upstream.transport(&address.folder)?.fetch(request).await? {
         FileResponse::Unchanged => {

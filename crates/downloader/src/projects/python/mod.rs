@@ -38,8 +38,6 @@ use formats::python::specifier::Specifiers;
 use formats::python::target::BadTarget;
 use upstream::UpstreamError;
 
-/// The host of the files of PyPI.
-const FILE_HOST: &str = "files.pythonhosted.org";
 /// Maximum number of files that a requirements file includes, directly or through other files.
 const MAX_FILES: usize = 100;
 /// Endings of the names of lock files.
@@ -87,10 +85,9 @@ pub(crate) async fn get(args: GetPypi, output: Output) -> Result<ExitStatus, Off
         dependencies,
         platforms,
         pythons,
-        mut file_hosts,
+        file_hosts,
         starting_snapshot,
     } = args;
-    file_hosts.push(FILE_HOST.to_owned());
     let targets = Targets { pythons, platforms, dependencies };
     let args = GetProjects { common, base_url, file_in, file_hosts, starting_snapshot };
     super::get(Language::Python, args, Some(targets), output).await

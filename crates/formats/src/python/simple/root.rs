@@ -41,6 +41,23 @@ pub struct RootSummary {
     has_projects: bool,
 }
 
+/// Reads a root in either format from a stream, see [`read_json`] and [`read_html`].
+pub fn read(
+    format: SimpleFormat,
+    source: impl Read,
+    on_project: impl FnMut(RootEntry),
+) -> Result<RootSummary, BadPage> {
+    match format {
+        SimpleFormat::Json => read_json(source, on_project),
+        SimpleFormat::Html | SimpleFormat::TextHtml => {
+            let mut bytes = Vec::new();
+            // A decompression error is reported as one of JSON: [`BadPage`] has no variant for read errors.
+            source.take(MAX_ROOT).read_to_end(&mut bytes).map_err(serde_json::Error::io)?;
+            read_html(&bytes, on_project)
+        }
+    }
+}
+
 /// Reads a root as JSON from a stream; `on_project` is called for every project in the order of the document.
 ///
 /// # Errors

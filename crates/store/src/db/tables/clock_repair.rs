@@ -92,24 +92,26 @@ fn set_time(c: &mut dyn Conn, id: TxId, at: Timestamp) -> Result<(), DbError> {
 }
 
 row! {
-    /// Facts of a Python file that a transaction listed.
+    /// Facts of a file of a project that a transaction listed.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct ListedFacts {
         pub file: FileId,
         /// The variant of the facts; 0 for those of the upload.
         pub variant: i64,
         pub facts: Vec<u8> => or_default,
+        /// As in `package.language`.
+        pub language: String,
     }
 }
 
-/// Returns the facts of the Python files whose listing a transaction of a local source began.
+/// Returns the facts of the files of projects whose listing a transaction of a local source began.
 pub fn listed_facts(c: &mut dyn Conn, tx: TxId) -> Result<Vec<ListedFacts>, DbError> {
-    const FILES: &str = "SELECT f.id, CAST(0 AS BIGINT), f.facts FROM step s JOIN tree t ON t.id = s.tree_id \
-        JOIN source o ON o.id = t.source_id AND o.language = 'python' \
+    const FILES: &str = "SELECT f.id, CAST(0 AS BIGINT), f.facts, o.language FROM step s JOIN tree t ON t.id = s.tree_id \
+        JOIN source o ON o.id = t.source_id \
         JOIN life l ON l.tree_id = s.tree_id AND l.from_seq = s.seq \
         JOIN file f ON f.id = l.file_id AND f.role = 'python' WHERE s.tx_id = $1";
-    const VARIANTS: &str = "SELECT v.file_id, v.variant, v.facts FROM step s JOIN tree t ON t.id = s.tree_id \
-        JOIN source o ON o.id = t.source_id AND o.language = 'python' \
+    const VARIANTS: &str = "SELECT v.file_id, v.variant, v.facts, o.language FROM step s JOIN tree t ON t.id = s.tree_id \
+        JOIN source o ON o.id = t.source_id \
         JOIN life l ON l.tree_id = s.tree_id AND l.from_seq = s.seq \
         JOIN file_fact v ON v.file_id = l.file_id WHERE s.tx_id = $1";
     let mut listed = c.all(FILES, &[tx.into()])?;
@@ -120,7 +122,7 @@ pub fn listed_facts(c: &mut dyn Conn, tx: TxId) -> Result<Vec<ListedFacts>, DbEr
 pub fn set_facts(c: &mut dyn Conn, listed: &ListedFacts) -> Result<(), DbError> {
     const FILE: &str = "UPDATE file SET facts = $1 WHERE id = $2";
     const VARIANT: &str = "UPDATE file_fact SET facts = $1 WHERE file_id = $2 AND variant = $3";
-    let ListedFacts { file, variant, facts } = listed;
+    let ListedFacts { file, variant, facts, .. } = listed;
     let facts = facts.as_slice().into();
     match variant {
         0 => c.execute(FILE, &[facts, (*file).into()]),

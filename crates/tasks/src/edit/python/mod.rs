@@ -88,7 +88,7 @@ pub async fn update(
 ) -> Result<PythonUpdate, RepoError> {
     let source = curated_source(state, &request.source, Layout::Projects)?;
     require_snapshot(request.commit, request.snapshot)?;
-    let source_id = source.id;
+    let (source_id, index) = (source.id, source.kind.language().index());
     let current = definition::current(state, source).await?;
     let includes_dependencies = request.dependencies.unwrap_or(current.includes_dependencies());
     if request.allow_missing && !includes_dependencies {
@@ -96,7 +96,7 @@ pub async fn update(
             "--allow-missing leaves out dependencies, and none are included; add --dependencies".to_owned(),
         ));
     }
-    let base = base_state(repositories, request.snapshot.unwrap_or(Snapshot::Latest))?;
+    let base = base_state(repositories, index, request.snapshot.unwrap_or(Snapshot::Latest))?;
     let snapshot = match request.snapshot {
         Some(snapshot @ (Snapshot::Date(_) | Snapshot::Transaction(_) | Snapshot::Alias(_))) => {
             snapshot.to_string()

@@ -86,9 +86,10 @@ fn age_time(
 }
 
 /// Returns the value of [`TreePolicy::list_delay`].
-fn list_delay(state: &State) -> Option<i64> {
+fn list_delay(state: &State, tree: &PointTree) -> Option<i64> {
     let config = state.config.load();
-    (!config.pypi.unlisted).then(|| MARGIN.saturating_add(microseconds(config.pypi.delay)))
+    let index = config.index(tree.listing().source).filter(|index| !index.unlisted)?;
+    Some(MARGIN.saturating_add(microseconds(index.delay)))
 }
 
 /// Returns the state from which a curated source selects, under the rules of each subscribed repository, with
@@ -152,8 +153,8 @@ impl View {
             return point.trees.iter().copied().map(View::without_rules).collect();
         };
         let catalog = state.catalog.get();
-        let list_delay = list_delay(state);
         let view = |tree: &PointTree| {
+            let list_delay = list_delay(state, tree);
             let (repo, catalog, tree) = (Arc::clone(policy), Arc::clone(&catalog), *tree);
             let policy = TreePolicy { repo, catalog, tree, rules, list_delay };
             View { point_tree: tree, policy: Some(Arc::new(policy)) }

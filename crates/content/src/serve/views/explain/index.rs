@@ -26,7 +26,8 @@ pub(super) async fn explain_page(
         repositories.state.db.read(move |c| db::project::known(c, listing.source, name.as_str()))
     };
     let Some(before) = known().await? else { return Ok(None) };
-    let failure = repositories.page_reads.at(project, listing.seq, Priority::Client).await.err();
+    let reads = repositories.page_reads.of(listing.source)?;
+    let failure = reads.at(project, listing.seq, Priority::Client).await.err();
     let failure = failure.map(|error| match request.with_details {
         true => error.to_string(),
         false => RepoError::from(error).phrase(),

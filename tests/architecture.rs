@@ -680,7 +680,7 @@ const LANGUAGE_TABLES: &[&str] = &["model", "language"];
 
 /// Places outside the tables that name a language or a kind, with the number of lines and the reason.
 const NAMES_OF_LANGUAGES: &[(&str, usize, &str)] = &[
-    ("crates/downloader/src/python/source.rs", 1, "the index of the downloader for Python"),
+    ("crates/downloader/src/args.rs", 1, "the language whose commands have flags of their own"),
     ("crates/pages/src/first_packages.rs", 1, "the spelling of a flag in the mission's examples"),
     ("crates/pages/src/setup/mod.rs", 3, "the table of instructions for clients"),
     ("crates/runtime/src/catalog/mod.rs", 1, "the language of a source that is not in the catalog"),
@@ -689,7 +689,6 @@ const NAMES_OF_LANGUAGES: &[(&str, usize, &str)] = &[
     ("crates/tasks/src/edit/upload_body.rs", 1, "the language of uploads without a language"),
     ("crates/tasks/src/sync/task.rs", 2, "the table of tasks"),
     ("src/http/api/public/status.rs", 1, "a field of the original's response"),
-    ("src/http/repo/python/mod.rs", 1, "the kind of repository that has these addresses"),
     ("src/http/repo/python/upload.rs", 1, "the language of the upload API of PyPI"),
 ];
 

@@ -16,21 +16,21 @@ use crate::http::net::request_body::Incoming;
 use crate::http::repo::r::platform_request::{self, PlatformRequest};
 use crate::http::repo::r::{self, bioconductor};
 use crate::http::repo::resolve_cache::{Entry, EntryKey};
-use crate::http::repo::{answer, python};
+use crate::http::repo::{answer, project, python};
 use crate::http::response::{self, ErrorFormat};
 use crate::http::route::repo_path::RepoPath;
 use crate::http::route::web::{PackagePage, WebPath};
 use crate::http::route::{self, Route};
 use crate::http::target::Query;
 use crate::http::{login, web};
+use base::model::project_path::ProjectPath;
 use base::model::time::Timestamp;
-use formats::python::layout::PythonPath;
 use tasks::usage::BlockedRequest;
 
 pub(super) async fn network(app: &Arc<App>, head: &RequestHead<'_>, body: Incoming) -> Response<Body> {
     let RequestHead { parts, path, received_at, .. } = *head;
     let query = parts.uri.query();
-    let key = EntryKey { path, format: python::page_format(path, query, parts) };
+    let key = EntryKey { path, format: project::page_format(path, query, parts) };
     if let Some(entry) = app.resolve_cache.get(&app.state, received_at, key, query) {
         return answer_cached(app, &entry, &PlatformRequest::NoBinaries, head).await;
     }
@@ -207,13 +207,17 @@ async fn serve(
         }
         Route::Versions { repo, snapshot } => bioconductor::versions(app, repo, *snapshot, parts).await,
         Route::Repository { repo, snapshot, path } => match path {
-            RepoPath::Python(PythonPath::Json { project, version }) => {
-                let answer = python::json::answer(app, repo, *snapshot, project, version.as_deref(), head);
+            RepoPath::Projects { language, path: ProjectPath::Json { project, version } } => {
+                let answer = async {
+                    project::require_language(app, repo, *language)?;
+                    python::json::answer(app, repo, *snapshot, project, version.as_deref(), head).await
+                };
                 answer_within_budget(app, head, answer).await
             }
-            RepoPath::Python(path) => {
-                let address = python::PythonAddress { repo, snapshot: *snapshot, path, raw };
-                python::answer(app, &address, query, parts, received_at).await
+            RepoPath::Projects { language, path } => {
+                let address =
+                    project::ProjectAddress { repo, snapshot: *snapshot, language: *language, path, raw };
+                project::answer(app, &address, query, parts, received_at).await
             }
             RepoPath::R { linux, path } => {
                 let linux = linux.as_deref();

@@ -6,9 +6,9 @@ use futures_util::StreamExt;
 use rstudio_pm::db::invariants;
 use rstudio_pm::edit::{self, OnExisting, RemoveScope, UploadKind};
 use rstudio_pm::model::kind::{Language, RepoKind, SourceKind};
+use rstudio_pm::model::project_path::FilePart;
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::python::accept::SimpleFormat;
-use rstudio_pm::python::layout::FilePart;
 use rstudio_pm::python::name;
 use rstudio_pm::python::simple::read;
 use rstudio_pm::serve::document::DocumentRequest;
@@ -171,8 +171,7 @@ async fn has_file(backend: &Backend, snapshot: &str, (name, bytes): (&str, &[u8]
     use sha2::Digest;
     let sha256 = rstudio_pm::model::digest::Sha256(sha2::Sha256::digest(bytes).into());
     let point = serve::point::resolve(&backend.repositories, "py", snapshot.parse().unwrap()).await.unwrap();
-    let file = rstudio_pm::python::file_name::FileName::parse(name).expect("a name");
-    serve::project::file::locate(&backend.repositories, &point, sha256, &file, FilePart::Distribution)
+    serve::project::file::locate(&backend.repositories, &point, sha256, name, FilePart::Distribution)
         .await
         .is_ok()
 }

@@ -5,12 +5,11 @@ use rstudio_pm::db::{Conn, DbError, invariants, package, tree};
 use rstudio_pm::edit::block_rule;
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::ids::SourceId;
+use rstudio_pm::model::project_path::FilePart;
 use rstudio_pm::model::rule_effect::RuleEffect;
 use rstudio_pm::model::time::SECOND;
 use rstudio_pm::policy::{Criteria, Rule};
 use rstudio_pm::python::accept::SimpleFormat;
-use rstudio_pm::python::file_name::FileName;
-use rstudio_pm::python::layout::FilePart;
 use rstudio_pm::serve::{self, RepoError};
 use sha2::Digest;
 
@@ -60,8 +59,7 @@ async fn is_blocked(backend: &Backend, snapshot: &str, version: &str) -> bool {
     let name = format!("one-{version}.tar.gz");
     let point = serve::point::resolve(&backend.repositories, "py", snapshot.parse().unwrap()).await.unwrap();
     let sha256 = Sha256(sha2::Sha256::digest(name.as_bytes()).into());
-    let file = FileName::parse(&name).expect("a file name");
-    match serve::project::file::locate(&backend.repositories, &point, sha256, &file, FilePart::Distribution)
+    match serve::project::file::locate(&backend.repositories, &point, sha256, &name, FilePart::Distribution)
         .await
     {
         Ok(_) => false,

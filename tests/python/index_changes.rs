@@ -11,10 +11,10 @@ use futures_util::StreamExt;
 use rstudio_pm::db::invariants;
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::project_page::MetadataFile;
+use rstudio_pm::model::project_path::FilePart;
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::time::Day;
 use rstudio_pm::python::accept::SimpleFormat;
-use rstudio_pm::python::layout::FilePart;
 use rstudio_pm::python::simple::page::{PageFile, ProjectPage};
 use rstudio_pm::serve;
 use rstudio_pm::serve::located::{FileBody, LocatedFile};
@@ -114,7 +114,8 @@ impl Index {
 async fn locate(backend: &Backend, file: &PageFile, part: FilePart) -> LocatedFile {
     let point = serve::point::resolve(&backend.repositories, "py", Snapshot::Latest).await.unwrap();
     let sha256 = file.sha256().expect("a digest");
-    serve::project::file::locate(&backend.repositories, &point, sha256, &file.name, part).await.unwrap()
+    let name = file.name.as_str();
+    serve::project::file::locate(&backend.repositories, &point, sha256, name, part).await.unwrap()
 }
 
 /// Downloads a file.

@@ -146,7 +146,7 @@ impl Client {
         self.request(O::METHOD, &address::<O>(path, &()), json.into()).await
     }
 
-    /// Uploads a package file; `kind` is `source`, `binary` or `python`. On a terminal, the progress of a large
+    /// Uploads a package file; `kind` is `source`, `binary` or a language. On a terminal, the progress of a large
     /// file is shown.
     pub async fn upload(&self, file: &Path, kind: &str) -> Result<Upload, CliError> {
         let local_error = |e| CliError::Local { operation: format!("read {}", file.display()), source: e };

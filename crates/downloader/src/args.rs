@@ -11,6 +11,9 @@ use base::model::kind::{Language, Layout};
 use base::model::time::Day;
 use formats::language::Ecosystem;
 
+/// The language of `get pypi` and `validate pypi`. The commands of other languages with projects are generated.
+pub const PYPI_LANGUAGE: Language = Language::Python;
+
 /// Fill and check a directory from which a package server without internet serves packages.
 #[derive(Debug, Parser)]
 #[command(
@@ -308,12 +311,7 @@ impl LanguageFlags for CheckFlags {
 
 impl<A: LanguageFlags> Subcommand for OfLanguage<A> {
     fn augment_subcommands(command: clap::Command) -> clap::Command {
-        command.subcommands(other_languages().map(|language| {
-            let word = language.mirror().as_str();
-            let example = format!("Example:\n  rspm-offline-downloader {}", A::example(word));
-            let command = A::augment_args(clap::Command::new(word));
-            command.about(A::about(language.label())).after_help(example)
-        }))
+        command.subcommands(other_languages().map(command_of::<A>))
     }
 
     fn augment_subcommands_for_update(command: clap::Command) -> clap::Command {
@@ -341,10 +339,16 @@ impl<A: LanguageFlags> FromArgMatches for OfLanguage<A> {
     }
 }
 
+fn command_of<A: LanguageFlags>(language: Language) -> clap::Command {
+    let word = language.mirror().as_str();
+    let example = format!("Example:\n  rspm-offline-downloader {}", A::example(word));
+    // Replaces the texts of the flags.
+    A::augment_args(clap::Command::new(word)).about(A::about(language.label())).after_help(example)
+}
+
 /// Returns the languages with projects that have no command of their own.
 fn other_languages() -> impl Iterator<Item = Language> {
-    let is_other =
-        |language: &Language| language.layout() == Layout::Projects && *language != Language::Python;
+    let is_other = |language: &Language| language.layout() == Layout::Projects && *language != PYPI_LANGUAGE;
     Language::ALL.into_iter().filter(is_other)
 }
 
@@ -419,5 +423,19 @@ mod tests {
                 assert!(help.contains("Example:\n  rspm-offline-downloader "), "{}", noun.get_name());
             }
         }
+    }
+
+    #[test]
+    fn commands_of_languages_are_generated() {
+        let command = command_of::<GetProjects>(Language::Python);
+        command.clone().debug_assert();
+        assert_eq!(
+            command.get_about().map(ToString::to_string).as_deref(),
+            Some("Download Python packages: those of a list of projects")
+        );
+        let flags = ["pypi", "--destination", "/srv", "--base-url", "http://h", "--file-hosts", "a,b"];
+        let flags = GetProjects::from_arg_matches(&command.get_matches_from(flags)).expect("flags");
+        assert_eq!((&*flags.base_url, flags.file_hosts.len(), flags.file_in), ("http://h", 2, None));
+        assert!(!OfLanguage::<CheckFlags>::has_subcommand("pypi"));
     }
 }

@@ -40,8 +40,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use args::{Cli, Command, Get, Validate};
-use base::model::kind::Language;
+use args::{Cli, Command, Get, PYPI_LANGUAGE, Validate};
 use base::model::visible::for_terminal;
 use error::{ExitStatus, OfflineError};
 use progress::{Output, print_line};
@@ -106,7 +105,7 @@ fn run(cli: Cli) -> Result<ExitStatus, OfflineError> {
                 cran::check(args).await.and_then(|report| print(&report, output))
             }
             Command::Validate(Validate::Pypi(args)) => {
-                projects::check(Language::Python, args).await.and_then(|report| print(&report, output))
+                projects::check(PYPI_LANGUAGE, args).await.and_then(|report| print(&report, output))
             }
             Command::Validate(Validate::Projects(command)) => {
                 let report = projects::check(command.language, command.flags).await;

@@ -2,8 +2,11 @@
 
 use std::io::Cursor;
 
+use rstudio_pm::language;
 use rstudio_pm::model::digest::Sha256;
+use rstudio_pm::model::kind::Language;
 use rstudio_pm::model::license_expression::LicenseExpression;
+use rstudio_pm::model::project_path::ProjectPath;
 use rstudio_pm::python::accept::{self, SimpleFormat};
 use rstudio_pm::python::archive::{sdist, wheel};
 use rstudio_pm::python::file_name::FileName;
@@ -16,7 +19,7 @@ use rstudio_pm::python::target::{PythonMinor, WheelPlatform, WheelTarget};
 use rstudio_pm::python::upload::multipart::{self, BadForm, FormEvent, FormReader};
 use rstudio_pm::python::version::Pep440Version;
 use rstudio_pm::python::wheel_name::WheelName;
-use rstudio_pm::python::{layout, lock_file, provenance, requirements_file};
+use rstudio_pm::python::{lock_file, provenance, requirements_file};
 use rstudio_pm::r::archive::ArchiveLimits;
 
 /// Small limits that are reached quickly.
@@ -184,10 +187,11 @@ pub fn text(data: &[u8]) {
         assert_eq!(Pep440Version::lenient(&version.normalized()), version);
     }
     let _ = accept::negotiate(Some(&*text), Some(&text));
-    if let Ok(path) = layout::parse(&text)
-        && !matches!(path, layout::PythonPath::Redirect(_))
+    let segments: Vec<&str> = text.split('/').collect();
+    let projects = language::of(Language::Python).projects();
+    if let Some(Ok(ProjectPath::Redirect(target))) = projects.and_then(|python| python.parse_path(&segments))
     {
-        assert_eq!(path.to_string(), text);
+        assert!(!matches!(*target, ProjectPath::Redirect(_)));
     }
     if let Ok(file) = FileName::parse(&text) {
         let project = name::parse(text.split('-').next().unwrap_or_default());

@@ -27,7 +27,7 @@ pub struct ResolvedDocument {
     /// Seconds since the epoch.
     pub(super) modified: Option<i64>,
     representation: OnceLock<Representation>,
-    /// The representation of the compressed form, for pages of Python projects.
+    /// The representation of the compressed form, for pages of projects.
     compressed_representation: OnceLock<Representation>,
     /// Whether the address resolves to the same document until the next publish.
     is_cacheable: bool,
@@ -66,7 +66,7 @@ impl ResolvedDocument {
         }
     }
 
-    /// Returns the form that a client gets. Only pages of Python repositories are compressed for the
+    /// Returns the form that a client gets. Only pages of projects are compressed for the
     /// transfer: the compressed documents of R repositories have URLs of their own.
     pub(super) fn transfer_form(&self, request: &HeaderMap) -> TransferForm {
         match self.document.document() {

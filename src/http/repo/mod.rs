@@ -5,6 +5,7 @@ pub mod conditional;
 pub(super) mod document;
 pub mod download_log;
 pub(super) mod package_file;
+pub(super) mod project;
 pub(super) mod python;
 pub(super) mod r;
 pub mod resolve_cache;

@@ -5,10 +5,9 @@ use http::header::HeaderValue;
 use crate::http::response::{
     self, PackageHeaders, Representation, RepresentationKind, Vary, header_value, reason_value,
 };
+use base::model::project_path::FilePart;
 use base::model::time::Timestamp;
 use content::serve::located::LocatedFile;
-use formats::python::layout::FilePart;
-use formats::python::provenance::MEDIA_TYPE;
 use formats::r::platform::Platform;
 use runtime::catalog::Catalog;
 use store::logs::ServiceError;
@@ -42,13 +41,11 @@ pub(super) struct MissingBinary {
 }
 
 impl ResolvedFile {
-    /// Creates the file of a Python distribution, or one that belongs to it, at an address with its digest.
-    pub(in crate::http) fn of_python(located: LocatedFile, part: FilePart) -> ResolvedFile {
-        let (media_type, disposition) = match part {
-            FilePart::Distribution => ("application/octet-stream", attachment(&located.name)),
-            FilePart::Metadata => ("text/plain; charset=utf-8", "inline".to_owned()),
-            FilePart::Signature => ("application/pgp-signature", attachment(&located.name)),
-            FilePart::Provenance => (MEDIA_TYPE, attachment(&located.name)),
+    /// Creates the file of a project, or one that belongs to it, at an address with its digest.
+    pub(in crate::http) fn of_project(located: LocatedFile, part: FilePart) -> ResolvedFile {
+        let disposition = match part {
+            FilePart::Metadata => "inline".to_owned(),
+            FilePart::Distribution | FilePart::Signature | FilePart::Provenance => attachment(&located.name),
         };
         let (etag, previous_etag) = etags(&located);
         let modified = located.modified.map(Timestamp::seconds);
@@ -60,7 +57,7 @@ impl ResolvedFile {
             modified: response::last_modified(modified),
             vary: Vary::Nothing,
             kind: RepresentationKind::Package(PackageHeaders {
-                media_type: HeaderValue::from_static(media_type),
+                media_type: HeaderValue::from_static(part.media_type()),
                 package_type: None,
                 disposition: header_value(disposition),
                 binary_tag: None,

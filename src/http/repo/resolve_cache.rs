@@ -1,4 +1,4 @@
-//! Cache of resolved addresses, by path and format (pages of Python repositories), or by path and `User-Agent` if the
+//! Cache of resolved addresses, by path and format (pages of projects), or by path and `User-Agent` if the
 //! result depends on it. An entry is valid until the next publish, the next reload, or the end of the UTC day.
 
 use std::borrow::Cow;

@@ -15,7 +15,7 @@ use administration::AdministrationPage;
 use http::Method;
 use login::LoginRoute;
 use public::PublicRoute;
-use repo_path::{PACKAGES, RepoPath, SIMPLE};
+use repo_path::{PACKAGES, RepoPath};
 use web::{WEB, WebPath};
 
 use crate::http::error::Failure;
@@ -23,6 +23,7 @@ use crate::http::response::ErrorFormat;
 use crate::http::target::{Query, segments};
 use base::access::Action;
 use base::model::snapshot::{BadSnapshot, Snapshot};
+use formats::language::{self, Nouns};
 use pages::text::segment;
 
 /// The resource that a request addresses.
@@ -240,7 +241,7 @@ pub fn parse(
             }
             return Ok((Route::UploadPython { source: (*source).to_owned() }, query));
         }
-        // The address of a file of a Python repository in documents of the JSON API: `/packages/{repo}/{snapshot}/…`.
+        // The address of a file of a project in documents of the JSON API: `/packages/{repo}/{snapshot}/…`.
         // In a repository with the name `packages`, the third segment is `packages` instead of a snapshot.
         [PACKAGES, repo, snapshot, id, file] if is_digest(id) && *snapshot != PACKAGES => {
             repository(repo, None, snapshot, &[PACKAGES, *id, *file])?
@@ -261,19 +262,22 @@ pub fn parse(
         }
         [repo, CONFIG_FILE] => versions(repo, "latest")?,
         [repo, snapshot, CONFIG_FILE] => versions(repo, snapshot)?,
-        [_, SIMPLE, ..] => {
-            return Err(Failure::not_found(
-                "the address of a Python repository has a snapshot: /{repository}/latest/simple/, or a date in place of \
-                 latest",
-            ));
+        [_, directory, ..] if let Some(nouns) = nouns_of(directory) => {
+            return Err(Failure::not_found(format!(
+                "the address of {} has a snapshot: /{{repository}}/latest/{}/, or a date in place of latest",
+                nouns.a_repository, nouns.directory
+            )));
         }
         // A client whose index is `https://host/simple`. A repository may have the name `simple`.
-        [SIMPLE, project] | [SIMPLE, project, ""]
-            if !project.is_empty() && project.parse::<Snapshot>().is_err() =>
+        [directory, project] | [directory, project, ""]
+            if !project.is_empty()
+                && project.parse::<Snapshot>().is_err()
+                && let Some(nouns) = nouns_of(directory) =>
         {
-            return Err(Failure::not_found(
-                "the address of a Python repository begins with its name: /{repository}/latest/simple/",
-            ));
+            return Err(Failure::not_found(format!(
+                "the address of {} begins with its name: /{{repository}}/latest/{}/",
+                nouns.a_repository, nouns.directory
+            )));
         }
         [repo, PACKAGES, ..] => repository(repo, None, "latest", &names[1..])?,
         [repo, snapshot, rest @ ..] => repository(repo, None, snapshot, rest)?,
@@ -287,6 +291,11 @@ pub fn parse(
         _ => return Err(Failure::method_not_allowed(READ_METHODS)),
     }
     Ok((route, query))
+}
+
+/// Returns the nouns of the language with this directory of lists and pages.
+fn nouns_of(directory: &str) -> Option<&'static Nouns> {
+    language::with_directory(directory).map(|(_, projects)| projects.nouns())
 }
 
 /// Returns whether a segment has the length of a digest. No other segment at this position of an address has it.
@@ -370,7 +379,8 @@ mod tests {
     }
 
     fn python(repo: &str, snapshot: &str, path: &str) -> Route {
-        let path = RepoPath::Python(formats::python::layout::parse(path).expect("a path"));
+        let segments: Vec<&str> = path.split('/').collect();
+        let path = RepoPath::parse(None, &segments).expect("a path").expect("no directory");
         Route::Repository { repo: repo.to_owned(), snapshot: snapshot.parse().expect("a snapshot"), path }
     }
 

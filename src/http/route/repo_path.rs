@@ -1,18 +1,14 @@
 //! The part of an address after the snapshot: a variant for each layout of repositories, by language. No I/O.
 
 use crate::http::error::Failure;
-use formats::python::{self, layout::PythonPath};
+use base::model::kind::Language;
+use base::model::project_path::ProjectPath;
+use formats::language;
 use formats::r::bioconductor::{self, Component, PartName};
 use formats::r::layout::{self, RPath};
 
-/// The directory of all Bioconductor versions.
+/// The directory of all Bioconductor versions, and of the files of projects.
 pub(super) const PACKAGES: &str = "packages";
-
-/// The directory of the pages of Python projects.
-pub(super) const SIMPLE: &str = "simple";
-
-/// The directory of the documents of PyPI's JSON API.
-const JSON_API: &str = "pypi";
 
 /// The parsed part of an address after the snapshot. Only its first segments determine the layout; whether the
 /// repository has that layout is checked when the address is resolved.
@@ -32,24 +28,24 @@ pub enum RepoPath {
         part: PartName,
         path: RPath,
     },
-    /// A path in a repository of Python packages.
-    Python(PythonPath),
+    /// A path in a repository with projects.
+    Projects {
+        /// The language that has this address; `None` if all languages with projects have it.
+        language: Option<Language>,
+        path: ProjectPath,
+    },
 }
 
 impl RepoPath {
     /// Parses the segments after the snapshot; `linux` is the segment after `__linux__`. `None` for a directory that is
     /// opened in a browser: the directory of the snapshot, or of a part of Bioconductor.
     pub(super) fn parse(linux: Option<&str>, rest: &[&str]) -> Result<Option<RepoPath>, Failure> {
-        if is_python(rest) {
+        if let Some((language, path)) = parse_projects(rest) {
             if linux.is_some() {
-                return Err(Failure::not_found(
-                    "addresses with __linux__ are for R packages; those of Python packages are \
-                     /{repository}/{snapshot}/simple/",
-                ));
+                return Err(for_lists(language));
             }
-            let path = python::layout::parse(&rest.join("/"));
-            let path = path.map_err(|error| Failure::not_found(error.to_string()))?;
-            return Ok(Some(RepoPath::Python(path)));
+            let path = path.map_err(Failure::not_found)?;
+            return Ok(Some(RepoPath::Projects { language, path }));
         }
         let (part, rest) = match rest {
             [PACKAGES, below @ ..] => {
@@ -70,15 +66,25 @@ impl RepoPath {
     }
 }
 
-/// Returns whether the first segments are those of a Python repository: `simple`, `pypi`, or `packages` followed by a
-/// digest instead of a Bioconductor version, or with a letter instead of a part of Bioconductor.
-fn is_python(rest: &[&str]) -> bool {
+/// Parses a path of a language with projects; `None` if the first segments are those of a list of packages. A file has a
+/// digest instead of a Bioconductor version, and the same address in all languages.
+fn parse_projects(rest: &[&str]) -> Option<(Option<Language>, Result<ProjectPath, String>)> {
     match rest {
-        [SIMPLE | JSON_API, ..] => true,
-        [PACKAGES, id, _] => id.len() == 64,
-        [PACKAGES, _, letter, _, _] => letter.len() == 1,
-        _ => false,
+        [PACKAGES, id, file] if id.len() == 64 => Some((None, language::parse_file_path(id, file))),
+        rest => language::with_projects()
+            .find_map(|(language, projects)| Some((Some(language), projects.parse_path(rest)?))),
     }
+}
+
+/// Returns the 404 failure for an address of a language, or of all, below that of a distribution.
+fn for_lists(language: Option<Language>) -> Failure {
+    let named = language::with_projects().filter(|(other, _)| language.is_none_or(|of| of == *other));
+    let addresses = named.map(|(other, projects)| {
+        let (label, directory) = (other.label(), projects.nouns().directory);
+        format!("those of {label} packages are /{{repository}}/{{snapshot}}/{directory}/")
+    });
+    let addresses = addresses.collect::<Vec<_>>().join(", ");
+    Failure::not_found(format!("addresses with __linux__ are for R packages; {addresses}"))
 }
 
 /// Returns the 404 failure for an unknown Bioconductor repository, such as `container-binaries`, which BiocManager

@@ -1,7 +1,8 @@
 //! The addresses of web pages: those below `web/`, as on CRAN (`web/packages/{name}/`), and the form of all others. No I/O.
 
-use super::repo_path::{PACKAGES, SIMPLE};
+use super::repo_path::PACKAGES;
 use crate::http::error::Failure;
+use formats::language;
 
 /// The folder of the pages of a snapshot.
 pub(super) const WEB: &str = "web";
@@ -122,8 +123,8 @@ pub fn is_page_path(path: &str) -> bool {
         [repo, "__linux__", _, _] => !repo.starts_with("__"),
         [first, ..] if first.starts_with("__") => false,
         // Programs request these.
-        [_, "config.yaml" | PACKAGES | SIMPLE | "__linux__"] => false,
-        [_, _] => true,
+        [_, "config.yaml" | PACKAGES | "__linux__"] => false,
+        [_, second] => language::with_directory(second).is_none(),
         [_, _, WEB, ref rest @ ..] => rest != ["packages", "packages.rds"],
         _ => false,
     }

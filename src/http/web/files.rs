@@ -99,11 +99,11 @@ pub(super) async fn figure(
     Ok(image.map(|(media_type, bytes)| answer::image(head, media_type, bytes)))
 }
 
-/// Upper-case names, without extension, of the files of a Python package to which the list links as news or license.
-const PYTHON_PAGES: [(&str, &[&str]); 2] =
+/// Upper-case names, without extension, of the files of a project to which the list links as news or license.
+const PROJECT_PAGES: [(&str, &[&str]); 2] =
     [("NEWS", &["NEWS", "CHANGELOG", "CHANGES", "HISTORY"]), ("LICENSE", &["LICENSE", "LICENCE", "COPYING"])];
 
-/// Returns the page of one file or of all files of an archive of a Python package, in the version of the
+/// Returns the page of one file or of all files of an archive of a project, in the version of the
 /// parameter `version`. The parameter `distribution` is the file name of the archive, by default that of the
 /// first stored one. Fails with 400 for an archive that is too large.
 pub(super) async fn of_project(
@@ -114,7 +114,7 @@ pub(super) async fn of_project(
     let repositories = &context.app.repositories;
     let parameter = |name: &str| context.query.get(name).filter(|value| !value.is_empty());
     let version = parameter("version");
-    let detail = project::python_detail(&context, project, version).await?;
+    let detail = project::project_detail(&context, project, version).await?;
     let distributions = release_files::of_release(repositories, context.point, &detail.release).await?;
     let selected = match parameter("distribution") {
         Some(name) => {
@@ -158,7 +158,7 @@ pub(super) async fn of_project(
             let paths = members.iter().map(|(path, _)| path.as_str()).filter(has_stem);
             Some((name, page_of(paths.min_by_key(|path| path.len())?)))
         };
-        let pages: Vec<(&str, String)> = PYTHON_PAGES.into_iter().filter_map(page).collect();
+        let pages: Vec<(&str, String)> = PROJECT_PAGES.into_iter().filter_map(page).collect();
         let page = context.query.page()?;
         return Ok(files.list(context.root, &members, page, &pages, all.total, &rows));
     };

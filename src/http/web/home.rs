@@ -133,10 +133,10 @@ async fn search(
     Ok(found)
 }
 
-/// Returns the title in a DESCRIPTION or an index record, or the summary of a Python project, in one line.
+/// Returns the title in a DESCRIPTION or an index record, or the summary of a project, in one line.
 pub(super) fn title(row: &PackageRow) -> String {
     let description = Description::from_bytes(&row.description).ok();
     let title = description.as_ref().and_then(|description| description.non_empty("Title"));
-    let summary = row.facts.as_ref().and_then(|facts| facts.summary.as_deref());
+    let summary = row.project.as_ref().and_then(|project| project.summary.as_deref());
     title.or(summary).map(|title| one_line(title, MAX_TITLE)).unwrap_or_default()
 }

@@ -11,6 +11,7 @@ use api::error::Code;
 use base::model::ids::SourceId;
 use base::model::kind::RepoKind;
 use base::model::license::Licenses;
+use base::model::project_page::FileDescription;
 use content::serve::dependency_graph::DependencyGraph;
 use content::serve::info::{PackageDetail, Release};
 use content::serve::metadata::ServedVersion;
@@ -18,7 +19,6 @@ use content::serve::project::detail::ProjectDetail;
 use content::serve::vulnerabilities::Vulnerabilities;
 use content::serve::{self, RepoError, package_files};
 use formats::language;
-use formats::python::facts::FileFacts;
 use formats::python::license_types;
 use formats::python::metadata::Metadata;
 use formats::r::dependency::DependencyKind;
@@ -49,8 +49,8 @@ pub(super) async fn detail(context: &Context<'_>, package: &str) -> Result<Packa
     Err(unknown::package(context, package, message).await)
 }
 
-/// Reads a Python project, in the version `version` if it is set. Fails with a 404 with similar names.
-pub(super) async fn python_detail(
+/// Reads a project, in the version `version` if it is set. Fails with a 404 with similar names.
+pub(super) async fn project_detail(
     context: &Context<'_>,
     project: &str,
     version: Option<&str>,
@@ -289,11 +289,11 @@ fn vulnerabilities(
     findings.collect()
 }
 
-/// Returns the page of a Python project.
-pub(super) async fn python_project(context: Context<'_>, project: &str) -> Result<String, Failure> {
+/// Returns the page of a project.
+pub(super) async fn project_page(context: Context<'_>, project: &str) -> Result<String, Failure> {
     let app = context.app;
     let version = context.query.get("version").filter(|version| !version.is_empty());
-    let detail = python_detail(&context, project, version).await?;
+    let detail = project_detail(&context, project, version).await?;
     let name = detail.project.as_str();
     let release = &detail.release;
     let metadata = serve::python::metadata::of_release(&app.repositories, context.point, release).await;
@@ -307,22 +307,19 @@ pub(super) async fn python_project(context: Context<'_>, project: &str) -> Resul
         None => None,
     };
     let files = &release.files;
-    let file_facts: Vec<FileFacts> = files.iter().map(|file| FileFacts::read(&file.facts)).collect();
+    let description = release.descriptions().reduce(FileDescription::or).unwrap_or_default();
     let known_vulnerabilities = serve::vulnerabilities::current(&app.state).await;
     let source = context.principal.source_name(context.catalog, detail.source);
     let has_source = !source.is_empty();
-    let published = file_facts.iter().filter_map(FileFacts::upload_time).min();
     let served =
         ServedVersion { source: detail.source, name: name.to_owned(), version: release.version.clone() };
     let license = metadata.and_then(Metadata::license_summary);
     // The pages of an index state no summary.
-    let summary = file_facts.iter().find_map(|facts| facts.summary.clone());
-    let summary = summary.or_else(|| metadata.and_then(|metadata| metadata.summary.clone()));
-    let requires = file_facts.iter().find_map(|facts| facts.requires_python.clone());
+    let summary = description.summary.or_else(|| metadata.and_then(|metadata| metadata.summary.clone()));
     let properties = [
-        ("Published", published.map(|at| PropertyValue::Day(at.day()))),
+        ("Published", release.uploaded_at().map(|at| PropertyValue::Day(at.day()))),
         ("Source", Some(source).filter(|name| !name.is_empty()).map(PropertyValue::Text)),
-        ("Python", requires.map(PropertyValue::Text)),
+        (release.language.label(), description.requires.map(PropertyValue::Text)),
         ("Files", Some(PropertyValue::Text(files.len().to_string()))),
         ("License", license.clone().map(PropertyValue::Text)),
         (

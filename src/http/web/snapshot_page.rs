@@ -123,7 +123,7 @@ pub(in crate::http) async fn answer(
             return Err(Failure::not_found(format!("{label} packages have no DESCRIPTION")));
         }
         (PackagePage::Description, Layout::Lists) => return description(&context, package, head).await,
-        (PackagePage::Summary, Layout::Projects) => project::python_project(context, package).await?,
+        (PackagePage::Summary, Layout::Projects) => project::project_page(context, package).await?,
         (PackagePage::Summary, Layout::Lists) => project::r_package(context, package).await?,
     };
     Ok(answer::page(head, html, false))

@@ -37,7 +37,7 @@ pub(super) async fn package(context: &Context<'_>, package: &str, message: Strin
     with_similar(context, message, similar)
 }
 
-/// As [`package`], for a Python project; `project` is the normalized name.
+/// As [`package`], for a project; `project` is the folded name.
 pub(super) async fn project(context: &Context<'_>, project: &str, message: String) -> Failure {
     let has_version = context.query.get("version").is_some_and(|version| !version.is_empty());
     let similar = if has_version { Vec::new() } else { similar_projects(context, project).await };
@@ -91,7 +91,7 @@ async fn similar_names(context: &Context<'_>, package: &str) -> Vec<String> {
     names.await.unwrap_or_default()
 }
 
-/// As [`similar_names`], for a Python project.
+/// As [`similar_names`], for a project.
 async fn similar_projects(context: &Context<'_>, project: &str) -> Vec<String> {
     if project.is_empty() || project.chars().nth(MAX_NAME).is_some() {
         return Vec::new();

@@ -6,14 +6,13 @@ use crate::http::api::platforms::wire_binary;
 use crate::http::error::Failure;
 use base::model::ids::SourceId;
 use base::model::kind::Layout;
+use base::model::project_path::link;
 use base::model::time::Timestamp;
 use content::serve;
 use content::serve::history::{ListingPeriod, Subscriptions};
 use content::serve::info::Release;
 use content::serve::project::detail::ProjectRelease;
-use formats::python::facts::FileFacts;
-use formats::python::file_name::FileName;
-use formats::python::layout::{FileId, link};
+use formats::language;
 use pages::binaries::{BinaryLine, MAX_ROWS};
 use pages::downloads::Downloads;
 use pages::history::{self, History};
@@ -90,26 +89,25 @@ pub(super) async fn history(context: Context<'_>, package: &str) -> Result<Strin
     Ok(history.render(context.root.clone(), &context.location))
 }
 
-/// Returns the page of the versions of a Python project with all their files, the highest version first.
+/// Returns the page of the versions of a project with all their files, the highest version first.
 pub(super) async fn of_project(context: Context<'_>, project: &str) -> Result<String, Failure> {
-    let detail = project::python_detail(&context, project, None).await?;
+    let detail = project::project_detail(&context, project, None).await?;
     let found = serve::vulnerabilities::current(&context.app.state).await;
     let snapshot = context.root.folder(&context.location.repo, &context.location.snapshot);
     let file = |listed: &ListedFile| {
-        let facts = FileFacts::read(&listed.facts);
-        let name = FileName::parse(&listed.name).ok();
-        let address = name.map(|name| link(FileId::Sha256(listed.sha256), &name));
+        let requires = language::describe(detail.release.language, &listed.facts).requires;
+        let address = link(listed.sha256, &listed.name);
         let yanked = listed.yanked.as_deref().map(|reason| match reason {
             "" => "yanked".to_owned(),
             reason => format!("yanked: {reason}"),
         });
-        let python = facts.requires_python.as_deref().map(|versions| format!("Python {versions}"));
+        let requires = requires.map(|versions| format!("{} {versions}", detail.release.language.label()));
         File {
             name: listed.name.clone(),
-            address: address.map(|address| address.replacen("../../", &snapshot, 1)),
+            address: Some(address.replacen("../../", &snapshot, 1)),
             size: u64::try_from(listed.size).ok(),
             sha256: Some(listed.sha256.to_string()),
-            remark: [python, yanked].into_iter().flatten().collect::<Vec<_>>().join("; "),
+            remark: [requires, yanked].into_iter().flatten().collect::<Vec<_>>().join("; "),
         }
     };
     let version = |release: &ProjectRelease| Version {
@@ -152,7 +150,7 @@ pub(super) async fn downloads(context: Context<'_>, package: &str) -> Result<Str
     let app = context.app;
     let (source, package): (SourceId, String) = match context.repo.kind.layout() {
         Layout::Projects => {
-            let detail = project::python_detail(&context, package, None).await?;
+            let detail = project::project_detail(&context, package, None).await?;
             (detail.source, detail.project.to_string())
         }
         Layout::Lists => {

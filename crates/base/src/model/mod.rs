@@ -18,6 +18,7 @@ pub mod owned_bytes;
 pub mod point;
 pub mod project_name;
 pub mod project_page;
+pub mod project_path;
 pub mod project_status;
 pub mod recorded_words;
 pub mod rule_effect;

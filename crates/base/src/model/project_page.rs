@@ -72,6 +72,37 @@ pub struct ServedFile<'a> {
     pub listed_at: Option<Timestamp>,
 }
 
+/// What people are shown of the facts of a file, or of the first files of a release that have them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileDescription {
+    pub uploaded_at: Option<Timestamp>,
+    /// The name of the project as its owner writes it, if it differs from the folded name.
+    pub display_name: Option<String>,
+    pub summary: Option<String>,
+    /// The versions of the language that it is for: `>=3.8`.
+    pub requires: Option<String>,
+}
+
+impl FileDescription {
+    /// Returns this description, with missing values taken from `other`.
+    pub fn or(self, other: FileDescription) -> FileDescription {
+        FileDescription {
+            uploaded_at: self.uploaded_at.or(other.uploaded_at),
+            display_name: self.display_name.or(other.display_name),
+            summary: self.summary.or(other.summary),
+            requires: self.requires.or(other.requires),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArchiveKind {
+    /// A compressed tar file whose members are in one folder: R packages and Python source distributions.
+    Tar,
+    /// A wheel: a zip file without that folder.
+    Wheel,
+}
+
 /// The page of a project at an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamPage {

@@ -212,7 +212,8 @@ mod tests {
         language::of(Language::Python).projects().expect("an index")
     }
 
-    fn page_file(md5: &str) -> UpstreamFile {
+    fn page_file(byte: &str) -> UpstreamFile {
+        let md5 = byte.repeat(16);
         let url = "http://h/".parse().expect("a URL");
         let body = format!("<a href='one-1.0.tar.gz#md5={md5}'>one-1.0.tar.gz</a>");
         let projects = [ProjectName::folded("one")];

@@ -104,7 +104,8 @@ fn is_same_server(a: &Url, b: &Url) -> bool {
         && a.port_or_known_default() == b.port_or_known_default()
 }
 
-/// Refuses hosts other than the index's, those of the language and configured ones, and addresses without TLS if the index uses TLS.
+/// Refuses hosts other than the index's, those of the language and configured ones, and addresses without TLS if the index
+/// uses TLS.
 fn check_host(url: &Url, index: &Url, config: &IndexConfig) -> Result<(), String> {
     let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
     let with_port = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));

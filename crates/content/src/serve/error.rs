@@ -9,7 +9,7 @@ use store::db::{DbError, WriteError};
 use store::storage::StorageError;
 use upstream::UpstreamError;
 
-/// The existing file of a Python package that has the name of a new file, or stands for the same distribution.
+/// The existing file of a project that has the name of a new file, or stands for the same distribution.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", self.text())]
 pub struct ExistingFile {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use md5::Md5 as Md5Hasher;
 use sha2::{Digest, Sha256 as Hasher, Sha512};
 
+use super::Request;
 use super::plan::PlannedFile;
-use super::selection::Request;
 use super::source::Source;
 use crate::buffer::{Budget, CompleteFile, FileBuffer};
 use crate::destination::{self, Destination};

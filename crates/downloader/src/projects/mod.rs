@@ -9,6 +9,7 @@ mod selection;
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use indicatif::{HumanBytes, HumanCount};
@@ -26,14 +27,16 @@ use super::progress::{Output, Progress};
 use super::run::kind_of_download;
 use super::setup::{Setup, setup};
 use super::workers::run_all;
+use base::model::digest::Sha256;
 use base::model::kind::Language;
 use base::model::project_name::ProjectName;
+use base::model::project_page::UpstreamFile;
 use base::model::text::count_of;
-use download::{DownloadContext, fetch};
-use formats::bundle::{BundledProjects, Head, Product, ProductOrigin, ProjectRecord};
+use download::{AttachedObjects, DownloadContext, fetch};
+use formats::bundle::{BundledProjects, FilesRule, Head, Product, ProductOrigin, ProjectRecord};
 use formats::language;
 use plan::{ExistingFiles, ProjectPlan};
-use selection::{Request, Selection, Selector};
+use selection::{ListedProject, Selection, Selector};
 use source::Source;
 use upstream::UpstreamError;
 use upstream::origin::bundle::{BundleError, VerifiedHead};
@@ -51,6 +54,51 @@ impl CurrentProjects {
     }
 }
 
+/// What a run requests: the table of the ways in which files are chosen.
+enum Request {
+    /// All files of the listed versions.
+    Listed(Vec<ListedProject>),
+    Python(python::Request),
+}
+
+impl Request {
+    /// Returns the rule for the files of a version, for the head.
+    fn files_rule(&self) -> Option<FilesRule> {
+        match self {
+            Request::Listed(_) => None,
+            Request::Python(request) => Some(request.rule.files.clone()),
+        }
+    }
+
+    /// Chooses the files, and reads the pages of the other projects, too.
+    async fn select(
+        &self,
+        selector: &Selector<'_>,
+        other_projects: BTreeSet<ProjectName>,
+    ) -> Result<Selection, OfflineError> {
+        let mut selection = match self {
+            Request::Listed(listed) => selector.select_listed(listed).await?,
+            Request::Python(request) => request.select(selector).await?,
+        };
+        selector.read_pages(&mut selection, other_projects).await?;
+        Ok(selection)
+    }
+
+    /// Fetches what the index attaches to a file that was stored at `object`.
+    async fn attached(
+        &self,
+        context: &DownloadContext,
+        file: &UpstreamFile,
+        sha256: Sha256,
+        object: PathBuf,
+    ) -> Result<AttachedObjects, DownloadFailure> {
+        match self {
+            Request::Listed(_) => Ok(AttachedObjects::default()),
+            Request::Python(_) => python::attached(context, file, sha256, object).await,
+        }
+    }
+}
+
 /// Downloads the packages that the file of `--file-in` requests, and the changes of the packages of earlier runs. `targets`
 /// are those of Python, whose file has requirements; that of another language is a list.
 pub(super) async fn get(
@@ -64,7 +112,7 @@ pub(super) async fn get(
         return Err(OfflineError::Usage(format!("{} has no pages of projects", language.label())));
     };
     let setup = setup(args.common, &args.base_url, None, output)?;
-    let source = Source::new(projects, language, setup.upstream.clone(), &args.base_url, args.file_hosts)?;
+    let source = Source::new(language, projects, setup.upstream.clone(), &args.base_url, args.file_hosts)?;
     let lock = if setup.request.is_dry_run { None } else { Some(lock(&setup.destination, &product)?) };
     let current = read_current(&setup, language).await?;
     let earlier_names = current.head().and_then(|head| head.subset.clone()).unwrap_or_default();
@@ -77,7 +125,7 @@ pub(super) async fn get(
             let request = python::Request::read(targets, file_in, earlier_rule, &earlier_names, output)?;
             Request::Python(request)
         }
-        None => Request::listed(rules, file_in, &earlier_names)?,
+        None => Request::Listed(selection::listed(rules, file_in, &earlier_names)?),
     };
     let kind = kind_of_download(current.head(), args.starting_snapshot);
     output.info(&format!("Performing {kind} of schema version {product}/v{}", product.schema()));

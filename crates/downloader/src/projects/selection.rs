@@ -1,21 +1,16 @@
-//! The requested projects and the chosen files. A language without a way of its own to choose files has a list of projects,
-//! one per line, some with a version.
+//! The chosen files. A language without a way of its own to choose files has a list of projects, one per line, some with a
+//! version.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use super::download::{AttachedObjects, DownloadContext};
-use super::python;
 use super::source::Source;
 use crate::error::OfflineError;
-use crate::file::DownloadFailure;
 use crate::progress::Output;
 use crate::workers::run_all;
-use base::model::digest::Sha256;
 use base::model::project_name::ProjectName;
-use base::model::project_page::{UpstreamFile, UpstreamPage};
-use formats::bundle::FilesRule;
+use base::model::project_page::UpstreamPage;
 use formats::language::{Projects, Rules};
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,13 +40,6 @@ pub(super) struct ListedProject {
     version: Option<String>,
 }
 
-/// What a run requests: the table of the ways in which files are chosen.
-pub(super) enum Request {
-    /// All files of the listed versions.
-    Listed(Vec<ListedProject>),
-    Python(python::Request),
-}
-
 /// The index from which files are chosen.
 pub(super) struct Selector<'a> {
     pub(super) rules: &'static dyn Rules,
@@ -59,65 +47,6 @@ pub(super) struct Selector<'a> {
     pub(super) source: &'a Arc<Source>,
     pub(super) concurrency: usize,
     pub(super) output: Output,
-}
-
-impl Request {
-    /// Reads the list of `--file-in`; without it, requests the projects of earlier runs.
-    pub(super) fn listed(
-        rules: &dyn Rules,
-        file_in: Option<&Path>,
-        earlier_names: &BTreeSet<ProjectName>,
-    ) -> Result<Request, OfflineError> {
-        if let Some(path) = file_in {
-            let usage_error =
-                |reason: String| OfflineError::Usage(format!("--file-in {}: {reason}", path.display()));
-            let text = std::fs::read_to_string(path).map_err(|error| usage_error(error.to_string()))?;
-            return read_list(rules, &text).map(Request::Listed).map_err(usage_error);
-        }
-        if earlier_names.is_empty() {
-            return Err(OfflineError::Usage(
-                "give --file-in with a list of projects, one per line".to_owned(),
-            ));
-        }
-        let listed = earlier_names.iter().cloned().map(|project| ListedProject { project, version: None });
-        Ok(Request::Listed(listed.collect()))
-    }
-
-    /// Returns the rule for the files of a version, for the head.
-    pub(super) fn files_rule(&self) -> Option<FilesRule> {
-        match self {
-            Request::Listed(_) => None,
-            Request::Python(request) => Some(request.rule.files.clone()),
-        }
-    }
-
-    /// Chooses the files, and reads the pages of the other projects, too.
-    pub(super) async fn select(
-        &self,
-        selector: &Selector<'_>,
-        other_projects: BTreeSet<ProjectName>,
-    ) -> Result<Selection, OfflineError> {
-        let mut selection = match self {
-            Request::Listed(listed) => selector.select_listed(listed).await?,
-            Request::Python(request) => request.select(selector).await?,
-        };
-        selector.read_pages(&mut selection, other_projects).await?;
-        Ok(selection)
-    }
-
-    /// Fetches what the index attaches to a file that was stored at `object`.
-    pub(super) async fn attached(
-        &self,
-        context: &DownloadContext,
-        file: &UpstreamFile,
-        sha256: Sha256,
-        object: PathBuf,
-    ) -> Result<AttachedObjects, DownloadFailure> {
-        match self {
-            Request::Listed(_) => Ok(AttachedObjects::default()),
-            Request::Python(_) => python::attached(context, file, sha256, object).await,
-        }
-    }
 }
 
 impl Selector<'_> {
@@ -143,7 +72,8 @@ impl Selector<'_> {
         Ok(())
     }
 
-    async fn select_listed(&self, listed: &[ListedProject]) -> Result<Selection, OfflineError> {
+    /// Chooses all files of the listed versions.
+    pub(super) async fn select_listed(&self, listed: &[ListedProject]) -> Result<Selection, OfflineError> {
         let mut selection = Selection::default();
         let projects = listed.iter().map(|listed| listed.project.clone()).collect();
         self.read_pages(&mut selection, projects).await?;
@@ -180,6 +110,25 @@ fn files_of_version(
     chosen.collect()
 }
 
+/// Returns the list of `--file-in`; without it, the projects of earlier runs.
+pub(super) fn listed(
+    rules: &dyn Rules,
+    file_in: Option<&Path>,
+    earlier_names: &BTreeSet<ProjectName>,
+) -> Result<Vec<ListedProject>, OfflineError> {
+    if let Some(path) = file_in {
+        let usage_error =
+            |reason: String| OfflineError::Usage(format!("--file-in {}: {reason}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| usage_error(error.to_string()))?;
+        return read_list(rules, &text).map_err(usage_error);
+    }
+    if earlier_names.is_empty() {
+        return Err(OfflineError::Usage("give --file-in with a list of projects, one per line".to_owned()));
+    }
+    let listed = earlier_names.iter().cloned().map(|project| ListedProject { project, version: None });
+    Ok(listed.collect())
+}
+
 /// Parses a list: `name` or `name==version` on each line, and comments after `#`.
 fn read_list(rules: &dyn Rules, text: &str) -> Result<Vec<ListedProject>, String> {
     let mut listed = Vec::new();
@@ -204,7 +153,7 @@ fn read_list(rules: &dyn Rules, text: &str) -> Result<Vec<ListedProject>, String
 mod tests {
     use super::*;
     use base::model::kind::Language;
-    use base::model::project_page::MetadataFile;
+    use base::model::project_page::{MetadataFile, UpstreamFile};
     use base::model::project_status::ProjectStatus;
     use formats::language;
 

@@ -12,10 +12,10 @@ use base::model::project_name::ProjectName;
 use base::model::project_page::{UpstreamFile, UpstreamPage};
 use formats::bundle::layout::object_of_page;
 use formats::language::Projects;
-use upstream::{FileRequest, FileResponse, Mirror, PageResponse, ProjectIndex, Upstream, UpstreamError};
+use upstream::{
+    FileRequest, FileResponse, MAX_PAGE, Mirror, PageResponse, ProjectIndex, Upstream, UpstreamError,
+};
 
-/// Maximum size of an unpacked page in bytes.
-const MAX_PAGE: u64 = 64 << 20;
 /// Pauses before the second and each further request for a page.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5)];
 
@@ -30,21 +30,18 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Opens the index at an address, with or without its usual folder, such as `simple`, at its end.
+    /// Opens the index at an address, with or without the usual folder of its pages, such as `/simple`, at its end.
     pub(super) fn new(
-        projects: &'static dyn Projects,
         language: Language,
+        projects: &'static dyn Projects,
         upstream: Upstream,
         base_url: &str,
         mut file_hosts: Vec<String>,
     ) -> Result<Source, UpstreamError> {
-        let index = upstream.project_index(language, base_url)?;
-        let addresses = projects.addresses();
+        let (index, addresses) = (upstream.project_index(language, base_url)?, projects.addresses());
         file_hosts.extend(addresses.file_hosts.iter().map(|host| (*host).to_owned()));
-        let base_url = addresses.base(base_url);
-        let url = Url::parse(base_url).map_err(|error| UpstreamError::Refused {
-            url: index.address(),
-            reason: format!("is not a URL: {error}"),
+        let url = Url::parse(addresses.base(base_url)).map_err(|error| {
+            UpstreamError::Refused { url: index.address(), reason: format!("is not a URL: {error}") }
         })?;
         Ok(Source { projects, upstream, index, url, file_hosts })
     }
@@ -77,11 +74,11 @@ impl Source {
         let task = tokio::task::spawn_blocking(move || {
             let body = page.decoded(MAX_PAGE)?;
             projects
-                .read_page(page.media_type.as_deref(), &body, &page.url, std::slice::from_ref(&name))
+                .read_page(page.media_type.as_deref(), &body, &page.url, &[name])
                 .map_err(|reason| UpstreamError::Refused { url: page.display_url(), reason })
         });
-        let pages = task.await.unwrap_or_else(|error| Err(self.refused(project, error.to_string())))?;
-        Ok(pages.into_iter().next())
+        let mut pages = task.await.unwrap_or_else(|error| Err(self.refused(project, error.to_string())))?;
+        Ok(pages.pop())
     }
 
     fn refused(&self, project: &ProjectName, reason: String) -> UpstreamError {

@@ -83,8 +83,8 @@ pub trait ProjectIndex: Sync {
         on_project: &mut dyn FnMut(ListedName<'_>),
     ) -> Result<ListSummary, String>;
 
-    /// Reads the response to a request for pages; one without the page of a project lacks it. `media_type` is that of the
-    /// response, and `url` its address after redirects. The error is a text that follows the address: `has the media type …`.
+    /// Reads the response to a request for pages; a project without a page in the result is not at the index. `media_type` is
+    /// that of the response, and `url` its address after redirects. The error is a text that follows the address.
     fn read_page(
         &self,
         media_type: Option<&str>,
@@ -107,5 +107,22 @@ pub trait ProjectIndex: Sync {
     /// Returns whether metadata of stored files is read for which the index declares none.
     fn reads_metadata_of_files(&self) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_end_with_the_usual_folder() {
+        for (folders, url, base) in [
+            (&["simple", ""][..], "https://h/a/simple/", "https://h/a"),
+            (&["simple"], "https://h/xsimple", "https://h/xsimple"),
+            (&[""], "https://h/simple/", "https://h/simple"),
+        ] {
+            let addresses = IndexAddresses { accept: "", folders, files: &[], file_hosts: &[] };
+            assert_eq!(addresses.base(url), base);
+        }
     }
 }

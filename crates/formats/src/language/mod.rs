@@ -15,16 +15,17 @@ pub use bundle::ProjectBundle;
 pub use ecosystem::Ecosystem;
 pub use files::{FileBytes, ProjectFiles};
 pub use index::{IndexAddresses, IndexRequest, ProjectIndex, RequestBody};
-pub use paths::ProjectPaths;
-pub use projects::Projects;
+pub use paths::{ProjectPaths, parse_file_path};
+pub use projects::{CuratedFiles, Projects};
 pub use version::Version;
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use base::model::kind::{Language, SourceKind, Supply};
+use base::model::kind::{Language, Layout, SourceKind, Supply};
 use base::model::locked_version::ExactVersions;
 use base::model::project_name::{BadProjectName, ProjectName};
+use base::model::project_page::FileDescription;
 use base::model::time::Timestamp;
 
 /// The words of a language in messages.
@@ -32,6 +33,8 @@ use base::model::time::Timestamp;
 pub struct Nouns {
     /// `an R package`.
     pub a_package: &'static str,
+    /// `an R repository`.
+    pub a_repository: &'static str,
     /// The characters of a name, after `a name has`.
     pub name_characters: &'static str,
     /// The directory of the index in the address of a repository.
@@ -92,6 +95,22 @@ pub fn of(language: Language) -> &'static dyn Rules {
         Language::R => &r::R,
         Language::Python => &python::Python,
     }
+}
+
+/// Returns the languages with projects.
+pub fn with_projects() -> impl Iterator<Item = (Language, &'static dyn Projects)> {
+    let languages = Language::ALL.into_iter().filter(|language| language.layout() == Layout::Projects);
+    languages.filter_map(|language| Some((language, of(language).projects()?)))
+}
+
+/// Returns the language whose list and pages are in a directory below the snapshot.
+pub fn with_directory(directory: &str) -> Option<(Language, &'static dyn Projects)> {
+    with_projects().find(|(_, projects)| projects.nouns().directory == directory)
+}
+
+/// Describes a file of a project by its stored facts; empty for a language without projects.
+pub fn describe(language: Language, facts: &[u8]) -> FileDescription {
+    of(language).projects().map(|projects| projects.describe(facts)).unwrap_or_default()
 }
 
 /// Returns the ecosystem of a source's packages. Own packages may have the name of a public one, but belong to none.

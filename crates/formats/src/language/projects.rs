@@ -3,7 +3,11 @@
 use std::io;
 
 use super::{ProjectBundle, ProjectFiles, ProjectIndex, ProjectPaths};
-use base::model::project_page::{ListedName, PageFormat, PageHead, ServedFile};
+use base::model::digest::Sha256;
+use base::model::project_page::{ArchiveKind, FileDescription, ListedName, PageFormat, PageHead, ServedFile};
+
+/// Returns whether a curated source allows a file with this version and digest.
+pub type CuratedFiles = Box<dyn Fn(&str, Sha256) -> bool>;
 
 pub trait Projects: ProjectPaths + ProjectFiles + ProjectIndex + ProjectBundle {
     /// Returns the format for programs, in which documents of two servers are compared.
@@ -27,4 +31,19 @@ pub trait Projects: ProjectPaths + ProjectFiles + ProjectIndex + ProjectBundle {
         page: &PageHead<'_>,
         files: &[ServedFile<'_>],
     ) -> io::Result<Vec<u8>>;
+
+    /// Describes a file by its stored facts.
+    fn describe(&self, facts: &[u8]) -> FileDescription {
+        FileDescription { uploaded_at: self.uploaded_at(facts), ..FileDescription::default() }
+    }
+
+    /// Returns the kind of a file of which pages show the members; `None` for other files.
+    fn archive_kind(&self, _file: &str) -> Option<ArchiveKind> {
+        None
+    }
+
+    /// Reads the rule of a curated source for a project. `None` if the text is none, or if the language has no such sources.
+    fn curated_files(&self, _rule: &str) -> Option<CuratedFiles> {
+        None
+    }
 }

@@ -16,6 +16,7 @@ impl Rules for R {
     fn nouns(&self) -> &'static Nouns {
         &Nouns {
             a_package: "an R package",
+            a_repository: "an R repository",
             name_characters: "letters, digits and dots, and begins with a letter",
             directory: "src/contrib",
             lock_files: "renv.lock, rv.lock, or the output of sessionInfo()",

@@ -10,7 +10,6 @@ pub mod environment;
 pub mod exact_versions;
 pub mod facts;
 pub mod file_name;
-pub mod layout;
 pub mod license_types;
 pub mod lock_file;
 pub mod marker;

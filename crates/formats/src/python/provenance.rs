@@ -19,7 +19,6 @@ use super::wheel_name::WheelName;
 use base::model::digest::Sha256;
 use base::model::trusted_publisher::{CiSystem, CiWorkflow, TrustedPublisher};
 
-pub const MEDIA_TYPE: &str = "application/vnd.pypi.integrity.v1+json";
 /// Maximum size of an object, in bytes. One with a single attestation has about 10 kB.
 pub const MAX_PROVENANCE: u64 = 1 << 20;
 /// The kind of the publisher of attestations that a client uploaded with a token that an administrator created.

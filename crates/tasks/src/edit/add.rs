@@ -17,7 +17,7 @@ use store::db::tx::{Publish, TxKind};
 use store::db::{self, Conn, DbError};
 
 /// Adds uploads to a local source in one transaction, visible when this returns. The highest version of an R package
-/// is listed; older ones go directly to `Archive/`. An existing Python file with the same bytes is unchanged, yanked or
+/// is listed; older ones go directly to `Archive/`. An existing file of a project with the same bytes is unchanged, yanked or
 /// not; a signature and attestations that were uploaded with it replace earlier ones. Different bytes under a name that
 /// was used before require [`OnExisting::Replace`], because lock files of clients contain the old digest; so does another
 /// file for a distribution that was added before, whatever its bytes, because installers would choose different ones.
@@ -25,7 +25,7 @@ use store::db::{self, Conn, DbError};
 ///
 /// # Errors
 /// [`RepoError::Conflict`] when a version of an R package exists already and `existing` is [`OnExisting::Fail`], and for
-/// two Python files of one name or distribution; [`RepoError::FileExists`] for a Python file that requires
+/// two files of a project with one name or distribution; [`RepoError::FileExists`] for one that requires
 /// [`OnExisting::Replace`]; [`RepoError::Invalid`] for a source or an upload of another type; [`RepoError::Storage`] when
 /// the bytes of an upload were not stored, even if its release exists already. Then nothing is added.
 pub async fn add(
@@ -93,7 +93,7 @@ pub struct BuildOrigin<'a> {
     pub comment: String,
 }
 
-/// Adds the files of a build to a source built from git. With [`OnExisting::Replace`], other Python files of the
+/// Adds the files of a build to a source built from git. With [`OnExisting::Replace`], other files of the
 /// version are no longer listed: they were built from another commit. Calls `finish` in the same write, with the
 /// transaction and the status of the files; its error rolls the write back. As with [`add`], an error changes nothing.
 ///
@@ -143,11 +143,11 @@ pub(super) fn file_names(staged: &[StagedUpload]) -> String {
 /// The transaction (`None` when nothing changed), and the result for each upload.
 pub(super) type AddResult = (Option<TxId>, Vec<AddStatus>);
 
-/// An edit that adds source packages of R or Python files to a source.
+/// An edit that adds source packages of R, or files of projects, to a source.
 pub(super) struct Addition {
     pub(super) source: EditedSource,
     pub(super) existing: OnExisting,
-    /// Whether added Python files replace all files of their version, those with other names too.
+    /// Whether added files of a project replace all files of their version, those with other names too.
     pub(super) replaces_versions: bool,
     pub(super) publish: Publish,
 }

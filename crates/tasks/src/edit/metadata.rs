@@ -138,7 +138,7 @@ fn refusal<T>(results: &[Result<T, String>]) -> Option<String> {
     Some(refused_rows("record", refused)).filter(|text| !text.is_empty())
 }
 
-/// Returns whether a scope has R packages and Python projects.
+/// Returns whether a scope has packages of all languages.
 fn is_of_every_language(scope: &MetadataScope) -> bool {
     scope.source.is_none() && scope.repo.is_none()
 }
@@ -166,7 +166,7 @@ fn existing_row(catalog: &Catalog, rows: Vec<Metadata>, row: &Metadata) -> Resul
             other.scope.name,
             other.id
         )),
-        // Names of Python projects are normalized: two that differ are not of one project.
+        // Names of projects are folded: two that differ are not of one project.
         _ => Ok(None),
     }
 }

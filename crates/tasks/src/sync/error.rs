@@ -2,6 +2,7 @@
 
 use tokio::task::JoinError;
 
+use base::model::kind::SourceKind;
 use runtime::jobs::lease::ClaimError;
 use runtime::publish::transaction::WriteError;
 use store::db::DbError;
@@ -18,10 +19,13 @@ pub enum SyncError {
     Db(#[from] DbError),
     #[error(transparent)]
     Storage(#[from] StorageError),
-    #[error("this version cannot sync sources of type {0}; it supports cran, bioconductor and pypi")]
-    NotSynced(base::model::kind::SourceKind),
+    #[error(
+        "this version cannot sync sources of type {0}; it supports {supported}",
+        supported = SourceKind::phrase("and", SourceKind::is_built_in)
+    )]
+    NotSynced(SourceKind),
     #[error("back-fill is not supported for sources of type {0}; it is for cran")]
-    NotBackfillable(base::model::kind::SourceKind),
+    NotBackfillable(SourceKind),
     #[error("another server that uses this database is syncing {0}; its result will be visible here as well")]
     HeldByOtherServer(String),
     #[error(

@@ -316,9 +316,9 @@ impl Sync {
         if let (Err(SyncError::Halted), Some(kind)) = (&result, task.kind()) {
             self.halted_syncs.lock().push(HaltedSync { task, kind, version, trigger });
         }
-        match task {
-            Task::Advisories => advisories::log_end(state, &self.task_state(task).last_error, result),
-            Task::Cran | Task::Bioconductor | Task::Pypi | Task::Requirements => {
+        match task.subject() {
+            Subject::Advisories => advisories::log_end(state, &self.task_state(task).last_error, result),
+            Subject::Cran | Subject::Bioconductor | Subject::Projects(_) | Subject::Requirements => {
                 result.map(|message| log_success(name, message)).map_err(|error| log_failure(name, &error))
             }
         }

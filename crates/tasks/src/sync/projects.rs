@@ -1,4 +1,5 @@
-//! Syncs an index with one page per project: its list of projects, then the pages of projects that were requested before and changed.
+//! Syncs an index with one page per project: its list of projects, then the pages of projects that were requested before
+//! and changed.
 //!
 //! The `head` of the tree is the instant up to which the list of projects is known: the time of the sync less a margin.
 //! A project is a row of the table `project`; it has files once its page has been requested.
@@ -198,8 +199,8 @@ struct ListResponse {
     validators: Validators,
 }
 
-/// Requests the list, conditionally if its validators are known, and parses it. The list of an
-/// incomplete index may be missing: it is empty.
+/// Requests the list, conditionally if its validators are known, and parses it. If projects are also requested by name, a
+/// missing list is empty.
 async fn read_list(index: &Index<'_>, known: Option<Validators>) -> Result<ListResponse, SyncError> {
     let page = match index.address.root(known.as_ref()).await {
         Ok(PageResponse::Page(page)) => page,

@@ -227,7 +227,7 @@ mod tests {
             let base: Url = base.parse().expect("a URL");
             let body = project_page(&state, "odd-lib", &base).expect("a page");
             let (name, media_type) = (ProjectName::folded("odd-lib"), rules.main_format().media_type);
-            let page = rules.read_page(Some(media_type), &body, &base, &name).expect("a page");
+            let page = rules.read_page(Some(media_type), &body, &base, &[name]).expect("a page").remove(0);
             let [file] = &page.files[..] else { panic!("{page:?}") };
             assert_eq!((page.serial, file.size, file.yanked.is_some()), (Some(9), Some(7), true));
             assert_eq!(file.metadata, MetadataFile::Sha256(Sha256([0xef; 32])));

@@ -11,7 +11,7 @@ use url::Url;
 use super::bundle::Bundle;
 use super::bundle_cache::BundleCache;
 use super::bundle_mirror::upstream_error;
-use super::project_bundle::{self, IndexLayout};
+use super::project_bundle::{self, IndexLayout, ProjectCache};
 use crate::UpstreamError;
 use crate::transport::Transport;
 use crate::transport::file::{FileRequest, FileResponse, Validators};
@@ -51,6 +51,14 @@ impl ProjectIndex {
         cache: Arc<BundleCache>,
     ) -> ProjectIndex {
         ProjectIndex { language, projects, transport, cache }
+    }
+
+    fn product(&self) -> Product {
+        Product::Projects(self.language)
+    }
+
+    fn projects_of_bundles(&self) -> &ProjectCache {
+        self.cache.projects(self.language)
     }
 
     /// Returns the folder in which an index of the language usually has its pages.
@@ -105,7 +113,9 @@ impl ProjectIndex {
                         }
                     }
                 }
-                self.cache.projects(self.language).record(&self.address(), Some(IndexLayout::Pages(folder)));
+                self.cache
+                    .projects(Language::Python)
+                    .record(&self.address(), Some(IndexLayout::Pages(folder)));
                 Ok(response)
             }
         }
@@ -194,22 +204,21 @@ impl ProjectIndex {
     /// Returns the layout of the address; `None` if it is not known.
     fn layout(&self) -> Option<IndexLayout> {
         let Some(root) = self.transport.directory() else {
-            return self.cache.projects(self.language).layout(&self.address());
+            return self.projects_of_bundles().layout(&self.address());
         };
-        let product = Product::Projects(self.language);
-        let is_bundle = product.marker().is_some_and(|(marker, _)| root.join(marker).is_file());
+        let is_bundle = self.product().marker().is_some_and(|(marker, _)| root.join(marker).is_file());
         Some(if is_bundle { IndexLayout::Bundle } else { IndexLayout::Pages(self.usual_folder()) })
     }
 
-    /// Determines the layout of an address without a page below the usual folder: requests the file that identifies a bundle, then
-    /// a list of projects in the other folders. Without an answer, nothing is recorded, and the next request determines it
-    /// again; otherwise pages would be missing until the next sync.
+    /// Determines the layout of an address without a page below the usual folder: requests the file that identifies a bundle,
+    /// then a list of projects in the other folders. Without an answer, nothing is recorded, and the next request determines
+    /// it again; otherwise pages would be missing until the next sync.
     async fn determine_layout(&self) -> Result<IndexLayout, UpstreamError> {
         if self.transport.directory().is_some() {
             return Ok(IndexLayout::Pages(self.usual_folder()));
         }
         let bundle = Bundle::at(self.transport.clone());
-        let is_bundle = match bundle.has(&Product::Projects(self.language)).await.map_err(upstream_error) {
+        let is_bundle = match bundle.has(&self.product()).await.map_err(upstream_error) {
             Ok(is_bundle) => is_bundle,
             Err(error @ UpstreamError::Unavailable { .. }) => return Err(error),
             Err(UpstreamError::Missing(_) | UpstreamError::Refused { .. }) => false,
@@ -227,18 +236,18 @@ impl ProjectIndex {
                 Ok(_) | Err(UpstreamError::Missing(_) | UpstreamError::Refused { .. }) => {}
             }
         }
-        self.cache.projects(self.language).record(&self.address(), Some(layout));
+        self.projects_of_bundles().record(&self.address(), Some(layout));
         Ok(layout)
     }
 
     async fn bundle_state(&self) -> Result<Arc<BundledProjects>, UpstreamError> {
         let bundle = Bundle::at(self.transport.clone());
-        let head = self.cache.head(&bundle, &Product::Projects(self.language)).await.map_err(|error| {
+        let head = self.cache.head(&bundle, &self.product()).await.map_err(|error| {
             // The address may be that of an index now: the next request determines it again.
-            self.cache.projects(self.language).record(&self.address(), None);
+            self.projects_of_bundles().record(&self.address(), None);
             upstream_error(error)
         })?;
-        self.cache.projects(self.language).state(&bundle, &head).await.map_err(upstream_error)
+        self.projects_of_bundles().state(&bundle, &head).await.map_err(upstream_error)
     }
 
     async fn root_of_bundle(&self, validators: Option<&Validators>) -> Result<PageResponse, UpstreamError> {
@@ -257,7 +266,7 @@ impl ProjectIndex {
     ) -> Result<PageResponse, UpstreamError> {
         let recent = match self.transport.directory() {
             Some(_) => None,
-            None => self.cache.projects(self.language).recent(&self.address()).await,
+            None => self.projects_of_bundles().recent(&self.address()).await,
         };
         let state = match recent {
             Some(state) => state,
@@ -310,7 +319,7 @@ impl ProjectIndex {
         let folders = [Some(request.path.to_owned()), hashed_folder(self.usual_folder(), request.path)];
         let candidates = folders.iter().flatten().flat_map(|folder| std::iter::repeat(folder).zip(files));
         for (folder, &(name, media_type)) in candidates {
-            let path = format!("{folder}/{name}");
+            let path = format!("{folder}/{name}").trim_start_matches('/').to_owned();
             let etag = request.validators.and_then(|validators| validators.etag.as_deref());
             let etag = etag.and_then(|etag| etag.strip_prefix(name)?.strip_prefix(' '));
             let validators = etag.map(|etag| Validators { etag: Some(etag.to_owned()), modified: None });

@@ -79,7 +79,8 @@ pub(super) async fn sync(call: Call<'_>, body: StartSync) -> Started {
         kind if body.accept_serial => {
             let kind = kind.parse().ok().filter(|kind: &SourceKind| kind.is_project_index());
             let kind = kind.ok_or_else(|| {
-                let indexes = SourceKind::ALL.into_iter().filter(|kind| kind.is_project_index());
+                let is_index = |kind: &SourceKind| kind.is_listed() && kind.is_project_index();
+                let indexes = SourceKind::ALL.into_iter().filter(is_index);
                 let labels: Vec<&str> = indexes.map(SourceKind::label).collect();
                 let words = SourceKind::phrase("or", SourceKind::is_project_index);
                 let labels = phrase(&labels, "or");

@@ -12,7 +12,7 @@ use http::StatusCode;
 use tokio::sync::Semaphore;
 
 use super::lookup::repository;
-use super::{Answer, PublicCall, Raw, python_filter, vulnerabilities};
+use super::{Answer, PublicCall, Raw, project_filter, vulnerabilities};
 use crate::http::error::Failure;
 use crate::http::net::Client;
 use crate::http::net::body::{Body, BodyError};
@@ -125,7 +125,7 @@ fn distinct(names: &[String], language: Language) -> Vec<Result<Specification, S
     let mut unique = HashSet::with_capacity(names.len());
     let specifications = names.iter().map(|text| match language.layout() {
         Layout::Lists => specification(text, language::of(language)),
-        Layout::Projects => python_filter::specification(text, language::of(language)),
+        Layout::Projects => project_filter::specification(text, language::of(language)),
     });
     specifications.filter(|result| unique.insert(result.clone())).collect()
 }
@@ -158,7 +158,7 @@ impl PendingRows {
         requests: &[Specification],
         mut lines: Vec<Line>,
     ) -> Result<Bytes, Failure> {
-        let rows = python_filter::rows(
+        let rows = project_filter::rows(
             &self.repositories,
             &self.usage,
             self.language,

@@ -2,7 +2,7 @@
 
 use super::lookup::{bioconductor_version, positions, repository, requested_point, source};
 use super::vulnerabilities::{self, wire};
-use super::{Answer, PublicCall, python_packages};
+use super::{Answer, PublicCall, project_packages};
 use crate::http::api::platforms::wire_binary;
 use crate::http::error::Failure;
 use crate::http::repo::python::project::Base;
@@ -56,7 +56,7 @@ pub(super) async fn show(
             let snapshot = query.snapshot.unwrap_or(Snapshot::Latest);
             let address = format!("{}/{snapshot}", repository.response_name(repo).0);
             let base = Base { server: call.base(), repository: address };
-            python_packages::package(&call, repository.kind, &base, &point, name, version).await
+            project_packages::package(&call, repository.kind, &base, &point, name, version).await
         }
         Layout::Lists => detail(&call, repository.kind, &point, name, version).await,
     }
@@ -83,7 +83,7 @@ pub(super) async fn releases_of_source(
     let language = source.kind.language();
     let releases = match language.layout() {
         Layout::Lists => releases(&call, &point, name).await,
-        Layout::Projects => python_packages::releases(&call, &point, name).await,
+        Layout::Projects => project_packages::releases(&call, &point, name).await,
     };
     let hidden = HiddenNames::of(&call.app.state, language, source.id);
     hidden.require_visible(name, releases.is_ok())?;
@@ -128,8 +128,10 @@ async fn list(
     let rows = listing.packages.into_iter().map(|row| {
         let package = package(call, point, row.source, row.tree, &row.description, row.published_at);
         let vulns = vulnerabilities.of(row.source, &row.name, &row.version).iter().map(wire).collect();
-        match row.facts {
-            Some(facts) => python_packages::row(row.name, row.version, facts, Package { vulns, ..package }),
+        match row.project {
+            Some(description) => {
+                project_packages::row(row.name, row.version, description, Package { vulns, ..package })
+            }
             None => Package { name: row.name, version: row.version, vulns, ..package },
         }
     });
@@ -201,7 +203,7 @@ fn package(
     let part = catalog.tree(tree).and_then(Tree::part);
     // The point of a source has no repository.
     let repo_kind = catalog.repo_by_id(point.repo).map(|repo| repo.kind).unwrap_or_default();
-    // The text of a Python package is empty.
+    // The text of a project is empty.
     let licenses = (!text.is_empty()).then(|| licenses(&field("License").unwrap_or_default()));
     Package {
         source: call.head.principal.source_name(catalog, source),

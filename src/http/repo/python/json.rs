@@ -14,7 +14,7 @@ use crate::http::error::Failure;
 use crate::http::net::body::Body;
 use crate::http::repo::conditional::accepts_gzip;
 use crate::http::repo::document;
-use crate::http::response::{self, Representation, RepresentationKind, Vary};
+use crate::http::response::{self, Representation, RepresentationKind, Vary, header_value};
 use api::error::Code;
 use base::model::digest::Sha256;
 use base::model::project_name::ProjectName;
@@ -35,7 +35,6 @@ pub(in crate::http) async fn answer(
     if !matches!(head.parts.method, Method::GET | Method::HEAD) {
         return Err(Failure::method_not_allowed("GET, HEAD"));
     }
-    super::require_python(app, repo)?;
     let point = serve::point::resolve(&app.repositories, repo, snapshot).await?;
     let detail = detail::project(&app.repositories, &point, project.as_str(), version).await?;
     let metadata = metadata::of_release(&app.repositories, &point, &detail.release).await;
@@ -89,6 +88,18 @@ pub(in crate::http) async fn answer(
             response::whole(&representation, Some(size), body)
         }
     })
+}
+
+/// Redirects the raw path `/{repository}/{snapshot}/pypi/…` to a document. `query` begins with a question mark.
+pub(in crate::http) fn redirect(
+    raw: &str,
+    project: &ProjectName,
+    version: Option<&str>,
+    query: &str,
+) -> Response<Body> {
+    let depth = raw.split('/').count().saturating_sub(5);
+    let location = format!("{}{}{query}", "../".repeat(depth), project::json_link(project, version));
+    response::redirect(StatusCode::MOVED_PERMANENTLY, header_value(location))
 }
 
 /// Returns the serial of the last change, which increases with every change, as on PyPI; for a project

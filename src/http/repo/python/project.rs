@@ -2,11 +2,15 @@
 
 use serde_json::{Map, Value, json};
 
+use base::model::kind::Language;
+use base::model::project_name::ProjectName;
+use base::model::project_page::FileDescription;
+use base::model::project_path::{FilePart, encoded, root_link};
 use content::serve::project::detail::{ProjectDetail, ProjectRelease};
 use formats::advisory::{Finding, RangeEventKind};
+use formats::language;
 use formats::python::facts::FileFacts;
 use formats::python::file_name::{FileKind, FileName};
-use formats::python::layout::{FileId, FilePart, json_link, root_link};
 use formats::python::metadata::Metadata;
 use formats::python::wheel_name::WheelName;
 use store::db::project_file::ListedFile;
@@ -28,12 +32,13 @@ pub(in crate::http) fn info(detail: &ProjectDetail, metadata: Option<&Metadata>,
     let list = |field: fn(&Metadata) -> &Vec<String>| {
         metadata.map(field).filter(|values| !values.is_empty()).cloned()
     };
-    let facts = release.facts().reduce(FileFacts::or).unwrap_or_default();
+    let description = release.descriptions().reduce(FileDescription::or).unwrap_or_default();
     let yanked = release.yanked();
     let license =
         metadata.and_then(|metadata| metadata.license.clone().or_else(|| metadata.license_summary()));
     let url = format!("{}/{}", base.server, base.repository);
-    let project_url = format!("{url}/simple/{project}/");
+    let directory = language::of(release.language).nouns().directory;
+    let project_url = format!("{url}/{directory}/{project}/");
     json!({
         "author": text(|metadata| &metadata.author),
         "author_email": text(|metadata| &metadata.author_email),
@@ -60,12 +65,20 @@ pub(in crate::http) fn info(detail: &ProjectDetail, metadata: Option<&Metadata>,
         "provides_extra": list(|metadata| &metadata.provides_extra),
         "release_url": format!("{url}/pypi/{}", json_link(project, Some(&release.version))),
         "requires_dist": list(|metadata| &metadata.requires_dist),
-        "requires_python": facts.requires_python.or_else(|| text(|metadata| &metadata.requires_python)),
-        "summary": facts.summary.or_else(|| text(|metadata| &metadata.summary)),
+        "requires_python": description.requires.or_else(|| text(|metadata| &metadata.requires_python)),
+        "summary": description.summary.or_else(|| text(|metadata| &metadata.summary)),
         "version": release.version,
         "yanked": yanked.is_some(),
         "yanked_reason": yanked.filter(|reason| !reason.is_empty()),
     })
+}
+
+/// Returns the address of a document relative to the directory `pypi/` of the snapshot.
+pub(super) fn json_link(project: &ProjectName, version: Option<&str>) -> String {
+    match version {
+        None => format!("{project}/json"),
+        Some(version) => format!("{project}/{}/json", encoded(version)),
+    }
 }
 
 /// Returns the URLs of a project by label. `Home-page` and `Download-URL` have the labels that PyPI uses for them.
@@ -89,18 +102,17 @@ pub(in crate::http) fn releases(releases: &[ProjectRelease], base: &Base) -> Val
 }
 
 pub(in crate::http) fn files(release: &ProjectRelease, base: &Base) -> Value {
-    release.files.iter().map(|listed| file(listed, base)).collect()
+    release.files.iter().map(|listed| file(listed, release.language, base)).collect()
 }
 
-fn file(file: &ListedFile, base: &Base) -> Value {
+fn file(file: &ListedFile, language: Language, base: &Base) -> Value {
     let facts = FileFacts::read(&file.facts);
     let name = FileName::parse(&file.name).ok();
     let is_wheel = name.as_ref().is_some_and(|name| name.kind() == FileKind::Wheel);
     let python = if is_wheel { wheel_python(&file.name) } else { "source".to_owned() };
-    let uploaded_at = facts.upload_time().map(|at| at.to_string());
-    let url = name.as_ref().map(|name| {
-        format!("{}/{}", base.server, root_link(&base.repository, FileId::Sha256(file.sha256), name))
-    });
+    let uploaded_at = facts.upload_time().or_else(|| language::of(language).uploaded_at(&file.facts));
+    let uploaded_at = uploaded_at.map(|at| at.to_string());
+    let url = format!("{}/{}", base.server, root_link(&base.repository, file.sha256, &file.name));
     json!({
         "comment_text": null,
         "digests": { "sha256": file.sha256.to_string() },
@@ -108,9 +120,7 @@ fn file(file: &ListedFile, base: &Base) -> Value {
         "filename": file.name,
         "has_sig": facts.has_signature,
         "packagetype": name.as_ref().map(|name| name.kind().package_type()),
-        "provenance": url.as_ref().filter(|_| facts.has_provenance()).map(|url| {
-            format!("{url}{}", FilePart::Provenance.suffix())
-        }),
+        "provenance": facts.has_provenance().then(|| format!("{url}{}", FilePart::Provenance.suffix())),
         "python_version": python,
         "requires_python": facts.requires_python,
         "size": u64::try_from(file.size).ok(),
@@ -164,7 +174,6 @@ pub(in crate::http) fn vulnerabilities(findings: &[Finding<'_>]) -> Value {
 mod tests {
     use super::*;
     use base::model::ids::{SourceId, TreeId};
-    use base::model::project_name::ProjectName;
     use formats::advisory::{Range, RangeEvent};
 
     fn base(repository: &str) -> Base {
@@ -172,7 +181,8 @@ mod tests {
     }
 
     fn detail() -> ProjectDetail {
-        let release = ProjectRelease { version: "1.0+x".to_owned(), files: Vec::new() };
+        let release =
+            ProjectRelease { language: Language::Python, version: "1.0+x".to_owned(), files: Vec::new() };
         ProjectDetail {
             project: ProjectName::folded("odd-name"),
             display_name: "Odd.Name".to_owned(),
@@ -208,6 +218,13 @@ mod tests {
         ] {
             assert_eq!(info[key], value, "{key}");
         }
+    }
+
+    #[test]
+    fn versions_in_links_are_encoded() {
+        let project = ProjectName::folded("odd-name");
+        assert_eq!(json_link(&project, None), "odd-name/json");
+        assert_eq!(json_link(&project, Some("1.0+x?#/")), "odd-name/1.0%2Bx%3F%23%2F/json");
     }
 
     #[test]

@@ -4,7 +4,6 @@ use http::header::HeaderValue;
 use http::request::Parts;
 use http::{Method, Response};
 
-use super::PythonAddress;
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::net::body::Body;
@@ -13,32 +12,40 @@ use crate::http::response::{self, Representation, RepresentationKind, Vary};
 use base::model::digest::Sha256;
 use base::model::loopback::is_https_or_loopback;
 use base::model::point::Point;
+use base::model::project_path::FilePart;
+use base::model::snapshot::Snapshot;
 use content::serve;
 use content::serve::project::document::ProvenanceLinks;
 use content::serve::python::provenance;
 use formats::python::file_name::FileName;
-use formats::python::provenance::MEDIA_TYPE;
 
 /// Returns the base URL of the provenance objects for a page; `None` if `Server.Address` is not a secure
 /// origin, which PEP 740 requires.
-pub(super) fn links(app: &App, point: &Point, address: &PythonAddress<'_>) -> ProvenanceLinks {
+pub(in crate::http::repo) fn links(
+    app: &App,
+    point: &Point,
+    repo: &str,
+    snapshot: Snapshot,
+) -> ProvenanceLinks {
     let site = app.site.load();
     let server = site.address.as_deref().filter(|server| is_https_or_loopback(server))?;
-    let base = provenance::link_base(&app.repositories, point, address.repo, address.snapshot);
+    let base = provenance::link_base(&app.repositories, point, repo, snapshot);
     Some(format!("{server}/packages/{base}").into())
 }
 
 /// Answers a GET or HEAD. Fails with 404 without the file or its provenance, 502 if the object of the index
 /// is invalid, 503 if the index does not answer.
-pub(super) async fn answer(
+pub(in crate::http::repo) async fn answer(
     app: &App,
-    address: &PythonAddress<'_>,
+    repo: &str,
+    snapshot: Snapshot,
     sha256: Sha256,
-    file: &FileName,
+    file: &str,
     parts: &Parts,
 ) -> Result<Response<Body>, Failure> {
-    let point = serve::point::resolve(&app.repositories, address.repo, address.snapshot).await?;
-    let bytes = provenance::object(&app.repositories, &point, sha256, file).await?;
+    let file = FileName::parse(file).map_err(|error| Failure::not_found(error.to_string()))?;
+    let point = serve::point::resolve(&app.repositories, repo, snapshot).await?;
+    let bytes = provenance::object(&app.repositories, &point, sha256, &file).await?;
     let content = Sha256::of(&bytes);
     let representation = Representation {
         etag: Some(document::content_etag(content, false)),
@@ -46,7 +53,7 @@ pub(super) async fn answer(
         modified: None,
         vary: Vary::Nothing,
         kind: RepresentationKind::Document {
-            media_type: HeaderValue::from_static(MEDIA_TYPE),
+            media_type: HeaderValue::from_static(FilePart::Provenance.media_type()),
             // The index may add attestations.
             open: true,
             accept_ranges: false,

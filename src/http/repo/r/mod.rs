@@ -14,7 +14,7 @@ use http::{Method, Response, StatusCode};
 
 use super::download_log::{self, Completion, PackagePath, PackageRequest, RequestedBinary};
 use super::resolve_cache::{Entry, EntryKey, Validity};
-use super::{answer, python};
+use super::{answer, project};
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::error::Failure;
@@ -47,7 +47,7 @@ pub(crate) async fn answer(
 ) -> Result<Response<Body>, Failure> {
     let Address { repo, linux, path, .. } = *address;
     let RequestHead { parts, received_at, .. } = *head;
-    python::refuse_r_path(app, repo)?;
+    project::refuse_list_path(app, repo)?;
     if let Some(name) = path.directory_without_slash() {
         let location = HeaderValue::try_from(name + "/").map_err(|_| Failure::no_such_address())?;
         return Ok(response::redirect(StatusCode::MOVED_PERMANENTLY, location));

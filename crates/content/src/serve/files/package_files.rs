@@ -10,6 +10,7 @@ use quick_cache::sync::Cache;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::serve::{RepoError, Repositories, error};
+use base::model::project_page::ArchiveKind;
 use formats::r::archive::{ArchiveError, ArchiveLimits, MemberKind, Members};
 use formats::r::zip::{Zip, ZipFormat};
 use store::storage::{Key, memory_cache};
@@ -66,14 +67,6 @@ impl Weighter<Key, Arc<[String]>> for PathWeighter {
 
 fn figure_cache() -> FigureCache {
     memory_cache::with_shards(FIGURE_SHARDS, FIGURE_BYTES, FIGURE_ENTRIES, PathWeighter)
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ArchiveKind {
-    /// A compressed tar file whose members are in one folder: R packages and Python source distributions.
-    Tar,
-    /// A wheel: a zip file without that folder.
-    Wheel,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use super::file::{LocatedPage, RequestBudget, find_page, locate};
 use super::names::newest;
 use super::{curated, owner};
-use crate::serve::files::package_files::{ArchiveKind, StoredArchive};
+use crate::serve::files::package_files::StoredArchive;
 use crate::serve::selection::allowed::{self, View};
 use crate::serve::selection::{name_guards, policies};
 use crate::serve::{BlockedRelease, RepoError, Repositories};
@@ -11,11 +11,10 @@ use base::model::ids::{SourceId, TreeId};
 use base::model::kind::Language;
 use base::model::point::Point;
 use base::model::project_name::ProjectName;
+use base::model::project_page::FileDescription;
+use base::model::project_path::FilePart;
 use base::model::time::Timestamp;
 use formats::language::{self, Version};
-use formats::python::facts::FileFacts;
-use formats::python::file_name::{FileKind, FileName};
-use formats::python::layout::FilePart;
 use store::db;
 use store::db::project_file::ListedFile;
 
@@ -41,6 +40,7 @@ pub struct ProjectDetail {
 /// The files of one version: `1.0` and `1.0.0` are one version.
 #[derive(Clone, Debug)]
 pub struct ProjectRelease {
+    pub language: Language,
     /// The version as its first file declares it.
     pub version: String,
     pub files: Vec<ListedFile>,
@@ -57,11 +57,12 @@ impl ProjectRelease {
 
     /// Returns the time of the first upload, if known.
     pub fn uploaded_at(&self) -> Option<Timestamp> {
-        self.facts().filter_map(|facts| facts.upload_time()).min()
+        let rules = language::of(self.language);
+        self.files.iter().filter_map(|file| rules.uploaded_at(&file.facts)).min()
     }
 
-    pub fn facts(&self) -> impl Iterator<Item = FileFacts> {
-        self.files.iter().map(|file| FileFacts::read(&file.facts))
+    pub fn descriptions(&self) -> impl Iterator<Item = FileDescription> {
+        self.files.iter().map(|file| language::describe(self.language, &file.facts))
     }
 }
 
@@ -112,7 +113,7 @@ impl ProjectReleases {
 
     /// Returns the name as the owner writes it: in the files of this release, else on the list of the index.
     pub fn display_name(&self, release: Option<&ProjectRelease>) -> String {
-        let of_file = release.and_then(|release| release.facts().find_map(|facts| facts.name));
+        let of_file = release.and_then(|release| release.descriptions().find_map(|file| file.display_name));
         of_file.or_else(|| self.list_name.clone()).unwrap_or_else(|| self.project.to_string())
     }
 
@@ -258,7 +259,7 @@ fn releases(files: Vec<ListedFile>, language: Language) -> Vec<ProjectRelease> {
     let release = |(version, files): (Version<'static>, Vec<ListedFile>)| {
         let first = files.iter().min_by_key(|file| (rules.uploaded_at(&file.facts), file.key.file));
         let version = first.map_or_else(|| version.as_str().to_owned(), |file| file.version.clone());
-        ProjectRelease { version, files }
+        ProjectRelease { language, version, files }
     };
     releases.into_iter().map(release).collect()
 }
@@ -266,7 +267,7 @@ fn releases(files: Vec<ListedFile>, language: Language) -> Vec<ProjectRelease> {
 /// Maximum number of files of a release that are searched for in storage: each is a query.
 const MAX_FILES: usize = 100;
 
-/// A wheel or source distribution.
+/// A file of a release.
 #[derive(Clone, Debug)]
 pub struct Distribution {
     pub name: String,
@@ -282,18 +283,13 @@ pub async fn of_release(
     point: &Point,
     release: &ProjectRelease,
 ) -> Result<Vec<Distribution>, RepoError> {
+    let projects = language::of(release.language).projects();
     let mut distributions = Vec::new();
     for file in release.files.iter().take(MAX_FILES) {
         let size = u64::try_from(file.size).ok();
-        let name = FileName::parse(&file.name).ok();
-        let kind = name.as_ref().and_then(|name| match name.kind() {
-            FileKind::Wheel => Some(ArchiveKind::Wheel),
-            FileKind::Sdist => file.name.ends_with(".tar.gz").then_some(ArchiveKind::Tar),
-            _ => None,
-        });
-        let archive = match (name, kind) {
-            (Some(name), Some(kind)) => {
-                match locate(repositories, point, file.sha256, &name, FilePart::Distribution).await {
+        let archive = match projects.and_then(|projects| projects.archive_kind(&file.name)) {
+            Some(kind) => {
+                match locate(repositories, point, file.sha256, &file.name, FilePart::Distribution).await {
                     Ok(located) => located
                         .key()
                         .zip(located.size.or(size))
@@ -302,7 +298,7 @@ pub async fn of_release(
                     Err(error) => return Err(error),
                 }
             }
-            _ => None,
+            None => None,
         };
         distributions.push(Distribution { name: file.name.clone(), size, archive });
     }
@@ -315,6 +311,7 @@ mod tests {
     use base::model::change::{LifeKey, LifeState};
     use base::model::digest::Sha256;
     use base::model::ids::{FileId, PackageId, ReleaseId};
+    use formats::python::facts::FileFacts;
 
     fn file(id: i64, version: &str, name: &str, yanked: Option<&str>) -> ListedFile {
         ListedFile {

@@ -1,4 +1,4 @@
-//! Finds pages and files of a Python repository.
+//! Finds pages and files of a repository with projects.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,12 +18,11 @@ use base::model::kind::ChangePolicy;
 use base::model::point::{Point, PointTree};
 use base::model::project_name::ProjectName;
 use base::model::project_page::PageFormat;
+use base::model::project_path::FilePart;
 use base::model::project_status::ProjectStatus;
 use formats::language;
-use formats::python::file_name::FileName;
-use formats::python::layout::FilePart;
 use runtime::catalog::{Catalog, Tree};
-use store::db::project_file::{FileRole, FoundFile, ListedFile};
+use store::db::project_file::{FoundFile, ListedFile};
 use store::db::{self, Conn, DbError};
 
 /// Returns the serial of the last change of a point: the highest of its projects, never decreasing for the
@@ -289,16 +288,10 @@ pub async fn locate(
     repositories: &Repositories,
     point: &Point,
     sha256: Sha256,
-    file: &FileName,
+    file: &str,
     part: FilePart,
 ) -> Result<LocatedFile, RepoError> {
-    let role = match part {
-        FilePart::Distribution => FileRole::Distribution,
-        FilePart::Metadata => FileRole::Metadata,
-        FilePart::Signature => FileRole::Signature,
-        FilePart::Provenance => FileRole::Provenance,
-    };
-    let (trees, name) = (point.trees.clone(), file.as_str().to_owned());
+    let (trees, name) = (point.trees.clone(), file.to_owned());
     let views = View::of(&repositories.state, point);
     let restricted = restricted_trees(repositories, point);
     let guarded: Vec<(ProjectName, GuardedName)> = guarded_projects(repositories, point, file);
@@ -307,7 +300,7 @@ pub async fn locate(
         for ((tree, view), is_restricted) in trees.iter().zip(&views).zip(&restricted) {
             let listing = tree.listing();
             let step = is_restricted.then_some(listing.seq);
-            let Some(found) = db::project_file::find(c, listing.tree, sha256, &name, role, step)? else {
+            let Some(found) = db::project_file::find(c, listing.tree, sha256, &name, part, step)? else {
                 continue;
             };
             if !curated::allows(c, tree, &found, sha256)? {
@@ -397,9 +390,10 @@ pub(in crate::serve) fn restricted_trees(repositories: &Repositories, point: &Po
 fn guarded_projects(
     repositories: &Repositories,
     point: &Point,
-    file: &FileName,
+    file: &str,
 ) -> Vec<(ProjectName, GuardedName)> {
-    let (stem, rules) = (file.stem(), language::of(point.language));
+    let rules = language::of(point.language);
+    let stem = rules.projects().map_or(file, |projects| projects.stem(file));
     let projects = stem.match_indices('-').filter_map(|(at, _)| rules.project_name(&stem[..at]).ok());
     let guarded = projects.filter_map(|project| {
         let guarded = name_guards::guarded(&repositories.state, point, project.as_str())?;

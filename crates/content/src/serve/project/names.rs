@@ -12,9 +12,9 @@ use base::model::digest::Sha256;
 use base::model::ids::{PackageId, Seq};
 use base::model::kind::Language;
 use base::model::point::{Base, PointTree};
+use base::model::project_page::FileDescription;
 use base::model::time::Timestamp;
 use formats::language;
-use formats::python::facts::FileFacts;
 use store::db::project_file::{self, ListedFile};
 use store::db::{Conn, DbError};
 
@@ -257,11 +257,11 @@ impl Iterator for Containing<'_> {
     }
 }
 
-/// The version that installers prefer, with each fact from the first of its files that has it. Empty without files.
+/// The version that installers prefer, each value of the description from the first file that has it. Empty without files.
 #[derive(Clone, Default)]
 pub(in crate::serve) struct PreferredVersion {
     pub(in crate::serve) version: String,
-    pub(in crate::serve) facts: FileFacts,
+    pub(in crate::serve) description: FileDescription,
 }
 
 /// Cache of preferred versions, by the tree at the last change of the project, which may have thousands of files.
@@ -322,9 +322,9 @@ fn preferred_version(files: &[ListedFile], language: Language) -> PreferredVersi
     let mut files: Vec<&ListedFile> =
         files.iter().filter(|file| rules.version(&file.version) == version).collect();
     files.sort_by(|a, b| a.name.cmp(&b.name));
-    let facts =
-        files.into_iter().fold(FileFacts::default(), |facts, file| facts.or(FileFacts::read(&file.facts)));
-    PreferredVersion { version: newest.version.clone(), facts }
+    let descriptions = files.into_iter().map(|file| language::describe(language, &file.facts));
+    let description = descriptions.reduce(FileDescription::or).unwrap_or_default();
+    PreferredVersion { version: newest.version.clone(), description }
 }
 
 /// Returns a file of the version that installers prefer: the highest one that is not yanked and no

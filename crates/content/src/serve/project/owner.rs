@@ -1,4 +1,4 @@
-//! The source that owns a Python project: the rule that separates several subscriptions.
+//! The source that owns a project: the rule that separates several subscriptions.
 //!
 //! The first subscription that listed the project at the point, or before it, owns it, in any spelling of the
 //! name. A project whose files were all removed is still owned: otherwise a package of the same name from a

@@ -1,4 +1,4 @@
-//! Searches for Python projects of a point by their names, in the order of a query.
+//! Searches for projects of a point by their names, in the order of a query.
 
 use std::collections::BTreeSet;
 

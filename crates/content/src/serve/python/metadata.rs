@@ -14,11 +14,11 @@ use crate::serve::project::file::{RequestBudget, locate};
 use crate::serve::{RepoError, Repositories, error};
 use base::model::digest::Sha256;
 use base::model::point::Point;
+use base::model::project_path::FilePart;
 use formats::python::archive::{PackageError, SDIST_LIMITS, WHEEL_LIMITS, sdist, wheel};
 use formats::python::curated::candidates::Unreadable;
 use formats::python::facts::FileFacts;
 use formats::python::file_name::{FileKind, FileName};
-use formats::python::layout::FilePart;
 use formats::python::metadata::{BadMetadata, MAX_METADATA, Metadata};
 use store::db::project_file::ListedFile;
 use upstream::UpstreamError;
@@ -194,7 +194,7 @@ async fn read(
     part: FilePart,
     budget: Option<&RequestBudget>,
 ) -> Result<Metadata, ReadError> {
-    let located = locate(repositories, point, file.sha256, name, part).await?;
+    let located = locate(repositories, point, file.sha256, name.as_str(), part).await?;
     if located.key().is_none() && budget.is_some_and(|budget| !budget.take()) {
         return Err(ReadError::Budget);
     }

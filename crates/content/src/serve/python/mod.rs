@@ -1,6 +1,6 @@
-//! Python repositories: owners of names, pages of the simple API, and files.
+//! What only Python has: metadata, provenance, and definitions of curated sources.
 
-pub mod dependencies;
+pub mod curated;
 pub mod metadata;
 pub mod prefetch;
 pub mod provenance;

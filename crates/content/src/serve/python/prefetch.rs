@@ -11,6 +11,7 @@ use crate::serve::{RepoError, Repositories};
 use base::model::ids::{FileId, SourceId};
 use base::model::point::{Base, Point};
 use base::model::project_name::ProjectName;
+use base::model::project_path::FilePart;
 use base::model::project_status::ProjectStatus;
 use base::model::snapshot::Snapshot;
 use formats::python::curated::rule::ProjectRule;
@@ -19,7 +20,7 @@ use formats::python::facts::FileFacts;
 use formats::python::file_name::FileName;
 use formats::python::selection::{self, FileCandidate};
 use formats::python::version::Pep440Version;
-use store::db::project_file::{self, FileRole, ListedFile};
+use store::db::project_file::{self, ListedFile};
 use store::db::{self, Conn, DbError};
 
 #[derive(Clone)]
@@ -108,8 +109,8 @@ pub async fn choose(
             .collect();
         Ok(Some(ChosenFiles {
             versions: versions.into_values().rev().map(str::to_owned).collect(),
-            files: located(c, base, &chosen, FileRole::Distribution)?,
-            metadata: located(c, base, &chosen, FileRole::Metadata)?,
+            files: located(c, base, &chosen, FilePart::Distribution)?,
+            metadata: located(c, base, &chosen, FilePart::Metadata)?,
             problems,
         }))
     });
@@ -180,17 +181,15 @@ fn located(
     c: &mut dyn Conn,
     base: Base,
     files: &[&ListedFile],
-    role: FileRole,
+    part: FilePart,
 ) -> Result<Vec<LocatedFile>, DbError> {
     let tree = base.point_tree();
     let mut located_files = Vec::with_capacity(files.len());
     for file in files {
-        let found = project_file::find(c, base.tree, file.sha256, &file.name, role, Some(base.seq))?;
+        let found = project_file::find(c, base.tree, file.sha256, &file.name, part, Some(base.seq))?;
         located_files.extend(found.map(|found| {
             let mut located = LocatedFile::new(&found.project, tree, found.row);
-            if role == FileRole::Metadata {
-                located.name.push_str(".metadata");
-            }
+            located.name.push_str(part.suffix());
             located
         }));
     }

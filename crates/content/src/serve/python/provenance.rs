@@ -16,14 +16,13 @@ use base::model::digest::Sha256;
 use base::model::ids::{FileId, SourceId};
 use base::model::kind::StorageClass;
 use base::model::point::Point;
+use base::model::project_path::FilePart;
 use base::model::snapshot::Snapshot;
 use formats::python::facts::FileFacts;
 use formats::python::file_name::FileName;
-use formats::python::layout::FilePart;
 use formats::python::provenance::{MAX_PROVENANCE, check};
 use store::db::Conn;
 use store::db::attached_file::{self, ProvenanceObject};
-use store::db::project_file::FileRole;
 use store::storage::{Key, StorageError};
 use upstream::{FileRequest, FileResponse, UpstreamError};
 
@@ -80,7 +79,7 @@ pub async fn object(
     sha256: Sha256,
     file: &FileName,
 ) -> Result<Bytes, RepoError> {
-    let located = locate(repositories, point, sha256, file, FilePart::Distribution).await?;
+    let located = locate(repositories, point, sha256, file.as_str(), FilePart::Distribution).await?;
     if !located.source().is_project_index() {
         return uploaded(repositories, point, sha256, file).await;
     }
@@ -119,7 +118,7 @@ async fn uploaded(
     sha256: Sha256,
     file: &FileName,
 ) -> Result<Bytes, RepoError> {
-    let located = locate(repositories, point, sha256, file, FilePart::Provenance).await?;
+    let located = locate(repositories, point, sha256, file.as_str(), FilePart::Provenance).await?;
     read_file(repositories, &located, MAX_PROVENANCE).await.map_err(|error| match error {
         ReadError::Repo(error) => error,
         other => RepoError::Storage(StorageError::Other(format!("the provenance of '{file}': {other}"))),
@@ -197,6 +196,6 @@ async fn store(
     let (sha256, locator) = (Sha256::of(bytes), locator.to_owned());
     let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
     let write_row =
-        move |c: &mut dyn Conn| attached_file::put(c, id, FileRole::Provenance, &locator, sha256, size);
+        move |c: &mut dyn Conn| attached_file::put(c, id, FilePart::Provenance, &locator, sha256, size);
     super::store_object(repositories, sha256, bytes.clone(), write_row).await.map(drop)
 }

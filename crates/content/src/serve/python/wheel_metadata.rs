@@ -13,10 +13,10 @@ use crate::serve::{RepoError, Repositories};
 use base::model::digest::Sha256;
 use base::model::ids::FileId;
 use base::model::kind::StorageClass;
-use formats::python::layout::FilePart;
+use base::model::project_path::FilePart;
 use store::db::attached_file::{self, StoredWheel};
 use store::db::file::{FetchedFacts, FileState};
-use store::db::project_file::{self, FileRole};
+use store::db::project_file;
 use store::db::{self, Conn};
 use store::storage::Key;
 use upstream::UpstreamError;
@@ -112,7 +112,7 @@ async fn wheel_of(
     let (id, tree, name) = (located.file(), located.tree(), located.row.name.clone());
     let query = repositories.state.db.read(move |c| {
         let Some(sha256) = attached_file::wheel_of(c, id)? else { return Ok(None) };
-        project_file::find(c, tree.tree, sha256, &name, FileRole::Distribution, None)
+        project_file::find(c, tree.tree, sha256, &name, FilePart::Distribution, None)
     });
     let found = query.await?;
     Ok(found.map(|found| LocatedFile::new(&found.project, tree, found.row)))

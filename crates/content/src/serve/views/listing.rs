@@ -15,8 +15,8 @@ use crate::serve::{RepoError, Repositories, error, project};
 use base::model::ids::{PackageId, ReleaseId, SourceId, TreeId};
 use base::model::kind::{Language, Layout};
 use base::model::point::{Point, PointTree};
+use base::model::project_page::FileDescription;
 use base::model::time::Timestamp;
-use formats::python::facts::FileFacts;
 use formats::r::version;
 use store::db::life::ListedName;
 use store::db::{self, Conn, DbError};
@@ -31,23 +31,23 @@ pub struct PackagePage {
 
 #[derive(Clone, Debug)]
 pub struct PackageRow {
-    /// The name; of a Python project the normalized one.
+    /// The name; of a project the folded one.
     pub name: String,
     pub version: String,
     pub source: SourceId,
     pub tree: TreeId,
     /// Publication time of that version, if known.
     pub published_at: Option<Timestamp>,
-    /// Its DESCRIPTION if known, else its index record; in DCF. Empty for a Python project.
+    /// Its DESCRIPTION if known, else its index record; in DCF. Empty for a project.
     pub description: Vec<u8>,
-    /// The facts of the listed version of a Python project.
-    pub facts: Option<FileFacts>,
+    /// The description of the listed version of a project; `None` for a package of a list.
+    pub project: Option<FileDescription>,
 }
 
 impl PackageRow {
     /// Returns the name as the owner writes it, if it is known.
     pub fn display_name(&self) -> &str {
-        self.facts.as_ref().and_then(|facts| facts.name.as_deref()).unwrap_or(&self.name)
+        self.project.as_ref().and_then(|project| project.display_name.as_deref()).unwrap_or(&self.name)
     }
 }
 
@@ -113,7 +113,7 @@ pub async fn packages(
             })
         };
         let projects: Vec<ProjectName> = positions.into_iter().filter_map(project).collect();
-        Ok(PackagePage { total, packages: python_rows(c, &preferred, &views, language, &projects)? })
+        Ok(PackagePage { total, packages: project_rows(c, &preferred, &views, language, &projects)? })
     });
     Ok(search.await?)
 }
@@ -171,7 +171,7 @@ pub(in crate::serve) async fn owned_names(
 /// Maximum difference of the lengths of a name and one that may be meant, in characters.
 const MAX_LENGTH_DIFFERENCE: usize = 2;
 
-/// Returns the names of listed Python projects that `choose` selects from those near a normalized name: same first
+/// Returns the names of listed projects that `choose` selects from those near a normalized name: same first
 /// character, about its length. Of an index only while its million names are in memory: reading them takes seconds.
 pub async fn names_near(
     repositories: &Repositories,
@@ -198,11 +198,11 @@ pub struct ListedVersion {
     pub name: String,
     pub version: String,
     pub source: SourceId,
-    /// The release; `None` for a Python project.
+    /// The release; `None` for a project.
     pub release: Option<ReleaseId>,
     /// Publication time of the version, if known.
     pub published_at: Option<Timestamp>,
-    /// The files of all listed versions of a Python project; only in a [`ListedState`].
+    /// The files of all listed versions of a project; only in a [`ListedState`].
     pub(in crate::serve) files: Vec<ProjectFile>,
 }
 
@@ -214,7 +214,7 @@ pub async fn listed_versions(
     Ok(cached_names(repositories, point).await?.versions(&point.trees))
 }
 
-/// The listed packages of trees, with the files of Python projects.
+/// The listed packages of trees, with the files of projects.
 pub(in crate::serve) struct ListedState {
     names: Names,
     trees: Vec<PointTree>,
@@ -406,7 +406,7 @@ fn rows(c: &mut dyn Conn, trees: &[View], names: &[OwnedName]) -> Result<Vec<Pac
     }
     let row = |OwnedName { name: listed, tree }: &OwnedName| PackageRow {
         description: texts.remove(&(tree.tree, listed.package)).unwrap_or_default(),
-        facts: None,
+        project: None,
         name: listed.name.clone(),
         version: listed.version.clone(),
         source: tree.source,
@@ -416,7 +416,7 @@ fn rows(c: &mut dyn Conn, trees: &[View], names: &[OwnedName]) -> Result<Vec<Pac
     Ok(names.iter().map(row).collect())
 }
 
-fn python_rows(
+fn project_rows(
     c: &mut dyn Conn,
     cache: &PreferredVersions,
     trees: &[View],
@@ -452,17 +452,17 @@ fn python_rows(
     for project in names {
         let key = (project.tree.tree, project.name.as_str());
         let listed = preferred.remove(&key).unwrap_or_default();
-        let mut facts = listed.facts.clone();
+        let mut description = listed.description.clone();
         // The pages of an index do not state the name.
-        facts.name = facts.name.or_else(|| display_names.remove(&key));
+        description.display_name = description.display_name.or_else(|| display_names.remove(&key));
         rows.push(PackageRow {
             name: project.name.clone(),
             version: listed.version.clone(),
             source: project.tree.source,
             tree: project.tree.tree,
-            published_at: project.published_at.or_else(|| facts.upload_time()),
+            published_at: project.published_at.or(description.uploaded_at),
             description: Vec::new(),
-            facts: Some(facts),
+            project: Some(description),
         });
     }
     Ok(rows)

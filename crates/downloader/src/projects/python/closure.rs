@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 use std::sync::Arc;
 
-use super::super::selection::{ChosenFile, Selection, Selector};
-use super::super::source::Source;
 use super::{Request, Rule, kind, read_metadata};
 use crate::error::OfflineError;
+use crate::projects::selection::{ChosenFile, Selection, Selector};
+use crate::projects::source::Source;
 use crate::workers::run_all;
 use base::model::project_name::ProjectName;
 use base::model::project_page::{MetadataFile, UpstreamFile, UpstreamPage};

@@ -12,12 +12,11 @@ use bytes::Bytes;
 use super::download::{AttachedObjects, DownloadContext, blocking, write};
 use super::selection::{ChosenFile, Selection, Selector};
 use super::source::Source;
-use crate::args::{GetProjects, GetPypi};
+use crate::args::{GetProjects, GetPypi, PYPI_LANGUAGE};
 use crate::error::{ExitStatus, OfflineError};
 use crate::file::DownloadFailure;
 use crate::progress::Output;
 use base::model::digest::Sha256;
-use base::model::kind::Language;
 use base::model::project_name::ProjectName;
 use base::model::project_page::{MetadataFile, UpstreamFile};
 use formats::bundle::layout::{METADATA_EXTENSION, PROVENANCE_EXTENSION};
@@ -90,7 +89,7 @@ pub(crate) async fn get(args: GetPypi, output: Output) -> Result<ExitStatus, Off
     } = args;
     let targets = Targets { pythons, platforms, dependencies };
     let args = GetProjects { common, base_url, file_in, file_hosts, starting_snapshot };
-    super::get(Language::Python, args, Some(targets), output).await
+    super::get(PYPI_LANGUAGE, args, Some(targets), output).await
 }
 
 impl Request {

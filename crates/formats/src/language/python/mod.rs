@@ -8,10 +8,12 @@ mod paths;
 use std::borrow::Cow;
 use std::io;
 
-use crate::language::{Ecosystem, Nouns, Projects, Rules, Version};
+use crate::language::{CuratedFiles, Ecosystem, Nouns, Projects, Rules, Version};
 use crate::python::accept::{self, SimpleFormat};
+use crate::python::curated::rule::ProjectRule;
 use crate::python::exact_versions::exact_versions;
-use crate::python::facts::PageFacts;
+use crate::python::facts::{FileFacts, PageFacts};
+use crate::python::file_name::{FileKind, FileName};
 use crate::python::name::{self, normalize};
 use crate::python::simple::documents;
 use crate::python::version::Pep440Version;
@@ -19,7 +21,7 @@ use base::model::license::UNKNOWN;
 use base::model::license_expression::LicenseExpression;
 use base::model::locked_version::ExactVersions;
 use base::model::project_name::{BadProjectName, ProjectName};
-use base::model::project_page::{ListedName, PageFormat, PageHead, ServedFile};
+use base::model::project_page::{ArchiveKind, FileDescription, ListedName, PageFormat, PageHead, ServedFile};
 use base::model::time::Timestamp;
 
 pub(in crate::language) struct Python;
@@ -28,6 +30,7 @@ impl Rules for Python {
     fn nouns(&self) -> &'static Nouns {
         &Nouns {
             a_package: "a Python package",
+            a_repository: "a Python repository",
             name_characters: "letters, digits, '.', '_' and '-', and begins with a letter or digit",
             directory: "simple",
             lock_files: "pylock.toml, uv.lock, poetry.lock, pdm.lock, Pipfile.lock, or requirements with exact versions",
@@ -113,5 +116,33 @@ impl Projects for Python {
         files: &[ServedFile<'_>],
     ) -> io::Result<Vec<u8>> {
         documents::page(SimpleFormat::of(format), page, files)
+    }
+
+    fn describe(&self, facts: &[u8]) -> FileDescription {
+        let facts = FileFacts::read(facts);
+        FileDescription {
+            uploaded_at: facts.upload_time(),
+            display_name: facts.name,
+            summary: facts.summary,
+            requires: facts.requires_python,
+        }
+    }
+
+    fn archive_kind(&self, file: &str) -> Option<ArchiveKind> {
+        match FileName::parse(file).ok()?.kind() {
+            FileKind::Wheel => Some(ArchiveKind::Wheel),
+            FileKind::Sdist => file.ends_with(".tar.gz").then_some(ArchiveKind::Tar),
+            FileKind::Egg
+            | FileKind::WindowsInstaller
+            | FileKind::Msi
+            | FileKind::Rpm
+            | FileKind::Deb
+            | FileKind::Dmg => None,
+        }
+    }
+
+    fn curated_files(&self, rule: &str) -> Option<CuratedFiles> {
+        let rule = ProjectRule::parse(rule).ok()?;
+        Some(Box::new(move |version, sha256| rule.allows(&Pep440Version::lenient(version), sha256)))
     }
 }

@@ -9,9 +9,9 @@ use super::write::{FileEntry, Hashes, HtmlWriter, JsonWriter, PageProperties};
 use crate::python::accept::SimpleFormat;
 use crate::python::facts::PageFacts;
 use crate::python::file_name::FileName;
-use crate::python::layout::{FileId, provenance_link, push_link};
 use crate::python::version::Pep440Version;
 use base::model::project_page::{ListedName, MetadataFile, PageHead, ServedFile};
+use base::model::project_path::{provenance_link, push_link};
 use base::model::project_status::ProjectStatus;
 
 /// Writes the list of projects.
@@ -79,11 +79,12 @@ fn with_entry<T>(
 ) -> Option<T> {
     let name = FileName::parse(file.name).ok()?;
     let facts = PageFacts::read(file.facts);
-    let id = FileId::Sha256(file.sha256);
     url.clear();
-    push_link(id, &name, url);
+    push_link(file.sha256, file.name, url);
     let provenance = match links {
-        Some(links) => facts.has_provenance().then(|| Cow::Owned(provenance_link(links, id, &name))),
+        Some(links) => {
+            facts.has_provenance().then(|| Cow::Owned(provenance_link(links, file.sha256, file.name)))
+        }
         // The object of a bundle in a directory has no address for clients.
         None => facts.provenance().filter(|url| is_web_address(url)).map(Cow::Borrowed),
     };

@@ -8,7 +8,6 @@ use base64::Engine;
 use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 
 use crate::python::file_name::FileName;
-use crate::python::layout::FilePart;
 use crate::python::metadata::{MAX_METADATA, validity};
 use crate::python::name;
 use crate::python::provenance;
@@ -16,6 +15,7 @@ use crate::python::version::Pep440Version;
 use base::model::change::AttachedContent;
 use base::model::digest::{FileDigests, Sha256};
 use base::model::project_name::ProjectName;
+use base::model::project_path::FilePart;
 use base::model::trusted_publisher::TrustedPublisher;
 
 /// The field with the file.

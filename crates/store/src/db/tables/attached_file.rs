@@ -2,13 +2,14 @@
 //! of wheels: rows of `file` with a role of their own, and the name and revision of the distribution.
 
 use super::file::FileState;
-use super::project_file::{DISTRIBUTION, FileRole, METADATA, PROVENANCE};
+use super::project_file::{DISTRIBUTION, METADATA, PROVENANCE, role};
 use super::{Conn, DbError, Value, ids};
 use crate::db::engine::columns::{or_default, row, select};
 use crate::db::engine::conn::{Cells, Columns};
 use base::model::change::AttachedFiles;
 use base::model::digest::Sha256;
 use base::model::ids::{FileId, Seq, SourceId};
+use base::model::project_path::FilePart;
 use base::model::time::Timestamp;
 
 row! {
@@ -37,7 +38,7 @@ fn attached(cells: &mut Cells) -> Result<AttachedFiles, DbError> {
 /// Returns the newest facts about a distribution; `None` if there is no such distribution.
 pub fn newest(c: &mut dyn Conn, distribution: FileId) -> Result<Option<NewestFacts>, DbError> {
     let [signature, provenance, own] =
-        [FileRole::Signature, FileRole::Provenance, FileRole::Distribution].map(FileRole::as_str);
+        [FilePart::Signature, FilePart::Provenance, FilePart::Distribution].map(role);
     let params = [signature.into(), provenance.into(), distribution.into(), own.into()];
     c.first(select!(NewestFacts, "WHERE f.id = $3 AND f.role = $4"), &params)
 }
@@ -47,7 +48,7 @@ pub fn newest(c: &mut dyn Conn, distribution: FileId) -> Result<Option<NewestFac
 pub fn put(
     c: &mut dyn Conn,
     distribution: FileId,
-    role: FileRole,
+    part: FilePart,
     locator: &str,
     sha256: Sha256,
     size: i64,
@@ -59,13 +60,13 @@ pub fn put(
     let id = ids::reserve(c, ids::Sequence::File, 1)?;
     let params: [Value; 8] = [
         id.into(),
-        role.as_str().into(),
+        role(part).into(),
         locator.into(),
         size.into(),
         sha256.to_string().into(),
         FileState::Stored.as_i64().into(),
         distribution.into(),
-        FileRole::Distribution.as_str().into(),
+        DISTRIBUTION.into(),
     ];
     c.execute(PUT, &params).map(drop)
 }

@@ -9,6 +9,7 @@ use crate::db::engine::columns::{or_default, row, select};
 use base::model::change::LifeKey;
 use base::model::digest::Sha256;
 use base::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
+use base::model::project_path::FilePart;
 use base::model::time::Timestamp;
 
 pub(in crate::db) const DISTRIBUTION: &str = "python";
@@ -282,22 +283,13 @@ pub fn is_listed(c: &mut dyn Conn, tree: TreeId, file: &ReleaseFile) -> Result<b
     c.finds(FIND, &params)
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileRole {
-    Distribution,
-    Metadata,
-    Signature,
-    Provenance,
-}
-
-impl FileRole {
-    pub(in crate::db) fn as_str(self) -> &'static str {
-        match self {
-            FileRole::Distribution => DISTRIBUTION,
-            FileRole::Metadata => METADATA,
-            FileRole::Signature => SIGNATURE,
-            FileRole::Provenance => PROVENANCE,
-        }
+/// Returns the word for a part in the column `role`.
+pub(in crate::db) fn role(part: FilePart) -> &'static str {
+    match part {
+        FilePart::Distribution => DISTRIBUTION,
+        FilePart::Metadata => METADATA,
+        FilePart::Signature => SIGNATURE,
+        FilePart::Provenance => PROVENANCE,
     }
 }
 
@@ -316,14 +308,14 @@ row! {
     }
 }
 
-/// Returns the file of this role that belongs to the distribution with this digest and name. A tree must list the
+/// Returns the part that belongs to the distribution with this digest and name. A tree must list the
 /// distribution now or have listed it before, or, if `step` is given, list it at this step.
 pub fn find(
     c: &mut dyn Conn,
     tree: TreeId,
     sha256: Sha256,
     name: &str,
-    role: FileRole,
+    part: FilePart,
     step: Option<Seq>,
 ) -> Result<Option<FoundFile>, DbError> {
     const FIND: &str = select!(
@@ -333,6 +325,6 @@ pub fn find(
          AND l.from_seq <= t.head AND (CAST($5 AS BIGINT) IS NULL OR (l.from_seq <= $5 AND l.to_seq > $5))) \
          ORDER BY f.id LIMIT 1"
     );
-    let params = [role.as_str().into(), sha256.to_string().into(), name.into(), tree.into(), step.into()];
+    let params = [role(part).into(), sha256.to_string().into(), name.into(), tree.into(), step.into()];
     c.first(FIND, &params)
 }

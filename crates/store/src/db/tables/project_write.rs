@@ -2,10 +2,11 @@
 
 use super::file::FileState;
 use super::import::{self, ImportTarget};
-use super::project_file::{DISTRIBUTION, FileRole, METADATA};
+use super::project_file::{DISTRIBUTION, METADATA};
 use super::{Conn, DbError, Value, attached_file, ids, package};
 use base::model::change::{AttachedFiles, FileChange, NewProjectFile};
 use base::model::ids::{FileId, PackageId, ReleaseId, Seq};
+use base::model::project_path::FilePart;
 
 /// Columns of lives of files, in the order in which rows are written.
 pub(in crate::db) const LIFE_COLUMNS: [&str; 11] = with_column(import::LIFE_COLUMNS, "note");
@@ -64,9 +65,9 @@ pub fn apply(c: &mut dyn Conn, target: &ImportTarget, changes: &[FileChange]) ->
 /// Writes the rows of files that were uploaded with a distribution.
 fn attach(c: &mut dyn Conn, distribution: FileId, attached: &AttachedFiles) -> Result<(), DbError> {
     let AttachedFiles { signature, provenance } = *attached;
-    for (role, object) in [(FileRole::Signature, signature), (FileRole::Provenance, provenance)] {
+    for (part, object) in [(FilePart::Signature, signature), (FilePart::Provenance, provenance)] {
         if let Some((sha256, size)) = object {
-            attached_file::put(c, distribution, role, "", sha256, size)?;
+            attached_file::put(c, distribution, part, "", sha256, size)?;
         }
     }
     Ok(())

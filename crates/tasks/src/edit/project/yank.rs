@@ -7,7 +7,8 @@ use crate::edit::edited_source::EditedSource;
 use crate::edit::{Actor, RemoveScope, apply, publish};
 use base::model::change::{Counts, FileChange};
 use base::model::ids::TxId;
-use base::model::kind::Layout;
+use base::model::kind::{Language, Layout};
+use base::model::text::phrase;
 use content::serve::{RepoError, find};
 use runtime::publish::edit::{EditPlan, publish_step};
 use runtime::state::State;
@@ -43,9 +44,14 @@ pub async fn set(
     match source.kind.layout() {
         Layout::Projects => {}
         Layout::Lists => {
+            let is_named =
+                |language: &Language| language.layout() == Layout::Projects && language.is_listed();
+            let labels: Vec<&str> = Language::ALL.into_iter().filter(is_named).map(Language::label).collect();
             return Err(RepoError::Invalid(format!(
-                "only files of Python packages can be yanked; the source '{}' is of type {}",
-                source.name, source.kind
+                "only files of {} packages can be yanked; the source '{}' is of type {}",
+                phrase(&labels, "and"),
+                source.name,
+                source.kind
             )));
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::edit::curation::{CurrentStep, newest_step};
 use base::model::project_name::ProjectName;
 use content::serve::RepoError;
-use content::serve::project::curated::parse_rule;
+use content::serve::python::curated::parse_rule;
 use formats::python::curated::rule::ProjectRule;
 use formats::python::curated::{self, CURRENT_DEFINITION, PythonDefinition, ReadOptions};
 use runtime::catalog::Source;

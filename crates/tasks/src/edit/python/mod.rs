@@ -20,10 +20,10 @@ use base::model::kind::Layout;
 use base::model::project_name::ProjectName;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
-use content::serve::project::curated::{
-    BlockedFiles, PythonBaseState, base_projects, base_state, blocked_files, leave_out_names_of_others,
+use content::serve::project::curated::{ProjectBaseState, base_state};
+use content::serve::python::curated::{
+    BlockedFiles, base_projects, blocked_files, find_dependencies, leave_out_names_of_others,
 };
-use content::serve::python::dependencies;
 use content::serve::{RepoError, Repositories, find};
 use definition::CurrentPythonDefinition;
 use formats::python::curated::PythonDefinition;
@@ -118,7 +118,7 @@ pub async fn update(
     notices.extend(open_notice(&base, &snapshot));
     let (dependencies, projects) = if includes_dependencies {
         let search = Search::new(&new.definition, &name, request.allow_missing);
-        dependencies::find(repositories, source_id, base.base, search).await?
+        find_dependencies(repositories, source_id, base.base, search).await?
     } else {
         (Dependencies::default(), base_projects(repositories, base.base, &new.definition).await?)
     };
@@ -217,7 +217,7 @@ pub async fn remove(
         // Packages whose dependencies are missing already can remain.
         let search = Search::new(&new.definition, &old.snapshot, true);
         let base = current.step.base(old);
-        let (dependencies, _) = dependencies::find(repositories, source_id, base, search).await?;
+        let (dependencies, _) = find_dependencies(repositories, source_id, base, search).await?;
         if let Some(problem) = dependencies.problems.first() {
             return Err(RepoError::Invalid(problem.clone()));
         }
@@ -324,7 +324,7 @@ fn selected(row: &ProjectPlanRow) -> Selected {
 }
 
 /// Returns the notice that a later plan for the same snapshot may differ; `None` if it cannot.
-fn open_notice(base: &PythonBaseState, snapshot: &str) -> Option<String> {
+fn open_notice(base: &ProjectBaseState, snapshot: &str) -> Option<String> {
     // A snapshot is a day or the number of a transaction.
     let cause = match snapshot.parse::<i64>() {
         Ok(number) => format!("PyPI has not been synced since transaction {number}"),

@@ -1,4 +1,4 @@
-//! Decisions of block rules about files of Python projects.
+//! Decisions of block rules about files of projects.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Python packages in the public API: rows of lists and searches, and details in the form of PyPI's JSON API.
+//! Projects in the public API: rows of lists and searches, and details in the form of PyPI's JSON API.
 
 use serde_json::json;
 
@@ -9,20 +9,21 @@ use crate::http::repo::python::project::{self, Base};
 use api::public::package::{Downloads, KeyValue, Package, Release};
 use base::model::kind::RepoKind;
 use base::model::point::Point;
+use base::model::project_page::FileDescription;
 use content::serve;
 use content::serve::block_rules;
 use content::serve::metadata::ServedVersion;
 use content::serve::project::detail::{self, ProjectRelease};
 use content::serve::python::metadata;
 use formats::language;
-use formats::python::facts::FileFacts;
 
-/// Completes a row of a list: `name` is the normalized name of the project, `facts` describe the listed version.
-pub(super) fn row(name: String, version: String, facts: FileFacts, package: Package) -> Package {
-    let name = facts.name.unwrap_or(name);
+/// Completes a row of a list: `name` is the folded name of the project, and the description that of the listed version.
+pub(super) fn row(name: String, version: String, description: FileDescription, package: Package) -> Package {
+    let name = description.display_name.unwrap_or(name);
+    let summary = description.summary;
     Package {
-        title: facts.summary.clone(),
-        info: Some(json!({ "name": name, "summary": facts.summary })),
+        title: summary.clone(),
+        info: Some(json!({ "name": name, "summary": summary })),
         name,
         version,
         ..package

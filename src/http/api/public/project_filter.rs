@@ -1,4 +1,4 @@
-//! Rows of `POST /filter/packages` for Python packages.
+//! Rows of `POST /filter/packages` for projects.
 
 use super::vulnerabilities::wire;
 use crate::http::error::Failure;
@@ -172,7 +172,7 @@ fn details(detail: &ProjectDetail, metadata: Option<&Metadata>) -> Details {
     let license = metadata.and_then(Metadata::license_summary);
     let licenses = license.as_deref().map(license_ids).unwrap_or_default();
     Details {
-        summary: release.facts().find_map(|facts| facts.summary),
+        summary: release.descriptions().find_map(|file| file.summary),
         license_types: metadata
             .map(formats::python::license_types::licenses)
             .unwrap_or_default()

@@ -684,7 +684,6 @@ const NAMES_OF_LANGUAGES: &[(&str, usize, &str)] = &[
     ("crates/pages/src/first_packages.rs", 1, "the spelling of a flag in the mission's examples"),
     ("crates/pages/src/setup/mod.rs", 3, "the table of instructions for clients"),
     ("crates/runtime/src/catalog/mod.rs", 1, "the language of a source that is not in the catalog"),
-    ("crates/tasks/src/build/run.rs", 2, "the two builds"),
     ("crates/tasks/src/build/toolchain.rs", 2, "the table of tools"),
     ("crates/tasks/src/edit/upload_body.rs", 1, "the language of uploads without a language"),
     ("crates/tasks/src/sync/task.rs", 2, "the table of tasks"),

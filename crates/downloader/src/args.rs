@@ -343,7 +343,10 @@ fn command_of<A: LanguageFlags>(language: Language) -> clap::Command {
     let word = language.mirror().as_str();
     let example = format!("Example:\n  rspm-offline-downloader {}", A::example(word));
     // Replaces the texts of the flags.
-    A::augment_args(clap::Command::new(word)).about(A::about(language.label())).after_help(example)
+    A::augment_args(clap::Command::new(word))
+        .about(A::about(language.label()))
+        .after_help(example)
+        .hide(!language.is_listed())
 }
 
 /// Returns the languages with projects that have no command of their own.

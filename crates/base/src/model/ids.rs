@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::kind::SourceKind;
-
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -64,7 +62,7 @@ impl SourceId {
 
     /// Returns whether it is a built-in index with one page per project: its projects are known before their files.
     pub fn is_project_index(self) -> bool {
-        SourceKind::of_built_in(self).is_some_and(SourceKind::is_project_index)
+        self.is_mirror() && !matches!(self, SourceId::CRAN | SourceId::BIOCONDUCTOR)
     }
 }
 

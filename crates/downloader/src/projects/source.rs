@@ -40,8 +40,9 @@ impl Source {
     ) -> Result<Source, UpstreamError> {
         let (index, addresses) = (upstream.project_index(language, base_url)?, projects.addresses());
         file_hosts.extend(addresses.file_hosts.iter().map(|host| (*host).to_owned()));
-        let url = Url::parse(addresses.base(base_url)).map_err(|error| {
-            UpstreamError::Refused { url: index.address(), reason: format!("is not a URL: {error}") }
+        let url = Url::parse(addresses.base(base_url)).map_err(|error| UpstreamError::Refused {
+            url: index.address(),
+            reason: format!("is not a URL: {error}"),
         })?;
         Ok(Source { projects, upstream, index, url, file_hosts })
     }

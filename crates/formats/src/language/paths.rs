@@ -59,12 +59,14 @@ pub fn parse_file_path(id: &str, name: &str) -> Result<ProjectPath, String> {
             "'{id}' is not a file of this repository; addresses of files are on the page of their project"
         )
     })?;
-    let checks: Vec<Result<(), String>> =
-        with_projects().map(|(_, projects)| projects.check_file(file)).collect();
-    match checks.iter().any(Result::is_ok) {
-        true => Ok(ProjectPath::File { sha256, file: file.into(), part }),
-        false => Err(checks.into_iter().filter_map(Result::err).collect::<Vec<_>>().join("; ")),
+    let mut refusals: Vec<String> = Vec::new();
+    for (language, projects) in with_projects() {
+        match projects.check_file(file) {
+            Ok(()) => return Ok(ProjectPath::File { sha256, file: file.into(), part }),
+            Err(refusal) => refusals.extend(language.is_listed().then_some(refusal)),
+        }
     }
+    Err(refusals.join("; "))
 }
 
 #[cfg(test)]

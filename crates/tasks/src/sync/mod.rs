@@ -271,7 +271,7 @@ impl Sync {
 
     /// Starts (or attaches to) a run of a task, for one version of Bioconductor or for all.
     fn begin(&self, task: Task, version: Option<VersionName>, trigger: SyncTrigger) -> JobStart {
-        let (sync, now, name) = (self.clone(), (self.state.clock)(), task.name());
+        let (sync, now, name) = (self.clone(), (self.state.clock)(), task.as_str());
         let key = match version {
             Some(version) => format!("sync:{name}:{version}"),
             None => format!("sync:{name}"),
@@ -290,7 +290,7 @@ impl Sync {
         trigger: SyncTrigger,
         report: &Reporter,
     ) -> Result<String, String> {
-        let (state, name) = (&self.state, task.name());
+        let (state, name) = (&self.state, task.as_str());
         let measurement = MeasuredSync::begin(state, name);
         if trigger == SyncTrigger::Schedule && version.is_none() && self.is_idle(task) {
             let source = task.kind().map_or(name, SourceKind::label);

@@ -17,7 +17,7 @@ impl Sync {
     /// immediately, and a failed one is retried after an hour. While no repository offers Bioconductor or PyPI,
     /// scheduled runs for it send no request to the mirror.
     pub async fn run_schedule(&self, task: Task) {
-        let (state, source) = (&self.state, task.name());
+        let (state, source) = (&self.state, task.as_str());
         let last_success = match self.is_idle(task) {
             // While no repository offers the source, no run is missed.
             true => Ok(Some((state.clock)())),
@@ -75,9 +75,9 @@ impl Sync {
     pub async fn schedules(&self) -> Result<Vec<ScheduleStatus>, SyncError> {
         let (config, now) = (self.state.config.load_full(), (self.state.clock)());
         let mut schedules = Vec::with_capacity(Task::ALL.len());
-        for task in Task::ALL {
+        for task in Task::ALL.into_iter().filter(|task| task.is_listed()) {
             let last_success = self.success_time(task).await?;
-            let status = ScheduleStatus::at(task.name(), task.schedule(&config), last_success, now);
+            let status = ScheduleStatus::at(task.as_str(), task.schedule(&config), last_success, now);
             schedules.push(if self.is_idle(task) { ScheduleStatus { next: None, ..status } } else { status });
         }
         Ok(schedules)

@@ -7,22 +7,23 @@ use super::SyncError;
 use base::config::Config;
 use base::model::ids::SourceId;
 use base::model::kind::SourceKind;
+use base::words;
 
-/// A task that runs on a schedule, or when an administrator starts it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Task {
-    Cran,
-    Bioconductor,
-    Pypi,
-    /// The refresh of the rules for system requirements and of the package database.
-    Requirements,
-    /// The refresh of the package advisories.
-    Advisories,
+words! {
+    /// A task that runs on a schedule, or when an administrator starts it, with its name in keys, logs and metrics.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Task {
+        Cran = "cran",
+        Bioconductor = "bioconductor",
+        Pypi = "pypi",
+        /// The refresh of the rules for system requirements and of the package database.
+        Requirements = "sysreqs",
+        /// The refresh of the package advisories.
+        Advisories = "vulns",
+    }
 }
 
 struct TaskRow {
-    /// Its name in keys, logs and metrics.
-    name: &'static str,
     /// The property with its schedule.
     property: &'static str,
     /// Returns the value of the property.
@@ -42,37 +43,29 @@ pub(super) enum Subject {
 }
 
 impl Task {
-    pub const ALL: [Task; 5] =
-        [Task::Cran, Task::Bioconductor, Task::Pypi, Task::Requirements, Task::Advisories];
-
     fn row(self) -> TaskRow {
         match self {
             Task::Cran => TaskRow {
-                name: "cran",
                 property: "CRAN.SyncSchedule",
                 schedule: |config| &config.cran.sync_schedule,
                 subject: Subject::Cran,
             },
             Task::Bioconductor => TaskRow {
-                name: "bioconductor",
                 property: "Bioconductor.SyncSchedule",
                 schedule: |config| &config.bioconductor.sync_schedule,
                 subject: Subject::Bioconductor,
             },
             Task::Pypi => TaskRow {
-                name: "pypi",
                 property: "PyPI.SyncSchedule",
                 schedule: |config| config.index(SourceId::PYPI).map_or("", |index| &index.sync_schedule),
                 subject: Subject::Projects(SourceId::PYPI),
             },
             Task::Requirements => TaskRow {
-                name: "sysreqs",
                 property: "SystemRequirements.SyncSchedule",
                 schedule: |config| &config.requirements.sync_schedule,
                 subject: Subject::Requirements,
             },
             Task::Advisories => TaskRow {
-                name: "vulns",
                 property: "Vulnerabilities.SyncSchedule",
                 schedule: |config| &config.vulnerabilities.sync_schedule,
                 subject: Subject::Advisories,
@@ -82,10 +75,6 @@ impl Task {
 
     pub fn property(self) -> &'static str {
         self.row().property
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        self.row().name
     }
 
     pub(super) fn schedule(self, config: &Config) -> &str {
@@ -116,7 +105,7 @@ impl Task {
 
     /// Returns the key of the row of the last success: `fetched_at` is the time, for a source `etag` is the mirror.
     pub(super) fn success_key(self) -> String {
-        self.source().map_or_else(|| format!("sync:{}", self.name()), success_key)
+        self.source().map_or_else(|| format!("sync:{self}"), success_key)
     }
 }
 

@@ -1,11 +1,11 @@
 //! Looks up sections, properties and their defaults in the table, by name.
 
-use super::rows::SECTIONS;
+use super::rows::{PREPARED, SECTIONS};
 use super::table::{Property, Section};
 
 /// Returns the section named `name`, ignoring case.
 pub(super) fn section(name: &str) -> Option<&'static Section> {
-    SECTIONS.iter().find(|section| section.name.eq_ignore_ascii_case(name))
+    SECTIONS.iter().chain(PREPARED).find(|section| section.name.eq_ignore_ascii_case(name))
 }
 
 /// Returns the name of the section that has the property, if exactly one section has it.

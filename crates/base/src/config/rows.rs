@@ -42,6 +42,11 @@ const fn section(name: Str, sub: Subsection, sentence: Str, properties: &'static
     Section { name, sub, sentence, properties }
 }
 
+/// The sections of languages that are prepared, which no documentation has.
+#[rustfmt::skip]
+pub(super) static PREPARED: &[Section] = &[
+];
+
 /// All sections, in the order of the reference page.
 #[rustfmt::skip]
 pub static SECTIONS: &[Section] = &[

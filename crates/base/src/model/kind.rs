@@ -112,12 +112,11 @@ impl SourceKind {
 
     /// Returns the kind of a built-in source; `None` for other sources.
     pub fn of_built_in(source: SourceId) -> Option<SourceKind> {
-        match source {
-            SourceId::CRAN => Some(SourceKind::Cran),
-            SourceId::BIOCONDUCTOR => Some(SourceKind::Bioconductor),
-            SourceId::PYPI => Some(SourceKind::Pypi),
-            _ => None,
+        if source == SourceId::BIOCONDUCTOR {
+            return Some(SourceKind::Bioconductor);
         }
+        let language = Language::ALL.into_iter().find(|language| language.index() == source);
+        language.map(Language::mirror)
     }
 
     /// Returns the words of some kinds in a sentence: `git or git-python`.

@@ -28,10 +28,12 @@ static PYTHON: Toolchain = Toolchain {
     has_vignettes: false,
 };
 
+/// Of a language without builds.
+static NONE: Toolchain = Toolchain { directory: |_| None, ..PYTHON };
+
+static TOOLCHAINS: [(Language, &Toolchain); 2] = [(Language::R, &R), (Language::Python, &PYTHON)];
+
 /// Returns the tools for a language.
 pub(super) fn of(language: Language) -> &'static Toolchain {
-    match language {
-        Language::R => &R,
-        Language::Python => &PYTHON,
-    }
+    TOOLCHAINS.iter().find(|(other, _)| *other == language).map_or(&NONE, |(_, toolchain)| *toolchain)
 }

@@ -191,7 +191,9 @@ fn other_facts_begin_a_life_with_new_facts() {
     let file = row("a", Some(7));
     let mut other = file.clone();
     let requires_python = Some(">=3.9".to_owned());
-    other.facts = FileFacts { requires_python, ..FileFacts::read(&other.facts) }.write();
+    let mut facts = FileFacts::read(&other.facts);
+    facts.requires_python = requires_python;
+    other.facts = facts.write();
     let changes = plan(vec![known(&file, Some(7))], vec![other.clone()], LATER).changes;
     let facts = FileRowChange::Facts { file: FileId(1), variant: 1, facts: other.facts.clone() };
     assert_eq!(changes, [end(7, 199), facts, begin(1, 199, None)]);

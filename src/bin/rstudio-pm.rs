@@ -1,7 +1,6 @@
 //! The program `rstudio-pm`: the daemon.
 
-/// jemalloc returns unused pages to the system after a second. glibc's allocator does not return the memory of
-/// large short-lived requests.
+/// jemalloc returns unused pages after a second; glibc's allocator keeps those of large short-lived requests.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

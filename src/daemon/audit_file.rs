@@ -48,8 +48,7 @@ async fn copy(db: &Db, log: &OptionalLog, position: &mut Option<i64>) -> Result<
             let path = sink.path().to_owned();
             let last = tokio::task::spawn_blocking(move || last_copied_row(&path)).await.ok().flatten();
             let newest = newest(db).await?;
-            // Without an earlier file, an empty one begins with the next new row. A number above the newest row was
-            // written by another database.
+            // Begins after the newest row without an earlier file, and if the last copied row is of another database.
             last.filter(|row| *row <= newest).unwrap_or(newest)
         }
     };

@@ -435,9 +435,8 @@ fn location_properties(class: StorageClass, location: &ClassLocation) -> [Proper
 /// The check reports the queue if at least this part of it is used, in per mille.
 const NOTIFICATION_THRESHOLD: i64 = 5;
 
-/// Reports a notification queue of PostgreSQL that fills, because a session that listens remains in a transaction.
-/// `None` with SQLite, if little of the queue is used, and if the database does not answer, which another check
-/// reports.
+/// Reports a notification queue of PostgreSQL that fills, because a listening session remains in a transaction. `None`
+/// with SQLite, if little is used, and if the database does not answer, which another check reports.
 fn notification_queue(config: &Config) -> Option<Check> {
     let usage = Db::notification_queue_usage(config).ok()??;
     (usage >= NOTIFICATION_THRESHOLD).then(|| {

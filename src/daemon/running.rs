@@ -49,8 +49,7 @@ impl RunningApp {
         running
     }
 
-    /// Starts the background tasks, which run until [`RunningApp::pause`]; schedules and nightly work only
-    /// while this server is the leader.
+    /// Starts the background tasks, until [`RunningApp::pause`]; schedules and nightly work only on the leader.
     pub(super) fn run(&mut self) {
         let (upkeep, comparison_upkeep) = (self.app.upkeep.clone(), self.app.upkeep.clone());
         let state = Arc::clone(&self.app.state);

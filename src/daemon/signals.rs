@@ -31,8 +31,7 @@ impl Signals {
         signals
     }
 
-    /// Handles signals until the first request to stop. After that, USR1 and another stop, an immediate exit,
-    /// are still handled.
+    /// Handles signals until the first stop; afterwards only USR1 and another stop, which is an immediate exit.
     pub(super) async fn run_until_stop(self, control: &Control) {
         let Signals { mut term, mut int, mut hup, mut usr1, mut usr2 } = self;
         let reload_signal = Arc::new(Notify::new());

@@ -267,8 +267,7 @@ fn set_nonblocking(name: &'static str, result: std::io::Result<()>) -> Result<()
     result.map_err(|source| SocketError::NonBlocking { name, source })
 }
 
-/// Returns a warning if the inherited admin socket has another path. `/var/run` is a link to `/run`, so paths
-/// are canonical.
+/// Returns a warning if the inherited admin socket has another canonical path: `/var/run` links to `/run`.
 fn path_mismatch(socket: &UnixListener, config: &Config) -> Option<String> {
     let address = socket.local_addr().ok()?;
     let (inherited_path, configured_path) = (address.as_pathname()?, admin_path(config));

@@ -13,8 +13,7 @@ use super::notify::Notifier;
 pub(super) struct ProbeAddresses {
     /// The admin socket, which accepts connections even if network clients have reached the connection limit.
     pub(super) admin: PathBuf,
-    /// HTTP and redirect listeners; the first one is checked if the admin socket does not respond, because
-    /// its file may have been removed.
+    /// HTTP and redirect listeners; the first is checked if the admin socket, perhaps removed, does not respond.
     pub(super) plain: Vec<SocketAddr>,
 }
 

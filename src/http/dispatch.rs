@@ -187,8 +187,7 @@ async fn serve(
             let posted = match parts.method {
                 Method::POST => {
                     let posted = web::lock_file::read(app, body, head).await?;
-                    // SECURITY: receiving the body may have taken a minute, and the token or the repository's
-                    // access may have changed.
+                    // SECURITY: the token or the repository's access may have changed while the body was received.
                     head.principal.require_valid(app)?;
                     privacy.is_restricted |= require_permission(app, route, head.principal)?;
                     Some(posted)

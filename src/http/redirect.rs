@@ -22,8 +22,7 @@ pub struct Redirect {
 }
 
 impl Redirect {
-    /// Creates a service that redirects to the host of an `https://` address in `Server.Address`, else to the
-    /// requested host at `port`.
+    /// Creates a service that redirects to an `https://` host in `Server.Address`, else the requested one at `port`.
     pub fn new(site: Arc<ArcSwap<SiteSettings>>, port: u16) -> Redirect {
         Redirect { site, port }
     }

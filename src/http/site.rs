@@ -73,8 +73,7 @@ impl SiteSettings {
         self.proxies.iter().any(|network| network.contains(&address))
     }
 
-    /// Returns the client to which limits attribute requests. All clients of a proxy, or of a tunnel to a
-    /// loopback address, are one.
+    /// Returns the client that limits count. All clients of a proxy, or of a tunnel to a loopback address, are one.
     pub fn client(&self, peer: Peer) -> Client {
         match peer {
             Peer::Unix { .. } => Client::Admin,

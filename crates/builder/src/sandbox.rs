@@ -1,5 +1,4 @@
-//! Chooses the sandbox for builders: systemd units, bubblewrap, or none if the administrator allows that; otherwise the
-//! reason why there is none.
+//! Chooses the sandbox for builders: systemd units, bubblewrap, none if allowed, or the reason why there is none.
 
 use std::fmt;
 use std::io::{Error, ErrorKind, Read, Result, Seek};
@@ -231,8 +230,7 @@ impl Sandbox {
         is_disabled.then(|| format!("enable the sockets of the builders: {ENABLE_SOCKETS}"))
     }
 
-    /// Adds the limits of this sandbox to those of a job. Nothing is added for systemd units, which have their own
-    /// limits and users.
+    /// Adds the limits of this sandbox to those of a job; nothing for systemd units, which have their own.
     pub fn limits(&self, limits: Limits) -> Limits {
         match self.kind {
             Kind::Systemd => limits,

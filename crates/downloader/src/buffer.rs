@@ -60,8 +60,7 @@ impl MemoryBuffer {
         MemoryBuffer { budget, bytes: Vec::new(), share: 0 }
     }
 
-    /// Reserves memory for `additional` bytes; returns false if the buffer would exceed `limit` bytes or the budget
-    /// does not suffice.
+    /// Reserves memory for `additional` bytes; returns false if over `limit` bytes or the budget.
     fn reserve(&mut self, additional: usize, limit: usize) -> bool {
         let required_len = self.bytes.len().saturating_add(additional);
         if required_len <= self.share {
@@ -270,8 +269,7 @@ impl CompleteFile {
         }
     }
 
-    /// Converts to a temporary file on the file system of `dir`, to be renamed to its final path there; creates `dir`
-    /// if it is missing.
+    /// Converts to a temporary file on the file system of `dir`, created if missing, to be renamed to its path there.
     pub(super) fn into_file(self, dir: &Path) -> io::Result<NamedTempFile> {
         match self.backing {
             Backing::Disk(file) => std::fs::create_dir_all(dir).map(|()| file),

@@ -20,8 +20,7 @@ pub(super) async fn read_inventory(
     product: &Product,
     reader: &MetadataReader<'_>,
 ) -> Result<Inventory, OfflineError> {
-    // The reader gets the head first, for its validators: if the head is replaced before the bundle is read, the next
-    // run detects the change.
+    // The validators are read first: if the head is replaced before the bundle is read, the next run detects it.
     reader.get(&product.head_path()).await?;
     let verified_head = bundle.head(product).await?;
     let (mut releases, mut events): (HashMap<_, Box<ReleaseRecord>>, _) = (HashMap::new(), Vec::new());

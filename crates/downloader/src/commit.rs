@@ -199,8 +199,7 @@ impl Commit<'_> {
         record
     }
 
-    /// Returns the record of a release with its effective day; a release older than the listed one is archived from the
-    /// start.
+    /// Returns a release with its effective day; one older than the listed release is archived from the start.
     fn release_record(&self, mut release: ReleaseRecord, state: &ProductState) -> Record {
         release.day = self.effective_day(release.day);
         let package = state.package(release.folder.as_deref().unwrap_or_default(), &release.name);

@@ -1,5 +1,4 @@
-//! Download of one file: the file is fetched from the mirror, verified, inspected, and stored under its digest, which packages
-//! with equal bytes share.
+//! Fetches one file from the mirror, verifies and inspects it, and stores it under its digest, which equal files share.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -44,8 +43,7 @@ pub(super) struct FileTarget<'a> {
     destination: &'a Destination,
     product: &'a Product,
     budget: Arc<Budget>,
-    /// Limits concurrent inspections of files to twice the number of processors: more would need more memory and
-    /// would not be faster.
+    /// Limits concurrent inspections to twice the processors: more would need memory and not be faster.
     inspections: Arc<Semaphore>,
     /// The files that were fetched.
     claims: Claims,
@@ -207,8 +205,7 @@ fn file_name(fetch: &PlannedFetch) -> String {
     format!("{}_{}.{}", fetch.file.name, fetch.file.version, fetch.file.ext)
 }
 
-/// Compares a downloaded file with the size and the checksums that are known. Returns the difference as a clause;
-/// `None` if there is none.
+/// Compares a file with the known size and checksums. Returns the difference as a clause, if there is one.
 fn mismatch(object: &RecordObject, fetch: &PlannedFetch) -> Option<String> {
     let file = &fetch.file;
     if let Some(size) = file.size.filter(|size| *size != object.size) {

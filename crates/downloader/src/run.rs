@@ -125,8 +125,7 @@ impl Run<'_> {
         plan.fetches.extend(plan::unconfirmed_files(&inventory, &incomplete_files, &plan));
         let (mut failures, mut round) = (Vec::new(), 1);
         while !plan.fetches.is_empty() {
-            // Every file of an inventory that is committed must have been requested: the next run only revalidates the
-            // inventory.
+            // Every file of a committed inventory must have been requested: the next run only revalidates it.
             failures = self.fetch(&plan, &mut journal, &mut incomplete_files).await?;
             if round == MAX_ROUNDS {
                 break;
@@ -339,8 +338,7 @@ impl Run<'_> {
             return Ok(());
         }
         if contents.error.is_some() {
-            // The list is saved before the journal names the file, so that the next run fetches the file again even if
-            // this run is killed.
+            // Saved before the journal names the file, so that the next run fetches it again even after a kill.
             incomplete_files.save(self.destination, &self.product)?;
         }
         let release = match &file.record {

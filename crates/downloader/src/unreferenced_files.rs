@@ -1,5 +1,4 @@
-//! Removes files of killed runs that no head names: segments, READMEs, and package files that upstream has replaced
-//! since that run.
+//! Removes files of killed runs that no head names: segments, READMEs, and package files replaced upstream since.
 
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;

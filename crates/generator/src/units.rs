@@ -156,8 +156,7 @@ fn address(listen: &Listen) -> Result<String, String> {
     }
 }
 
-/// Escapes text for a unit name, as systemd does: letters, digits and `:_.` are unchanged, `/` becomes `-`, any
-/// other byte `\xNN`.
+/// Escapes text as systemd does for unit names: letters, digits, `:_.` unchanged, `/` to `-`, others `\xNN`.
 fn escape(text: &str) -> String {
     let mut out = String::new();
     for (index, byte) in text.bytes().enumerate() {

@@ -82,8 +82,7 @@ pub fn external_link(address: &str, text: &str) -> Markup {
     }
 }
 
-/// Replaces control characters except line feeds and tabs, and characters that change the direction of text:
-/// `⟨U+202E⟩`.
+/// Replaces control characters except line feeds and tabs, and those that change text direction: `⟨U+202E⟩`.
 pub fn visible(text: &str) -> String {
     base::model::visible::visible(text, is_control)
 }

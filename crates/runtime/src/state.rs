@@ -105,8 +105,7 @@ impl<T> Deferred<T> {
         self.value.load_full()
     }
 
-    /// Returns the current value for a short read, such as a comparison. Unlike [`Deferred::get`], this does not write to
-    /// memory that all threads share.
+    /// Returns the value for a short read. Unlike [`Deferred::get`], writes to no memory that all threads share.
     pub fn load(&self) -> arc_swap::Guard<Option<Arc<T>>> {
         self.value.load()
     }

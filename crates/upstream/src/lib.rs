@@ -1,6 +1,5 @@
-//! Access to package sources, to the rule base of system requirements and to advisories. `transport` reads
-//! bytes over HTTP or from a directory; `origin` determines what a mirror, a bundle or a binary server
-//! declares. Uses no store.
+//! Access to package sources, to rules of system requirements and to advisories. `transport` reads bytes over HTTP or
+//! from a directory; `origin` determines what a mirror, a bundle or a binary server declares. Uses no store.
 
 pub mod advisories;
 pub mod origin;

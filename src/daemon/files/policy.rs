@@ -49,8 +49,7 @@ pub enum Decision {
     Refuse(Violation),
 }
 
-/// Decides about a path for a process of `own_uid`. A file with secrets must not be accessible to all users
-/// even if the rule allows it.
+/// Decides about a path for a process of `own_uid`. No rule makes a file with secrets accessible to all users.
 pub fn decide(rule: &PathRule, state: PathState, own_uid: u32, has_secrets: bool) -> Decision {
     let by_rule = |violation| match rule.on_violation {
         OnViolation::Refuse => Decision::Refuse(violation),
@@ -107,8 +106,7 @@ pub fn decide(rule: &PathRule, state: PathState, own_uid: u32, has_secrets: bool
     Decision::Conforms
 }
 
-/// Reduces a refusal to a warning on a network file system: its server may map owners and modes, so that
-/// chown and chmod have no effect.
+/// Reduces a refusal to a warning on a network file system, whose server may make chown and chmod ineffective.
 pub fn relax_on_network(decision: Decision) -> Decision {
     match decision {
         Decision::Refuse(

@@ -50,8 +50,7 @@ fn is_root_only(dir: &Path) -> bool {
         .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == 0 && metadata.mode() & 0o022 == 0)
 }
 
-/// Creates a missing directory of the user `uid`, and its missing parents, of root, if only root can write to
-/// the nearest existing parent.
+/// Creates a directory of `uid`, and missing parents of root, if only root can write to the existing parent.
 fn directory(path: &Path, mode: u32, uid: u32, gid: u32) -> io::Result<()> {
     let missing_dirs: Vec<PathBuf> = path
         .ancestors()

@@ -1,5 +1,4 @@
-//! Sign-in of devices: `POST /__api__/device` and `…/device_access`. The provider issues the codes if it can,
-//! else this server.
+//! Sign-in of devices: `POST /__api__/device` and `…/device_access`. Codes of the provider, else our own.
 
 use std::time::Duration;
 

@@ -59,8 +59,7 @@ pub(super) async fn show(
     Ok(sign_in_page(prefix, &body))
 }
 
-/// Records the decision of the user. Fails with 401 without a session, 403 for a form of another site, 429
-/// after too many codes.
+/// Records the user's decision. 401 without a session, 403 for another site's form, 429 after too many codes.
 pub(super) async fn decide(
     app: &App,
     provider: &Provider,

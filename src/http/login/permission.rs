@@ -174,8 +174,7 @@ impl Principal {
         access::permit(self.actor(), Action::Read, repository(repo)).is_ok()
     }
 
-    /// Returns whether lists contain the repository for this client: it may read it, and it is not hidden, or
-    /// for administrators.
+    /// Returns whether lists contain the repository: the client may read it, and it is visible or for administrators.
     pub(crate) fn may_list(&self, repo: &Repository) -> bool {
         self.may_read(repo) && (!repo.hidden || self.is_administrator())
     }
@@ -255,8 +254,7 @@ pub(crate) fn repository_access(app: &App, repo: &str) -> RepositoryAccess {
     }
 }
 
-/// Returns whether a request gets the response for an unknown repository: only requests by name find hidden
-/// repositories.
+/// Returns whether the repository is unknown to a request: only requests by name find hidden ones.
 pub(crate) fn is_unknown_repository(catalog: &Catalog, name: &str) -> bool {
     let repo = catalog.repo_by_name_or_id(name);
     repo.is_none_or(|repo| repo.hidden && repo.name.as_str() != name)

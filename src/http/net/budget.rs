@@ -81,8 +81,7 @@ impl ResponseBudget {
         self.memory.try_reserve(client, RESERVED_BYTES).ok_or_else(too_many_responses)
     }
 
-    /// Like [`ResponseBudget::reserve`], for the rest of a begun response: waits for memory; 503 after
-    /// [`REST_TIMEOUT`].
+    /// As [`ResponseBudget::reserve`], for the rest of a response: waits for memory; 503 after [`REST_TIMEOUT`].
     pub(crate) async fn reserve_later(&self, client: Client) -> Result<Reservation, Failure> {
         self.memory.reserve_later(client, RESERVED_BYTES).await
     }

@@ -1,5 +1,4 @@
-//! Limit of the frames without content of an HTTP/2 client, such as WINDOW_UPDATE, PRIORITY, PING, SETTINGS
-//! and unknown ones: `h2` has none.
+//! Limit of HTTP/2 frames without content (WINDOW_UPDATE, PRIORITY, PING, SETTINGS, unknown): `h2` has none.
 
 use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice, Result};

@@ -145,8 +145,7 @@ impl Http2<'_> {
                 // Boxed, because the future of a handler is large and completes long before a long transfer ends.
                 let response = Box::pin(async move { handler.handle(peer, request).await });
                 let mut task = Box::pin(stream.run(response, respond));
-                // Most responses are ready immediately and need no task. Others are polled by their task, not
-                // by this waker.
+                // Most responses are ready and need no task. Others are polled by their task, not this waker.
                 if task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
                     tokio::spawn(task);
                 }

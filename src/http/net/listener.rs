@@ -323,8 +323,7 @@ fn log_outcome(peer: Peer, outcome: hyper::Result<()>) {
     }
 }
 
-/// Pauses after a failed `accept`, so that the loop does not spin while file descriptors are exhausted, but
-/// not after an aborted connection.
+/// Pauses after a failed `accept` (exhausted file descriptors must not spin), but not after an aborted connection.
 async fn pause_after(error: &std::io::Error) {
     match error.kind() {
         ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted => {}

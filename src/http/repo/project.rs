@@ -141,8 +141,7 @@ fn accept_values(parts: &Parts) -> impl Iterator<Item = &str> {
     parts.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok())
 }
 
-/// Returns a redirect: 308 to the address with a slash, 301 to the normalized name. It is relative: a proxy
-/// may have removed a prefix.
+/// Returns a redirect, 308 to add a slash, 301 to normalize; relative, as a proxy may have removed a prefix.
 fn redirect(
     address: &ProjectAddress<'_>,
     target: &ProjectPath,

@@ -1,5 +1,4 @@
-//! The action and the object of a route, which determine who may use it. No I/O. `tests/access/matrix.rs` requests each
-//! address as each kind of client.
+//! Action and object of a route: who may use it. No I/O. `tests/access/matrix.rs` tests each for each kind of client.
 
 use base::access::Action;
 use base::model::ids::RepoId;

@@ -61,8 +61,7 @@ pub enum Route {
         repo: String,
         /// The snapshot of the repository.
         snapshot: Snapshot,
-        /// The segment after `__linux__`, which is not necessarily the name of a distribution; `None` without
-        /// `__linux__`.
+        /// The segment after `__linux__`, if any; not necessarily the name of a distribution.
         linux: Option<String>,
     },
     /// `/{repo}/{snapshot}/web/…`: an HTML page about packages.
@@ -73,8 +72,7 @@ pub enum Route {
         snapshot: Snapshot,
         path: WebPath,
     },
-    /// `/{repo}/{snapshot}/…`, `/{repo}/__linux__/{distribution}/{snapshot}/…`. In an address of `packages/` the
-    /// snapshot is optional.
+    /// `/{repo}/{snapshot}/…`, `/{repo}/__linux__/{distribution}/{snapshot}/…`. Optional snapshot in `packages/`.
     Repository {
         /// The name or number in the URL, which is not necessarily that of an existing repository.
         repo: String,
@@ -158,8 +156,7 @@ impl Route {
         self.is_page() || matches!(self, Route::Latest { .. } | Route::PackageLink { .. }) || is_list
     }
 
-    /// Returns the action and the object of the route. The match is exhaustive, so that a new route does not compile
-    /// without an entry here.
+    /// Returns the action and the object of the route. A new route does not compile without an entry here.
     pub fn access(&self) -> Access<'_> {
         match self {
             // Sign-in checks its own secrets.
@@ -195,8 +192,7 @@ const READ_METHODS: &str = "GET, HEAD";
 /// Parses a request's method, its raw path without the prefix of `Server.Address`, and its raw query.
 ///
 /// # Errors
-/// 400 for a malformed path or query, 404 for an unknown address, 405 for a wrong method, 414 for too long a path or
-/// query.
+/// 400 for a malformed path or query, 404 for an unknown address, 405 for a wrong method, 414 for too long a target.
 pub fn parse(
     method: &Method,
     path: &str,

@@ -1,5 +1,4 @@
-//! Converts Markdown in a child process: a text of a package may violate an assertion of the parser, which
-//! ends the process.
+//! Converts Markdown in a child process, because a text may violate an assertion of the parser, which ends it.
 
 use std::io::{Read, Write, stdin, stdout};
 use std::process::{Child, Command, ExitCode, Output, Stdio};

@@ -66,8 +66,7 @@ pub(super) async fn project_detail(
     }
 }
 
-/// Checks that block rules allow the version of a page whose content is a file of the package. Fails with 403
-/// with the rule and its reason.
+/// Checks that block rules allow the version whose file a page shows; else 403 with the rule and its reason.
 pub(super) fn require_not_blocked(release: &Release) -> Result<(), Failure> {
     let Some(reason) = &release.blocked else { return Ok(()) };
     let phrase = format!("{} {} is blocked in this repository by {reason}", release.package, release.version);

@@ -129,8 +129,7 @@ pub(in crate::http) async fn answer(
     Ok(answer::page(head, html, false))
 }
 
-/// Returns the DESCRIPTION of a package as text, or its index record if the archive was never read. Fails
-/// with 403 for a blocked version.
+/// Returns DESCRIPTION as text, or the index record of an archive never read. 403 for a blocked version.
 async fn description(
     context: &Context<'_>,
     package: &str,

@@ -1,5 +1,4 @@
-//! The kinds of sources and repositories: the language of their packages, how packages are added, and the class of
-//! storage that contains them.
+//! Kinds of sources and repositories: language of the packages, how they are added, and their class of storage.
 
 use super::ids::SourceId;
 use super::text::phrase;

@@ -22,8 +22,7 @@ use crate::message::Limits;
 /// The newest Landlock version whose restrictions are used. Older kernels enforce the restrictions that they support.
 const LANDLOCK: ABI = ABI::V6;
 
-/// The paths that commands may read. In `/etc`, these are only the files that programs and libraries need, and no
-/// configuration of services.
+/// The paths that commands may read; in `/etc` only what programs and libraries need, no configuration of services.
 const READABLE_PATHS: &[&str] = &[
     "/usr",
     "/bin",
@@ -128,8 +127,7 @@ fn lower_limit(resource: Resource, value: u64) -> Result<()> {
     Ok(setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })?)
 }
 
-/// Applies the rules of Landlock. A kernel without Landlock enforces nothing. This is not an error, because the sandbox
-/// has the same restrictions.
+/// Applies the rules of Landlock. A kernel without it is no error, because the sandbox has the same restrictions.
 fn landlock(
     workspace: &Workspace,
     readable_paths: &[PathBuf],

@@ -1,5 +1,4 @@
-//! Ends all processes that commands left running. The builder is a child subreaper, so that descendants that detached
-//! themselves become its children.
+//! Ends processes that commands left. The builder is a child subreaper, so that detached ones become its children.
 
 use std::time::{Duration, Instant};
 

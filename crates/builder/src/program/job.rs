@@ -198,8 +198,7 @@ impl RunningJob {
         } else {
             let _ = kill_process_group(pid, Signal::KILL);
             let _ = child.kill();
-            // Waiting could take longer than the server waits: a process that runs only when the processor is idle needs it
-            // to end, too.
+            // Waiting could outlast the server's timeout: a process of idle priority needs the processor to end, too.
             None
         };
         if status.is_some() && !descendants::wait_for_end() {

@@ -93,8 +93,7 @@ impl ResultFile {
 
 impl Write for ResultFile {
     fn write(&mut self, bytes: &[u8]) -> Result<usize> {
-        // The size is checked before the write, because the kernel would end the builder at the limit of the
-        // process.
+        // Checked before the write, because the kernel would end the builder at the process's limit.
         if self.size + bytes.len() as u64 > self.limit {
             let reason = format!("the result is larger than {} bytes", self.limit);
             return Err(Error::new(ErrorKind::FileTooLarge, reason));

@@ -18,8 +18,7 @@ pub fn is_near(fetch: &Fetch, start: u64) -> bool {
     start <= fetch.progress.borrow().written_bytes + MAX_DISTANCE
 }
 
-/// Streams the bytes of `range` as they are released. An error ends the stream, so that the client does not
-/// treat them as the whole file.
+/// Streams the released bytes of `range`. An error ends it, so that the client does not take them as the whole file.
 pub fn read(subscriber: Subscriber, range: Range<u64>) -> BoxStream<'static, Result<Bytes, FetchError>> {
     unfold(Some((subscriber, range)), |state| async move {
         let (subscriber, range) = state?;

@@ -120,8 +120,7 @@ impl Fetches {
         self.mismatch_hook.set(Box::new(callback));
     }
 
-    /// Joins the fetch of `file`, or starts one. Fails for a file that failed within the last minute, unless
-    /// upstream may be available again.
+    /// Joins or starts the fetch of `file`. Fails if it failed in the last minute, unless upstream may be back.
     pub fn join(
         self: &Arc<Self>,
         file: FileId,

@@ -146,8 +146,7 @@ impl FetchTask {
         *self.last_data.lock() + max_inactivity
     }
 
-    /// Downloads the file of a candidate into a spool, with any number of requests, until no data comes for
-    /// `max_inactivity`.
+    /// Downloads a candidate's file into a spool, in any number of requests, until idle for `max_inactivity`.
     async fn download(
         &self,
         candidate: &MirrorPath,

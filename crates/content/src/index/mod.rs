@@ -101,7 +101,6 @@ pub struct PageReads(Vec<Arc<IndexReads>>);
 /// The readings of the pages of one index.
 pub struct IndexReads {
     state: Arc<State>,
-    /// The index.
     source: SourceId,
     language: &'static dyn Projects,
     running: Mutex<HashMap<ProjectName, RunningRead>>,

@@ -1,5 +1,4 @@
-//! Fetches a file, compares it with the digests on the page, and stores it under its SHA-256, which is computed if the page
-//! declares another digest or none.
+//! Fetches a file, compares it with the page's digests, and stores it under its SHA-256, declared there or computed.
 
 use std::fs::File;
 use std::io;

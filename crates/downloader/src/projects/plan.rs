@@ -70,8 +70,7 @@ pub(super) fn reuse_digests(selection: &mut Selection, state: &BundledProjects) 
     }
 }
 
-/// Returns the changes that make the bundle contain the chosen files, and its previous files that the index still
-/// has.
+/// Returns the changes so that the bundle has the chosen files, and previous files that the index still has.
 pub(super) fn plan(selection: &Selection, existing: &ExistingFiles<'_>) -> ProjectPlan {
     let mut plan = ProjectPlan::default();
     for (name, page) in &selection.pages {

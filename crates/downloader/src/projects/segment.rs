@@ -24,9 +24,8 @@ fn with_effective_day(commit: &Commit<'_>, mut record: ProjectRecord) -> Project
     record
 }
 
-/// Writes records to a new segment, and the head. `base_lines` are the files that an incremental bundle lists and
-/// that only its base contains. Returns the number of listed files; `None`, without writing anything, if nothing
-/// changed.
+/// Writes records to a new segment, and the head. `base_lines` are the files that an incremental bundle lists and that
+/// only its base contains. Returns the number of listed files; `None`, and nothing is written, if unchanged.
 pub(super) fn write(
     commit: &Commit<'_>,
     mut state: BundledProjects,

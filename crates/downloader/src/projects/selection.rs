@@ -1,5 +1,4 @@
-//! The chosen files. A language without a way of its own to choose files has a list of projects, one per line, some with a
-//! version.
+//! The chosen files. By default, a language has a list of projects, one per line, some with a version.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -107,8 +107,7 @@ impl Source {
     }
 }
 
-/// Returns the address of the folder of a file, and the decoded path in it. User and password of the index are sent to
-/// its server only.
+/// Returns the folder's address and the decoded path of a file. Credentials of the index are sent to its server only.
 fn address(file: &str, index: &Url, hosts: &[String]) -> Result<(String, String), String> {
     let mut url = Url::parse(file).map_err(|_| "is not a URL".to_owned())?;
     if url.query().is_some() {

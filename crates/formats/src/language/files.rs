@@ -1,9 +1,9 @@
-//! The files of a language with projects.
+//! The files of a language with projects, and their records in a bundle.
 
-use std::io::{Read, Seek};
+use std::io::{self, Read, Seek};
 
 use base::model::change::AttachedFiles;
-use base::model::project_page::CheckedFile;
+use base::model::project_page::{CheckedFile, UpstreamFile, UpstreamPage};
 use base::model::time::Timestamp;
 
 /// The bytes of a file.
@@ -39,5 +39,29 @@ pub trait ProjectFiles: Sync {
     /// Returns facts with the files that were uploaded with the file; `None` if the facts stay as they are.
     fn with_attached(&self, _facts: &[u8], _attached: &AttachedFiles) -> Option<Vec<u8>> {
         None
+    }
+}
+
+pub trait ProjectBundle: Sync {
+    /// Returns the extension of a file's object, in lower case and without a leading dot. The error is a text about a
+    /// name that is none of a file.
+    fn object_extension(&self, file: &str) -> Result<String, String>;
+
+    /// Writes a page in the main format of the language, as an index does.
+    fn write_upstream_page(&self, page: &UpstreamPage) -> io::Result<Vec<u8>>;
+
+    /// Returns whether clients install files of this name. Others are neither chosen nor recorded as not chosen.
+    fn is_installable(&self, _file: &str) -> bool {
+        true
+    }
+
+    /// Returns what a record states about a file in its field for the language.
+    fn record_facts(&self, _file: &UpstreamFile) -> Option<String> {
+        None
+    }
+
+    /// Returns the facts of a file from this field, for [`ProjectBundle::write_upstream_page`].
+    fn facts_of_record(&self, _field: Option<&str>) -> Vec<u8> {
+        Vec::new()
     }
 }

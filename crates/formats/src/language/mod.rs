@@ -1,7 +1,6 @@
 //! What differs between languages in all rooms: names, versions, licenses, ecosystems and nouns. Each language is one
 //! value; other rooms call it and do not match on the language. Pure.
 
-mod bundle;
 mod ecosystem;
 mod files;
 mod index;
@@ -11,9 +10,8 @@ mod python;
 mod r;
 mod version;
 
-pub use bundle::ProjectBundle;
 pub use ecosystem::Ecosystem;
-pub use files::{FileBytes, ProjectFiles};
+pub use files::{FileBytes, ProjectBundle, ProjectFiles};
 pub use index::{IndexAddresses, IndexRequest, ProjectIndex, RequestBody};
 pub use paths::{ProjectPaths, parse_file_path};
 pub use projects::{CuratedFiles, Projects};
@@ -61,7 +59,6 @@ pub trait Rules: Sync {
     /// Reads a version for comparisons. Texts that are not versions have an order too.
     fn version<'a>(&self, text: &'a str) -> Version<'a>;
 
-    /// Compares two versions.
     fn compare(&self, a: &str, b: &str) -> Ordering {
         self.version(a).cmp(&self.version(b))
     }

@@ -113,8 +113,7 @@ pub struct NameGuard {
 }
 
 impl NameGuard {
-    /// Returns whether the guard hides the guarded names of a source. `is_own` states whether the source's packages are
-    /// uploaded or built here.
+    /// Returns whether the guard hides names of a source. `is_own`: the source's packages are uploaded or built here.
     pub fn hides(&self, source: SourceId, is_own: bool) -> bool {
         self.source != source && !(self.is_automatic && is_own)
     }

@@ -145,9 +145,8 @@ impl FileName {
         None
     }
 
-    /// Returns what distinguishes the file from others of its version: the build and the set of all combinations of the tags
-    /// of a wheel; nothing of a source distribution, in any format. `None` for another kind, and for the name of a wheel that
-    /// cannot be read.
+    /// Returns what distinguishes the file from others of its version: the build and all combinations of the tags of a
+    /// wheel; nothing of a source distribution, in any format. `None` for another kind, and an invalid wheel name.
     pub fn variant(&self) -> Option<String> {
         match (self.kind, WheelName::parse(&self.text)) {
             (FileKind::Wheel, Ok(wheel)) => {

@@ -231,8 +231,7 @@ fn release_at(value: &Value, at: usize) -> u64 {
     value.release().get(at).copied().unwrap_or(0)
 }
 
-/// Returns whether the release number of `version`, padded with zeros, begins with the release number of `prefix`, and
-/// the epochs are equal.
+/// Returns whether `version`'s release number, padded with zeros, begins with that of `prefix`, in the same epoch.
 fn has_prefix(version: &Value, prefix: &Value) -> bool {
     let mut components = 0..prefix.release().len();
     version.epoch() == prefix.epoch()

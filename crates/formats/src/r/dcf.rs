@@ -248,8 +248,7 @@ pub(in crate::r) fn is_empty(line: &[u8]) -> bool {
     trim_start(line).is_empty()
 }
 
-/// Returns whether a continuation line is an empty line of a value: a full stop between white space, which here includes
-/// form feeds and vertical tabs.
+/// Returns whether a continuation line is an empty one: a full stop in white space, also form feeds, vertical tabs.
 pub(in crate::r) fn is_escaped_blank(line: &[u8]) -> bool {
     let mut text = line.split(|b| b.is_ascii_whitespace() || *b == 0x0b).filter(|word| !word.is_empty());
     text.next() == Some(b".") && text.next().is_none()

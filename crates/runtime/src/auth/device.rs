@@ -1,5 +1,4 @@
-//! Sign-ins of devices (RFC 8628): a device shows a code, the user confirms it in a browser, and the device polls for
-//! the result.
+//! Sign-ins of devices (RFC 8628): a device shows a code and polls; the user confirms it in a browser.
 
 use std::net::IpAddr;
 use std::sync::Arc;

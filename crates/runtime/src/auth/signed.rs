@@ -160,8 +160,7 @@ pub fn verify(
         expires_at,
     );
     token.publisher = claims.get("publisher").and_then(trusted_publisher::of_claim).map(Box::new);
-    // The expiration time is checked without leeway, because the servers of a database compare their clocks with
-    // each other, unlike providers.
+    // The expiration time has no leeway, because servers of a database compare their clocks, unlike providers.
     if !tokens.is_valid(&token, now) {
         return Err(Invalid::Expired);
     }

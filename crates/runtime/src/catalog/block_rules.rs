@@ -1,8 +1,7 @@
 //! The block rules of a catalog. A new one reads only the rules changed since the previous one, and shares the others.
 //!
 //! A rule is a row of `block_rule`; `block_rule_change` has the ids of the changed ones. All rules are read if the
-//! connection to PostgreSQL was opened again, because a promoted standby may have given the numbers of lost changes to
-//! others.
+//! connection to PostgreSQL was opened again, because a promoted standby may reuse the numbers of lost changes.
 
 use std::collections::HashMap;
 use std::sync::Arc;

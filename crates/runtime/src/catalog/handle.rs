@@ -76,9 +76,8 @@ impl CatalogHandle {
         self.rewinds.subscribe()
     }
 
-    /// Reads the catalog again if `clock.catalog` changed, and installs it. The function is called after every
-    /// publish, before the response: changes that were committed before the call are in the catalog after it.
-    /// Concurrent calls share one read.
+    /// Reads the catalog again if `clock.catalog` changed, and installs it. Called after every publish, before the
+    /// response: changes committed before the call are in the catalog after it. Concurrent calls share a read.
     pub async fn refresh(&self, db: &Db) -> Result<(), DbError> {
         let call = self.coalescer.call_count.fetch_add(1, Ordering::SeqCst) + 1;
         let mut last_covered_call = self.coalescer.last_covered_call.lock().await;

@@ -51,8 +51,7 @@ pub struct Catalog {
     pub has_withheld: bool,
     /// Every transaction and its instant, by id. Those of a back-fill have high ids and the old instants of its steps.
     pub transactions: Vec<(TxId, Timestamp)>,
-    /// The instants whose second is already used by an earlier state, in ascending order, with their `Last-Modified`; see
-    /// [`Catalog::modified`].
+    /// Instants whose second an earlier state uses, ascending, with their `Last-Modified`; see [`Catalog::modified`].
     pub modified_overrides: Vec<(Timestamp, i64)>,
     /// The instants of transactions whose serials differ from them, in order, with the serials: [`Catalog::serial`].
     pub serial_overrides: Vec<(Timestamp, i64)>,
@@ -104,8 +103,7 @@ pub struct Tree {
     pub role: Role,
     /// Steps in order of `seq`; none if the sequence numbers are times.
     pub steps: Vec<Step>,
-    /// The instant up to which the state of a tree whose sequence numbers are times is known; `None` before the first
-    /// sync, and for a tree of steps.
+    /// Instant up to which a tree whose numbers are times is known; `None` before the first sync, and for steps.
     pub time_head: Option<Timestamp>,
     /// The base of each step of a curated source, in the order of the steps.
     pub bases: Vec<(Seq, Base)>,
@@ -388,8 +386,7 @@ impl Repository {
 }
 
 impl Tree {
-    /// Returns the sequence number of the newest state; `None` before the first publish. If the numbers are times, it
-    /// is the last one before the head.
+    /// Returns the newest sequence number (of times, the last before the head); `None` before the first publish.
     pub fn newest(&self) -> Option<Seq> {
         match self.time_head {
             Some(head) => Some(Seq(head.0 - 1)),

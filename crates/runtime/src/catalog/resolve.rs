@@ -306,8 +306,7 @@ fn list_of<'a>(repo: &'a Repository, url: Option<&FixedUrl>, end: Timestamp) -> 
 }
 
 /// Returns the list in force before `end`. Dates before the first subscription use the list in force at the end of the
-/// day of the first subscription: a repository created today serves the dates of 2020, and serves the same after a
-/// source is subscribed next year.
+/// day of the first subscription: a repository created today serves dates of 2020, also after later subscriptions.
 fn list_at(repo: &Repository, end: Timestamp) -> Option<ListInForce<'_>> {
     let first_index = repo.steps.iter().position(|step| !step.list.is_empty())?;
     let steps = repo.steps.get(first_index..)?;

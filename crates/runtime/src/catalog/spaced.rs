@@ -9,8 +9,7 @@ use base::model::time::Timestamp;
 /// Instants whose numbers are not their own, in ascending order, with these numbers.
 pub(super) type Overrides = Vec<(Timestamp, i64)>;
 
-/// Returns the instants of transactions in ascending order: transactions of a back-fill have high ids and early instants.
-/// No two of them are equal.
+/// Returns the instants of transactions, ascending, no two equal: those of a back-fill have high ids, early instants.
 pub(super) fn instants(transactions: &[(TxId, Timestamp)]) -> Vec<Timestamp> {
     let mut instants: Vec<Timestamp> = transactions.iter().map(|(_, at)| *at).collect();
     instants.sort_unstable();

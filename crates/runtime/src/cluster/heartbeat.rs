@@ -17,9 +17,8 @@ use store::db::{Conn, DbError, lease, node};
 use store::storage::{NodeMarker, Storage};
 
 const INTERVAL: Duration = Duration::from_secs(5);
-/// Term of the leader's lease. It is longer than that of a job's lease: when another server replaces a
-/// leader that was killed, the leases of the killed server's jobs have expired, so that a missed sync can start
-/// immediately.
+/// Term of the leader's lease, longer than that of jobs: when another server replaces a killed leader, the leases of
+/// its jobs have expired, so that a missed sync can start immediately.
 const LEADER_TERM: Duration = Duration::from_secs(jobs::lease::TERM.as_secs() + 15);
 
 /// Writes heartbeats until the task is dropped. Never waits for jobs or other transactions of this server.

@@ -1,5 +1,4 @@
-//! Requests of administrators to change the mode of servers: records a request for servers by name, and executes a
-//! request for this server.
+//! Requests to change the mode of servers: records those for named servers, executes those for this server.
 
 use std::time::{Duration, Instant};
 

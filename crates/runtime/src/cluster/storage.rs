@@ -45,8 +45,7 @@ pub enum SharingError {
 /// Writes the markers of this server and reads those of the other servers. Does nothing with SQLite.
 ///
 /// # Errors
-/// A marker of a server that is serving is missing in the storage of this server. The markers of this server are
-/// then removed.
+/// The marker of a serving server is missing in this server's storage. This server's markers are then removed.
 pub async fn join(cluster: &Cluster, storage: &Storage) -> Result<(), SharingError> {
     let Some(link) = cluster.link() else { return Ok(()) };
     if let Some(predecessor) = cluster.0.predecessor {

@@ -159,14 +159,12 @@ impl Control {
         self.0.is_stopping.load(Ordering::Relaxed)
     }
 
-    /// See [`LogControl::reopen`].
     pub async fn reopen_logs(&self) -> Result<Vec<PathBuf>, CommandError> {
         let logs = Arc::clone(&self.0.logs);
         let result = tokio::task::spawn_blocking(move || logs.reopen()).await;
         result.unwrap_or_else(|error| Err(error.to_string())).map_err(CommandError)
     }
 
-    /// See [`LogControl::set_level`].
     pub fn set_log_level(&self, level: &str) -> Result<String, CommandError> {
         self.0.logs.set_level(level).map_err(CommandError)
     }

@@ -151,8 +151,7 @@ impl DatabaseLease {
 }
 
 impl Guard {
-    /// Checks the lease within the transaction. Fails with [`LeaseLost`], which rolls the transaction back, or if the
-    /// database failed.
+    /// Checks the lease within the transaction, which [`LeaseLost`] or an error of the database rolls back.
     fn check(&self, c: &mut dyn Conn) -> Result<(), DbError> {
         match &self.fence {
             None => Ok(()),

@@ -175,8 +175,7 @@ pub enum AfterHalt {
 }
 
 impl Jobs {
-    /// Starts `work` unless a job with the same key is running. The `Ok` value of the work is the message for people.
-    /// Needs a tokio runtime.
+    /// Starts `work` unless a job with the key is running. Its `Ok` is a message for people. Needs a tokio runtime.
     pub fn start<F, Fut>(&self, key: &str, now: Timestamp, work: F) -> JobStart
     where
         F: FnOnce(Reporter) -> Fut,

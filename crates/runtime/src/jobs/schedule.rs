@@ -45,8 +45,7 @@ impl Schedule {
     }
 
     /// Returns whether a run was due between the last success and `now`, because the server was down or that run
-    /// failed. False if there was no success yet: a newly installed server must not send requests to mirrors before an
-    /// administrator starts a sync.
+    /// failed. False if there was no success yet: a new server sends mirrors no requests before an administrator syncs.
     pub fn is_missed(&self, last_success: Option<Timestamp>, now: Timestamp) -> bool {
         last_success.and_then(|last_success| self.next(last_success)).is_some_and(|due| due <= now)
     }

@@ -58,8 +58,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// Removes the rows of an interrupted back-fill, and returns a transaction that writes below the first step of
-    /// `tree`. Plan its rows after this call, which also removes the releases that no tree lists: a plan that was made
-    /// before could use them.
+    /// `tree`. Plan its rows after this call, which also removes releases in no tree: an earlier plan could use them.
     pub async fn new_history(
         state: &'a State,
         lease: &'a Lease,

@@ -216,8 +216,7 @@ impl Policies {
         (self.with_current(inputs, |current| current.generation), hour)
     }
 
-    /// Records that a release that dated snapshots of a repository do not serve is logged; returns true if it
-    /// was not logged before.
+    /// Records the log line of a release that dated snapshots do not serve; returns true if it is the first one.
     pub fn logs_frozen(&self, repo: RepoId, release: String) -> bool {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         if logged.len() >= MAX_LOGGED_RELEASES {
@@ -375,8 +374,7 @@ fn first_steps(catalog: &Catalog, sources: &[SourceId]) -> FirstSteps {
     trees.map(|tree| (tree.id, tree.steps.first().map(|step| step.seq))).collect()
 }
 
-/// Returns whether a catalog has block rules, name guards, or versions that rules withheld at a promotion. Without
-/// them, no package is hidden.
+/// Returns whether a catalog has what hides packages: block rules, name guards, versions withheld at a promotion.
 pub fn has_policies(catalog: &Catalog) -> bool {
     !catalog.rules.rules.is_empty() || !catalog.guards.all.is_empty() || catalog.has_withheld
 }

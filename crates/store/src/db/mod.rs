@@ -221,9 +221,8 @@ impl Db {
         self.run(TransactionKind::Read, f).await
     }
 
-    /// Runs `f` in one interactive write transaction: commit on `Ok`, roll back on `Err`. Interactive writes run one
-    /// at a time across all nodes. `f` may run several times on PostgreSQL (SQLSTATE 40001, 40P01), so it must not have
-    /// side effects.
+    /// Runs `f` in one interactive write transaction: commit on `Ok`, roll back on `Err`. Interactive writes run one at
+    /// a time across all nodes. `f` may run several times on PostgreSQL (SQLSTATE 40001, 40P01): no side effects.
     pub async fn write<T, F>(&self, f: F) -> Result<T, DbError>
     where
         T: Send + 'static,

@@ -70,9 +70,8 @@ impl<'a, F: Write> Appender<'a, F> {
         u64::from(!rest.is_empty() && self.write(&rest).is_err())
     }
 
-    /// Logs the number of lines lost since the last report, once lines are written again. `total` is the number of
-    /// lines lost since the start, including those that did not fit in the queue; `has_increased` is true if lines were
-    /// lost since the last call.
+    /// Logs the number of lines lost since the last report, once lines are written again. `total` is the number lost
+    /// since the start, also because the queue was full; `has_increased` is true if it grew since the last call.
     pub(super) fn report(&mut self, total: u64, has_increased: bool) {
         let (reported_count, reported_at) = self.last_report;
         let is_recent = reported_at.is_some_and(|reported_at| reported_at.elapsed() < REPORT_INTERVAL);

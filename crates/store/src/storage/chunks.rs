@@ -22,8 +22,7 @@ use tokio::task::JoinHandle;
 pub(super) const CHUNK_SIZE: usize = 256 << 10;
 /// Maximum number of pooled buffers (4 MB); others are freed.
 const MAX_POOLED_BUFFERS: usize = 16;
-/// Pairs of a limit and a chunk size, in bytes: a new chunk has the size of the first pair whose limit exceeds the
-/// total of the chunks in memory.
+/// Limits and chunk sizes, in bytes: a new chunk has the size of the first limit above the total in memory.
 const CHUNK_SIZES: [(usize, usize); 3] = [(16 << 20, CHUNK_SIZE), (32 << 20, 64 << 10), (48 << 20, 16 << 10)];
 /// Bytes of a chunk above the last limit.
 const MIN_CHUNK_SIZE: usize = 4 << 10;

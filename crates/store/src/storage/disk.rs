@@ -135,8 +135,7 @@ impl Disk {
         self.commit(spool, key, IfExists::Keep)
     }
 
-    /// Opens an object; small ones (up to [`memory_cache::MAX_OBJECT_SIZE`]) are read whole for any range,
-    /// unless many are in memory.
+    /// Opens an object, whole up to [`memory_cache::MAX_OBJECT_SIZE`] for any range, unless many are in memory.
     pub(super) fn get(&self, key: &Key, range: Option<&Range<u64>>) -> Result<BackendObject, StorageError> {
         let (file, path) = self.open_object(key)?;
         let size = file.metadata().map_err(|e| StorageError::io("read", &path, e))?.len();

@@ -9,8 +9,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 use tempfile::NamedTempFile;
 
-/// The prefix of the names of this process's spools. File locks alone do not identify them on NFS, where two locks of
-/// one process do not conflict.
+/// Name prefix of this process's spools. Locks do not identify them on NFS, where two of one process do not conflict.
 static PREFIX: LazyLock<String> = LazyLock::new(|| format!("spool-{:016x}-", rand::random::<u64>()));
 
 /// A file being written that is not an object yet: in the class's own directory (disk) or in a local directory
@@ -86,8 +85,7 @@ impl Spool {
     }
 }
 
-/// Creates the directory of spools, mode 0700, in an existing parent. In a shared parent such as `/tmp` another user
-/// may have created it first.
+/// Creates the directory of spools, mode 0700, in an existing parent. In `/tmp` another user may have created it first.
 pub(super) fn prepare(dir: &Path) -> Result<(), StorageError> {
     match DirBuilder::new().mode(0o700).create(dir) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {

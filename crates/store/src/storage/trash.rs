@@ -8,8 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Time during which a removed object can be restored.
 pub const GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// The grace period of removed objects, measured by the clock and by the days on which sweeps ran, so that a jump of
-/// the clock does not end it.
+/// The grace period of removed objects, by the clock and by days with sweeps, so that no jump of the clock ends it.
 #[derive(Clone, Debug)]
 pub struct GracePeriod {
     /// By the clock, the period is over for objects removed before this time.

@@ -87,8 +87,7 @@ impl BackupError {
         }
     }
 
-    /// Returns whether the file itself is damaged or missing, unlike with other errors, as of a bucket that
-    /// does not answer.
+    /// Returns whether the file is damaged or missing, unlike with other errors, as of a bucket without answer.
     pub(super) fn is_damage(&self) -> bool {
         match self {
             BackupError::Damaged { .. } => true,

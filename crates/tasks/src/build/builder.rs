@@ -93,8 +93,7 @@ pub(super) fn source(builds: &Builds, name: &str) -> Result<(SourceId, String), 
 /// Returns the builder of a package.
 ///
 /// # Errors
-/// [`RepoError::NotFound`] if the source has no builder for the package; [`RepoError::Unknown`] for an unknown
-/// source.
+/// [`RepoError::NotFound`] without a builder for the package; [`RepoError::Unknown`] for an unknown source.
 pub async fn get(builds: &Builds, source_name: &str, name: &str) -> Result<GitBuilder, RepoError> {
     let (id, source_name) = source(builds, source_name)?;
     let package = name.to_owned();

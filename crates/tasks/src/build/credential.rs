@@ -1,5 +1,4 @@
-//! Credentials for git servers: import, list, delete. Secrets are encrypted with the server's key; a job receives them
-//! through file descriptors.
+//! Imports, lists, deletes credentials for git servers, encrypted with the server's key; jobs get them by descriptors.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;

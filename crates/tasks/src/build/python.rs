@@ -1,5 +1,4 @@
-//! The steps of a build that are specific to Python packages: version, time of the commit, built files, explanation of
-//! a failure.
+//! Steps of a build of a Python package: version, time of the commit, built files, explanation of a failure.
 
 use std::fs::File;
 use std::io::{Read, Seek};

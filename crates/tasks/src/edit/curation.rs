@@ -1,5 +1,4 @@
-//! What curated sources of all languages have in common: the change of a definition, its files, and the step that an
-//! update plans or publishes.
+//! Curated sources of any language: the change of a definition, its files, the step an update plans or publishes.
 
 use std::fmt::Write as _;
 

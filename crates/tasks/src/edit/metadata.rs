@@ -53,8 +53,7 @@ pub type SetMetadata = (Metadata, MetadataStatus);
 /// an error of the whole request, and no value is set.
 ///
 /// # Errors
-/// [`RepoError::Invalid`] for too many values; with `is_atomic` [`RepoError::Invalid`] or [`RepoError::Conflict`] with
-/// a line for each refused value.
+/// [`RepoError::Invalid`] for too many values; with `is_atomic` also [`RepoError::Conflict`]: a line per refused value.
 pub async fn set(
     state: &State,
     records: Vec<Result<NewMetadata, String>>,

@@ -1,7 +1,6 @@
 //! Promotions: a repository gets the subscriptions of another one, with the states of their sources at an instant.
 //!
-//! The instant is in the past when the request is written. So the approved state is the requested state, even if
-//! the sources publish in between.
+//! The instant is past when the request is written: the approved state is the requested one despite later publishes.
 
 pub mod plan;
 
@@ -345,9 +344,8 @@ fn check_opening(
     if to.authenticated || opening == Opening::Permitted {
         return Ok(());
     }
-    // The sources are checked too: an approval finds the promoted repository by the name that it had at the request, and a
-    // repository that returns to its own snapshot makes all packages of the sources of that time readable, not only those
-    // of the snapshot.
+    // The sources are checked too: an approval finds the promoted repository by the name that it had at the request,
+    // and a return to its own snapshot makes all packages of the sources of that time readable, not only its own.
     if from.is_some_and(|from| from.authenticated) || sources.any(|source| !catalog.is_open(source)) {
         return Err(RepoError::AdministratorOnly(format!(
             "this promotion makes packages of an authenticated repository readable for everyone, because '{}' requires no \

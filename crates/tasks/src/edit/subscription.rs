@@ -16,9 +16,8 @@ use store::db::tx::TxKind;
 /// Bioconductor repository, other sources are placed before Bioconductor itself, so that they override it.
 ///
 /// # Errors
-/// [`RepoError::Invalid`] for a source that the repository cannot offer, [`RepoError::Conflict`] when the
-/// repository is subscribed to it already; [`db::DbError::SourceDeleted`] when another command deleted the source in the
-/// meantime.
+/// [`RepoError::Invalid`] for a source that the repository cannot offer, [`RepoError::Conflict`] when the repository is
+/// subscribed to it already; [`db::DbError::SourceDeleted`].
 pub async fn subscribe(
     state: &State,
     repo: &str,

@@ -173,8 +173,7 @@ pub(super) async fn reserve_objects(state: &State, objects: &[(Key, u64)]) -> Re
 enum CheckedUpload {
     /// The upload; its objects are being written to storage.
     Staged(Upload),
-    /// A package that must be stored before the answer: other servers share the database, it is a binary or large, or
-    /// its class is not on a disk.
+    /// Must be stored before the answer: a shared database, a binary, a large package, or a class not on a disk.
     Unstored(Box<UnstoredPackage>),
 }
 

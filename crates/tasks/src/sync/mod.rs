@@ -74,8 +74,7 @@ impl HaltedSync {
         (self.kind, self.version)
     }
 
-    /// Returns the administrator who started the sync; `None` for another trigger. Syncs with another trigger are
-    /// started again automatically.
+    /// Returns the administrator who started the sync; `None` for other triggers, which start it again automatically.
     pub fn administrator(&self) -> Option<&str> {
         match &self.trigger {
             SyncTrigger::Administrator(actor) | SyncTrigger::Confirmed(actor) => Some(actor),
@@ -98,8 +97,7 @@ impl Sync {
     /// As [`Sync::start`], optionally for one Bioconductor version; the transaction names `actor`.
     ///
     /// # Errors
-    /// [`SyncError::NotSynced`] for sources that have no mirror, [`SyncError::Refused`] for a version of another
-    /// source.
+    /// [`SyncError::NotSynced`] for sources without mirror, [`SyncError::Refused`] for a version of another source.
     pub fn start_by(
         &self,
         kind: SourceKind,

@@ -209,8 +209,7 @@ impl<'a> PackageComparison<'a> {
 
     /// Continues or begins the archived life of each release that the mirror no longer declares, unless the mirror has
     /// withdrawn the release. A superseded release counts as archived if the mirror has no `Meta/archive.rds`, or if
-    /// `Meta/` is older than the index. Only the newest revision of a version remains, because a file in `Archive/` has
-    /// one name.
+    /// `Meta/` is older than the index. Only the newest revision remains: a file in `Archive/` has one name.
     fn continue_superseded(
         &self,
         lives: &[DeclaredLife<'a>],

@@ -30,8 +30,7 @@ pub async fn repair(state: &State, today: Day, dry_run: bool) -> Result<Option<R
     Ok(repair)
 }
 
-/// Returns whether publishing is blocked because this machine's clock is ahead, as after the machine or its
-/// server was off.
+/// Returns whether this clock's lead blocks publishing, as after the machine or its server was off.
 pub fn may_have_been_off(state: &State) -> bool {
     state.catalog.get().skew((state.clock)()).is_some_and(|skew| skew.may_have_been_off())
 }

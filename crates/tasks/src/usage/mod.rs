@@ -49,8 +49,7 @@ struct Inner {
 }
 
 impl Usage {
-    /// Starts counting, inside a Tokio runtime, and the task that opens the database, if necessary
-    /// repeatedly, and writes to it.
+    /// Starts counting, in a Tokio runtime, and the task that opens the database (with retries) and writes to it.
     pub fn start(state: &Arc<State>) -> Usage {
         let config = state.config.load_full();
         if !config.server.usage_data_enabled {

@@ -1,5 +1,4 @@
-//! Fetches advisories from the OSV database (one folder per ecosystem), an archive, JSON lines, a bundle, or
-//! a folder.
+//! Fetches advisories: the OSV database (a folder per ecosystem), an archive, JSON lines, a bundle, a folder.
 
 mod bucket;
 mod feed_file;
@@ -162,8 +161,7 @@ fn refusal(transport: &Transport, path: &str, reason: String) -> UpstreamError {
     }
 }
 
-/// Reads the advisories of a bundle, a file of JSON lines per ecosystem, which the head of the folder `vulns` lists, unless
-/// they are unchanged.
+/// Reads the advisories of a bundle, JSON lines per ecosystem listed by the head of `vulns`, unless they are unchanged.
 async fn refresh_bundle(
     bundle: &Bundle,
     ecosystems: &[Ecosystem],

@@ -2,10 +2,9 @@
 //! `docs/bundle.md` is the specification; `formats::bundle` defines the contents of the files.
 //!
 //! A server compares the serial of [`Bundle::head`] with the last one it applied. If it is newer,
-//! [`VerifiedHead::since`] lists the segments to apply, which [`Bundle::segment`] reads. All of them are read
-//! before the first is applied: a bundle that is being copied lacks files, and must change nothing
-//! ([`BundleError::is_partial`]). Package files may arrive even later; [`Product::object_path`] returns their
-//! paths.
+//! [`VerifiedHead::since`] lists the segments to apply, which [`Bundle::segment`] reads. All of them are read before
+//! the first is applied: a bundle that is being copied lacks files, and must change nothing
+//! ([`BundleError::is_partial`]). Package files, at [`Product::object_path`], may arrive even later.
 
 use bytes::Bytes;
 
@@ -76,16 +75,14 @@ fn read_text(text: UnpackedText<'_>) -> Result<Vec<u8>, FormatError> {
 /// A head with valid digest and chain, joined with the heads of its bases.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedHead {
-    /// The newest head with the segments of all heads, oldest first. Its `base` is the missing base, if there
-    /// is one.
+    /// The newest head with the segments of all heads, oldest first. Its `base` is the missing base, if any.
     pub head: Head,
     /// The missing base; `None` if the segments are complete.
     pub missing_base: Option<IncrementalBase>,
 }
 
 impl VerifiedHead {
-    /// Returns the segments after `serial`, the serial of the last segment that the reader applied; all
-    /// segments for 0.
+    /// Returns the segments after `serial`, the last one that the reader applied; all segments for 0.
     pub fn since(&self, serial: u64) -> &[SegmentRef] {
         let first_index = self.head.segments.partition_point(|segment| segment.serial <= serial);
         &self.head.segments[first_index..]

@@ -120,8 +120,7 @@ impl BundleMirror {
         Ok(Some(contents.folders.get(folder).cloned().unwrap_or_default()))
     }
 
-    /// Returns the head of a product. A missing version of Bioconductor is reported as a missing file, as on
-    /// a mirror.
+    /// Returns the head of a product. A missing version of Bioconductor is a missing file, as on a mirror.
     async fn head(&self, product: &Product) -> Result<Arc<VerifiedHead>, UpstreamError> {
         let missing_error =
             || UpstreamError::Missing(format!("{}/{}", self.transport().address(), product.head_path()));

@@ -1,5 +1,4 @@
-//! A CRAN-like mirror, or a bundle instead of one: small files are fetched whole and conditionally, package
-//! files as a resumable stream.
+//! A CRAN-like mirror, or a bundle: fetches small files whole and conditionally, packages as resumable streams.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -116,8 +116,7 @@ fn enclosing_bundle(path: &Path) -> Option<(PathBuf, String)> {
     is_bundle(root).then(|| (root.to_owned(), folder))
 }
 
-/// Splits the path of an address into the root of a possible bundle and a folder of a mirror below it:
-/// `packages/3.20/data/annotation`.
+/// Splits an address path into a possible bundle root and a mirror folder: `packages/3.20/data/annotation`.
 fn split_path(path: &str) -> (&str, &str) {
     match path.rfind("/packages/") {
         Some(at) if is_mirror_folder(&path[at + 1..]) => (&path[..at], &path[at + 1..]),

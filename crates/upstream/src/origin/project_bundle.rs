@@ -144,8 +144,7 @@ pub async fn state(
     Ok(state)
 }
 
-/// Returns the list of projects in the main format of the language. A project that lost all of its files is still on it:
-/// its page is empty.
+/// Returns the list of projects in the language's main format. A project without files stays on it: its page is empty.
 pub(super) fn root_page(state: &BundledProjects) -> Vec<u8> {
     let last_serial = state.projects().values().map(|project| project.serial).max();
     let mut names = state.projects().iter().map(|(name, project)| ListedName {

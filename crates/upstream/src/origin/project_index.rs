@@ -23,8 +23,7 @@ use formats::language::{IndexRequest, Projects};
 
 /// Maximum size of a page, in bytes.
 pub const MAX_PAGE: u64 = 64 << 20;
-/// Maximum size of the list of projects as sent, in bytes; that of PyPI is 45 MB, or a quarter
-/// of that when compressed.
+/// Maximum size of the list of projects as sent, in bytes; that of PyPI is 45 MB, compressed a quarter of it.
 const MAX_LIST: u64 = 256 << 20;
 /// Maximum size of a list without its compression, in bytes.
 pub const MAX_DECODED_LIST: u64 = 512 << 20;
@@ -113,9 +112,7 @@ impl ProjectIndex {
                         }
                     }
                 }
-                self.cache
-                    .projects(Language::Python)
-                    .record(&self.address(), Some(IndexLayout::Pages(folder)));
+                self.projects_of_bundles().record(&self.address(), Some(IndexLayout::Pages(folder)));
                 Ok(response)
             }
         }

@@ -53,8 +53,7 @@ impl Default for Limits {
     }
 }
 
-/// The client, built for the first request: loading the platform's certificates takes milliseconds that a server with
-/// a `file://` mirror can save.
+/// The client, built for the first request: loading certificates takes milliseconds, which `file://` mirrors save.
 pub(crate) struct HttpClient {
     proxy: Option<reqwest::Proxy>,
     agent: String,

@@ -18,8 +18,7 @@ const CHUNK: usize = 256 * 1024;
 #[derive(Clone)]
 pub(super) struct DirTransport {
     root: Arc<Path>,
-    /// The directory of a mirror that has this one. While it is absent or empty, it may not be mounted, and says nothing
-    /// about its files.
+    /// The mirror's directory above this one. While absent or empty, perhaps not mounted, it says nothing about files.
     mount: Option<Arc<Path>>,
 }
 

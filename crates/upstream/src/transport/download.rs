@@ -10,8 +10,7 @@ use crate::UpstreamError;
 /// Receives the bytes of a file.
 #[allow(async_fn_in_trait, reason = "callers await it in place")]
 pub trait ByteSink {
-    /// Discards the bytes received so far: the file starts again at 0. `size` is its size, if the mirror or the caller
-    /// knows it.
+    /// Discards the bytes received so far: the file starts again at 0. `size` is its size, if known.
     fn begin(&mut self, size: Option<u64>);
 
     /// Receives the next part. An error, such as a full disk, ends the download.

@@ -18,8 +18,7 @@ use crate::UpstreamError;
 use base::metrics;
 use base::model::errors::error_chain;
 
-/// Characters of a path segment that are encoded: all but the unreserved ones (RFC 3986) and `+`, which mirrors
-/// interpret literally.
+/// Encoded characters of a path segment: all but unreserved ones (RFC 3986) and `+`, which mirrors take literally.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'+');
 
 /// Access to the files below an `http` or `https` address.
@@ -317,8 +316,7 @@ impl RequestUrl {
         UpstreamError::Refused { url: self.display_url.clone(), reason }
     }
 
-    /// Converts an error of reqwest. SECURITY: its text contains the whole URL including userinfo, so the URL is
-    /// removed first.
+    /// Converts an error of reqwest. SECURITY: its text contains the URL with userinfo, so the URL is removed.
     pub(super) fn request_error(&self, error: reqwest::Error) -> UpstreamError {
         let error = error.without_url();
         let reason = error_chain(&error);

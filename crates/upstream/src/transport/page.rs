@@ -181,8 +181,7 @@ async fn page_once(
     Ok(PageResponse::Page(Box::new(page)))
 }
 
-/// Returns how often a body is compressed with gzip, or why it cannot be decoded. Names of codings are not case-sensitive
-/// (RFC 9110, 8.4.1).
+/// Returns how often a body is gzip-compressed, or why it cannot be decoded. Codings ignore case (RFC 9110, 8.4.1).
 fn gzip_layers(headers: &HeaderMap) -> Result<usize, String> {
     let mut layers = 0;
     for value in headers.get_all(header::CONTENT_ENCODING) {

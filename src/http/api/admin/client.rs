@@ -46,8 +46,7 @@ pub(super) fn set(app: &App, response: &mut Response<Body>) {
     response.headers_mut().insert(HEADER, HeaderValue::from(app.state.catalog.get().version));
 }
 
-/// Returns the version of `rspm` in a request, major and minor, if it differs from that of this server. Clients other
-/// than `rspm` send none.
+/// Returns major and minor version of `rspm` in a request if they differ from this server's. Other clients send none.
 pub(super) fn other_version(headers: &HeaderMap) -> Option<(u32, u32)> {
     let release = |text: &str| -> Option<(u32, u32)> {
         let mut numbers = text.split('.').map(|number| number.parse().ok());

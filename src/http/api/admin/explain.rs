@@ -38,8 +38,7 @@ pub(super) async fn explain(call: Call<'_>, name: &str, query: Explain) -> Answe
     })
 }
 
-/// Returns the failure of the last build of a package that is built from git, with the last lines of its log; `None` if
-/// that build did not fail.
+/// Returns the failure of the last build of a package from git, with the end of its log; `None` if it did not fail.
 async fn failed_build(app: &App, repo: &str, package: &str) -> Result<Option<Decision>, Failure> {
     let sources = match app.state.catalog.get().repo_by_name_or_id(repo) {
         Some(repo) => repo.sources(),

@@ -93,8 +93,7 @@ pub(crate) struct AdminHead<'a> {
     pub(crate) principal: Principal,
 }
 
-/// Returns whether a path belongs to the admin API. Other spellings of such a path, such as `//__api__/admin`, have no
-/// route on the network.
+/// Returns whether a path belongs to the admin API. Other spellings, as `//__api__/admin`, have no network route.
 pub(crate) fn is_admin_path(path: &str) -> bool {
     path.strip_prefix(ADMIN_PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -17,8 +17,7 @@ use base::config::Config;
 /// Size of a piece of the body, in bytes.
 const PIECE: usize = 256 << 10;
 
-/// An operating system, with the file names of its program on the server (in the directory that an administrator fills)
-/// and on the client.
+/// An operating system, with the file names of its program on the server (in the administrator's directory) and client.
 struct System {
     word: &'static str,
     file: &'static str,
@@ -61,8 +60,7 @@ pub(super) async fn program(call: PublicCall<'_>, query: Download) -> Answer<Raw
     )))
 }
 
-/// Returns the files to try: the program that an administrator stored, then for Linux the program in the directory
-/// of the server's own program.
+/// Returns the files to try: an administrator's program, then for Linux the one beside the server's own program.
 fn candidates(config: &Config, system: &System) -> Vec<PathBuf> {
     let mut paths = vec![config.server.data_dir.join("programs").join(system.file)];
     if system.word == "linux" {

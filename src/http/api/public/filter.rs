@@ -209,8 +209,7 @@ impl PendingRows {
         self.next().await?.map(|bytes| reservation.charge_bytes(bytes)).transpose()
     }
 
-    /// Waits for the budget of responses and produces the next chunk: a response that has begun must not be truncated
-    /// because the budget is exhausted.
+    /// Produces the next chunk when the budget permits: an exhausted budget must not truncate a begun response.
     async fn later_chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         let reservation = self.response_budget.reserve_later(self.client).await?;
         self.chunk(reservation).await

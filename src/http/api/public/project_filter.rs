@@ -116,8 +116,7 @@ pub(super) async fn rows(
     Ok(rows)
 }
 
-/// Finds a version of a project; without a version, the one that installers prefer, or if all files of the project are
-/// blocked, the highest one.
+/// Finds a version of a project; by default the one that installers prefer, or the highest if all files are blocked.
 async fn find(
     repositories: &Repositories,
     rules: &dyn Rules,

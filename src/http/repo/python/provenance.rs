@@ -19,8 +19,7 @@ use content::serve::project::document::ProvenanceLinks;
 use content::serve::python::provenance;
 use formats::python::file_name::FileName;
 
-/// Returns the base URL of the provenance objects for a page; `None` if `Server.Address` is not a secure
-/// origin, which PEP 740 requires.
+/// Returns the base URL of provenance objects; `None` if `Server.Address` is not a secure origin (PEP 740).
 pub(in crate::http::repo) fn links(
     app: &App,
     point: &Point,

@@ -16,8 +16,7 @@ use formats::r::platform::{Arch, BinaryTarget, Platform};
 use formats::r::user_agent::RVersion;
 use formats::r::version::RMinor;
 
-/// Chooses the platform of a request for a file; none for an index, which is the same for all. Fails with 404
-/// for an unknown distribution.
+/// Chooses the platform of a file request; none for an index, the same for all. 404 for an unknown distribution.
 pub(in crate::http) fn choose<'a>(
     app: &App,
     linux: Option<&'a str>,

@@ -89,8 +89,7 @@ pub(in crate::program) fn build_python_package(
     Ok(Report { size, sha256: Some(sha256), ..Report::default() })
 }
 
-/// Finds Python: in `directory` if it is given, otherwise the newest version in `/opt/python`, otherwise Python of the
-/// system.
+/// Finds Python: in `directory` if given, else the newest in `/opt/python`, else the system's.
 fn find(job: &RunningJob, directory: Option<&Path>) -> Result<Python, Stop> {
     let candidates = match directory {
         Some(directory) => vec![directory.join("bin/python3"), directory.to_owned()],

@@ -16,8 +16,7 @@ use crate::message::Credential;
 /// Maximum length of git's request and of the credential, in bytes.
 const MAX_LENGTH: u64 = 64 << 10;
 
-/// Runs `rstudio-pm-builder credential NUMBER get`, where NUMBER is the inherited descriptor. Operations other than
-/// `get` are ignored.
+/// Runs `rstudio-pm-builder credential NUMBER get`; NUMBER is the inherited descriptor. Ignores other operations.
 pub(in crate::program) fn main(descriptor: &str) -> ExitCode {
     if std::env::args().nth(3).as_deref() != Some("get") {
         return ExitCode::SUCCESS;

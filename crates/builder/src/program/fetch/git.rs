@@ -149,8 +149,7 @@ impl<'a> Git<'a> {
         })
     }
 
-    /// Returns the host keys after a command that may accept new ones; `None` if none are accepted, or if they are too
-    /// long for a message.
+    /// Returns the host keys after a command that may accept some; `None` for none, or too many for a message.
     pub(super) fn known_hosts(&self) -> Option<String> {
         let text = fs::read_to_string(self.known_hosts.as_ref()?).ok()?;
         (text.len() <= MAX_KNOWN_HOSTS).then_some(text)

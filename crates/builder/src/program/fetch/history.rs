@@ -34,8 +34,7 @@ pub(super) fn collect(
     commit: &str,
 ) -> Result<Option<PathBuf>, Stop> {
     let sources = job.workspace.sources();
-    // The history is not included with only one directory of a larger repository, because git would report all
-    // other files as missing.
+    // Not included with one directory of a larger repository: git would report all other files as missing.
     if !request.history || !request.directory.is_empty() || !is_needed(&sources) {
         return Ok(None);
     }
@@ -52,8 +51,7 @@ pub(super) fn collect(
     Ok(Some(repository))
 }
 
-/// Removes the parts of a repository that a build does not need, and replaces its configuration and
-/// references.
+/// Removes the parts of a repository that a build does not need; replaces configuration and references.
 fn prepare(repository: &Path, commit: &str, tags: &str) -> std::io::Result<()> {
     let is_partial = fs::read_to_string(repository.join("config"))?.to_lowercase().contains("partialclone");
     for entry in fs::read_dir(repository)? {

@@ -39,8 +39,7 @@ pub(super) fn list_references(
     Ok(Report { size, sha256: Some(sha256), known_hosts: git.known_hosts(), ..Report::default() })
 }
 
-/// Returns whether the reference in a line `<object>\t<reference>` matches a pattern as a whole. git compares only the
-/// end of a name.
+/// Returns whether a pattern matches the whole reference in `<object>\t<reference>`. git compares only its end.
 fn is_listed(line: &str, patterns: &[String]) -> bool {
     let Some((_, name)) = line.split_once('\t') else { return false };
     let name = name.strip_suffix("^{}").unwrap_or(name);

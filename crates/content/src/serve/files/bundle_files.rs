@@ -79,8 +79,7 @@ impl AsRef<[u8]> for VerifiedBytes {
     }
 }
 
-/// Opens a file of a bundle; `None` when packages do not come from a bundle in a directory. Fails for a
-/// missing or damaged file.
+/// Opens a bundle's file; `None` if packages come from no bundle directory. Fails for a missing or damaged file.
 pub(in crate::serve) async fn open(
     repositories: &Repositories,
     located: &LocatedFile,

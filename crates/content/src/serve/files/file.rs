@@ -324,8 +324,7 @@ async fn check_stored(
     }
 }
 
-/// Opens a stored file. At another size than the recorded one, [`check_integrity`] reads it completely; an
-/// intact one is opened again.
+/// Opens a stored file. If its size is not the recorded one, [`check_integrity`] reads it; reopens an intact one.
 async fn read_stored(
     repositories: &Repositories,
     located: &LocatedFile,

@@ -31,7 +31,6 @@ use store::db::{Conn, DbError};
 /// The first `Metadata-Version` in which a source distribution states which fields are final.
 const WITH_DYNAMIC: (u32, u32) = (2, 2);
 
-/// Reads a stored rule.
 pub fn parse_rule(text: &str) -> Result<ProjectRule, DbError> {
     ProjectRule::parse(text).map_err(|_| BAD_RULE)
 }

@@ -58,9 +58,8 @@ pub fn state_time(catalog: &Catalog, base: Base) -> Option<Timestamp> {
     steps.get(index).map(|step| step.at)
 }
 
-/// Returns the state of CRAN in a snapshot: the end of a day, which is closed, or the newest one. Fails with
-/// [`RepoError::Conflict`] before the first sync, [`RepoError::Invalid`] for a day in the future or before
-/// the first state.
+/// Returns the state of CRAN in a snapshot: the end of a day, which is closed, or the newest one.
+/// [`RepoError::Conflict`] before the first sync, [`RepoError::Invalid`] for a future day or one before all states.
 pub async fn base_state(repositories: &Repositories, snapshot: Snapshot) -> Result<BaseState, RepoError> {
     let state = &repositories.state;
     let now = (state.clock)();

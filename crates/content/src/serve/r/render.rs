@@ -122,8 +122,7 @@ fn listed(c: &mut dyn Conn, trees: &[View]) -> Result<Vec<ListedRelease>, DbErro
     Ok(rows)
 }
 
-/// Returns the listed records, each replaced by that of the binary, if any. The owner of a package is the
-/// same as without binaries.
+/// Returns the listed records, each replaced by its binary's, if any. The owner of a package does not change.
 fn listed_with_binaries(
     c: &mut dyn Conn,
     trees: &[View],
@@ -358,8 +357,7 @@ fn stanzas(rows: &[ListedRelease]) -> impl Iterator<Item = &[u8]> {
     rows.iter().map(|row| row.stanza.as_slice())
 }
 
-/// Converts rows for the tables of `Meta`. The time of files of a mirror without `Meta` is the epoch: clients
-/// need only names.
+/// Converts rows for the tables of `Meta`. Without `Meta`, the time is the epoch: clients need only names.
 fn meta(rows: &[FileInfo]) -> Vec<MetaRow<&str>> {
     let mut table = Vec::with_capacity(rows.len());
     for row in rows {

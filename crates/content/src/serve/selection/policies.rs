@@ -34,8 +34,7 @@ pub(in crate::serve) fn of_repo(state: &State, repo: RepoId) -> Option<Arc<RepoP
     with_inputs(state, &catalog, (state.clock)(), |inputs| state.policies.of_repo(inputs, repo))
 }
 
-/// Returns rules and guards, perhaps not in force, for a repository; `None` if they hide nothing. Waits until
-/// advisories are loaded.
+/// Returns rules and guards, in force or not, for a repository, if they hide anything. Waits for advisories.
 pub(in crate::serve) async fn of_indexes(
     state: &State,
     repo: &Repository,

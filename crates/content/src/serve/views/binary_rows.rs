@@ -41,8 +41,7 @@ pub fn target(distribution: &Distribution) -> BinaryTarget {
     }
 }
 
-/// Returns the binaries of a package in a source, without removed ones: newest version first, then by
-/// platform, newest first.
+/// Returns a source's binaries of a package, not removed: newest version first, then by platform, newest first.
 pub async fn in_source(state: &State, source: &str, package: &str) -> Result<Vec<BinaryRow>, RepoError> {
     let source = find::source(&state.catalog.get(), source)?.id;
     let (lists, package) = (lists(state, &[source]), package.to_owned());

@@ -147,8 +147,7 @@ async fn views(state: &State, point: &Point, source: SourceId) -> Vec<View> {
     View::under(state, point, Some(&policy))
 }
 
-/// Returns the number of packages that sources list now, by license type; once per source, and only of languages
-/// whose indexes state licenses.
+/// Returns the number of listed packages by license type, per source, of languages whose indexes state licenses.
 pub async fn license_types(repositories: &Repositories) -> Result<BTreeMap<String, u64>, RepoError> {
     let catalog = repositories.state.catalog.get();
     let sources =

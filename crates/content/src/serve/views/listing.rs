@@ -1,5 +1,4 @@
-//! Lists the packages of a point: filtered, sorted, page by page. Only names and sort keys are in memory;
-//! details are read for a page.
+//! Lists the packages of a point: filtered, sorted, paged. Names and sort keys are in memory; a page reads details.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};

@@ -34,8 +34,7 @@ pub struct RuleMatches {
     pub repo: String,
     /// The version of Bioconductor, each of which has packages of its own; `None` for other repositories.
     pub bioconductor: Option<BioconductorVersion>,
-    /// Number of packages about whose listed version the rule decides: the version listed without a rule that
-    /// blocks, otherwise with it.
+    /// Number of packages whose listed version the rule decides: if it blocks, the one listed without it.
     pub packages: usize,
     /// Number of packages listed now, and of other packages about whose listed version the rule decides.
     pub total: usize,

@@ -177,8 +177,7 @@ async fn metadata_of(source: &Source, file: &UpstreamFile) -> Result<Metadata, S
     task.await.unwrap_or_else(|error| Err(error.to_string()))
 }
 
-/// Returns the chosen file of a version whose metadata is read: a wheel with METADATA on the index, another wheel, or a
-/// source distribution.
+/// Returns the chosen file whose metadata is read: a wheel with METADATA on the index, another, or an sdist.
 fn metadata_file(
     selection: &Selection,
     ProjectVersion { project, version }: &ProjectVersion,

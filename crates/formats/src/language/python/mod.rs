@@ -1,6 +1,5 @@
 //! Python: names of PEP 503, versions of PEP 440, license expressions of PEP 639.
 
-mod bundle;
 mod files;
 mod index;
 mod paths;

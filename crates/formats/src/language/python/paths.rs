@@ -1,5 +1,4 @@
-//! The addresses of a Python repository: those of the simple repository API, of PyPI's JSON API, and of files without a
-//! page.
+//! The addresses of a Python repository: the simple repository API, PyPI's JSON API, and files without a page.
 
 use super::Python;
 use crate::language::ProjectPaths;

@@ -9,8 +9,7 @@ use base::model::errors::error_chain;
 
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
-    /// A malformed zip or tar file, or one that exceeds a limit. The cause is not a source of this error: its own message
-    /// names R commands.
+    /// A malformed or too large zip or tar file. The cause is no source of this error: its message names R commands.
     #[error("{}", container_text(.0))]
     Container(ArchiveError),
     #[error("'{file}' is not {expected}; copy or download the file again")]

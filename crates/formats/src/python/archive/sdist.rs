@@ -203,8 +203,7 @@ fn decode_name(name: &[u8]) -> String {
     text
 }
 
-/// Finds a path that is a file and a folder, in any order of the members. Has the hashes of the paths, because an archive
-/// may have 400,000 members.
+/// Finds a path that is a file and a folder, in any order of the members, by hashes: an archive may have 400,000.
 #[derive(Default)]
 struct KindCheck {
     hasher: RandomState,

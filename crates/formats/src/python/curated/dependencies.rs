@@ -114,8 +114,7 @@ impl Search {
         self.closure.pending_projects()
     }
 
-    /// Chooses the newest allowed version for each new requirement. Returns the versions whose metadata
-    /// [`Search::add_metadata`] needs.
+    /// Chooses the newest allowed version per new requirement. Returns those that [`Search::add_metadata`] needs.
     pub fn choose(
         &mut self,
         projects: &BTreeMap<ProjectName, Project>,

@@ -12,8 +12,7 @@ pub(super) fn read(text: &str) -> PythonLockFile {
     parse(text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-/// Returns each package in one line: name, version, marker, and its files with the first two digits of their
-/// digests.
+/// Returns a line per package: name, version, marker, and its files with the first two digits of digests.
 pub(super) fn summary(lock: &PythonLockFile) -> String {
     let line = |package: &LockedPackage| {
         let files = package.files.iter().map(|file| {

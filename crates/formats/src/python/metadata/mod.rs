@@ -64,7 +64,6 @@ pub struct Metadata {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadMetadata {
-    /// The metadata exceeds [`MAX_METADATA`].
     #[error("the metadata has {0} bytes, more than the {MAX_METADATA} allowed; shorten the description")]
     TooLarge(u64),
     #[error("the metadata has no field '{0}'; build the package again with a current build tool")]

@@ -69,7 +69,6 @@ const KEYWORDS: [&str; 35] = [
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadField {
-    /// More than [`MAX_FIELDS`] fields.
     #[error("the metadata has {0} fields, more than the {MAX_FIELDS} allowed")]
     TooMany(usize),
     /// pip and uv end with an error.

@@ -53,10 +53,8 @@ pub enum RdsError {
         /// The error of the decompressor or the underlying reader.
         source: std::io::Error,
     },
-    /// The stream exceeds [`RdsLimits::stream`].
     #[error("the RDS file inflates to more than {0} bytes")]
     TooLong(u64),
-    /// The result exceeds [`RdsLimits::memory`].
     #[error("the RDS file describes an object of more than {0} bytes")]
     TooLarge(u64),
     /// Code, environments or pointers, which no data file needs (compare CVE-2024-27322).

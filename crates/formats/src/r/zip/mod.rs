@@ -145,8 +145,7 @@ impl Zip {
 }
 
 impl ZipMember {
-    /// Reads the contents, passes each piece to `consume`, and checks size and checksum, and that the compressed data ends
-    /// with the contents.
+    /// Passes the contents in pieces to `consume`; checks size, checksum, and that the compressed data ends with them.
     pub fn for_each_piece(
         &self,
         file: &mut (impl Read + Seek),
@@ -182,8 +181,7 @@ impl ZipMember {
         if remaining != 0 || crc.sum() != self.crc {
             return Err(format_error(self.start, "the checksum of a member is wrong"));
         }
-        // A program that reads the file as a stream continues directly after the end of the deflate stream, where it might
-        // find a record of another member.
+        // A program that reads a stream continues at the end of the deflate data, and might find another member there.
         if decoder.is_some_and(|decoder| decoder.total_in() != self.compressed_size) {
             return Err(format_error(self.start, "other bytes follow the compressed data of a member"));
         }

@@ -1,5 +1,4 @@
-//! Determines which sections `[IdentityFederation "…"]` a verified token of another issuer matches, and the scopes that
-//! they grant. Pure.
+//! Sections `[IdentityFederation "…"]` that match a verified token of another issuer, and granted scopes. Pure.
 
 use std::fmt::Write;
 use std::time::Duration;

@@ -41,8 +41,7 @@ impl Document {
     /// Reads the document of `issuer` from its address.
     ///
     /// # Errors
-    /// A field is missing, the issuer differs from the configured one, or an address has neither the scheme `https` nor
-    /// a loopback host.
+    /// A field is missing, the issuer is not the configured one, or an address has neither `https` nor a loopback host.
     pub fn parse(issuer: &str, fields: Map<String, Value>) -> Result<Document, ProviderError> {
         let error = |reason: String| ProviderError::new(&Document::address(issuer), reason);
         let document: Document = serde_json::from_value(Value::Object(fields))

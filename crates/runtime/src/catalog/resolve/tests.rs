@@ -10,7 +10,6 @@ use base::model::time::SECOND;
 use store::db::tree::Role;
 
 mod empty_days;
-mod periods;
 
 /// Returns the instant of `2024-01-01 09:00`; without a time, noon.
 fn instant(text: &str) -> Timestamp {

@@ -122,8 +122,7 @@ impl Link {
         self.0.signals.nodes.notified().await;
     }
 
-    /// Returns how often the connection was opened. When it was opened again, another server of PostgreSQL may have
-    /// answered, which lacks changes.
+    /// Returns how often the connection was opened. After a reconnect, another server that lacks changes may answer.
     pub fn connection_count(&self) -> u64 {
         self.0.signals.connections.load(Ordering::Acquire)
     }

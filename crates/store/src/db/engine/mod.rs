@@ -1,5 +1,4 @@
-//! What is below the tables: connections, worker threads, transactions, errors and migrations of both databases, and the
-//! decoding of rows.
+//! Below the tables: connections, threads, transactions, errors and migrations of both databases, decoding of rows.
 
 pub mod author;
 pub(super) mod checkpoint;

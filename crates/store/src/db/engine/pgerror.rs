@@ -98,8 +98,7 @@ pub(in crate::db) fn connect_error(target: &PostgresTarget, error: tokio_postgre
             _ => map(target, error),
         };
     }
-    // The driver distinguishes these errors only by text: its own message states the kind, the message of its source
-    // the details.
+    // The driver distinguishes these errors only by text: its message states the kind, that of its source details.
     let reason = error.source().map(ToString::to_string).unwrap_or_default();
     if error.to_string().contains("TLS") {
         return DbError::Tls { servers, mode: target.ssl_mode.as_str(), reason };

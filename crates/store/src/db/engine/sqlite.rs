@@ -152,8 +152,7 @@ struct Wal {
     trigger: CheckpointTrigger,
 }
 
-/// Opens a connection. `wait` is the timeout for locks of other processes; inside this process there are no lock waits,
-/// because there is one writer.
+/// Opens a connection. `wait` is the timeout for locks of other processes; in this one, a single writer never waits.
 pub(in crate::db) fn connect(
     file: &Path,
     flags: OpenFlags,

@@ -1,5 +1,4 @@
-//! Stored objects that a backup contains: those that cannot be fetched or generated again, and generated objects whose
-//! bytes should stay the same.
+//! Objects of a backup: those that cannot be fetched or generated again, and generated ones with bytes to preserve.
 
 use super::{Conn, DbError};
 use crate::db::engine::columns::row;

@@ -304,8 +304,7 @@ pub fn apply(c: &mut dyn Conn, target: IndexTarget, changes: &[FileRowChange]) -
 /// Changes the start of every life of a project that has not ended and begins after the instant `at` to `at`, so
 /// that its file is listed from `at` on.
 pub fn list_recent_files(c: &mut dyn Conn, target: IndexTarget, at: i64) -> Result<(), DbError> {
-    // Deletes the lives that ended before they were visible, and shortens those before a moved life, because the moved
-    // lives would overlap them.
+    // Deletes lives that ended before they were visible, and shortens those that a moved life would overlap.
     const DROP: &str = "DELETE FROM life WHERE tree_id = $1 AND state = 0 AND package_id = $2 AND from_seq >= $3 \
         AND to_seq < $4";
     const SHORTEN: &str = "UPDATE life SET to_seq = $1 WHERE from_seq < $1 AND to_seq > $1 AND tree_id = $2 \

@@ -437,8 +437,7 @@ pub fn outdated_readings(
     c.all(LIST, &[source.into(), Seq::OPEN.into(), removed_at.into(), limit.into()])
 }
 
-/// Returns the names of listed projects with a serial whose page was last read before `before`, those with the oldest
-/// readings first; at most `limit`.
+/// Returns at most `limit` listed projects with a serial whose page was last read before `before`, the oldest first.
 pub fn old_readings(
     c: &mut dyn Conn,
     source: SourceId,

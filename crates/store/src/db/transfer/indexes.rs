@@ -1,5 +1,4 @@
-//! Indexes and constraints of a new schema, which are dropped before the rows are written and created afterwards,
-//! because that is faster.
+//! Indexes and constraints of a new schema: dropped before the rows are written, created afterwards, which is faster.
 
 use super::session::TransferSession;
 use super::tables;

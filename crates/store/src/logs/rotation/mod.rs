@@ -61,8 +61,7 @@ impl Rotation {
         let log_paths: Vec<PathBuf> = files.iter().filter_map(|file| file.path.canonicalize().ok()).collect();
         for file in files {
             let Ok(canonical_path) = file.path.canonicalize() else {
-                // An earlier rotation renamed the file and it could not be created again, for example because the disk
-                // was full. Reopening creates it.
+                // An earlier rotation renamed the file and could not create it, perhaps on a full disk. Reopening does.
                 is_file_missing = true;
                 continue;
             };

@@ -1,5 +1,4 @@
-//! Decides which program rotates a log file: logrotate if its configuration names the file and logrotate is run, else
-//! this server. Pure.
+//! Decides which program rotates a log file: logrotate if it is run and configured to, else this server. Pure.
 
 use std::path::{Path, PathBuf};
 

@@ -13,8 +13,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-/// Maximum size of an object, in bytes, that is written with one put. A commit needs this much memory, or that of the
-/// parts that are sent in parallel.
+/// Maximum size, in bytes, of an object written with one put. A commit needs this memory, or that of parallel parts.
 const MAX_SINGLE_PUT: u64 = 8 << 20;
 /// Minimum size of a part, in bytes, and maximum number of parts of an upload, both set by S3.
 const MIN_PART_SIZE: u64 = 5 << 20;
@@ -209,8 +208,7 @@ impl Drop for Upload {
 
 enum PutFailure {
     Exists,
-    /// The connection was lost (the client library only repeats requests that were certainly not sent), or the server
-    /// does not support conditions.
+    /// The connection was lost (the client library repeats only what was not sent), or the server lacks conditions.
     Unclear,
     /// Any other response, after retries.
     Permanent,

@@ -103,8 +103,7 @@ impl RepositoryReader {
         Some(self.read(path)?.is_some())
     }
 
-    /// Adds a file to the digest; returns its content if it exists. The outer `None` means the same as in
-    /// [`RepositoryReader::file`].
+    /// Adds a file to the digest; returns its content, if any. Outer `None`: see [`RepositoryReader::file`].
     fn read(&mut self, path: &Path) -> Option<Option<Vec<u8>>> {
         // Another user may write to the repository, so links are not followed, and opening a pipe does not block.
         let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;

@@ -73,8 +73,7 @@ pub(in crate::build) struct ImportedKey {
     pub(in crate::build) text: Zeroizing<String>,
 }
 
-/// Reads a key file. Fails if the file is not a private key of a supported format and algorithm, or the passphrase is
-/// missing or wrong.
+/// Reads a private key. Fails for an unsupported format or algorithm, and without the right passphrase.
 pub(in crate::build) fn read(text: &str, passphrase: Option<&str>) -> Result<ImportedKey, KeyError> {
     let (label, bytes) = pem(text).ok_or_else(|| {
         let is_public = ["ssh-", "ecdsa-sha2-", "sk-", "-----BEGIN PUBLIC", "---- BEGIN SSH2 PUBLIC"];

@@ -180,8 +180,7 @@ async fn plan<'a>(
 /// removed dependencies; empty if other packages need the package.
 ///
 /// # Errors
-/// [`RepoError::Invalid`] for a scope other than all versions; [`RepoError::NotFound`] if the definition does not name
-/// the package.
+/// [`RepoError::Invalid`] for a scope but all versions; [`RepoError::NotFound`] for a package not in the definition.
 pub async fn remove(
     repositories: &Repositories,
     state: &State,

@@ -225,8 +225,7 @@ pub async fn receive_file(
 /// continues when its client disconnects waits for it before.
 ///
 /// # Errors
-/// Those of `check`, and [`RepoError::FileExists`] for different bytes under a name that was used before. Then nothing is
-/// added.
+/// Those of `check`, and [`RepoError::FileExists`] for different bytes under a used name. Then nothing is added.
 pub async fn publish(
     uploads: &Arc<Uploads>,
     source: &str,

@@ -27,8 +27,7 @@ pub(super) use consumption::Consumption;
 pub use staged::Upload;
 pub(super) use staged::{BinaryTarget, PendingWrite, StagedProjectFile, StagedUpload};
 
-/// Delay before the row of a small upload is written on SQLite: the request that adds the upload usually follows at
-/// once, and then no row is needed.
+/// Delay of the row of a small upload on SQLite: the request that adds it usually follows, and then needs no row.
 const ROW_DELAY: Duration = Duration::from_secs(1);
 
 /// Maximum number of concurrent checks: that of a zip file of 400,000 members with long names may need 200 MB.

@@ -142,8 +142,7 @@ struct FileCollector<'a> {
 }
 
 impl FileCollector<'_> {
-    /// Claims the first unclaimed release that has the file name and package of `row` and that `fits` accepts. Returns
-    /// its index.
+    /// Claims the first unclaimed release with `row`'s file name and package that `fits` accepts; returns its index.
     fn claim(
         &mut self,
         by_file: &HashMap<&str, Vec<usize>>,

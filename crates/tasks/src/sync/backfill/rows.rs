@@ -1,5 +1,4 @@
-//! Converts days to rows: the lives of each release in steps, and the transaction of each day. Pure, and independent
-//! of where the days come from.
+//! Converts days of any origin to rows: each release's lives in steps, each day's transaction. Pure.
 
 use std::collections::HashMap;
 

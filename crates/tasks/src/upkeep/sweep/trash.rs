@@ -45,8 +45,7 @@ pub async fn restore(upkeep: &Upkeep, class: StorageClass) -> Result<u64, RepoEr
     Ok(restored_count)
 }
 
-/// Deletes objects after their grace period. Those that a row refers to are restored; damaged ones wait until
-/// an undamaged one is stored.
+/// Deletes objects after their grace period; restores referenced ones; damaged ones wait for an undamaged one.
 pub(super) async fn empty(
     state: &State,
     class: StorageClass,

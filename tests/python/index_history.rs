@@ -10,7 +10,7 @@ use rstudio_pm::edit::{self, OnExisting};
 use rstudio_pm::index::PageReads;
 use rstudio_pm::model::ids::{Seq, SourceId};
 use rstudio_pm::model::kind::{RepoKind, SourceKind};
-use rstudio_pm::model::project_status::ProjectStatus;
+use rstudio_pm::model::project_page::ProjectStatus;
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::time::{Day, Timestamp};
 use rstudio_pm::python::accept::SimpleFormat;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use rstudio_pm::model::project_name::ProjectName;
-use rstudio_pm::model::project_status::ProjectStatus;
+use rstudio_pm::model::project_page::ProjectStatus;
 use rstudio_pm::python::accept::SimpleFormat;
 use rstudio_pm::python::name;
 use rstudio_pm::python::simple::page::{PageFile, ProjectPage};

@@ -17,7 +17,7 @@ use super::process::{ProcessOutput, run_to_end};
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rspm-offline-downloader"));
     command.args(args);
-    let has_rules = !matches!(args.get(1), Some(&"vulns" | &"pypi"));
+    let has_rules = matches!(args.get(1), Some(&"cran" | &"bioconductor"));
     if args.first() == Some(&"get") && !args.contains(&"--requirements-url") && has_rules {
         command.args(["--requirements-url", "none"]);
     }

@@ -19,7 +19,6 @@ pub mod point;
 pub mod project_name;
 pub mod project_page;
 pub mod project_path;
-pub mod project_status;
 pub mod recorded_words;
 pub mod rule_effect;
 pub mod snapshot;

@@ -6,8 +6,8 @@ use std::fmt;
 use super::digest::Sha256;
 use super::ids::FileId;
 use super::project_name::ProjectName;
-use super::project_status::ProjectStatus;
 use super::time::Timestamp;
+use crate::words;
 
 /// A representation of lists and pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +39,27 @@ pub struct ListSummary {
     pub invalid_count: u64,
     /// The first of the names that are not valid.
     pub first_invalid: Option<String>,
+}
+
+words! {
+    /// The status of a project (PEP 792). An unknown status counts as `Active`.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    pub enum ProjectStatus {
+        #[default]
+        Active = "active",
+        /// No further uploads are expected.
+        Archived = "archived",
+        /// Unsafe: no file may be served.
+        Quarantined = "quarantined",
+        Deprecated = "deprecated",
+    }
+}
+
+impl ProjectStatus {
+    /// Returns the status of a word; [`ProjectStatus::Active`] for an unknown one.
+    pub fn of_word(word: &str) -> ProjectStatus {
+        ProjectStatus::parse(word.trim()).unwrap_or_default()
+    }
 }
 
 /// The properties of a page besides its files.

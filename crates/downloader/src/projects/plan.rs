@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::selection::{ChosenFile, Selection};
 use base::model::digest::Sha256;
-use base::model::project_page::{UpstreamFile, UpstreamPage};
-use base::model::project_status::ProjectStatus;
+use base::model::project_page::{ProjectStatus, UpstreamFile, UpstreamPage};
 use base::model::time::Day;
 use formats::bundle::layout::{METADATA_EXTENSION, PROVENANCE_EXTENSION};
 use formats::bundle::project_record::{FileRecord, MarkRecord, RemoveRecord, SkipRecord, StatusRecord};

@@ -152,8 +152,8 @@ fn read_list(rules: &dyn Rules, text: &str) -> Result<Vec<ListedProject>, String
 mod tests {
     use super::*;
     use base::model::kind::Language;
+    use base::model::project_page::ProjectStatus;
     use base::model::project_page::{MetadataFile, UpstreamFile};
-    use base::model::project_status::ProjectStatus;
     use formats::language;
 
     #[test]

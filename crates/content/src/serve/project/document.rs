@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use base::model::kind::Language;
 use base::model::project_name::ProjectName;
-use base::model::project_page::PageFormat;
-use base::model::project_status::ProjectStatus;
+use base::model::project_page::{PageFormat, ProjectStatus};
 
 /// Version of the renderer, part of every key; must be incremented when the same rows give different bytes.
 pub(in crate::serve) const RENDERER: u32 = 3;

@@ -13,7 +13,7 @@ use crate::serve::selection::allowed::{self, View};
 use base::model::ids::{PackageId, Seq};
 use base::model::point::{Base, PointTree};
 use base::model::project_name::ProjectName;
-use base::model::project_status::ProjectStatus;
+use base::model::project_page::ProjectStatus;
 use base::model::time::Timestamp;
 use runtime::catalog::Catalog;
 use store::db::project::ListedProject;

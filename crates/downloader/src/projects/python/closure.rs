@@ -261,7 +261,7 @@ fn choose(page: &UpstreamPage, requirements: &[&ProjectRequirement], rule: &Rule
 mod tests {
     use super::*;
     use base::model::digest::Sha256;
-    use base::model::project_status::ProjectStatus;
+    use base::model::project_page::ProjectStatus;
     use formats::python::facts::FileFacts;
 
     fn page(files: &[(&str, &str)]) -> UpstreamPage {

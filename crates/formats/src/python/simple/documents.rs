@@ -10,9 +10,8 @@ use crate::python::accept::SimpleFormat;
 use crate::python::facts::PageFacts;
 use crate::python::file_name::FileName;
 use crate::python::version::Pep440Version;
-use base::model::project_page::{ListedName, MetadataFile, PageHead, ServedFile};
+use base::model::project_page::{ListedName, MetadataFile, PageHead, ProjectStatus, ServedFile};
 use base::model::project_path::{provenance_link, push_link};
-use base::model::project_status::ProjectStatus;
 
 /// Writes the list of projects.
 pub fn list(

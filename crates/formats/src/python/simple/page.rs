@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use crate::python::file_name::FileName;
 use base::model::digest::Sha256;
 use base::model::project_name::ProjectName;
-use base::model::project_page::MetadataFile;
-use base::model::project_status::ProjectStatus;
+use base::model::project_page::{MetadataFile, ProjectStatus};
 use base::model::time::Timestamp;
 
 /// The version of the API that written pages declare. Version 1.5 is only for servers with namespaces.

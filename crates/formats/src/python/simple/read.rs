@@ -10,8 +10,7 @@ use crate::python::accept::SimpleFormat;
 use crate::python::file_name::FileName;
 use crate::python::name;
 use base::model::project_name::ProjectName;
-use base::model::project_page::SkippedFile;
-use base::model::project_status::ProjectStatus;
+use base::model::project_page::{ProjectStatus, SkippedFile};
 use base::model::time::{SECOND, Timestamp};
 
 /// Maximum size of a page, in bytes.

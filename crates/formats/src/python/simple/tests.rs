@@ -10,8 +10,7 @@ use crate::python::accept::SimpleFormat;
 use crate::python::file_name::FileName;
 use crate::python::name;
 use base::model::digest::Sha256;
-use base::model::project_page::MetadataFile;
-use base::model::project_status::ProjectStatus;
+use base::model::project_page::{MetadataFile, ProjectStatus};
 use base::model::time::Timestamp;
 
 const BASE: &str = "https://index.example.org/simple/odd/";

@@ -10,8 +10,7 @@ use super::page::{API_VERSION, PageFile, ProjectPage};
 use crate::python::version::Pep440Version;
 use base::model::digest::Sha256;
 use base::model::project_name::ProjectName;
-use base::model::project_page::MetadataFile;
-use base::model::project_status::ProjectStatus;
+use base::model::project_page::{MetadataFile, ProjectStatus};
 use base::model::time::Timestamp;
 
 /// Size of the text of a page besides its files, in bytes, and of a file; only for the first allocation.

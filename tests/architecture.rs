@@ -687,7 +687,9 @@ const LANGUAGE_TABLE_FILES: &[&str] = &[
 
 /// Places outside the tables that name a language or a kind, with the number of lines and the reason.
 const NAMES_OF_LANGUAGES: &[(&str, usize, &str)] = &[
-    ("crates/downloader/src/args.rs", 1, "the language whose commands have flags of their own"),
+    ("crates/downloader/src/args.rs", 2, "the language whose commands have flags of their own"),
+    ("crates/downloader/src/lib.rs", 2, "the commands of this language"),
+    ("crates/downloader/src/projects/python/mod.rs", 2, "the download of this language"),
     ("crates/pages/src/first_packages.rs", 1, "the spelling of a flag in the mission's examples"),
     ("crates/runtime/src/catalog/mod.rs", 1, "the language of a source that is not in the catalog"),
     ("crates/tasks/src/edit/upload_body.rs", 1, "the language of uploads without a language"),
@@ -710,6 +712,7 @@ fn names_a_language(line: &str) -> bool {
     };
     ["Language::", "RepoKind::", "SourceKind::"].into_iter().any(is_variant)
         || line.contains("SourceId::PYPI")
+        || line.contains("PYPI_LANGUAGE")
 }
 
 #[test]

@@ -57,7 +57,7 @@ impl LeaderTasks {
 
     fn start(&self) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
-        for task in Task::ALL {
+        for task in Task::ALL.into_iter().filter(|task| task.is_listed()) {
             let sync = self.sync.clone();
             tasks.spawn(async move { sync.run_schedule(task).await });
         }

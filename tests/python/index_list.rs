@@ -91,7 +91,7 @@ async fn another_configuration_reads_the_list_again(engine: db::Engine) {
     let backend = synced(engine, &index).await;
     let set_unlisted = |unlisted: bool| {
         let mut config = (*backend.state.config.load_full()).clone();
-        config.indexes[0].unlisted = unlisted;
+        std::sync::Arc::make_mut(&mut config.indexes[0]).unlisted = unlisted;
         backend.state.config.store(Arc::new(config));
     };
     set_unlisted(true);

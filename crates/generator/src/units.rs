@@ -215,9 +215,10 @@ fn paths(config: &Config) -> Paths {
     if !paths.writable.iter().any(|dir| server.encryption_key_path.starts_with(dir)) {
         paths.add_readable(&server.encryption_key_path);
     }
-    let mirrors = [&config.cran.url, &config.bioconductor.url, &config.requirements.url];
-    let mirrors = mirrors.into_iter().chain(config.indexes.iter().map(|index| &index.url));
-    let mirrors = mirrors.chain(config.cran.binaries.iter().map(|url| &url.base));
+    let mirrors = [&config.cran.url, &config.bioconductor.url].into_iter();
+    let mirrors = mirrors.chain(config.indexes.iter().map(|index| &index.url));
+    let mirrors =
+        mirrors.chain([&config.requirements.url]).chain(config.cran.binaries.iter().map(|url| &url.base));
     let mirrors = mirrors.chain(&config.vulnerabilities.urls);
     for mirror in mirrors.filter_map(|url| url.strip_prefix("file://")) {
         paths.add_readable(Path::new(

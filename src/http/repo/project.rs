@@ -105,7 +105,7 @@ pub(in crate::http) fn require_language(
         return Ok(projects);
     }
     let others = language::with_projects()
-        .filter(|(other, _)| is_accepted(other) && (other.is_listed() || language.is_some()));
+        .filter(|(other, _)| language.map_or(other.is_listed(), |language| language == *other));
     let others = others.map(|(other, projects)| {
         format!("those of type {} have {}/", other.label(), projects.nouns().directory)
     });

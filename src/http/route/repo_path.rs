@@ -78,7 +78,8 @@ fn parse_projects(rest: &[&str]) -> Option<(Option<Language>, Result<ProjectPath
 
 /// Returns the 404 failure for an address of a language, or of all, below that of a distribution.
 fn for_lists(language: Option<Language>) -> Failure {
-    let named = language::with_projects().filter(|(other, _)| language.is_none_or(|of| of == *other));
+    let named =
+        language::with_projects().filter(|(other, _)| language.map_or(other.is_listed(), |of| of == *other));
     let addresses = named.map(|(other, projects)| {
         let (label, directory) = (other.label(), projects.nouns().directory);
         format!("those of {label} packages are /{{repository}}/{{snapshot}}/{directory}/")

@@ -99,7 +99,7 @@ pub struct Config {
     pub cran: Cran,
     pub bioconductor: Bioconductor,
     /// The indexes with one page per project.
-    pub indexes: Vec<IndexConfig>,
+    pub indexes: Vec<Arc<IndexConfig>>,
     pub local_python: LocalPython,
     /// `[Platforms]`, `[Distribution "…"]` and `[MacOS "…"]` on top of the embedded table.
     pub platforms: Arc<Platforms>,
@@ -125,7 +125,7 @@ pub struct Config {
 
 impl Config {
     /// Returns the settings of an index with one page per project; `None` for another source.
-    pub fn index(&self, source: SourceId) -> Option<&IndexConfig> {
+    pub fn index(&self, source: SourceId) -> Option<&Arc<IndexConfig>> {
         self.indexes.iter().find(|index| index.source() == source)
     }
 

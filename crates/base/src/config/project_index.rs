@@ -1,5 +1,6 @@
 //! `[PyPI]`, the sections of other indexes with one page per project, and `[LocalPython]`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::address::{self, PrivateUrl};
@@ -34,9 +35,9 @@ pub struct IndexConfig {
 }
 
 impl IndexConfig {
-    pub(super) fn read_all(reader: &Reader<'_>) -> Vec<IndexConfig> {
+    pub(super) fn read_all(reader: &Reader<'_>) -> Vec<Arc<IndexConfig>> {
         let languages = Language::ALL.into_iter().filter(|language| language.layout() == Layout::Projects);
-        languages.map(|language| IndexConfig::read(reader, language)).collect()
+        languages.map(|language| Arc::new(IndexConfig::read(reader, language))).collect()
     }
 
     fn read(reader: &Reader<'_>, language: Language) -> IndexConfig {

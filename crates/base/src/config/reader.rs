@@ -6,6 +6,7 @@ use super::merged::{Settings, ValueForm, heading};
 use super::problem::{Origin, Problem, ProblemCategory};
 use super::table::{Effect, Kind, Property};
 use super::{lookup, value};
+use crate::model::kind::Language;
 
 /// Reader of typed values that collects errors and warnings.
 pub(super) struct Reader<'a> {
@@ -215,7 +216,9 @@ impl<'a> Reader<'a> {
 /// `[PyPI]`, whose defaults apply then.
 fn row(section: &str, name: &str) -> &'static Property {
     let property = |section| lookup::section(section).and_then(|section| section.property(name));
-    property(section).or_else(|| property("PyPI")).expect("the property is in the table")
+    let is_index = Language::ALL.into_iter().any(|language| language.mirror().label() == section);
+    let found = property(section).or_else(|| property("PyPI").filter(|_| is_index));
+    found.expect("the property is in the table")
 }
 
 /// Checks an empty value, which means unset. A property with a default allows it only if its type gives it a meaning.

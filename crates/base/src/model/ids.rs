@@ -18,7 +18,8 @@ macro_rules! id {
 }
 
 id!(
-    /// A source; CRAN is 1, Bioconductor 2, PyPI 3, created by the first migration. Later built-in sources have lower numbers.
+    /// A source; CRAN is 1, Bioconductor 2, PyPI 3, created by the first migration. Later built-in sources have negative numbers: 0
+    /// stands for all sources in scopes.
     SourceId
 );
 id!(

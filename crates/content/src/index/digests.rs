@@ -51,7 +51,7 @@ pub(super) async fn complete(
     permit: &mut Permit<'_>,
 ) -> Result<ComputedDigests, PageError> {
     let (state, mut digests) = (&reads.state, ComputedDigests::default());
-    let config = Arc::new(reads.config()?);
+    let config = reads.config()?;
     let mut undeclared = Vec::new();
     for file in files.iter().filter(|file| file.sha256().is_none()) {
         undeclared.extend(locator::locator(&file.url, &config).map(|locator| (file.clone(), locator)));

@@ -114,7 +114,7 @@ pub struct IndexReads {
 impl PageReads {
     pub fn new(state: Arc<State>) -> Arc<PageReads> {
         let config = state.config.load_full();
-        let reads = |index: &IndexConfig| {
+        let reads = |index: &Arc<IndexConfig>| {
             Some(Arc::new(IndexReads {
                 state: Arc::clone(&state),
                 source: index.source(),
@@ -136,7 +136,7 @@ impl PageReads {
 }
 
 impl IndexReads {
-    fn config(&self) -> Result<IndexConfig, PageError> {
+    fn config(&self) -> Result<Arc<IndexConfig>, PageError> {
         self.state.config.load().index(self.source).cloned().ok_or_else(|| no_index(self.source))
     }
 
@@ -194,10 +194,16 @@ impl IndexReads {
 
     /// Reads the pages of projects again, in the background: after a sync. Returns the number of pages that were read.
     pub async fn refresh(self: &Arc<Self>, projects: &[ProjectName]) -> usize {
-        let mut pages = match projects {
-            [] | [_] => Vec::new(),
-            // If the request for all fails, the pages are requested one by one.
-            _ => self.request_all(projects).await.unwrap_or_default(),
+        let mut pages = match self.request_all(projects).await {
+            Ok(pages) => pages,
+            Err(error) => {
+                tracing::warn!(target: "sync", %error, "could not read the pages of {} projects", projects.len());
+                if let PageError::Upstream(UpstreamError::Unavailable { .. }) = error {
+                    return 0;
+                }
+                // They are requested one by one.
+                Vec::new()
+            }
         };
         let mut count = 0;
         for project in projects {
@@ -208,14 +214,25 @@ impl IndexReads {
         count
     }
 
-    /// Requests the pages of several projects at once. Those that the index does not have are not returned.
+    /// Requests the pages of several projects at once, except of those that are requested now or after a pause. Those that
+    /// the index does not have are not returned.
     async fn request_all(&self, projects: &[ProjectName]) -> Result<Vec<ParsedPage>, PageError> {
+        let is_due = |project: &&ProjectName| {
+            self.check_failures(project).is_ok() && !self.running.lock().contains_key(*project)
+        };
+        let projects: Vec<ProjectName> = match projects {
+            [] | [_] => Vec::new(),
+            _ => projects.iter().filter(is_due).cloned().collect(),
+        };
+        if projects.len() < 2 {
+            return Ok(Vec::new());
+        }
         let _turn = self.permits.background().await;
         let _permit = self.permits.page().await?;
         let requested_at = (self.state.clock)();
-        match self.index()?.pages(projects, None).await? {
+        match self.index()?.pages(&projects, None).await? {
             PageResponse::Unchanged(_) => Ok(Vec::new()),
-            PageResponse::Page(page) => parse(self.language, *page, projects, requested_at).await,
+            PageResponse::Page(page) => parse(self.language, *page, &projects, requested_at).await,
         }
     }
 
@@ -233,8 +250,9 @@ impl IndexReads {
             PageResponse::Page(page) => page,
         };
         let url = page.display_url();
-        let mut pages = parse(self.language, *page, projects, requested_at).await?;
-        Ok(pages.pop().ok_or(UpstreamError::Missing(url))?.into_page_read())
+        let pages = parse(self.language, *page, projects, requested_at).await?;
+        let page = pages.into_iter().find(|page| page.page.project == *project);
+        Ok(page.ok_or(UpstreamError::Missing(url))?.into_page_read())
     }
 
     /// Requests a project that the list of the index lacks, and adds it if the index has it; returns whether it has.
@@ -498,19 +516,29 @@ async fn parse(
 ) -> Result<Vec<ParsedPage>, PageError> {
     let projects = projects.to_vec();
     let work = move || {
+        let refusal = |reason| UpstreamError::Refused { url: page.display_url(), reason };
+        language.check_media_type(page.media_type.as_deref()).map_err(refusal)?;
         let body = page.decoded(MAX_PAGE)?;
         let digest = Sha256::of(&body);
-        let pages = language
-            .read_page(page.media_type.as_deref(), &body, &page.url, &projects)
-            .map_err(|reason| UpstreamError::Refused { url: page.display_url(), reason })?;
-        // The ETag of several pages is that of no page.
-        let (age, etag) = (page.age, page.validators.etag.filter(|_| projects.len() == 1));
-        let parsed = |page| ParsedPage { page, etag: etag.clone(), age, digest, requested_at };
+        let pages =
+            language.read_page(page.media_type.as_deref(), &body, &page.url, &projects).map_err(refusal)?;
+        let (age, etag) = (page.age, page.validators.etag.clone());
+        // Serial, ETag and digest of a response with several pages are those of no page.
+        let is_single = projects.len() == 1;
+        let parsed = |page| ParsedPage {
+            etag: etag.clone().filter(|_| is_single),
+            age: PageAge { serial: age.serial.filter(|_| is_single), ..age },
+            digest: match is_single {
+                true => digest,
+                false => language.write_upstream_page(&page).map_or(digest, Sha256::of),
+            },
+            page,
+            requested_at,
+        };
         Ok::<_, UpstreamError>(pages.into_iter().map(parsed).collect())
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(parsed) => Ok(parsed?),
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(error) => Err(PageError::Failed(error.to_string())),
     }
 }

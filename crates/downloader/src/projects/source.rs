@@ -73,13 +73,16 @@ impl Source {
         let (projects, name) = (self.projects, project.clone());
         // A large page takes a second of CPU time.
         let task = tokio::task::spawn_blocking(move || {
+            let (media_type, refusal) = (page.media_type.as_deref(), |reason| UpstreamError::Refused {
+                url: page.display_url(),
+                reason,
+            });
+            projects.check_media_type(media_type).map_err(refusal)?;
             let body = page.decoded(MAX_PAGE)?;
-            projects
-                .read_page(page.media_type.as_deref(), &body, &page.url, &[name])
-                .map_err(|reason| UpstreamError::Refused { url: page.display_url(), reason })
+            projects.read_page(media_type, &body, &page.url, &[name]).map_err(refusal)
         });
-        let mut pages = task.await.unwrap_or_else(|error| Err(self.refused(project, error.to_string())))?;
-        Ok(pages.pop())
+        let pages = task.await.unwrap_or_else(|error| Err(self.refused(project, error.to_string())))?;
+        Ok(pages.into_iter().find(|page| page.project == *project))
     }
 
     fn refused(&self, project: &ProjectName, reason: String) -> UpstreamError {

@@ -44,6 +44,14 @@ pub struct IndexRequest {
     pub body: Option<RequestBody>,
 }
 
+impl IndexRequest {
+    /// Returns the request for the page of the first project, below a folder.
+    pub fn of_page(folder: &str, projects: &[ProjectName]) -> IndexRequest {
+        let parts = [folder, projects.first().map_or("", ProjectName::as_str)];
+        IndexRequest { path: parts.join("/").trim_start_matches('/').to_owned(), body: None }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestBody {
     pub media_type: &'static str,
@@ -60,8 +68,7 @@ pub trait ProjectIndex: Sync {
 
     /// Returns the request for the pages of projects, at most [`ProjectIndex::batch`], in a folder of the index.
     fn request(&self, folder: &str, projects: &[ProjectName]) -> IndexRequest {
-        let parts = [folder, projects.first().map_or("", ProjectName::as_str)];
-        IndexRequest { path: parts.join("/").trim_start_matches('/').to_owned(), body: None }
+        IndexRequest::of_page(folder, projects)
     }
 
     /// Returns whether only lists and pages have the media type: such a list need not be read to recognize it.
@@ -82,6 +89,11 @@ pub trait ProjectIndex: Sync {
         body: &mut dyn Read,
         on_project: &mut dyn FnMut(ListedName<'_>),
     ) -> Result<ListSummary, String>;
+
+    /// Checks the media type of a page before its body is decoded. The error is as that of [`ProjectIndex::read_page`].
+    fn check_media_type(&self, _media_type: Option<&str>) -> Result<(), String> {
+        Ok(())
+    }
 
     /// Reads the response to a request for pages; a project without a page in the result is not at the index. `media_type` is
     /// that of the response, and `url` its address after redirects. The error is a text that follows the address.

@@ -255,7 +255,7 @@ fn row(catalog: &Catalog, record: NewMetadata) -> Result<Metadata, RepoError> {
     let excerpt: String = name.chars().take(80).collect();
     // Without a source and a repository, a name that several languages have is as the first of them writes it.
     let mut languages =
-        Language::ALL.into_iter().filter(|other| language.is_none_or(|known| known == *other));
+        Language::ALL.into_iter().filter(|other| language.map_or(other.is_listed(), |known| known == *other));
     let rules = languages.find_map(|language| {
         let rules = language::of(language);
         rules.is_name(name, false).then_some(rules)

@@ -83,7 +83,7 @@ struct Index<'a> {
     source: SourceId,
     /// The word of the source.
     name: &'static str,
-    config: IndexConfig,
+    config: Arc<IndexConfig>,
     projects: &'static dyn Projects,
     page_reads: &'a Arc<IndexReads>,
     address: ProjectIndex,
@@ -288,7 +288,7 @@ async fn read_pages(index: &Index<'_>, report: &Reporter, names: Vec<String>) ->
     let total = names.len();
     let names: Vec<ProjectName> = names.into_iter().map(ProjectName::folded).collect();
     let batches: Vec<Vec<ProjectName>> =
-        names.chunks(index.projects.batch().max(1)).map(<[ProjectName]>::to_vec).collect();
+        names.chunks(index.address.batch().max(1)).map(<[ProjectName]>::to_vec).collect();
     // The other half of the requests is for clients.
     let concurrency = (index.config.concurrency / 2).max(1);
     let mut reads = futures_util::stream::iter(batches)

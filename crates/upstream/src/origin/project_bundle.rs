@@ -64,7 +64,9 @@ impl ProjectCache {
             Some(layout) => layouts.insert(address.to_owned(), layout),
             None => layouts.remove(address),
         };
-        let (label, directory) = (self.language.label(), language::of(self.language).nouns().directory);
+        let label = self.language.label();
+        let directory =
+            language::of(self.language).projects().map_or("", |projects| projects.addresses().folder());
         match layout.filter(|_| known != layout) {
             Some(IndexLayout::Bundle) => {
                 tracing::info!(target: "upstream", "{address} is a bundle with {label} packages");

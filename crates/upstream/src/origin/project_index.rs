@@ -165,7 +165,13 @@ impl ProjectIndex {
         self.get(request).await
     }
 
-    /// Requests the pages of projects, at most as many as the language permits; conditionally if there is the `ETag` of an
+    /// Returns the number of projects whose pages one request can have.
+    pub fn batch(&self) -> usize {
+        let is_single = self.transport.directory().is_some() || self.layout() == Some(IndexLayout::Bundle);
+        if is_single { 1 } else { self.projects.batch() }
+    }
+
+    /// Requests the pages of projects, at most as many as [`batch`](Self::batch); conditionally if there is the `ETag` of an
     /// earlier response. A bundle has pages of single projects: that of the first one. No retry: a client waits.
     pub async fn pages(
         &self,
@@ -181,7 +187,10 @@ impl ProjectIndex {
         };
         let validators = etag.map(|etag| Validators { etag: Some(etag.to_owned()), modified: None });
         let get = async |folder: &str| {
-            let IndexRequest { path, body } = self.projects.request(folder, projects);
+            let IndexRequest { path, body } = match self.transport.directory() {
+                Some(_) => IndexRequest::of_page(folder, projects),
+                None => self.projects.request(folder, projects),
+            };
             let (path, body, validators) = (path.as_str(), body.as_ref(), validators.as_ref());
             let (accept, limit, timeout) = (self.projects.addresses().accept, MAX_PAGE, PAGE_TIMEOUT);
             self.get(PageRequest { path, body, accept, validators, limit, retries: false, timeout }).await

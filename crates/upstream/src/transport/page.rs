@@ -161,6 +161,12 @@ async fn page_once(
         return Ok(PageResponse::Unchanged(age));
     }
     let response = target.accept(response)?;
+    // A redirect has turned the request into another one, or has sent the body elsewhere.
+    let is_asked =
+        |asked: Url| (asked.host(), asked.path()) == (response.url().host(), response.url().path());
+    if request.body.is_some() && !Url::parse(&target.display_url).is_ok_and(is_asked) {
+        return Err(target.refusal("redirected a request with a body".to_owned()));
+    }
     let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let gzip_layers = gzip_layers(response.headers()).map_err(|reason| target.refusal(reason))?;
     let media_type = text(header::CONTENT_TYPE).map(str::to_owned);

@@ -12,7 +12,7 @@ use tasks::upkeep::prefetch::{self, PrefetchRequest};
 pub(super) async fn start(call: Call<'_>, body: StartPrefetch) -> Started {
     let app = call.app;
     let kind = find::source(&app.state.catalog.get(), &body.source)?.kind;
-    if !kind.is_project_index() {
+    if !kind.is_project_index() || !kind.is_listed() {
         let indexes = SourceKind::ALL.into_iter().filter(|kind| kind.is_listed() && kind.is_project_index());
         let indexes: Vec<String> = indexes.map(|kind| format!("'{kind}'")).collect();
         return Err(Failure::bad_request(format!(

@@ -58,6 +58,10 @@ impl ProjectIndex for Python {
         Ok(ListSummary { serial: last_serial, invalid_count, first_invalid })
     }
 
+    fn check_media_type(&self, media_type: Option<&str>) -> Result<(), String> {
+        page_format(media_type).map(drop)
+    }
+
     fn read_page(
         &self,
         media_type: Option<&str>,
@@ -65,20 +69,14 @@ impl ProjectIndex for Python {
         url: &Url,
         projects: &[ProjectName],
     ) -> Result<Vec<UpstreamPage>, String> {
-        let format = media_type.and_then(SimpleFormat::of_media_type).ok_or_else(|| {
-            format!("has the media type '{}', which is not that of a simple index", excerpt(media_type))
-        })?;
+        let format = page_format(media_type)?;
         let page = |project| {
             let ReadPage { page, skipped_files } =
                 read::read(format, body, url, project).map_err(|error| error.to_string())?;
-            Ok(UpstreamPage {
-                project: page.name.clone(),
-                serial: page.last_serial,
-                status: page.status,
-                status_reason: page.status_reason.clone(),
-                files: page.files.iter().map(|file| upstream_file(&page, file)).collect(),
-                skipped_files,
-            })
+            let ProjectPage { name, last_serial: serial, status, status_reason, versions, files } = page;
+            let files =
+                files.into_iter().map(|file| upstream_file(&name, versions.as_deref(), file)).collect();
+            Ok(UpstreamPage { project: name, serial, status, status_reason, files, skipped_files })
         };
         projects.iter().map(page).collect()
     }
@@ -104,18 +102,25 @@ fn excerpt(media_type: Option<&str>) -> String {
     media_type.unwrap_or_default().escape_debug().take(80).collect()
 }
 
-fn upstream_file(page: &ProjectPage, file: &PageFile) -> UpstreamFile {
-    let listed = file.name.version(&page.name, page.versions.as_deref());
+fn page_format(media_type: Option<&str>) -> Result<SimpleFormat, String> {
+    media_type.and_then(SimpleFormat::of_media_type).ok_or_else(|| {
+        format!("has the media type '{}', which is not that of a simple index", excerpt(media_type))
+    })
+}
+
+fn upstream_file(project: &ProjectName, versions: Option<&[String]>, file: PageFile) -> UpstreamFile {
+    let listed = file.name.version(project, versions);
+    let facts = FileFacts::of_page(&file).write();
     UpstreamFile {
+        version: listed.or_else(|| file.name.version(project, None)),
         name: file.name.as_str().to_owned(),
-        version: listed.or_else(|| file.name.version(&page.name, None)),
-        url: file.url.clone(),
-        hashes: file.hashes.clone(),
+        url: file.url,
+        hashes: file.hashes,
         size: file.size,
         uploaded_at: file.upload_time,
-        yanked: file.yanked.as_ref().map(|yank| yank.reason.clone()),
+        yanked: file.yanked.map(|yank| yank.reason),
         metadata: file.core_metadata,
-        provenance: file.provenance.clone(),
-        facts: FileFacts::of_page(file).write(),
+        provenance: file.provenance,
+        facts,
     }
 }

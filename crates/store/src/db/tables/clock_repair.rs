@@ -109,11 +109,11 @@ pub fn listed_facts(c: &mut dyn Conn, tx: TxId) -> Result<Vec<ListedFacts>, DbEr
     const FILES: &str = "SELECT f.id, CAST(0 AS BIGINT), f.facts, o.language FROM step s JOIN tree t ON t.id = s.tree_id \
         JOIN source o ON o.id = t.source_id \
         JOIN life l ON l.tree_id = s.tree_id AND l.from_seq = s.seq \
-        JOIN file f ON f.id = l.file_id AND f.role = 'python' WHERE s.tx_id = $1";
+        JOIN file f ON f.id = l.file_id AND f.role = 'python' WHERE s.tx_id = $1 AND o.language <> 'r'";
     const VARIANTS: &str = "SELECT v.file_id, v.variant, v.facts, o.language FROM step s JOIN tree t ON t.id = s.tree_id \
         JOIN source o ON o.id = t.source_id \
         JOIN life l ON l.tree_id = s.tree_id AND l.from_seq = s.seq \
-        JOIN file_fact v ON v.file_id = l.file_id WHERE s.tx_id = $1";
+        JOIN file_fact v ON v.file_id = l.file_id WHERE s.tx_id = $1 AND o.language <> 'r'";
     let mut listed = c.all(FILES, &[tx.into()])?;
     listed.extend(c.all::<ListedFacts>(VARIANTS, &[tx.into()])?);
     Ok(listed)

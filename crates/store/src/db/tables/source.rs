@@ -63,7 +63,7 @@ pub fn create(c: &mut dyn Conn, name: &Name, kind: SourceKind, now: Timestamp) -
 /// Creates the row of a built-in source that the first migration lacks, if it does not exist.
 pub fn ensure_built_in(c: &mut dyn Conn, id: SourceId, kind: SourceKind) -> Result<(), DbError> {
     const CREATE: &str = "INSERT INTO source (id, name, kind, language, created_at) VALUES ($1, $2, $3, $4, 0) \
-        ON CONFLICT DO NOTHING";
+        ON CONFLICT (id) DO NOTHING";
     let (word, language) = (kind.as_str(), kind.language().as_str());
     c.execute(CREATE, &[id.into(), word.into(), word.into(), language.into()]).map(drop)
 }

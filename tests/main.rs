@@ -15,6 +15,7 @@ mod encryption;
 mod git;
 mod r;
 mod repo;
+mod sample;
 mod security;
 #[allow(dead_code, reason = "the other tests use more of it")]
 mod support;

@@ -45,6 +45,11 @@ const fn section(name: Str, sub: Subsection, sentence: Str, properties: &'static
 /// The sections of languages that are prepared, which no documentation has.
 #[rustfmt::skip]
 pub(super) static PREPARED: &[Section] = &[
+#[cfg(debug_assertions)]
+section("Sample", Never, "An index of tests.", &[
+    property("URL", Url(UrlPurpose::Mirror), "http://localhost", "The index."),
+    property("SyncSchedule", Schedule, "0 1 * * *", "The schedule of its sync."),
+]),
 ];
 
 /// All sections, in the order of the reference page.

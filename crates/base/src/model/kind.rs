@@ -28,6 +28,7 @@ words! {
         /// Python packages built from git.
         GitPython = "git-python",
     }
+    prepared { Sample = "sample", LocalSample = "local-sample", }
     else "source type" in any case
 }
 
@@ -67,6 +68,10 @@ impl SourceKind {
             SourceKind::CuratedPypi => ("Curated PyPI", Python, Pypi, Supply::Curated),
             SourceKind::LocalPython => ("Local Python", Python, Packages, Supply::Uploads),
             SourceKind::GitPython => ("Git Python", Python, Packages, Supply::Builds),
+            #[cfg(debug_assertions)]
+            SourceKind::Sample => ("Sample", Language::Sample, Packages, Supply::Mirror),
+            #[cfg(debug_assertions)]
+            SourceKind::LocalSample => ("Local Sample", Language::Sample, Packages, Supply::Uploads),
         };
         Properties { label, language, storage_class, supply }
     }
@@ -172,6 +177,7 @@ words! {
         Bioconductor = "bioconductor",
         Python = "python",
     }
+    prepared { Sample = "sample", }
     else "repository type" in any case
 }
 
@@ -186,6 +192,8 @@ impl RepoKind {
             RepoKind::R => ("R", Language::R),
             RepoKind::Bioconductor => ("Bioconductor", Language::R),
             RepoKind::Python => ("Python", Language::Python),
+            #[cfg(debug_assertions)]
+            RepoKind::Sample => ("Sample", Language::Sample),
         };
         RepoProperties { label, language }
     }
@@ -242,6 +250,7 @@ words! {
         R = "r",
         Python = "python",
     }
+    prepared { Sample = "sample", }
 }
 
 /// The form of the index of a repository.
@@ -265,6 +274,8 @@ impl Language {
         let (label, layout, mirror, index) = match self {
             Language::R => ("R", Layout::Lists, SourceKind::Cran, SourceId::CRAN),
             Language::Python => ("Python", Layout::Projects, SourceKind::Pypi, SourceId::PYPI),
+            #[cfg(debug_assertions)]
+            Language::Sample => ("Sample", Layout::Projects, SourceKind::Sample, SourceId(-1)),
         };
         LanguageProperties { label, layout, mirror, index }
     }

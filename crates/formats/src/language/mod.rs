@@ -8,6 +8,8 @@ mod paths;
 mod projects;
 mod python;
 mod r;
+#[cfg(debug_assertions)]
+mod sample;
 mod version;
 
 pub use ecosystem::Ecosystem;
@@ -91,6 +93,8 @@ pub fn of(language: Language) -> &'static dyn Rules {
     match language {
         Language::R => &r::R,
         Language::Python => &python::Python,
+        #[cfg(debug_assertions)]
+        Language::Sample => &sample::Sample,
     }
 }
 

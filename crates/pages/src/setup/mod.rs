@@ -58,6 +58,14 @@ fn instructions(kind: RepoKind) -> &'static Instructions {
         RepoKind::R => &r::R,
         RepoKind::Bioconductor => &r::BIOCONDUCTOR,
         RepoKind::Python => &python::PYTHON,
+        #[cfg(debug_assertions)]
+        RepoKind::Sample => &Instructions {
+            url: |setup| format!("{}/{}/sample/", setup.repository, setup.snapshot),
+            clients: |setup| {
+                vec![Client::new("curl", "curl").snippet("List", format!("curl {}", setup.url()))]
+            },
+            install_command: |_| None,
+        },
     }
 }
 

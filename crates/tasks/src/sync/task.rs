@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 use super::SyncError;
 use base::config::Config;
 use base::model::ids::SourceId;
-use base::model::kind::SourceKind;
+use base::model::kind::{Language, SourceKind};
 use base::words;
 
 words! {
@@ -21,6 +21,7 @@ words! {
         /// The refresh of the package advisories.
         Advisories = "vulns",
     }
+    prepared { Sample = "sample", }
 }
 
 struct TaskRow {
@@ -59,6 +60,14 @@ impl Task {
                 property: "PyPI.SyncSchedule",
                 schedule: |config| config.index(SourceId::PYPI).map_or("", |index| &index.sync_schedule),
                 subject: Subject::Projects(SourceId::PYPI),
+            },
+            #[cfg(debug_assertions)]
+            Task::Sample => TaskRow {
+                property: "Sample.SyncSchedule",
+                schedule: |config| {
+                    config.index(Language::Sample.index()).map_or("", |index| &index.sync_schedule)
+                },
+                subject: Subject::Projects(Language::Sample.index()),
             },
             Task::Requirements => TaskRow {
                 property: "SystemRequirements.SyncSchedule",

@@ -15,7 +15,7 @@ use formats::language;
 use origin::bundle::Bundle;
 use origin::bundle_cache::BundleCache;
 pub use origin::mirror::Mirror;
-pub use origin::project_index::{MAX_DECODED_LIST, MAX_PAGE, ProjectIndex};
+pub use origin::project_index::{DecodedPages, MAX_DECODED_LIST, ProjectIndex, decode_pages};
 use transport::Transport;
 use transport::address::Address;
 use transport::client::HttpClient;

@@ -56,7 +56,7 @@ pub(crate) async fn answer(
         }
         ProjectPath::List | ProjectPath::Page(_) => Some(format(projects, query, parts)),
         ProjectPath::File { sha256, file, part } => {
-            projects.check_file(file).map_err(Failure::not_found)?;
+            projects.check_name(file).map_err(Failure::not_found)?;
             if *part == FilePart::Provenance {
                 return provenance::answer(app, address.repo, address.snapshot, *sha256, file, parts).await;
             }

@@ -216,8 +216,8 @@ impl<'a> Reader<'a> {
 /// `[PyPI]`, whose defaults apply then.
 fn row(section: &str, name: &str) -> &'static Property {
     let property = |section| lookup::section(section).and_then(|section| section.property(name));
-    let is_index = Language::ALL.into_iter().any(|language| language.mirror().label() == section);
-    let found = property(section).or_else(|| property("PyPI").filter(|_| is_index));
+    let is_index = || Language::ALL.into_iter().any(|language| language.mirror().label() == section);
+    let found = property(section).or_else(|| property("PyPI").filter(|_| is_index()));
     found.expect("the property is in the table")
 }
 

@@ -37,7 +37,7 @@ pub use permits::Priority;
 use permits::{Permit, Permits};
 use runtime::state::State;
 use store::{PageRead, Stored};
-use upstream::{MAX_PAGE, Page, PageAge, PageResponse, ProjectIndex, UpstreamError};
+use upstream::{DecodedPages, Page, PageAge, PageResponse, ProjectIndex, UpstreamError, decode_pages};
 
 /// Age, in microseconds, from which an upload is on every page: at PyPI, files appear up to ten minutes later.
 pub const MARGIN: i64 = 900 * SECOND;
@@ -516,12 +516,8 @@ async fn parse(
 ) -> Result<Vec<ParsedPage>, PageError> {
     let projects = projects.to_vec();
     let work = move || {
-        let refusal = |reason| UpstreamError::Refused { url: page.display_url(), reason };
-        language.check_media_type(page.media_type.as_deref()).map_err(refusal)?;
-        let body = page.decoded(MAX_PAGE)?;
+        let DecodedPages { body, pages } = decode_pages(language, &page, &projects)?;
         let digest = Sha256::of(&body);
-        let pages =
-            language.read_page(page.media_type.as_deref(), &body, &page.url, &projects).map_err(refusal)?;
         let (age, etag) = (page.age, page.validators.etag.clone());
         // Serial, ETag and digest of a response with several pages are those of no page.
         let is_single = projects.len() == 1;

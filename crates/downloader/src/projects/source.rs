@@ -13,7 +13,7 @@ use base::model::project_page::{UpstreamFile, UpstreamPage};
 use formats::bundle::layout::object_of_page;
 use formats::language::Projects;
 use upstream::{
-    FileRequest, FileResponse, MAX_PAGE, Mirror, PageResponse, ProjectIndex, Upstream, UpstreamError,
+    FileRequest, FileResponse, Mirror, PageResponse, ProjectIndex, Upstream, UpstreamError, decode_pages,
 };
 
 /// Pauses before the second and each further request for a page.
@@ -71,18 +71,9 @@ impl Source {
             }
         };
         let (projects, name) = (self.projects, project.clone());
-        // A large page takes a second of CPU time.
-        let task = tokio::task::spawn_blocking(move || {
-            let (media_type, refusal) = (page.media_type.as_deref(), |reason| UpstreamError::Refused {
-                url: page.display_url(),
-                reason,
-            });
-            projects.check_media_type(media_type).map_err(refusal)?;
-            let body = page.decoded(MAX_PAGE)?;
-            projects.read_page(media_type, &body, &page.url, &[name]).map_err(refusal)
-        });
-        let pages = task.await.unwrap_or_else(|error| Err(self.refused(project, error.to_string())))?;
-        Ok(pages.into_iter().find(|page| page.project == *project))
+        let task = tokio::task::spawn_blocking(move || decode_pages(projects, &page, &[name]));
+        let decoded = task.await.unwrap_or_else(|error| Err(self.refused(project, error.to_string())))?;
+        Ok(decoded.pages.into_iter().find(|page| page.project == *project))
     }
 
     fn refused(&self, project: &ProjectName, reason: String) -> UpstreamError {

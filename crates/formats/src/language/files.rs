@@ -14,7 +14,8 @@ pub trait ProjectFiles: Sync {
     /// Returns the name of a file without its extension. Project, version and platform are parts of it.
     fn stem<'a>(&self, file: &'a str) -> &'a str;
 
-    /// Checks whether files of the language have names of this form. The error is a text that follows `is refused: `.
+    /// Checks whether files of the language have names of this form. The error is a text for clients, which also follows
+    /// `is refused: `.
     fn check_name(&self, file: &str) -> Result<(), String>;
 
     /// Reads and checks a file that is uploaded or was built. The error is as that of the name.
@@ -42,10 +43,14 @@ pub trait ProjectFiles: Sync {
     }
 }
 
-pub trait ProjectBundle: Sync {
+pub trait ProjectBundle: ProjectFiles {
     /// Returns the extension of a file's object, in lower case and without a leading dot. The error is a text about a
     /// name that is none of a file.
-    fn object_extension(&self, file: &str) -> Result<String, String>;
+    fn object_extension(&self, file: &str) -> Result<String, String> {
+        self.check_name(file)?;
+        let extension = &file[self.stem(file).len()..];
+        Ok(extension.trim_start_matches('.').to_ascii_lowercase())
+    }
 
     /// Writes a page in the main format of the language, as an index does.
     fn write_upstream_page(&self, page: &UpstreamPage) -> io::Result<Vec<u8>>;

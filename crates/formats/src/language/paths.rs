@@ -9,9 +9,6 @@ pub trait ProjectPaths: Rules {
     fn parse_path(&self, segments: &[&str]) -> Option<Result<ProjectPath, String>> {
         parse_pages(self, segments)
     }
-
-    /// Checks the name of a file in an address. The error is a text for the client.
-    fn check_file(&self, file: &str) -> Result<(), String>;
 }
 
 /// Parses the address of the list or of a page, below the directory of the language.
@@ -61,7 +58,7 @@ pub fn parse_file_path(id: &str, name: &str) -> Result<ProjectPath, String> {
     })?;
     let mut refusals: Vec<String> = Vec::new();
     for (language, projects) in with_projects() {
-        match projects.check_file(file) {
+        match projects.check_name(file) {
             Ok(()) => return Ok(ProjectPath::File { sha256, file: file.into(), part }),
             Err(refusal) => refusals.extend(language.is_listed().then_some(refusal)),
         }

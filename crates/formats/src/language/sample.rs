@@ -3,7 +3,7 @@
 //!
 //! A file `{name}-{version}.sample` begins with the line `{name} {version}`. A list has lines `{name} {serial}`, without serials on
 //! this server; a page has a line `[{name}] {serial}`, and one for each file: `{address} {version} {sha256} {size} {upload time}`,
-//! with `-` for what is not known, and for a yanked file `yanked {reason}`. An index answers `POST sample/pages` with the pages
+//! with `-` for an unknown value, and for a yanked file `yanked {reason}`. An index answers `POST sample/pages` with the pages
 //! of the projects in the body. The stored facts of a file are its upload time.
 
 use std::borrow::Cow;
@@ -107,11 +107,7 @@ impl Rules for Sample {
     }
 }
 
-impl ProjectPaths for Sample {
-    fn check_file(&self, file: &str) -> Result<(), String> {
-        self.check_name(file)
-    }
-}
+impl ProjectPaths for Sample {}
 
 impl ProjectFiles for Sample {
     fn stem<'a>(&self, file: &'a str) -> &'a str {
@@ -238,10 +234,6 @@ fn read_file(line: &str, url: &Url) -> Option<UpstreamFile> {
 }
 
 impl ProjectBundle for Sample {
-    fn object_extension(&self, file: &str) -> Result<String, String> {
-        self.check_name(file).map(|()| EXTENSION.trim_start_matches('.').to_owned())
-    }
-
     fn write_upstream_page(&self, page: &UpstreamPage) -> io::Result<Vec<u8>> {
         let line = |file: &UpstreamFile| {
             let version = file.version.as_deref().unwrap_or("-");

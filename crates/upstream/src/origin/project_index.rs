@@ -18,11 +18,12 @@ use crate::transport::file::{FileRequest, FileResponse, Validators};
 use crate::transport::page::{Page, PageAge, PageRequest, PageResponse};
 use base::model::kind::Language;
 use base::model::project_name::ProjectName;
+use base::model::project_page::UpstreamPage;
 use formats::bundle::{BundledProjects, Product, self_digest};
 use formats::language::{IndexRequest, Projects};
 
 /// Maximum size of a page, in bytes.
-pub const MAX_PAGE: u64 = 64 << 20;
+const MAX_PAGE: u64 = 64 << 20;
 /// Maximum size of the list of projects as sent, in bytes; that of PyPI is 45 MB, compressed a quarter of it.
 const MAX_LIST: u64 = 256 << 20;
 /// Maximum size of a list without its compression, in bytes.
@@ -31,6 +32,26 @@ pub const MAX_DECODED_LIST: u64 = 512 << 20;
 const PAGE_TIMEOUT: Duration = Duration::from_secs(40);
 /// Maximum duration of a request for the list of projects.
 const LIST_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// A response to a request for pages.
+pub struct DecodedPages {
+    pub body: Bytes,
+    pub pages: Vec<UpstreamPage>,
+}
+
+/// Decodes a response, and reads the pages of projects in it. Blocking: a large page takes a second of CPU time.
+pub fn decode_pages(
+    language: &dyn Projects,
+    page: &Page,
+    projects: &[ProjectName],
+) -> Result<DecodedPages, UpstreamError> {
+    let (media_type, refusal) =
+        (page.media_type.as_deref(), |reason| UpstreamError::Refused { url: page.display_url(), reason });
+    language.check_media_type(media_type).map_err(refusal)?;
+    let body = page.decoded(MAX_PAGE)?;
+    let pages = language.read_page(media_type, &body, &page.url, projects).map_err(refusal)?;
+    Ok(DecodedPages { body, pages })
+}
 
 /// An index; cloning is cheap.
 #[derive(Clone)]

@@ -49,11 +49,6 @@ impl ProjectFiles for Python {
 }
 
 impl ProjectBundle for Python {
-    fn object_extension(&self, file: &str) -> Result<String, String> {
-        let file = FileName::parse(file).map_err(|error| error.to_string())?;
-        Ok(file.extension().trim_start_matches('.').to_ascii_lowercase())
-    }
-
     fn write_upstream_page(&self, page: &UpstreamPage) -> io::Result<Vec<u8>> {
         let mut versions: Vec<String> = page.files.iter().filter_map(|file| file.version.clone()).collect();
         versions.sort_unstable();

@@ -23,10 +23,6 @@ impl ProjectPaths for Python {
             _ => parse_pages(self, segments),
         }
     }
-
-    fn check_file(&self, file: &str) -> Result<(), String> {
-        FileName::parse(file).map(drop).map_err(|error| error.to_string())
-    }
 }
 
 /// Parses `packages/source/{letter}/{project}/{file}`, for a wheel with its interpreters instead of `source`, which

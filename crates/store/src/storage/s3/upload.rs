@@ -208,7 +208,7 @@ impl Drop for Upload {
 
 enum PutFailure {
     Exists,
-    /// The connection was lost (the client library repeats only what was not sent), or the server lacks conditions.
+    /// The connection was lost (the client library repeats only unsent requests), or the server lacks conditions.
     Unclear,
     /// Any other response, after retries.
     Permanent,

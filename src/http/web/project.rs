@@ -11,16 +11,14 @@ use api::error::Code;
 use base::model::ids::SourceId;
 use base::model::kind::RepoKind;
 use base::model::license::Licenses;
-use base::model::project_page::FileDescription;
+use base::model::project_page::{FileDescription, StatedRequirement};
 use content::serve::dependency_graph::DependencyGraph;
 use content::serve::info::{PackageDetail, Release};
 use content::serve::metadata::ServedVersion;
-use content::serve::project::detail::ProjectDetail;
+use content::serve::project::detail::{ProjectDetail, describe};
 use content::serve::vulnerabilities::Vulnerabilities;
 use content::serve::{self, RepoError, package_files};
 use formats::language;
-use formats::python::license_types;
-use formats::python::metadata::Metadata;
 use formats::r::dependency::DependencyKind;
 use formats::r::description::Description;
 use formats::r::license::licenses;
@@ -295,11 +293,10 @@ pub(super) async fn project_page(context: Context<'_>, project: &str) -> Result<
     let detail = project_detail(&context, project, version).await?;
     let name = detail.project.as_str();
     let release = &detail.release;
-    let metadata = serve::python::metadata::of_release(&app.repositories, context.point, release).await;
-    let metadata = metadata.as_deref();
-    let readme = match metadata.and_then(|metadata| Some((metadata.description.clone()?, metadata))) {
-        Some((text, metadata)) => {
-            let format = Format::of_media_type(metadata.description_content_type.as_deref());
+    let described = describe(&app.repositories, context.point, release, None).await;
+    let readme = match described.readme {
+        Some(text) => {
+            let format = Format::of_media_type(described.readme_type.as_deref());
             let links = links(&context, name, false);
             readme::html(text.into_bytes(), format, links, context.client).await?
         }
@@ -312,34 +309,19 @@ pub(super) async fn project_page(context: Context<'_>, project: &str) -> Result<
     let has_source = !source.is_empty();
     let served =
         ServedVersion { source: detail.source, name: name.to_owned(), version: release.version.clone() };
-    let license = metadata.and_then(Metadata::license_summary);
     // The pages of an index state no summary.
-    let summary = description.summary.or_else(|| metadata.and_then(|metadata| metadata.summary.clone()));
+    let summary = description.summary.or(described.summary);
+    let urls = described.urls.into_iter().collect::<Vec<_>>().join(" ");
     let properties = [
         ("Published", release.uploaded_at().map(|at| PropertyValue::Day(at.day()))),
         ("Source", Some(source).filter(|name| !name.is_empty()).map(PropertyValue::Text)),
         (release.language.label(), description.requires.map(PropertyValue::Text)),
         ("Files", Some(PropertyValue::Text(files.len().to_string()))),
-        ("License", license.clone().map(PropertyValue::Text)),
-        (
-            "SPDX",
-            license
-                .zip(metadata)
-                .and_then(|(text, metadata)| spdx(&text, &license_types::licenses(metadata))),
-        ),
-        (
-            "Author",
-            metadata
-                .and_then(|m| m.author.clone().or_else(|| m.author_email.clone()))
-                .map(PropertyValue::Text),
-        ),
-        (
-            "Maintainer",
-            metadata
-                .and_then(|m| m.maintainer.clone().or_else(|| m.maintainer_email.clone()))
-                .map(PropertyValue::Text),
-        ),
-        ("URL", metadata.and_then(project_urls).map(PropertyValue::Links)),
+        ("License", described.license.clone().map(PropertyValue::Text)),
+        ("SPDX", described.license.and_then(|text| spdx(&text, &described.licenses))),
+        ("Author", described.author.map(PropertyValue::Text)),
+        ("Maintainer", described.maintainer.map(PropertyValue::Text)),
+        ("URL", Some(urls).filter(|urls| !urls.is_empty()).map(PropertyValue::Links)),
     ];
     let page = Package {
         name: name.to_owned(),
@@ -357,7 +339,7 @@ pub(super) async fn project_page(context: Context<'_>, project: &str) -> Result<
         install: project_command(context.repo.kind, name, &release.version, &snapshot_url(&context)),
         vulnerabilities: vulnerabilities(&known_vulnerabilities, detail.source, name, &release.version),
         properties: properties.into_iter().filter_map(|(label, value)| Some((label, value?))).collect(),
-        dependencies: metadata.map(requirements).unwrap_or_default(),
+        dependencies: requirements(&described.requirements),
         dependents: (Vec::new(), 0),
         readme,
         metadata: metadata_of(&context, served).await?,
@@ -393,24 +375,16 @@ fn project_command(kind: RepoKind, project: &str, version: &str, snapshot: &str)
     install_command(kind, &version).filter(|_| is_valid)
 }
 
-/// Returns the URLs in the metadata of a project, separated by spaces; `None` if there are none.
-fn project_urls(metadata: &Metadata) -> Option<String> {
-    let urls = metadata.home_page.iter().chain(metadata.project_urls.iter().map(|(_, address)| address));
-    let urls: BTreeSet<&str> = urls.map(String::as_str).collect();
-    (!urls.is_empty()).then(|| urls.into_iter().collect::<Vec<_>>().join(" "))
-}
-
 /// Returns a project's requirements as written, not as links: extras and markers determine whether they are needed.
-fn requirements(metadata: &Metadata) -> Vec<(&'static str, Vec<Dependency>)> {
-    let of = |requirement: &String| {
+fn requirements(requirements: &[StatedRequirement]) -> Vec<(&'static str, Vec<Dependency>)> {
+    let of = |StatedRequirement { text: requirement, .. }: &StatedRequirement| {
         let end = requirement.find(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c));
         let (name, condition) = requirement.split_at(end.unwrap_or(requirement.len()));
         // A marker without a condition on the version begins with a semicolon.
         let condition = condition.trim().trim_start_matches(';').trim_start();
         Dependency { name: name.to_owned(), condition: condition.to_owned(), is_listed: false }
     };
-    let requirements: Vec<Dependency> =
-        metadata.requires_dist.iter().take(MAX_REQUIREMENTS).map(of).collect();
+    let requirements: Vec<Dependency> = requirements.iter().take(MAX_REQUIREMENTS).map(of).collect();
     if requirements.is_empty() { Vec::new() } else { vec![("Requires", requirements)] }
 }
 
@@ -421,11 +395,10 @@ mod tests {
 
     #[test]
     fn a_requirement_is_a_name_with_its_condition_and_marker() {
-        let text =
-            b"Metadata-Version: 2.1\nName: a\nVersion: 1\nRequires-Dist: python-dotenv ; extra == 'x'\n\
-            Requires-Dist: click>=8.1; python_version < '4'\nRequires-Dist: blinker\n\n";
-        let metadata = Metadata::parse(text).expect("metadata");
-        let requirements = requirements(&metadata);
+        let texts = ["python-dotenv ; extra == 'x'", "click>=8.1; python_version < '4'", "blinker"];
+        let stated = texts
+            .map(|text| StatedRequirement { text: text.to_owned(), is_optional: text.contains("extra") });
+        let requirements = requirements(&stated);
         let [(kind, dependencies)] = requirements.as_slice() else { panic!("{requirements:?}") };
         let texts: Vec<(&str, &str)> =
             dependencies.iter().map(|d| (d.name.as_str(), d.condition.as_str())).collect();

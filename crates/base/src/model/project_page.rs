@@ -1,10 +1,11 @@
 //! The values of which a language with projects writes its lists and pages, and those that it reads from an index.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::digest::Sha256;
 use super::ids::FileId;
+use super::license::Licenses;
 use super::project_name::ProjectName;
 use super::time::Timestamp;
 use crate::words;
@@ -114,6 +115,30 @@ impl FileDescription {
             requires: self.requires.or(other.requires),
         }
     }
+}
+
+/// What the metadata in the files of a release states.
+#[derive(Clone, Debug, Default)]
+pub struct ReleaseDescription {
+    pub summary: Option<String>,
+    pub readme: Option<String>,
+    /// The media type of the README.
+    pub readme_type: Option<String>,
+    pub license: Option<String>,
+    pub licenses: Licenses,
+    /// The name, otherwise the mail address.
+    pub author: Option<String>,
+    /// The name, otherwise the mail address.
+    pub maintainer: Option<String>,
+    pub urls: BTreeSet<String>,
+    pub requirements: Vec<StatedRequirement>,
+}
+
+#[derive(Clone, Debug)]
+pub struct StatedRequirement {
+    pub text: String,
+    /// Whether it is installed only with an extra.
+    pub is_optional: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 use super::SyncError;
 use base::config::Config;
 use base::model::ids::SourceId;
-use base::model::kind::{Language, SourceKind};
+use base::model::kind::SourceKind;
 use base::words;
 
 words! {
@@ -65,9 +65,11 @@ impl Task {
             Task::Sample => TaskRow {
                 property: "Sample.SyncSchedule",
                 schedule: |config| {
-                    config.index(Language::Sample.index()).map_or("", |index| &index.sync_schedule)
+                    config
+                        .index(SourceKind::Sample.language().index())
+                        .map_or("", |index| &index.sync_schedule)
                 },
-                subject: Subject::Projects(Language::Sample.index()),
+                subject: Subject::Projects(SourceKind::Sample.language().index()),
             },
             Task::Requirements => TaskRow {
                 property: "SystemRequirements.SyncSchedule",

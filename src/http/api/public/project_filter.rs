@@ -9,15 +9,13 @@ use base::model::kind::Language;
 use base::model::license_expression::LicenseExpression;
 use base::model::point::Point;
 use base::model::project_name::ProjectName;
+use base::model::project_page::{ReleaseDescription, StatedRequirement};
 use content::serve::metadata::ServedVersion;
 use content::serve::project::detail::{self, ProjectDetail, ProjectRelease};
 use content::serve::project::file::RequestBudget;
-use content::serve::python::metadata;
 use content::serve::vulnerabilities::Vulnerabilities;
 use content::serve::{self, RepoError, Repositories};
 use formats::language::{self, Rules};
-use formats::python::metadata::Metadata;
-use formats::python::requirement::Requirement;
 use tasks::usage::Usage;
 
 /// Maximum number of requests to an index, for pages and files, that one request of a client causes.
@@ -82,22 +80,18 @@ pub(super) async fn rows(
             ..FilterResult::default()
         };
         if !filter.omit_package_details {
-            let metadata = match &requested.detail {
+            let (details, requirements) = match &requested.detail {
                 Some(detail) => {
-                    metadata::of_release_within(repositories, point, &detail.release, Some(&budget)).await
+                    let described =
+                        detail::describe(repositories, point, &detail.release, Some(&budget)).await;
+                    (details(detail, &described), described.requirements)
                 }
-                None => None,
+                None => Default::default(),
             };
-            row.details = Some(Details {
-                available_versions: requested.available_versions.clone(),
-                ..requested
-                    .detail
-                    .as_deref()
-                    .map(|detail| details(detail, metadata.as_deref()))
-                    .unwrap_or_default()
-            });
+            row.details =
+                Some(Details { available_versions: requested.available_versions.clone(), ..details });
             if !filter.omit_dependencies {
-                row.dependencies = Some(metadata.as_deref().map(dependencies).unwrap_or_default());
+                row.dependencies = Some(dependencies(requirements));
             }
             if !filter.omit_downloads {
                 row.downloads = usage.totals(&[(source, project)]).await.first().copied();
@@ -166,19 +160,13 @@ fn versions(releases: &[ProjectRelease]) -> Vec<String> {
 }
 
 /// Returns the details of a version, without the other versions.
-fn details(detail: &ProjectDetail, metadata: Option<&Metadata>) -> Details {
+fn details(detail: &ProjectDetail, described: &ReleaseDescription) -> Details {
     let release = &detail.release;
-    let license = metadata.and_then(Metadata::license_summary);
-    let licenses = license.as_deref().map(license_ids).unwrap_or_default();
     Details {
         summary: release.descriptions().find_map(|file| file.summary),
-        license_types: metadata
-            .map(formats::python::license_types::licenses)
-            .unwrap_or_default()
-            .types()
-            .to_vec(),
-        licenses,
-        license,
+        license_types: described.licenses.types().to_vec(),
+        licenses: described.license.as_deref().map(license_ids).unwrap_or_default(),
+        license: described.license.clone(),
         package_date: release.uploaded_at().map(|at| at.day().to_string()),
         package_size: release.files.first().map_or(0, |file| file.size.max(0)),
         available_versions: Vec::new(),
@@ -194,23 +182,11 @@ fn license_ids(license: &str) -> Vec<String> {
 }
 
 /// Returns the requirements as written: those of an extra are suggested packages.
-fn dependencies(metadata: &Metadata) -> Dependencies {
-    let is_of_extra = |text: &&String| {
-        Requirement::parse(text).is_ok()
-            && text.split_once(';').is_some_and(|(_, marker)| names_extra(marker))
-    };
-    let (suggests, imports) = metadata.requires_dist.iter().partition::<Vec<&String>, _>(is_of_extra);
-    Dependencies {
-        imports: imports.into_iter().cloned().collect(),
-        suggests: suggests.into_iter().cloned().collect(),
-        ..Dependencies::default()
-    }
-}
-
-/// Returns whether a marker has the variable `extra`.
-fn names_extra(marker: &str) -> bool {
-    let mut words = marker.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '"' | '\''));
-    words.any(|word| word == "extra")
+fn dependencies(requirements: Vec<StatedRequirement>) -> Dependencies {
+    let (suggests, imports) =
+        requirements.into_iter().partition::<Vec<_>, _>(|requirement| requirement.is_optional);
+    let texts = |requirements: Vec<StatedRequirement>| requirements.into_iter().map(|r| r.text).collect();
+    Dependencies { imports: texts(imports), suggests: texts(suggests), ..Dependencies::default() }
 }
 
 #[cfg(test)]
@@ -237,27 +213,6 @@ mod tests {
                 "{bad}"
             );
         }
-    }
-
-    #[test]
-    fn requirements_of_extras_are_suggested_packages() {
-        let requires_dist = [
-            "even>=1",
-            "test; extra == 'x'",
-            "other; python_version > '3' and \"y\" == extra",
-            "extra>=1; os_name == 'extra'",
-            "not a requirement; extra ==",
-        ];
-        let requires_dist: Vec<String> = requires_dist.map(str::to_owned).into();
-        let dependencies = dependencies(&Metadata { requires_dist, ..Metadata::default() });
-        assert_eq!(
-            dependencies.imports,
-            ["even>=1", "extra>=1; os_name == 'extra'", "not a requirement; extra =="]
-        );
-        assert_eq!(
-            dependencies.suggests,
-            ["test; extra == 'x'", "other; python_version > '3' and \"y\" == extra"]
-        );
     }
 
     #[test]

@@ -42,10 +42,7 @@ pub(super) async fn package(
     let (app, catalog) = (call.app, &call.catalog);
     let detail = detail::project(&app.repositories, point, name, version).await?;
     let metadata = metadata::of_release(&app.repositories, point, &detail.release).await;
-    let licenses = metadata
-        .as_ref()
-        .map(|metadata| formats::python::license_types::licenses(metadata))
-        .unwrap_or_default();
+    let described = metadata.as_ref().map(|metadata| metadata.describe()).unwrap_or_default();
     let project = detail.project.as_str();
     let count = app.usage.totals(&[(detail.source, project)]).await.first().copied().unwrap_or(0);
     let vulnerabilities = serve::vulnerabilities::current(&app.state).await;
@@ -69,12 +66,12 @@ pub(super) async fn package(
         checksum: sha256.unwrap_or_default(),
         package_size: size,
         title: text("summary"),
-        description: text("description"),
-        author: text("author").or_else(|| text("author_email")),
-        maintainer: text("maintainer").or_else(|| text("maintainer_email")),
-        license: metadata.as_ref().and_then(|metadata| metadata.license_summary()),
-        license_expression: licenses.expression().map(str::to_owned),
-        license_types: licenses.types().to_vec(),
+        description: described.readme,
+        author: described.author,
+        maintainer: described.maintainer,
+        license: described.license,
+        license_expression: described.licenses.expression().map(str::to_owned),
+        license_types: described.licenses.types().to_vec(),
         url: text("home_page"),
         date_publication: release.uploaded_at().map(|at| at.to_string()),
         downloads: Downloads { count },

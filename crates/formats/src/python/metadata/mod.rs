@@ -5,10 +5,12 @@ pub mod header;
 pub mod installers;
 pub mod validity;
 
-use super::name;
+use super::requirement::Requirement;
 use super::version::Pep440Version;
+use super::{license_types, name};
 use base::model::license_expression::LicenseExpression;
 use base::model::project_name::{BadProjectName, ProjectName};
+use base::model::project_page::{ReleaseDescription, StatedRequirement};
 use header::Headers;
 
 /// Maximum size of a metadata file, in bytes; descriptions on PyPI are at most 1 MB.
@@ -274,6 +276,33 @@ impl Metadata {
         }
         self.license.as_ref()?.lines().next().map(|line| line.trim().chars().take(200).collect())
     }
+
+    /// Returns what pages and the public API state.
+    pub fn describe(&self) -> ReleaseDescription {
+        let urls = self.home_page.iter().chain(self.project_urls.iter().map(|(_, address)| address));
+        let requirement = |text: &String| StatedRequirement {
+            is_optional: Requirement::parse(text).is_ok()
+                && text.split_once(';').is_some_and(|(_, marker)| names_extra(marker)),
+            text: text.clone(),
+        };
+        ReleaseDescription {
+            summary: self.summary.clone(),
+            readme: self.description.clone(),
+            readme_type: self.description_content_type.clone(),
+            license: self.license_summary(),
+            licenses: license_types::licenses(self),
+            author: self.author.clone().or_else(|| self.author_email.clone()),
+            maintainer: self.maintainer.clone().or_else(|| self.maintainer_email.clone()),
+            urls: urls.cloned().collect(),
+            requirements: self.requires_dist.iter().map(requirement).collect(),
+        }
+    }
+}
+
+/// Returns whether a marker has the variable `extra`.
+fn names_extra(marker: &str) -> bool {
+    let mut words = marker.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '"' | '\''));
+    words.any(|word| word == "extra")
 }
 
 fn is_known(value: &str) -> bool {
@@ -325,6 +354,21 @@ mod tests {
         assert_eq!(metadata.description.as_deref(), Some("# Odd\n"));
         assert_eq!(metadata.other, [("X-New".to_owned(), "y".to_owned())]);
         assert_eq!(metadata.license_summary().as_deref(), Some("MIT OR Apache-2.0"));
+    }
+
+    #[test]
+    fn requirements_of_extras_are_optional() {
+        let requires_dist = [
+            ("even>=1", false),
+            ("test; extra == 'x'", true),
+            ("other; python_version > '3' and \"y\" == extra", true),
+            ("extra>=1; os_name == 'extra'", false),
+            ("not a requirement; extra ==", false),
+        ];
+        let texts = requires_dist.map(|(text, _)| text.to_owned()).into();
+        let requirements = Metadata { requires_dist: texts, ..Metadata::default() }.describe().requirements;
+        let found: Vec<_> = requirements.iter().map(|r| (r.text.as_str(), r.is_optional)).collect();
+        assert_eq!(found, requires_dist);
     }
 
     #[test]

@@ -182,7 +182,8 @@ async fn scenario(engine: db::Engine) {
         serve::project::file::locate_page(&backend.repositories, &point, &name::parse("one").unwrap())
             .await?;
         let sha256 = hex(b"1.0").parse().unwrap();
-        let bytes = serve::python::provenance::object(&backend.repositories, &point, sha256, &file).await?;
+        let bytes =
+            serve::python::provenance::object(&backend.repositories, &point, sha256, file.as_str()).await?;
         Ok::<_, RepoError>(bytes.to_vec())
     };
     for _ in 0..2 {

@@ -310,3 +310,27 @@ fn get_sample(from: &str, to: &Path, list: &Path) {
     let output = run_to_end(downloader::command(&args).env("NO_PROXY", "*"));
     assert_eq!(output.code, Some(0), "{}\n{}", output.out, output.err);
 }
+
+#[test]
+fn a_built_in_source_has_its_name_before_its_first_sync() {
+    let index = index();
+    let server =
+        Builder::default().gcfg(&format!("[Sample]\nURL = {}", index.url)).env("NO_PROXY", "*").start();
+    let error = server.refused("create source --name=x --type=sample");
+    assert!(error.contains("its first sync creates: rspm sync --type=sample"), "{error}");
+    let error = server.refused("create source --name=sample --type=local");
+    assert!(error.contains("'sample' is the name of the built-in source of type sample"), "{error}");
+    server.rspm_stdout("create source --name=team");
+    let error = server.refused("edit source --name=team --new-name=sample");
+    assert!(error.contains("use another name"), "{error}");
+    server.sync_of("sample").expect("an index");
+    server.rspm_stdout("create repo --name=s --type=sample");
+    server.rspm_stdout("subscribe --repo=s --source=sample");
+    let explained = server.rspm_stdout("explain s alpha");
+    assert!(explained.contains("latest: with Sample as of 20"), "{explained}");
+    let page = server.get("/s/latest/sample/alpha/").text();
+    let digest = page.lines().find_map(|line| line.split_whitespace().find(|word| word.len() == 64));
+    let url = format!("/s/latest/packages/{}/alpha-1.0.sample.provenance", digest.expect("a digest"));
+    let text = server.get(&url).text();
+    assert!(text.contains("no provenance of 'alpha-1.0.sample'"), "{text}");
+}

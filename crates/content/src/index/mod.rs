@@ -199,6 +199,9 @@ impl IndexReads {
             Err(error) => {
                 tracing::warn!(target: "sync", %error, "could not read the pages of {} projects", projects.len());
                 if let PageError::Upstream(UpstreamError::Unavailable { .. }) = error {
+                    let list = self.newest_list();
+                    let mut failures = self.failures.lock();
+                    projects.iter().for_each(|it| failures.record(it, list, &error, Instant::now()));
                     return 0;
                 }
                 // They are requested one by one.

@@ -8,7 +8,7 @@
 //! table `file_reading` has the time of the reading that found it, from which block rules measure its age if
 //! the upload that the index claims is much earlier.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::digests::ComputedDigest;
 use base::model::digest::Sha256;
@@ -85,18 +85,21 @@ impl Instants {
 }
 
 /// Returns the files of a page that can be served, and the number of others: with an address that cannot be
-/// requested, or a SHA-256 that is neither declared nor in `computed`, by file name.
+/// requested, a SHA-256 that is neither declared nor in `computed`, by file name, or the name of an earlier file.
 pub fn rows(
     language: &dyn Projects,
     page: &UpstreamPage,
     computed: &HashMap<String, ComputedDigest>,
     locator: impl Fn(&str) -> Option<String>,
 ) -> (Vec<PageRow>, usize) {
-    let mut rows = Vec::with_capacity(page.files.len());
+    let (mut rows, mut names) = (Vec::with_capacity(page.files.len()), HashSet::new());
     for file in &page.files {
         let computed = computed.get(&file.name).copied();
         let sha256 = file.sha256().or_else(|| computed.map(|digest| digest.sha256));
         let (Some(sha256), Some(locator)) = (sha256, locator(&file.url)) else { continue };
+        if !names.insert(file.name.as_str()) {
+            continue;
+        }
         rows.push(PageRow {
             name: file.name.clone(),
             version: file.version.clone().unwrap_or_else(|| language.stem(&file.name).trim().to_owned()),

@@ -343,7 +343,7 @@ impl Catalog {
 
     /// Returns the reason why an index cannot be synced at `now`; `None` if it is possible.
     pub fn index_skew(&self, now: Timestamp) -> Option<Skew> {
-        self.trees.iter().find_map(|tree| skew::of_index(tree.time_head?, now))
+        self.trees.iter().find_map(|tree| skew::of_index(tree.source, tree.time_head?, now))
     }
 
     /// Returns whether nothing more can be published before `end`, so that the states before `end` are final.

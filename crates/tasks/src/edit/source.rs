@@ -6,6 +6,7 @@ use base::model::kind::{ChangePolicy, SourceKind, Supply};
 use base::model::name::Name;
 use content::serve::{RepoError, find};
 use formats::language;
+use runtime::catalog::Catalog;
 use runtime::publish::edit::apply_edit;
 use runtime::state::State;
 use store::db;
@@ -22,8 +23,9 @@ pub async fn create(
     kind: SourceKind,
     existing: OnExisting,
 ) -> Result<(), RepoError> {
-    check_kind(kind)?;
-    if let Some(source) = state.catalog.get().source(name.as_str()) {
+    let catalog = state.catalog.get();
+    check_kind(&catalog, kind)?;
+    if let Some(source) = catalog.source(name.as_str()) {
         return match existing {
             OnExisting::Succeed if source.kind == kind => Ok(()),
             OnExisting::Fail | OnExisting::Succeed | OnExisting::Replace => {
@@ -31,6 +33,7 @@ pub async fn create(
             }
         };
     }
+    check_name(&catalog, name)?;
     let (new_name, now) = (name.clone(), (state.clock)());
     let creation = apply_edit(state, move |c| {
         let source = db::source::create(c, &new_name, kind, now)?;
@@ -50,6 +53,7 @@ pub async fn rename(state: &State, name: &str, new_name: &Name) -> Result<(), Re
     if source.name == *new_name {
         return Ok(());
     }
+    check_name(&state.catalog.get(), new_name)?;
     let new = new_name.clone();
     let update = apply_edit(state, move |c| {
         db::source::rename(c, source.id, &new)?;
@@ -104,12 +108,25 @@ fn still_subscribed(source: &str, repos: &[(String, ChangePolicy)]) -> RepoError
     ))
 }
 
-fn check_kind(kind: SourceKind) -> Result<(), RepoError> {
+fn check_kind(catalog: &Catalog, kind: SourceKind) -> Result<(), RepoError> {
+    let built_in = format!("the source of type {kind} is built in: there is one, named '{kind}'");
     match kind.supply() {
         Supply::Uploads | Supply::Builds | Supply::Curated | Supply::Snapshot => Ok(()),
-        Supply::Mirror => Err(RepoError::Invalid(format!(
-            "the source of type {kind} is built in: there is one, named '{kind}'; subscribe a repository to it"
+        Supply::Mirror if catalog.source(kind.as_str()).is_none() => Err(RepoError::Invalid(format!(
+            "{built_in}, which its first sync creates: rspm sync --type={kind}"
         ))),
+        Supply::Mirror => Err(RepoError::Invalid(format!("{built_in}; subscribe a repository to it"))),
+    }
+}
+
+/// Refuses the name of a built-in source that its first sync will create.
+fn check_name(catalog: &Catalog, name: &Name) -> Result<(), RepoError> {
+    let is_of = |kind: &SourceKind| kind.is_built_in() && kind.as_str() == name.as_str();
+    match SourceKind::ALL.into_iter().find(is_of) {
+        Some(kind) if catalog.source(name.as_str()).is_none() => Err(RepoError::Conflict(format!(
+            "'{name}' is the name of the built-in source of type {kind}; use another name"
+        ))),
+        Some(_) | None => Ok(()),
     }
 }
 

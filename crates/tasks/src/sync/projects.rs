@@ -25,6 +25,7 @@ use base::model::text::count_of;
 use base::model::time::{SECOND, Timestamp, microseconds};
 use content::index::{IndexReads, MARGIN, PageReads, wheel_metadata};
 use formats::language::{self, Projects};
+use runtime::catalog::Catalog;
 use runtime::jobs::Reporter;
 use runtime::jobs::lease::Lease;
 use runtime::state::State;
@@ -109,10 +110,11 @@ async fn sync(
         () = report.wait_halted() => return Err(SyncError::Halted),
     };
     report.progress("comparing with the database", 0, None);
+    check_source_name(&state.catalog.get(), source)?;
     let label = language::of(config.language).nouns().directory;
     let tree = lease.write(&state.db, move |c| tree_of_index(c, source, label)).await?;
     let old_head = tree.head.map_or(0, |head| head.0);
-    check_head(old_head, (state.clock)())?;
+    check_head(source, old_head, (state.clock)())?;
     lease.bulk(&state.db, move |c| project::reopen(c, source, old_head)).await?;
     let delay = microseconds(config.delay);
     // The list may come from a cache: its age there is subtracted.
@@ -150,7 +152,7 @@ async fn sync(
         config.delay_except.iter().filter_map(|name| rules.project_name(name).ok()).collect();
     let tx = lease.write(&state.db, move |c| {
         // The clock may have been corrected since the list was read.
-        check_head(head, publish.now)?;
+        check_head(source, head, publish.now)?;
         project::publish_head(c, tree.id, head)?;
         for project in &undelayed {
             if let Some(package) = package::by_name(c, source, project.as_str())? {
@@ -187,8 +189,8 @@ async fn sync(
 }
 
 /// Refuses a head in the future, caused by a clock that is ahead: later lists would be invisible until then.
-fn check_head(head: i64, now: Timestamp) -> Result<(), DbError> {
-    skew::of_index(Timestamp(head), now).map_or(Ok(()), |skew| Err(skew.into()))
+fn check_head(index: SourceId, head: i64, now: Timestamp) -> Result<(), DbError> {
+    skew::of_index(index, Timestamp(head), now).map_or(Ok(()), |skew| Err(skew.into()))
 }
 
 struct ListResponse {
@@ -244,6 +246,18 @@ fn no_list(index: &Index<'_>, error: &UpstreamError) -> String {
         place(&addresses.folder()),
         index.config.section()
     )
+}
+
+/// Refuses the first sync of an index whose name another source has.
+fn check_source_name(catalog: &Catalog, source: SourceId) -> Result<(), SyncError> {
+    let Some(kind) = SourceKind::of_built_in(source) else { return Ok(()) };
+    match catalog.source(kind.as_str()) {
+        Some(other) if other.id != source => Err(SyncError::Refused(format!(
+            "another source has the name '{kind}' of the built-in source; rename it with \
+             rspm edit source --name={kind} --new-name=NAME, and sync again"
+        ))),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Returns the tree of the index, which the first sync creates.
@@ -340,4 +354,25 @@ fn namesakes_message(names: &[String]) -> String {
         String::new()
     };
     format!("; new projects have the names of local packages: {excerpt}{more}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use runtime::catalog::Source;
+
+    #[test]
+    fn a_source_with_the_name_of_an_index_is_renamed_before_the_first_sync() {
+        let source = |id| Source {
+            id: SourceId(id),
+            name: "pypi".parse().expect("a name"),
+            kind: SourceKind::LocalPython,
+            created_at: Timestamp(0),
+        };
+        let catalog = |id| Catalog { sources: [source(id)].into_iter().collect(), ..Catalog::default() };
+        let error = check_source_name(&catalog(77), SourceId::PYPI).expect_err("the name is taken");
+        assert!(error.to_string().contains("rspm edit source --name=pypi --new-name=NAME"), "{error}");
+        assert!(check_source_name(&catalog(SourceId::PYPI.0), SourceId::PYPI).is_ok());
+        assert!(check_source_name(&Catalog::default(), SourceId::PYPI).is_ok());
+    }
 }

@@ -163,7 +163,7 @@ async fn page_once(
     let response = target.accept(response)?;
     // A redirect has turned the request into another one, or has sent the body elsewhere.
     let is_asked =
-        |asked: Url| (asked.host(), asked.path()) == (response.url().host(), response.url().path());
+        |asked: Url| (asked.origin(), asked.path()) == (response.url().origin(), response.url().path());
     if request.body.is_some() && !Url::parse(&target.display_url).is_ok_and(is_asked) {
         return Err(target.refusal("redirected a request with a body".to_owned()));
     }

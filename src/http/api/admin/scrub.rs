@@ -13,7 +13,7 @@ use api::scrub::{
 use base::config::BackupPlace;
 use base::model::time::{BadDay, Day};
 use store::db::clock_repair::Repair;
-use store::db::skew::Skew;
+use store::db::skew::{Skew, index_name};
 use tasks::upkeep;
 use tasks::upkeep::scrub::{self, Finding, ScrubExtent, ScrubOptions};
 
@@ -137,7 +137,9 @@ fn sentence(repair: &Repair, dry_run: bool) -> String {
     };
     if let Some(state) = repair.index_state {
         let separator = if change.is_empty() { "" } else { "; " };
-        change += &format!("{separator}the newest state of pypi ({state}) is set to the current time");
+        let names: Vec<&str> = repair.indexes.iter().map(|index| index_name(*index)).collect();
+        let names = names.join(" and ");
+        change += &format!("{separator}the newest state of {names} ({state}) is set to the current time");
     }
     if dry_run {
         format!("Nothing was changed. Without --dry-run: {change}.")

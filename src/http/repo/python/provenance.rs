@@ -17,7 +17,6 @@ use base::model::snapshot::Snapshot;
 use content::serve;
 use content::serve::project::document::ProvenanceLinks;
 use content::serve::python::provenance;
-use formats::python::file_name::FileName;
 
 /// Returns the base URL of provenance objects; `None` if `Server.Address` is not a secure origin (PEP 740).
 pub(in crate::http::repo) fn links(
@@ -42,9 +41,8 @@ pub(in crate::http::repo) async fn answer(
     file: &str,
     parts: &Parts,
 ) -> Result<Response<Body>, Failure> {
-    let file = FileName::parse(file).map_err(|error| Failure::not_found(error.to_string()))?;
     let point = serve::point::resolve(&app.repositories, repo, snapshot).await?;
-    let bytes = provenance::object(&app.repositories, &point, sha256, &file).await?;
+    let bytes = provenance::object(&app.repositories, &point, sha256, file).await?;
     let content = Sha256::of(&bytes);
     let representation = Representation {
         etag: Some(document::content_etag(content, false)),

@@ -77,9 +77,9 @@ pub async fn object(
     repositories: &Repositories,
     point: &Point,
     sha256: Sha256,
-    file: &FileName,
+    file: &str,
 ) -> Result<Bytes, RepoError> {
-    let located = locate(repositories, point, sha256, file.as_str(), FilePart::Distribution).await?;
+    let located = locate(repositories, point, sha256, file, FilePart::Distribution).await?;
     if !located.source().is_project_index() {
         return uploaded(repositories, point, sha256, file).await;
     }
@@ -116,9 +116,9 @@ async fn uploaded(
     repositories: &Repositories,
     point: &Point,
     sha256: Sha256,
-    file: &FileName,
+    file: &str,
 ) -> Result<Bytes, RepoError> {
-    let located = locate(repositories, point, sha256, file.as_str(), FilePart::Provenance).await?;
+    let located = locate(repositories, point, sha256, file, FilePart::Provenance).await?;
     read_file(repositories, &located, MAX_PROVENANCE).await.map_err(|error| match error {
         ReadError::Repo(error) => error,
         other => RepoError::Storage(StorageError::Other(format!("the provenance of '{file}': {other}"))),
@@ -138,7 +138,7 @@ async fn fetch(
     id: FileId,
     url: &str,
     sha256: Sha256,
-    file: &FileName,
+    file: &str,
 ) -> Result<Bytes, RepoError> {
     let requests = &repositories.python.provenance_requests;
     let upstream_error = |source: UpstreamError| RepoError::Upstream { source, retry_after: 60 };
@@ -165,13 +165,14 @@ async fn request(
     source: SourceId,
     url: &str,
     sha256: Sha256,
-    file: &FileName,
+    file: &str,
 ) -> Result<(Bytes, String), UpstreamError> {
     let state = &repositories.state;
     let (config, upstream) = (state.config.load_full(), state.upstream.load_full());
     let refused =
         |reason: String| UpstreamError::Refused { url: format!("the provenance of {file}"), reason };
     let index = config.index(source).ok_or_else(|| refused("its source is no index".to_owned()))?;
+    let name = FileName::parse(file).map_err(|error| refused(error.to_string()))?;
     let locator = locator::locator(url, index)
         .ok_or_else(|| refused("the index states an address that cannot be requested".to_owned()))?;
     let address = locator::address(&locator, index).map_err(refused)?;
@@ -180,7 +181,7 @@ async fn request(
         FileResponse::Unchanged => {
             Err(refused("answered an unconditional request with 'not modified'".to_owned()))
         }
-        FileResponse::Body { bytes, .. } => match check(&bytes, file, sha256) {
+        FileResponse::Body { bytes, .. } => match check(&bytes, &name, sha256) {
             Ok(()) => Ok((bytes, locator)),
             Err(error) => Err(refused(error.to_string())),
         },

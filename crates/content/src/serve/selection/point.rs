@@ -104,12 +104,14 @@ pub async fn close_past_days(repositories: &Repositories) {
     close_day(repositories, (repositories.state.clock)().day().start()).await;
 }
 
-/// Closes all days before `end`; concurrent callers wait. After an error days stay open: correct, but slower.
+/// Closes all days before `end`; concurrent callers wait. After an error days stay open: correct, but slower; also while
+/// the clock is too far ahead for a publish, because it may be wrong.
 pub(in crate::serve) async fn close_day(repositories: &Repositories, end: Timestamp) {
     let mut last_failure = repositories.day_closing.lock().await;
     let now = (repositories.state.clock)();
     let is_too_soon = last_failure.is_some_and(|at| now.since(at) < RETRY_INTERVAL);
-    if is_too_soon || repositories.state.catalog.get().is_closed(end) {
+    let catalog = repositories.state.catalog.get();
+    if is_too_soon || catalog.is_closed(end) || catalog.skew(now).is_some() {
         return;
     }
     let result = repositories.state.db.write(move |c| db::clock::close_day(c, end)).await;

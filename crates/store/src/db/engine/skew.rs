@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base::model::ids::SourceId;
+use base::model::kind::SourceKind;
 use base::model::time::Timestamp;
 
 /// Maximum lead of the clock row over a machine's clock: servers of one database differ by seconds.
@@ -29,9 +31,11 @@ pub enum Skew {
     Ahead { now: Timestamp, row: Timestamp },
     /// The newest state of an index is in the future: it was synced while the machine's clock was ahead.
     #[error(
-        "pypi cannot be synced, because this machine's clock shows {now} and the newest state of the index is that of {head}"
+        "{} cannot be synced, because this machine's clock shows {now} and the newest state of the index is that of {head}",
+        index_name(*index)
     )]
     IndexAhead {
+        index: SourceId,
         now: Timestamp,
         /// The newest state of the index.
         head: Timestamp,
@@ -66,8 +70,13 @@ pub fn between(row: Timestamp, now: Timestamp) -> Option<Skew> {
 }
 
 /// Returns the difference if the newest state of an index is too far in the future for a sync.
-pub fn of_index(head: Timestamp, now: Timestamp) -> Option<Skew> {
-    (head > now + TOLERANCE).then_some(Skew::IndexAhead { now, head })
+pub fn of_index(index: SourceId, head: Timestamp, now: Timestamp) -> Option<Skew> {
+    (head > now + TOLERANCE).then_some(Skew::IndexAhead { index, now, head })
+}
+
+/// Returns the name of the built-in source of an index.
+pub fn index_name(source: SourceId) -> &'static str {
+    SourceKind::of_built_in(source).map_or("the index", SourceKind::as_str)
 }
 
 #[cfg(test)]
@@ -100,8 +109,8 @@ mod tests {
         }
         assert!(!at(row - TOLERANCE - MICROSECOND).may_have_been_off());
         let head = row + TOLERANCE;
-        assert_eq!(of_index(head, row), None, "tolerated");
-        let skew = of_index(head + MICROSECOND, row).expect("too large");
+        assert_eq!(of_index(SourceId::PYPI, head, row), None, "tolerated");
+        let skew = of_index(SourceId::PYPI, head + MICROSECOND, row).expect("too large");
         assert!(!skew.may_have_been_off());
         assert_eq!(skew.command(), format!("rspm repair clock --today={}", row.day()));
         assert_eq!(

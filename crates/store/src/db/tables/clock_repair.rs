@@ -17,6 +17,8 @@ pub struct Repair {
     pub transactions: Vec<(TxId, Timestamp, Timestamp)>,
     /// The newest state of an index that was in the future; `None` if there was none. It is that of `now` afterwards.
     pub index_state: Option<Timestamp>,
+    /// The indexes whose newest state is in the future.
+    pub indexes: Vec<SourceId>,
 }
 
 /// Sets the clock row to `now`, which an administrator or another clock has confirmed. Returns `None` if the row
@@ -44,7 +46,12 @@ pub fn repair(c: &mut dyn Conn, now: Timestamp, dry_run: bool) -> Result<Option<
         }
         None => (row, Vec::new()),
     };
-    let Some(skew) = skew.or(index_state.map(|head| Skew::IndexAhead { now, head })) else { return Ok(None) };
+    let index_skew = indexes.iter().max_by_key(|index| index.head).map(|index| Skew::IndexAhead {
+        index: index.source,
+        now,
+        head: index.head,
+    });
+    let Some(skew) = skew.or(index_skew) else { return Ok(None) };
     if !dry_run {
         for (id, _, to) in &transactions {
             set_time(c, *id, *to)?;
@@ -61,7 +68,8 @@ pub fn repair(c: &mut dyn Conn, now: Timestamp, dry_run: bool) -> Result<Option<
         c.announce()?;
     }
     transactions.sort_unstable_by_key(|(id, ..)| *id);
-    Ok(Some(Repair { skew, row, transactions, index_state }))
+    let indexes = indexes.iter().map(|index| index.source).collect();
+    Ok(Some(Repair { skew, row, transactions, index_state, indexes }))
 }
 
 /// Returns the transactions later than `now` in the order of their times, with their new ones.

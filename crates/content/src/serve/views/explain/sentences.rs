@@ -5,6 +5,7 @@ use crate::serve::documents::negotiate::{MatchFailure, RVersionMatch};
 use crate::serve::files::located::LocatedFile;
 use crate::serve::project::owner;
 use base::config::platforms::Distribution;
+use base::model::kind::SourceKind;
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
@@ -25,7 +26,11 @@ pub(super) fn snapshot(snapshot: Snapshot, point: &Point) -> Decision {
     let index = point.trees.iter().find(|tree| owner::is_index(tree));
     let newest_change = match (point.modified, index) {
         (Some(time), _) => format!("its newest change is from {}", format_time(time)),
-        (None, Some(tree)) => format!("with PyPI as of {}", format_time(Timestamp(tree.listing().seq.0))),
+        (None, Some(tree)) => {
+            let listing = tree.listing();
+            let label = SourceKind::of_built_in(listing.source).map_or("the index", SourceKind::label);
+            format!("with {label} as of {}", format_time(Timestamp(listing.seq.0)))
+        }
         (None, None) => "nothing was published yet".to_owned(),
     };
     let rule = match snapshot {

@@ -1,6 +1,5 @@
 //! Identifiers of SPDX for the licenses of Python packages: an expression (PEP 639), classifiers, or free text.
 
-use super::metadata::Metadata;
 use base::model::license::Licenses;
 use base::model::license_expression::LicenseExpression;
 
@@ -55,16 +54,16 @@ const CLASSIFIERS: &[(&str, &str)] = &[
 
 /// Returns the licenses of a release: from the license expression; otherwise from the classifiers, whose relation is
 /// unknown if there are several; otherwise from the field `License`, if it is an expression.
-pub fn licenses(metadata: &Metadata) -> Licenses {
-    if let Some(text) = &metadata.license_expression {
+pub fn licenses(expression: Option<&str>, classifiers: &[String], license: Option<&str>) -> Licenses {
+    if let Some(text) = expression {
         return of_expression(text);
     }
-    let classifiers = metadata.classifiers.iter().filter_map(|text| text.strip_prefix("License :: "));
+    let classifiers = classifiers.iter().filter_map(|text| text.strip_prefix("License :: "));
     let mut names: Vec<&str> =
         classifiers.map(|name| name.strip_prefix("OSI Approved :: ").unwrap_or(name)).collect();
     names.retain(|name| *name != "OSI Approved");
     match names.as_slice() {
-        [] => metadata.license.as_deref().map(of_expression).unwrap_or_default(),
+        [] => license.map(of_expression).unwrap_or_default(),
         [name] => Licenses::of_alternatives([of_classifier(name)]),
         names => {
             let ids = names.iter().map(|name| of_classifier(name));
@@ -92,13 +91,8 @@ mod tests {
     use base::model::license::identifier;
 
     fn licenses(expression: Option<&str>, classifiers: &[&str], license: Option<&str>) -> (String, String) {
-        let metadata = Metadata {
-            license_expression: expression.map(str::to_owned),
-            classifiers: classifiers.iter().map(|text| (*text).to_owned()).collect(),
-            license: license.map(str::to_owned),
-            ..Metadata::default()
-        };
-        let licenses = super::licenses(&metadata);
+        let classifiers: Vec<String> = classifiers.iter().map(|text| (*text).to_owned()).collect();
+        let licenses = super::licenses(expression, &classifiers, license);
         (licenses.expression().unwrap_or_default().to_owned(), licenses.types().join(", "))
     }
 

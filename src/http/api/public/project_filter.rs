@@ -83,7 +83,7 @@ pub(super) async fn rows(
             let (details, requirements) = match &requested.detail {
                 Some(detail) => {
                     let described =
-                        detail::describe(repositories, point, &detail.release, Some(&budget)).await;
+                        serve::project::describe(repositories, point, &detail.release, Some(&budget)).await;
                     (details(detail, &described), described.requirements)
                 }
                 None => Default::default(),

@@ -4,7 +4,6 @@ use super::file::{LocatedPage, RequestBudget, find_page, locate};
 use super::names::newest;
 use super::{curated, owner};
 use crate::serve::files::package_files::StoredArchive;
-use crate::serve::python::metadata;
 use crate::serve::selection::allowed::{self, View};
 use crate::serve::selection::{name_guards, policies};
 use crate::serve::{BlockedRelease, RepoError, Repositories};
@@ -12,7 +11,7 @@ use base::model::ids::{SourceId, TreeId};
 use base::model::kind::Language;
 use base::model::point::Point;
 use base::model::project_name::ProjectName;
-use base::model::project_page::{FileDescription, ReleaseDescription};
+use base::model::project_page::FileDescription;
 use base::model::project_path::FilePart;
 use base::model::time::Timestamp;
 use formats::language::{self, Version};
@@ -89,22 +88,6 @@ pub async fn project_within(
     let found = releases_within(repositories, point, name, budget).await?;
     let release = found.require_release(repositories, point, version)?.clone();
     found.into_detail(repositories, release)
-}
-
-/// Returns what the metadata of a release states; empty if it has none, or if it cannot be read, which is logged.
-/// With a budget, a file that is not in storage is fetched only while the budget lasts.
-pub async fn describe(
-    repositories: &Repositories,
-    point: &Point,
-    release: &ProjectRelease,
-    budget: Option<&RequestBudget>,
-) -> ReleaseDescription {
-    let projects = language::of(release.language).projects();
-    if !projects.is_some_and(|projects| projects.reads_metadata_of_files()) {
-        return ReleaseDescription::default();
-    }
-    let metadata = metadata::of_release_within(repositories, point, release, budget).await;
-    metadata.map(|metadata| metadata.describe()).unwrap_or_default()
 }
 
 /// The releases of a project at a point, and the files that block rules forbid.

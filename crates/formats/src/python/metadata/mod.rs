@@ -290,7 +290,11 @@ impl Metadata {
             readme: self.description.clone(),
             readme_type: self.description_content_type.clone(),
             license: self.license_summary(),
-            licenses: license_types::licenses(self),
+            licenses: license_types::licenses(
+                self.license_expression.as_deref(),
+                &self.classifiers,
+                self.license.as_deref(),
+            ),
             author: self.author.clone().or_else(|| self.author_email.clone()),
             maintainer: self.maintainer.clone().or_else(|| self.maintainer_email.clone()),
             urls: urls.cloned().collect(),

@@ -72,7 +72,7 @@ async fn repair(backend: &Backend, today: &str) {
     let repair = upkeep::clock::repair(&backend.state, day(today), false).await.unwrap();
     assert_eq!(planned, repair, "a dry run reports what a repair does");
     let repair = repair.expect("something to do");
-    assert_eq!(repair.index_state, Some(Timestamp(before)));
+    assert_eq!(repair.index_state(), Some(Timestamp(before)));
     assert_eq!(head(backend).await, now.0);
     assert_eq!(backend.state.catalog.get().index_skew(now), None);
     let later = backend.state.db.read(move |c| later_rows(c, now)).await.unwrap();

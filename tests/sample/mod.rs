@@ -199,6 +199,8 @@ class Index(http.server.SimpleHTTPRequestHandler):
         names = self.rfile.read(int(self.headers["Content-Length"])).decode().split()
         with open(root + ".requests", "a") as log:
             log.write(" ".join(names) + "\n")
+        if os.path.exists(root + ".down"):
+            return self.send_error(503)
         self.send_text("".join(self.page(name) for name in names if os.path.isdir(f"{root}/{name}")))
 
     def page(self, name):
@@ -333,4 +335,23 @@ fn a_built_in_source_has_its_name_before_its_first_sync() {
     let url = format!("/s/latest/packages/{}/alpha-1.0.sample.provenance", digest.expect("a digest"));
     let text = server.get(&url).text();
     assert!(text.contains("no provenance of 'alpha-1.0.sample'"), "{text}");
+}
+
+#[test]
+fn an_index_that_does_not_answer_for_several_projects_pauses() {
+    let index = Index::start();
+    let names: Vec<String> = (0..100).map(|number| format!("p{number}")).collect();
+    names.iter().for_each(|name| index.add(name, "1.0", "2024-03-01T10:00:00Z"));
+    let server = mirror(&index.url);
+    for name in &names {
+        server.get(&format!("/s/latest/sample/{name}/"));
+    }
+    names.iter().for_each(|name| index.add(name, "2.0", "2024-06-01T10:00:00Z"));
+    std::fs::write(index.dir.path().join("index.down"), "").unwrap();
+    let before = index.requests().len();
+    server.sync_of("sample").expect("the list");
+    // Four of the ten requests may be under way when the first one fails.
+    let count = index.requests().len() - before;
+    assert!((1..=4).contains(&count), "{count} requests");
+    assert_eq!(installed(&server, "/s/latest", "p7"), "1.0", "the last known state");
 }

@@ -199,9 +199,6 @@ impl IndexReads {
             Err(error) => {
                 tracing::warn!(target: "sync", %error, "could not read the pages of {} projects", projects.len());
                 if let PageError::Upstream(UpstreamError::Unavailable { .. }) = error {
-                    let list = self.newest_list();
-                    let mut failures = self.failures.lock();
-                    projects.iter().for_each(|it| failures.record(it, list, &error, Instant::now()));
                     return 0;
                 }
                 // They are requested one by one.
@@ -232,8 +229,13 @@ impl IndexReads {
         }
         let _turn = self.permits.background().await;
         let _permit = self.permits.page().await?;
-        let requested_at = (self.state.clock)();
-        match self.index()?.pages(&projects, None).await? {
+        let (requested_at, list) = ((self.state.clock)(), self.newest_list());
+        let response = self.index()?.pages(&projects, None).await.map_err(PageError::Upstream);
+        if let Err(error @ PageError::Upstream(UpstreamError::Unavailable { .. })) = &response {
+            let mut failures = self.failures.lock();
+            projects.iter().for_each(|project| failures.record(project, list, error, Instant::now()));
+        }
+        match response? {
             PageResponse::Unchanged(_) => Ok(Vec::new()),
             PageResponse::Page(page) => parse(self.language, *page, &projects, requested_at).await,
         }

@@ -109,13 +109,17 @@ fn still_subscribed(source: &str, repos: &[(String, ChangePolicy)]) -> RepoError
 }
 
 fn check_kind(catalog: &Catalog, kind: SourceKind) -> Result<(), RepoError> {
-    let built_in = format!("the source of type {kind} is built in: there is one, named '{kind}'");
     match kind.supply() {
         Supply::Uploads | Supply::Builds | Supply::Curated | Supply::Snapshot => Ok(()),
-        Supply::Mirror if catalog.source(kind.as_str()).is_none() => Err(RepoError::Invalid(format!(
-            "{built_in}, which its first sync creates: rspm sync --type={kind}"
-        ))),
-        Supply::Mirror => Err(RepoError::Invalid(format!("{built_in}; subscribe a repository to it"))),
+        Supply::Mirror => {
+            let advice = match catalog.source(kind.as_str()) {
+                Some(_) => "; subscribe a repository to it".to_owned(),
+                None => format!(", which its first sync creates: rspm sync --type={kind}"),
+            };
+            Err(RepoError::Invalid(format!(
+                "the source of type {kind} is built in: there is one, named '{kind}'{advice}"
+            )))
+        }
     }
 }
 

@@ -99,6 +99,7 @@ async fn sync(
 ) -> Result<(String, i64), SyncError> {
     let Index { state, source, config, address, .. } = index;
     let (state, source, started_at) = (*state, *source, (state.clock)());
+    check_source_name(&state.catalog.get(), source)?;
     report.progress("reading the list of projects", 0, None);
     let is_accepted = matches!(trigger, SyncTrigger::Confirmed(_));
     let known = match is_accepted {
@@ -110,7 +111,6 @@ async fn sync(
         () = report.wait_halted() => return Err(SyncError::Halted),
     };
     report.progress("comparing with the database", 0, None);
-    check_source_name(&state.catalog.get(), source)?;
     let label = language::of(config.language).nouns().directory;
     let tree = lease.write(&state.db, move |c| tree_of_index(c, source, label)).await?;
     let old_head = tree.head.map_or(0, |head| head.0);

@@ -135,9 +135,9 @@ fn sentence(repair: &Repair, dry_run: bool) -> String {
         }
         Skew::IndexAhead { .. } => String::new(),
     };
-    if let Some(state) = repair.index_state {
+    if let Some(state) = repair.index_state() {
         let separator = if change.is_empty() { "" } else { "; " };
-        let names: Vec<&str> = repair.indexes.iter().map(|index| index_name(*index)).collect();
+        let names: Vec<&str> = repair.indexes.iter().map(|index| index_name(index.source)).collect();
         let names = names.join(" and ");
         change += &format!("{separator}the newest state of {names} ({state}) is set to the current time");
     }

@@ -15,10 +15,19 @@ pub struct Repair {
     pub row: Timestamp,
     /// Transactions that get another time, by id: the id, the time before, the time afterwards.
     pub transactions: Vec<(TxId, Timestamp, Timestamp)>,
-    /// The newest state of an index that was in the future; `None` if there was none. It is that of `now` afterwards.
-    pub index_state: Option<Timestamp>,
-    /// The indexes whose newest state is in the future.
-    pub indexes: Vec<SourceId>,
+    /// The indexes whose newest state was in the future. It is that of `now` afterwards.
+    pub indexes: Vec<FutureTree>,
+}
+
+impl Repair {
+    /// Returns the newest state of an index that was in the future.
+    pub fn index_state(&self) -> Option<Timestamp> {
+        newest(&self.indexes).map(|index| index.head)
+    }
+}
+
+fn newest(indexes: &[FutureTree]) -> Option<FutureTree> {
+    indexes.iter().copied().max_by_key(|index| index.head)
 }
 
 /// Sets the clock row to `now`, which an administrator or another clock has confirmed. Returns `None` if the row
@@ -38,7 +47,6 @@ pub fn repair(c: &mut dyn Conn, now: Timestamp, dry_run: bool) -> Result<Option<
     let skew = between(row, now);
     let tolerance = if skew.is_some() { Duration::ZERO } else { TOLERANCE };
     let indexes = future_trees(c, now + tolerance)?;
-    let index_state = indexes.iter().map(|index| index.head).max();
     let (row, mut transactions) = match skew {
         Some(_) => {
             let transactions = future_transactions(c, now)?;
@@ -46,11 +54,8 @@ pub fn repair(c: &mut dyn Conn, now: Timestamp, dry_run: bool) -> Result<Option<
         }
         None => (row, Vec::new()),
     };
-    let index_skew = indexes.iter().max_by_key(|index| index.head).map(|index| Skew::IndexAhead {
-        index: index.source,
-        now,
-        head: index.head,
-    });
+    let index_skew =
+        newest(&indexes).map(|FutureTree { source: index, head, .. }| Skew::IndexAhead { index, now, head });
     let Some(skew) = skew.or(index_skew) else { return Ok(None) };
     if !dry_run {
         for (id, _, to) in &transactions {
@@ -68,8 +73,7 @@ pub fn repair(c: &mut dyn Conn, now: Timestamp, dry_run: bool) -> Result<Option<
         c.announce()?;
     }
     transactions.sort_unstable_by_key(|(id, ..)| *id);
-    let indexes = indexes.iter().map(|index| index.source).collect();
-    Ok(Some(Repair { skew, row, transactions, index_state, indexes }))
+    Ok(Some(Repair { skew, row, transactions, indexes }))
 }
 
 /// Returns the transactions later than `now` in the order of their times, with their new ones.

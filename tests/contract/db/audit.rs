@@ -36,7 +36,7 @@ fn author(name: &str) -> Author {
 fn create_source(c: &mut dyn Conn, name: &str) -> Result<(), DbError> {
     source::create(c, &name.parse().expect("a name"), SourceKind::Local, NEW_YEAR)?;
     audit::record(c, "create source", "source", name, "local")?;
-    clock::bump_catalog(c)
+    clock::bump_catalog(c, clock::Change::Nothing)
 }
 
 /// Creates the sources `s1` to `s{count}`.
@@ -297,7 +297,7 @@ fn concurrent_changes_have_one_order(db: &mut TestDb) {
                         SourceKind::Local,
                         NEW_YEAR,
                     )?;
-                    clock::bump_catalog(c)
+                    clock::bump_catalog(c, clock::Change::Nothing)
                 };
                 db.write(create).await.expect("created");
             } else {

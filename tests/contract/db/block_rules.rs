@@ -104,7 +104,7 @@ fn a_catalog_reads_only_the_rules_that_changed(db: &mut TestDb) {
     update(db, 20, "twenty", 200);
     insert(db, &["last"]);
     assert_eq!(follower.refresh(), (2, vec![53, 20]), "four changes at once");
-    db.write(clock::bump_catalog);
+    db.write(|c| clock::bump_catalog(c, clock::Change::Nothing));
     assert_eq!(follower.refresh(), (0, vec![]), "another change of the catalog");
     db.write(|c| block_rule::delete(c, 1, i64::MAX));
     assert_eq!(follower.refresh(), (0, vec![]));
@@ -118,7 +118,7 @@ fn a_catalog_reads_only_the_rules_that_changed(db: &mut TestDb) {
 fn a_change_by_an_older_program_is_read_with_all_rules(db: &mut TestDb) {
     let follower = with_rules(db);
     db.write(|c| {
-        clock::bump_catalog(c)?;
+        clock::bump_catalog(c, clock::Change::Nothing)?;
         c.execute("UPDATE sequence SET next = next + 1 WHERE name = 'block_rule_change'", &[])?;
         c.execute("UPDATE block_rule SET priority = 1 WHERE id = 9", &[])
     });

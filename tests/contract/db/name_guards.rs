@@ -108,7 +108,7 @@ fn a_catalog_reads_only_the_guards_of_added_names(db: &mut TestDb) {
     follower.publish(follower.tree, 4, &["latest"]);
     assert_eq!(follower.refresh(), 3, "two changes at once");
     assert_eq!(follower.guard("latest"), Some((team, false)));
-    db.write(clock::bump_catalog);
+    db.write(|c| clock::bump_catalog(c, clock::Change::Nothing));
     assert_eq!(follower.refresh(), 0, "another change of the catalog");
 
     // CRAN lists a name of the team: its guard is in force now.
@@ -121,7 +121,7 @@ fn a_catalog_reads_only_the_guards_of_added_names(db: &mut TestDb) {
     let ended = NameGuardRow { state: GuardState::Ended, ..follower.row(9) };
     let name = ended.pattern.clone();
     db.write(move |c| {
-        clock::bump_catalog(c)?;
+        clock::bump_catalog(c, clock::Change::Nothing)?;
         name_guard::update(c, &ended)
     });
     follower.publish(follower.tree, 8, &["last"]);
@@ -129,7 +129,7 @@ fn a_catalog_reads_only_the_guards_of_added_names(db: &mut TestDb) {
     assert_eq!((follower.guard(&name), follower.guard("last")), (None, Some((team, false))));
     let created = NameGuardRow { id: 0, pattern: "own*".to_owned(), automatic: false, ..follower.row(1) };
     db.write(move |c| {
-        clock::bump_catalog(c)?;
+        clock::bump_catalog(c, clock::Change::Nothing)?;
         name_guard::insert(c, std::slice::from_ref(&created))
     });
     assert!(follower.refresh() >= NAMES);
@@ -143,7 +143,7 @@ fn a_change_by_an_older_program_is_read_with_all_guards(db: &mut TestDb) {
     let follower = Follower::start(db);
     let name = follower.row(9).pattern;
     db.write(|c| {
-        clock::bump_catalog(c)?;
+        clock::bump_catalog(c, clock::Change::Nothing)?;
         c.execute("UPDATE sequence SET next = next + 1 WHERE name = 'name_guard_change'", &[])?;
         c.execute("UPDATE name_guard SET state = 2 WHERE id = 9", &[])
     });

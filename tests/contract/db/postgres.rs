@@ -144,7 +144,7 @@ fn errors_have_the_code_and_the_message_of_the_server() {
     }
     let read_only = db.try_write(|c| {
         c.execute("SET TRANSACTION READ ONLY", &[])?;
-        clock::bump_catalog(c)
+        clock::bump_catalog(c, clock::Change::Nothing)
     });
     let text = read_only.expect_err("it fails").to_string();
     let expected = "is read-only: cannot execute UPDATE in a read-only transaction (SQLSTATE 25006); ";
@@ -237,7 +237,7 @@ fn a_terminated_session_is_replaced() {
     let db = with_application_name(&name);
     let result = db.read(move |c| c.query(END_OTHERS, &[name.as_str().into()]));
     assert_eq!(result[0].int(0).expect("a number"), 1);
-    db.write(|c| clock::bump_catalog(c));
+    db.write(|c| clock::bump_catalog(c, clock::Change::Nothing));
     assert_eq!(db.read(|c| clock::get(c)).catalog, 1);
 }
 
@@ -246,7 +246,7 @@ fn a_session_lost_inside_a_write_commits_nothing() {
     let db = with_application_name("unused");
     let other = Arc::new(db.db.clone());
     let result = db.try_write(move |c| {
-        clock::bump_catalog(c)?;
+        clock::bump_catalog(c, clock::Change::Nothing)?;
         let pid = c.query("SELECT pg_backend_pid()", &[])?[0].int(0)?;
         let other = Arc::clone(&other);
         std::thread::spawn(move || {
@@ -256,11 +256,11 @@ fn a_session_lost_inside_a_write_commits_nothing() {
         })
         .join()
         .expect("no panic");
-        clock::bump_catalog(c)
+        clock::bump_catalog(c, clock::Change::Nothing)
     });
     assert!(matches!(result, Err(DbError::Lost(_))), "{result:?}");
     assert_eq!(db.read(|c| clock::get(c)).catalog, 0);
-    db.write(|c| clock::bump_catalog(c));
+    db.write(|c| clock::bump_catalog(c, clock::Change::Nothing));
 }
 
 #[test]
@@ -310,7 +310,7 @@ fn a_commit_without_a_response_is_neither_lost_nor_applied_twice() {
         proxy.fail_next_commit(fault);
         let written = runtime.block_on(db.write(move |c| {
             counter.fetch_add(1, Ordering::SeqCst);
-            clock::bump_catalog(c)
+            clock::bump_catalog(c, clock::Change::Nothing)
         }));
         assert!(written.is_ok() && proxy.has_failed_commit(), "{fault:?}: {written:?}");
         assert_eq!(runs.load(Ordering::SeqCst), expected, "{fault:?}");

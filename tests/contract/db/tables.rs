@@ -100,7 +100,7 @@ fn a_repository_is_created_edited_and_deleted(db: &mut TestDb) {
     db.write(move |c| clock::publish(c, &publish));
     assert!(db.write(move |c| repo::delete(c, id)));
     assert!(!db.write(move |c| repo::delete(c, id)));
-    assert!(db.read(|c| repo::list(c)).is_empty() && db.read(|c| repo::steps(c)).is_empty());
+    assert!(db.read(|c| repo::list(c)).is_empty() && db.read(|c| repo::steps(c, repo::ALL)).is_empty());
     let mut publish = publish_of(&[], NEW_YEAR);
     publish.repo_steps.push(NewRepoStep {
         repo: id,
@@ -131,7 +131,7 @@ fn subscriptions_have_steps(db: &mut TestDb) {
     }
     assert_eq!(db.read(move |c| repo::subscriptions(c, a)), list(&[2, 1]));
     assert_eq!(db.read(move |c| repo::subscriptions(c, b)), []);
-    let steps = db.read(|c| repo::steps(c));
+    let steps = db.read(|c| repo::steps(c, repo::ALL));
     let rows: Vec<_> = steps.iter().map(|s| (s.repo, s.seq, s.tx.0, s.subscriptions.clone())).collect();
     assert_eq!(rows, [(a, 1, 1, list(&[1])), (a, 2, 3, list(&[2, 1])), (b, 1, 2, vec![])]);
 }
@@ -399,7 +399,7 @@ fn a_read_has_a_consistent_snapshot(db: &mut TestDb) {
         tokio::task::block_in_place(|| ready.1.recv().expect("the reader began"));
         reading
     });
-    db.write(|c| clock::bump_catalog(c));
+    db.write(|c| clock::bump_catalog(c, clock::Change::Nothing));
     wait.0.send(()).expect("the reader waits");
     let (before, after) = db.block(reading).expect("no panic");
     assert_eq!(before, after);

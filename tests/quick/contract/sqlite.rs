@@ -99,7 +99,7 @@ fn a_full_disk_is_an_error_until_there_is_space() {
 #[test]
 fn only_the_owner_can_access_its_files() {
     let db = TestDb::new(Engine::Sqlite);
-    db.write(|c| rstudio_pm::db::clock::bump_catalog(c));
+    db.write(|c| rstudio_pm::db::clock::bump_catalog(c, rstudio_pm::db::clock::Change::Nothing));
     let dir = &db.config.sqlite.dir;
     let mode =
         |p: &std::path::Path| std::fs::metadata(p).expect("the file exists").permissions().mode() & 0o777;
@@ -143,7 +143,7 @@ fn commits_are_durable_and_the_log_stays_small() {
     let start = std::time::Instant::now();
     loop {
         // SQLite restarts the log with the first write after a complete checkpoint.
-        db.write(|c| rstudio_pm::db::clock::bump_catalog(c));
+        db.write(|c| rstudio_pm::db::clock::bump_catalog(c, rstudio_pm::db::clock::Change::Nothing));
         let size = std::fs::metadata(&log).expect("the log").len();
         if size <= 16 << 20 {
             break;

@@ -239,7 +239,7 @@ fn write_known(
     }
     if known.reading.as_ref().is_some_and(|last| last.status != read.status) {
         // A quarantine applies to all days, and servers keep resolved addresses until the catalog changes.
-        clock::bump_catalog(c)?;
+        clock::bump_catalog(c, clock::Change::Nothing)?;
     }
     if page.is_none() {
         return Ok(unchanged());

@@ -1,6 +1,8 @@
 //! Shared handle of the newest catalog: read at start and again after each publish. It detects that the database was
 //! reset to an earlier state; `daemon::running` then reopens the app.
 
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,13 +11,15 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::{
-    Catalog, FixedUrls, ReadExtent, RepoStep, Repository, Rewind, Source, Subscription, Tree, block_rules,
-    name_guards, spaced,
+    Catalog, FixedUrls, ReadExtent, RepoStep, Repository, Rewind, Shared, Source, Subscription, Tree,
+    block_rules, name_guards, spaced,
 };
-use base::model::ids::{Seq, TxId};
+use base::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
+use base::model::kind::SourceKind;
+use base::model::point::Base;
 use base::model::time::Timestamp;
 use formats::r::bioconductor::config::Config;
-use store::db::clock::ClockRow;
+use store::db::clock::{Change, ClockRow};
 use store::db::tree::Step;
 use store::db::{self, Conn, Db, DbError};
 
@@ -219,25 +223,32 @@ fn read_after(
     let empty_catalog = Catalog::default();
     let previous =
         if rewind.is_some() || previous.clock_at > Some(clock.at) { &empty_catalog } else { previous };
+    let changes = match (previous.clock_at, extent) {
+        (Some(_), ReadExtent::Changes) => db::clock::changes(c, previous.version, clock.catalog)?,
+        (None, _) | (_, ReadExtent::All) => None,
+    };
+    let changes = changes.as_deref();
     let last_tx = previous.transactions.last().map_or(TxId(i64::MIN), |(id, _)| *id);
     let mut transactions = previous.transactions.clone();
     transactions.extend(db::tx::instants(c, last_tx)?);
     let instants = spaced::instants(&transactions);
-    let repos = repos(c)?;
+    let (sources, deleted_sources) = sources(c, previous, changes)?;
+    let repos = repos(c, previous, changes)?;
+    let has_withheld = repos.iter().any(Repository::has_withheld);
     Ok(Catalog {
         version: clock.catalog,
         history_id: clock.history.clone(),
         rewind,
         clock_at: Some(clock.at),
-        sources: sources(c)?,
-        deleted_sources: db::source::deleted(c)?,
-        trees: trees(c, previous, last_tx)?,
-        has_withheld: repos.iter().any(Repository::has_withheld),
+        sources,
+        deleted_sources,
+        trees: trees(c, previous, last_tx, changes)?,
+        has_withheld,
         repos,
         modified_overrides: spaced::modified_overrides(&instants),
         serial_overrides: spaced::serial_overrides(&instants),
         transactions,
-        bioconductor: bioconductor(c, previous)?,
+        bioconductor: bioconductor(c, previous, changes)?,
         fixed_urls: fixed_urls(c, previous, extent)?,
         rules: block_rules::read(c, previous.clock_at.map(|_| &previous.rules), extent)?,
         guards: name_guards::read(c, previous.clock_at.map(|_| &previous.guards), extent)?,
@@ -254,40 +265,101 @@ fn is_rewound(c: &mut dyn Conn, previous: &Catalog, clock: &ClockRow) -> Result<
     Ok(db::tx::instant(c, *id)?.is_none_or(|now| now > *at))
 }
 
-fn sources(c: &mut dyn Conn) -> Result<Vec<Source>, DbError> {
-    let rows = db::source::list(c)?;
+type DeletedSources = Arc<Vec<(SourceId, SourceKind)>>;
+
+/// Reads the sources that these changes name; all of them without changes.
+fn sources(
+    c: &mut dyn Conn,
+    previous: &Catalog,
+    changes: Option<&[Change]>,
+) -> Result<(Shared<Source>, DeletedSources), DbError> {
     let source = |row: db::source::Source| {
         Some(Source { id: row.id, name: row.name.parse().ok()?, kind: row.kind, created_at: row.created_at })
     };
-    Ok(rows.into_iter().filter_map(source).collect())
+    let Some(changes) = changes else {
+        let rows = db::source::list(c)?.into_iter().filter_map(source).collect();
+        return Ok((rows, Arc::new(db::source::deleted(c)?)));
+    };
+    let changed = changed_sources(changes);
+    if changed.is_empty() {
+        return Ok((previous.sources.clone(), Arc::clone(&previous.deleted_sources)));
+    }
+    let mut rows = Vec::with_capacity(changed.len());
+    for id in changed {
+        rows.push((id, db::source::get(c, id)?.and_then(source)));
+    }
+    Ok((previous.sources.with(rows, |source| source.id), Arc::new(db::source::deleted(c)?)))
 }
 
-fn trees(c: &mut dyn Conn, previous: &Catalog, last_tx: TxId) -> Result<Vec<Tree>, DbError> {
-    let mut new_steps = db::tree::steps_after(c, last_tx)?.into_iter().peekable();
-    let mut bases = db::curation::bases(c)?.into_iter().peekable();
-    let mut trees = Vec::new();
-    for row in db::tree::list(c)? {
-        let mut tree_bases = Vec::new();
-        while let Some((_, seq, base)) = bases.next_if(|(tree, ..)| *tree == row.id) {
-            tree_bases.push((seq, base));
+fn changed_sources(changes: &[Change]) -> BTreeSet<SourceId> {
+    let source = |change: &Change| match change {
+        Change::Source(source) => Some(*source),
+        Change::Nothing | Change::Repo(_) | Change::Bioconductor => None,
+    };
+    changes.iter().filter_map(source).collect()
+}
+
+/// Reads the trees with new steps, and those of changed sources; all of them without changes.
+fn trees(
+    c: &mut dyn Conn,
+    previous: &Catalog,
+    last_tx: TxId,
+    changes: Option<&[Change]>,
+) -> Result<Shared<Tree>, DbError> {
+    let steps = db::tree::steps_after(c, last_tx)?;
+    let Some(changes) = changes else {
+        let rows = db::tree::list(c)?;
+        let bases = db::curation::bases(c, db::tree::ALL)?;
+        let (mut steps, mut bases) = (steps.into_iter().peekable(), bases.into_iter().peekable());
+        let mut trees = Vec::with_capacity(rows.len());
+        for row in rows {
+            let bases = std::iter::from_fn(|| bases.next_if(|(tree, ..)| *tree == row.id)).collect();
+            let steps = std::iter::from_fn(|| steps.next_if(|(tree, _)| *tree == row.id)).collect();
+            trees.push(tree(c, previous, row, steps, bases)?);
         }
-        let mut steps = previous.tree(row.id).map(|tree| tree.steps.clone()).unwrap_or_default();
-        while let Some((_, step)) = new_steps.next_if(|(tree, _)| *tree == row.id) {
-            steps.push(step);
-        }
-        // A back-fill publishes steps below the known ones.
-        steps.sort_unstable_by_key(|step| step.seq);
-        let time_head = match row.axis {
-            db::tree::Axis::Time => row.head.map(|head| Timestamp(head.0)),
-            db::tree::Axis::Step => None,
-        };
-        if row.axis == db::tree::Axis::Step && !spans(&steps, row.first, row.head) {
-            steps = db::tree::steps(c, row.id)?;
-        }
-        let (label, role, bases) = (row.label, row.role, tree_bases);
-        trees.push(Tree { id: row.id, source: row.source, label, role, steps, time_head, bases });
+        return Ok(trees.into_iter().collect());
+    };
+    let mut rows = BTreeMap::new();
+    for source in changed_sources(changes) {
+        rows.extend(db::tree::of_source(c, source)?.into_iter().map(|row| (row.id, row)));
     }
-    Ok(trees)
+    for (tree, _) in &steps {
+        if let Entry::Vacant(entry) = rows.entry(*tree)
+            && let Some(row) = db::tree::get(c, *tree)?
+        {
+            entry.insert(row);
+        }
+    }
+    let mut trees = Vec::with_capacity(rows.len());
+    for (id, row) in rows {
+        let bases = db::curation::bases(c, id..=id)?;
+        let steps = steps.iter().filter(|(tree, _)| *tree == id).copied().collect();
+        trees.push((id, Some(tree(c, previous, row, steps, bases)?)));
+    }
+    Ok(previous.trees.with(trees, |tree| tree.id))
+}
+
+/// Returns the tree of a row, with its steps after the last transaction of the previous catalog, and its bases.
+fn tree(
+    c: &mut dyn Conn,
+    previous: &Catalog,
+    row: db::tree::Tree,
+    new_steps: Vec<(TreeId, Step)>,
+    bases: Vec<(TreeId, Seq, Base)>,
+) -> Result<Tree, DbError> {
+    let mut steps = previous.tree(row.id).map(|tree| tree.steps.clone()).unwrap_or_default();
+    steps.extend(new_steps.into_iter().map(|(_, step)| step));
+    // A back-fill publishes steps below the known ones.
+    steps.sort_unstable_by_key(|step| step.seq);
+    let time_head = match row.axis {
+        db::tree::Axis::Time => row.head.map(|head| Timestamp(head.0)),
+        db::tree::Axis::Step => None,
+    };
+    if row.axis == db::tree::Axis::Step && !spans(&steps, row.first, row.head) {
+        steps = db::tree::steps(c, row.id)?;
+    }
+    let bases = bases.into_iter().map(|(_, seq, base)| (seq, base)).collect();
+    Ok(Tree { id: row.id, source: row.source, label: row.label, role: row.role, steps, time_head, bases })
 }
 
 /// Returns whether `steps` begin with the tree's first step and end with its head; else history was rewritten.
@@ -296,7 +368,14 @@ fn spans(steps: &[Step], first: Option<Seq>, head: Option<Seq>) -> bool {
 }
 
 /// Reads the configuration of Bioconductor that was declared last; `None` if this program cannot parse it.
-fn bioconductor(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Arc<Config>>, DbError> {
+fn bioconductor(
+    c: &mut dyn Conn,
+    previous: &Catalog,
+    changes: Option<&[Change]>,
+) -> Result<Option<Arc<Config>>, DbError> {
+    if changes.is_some_and(|changes| !changes.contains(&Change::Bioconductor)) {
+        return Ok(previous.bioconductor.clone());
+    }
     let Some(text) = db::upstream::bioconductor_config(c)? else { return Ok(None) };
     let config = Config::parse(text.as_bytes()).ok();
     let known_config = previous.bioconductor.clone().filter(|previous| Some(&**previous) == config.as_ref());
@@ -313,36 +392,54 @@ fn fixed_urls(c: &mut dyn Conn, previous: &Catalog, extent: ReadExtent) -> Resul
     Ok(Arc::new(FixedUrls { revision, states: db::fixed_url::list(c)?.into_iter().collect() }))
 }
 
-fn repos(c: &mut dyn Conn) -> Result<Vec<Repository>, DbError> {
-    let mut steps = db::repo::steps(c)?.into_iter().peekable();
-    let mut repos = Vec::new();
-    for row in db::repo::list(c)? {
-        let mut lists = Vec::new();
-        while let Some(step) = steps.next_if(|step| step.repo <= row.id) {
-            if step.repo == row.id {
-                let list = step
-                    .subscriptions
-                    .into_iter()
-                    .map(|entry| Subscription { source: entry.source, version: entry.label.parse().ok() });
-                let db::repo::RepoStep { seq, at, tx, pinned_at, has_withheld, .. } = step;
-                let list = list.collect();
-                lists.push(RepoStep { seq: Seq(seq), at, tx, list, pinned_at, has_withheld });
-            }
-        }
-        let Ok(name) = row.name.parse() else { continue };
-        repos.push(Repository {
-            id: row.id,
-            name,
-            kind: row.kind,
-            description: row.description,
-            hidden: row.hidden,
-            authenticated: row.authenticated,
-            created_at: row.created_at,
-            changes: row.changes,
-            steps: lists,
+/// Reads the repositories that these changes name; all of them without changes.
+fn repos(
+    c: &mut dyn Conn,
+    previous: &Catalog,
+    changes: Option<&[Change]>,
+) -> Result<Shared<Repository>, DbError> {
+    let Some(changes) = changes else {
+        let mut steps = db::repo::steps(c, db::repo::ALL)?.into_iter().peekable();
+        let repos = db::repo::list(c)?.into_iter().filter_map(|row| {
+            while steps.next_if(|step| step.repo < row.id).is_some() {}
+            let steps = std::iter::from_fn(|| steps.next_if(|step| step.repo == row.id)).collect();
+            repo(row, steps)
         });
+        return Ok(repos.collect());
+    };
+    let changed = changes.iter().filter_map(|change| match change {
+        Change::Repo(repo) => Some(*repo),
+        Change::Nothing | Change::Source(_) | Change::Bioconductor => None,
+    });
+    let mut repos = Vec::new();
+    for id in changed.collect::<BTreeSet<RepoId>>() {
+        let steps = db::repo::steps(c, id..=id)?;
+        repos.push((id, db::repo::get(c, id)?.and_then(|row| repo(row, steps))));
     }
-    Ok(repos)
+    Ok(previous.repos.with(repos, |repo| repo.id))
+}
+
+fn repo(row: db::repo::Repo, steps: Vec<db::repo::RepoStep>) -> Option<Repository> {
+    let step = |step: db::repo::RepoStep| {
+        let db::repo::RepoStep { seq, at, tx, pinned_at, has_withheld, subscriptions, .. } = step;
+        let subscription = |entry: db::repo::Subscription| Subscription {
+            source: entry.source,
+            version: entry.label.parse().ok(),
+        };
+        let list = subscriptions.into_iter().map(subscription).collect();
+        RepoStep { seq: Seq(seq), at, tx, list, pinned_at, has_withheld }
+    };
+    Some(Repository {
+        id: row.id,
+        name: row.name.parse().ok()?,
+        kind: row.kind,
+        description: row.description,
+        hidden: row.hidden,
+        authenticated: row.authenticated,
+        created_at: row.created_at,
+        changes: row.changes,
+        steps: steps.into_iter().map(step).collect(),
+    })
 }
 
 #[cfg(test)]

@@ -7,11 +7,13 @@ mod block_rules;
 mod handle;
 mod name_guards;
 pub mod resolve;
+mod shared;
 mod spaced;
 
 pub use block_rules::{BlockRules, RuleChanges, StoredRule, rule_of_row};
 pub use handle::{CatalogHandle, read};
 pub use name_guards::{Guards, guards_in_force};
+pub use shared::Shared;
 pub use spaced::SERIAL_GAP;
 
 use std::collections::BTreeMap;
@@ -41,12 +43,13 @@ pub struct Catalog {
     /// `clock.at`: nothing can be published at or before it.
     pub clock_at: Option<Timestamp>,
     /// Sources that are not deleted, by id.
-    pub sources: Vec<Source>,
+    pub sources: Shared<Source>,
     /// The deleted sources with their kinds, by id; old snapshots still list their packages.
-    pub deleted_sources: Vec<(SourceId, SourceKind)>,
+    pub deleted_sources: Arc<Vec<(SourceId, SourceKind)>>,
     /// Trees by id, each with its steps; includes those of deleted sources, because old snapshots still list them.
-    pub trees: Vec<Tree>,
-    pub repos: Vec<Repository>,
+    pub trees: Shared<Tree>,
+    /// Repositories by id.
+    pub repos: Shared<Repository>,
     /// Whether rules withheld versions when the state of any repository was promoted.
     pub has_withheld: bool,
     /// Every transaction and its instant, by id. Those of a back-fill have high ids and the old instants of its steps.
@@ -195,8 +198,7 @@ impl Catalog {
 
     /// Returns the source with that id, if not deleted.
     pub fn source_by_id(&self, id: SourceId) -> Option<&Source> {
-        let index = self.sources.binary_search_by_key(&id, |source| source.id).ok()?;
-        self.sources.get(index)
+        self.sources.find(id, |source| source.id)
     }
 
     /// Returns the kind of a source, also if it was deleted: rules and guards apply to old snapshots as before.
@@ -232,8 +234,7 @@ impl Catalog {
     }
 
     pub fn repo_by_id(&self, id: RepoId) -> Option<&Repository> {
-        let index = self.repos.binary_search_by_key(&id, |repo| repo.id).ok()?;
-        self.repos.get(index)
+        self.repos.find(id, |repo| repo.id)
     }
 
     /// Returns the repository that a path of the public API names: by name first, then by id.
@@ -262,8 +263,7 @@ impl Catalog {
     }
 
     pub fn tree(&self, id: TreeId) -> Option<&Tree> {
-        let index = self.trees.binary_search_by_key(&id, |tree| tree.id).ok()?;
-        self.trees.get(index)
+        self.trees.find(id, |tree| tree.id)
     }
 
     /// Returns the lists of source packages of a source. These are the trees of a subscription to the source.

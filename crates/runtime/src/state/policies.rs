@@ -434,7 +434,9 @@ mod tests {
         rules.sort_by_key(|stored| stored.rule.order());
         Catalog {
             version,
-            repos: vec![repo(1, RepoKind::R), repo(2, RepoKind::R), repo(3, RepoKind::Python)],
+            repos: [repo(1, RepoKind::R), repo(2, RepoKind::R), repo(3, RepoKind::Python)]
+                .into_iter()
+                .collect(),
             rules: Arc::new(BlockRules { revision: version, rules, has_age: false }),
             ..Catalog::default()
         }

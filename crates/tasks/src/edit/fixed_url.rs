@@ -12,6 +12,7 @@ use runtime::catalog::{Catalog, Repository, Subscription};
 use runtime::state::State;
 use store::db;
 use store::db::audit;
+use store::db::clock::Change;
 use store::db::fixed_url::{self, FixedUrl};
 
 /// Maximum number of fixed URLs of a server: all of them are in memory.
@@ -96,7 +97,7 @@ async fn insert(
         }
         let alias = fixed_url::create(c, &alias_state, &actor, now)?;
         audit::record(c, "create fixed URL", "repository", &repo, &alias.to_string())?;
-        db::clock::bump_catalog(c)?;
+        db::clock::bump_catalog(c, Change::Nothing)?;
         Ok(alias)
     })
     .await

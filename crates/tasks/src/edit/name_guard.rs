@@ -95,7 +95,7 @@ pub async fn create(
         if let Some(other) = conflict(c, &row)? {
             return Err(conflict_error(&catalog, &row, &other).into());
         }
-        clock::bump_catalog(c)?;
+        clock::bump_catalog(c, clock::Change::Nothing)?;
         let hidden = name_guard::hidden(c, &row)?;
         let id = name_guard::insert(c, std::slice::from_ref(&row))?;
         let row = NameGuardRow { id, ..row.clone() };
@@ -175,7 +175,7 @@ pub async fn update(
         if let Some(other) = conflict_of_change(c, &row)? {
             return Err(conflict_error(&catalog, &row, &other).into());
         }
-        clock::bump_catalog(c)?;
+        clock::bump_catalog(c, clock::Change::Nothing)?;
         name_guard::update(c, &row)?;
         if !row.automatic {
             name_overlap::record_present(c, &row, now)?;
@@ -208,7 +208,7 @@ pub async fn delete(
         if row != known {
             return Err(changed_meanwhile(id).into());
         }
-        clock::bump_catalog(c)?;
+        clock::bump_catalog(c, clock::Change::Nothing)?;
         if row.automatic {
             name_guard::update(c, &NameGuardRow { state: GuardState::Ended, ..row.clone() })?;
         } else {

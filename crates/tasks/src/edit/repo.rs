@@ -9,6 +9,7 @@ use content::serve::{RepoError, find};
 use runtime::catalog::{RepoStep, Repository};
 use runtime::publish::edit::{apply_edit, apply_unless_refused, publish_list};
 use runtime::state::State;
+use store::db::clock::Change;
 use store::db::repo::{NewRepoStep, Subscription};
 use store::db::tx::{Publish, TxKind};
 use store::db::{self, Conn, audit};
@@ -55,7 +56,7 @@ pub async fn create(
             format!("type {}; authenticated: {}; changes: {changes}", kind.label(), row.authenticated);
         audit::record(c, "create repository", "repository", row.name.as_str(), &detail)?;
         if !kind.has_parts() {
-            return db::clock::bump_catalog(c);
+            return db::clock::bump_catalog(c, Change::Repo(repo));
         }
         let subscriptions = vec![Subscription { source: SourceId::BIOCONDUCTOR, label: String::new() }];
         publish_list(c, new_step(repo, subscriptions, fixed.as_ref()), &initial_publish).map(drop)
@@ -94,7 +95,7 @@ pub async fn edit(state: &State, name: &str, edit: RepoEdit, actor: &Actor) -> R
         }
         db::repo::edit(c, repo.id, &edit)?;
         audit::record(c, "edit repository", "repository", repo.name.as_str(), &describe(&edit))?;
-        Ok(db::clock::bump_catalog(c)?)
+        Ok(db::clock::bump_catalog(c, Change::Repo(repo.id))?)
     });
     update.await.map_err(|error| name_conflict(error, "repository", &new_name))
 }
@@ -163,7 +164,7 @@ pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
         db::metadata::delete_of_repo(c, repo.id)?;
         db::repo::delete(c, repo.id)?;
         audit::record(c, "delete repository", "repository", repo.name.as_str(), "")?;
-        db::clock::bump_catalog(c)
+        db::clock::bump_catalog(c, Change::Repo(repo.id))
     });
     Ok(deletion.await?)
 }

@@ -11,6 +11,7 @@ use runtime::publish::edit::apply_edit;
 use runtime::state::State;
 use store::db;
 use store::db::audit;
+use store::db::clock::Change;
 use store::db::tree::{Axis, Role};
 
 /// Creates a source. Sources of type `cran`, `bioconductor` and `pypi` are built in and cannot be created.
@@ -40,7 +41,7 @@ pub async fn create(
         let label = language::of(kind.language()).nouns().directory;
         db::tree::create(c, source, label, Role::Source, Axis::Step)?;
         audit::record(c, "create source", "source", new_name.as_str(), kind.as_str())?;
-        db::clock::bump_catalog(c)
+        db::clock::bump_catalog(c, Change::Source(source))
     });
     creation.await.map_err(|error| name_conflict(error.into(), "source", name))
 }
@@ -58,7 +59,7 @@ pub async fn rename(state: &State, name: &str, new_name: &Name) -> Result<(), Re
     let update = apply_edit(state, move |c| {
         db::source::rename(c, source.id, &new)?;
         audit::record(c, "rename source", "source", source.name.as_str(), &format!("new name: {new}"))?;
-        db::clock::bump_catalog(c)
+        db::clock::bump_catalog(c, Change::Source(source.id))
     });
     update.await.map_err(|error| name_conflict(error.into(), "source", new_name))
 }
@@ -93,7 +94,7 @@ pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
         db::metadata::delete_of_source(c, source.id)?;
         db::source::delete(c, source.id, now)?;
         audit::record(c, "delete source", "source", source.name.as_str(), "")?;
-        Ok(db::clock::bump_catalog(c)?)
+        Ok(db::clock::bump_catalog(c, Change::Source(source.id))?)
     });
     deletion.await
 }

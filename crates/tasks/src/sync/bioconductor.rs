@@ -126,7 +126,7 @@ async fn fetch_config(state: &Arc<State>, mirror: &Mirror, report: &Reporter) ->
         let text = config.render();
         let set_config = move |c: &mut dyn Conn| {
             upstream::set_bioconductor_config(c, &text)?;
-            clock::bump_catalog(c)
+            clock::bump_catalog(c, clock::Change::Bioconductor)
         };
         apply_edit(state, set_config).await?;
     }

@@ -166,7 +166,7 @@ async fn sync(
             return Ok(Some(clock::publish(c, &publish)?.tx));
         }
         clock::check(c, publish.now)?;
-        clock::bump_catalog(c)?;
+        clock::bump_catalog(c, clock::Change::Source(source))?;
         Ok(None)
     });
     let tx = tx.await?;

@@ -50,7 +50,7 @@ impl RecordedRules {
             return Ok(());
         }
         self.by_repo.retain(|id, _| catalog.repo_by_id(*id).is_some());
-        for repo in &catalog.repos {
+        for repo in catalog.repos.iter() {
             let list = repo.steps.last().map(|step| step.seq);
             let after = withheld::in_force(state, repo).await;
             let is_other = |before: &Option<Arc<RepoPolicy>>| {

@@ -76,7 +76,7 @@ fn points(catalog: &Catalog, count: usize) -> Vec<(String, Point)> {
     let past_snapshots = transactions.iter().rev().step_by(step).map(|(id, _)| Snapshot::Transaction(*id));
     let mut points: Vec<(String, Point)> = Vec::new();
     for snapshot in std::iter::once(Snapshot::Latest).chain(past_snapshots) {
-        for repo in &catalog.repos {
+        for repo in catalog.repos.iter() {
             let Some(point) = resolve(catalog, repo, snapshot) else { continue };
             if points.len() < count && points.iter().all(|(_, other)| other.trees != point.trees) {
                 points.push((format!("{}/{}", repo.name, label(snapshot)), point));

@@ -73,7 +73,7 @@ impl CatalogBuilder {
 
     fn publish(&mut self, source: i64, at: Timestamp) -> TxId {
         let tx = self.tx(at);
-        let tree = &mut self.catalog.trees[source as usize - 1];
+        let tree = self.catalog.trees.get_mut(source as usize - 1);
         let seq = tree.steps.last().map_or(Seq(1), |step| step.seq.next());
         tree.steps.push(Step { seq, at, tx });
         tx
@@ -85,7 +85,7 @@ impl CatalogBuilder {
 
     fn promote(&mut self, sources: &[i64], pinned_at: Option<Timestamp>, at: Timestamp) -> TxId {
         let tx = self.tx(at);
-        let steps = &mut self.catalog.repos[0].steps;
+        let steps = &mut self.catalog.repos.get_mut(0).steps;
         let seq = Seq(steps.len() as i64 + 1);
         steps.push(RepoStep {
             seq,
@@ -100,7 +100,7 @@ impl CatalogBuilder {
 
     fn backfill(&mut self, source: i64, step_at: Timestamp, published: Timestamp) {
         let tx = self.tx(published);
-        let tree = &mut self.catalog.trees[source as usize - 1];
+        let tree = self.catalog.trees.get_mut(source as usize - 1);
         let seq = Seq(tree.steps[0].seq.0 - 1);
         tree.steps.insert(0, Step { seq, at: step_at, tx });
     }

@@ -5,8 +5,9 @@
 
 use std::collections::HashSet;
 
+use super::clock::{self, Change};
 use super::import::{ImportTarget, LIFE_COLUMNS, insert_releases};
-use super::{Conn, DbError, Value, audit, clock, tree};
+use super::{Conn, DbError, Value, audit, tree};
 use crate::db::engine::author::{self, Author};
 use crate::db::engine::columns::{row, select};
 use base::model::change::{Counts, LifeState, NewRelease};
@@ -224,7 +225,7 @@ const TX_COLUMNS: [&str; 14] = [
 pub fn publish(c: &mut dyn Conn, publish: &BackfillPublish) -> Result<(TxId, TxId), DbError> {
     const SET_FIRST: &str = "UPDATE tree SET first = $1 WHERE id = $2 AND first = $3";
     let count = i64::try_from(publish.steps.len()).unwrap_or(i64::MAX);
-    let (last, _) = clock::advance(c, publish.now, count)?;
+    let (last, _) = clock::advance(c, publish.now, count, Change::Nothing)?;
     c.announce()?;
     let used_instants = instants_before_first(c, publish)?;
     let (first_tx, lowest) = (last.0 - count + 1, publish.first.0 - count);

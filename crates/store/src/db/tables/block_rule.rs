@@ -67,7 +67,7 @@ pub fn insert(c: &mut dyn Conn, rules: &[BlockRule]) -> Result<i64, DbError> {
         "created_at",
     ];
     let count = i64::try_from(rules.len()).unwrap_or(i64::MAX);
-    clock::bump_catalog(c)?;
+    clock::bump_catalog(c, clock::Change::Nothing)?;
     let first = ids::reserve(c, Sequence::BlockRule, count)?;
     record_change(c, first, first.saturating_add(count).saturating_sub(1))?;
     let row = |(id, rule): (i64, &BlockRule)| -> Vec<Value> {
@@ -101,14 +101,14 @@ pub fn update(c: &mut dyn Conn, rule: &BlockRule) -> Result<bool, DbError> {
         rule.description.as_str().into(),
         rule.id.into(),
     ];
-    clock::bump_catalog(c)?;
+    clock::bump_catalog(c, clock::Change::Nothing)?;
     record_change(c, rule.id, rule.id)?;
     Ok(c.execute(UPDATE, &params)? == 1)
 }
 
 /// Deletes the rules with ids from `first` to `last`; returns their number.
 pub fn delete(c: &mut dyn Conn, first: i64, last: i64) -> Result<u64, DbError> {
-    clock::bump_catalog(c)?;
+    clock::bump_catalog(c, clock::Change::Nothing)?;
     record_change(c, first, last)?;
     c.execute("DELETE FROM block_rule WHERE id >= $1 AND id <= $2", &[first.into(), last.into()])
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::tx::Publish;
 use super::{Conn, DbError, audit, name_guard, name_overlap, repo, source, tree, tx};
 use crate::db::engine::author::{self, Author};
-use crate::db::engine::columns::{row, select};
+use crate::db::engine::columns::{numbers, row, select};
 use crate::db::engine::skew;
-use base::model::ids::{Seq, TreeId, TxId};
+use base::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
 use base::model::time::Timestamp;
 
 row! {
@@ -23,6 +23,33 @@ row! {
         pub history: String,
     }
 }
+
+/// What a change of `clock.catalog` changed besides transactions and steps, rules, guards and fixed URLs, which have numbers
+/// of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Nothing,
+    /// A source or its trees.
+    Source(SourceId),
+    /// A repository or its list of subscriptions.
+    Repo(RepoId),
+    /// The configuration of Bioconductor.
+    Bioconductor,
+}
+
+numbers! {
+    pub enum Part: "a part of the catalog" {
+        Nothing = 0,
+        Source = 1,
+        Repo = 2,
+        Bioconductor = 3,
+    }
+}
+
+/// Number of changes of the catalog whose records are stored, at least. A server that missed more of them reads everything.
+const STORED_CHANGES: i64 = 1000;
+/// Records are deleted when the number of the change is a multiple of this.
+const EXPIRY_INTERVAL: i64 = 64;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishResult {
@@ -56,7 +83,11 @@ pub fn lock(c: &mut dyn Conn) -> Result<(), DbError> {
 /// [`DbError::ClockAhead`], [`DbError::Skew`], [`DbError::NothingPending`]; [`DbError::SourceDeleted`] for a tree, or a
 /// new subscription, of a deleted source; [`DbError::NoRepo`].
 pub fn publish(c: &mut dyn Conn, publish: &Publish) -> Result<PublishResult, DbError> {
-    let (tx, at) = advance(c, publish.now, 1)?;
+    // An index without steps has a new head.
+    let index = publish.source.filter(|_| publish.trees.is_empty()).map(Change::Source);
+    let mut changes = publish.repo_steps.iter().map(|step| Change::Repo(step.repo)).chain(index);
+    let (tx, at) = advance(c, publish.now, 1, changes.next().unwrap_or(Change::Nothing))?;
+    changes.try_for_each(|change| count_change(c, change))?;
     c.announce()?;
     tx::insert(c, tx, at, publish)?;
     let mut steps = Vec::with_capacity(publish.trees.len());
@@ -123,36 +154,77 @@ pub(in crate::db) fn advance(
     c: &mut dyn Conn,
     now: Timestamp,
     count: i64,
+    change: Change,
 ) -> Result<(TxId, Timestamp), DbError> {
     const ADVANCE: &str = "UPDATE clock SET tx = tx + $1, at = CASE WHEN at + $1 > $2 THEN at + $1 ELSE $2 END, \
-        catalog = catalog + 1 WHERE id = 1 RETURNING tx, at";
+        catalog = catalog + 1 WHERE id = 1 RETURNING tx, at, catalog";
     check_host_time(c, now)?;
     lock(c)?;
     check_skew(c, now)?;
-    c.first(ADVANCE, &[count.into(), now.into()])?.ok_or_else(missing_row)
+    let (tx, at, revision) = c.first(ADVANCE, &[count.into(), now.into()])?.ok_or_else(missing_row)?;
+    record(c, revision, change)?;
+    Ok((tx, at))
 }
 
 /// Closes a day: nothing can be published before `end` (the first instant after the day) from then on, even by a node
 /// with a slow clock. Returns true if the day was still open.
 pub fn close_day(c: &mut dyn Conn, end: Timestamp) -> Result<bool, DbError> {
-    const CLOSE: &str = "UPDATE clock SET at = $1, catalog = catalog + 1 WHERE id = 1 AND at < $1";
+    const CLOSE: &str =
+        "UPDATE clock SET at = $1, catalog = catalog + 1 WHERE id = 1 AND at < $1 RETURNING catalog";
     check_host_time(c, end)?;
     lock(c)?;
     // `Skew::Behind` is not an error here: a clock row after `end` means that the day is closed already.
     if let Some(skew @ skew::Skew::Ahead { .. }) = skew::between(get(c)?.at, end) {
         return Err(skew.into());
     }
-    let was_open = c.execute(CLOSE, &[end.into()])? == 1;
-    if was_open {
-        c.announce()?;
-    }
-    Ok(was_open)
+    let Some(revision) = c.first(CLOSE, &[end.into()])? else { return Ok(false) };
+    record(c, revision, Change::Nothing)?;
+    c.announce()?;
+    Ok(true)
 }
 
 /// Makes every node reload its catalog after a change without a transaction (a description, a new source).
-pub fn bump_catalog(c: &mut dyn Conn) -> Result<(), DbError> {
-    c.execute("UPDATE clock SET catalog = catalog + 1 WHERE id = 1", &[])?;
+pub fn bump_catalog(c: &mut dyn Conn, change: Change) -> Result<(), DbError> {
+    count_change(c, change)?;
     c.announce()
+}
+
+fn count_change(c: &mut dyn Conn, change: Change) -> Result<(), DbError> {
+    const COUNT: &str = "UPDATE clock SET catalog = catalog + 1 WHERE id = 1 RETURNING catalog";
+    let revision = c.first(COUNT, &[])?.ok_or_else(missing_row)?;
+    record(c, revision, change)
+}
+
+fn record(c: &mut dyn Conn, revision: i64, change: Change) -> Result<(), DbError> {
+    const RECORD: &str = "INSERT INTO catalog_change (revision, part, object) VALUES ($1, $2, $3)";
+    const EXPIRE: &str = "DELETE FROM catalog_change WHERE revision <= $1";
+    let (part, object) = match change {
+        Change::Nothing => (Part::Nothing, 0),
+        Change::Source(source) => (Part::Source, source.0),
+        Change::Repo(repo) => (Part::Repo, repo.0),
+        Change::Bioconductor => (Part::Bioconductor, 0),
+    };
+    c.execute(RECORD, &[revision.into(), part.as_i64().into(), object.into()])?;
+    if revision % EXPIRY_INTERVAL == 0 {
+        c.execute(EXPIRE, &[(revision - STORED_CHANGES).into()])?;
+    }
+    Ok(())
+}
+
+/// Returns the changes after one value of `clock.catalog`, up to another one, in order. Returns `None` if the record of one
+/// of them is missing: it is too old, or an earlier version of the program made the change, or a repair.
+pub fn changes(c: &mut dyn Conn, from: i64, to: i64) -> Result<Option<Vec<Change>>, DbError> {
+    const LIST: &str =
+        "SELECT part, object FROM catalog_change WHERE revision > $1 AND revision <= $2 ORDER BY revision";
+    let change = |(part, object)| match part {
+        Part::Nothing => Change::Nothing,
+        Part::Source => Change::Source(SourceId(object)),
+        Part::Repo => Change::Repo(RepoId(object)),
+        Part::Bioconductor => Change::Bioconductor,
+    };
+    let rows: Vec<(Part, i64)> = c.all(LIST, &[from.into(), to.into()])?;
+    let is_complete = i64::try_from(rows.len()).ok() == to.checked_sub(from);
+    Ok(is_complete.then(|| rows.into_iter().map(change).collect()))
 }
 
 /// Checks that a publish at `now` would be accepted, as before data is removed by its age.

@@ -8,6 +8,7 @@
 //! snapshot of CRAN has only a base (`Base::is_whole`).
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
 use super::project::ListedProject;
 use super::{Conn, DbError, Row, Value};
@@ -73,16 +74,16 @@ pub fn named(files: &[DefinitionFile]) -> Vec<(&str, &[u8])> {
 /// The rule of a definition for a project: its normalized name, and the text of the rule.
 pub type RuleRow = (String, String);
 
-/// Returns the base of each step of each tree of a curated source, by tree and step.
-pub fn bases(c: &mut dyn Conn) -> Result<Vec<(TreeId, Seq, Base)>, DbError> {
+/// Returns the base of each step of these trees, as far as they are of curated sources, by tree and step.
+pub fn bases(c: &mut dyn Conn, trees: RangeInclusive<TreeId>) -> Result<Vec<(TreeId, Seq, Base)>, DbError> {
     const LIST: &str = "SELECT k.tree_id, k.seq, b.source_id, k.base_tree_id, k.base_seq, s.kind FROM curation k \
         JOIN tree t ON t.id = k.tree_id JOIN source s ON s.id = t.source_id JOIN tree b ON b.id = k.base_tree_id \
-        WHERE k.seq <= t.head ORDER BY k.tree_id, k.seq";
+        WHERE k.tree_id >= $1 AND k.tree_id <= $2 AND k.seq <= t.head ORDER BY k.tree_id, k.seq";
     let decode = |row: Row| {
         let (of_tree, of_seq, source, tree, seq, kind): (_, _, _, _, _, SourceKind) = row.decode()?;
         Ok((of_tree, of_seq, Base { source, tree, seq, is_whole: kind.supply() == Supply::Snapshot }))
     };
-    c.query(LIST, &[])?.into_iter().map(decode).collect()
+    c.query(LIST, &[(*trees.start()).into(), (*trees.end()).into()])?.into_iter().map(decode).collect()
 }
 
 /// Returns the definition of a step; `None` if it has none.

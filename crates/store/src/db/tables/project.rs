@@ -200,7 +200,7 @@ pub fn add_unlisted(
     if name_guard::changes(c)? == changes {
         return Ok(None);
     }
-    clock::bump_catalog(c)?;
+    clock::bump_catalog(c, clock::Change::Nothing)?;
     let mut guards = name_guard::of_project(c, source, normalized_name)?;
     guards.retain(|guard| guard.state == GuardState::InForce);
     Ok(Some(guards))

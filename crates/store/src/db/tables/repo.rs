@@ -1,5 +1,7 @@
 //! Repositories and their versioned lists of subscriptions.
 
+use std::ops::RangeInclusive;
+
 use super::{Conn, DbError, Value, ids, source};
 use crate::db::engine::columns::{row, select};
 use base::model::ids::{RepoId, Seq, SourceId, TxId};
@@ -68,6 +70,8 @@ row! {
     }
 }
 
+pub const ALL: RangeInclusive<RepoId> = RepoId(i64::MIN)..=RepoId(i64::MAX);
+
 /// Returns every repository, by id.
 pub fn list(c: &mut dyn Conn) -> Result<Vec<Repo>, DbError> {
     c.all(select!(Repo, "ORDER BY id"), &[])
@@ -133,13 +137,15 @@ pub fn delete(c: &mut dyn Conn, id: RepoId) -> Result<bool, DbError> {
     Ok(c.execute("DELETE FROM repo WHERE id = $1", &[id.into()])? == 1)
 }
 
-/// Returns every subscription list of every repository, by repository, oldest first.
-pub fn steps(c: &mut dyn Conn) -> Result<Vec<RepoStep>, DbError> {
-    const SUBSCRIPTIONS: &str =
-        "SELECT repo_id, seq, source_id, label FROM subscription ORDER BY repo_id, seq, position";
-    let mut steps: Vec<RepoStep> = c.all(select!(RepoStep, "ORDER BY repo_id, seq"), &[])?;
+/// Returns every subscription list of these repositories, by repository, oldest first.
+pub fn steps(c: &mut dyn Conn, repos: RangeInclusive<RepoId>) -> Result<Vec<RepoStep>, DbError> {
+    const STEPS: &str = select!(RepoStep, "WHERE repo_id >= $1 AND repo_id <= $2 ORDER BY repo_id, seq");
+    const SUBSCRIPTIONS: &str = "SELECT repo_id, seq, source_id, label FROM subscription \
+        WHERE repo_id >= $1 AND repo_id <= $2 ORDER BY repo_id, seq, position";
+    let range = [(*repos.start()).into(), (*repos.end()).into()];
+    let mut steps: Vec<RepoStep> = c.all(STEPS, &range)?;
     let mut index = 0;
-    for (repo, seq, subscription) in c.all::<(RepoId, i64, Subscription)>(SUBSCRIPTIONS, &[])? {
+    for (repo, seq, subscription) in c.all::<(RepoId, i64, Subscription)>(SUBSCRIPTIONS, &range)? {
         let key = (repo, seq);
         while steps.get(index).is_some_and(|s| (s.repo, s.seq) < key) {
             index += 1;

@@ -219,7 +219,7 @@ pub fn revoke_user(c: &mut dyn Conn, user: &str, now: Timestamp) -> Result<Ended
         "UPDATE token SET revoked_at = $1, revision = $2 WHERE user_name = $3 AND revoked_at IS NULL";
     const USER: &str = "INSERT INTO revoked_user (user_name, revoked_at, revision) VALUES ($1, $2, $3) \
         ON CONFLICT (user_name) DO UPDATE SET revoked_at = excluded.revoked_at, revision = excluded.revision";
-    clock::bump_catalog(c)?;
+    clock::bump_catalog(c, clock::Change::Nothing)?;
     let revision = clock::get(c)?.catalog;
     let tokens = c.execute(TOKENS, &[now.into(), revision.into(), user.into()])?;
     c.execute(USER, &[user.into(), now.into(), revision.into()])?;
@@ -276,7 +276,7 @@ pub fn revoke_signed(
 ) -> Result<(), DbError> {
     const INSERT: &str = "INSERT INTO revoked_signed_token (guid, expires_at, revision) VALUES ($1, $2, $3) \
         ON CONFLICT (guid) DO NOTHING";
-    clock::bump_catalog(c)?;
+    clock::bump_catalog(c, clock::Change::Nothing)?;
     let revision = clock::get(c)?.catalog;
     c.execute("DELETE FROM revoked_signed_token WHERE expires_at <= $1", &[now.into()])?;
     c.execute(INSERT, &[guid.to_string().into(), expires_at.into(), revision.into()])?;

@@ -118,7 +118,7 @@ pub fn revoke(c: &mut dyn Conn, id: TokenId, now: Timestamp) -> Result<(), DbErr
 /// Takes the next value of `clock.catalog`. The row of the clock stays locked until the commit, so the order of
 /// revisions is the order of commits.
 fn next_revision(c: &mut dyn Conn) -> Result<i64, DbError> {
-    clock::bump_catalog(c)?;
+    clock::bump_catalog(c, clock::Change::Nothing)?;
     Ok(clock::get(c)?.catalog)
 }
 

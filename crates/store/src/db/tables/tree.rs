@@ -1,6 +1,8 @@
 //! Trees: package lists, each with its own history, the claims of the jobs that write them, and their published states, the
 //! steps.
 
+use std::ops::RangeInclusive;
+
 use super::{Conn, DbError, ids};
 use crate::db::engine::columns::{column, row, select};
 use base::model::ids::{Seq, SourceId, TreeId, TxId};
@@ -52,6 +54,8 @@ row! {
         pub pending_job: Option<i64>,
     }
 }
+
+pub const ALL: RangeInclusive<TreeId> = TreeId(i64::MIN)..=TreeId(i64::MAX);
 
 /// Returns every tree, by id.
 pub fn list(c: &mut dyn Conn) -> Result<Vec<Tree>, DbError> {

@@ -148,7 +148,7 @@ impl CostFixture {
             let name = "team".parse().expect("a name");
             let source = db::source::create(c, &name, SourceKind::Local, Timestamp(0))?;
             db::tree::create(c, source, "src/contrib", db::tree::Role::Source, db::tree::Axis::Step)?;
-            db::clock::bump_catalog(c)
+            db::clock::bump_catalog(c, db::clock::Change::Source(source))
         });
         creation.await.expect("a source");
         let handle = runtime::catalog::CatalogHandle::open(&db).await.expect("a catalog");

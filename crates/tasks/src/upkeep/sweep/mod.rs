@@ -237,7 +237,7 @@ async fn allowance(
 /// Removes releases that were never listed or archived in a tree; skips sources with an import in progress.
 async fn sweep_releases(state: &State) -> Result<u64, RepoError> {
     let mut total = 0;
-    for source in &state.catalog.get().sources {
+    for source in state.catalog.get().sources.iter() {
         let id = source.id;
         loop {
             let chunk = state.db.bulk(move |c| {

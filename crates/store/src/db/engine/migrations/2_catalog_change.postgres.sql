@@ -1,0 +1,4 @@
+-- What each of the last changes of `clock.catalog` changed, by its new value. A number without a row may have changed anything.
+CREATE TABLE catalog_change (
+    revision BIGINT PRIMARY KEY, part BIGINT NOT NULL, object BIGINT NOT NULL
+);

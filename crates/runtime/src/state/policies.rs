@@ -1,12 +1,13 @@
-//! The block rules and name guards of each repository, prepared for decisions. They are prepared again when rules,
-//! guards, subscriptions or advisories change, and when a backfill has added earlier releases. Repositories share the
-//! indexes of rules, and a change of a rule prepares only the repositories in whose scope it is.
+//! The block rules and name guards of each repository, prepared for decisions when the repository is first requested after
+//! a change of rules, guards, subscriptions or advisories, or after a backfill that added earlier releases: a publish does
+//! not wait for all repositories. Repositories share the indexes of rules, and keep what a change does not concern.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use parking_lot::{Mutex, RwLock};
 
 use crate::catalog::{BlockRules, Catalog, Guards, Repository, Source};
 use base::model::ids::{PackageId, ReleaseId, RepoId, Seq, SourceId, TreeId};
@@ -30,6 +31,8 @@ const MAX_LOGGED_RELEASES: usize = 10_000;
 #[derive(Default)]
 pub struct Policies {
     current: ArcSwap<PolicySet>,
+    /// What was prepared last for each repository.
+    by_repo: RwLock<HashMap<RepoId, PreparedRepo>>,
     /// Held while rules are prepared.
     preparation: Mutex<()>,
     last_number: AtomicU64,
@@ -47,9 +50,20 @@ struct PolicySet {
     /// The version of the catalog for which the rules were prepared: another version may have other subscriptions.
     catalog: i64,
     advisories: Option<Arc<Index>>,
-    /// A number that changes whenever the rules of any repository change.
+    /// A number that changes with the rules, the guards and the advisories.
     generation: u64,
-    by_repo: HashMap<RepoId, Arc<RepoPolicy>>,
+    /// The guards of repositories, shared by those with the same sources.
+    selected_guards: Arc<Mutex<SelectedGuards>>,
+}
+
+/// The guards that [`NameGuards::select`] returned for a language and sources.
+type SelectedGuards = HashMap<(Language, Vec<(SourceId, bool)>), Arc<NameGuards>>;
+
+/// The rules of a repository, and the version of the catalog and the generation for which they were prepared.
+struct PreparedRepo {
+    catalog: i64,
+    generation: u64,
+    policy: Option<Arc<RepoPolicy>>,
 }
 
 pub struct RepoPolicy {
@@ -148,12 +162,24 @@ pub struct PolicyInputs<'a> {
 impl PolicySet {
     /// Returns whether the set was prepared from these inputs.
     fn is_of(&self, inputs: &PolicyInputs<'_>) -> bool {
-        let catalog = inputs.catalog;
-        self.catalog == catalog.version
-            && Arc::ptr_eq(&self.rules, &catalog.rules)
-            && Arc::ptr_eq(&self.guards, &catalog.guards)
-            && self.has_automatic_guards == inputs.has_automatic_guards
+        self.catalog == inputs.catalog.version
+            && Arc::ptr_eq(&self.rules, &inputs.catalog.rules)
+            && self.has_guards_of(inputs)
             && is_same(self.advisories.as_ref(), inputs.advisories)
+    }
+
+    fn has_guards_of(&self, inputs: &PolicyInputs<'_>) -> bool {
+        Arc::ptr_eq(&self.guards, &inputs.catalog.guards)
+            && self.has_automatic_guards == inputs.has_automatic_guards
+    }
+
+    fn guards_of(&self, language: Language, sources: &[(SourceId, bool)]) -> Arc<NameGuards> {
+        let mut selected = self.selected_guards.lock();
+        let guards = selected.entry((language, sources.to_vec())).or_insert_with(|| {
+            let guards = self.guards.in_force(self.has_automatic_guards);
+            Arc::new(guards.select(language, sources, true))
+        });
+        Arc::clone(guards)
     }
 
     /// Returns indexes of rules for a language; those whose rules did not change are shared with this set.
@@ -179,7 +205,35 @@ impl Policies {
         if !has_policies(inputs.catalog) {
             return None;
         }
-        self.with_current(inputs, |current| current.by_repo.get(&repo).cloned())
+        self.with_current(inputs, |current| self.of_repo_in(current, inputs, repo))
+    }
+
+    /// Returns the rules of a repository in this set, which was prepared from the inputs.
+    fn of_repo_in(
+        &self,
+        current: &PolicySet,
+        inputs: &PolicyInputs<'_>,
+        repo: RepoId,
+    ) -> Option<Arc<RepoPolicy>> {
+        let is_current = |prepared: &PreparedRepo| {
+            prepared.catalog == current.catalog && prepared.generation == current.generation
+        };
+        if let Some(prepared) = self.by_repo.read().get(&repo).filter(|prepared| is_current(prepared)) {
+            return prepared.policy.clone();
+        }
+        let repo = inputs.catalog.repo_by_id(repo)?;
+        let _guard = self.preparation.lock();
+        let before = match self.by_repo.read().get(&repo.id) {
+            // Another thread has just prepared it.
+            Some(prepared) if is_current(prepared) => return prepared.policy.clone(),
+            before => before.and_then(|prepared| prepared.policy.clone()),
+        };
+        let indexes = current.indexes_of(&inputs.catalog.rules, repo.kind.language());
+        let guards = |language, sources: &[_]| current.guards_of(language, sources);
+        let policy = self.prepare(inputs, repo, &indexes, &guards, before.as_ref());
+        let (catalog, generation) = (current.catalog, current.generation);
+        self.by_repo.write().insert(repo.id, PreparedRepo { catalog, generation, policy: policy.clone() });
+        policy
     }
 
     /// Returns indexes of the rules in force for packages of a language. They share memory with those that repositories
@@ -197,8 +251,9 @@ impl Policies {
         indexes: &RuleIndexes,
         guards: &NameGuards,
     ) -> Option<Arc<RepoPolicy>> {
-        let in_force = self.with_current(inputs, |current| current.by_repo.get(&repo.id).cloned());
-        self.prepare(inputs, repo, indexes, guards, in_force.as_ref(), &HashMap::new())
+        let in_force = self.with_current(inputs, |current| self.of_repo_in(current, inputs, repo.id));
+        let guards = |language, sources: &[_]| Arc::new(guards.select(language, sources, true));
+        self.prepare(inputs, repo, indexes, &guards, in_force.as_ref())
     }
 
     /// Returns the rules in force that name no repository, prepared for a source; `None` if they block nothing there.
@@ -206,11 +261,11 @@ impl Policies {
         let language = source.kind.language();
         let indexes = self.indexes(inputs, language);
         let scope = PolicyScope { repo: RepoId(0), language, sources: vec![source.id], has_withheld: false };
-        self.prepare_scope(inputs, scope, &indexes, &NameGuards::default(), None, &HashMap::new())
+        self.prepare_scope(inputs, scope, &indexes, &|_, _| Arc::default(), None)
     }
 
-    /// Returns numbers that change whenever a decision may change: with rules, subscriptions and advisories,
-    /// and each hour if rules depend on the age of releases.
+    /// Returns numbers that change whenever a decision may change without a change of subscriptions, which changes the
+    /// version of the catalog: with rules, guards and advisories, and each hour if rules depend on the age of releases.
     pub fn generation(&self, inputs: &PolicyInputs<'_>) -> (u64, i64) {
         let hour = if inputs.catalog.rules.has_age { inputs.now.0.div_euclid(AGE_PRECISION) } else { 0 };
         (self.with_current(inputs, |current| current.generation), hour)
@@ -218,7 +273,7 @@ impl Policies {
 
     /// Records the log line of a release that dated snapshots do not serve; returns true if it is the first one.
     pub fn logs_frozen(&self, repo: RepoId, release: String) -> bool {
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = self.logged.lock();
         if logged.len() >= MAX_LOGGED_RELEASES {
             logged.clear();
         }
@@ -229,70 +284,59 @@ impl Policies {
     /// write to memory that all threads share.
     fn with_current<T>(&self, inputs: &PolicyInputs<'_>, read: impl FnOnce(&PolicySet) -> T) -> T {
         let current = self.current.load();
-        if current.is_of(inputs) { read(&current) } else { read(&self.prepare_all(inputs)) }
+        if current.is_of(inputs) { read(&current) } else { read(&self.prepare_set(inputs)) }
     }
 
-    /// Prepares the rules of all repositories, unless another thread has just done so.
-    fn prepare_all(&self, inputs: &PolicyInputs<'_>) -> Arc<PolicySet> {
-        let _guard = self.preparation.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Prepares what all repositories share, unless another thread has just done so.
+    fn prepare_set(&self, inputs: &PolicyInputs<'_>) -> Arc<PolicySet> {
+        let _guard = self.preparation.lock();
         let previous = self.current.load_full();
         if previous.is_of(inputs) {
             return previous;
         }
         let catalog = inputs.catalog;
-        let guards = catalog.guards.in_force(inputs.has_automatic_guards);
-        let mut by_repo: HashMap<RepoId, Arc<RepoPolicy>> = HashMap::new();
-        let (mut all_indexes, mut has_changed) = (Vec::new(), false);
-        for language in Language::ALL {
-            let mut repos = catalog.repos.iter().filter(|repo| repo.kind.language() == language).peekable();
-            if repos.peek().is_none() {
-                continue;
-            }
-            let indexes = previous.indexes_of(&catalog.rules, language);
-            for repo in repos {
-                let before = previous.by_repo.get(&repo.id);
-                let policy = self.prepare(inputs, repo, &indexes, guards, before, &by_repo);
-                let is_unchanged = match (before, &policy) {
-                    (Some(before), Some(policy)) => Arc::ptr_eq(before, policy),
-                    (None, None) => true,
-                    (Some(_), None) | (None, Some(_)) => false,
-                };
-                has_changed |= !is_unchanged;
-                by_repo.extend(policy.map(|policy| (repo.id, policy)));
-            }
-            all_indexes.push(indexes);
-        }
+        let languages = Language::ALL
+            .into_iter()
+            .filter(|language| catalog.repos.iter().any(|repo| repo.kind.language() == *language));
+        let has_same_guards = previous.has_guards_of(inputs);
+        let is_unchanged = has_same_guards
+            && Arc::ptr_eq(&previous.rules, &catalog.rules)
+            && is_same(previous.advisories.as_ref(), inputs.advisories);
+        let selected_guards = has_same_guards.then(|| Arc::clone(&previous.selected_guards));
         let prepared = Arc::new(PolicySet {
             rules: Arc::clone(&catalog.rules),
-            indexes: all_indexes,
+            indexes: languages.map(|language| previous.indexes_of(&catalog.rules, language)).collect(),
             guards: Arc::clone(&catalog.guards),
             has_automatic_guards: inputs.has_automatic_guards,
             catalog: catalog.version,
             advisories: inputs.advisories.cloned(),
-            generation: (previous.generation + u64::from(has_changed)).max(1),
-            by_repo,
+            generation: (previous.generation + u64::from(!is_unchanged)).max(1),
+            selected_guards: selected_guards.unwrap_or_default(),
         });
         self.current.store(Arc::clone(&prepared));
+        let mut by_repo = self.by_repo.write();
+        if by_repo.len() > catalog.repos.len() {
+            by_repo.retain(|repo, _| catalog.repo_by_id(*repo).is_some());
+        }
         prepared
     }
 
     /// Prepares the rules of a repository; `None` if nothing is blocked there. Returns the previous ones if they did not
-    /// change. Equal name guards share memory with the previous ones and with those of other repositories.
+    /// change. `guards` returns the name guards for a language and sources.
     fn prepare(
         &self,
         inputs: &PolicyInputs<'_>,
         repo: &Repository,
         indexes: &RuleIndexes,
-        guards: &NameGuards,
+        guards: &GuardsOf<'_>,
         before: Option<&Arc<RepoPolicy>>,
-        others: &HashMap<RepoId, Arc<RepoPolicy>>,
     ) -> Option<Arc<RepoPolicy>> {
         let sources: BTreeSet<SourceId> =
             repo.steps.iter().flat_map(|step| &step.list).map(|entry| entry.source).collect();
         let sources: Vec<SourceId> = sources.into_iter().collect();
         let (language, has_withheld) = (repo.kind.language(), repo.has_withheld());
         let scope = PolicyScope { repo: repo.id, language, sources, has_withheld };
-        self.prepare_scope(inputs, scope, indexes, guards, before, others)
+        self.prepare_scope(inputs, scope, indexes, guards, before)
     }
 
     fn prepare_scope(
@@ -300,9 +344,8 @@ impl Policies {
         inputs: &PolicyInputs<'_>,
         PolicyScope { repo, language, sources, has_withheld }: PolicyScope,
         indexes: &RuleIndexes,
-        guards: &NameGuards,
+        guards: &GuardsOf<'_>,
         before: Option<&Arc<RepoPolicy>>,
-        others: &HashMap<RepoId, Arc<RepoPolicy>>,
     ) -> Option<Arc<RepoPolicy>> {
         let origins: Vec<(SourceId, SourceId)> =
             sources.iter().filter_map(|source| Some((*source, origin(inputs.catalog, *source)?))).collect();
@@ -317,12 +360,12 @@ impl Policies {
         };
         let kind = |source: &SourceId| (*source, inputs.catalog.is_own(*source));
         let kinds: Vec<(SourceId, bool)> = sources.iter().map(kind).collect();
-        let guards = guards.select(language, &kinds, true);
+        let guards = guards(language, &kinds);
         if set.is_empty() && guards.is_empty() && !has_withheld {
             return None;
         }
-        let shared_guards = before.into_iter().chain(others.values()).find(|policy| *policy.guards == guards);
-        let guards = shared_guards.map_or_else(|| Arc::new(guards), |policy| Arc::clone(&policy.guards));
+        let unchanged_guards = before.map(|before| &before.guards).filter(|before| **before == guards);
+        let guards = unchanged_guards.map_or(guards, Arc::clone);
         let advisories = inputs.advisories.cloned().filter(|_| set.needs_advisories());
         let first_steps = first_steps(inputs.catalog, &sources);
         if let Some(before) = before
@@ -349,6 +392,9 @@ impl Policies {
         }))
     }
 }
+
+/// Returns the name guards for a language and sources, each with whether its packages are uploaded or built here.
+type GuardsOf<'a> = dyn Fn(Language, &[(SourceId, bool)]) -> Arc<NameGuards> + 'a;
 
 /// A repository, or a single source, in which rules are prepared.
 struct PolicyScope {
@@ -470,18 +516,17 @@ mod tests {
         assert!(third[0] > second[1] && third[1] > second[1], "{third:?}");
         assert_eq!(third[2], first[2], "rules about licenses do not apply to Python");
         let rules = [&everywhere, &in_two, &of_licenses, &elsewhere];
-        assert_eq!(numbers(&policies, &catalog(5, &rules)), (third, 3), "no repository has the source");
+        assert_eq!(numbers(&policies, &catalog(5, &rules)), (third, 4), "no repository has the source");
         let (last, _) = numbers(&policies, &catalog(6, &[&in_two]));
         assert!(last[0] == 0 && last[1] > third[1] && last[2] == 0, "{last:?}");
-        let set = policies.with_current(
-            &PolicyInputs {
-                catalog: &catalog(7, &[&in_two, &everywhere]),
-                advisories: None,
-                has_automatic_guards: false,
-                now: Timestamp(0),
-            },
-            |current| Arc::clone(&current.by_repo[&RepoId(2)].set),
-        );
+        let catalog = catalog(7, &[&in_two, &everywhere]);
+        let inputs = PolicyInputs {
+            catalog: &catalog,
+            advisories: None,
+            has_automatic_guards: false,
+            now: Timestamp(0),
+        };
+        let set = &policies.of_repo(&inputs, RepoId(2)).expect("rules").set;
         assert_eq!(set.compared("one", None), [1, 2]);
     }
 

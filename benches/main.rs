@@ -18,6 +18,7 @@ mod clustering;
 mod cpu;
 mod folder;
 mod git_server;
+mod growth;
 mod importing;
 mod index;
 mod migrating;
@@ -70,7 +71,7 @@ type Group = (&'static str, fn(&mut Report));
 /// Runs only on request: it takes an hour.
 const SOAK: Group = ("soak", soak::run);
 
-const GROUPS: [Group; 24] = [
+const GROUPS: [Group; 25] = [
     ("serving", serving::run),
     ("tls", tls::run),
     ("attacks", attacks::run),
@@ -95,6 +96,7 @@ const GROUPS: [Group; 24] = [
     ("resolving", resolving::run),
     ("closure", closure::run),
     ("rules", rules::run),
+    ("growth", growth::run),
 ];
 
 fn main() {

@@ -3,6 +3,7 @@
 mod age_rules;
 mod all_stores;
 mod block_rules;
+mod catalog;
 mod concurrent_edits;
 mod database_copies;
 mod deleted_sources;

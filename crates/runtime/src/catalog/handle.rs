@@ -233,6 +233,12 @@ fn read_after(
     transactions.extend(db::tx::instants(c, last_tx)?);
     let instants = spaced::instants(&transactions);
     let (sources, deleted_sources) = sources(c, previous, changes)?;
+    let trees = trees(c, previous, last_tx, changes)?;
+    // A tree is never deleted, and keeps its source.
+    let trees_by_source = match changes.is_some() && trees.len() == previous.trees.len() {
+        true => Arc::clone(&previous.trees_by_source),
+        false => Arc::new(super::trees_by_source(&trees)),
+    };
     let repos = repos(c, previous, changes)?;
     let has_withheld = repos.iter().any(Repository::has_withheld);
     Ok(Catalog {
@@ -242,7 +248,8 @@ fn read_after(
         clock_at: Some(clock.at),
         sources,
         deleted_sources,
-        trees: trees(c, previous, last_tx, changes)?,
+        trees,
+        trees_by_source,
         has_withheld,
         repos,
         modified_overrides: spaced::modified_overrides(&instants),

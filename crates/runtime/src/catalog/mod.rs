@@ -48,6 +48,8 @@ pub struct Catalog {
     pub deleted_sources: Arc<Vec<(SourceId, SourceKind)>>,
     /// Trees by id, each with its steps; includes those of deleted sources, because old snapshots still list them.
     pub trees: Shared<Tree>,
+    /// The trees of each source.
+    pub trees_by_source: Arc<BTreeMap<SourceId, Vec<TreeId>>>,
     /// Repositories by id.
     pub repos: Shared<Repository>,
     /// Whether rules withheld versions when the state of any repository was promoted.
@@ -180,6 +182,22 @@ impl Subscription {
     }
 }
 
+#[cfg(test)]
+impl Catalog {
+    fn push_tree(&mut self, tree: Tree) {
+        self.trees.push(tree);
+        self.trees_by_source = Arc::new(trees_by_source(&self.trees));
+    }
+}
+
+fn trees_by_source(trees: &Shared<Tree>) -> BTreeMap<SourceId, Vec<TreeId>> {
+    let mut by_source: BTreeMap<SourceId, Vec<TreeId>> = BTreeMap::new();
+    for tree in trees.iter() {
+        by_source.entry(tree.source).or_default().push(tree.id);
+    }
+    by_source
+}
+
 impl Catalog {
     /// Returns the source of that name, if not deleted.
     pub fn source(&self, name: &str) -> Option<&Source> {
@@ -268,7 +286,8 @@ impl Catalog {
 
     /// Returns the lists of source packages of a source. These are the trees of a subscription to the source.
     pub fn source_package_trees(&self, source: SourceId) -> impl Iterator<Item = &Tree> {
-        self.trees.iter().filter(move |tree| tree.source == source && tree.role == Role::Source)
+        let trees = self.trees_by_source.get(&source).into_iter().flatten();
+        trees.filter_map(|tree| self.tree(*tree)).filter(|tree| tree.role == Role::Source)
     }
 
     /// Returns whether a source has a published list of packages.

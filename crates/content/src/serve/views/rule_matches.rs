@@ -10,8 +10,8 @@ use crate::serve::selection::allowed::{DecidedRelease, View, substitute};
 use crate::serve::selection::{allowed, point, policies};
 use crate::serve::{RepoError, Repositories};
 use base::model::change::LifeState;
-use base::model::ids::ReleaseId;
-use base::model::kind::{Language, Layout};
+use base::model::ids::{ReleaseId, SourceId};
+use base::model::kind::{Language, Layout, SourceKind};
 use base::model::point::Point;
 use base::model::rule_effect::RuleEffect;
 use base::model::snapshot::Snapshot;
@@ -22,7 +22,7 @@ use runtime::catalog::{Catalog, Repository};
 use runtime::state::State;
 use runtime::state::policies::{BlockedReleases, RepoPolicy};
 use store::db::release_facts::TreeRelease;
-use store::db::{Conn, DbError, life};
+use store::db::{Conn, DbError, life, package};
 
 const MAX_EXAMPLES: usize = 3;
 
@@ -91,7 +91,16 @@ pub async fn of_rule(repositories: &Repositories, rule: &Rule) -> Result<Vec<Rul
     let mut previews: HashMap<Language, Preview> = HashMap::new();
     let is_limited = |repo: &&Repository| rule.criteria.repo.is_none_or(|id| id == repo.id);
     let mut matches = Vec::new();
-    let repos = catalog.repos.iter().filter(|repo| repo.kind.layout() == Layout::Lists).filter(is_limited);
+    let origins = origins(state, rule).await?;
+    let has_package = |source: SourceId| {
+        let origin = catalog.source_kind(source).and_then(SourceKind::origin);
+        origins
+            .as_ref()
+            .is_none_or(|origins| [Some(source), origin].iter().flatten().any(|it| origins.contains(it)))
+    };
+    let may_match = |repo: &&Repository| repo.subscriptions().iter().any(|entry| has_package(entry.source));
+    let repos = catalog.repos.iter().filter(|repo| repo.kind.layout() == Layout::Lists);
+    let repos = repos.filter(is_limited).filter(may_match);
     let repos: Vec<_> = repos.flat_map(|repo| versions(&catalog, repo)).collect();
     for (repo, bioconductor) in repos {
         let language = repo.kind.language();
@@ -119,6 +128,19 @@ pub async fn of_rule(repositories: &Repositories, rule: &Rule) -> Result<Vec<Rul
         });
     }
     Ok(matches)
+}
+
+/// Returns the sources with releases of the package that a rule names; `None` if it names none.
+async fn origins(state: &State, rule: &Rule) -> Result<Option<HashSet<SourceId>>, RepoError> {
+    let Some(name) = rule.criteria.package.clone() else { return Ok(None) };
+    let find = move |c: &mut dyn Conn| {
+        let mut origins = HashSet::new();
+        for language in Language::ALL.into_iter().filter(|language| language.layout() == Layout::Lists) {
+            origins.extend(package::origins(c, language, &name)?);
+        }
+        Ok(origins)
+    };
+    Ok(Some(state.db.read(find).await?))
 }
 
 /// Returns a repository with each version of Bioconductor that it has; with `None` if it is of another type.

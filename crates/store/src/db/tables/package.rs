@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::{Conn, DbError, Value, ids};
 use base::model::ids::{PackageId, SourceId};
+use base::model::kind::Language;
 
 /// Returns the id of each name, in the order of `names`, and inserts new names. At most 2,000 per call.
 pub fn upsert_many(c: &mut dyn Conn, source: SourceId, names: &[&str]) -> Result<Vec<PackageId>, DbError> {
@@ -55,6 +56,13 @@ pub fn by_name(c: &mut dyn Conn, source: SourceId, name: &str) -> Result<Option<
     const FIND: &str =
         "SELECT id FROM package WHERE language = (SELECT language FROM source WHERE id = $1) AND name = $2";
     c.first(FIND, &[source.into(), name.into()])
+}
+
+/// Returns the sources with a release of a name of a language, exactly as written.
+pub fn origins(c: &mut dyn Conn, language: Language, name: &str) -> Result<Vec<SourceId>, DbError> {
+    const FIND: &str = "SELECT DISTINCT r.origin_id FROM package p JOIN release r ON r.package_id = p.id \
+        WHERE p.language = $1 AND p.name = $2";
+    c.all(FIND, &[language.as_str().into(), name.into()])
 }
 
 /// Returns the id and spelling of every name in the language of a source that is equal except for case.

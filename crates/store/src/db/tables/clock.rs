@@ -196,7 +196,8 @@ fn count_change(c: &mut dyn Conn, change: Change) -> Result<(), DbError> {
 }
 
 fn record(c: &mut dyn Conn, revision: i64, change: Change) -> Result<(), DbError> {
-    const RECORD: &str = "INSERT INTO catalog_change (revision, part, object) VALUES ($1, $2, $3)";
+    const RECORD: &str = "INSERT INTO catalog_change (revision, part, object) VALUES ($1, $2, $3) \
+        ON CONFLICT (revision) DO UPDATE SET part = excluded.part, object = excluded.object";
     const EXPIRE: &str = "DELETE FROM catalog_change WHERE revision <= $1";
     let (part, object) = match change {
         Change::Nothing => (Part::Nothing, 0),

@@ -166,7 +166,7 @@ fn a_repair_keeps_the_transactions_of_a_promoted_state(db: &mut TestDb) {
     db.write(move |c| clock::publish(c, &publish));
     db.write(|c| change(c, CRAN, later(400), &[]));
     db.write(|c| clock_repair::repair(c, later(1), false));
-    let pinned_at = db.read(|c| repo::steps(c, repo::ALL))[0].pinned_at.expect("a pin");
+    let pinned_at = db.read(|c| repo::steps(c, repo::ALL, Seq(0)))[0].pinned_at.expect("a pin");
     let before: Vec<_> = db.read(|c| tree::steps(c, CRAN)).iter().map(|step| step.at < pinned_at).collect();
     assert_eq!(before, [true, true, false], "the state has the same steps as before the repair");
 }

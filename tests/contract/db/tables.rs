@@ -10,7 +10,7 @@ use rstudio_pm::db::{
 };
 use rstudio_pm::model::change::{Change, LifeState};
 use rstudio_pm::model::digest::Sha256;
-use rstudio_pm::model::ids::{PackageId, RepoId, SourceId};
+use rstudio_pm::model::ids::{PackageId, RepoId, Seq, SourceId};
 use rstudio_pm::model::kind::{ChangePolicy, RepoKind, SourceKind};
 use rstudio_pm::model::time::{SECOND, Timestamp};
 
@@ -100,7 +100,9 @@ fn a_repository_is_created_edited_and_deleted(db: &mut TestDb) {
     db.write(move |c| clock::publish(c, &publish));
     assert!(db.write(move |c| repo::delete(c, id)));
     assert!(!db.write(move |c| repo::delete(c, id)));
-    assert!(db.read(|c| repo::list(c)).is_empty() && db.read(|c| repo::steps(c, repo::ALL)).is_empty());
+    assert!(
+        db.read(|c| repo::list(c)).is_empty() && db.read(|c| repo::steps(c, repo::ALL, Seq(0))).is_empty()
+    );
     let mut publish = publish_of(&[], NEW_YEAR);
     publish.repo_steps.push(NewRepoStep {
         repo: id,
@@ -131,7 +133,7 @@ fn subscriptions_have_steps(db: &mut TestDb) {
     }
     assert_eq!(db.read(move |c| repo::subscriptions(c, a)), list(&[2, 1]));
     assert_eq!(db.read(move |c| repo::subscriptions(c, b)), []);
-    let steps = db.read(|c| repo::steps(c, repo::ALL));
+    let steps = db.read(|c| repo::steps(c, repo::ALL, Seq(0)));
     let rows: Vec<_> = steps.iter().map(|s| (s.repo, s.seq, s.tx.0, s.subscriptions.clone())).collect();
     assert_eq!(rows, [(a, 1, 1, list(&[1])), (a, 2, 3, list(&[2, 1])), (b, 1, 2, vec![])]);
 }

@@ -239,8 +239,7 @@ fn read_after(
         true => Arc::clone(&previous.trees_by_source),
         false => Arc::new(super::trees_by_source(&trees)),
     };
-    let repos = repos(c, previous, changes)?;
-    let has_withheld = repos.iter().any(Repository::has_withheld);
+    let (repos, has_withheld) = repos(c, previous, changes)?;
     Ok(Catalog {
         version: clock.catalog,
         history_id: clock.history.clone(),
@@ -399,20 +398,24 @@ fn fixed_urls(c: &mut dyn Conn, previous: &Catalog, extent: ReadExtent) -> Resul
     Ok(Arc::new(FixedUrls { revision, states: db::fixed_url::list(c)?.into_iter().collect() }))
 }
 
-/// Reads the repositories that these changes name; all of them without changes.
+/// Reads the repositories that these changes name; all of them without changes. Returns also whether rules withheld versions
+/// at a promotion of any.
 fn repos(
     c: &mut dyn Conn,
     previous: &Catalog,
     changes: Option<&[Change]>,
-) -> Result<Shared<Repository>, DbError> {
+) -> Result<(Shared<Repository>, bool), DbError> {
     let Some(changes) = changes else {
-        let mut steps = db::repo::steps(c, db::repo::ALL)?.into_iter().peekable();
+        let mut steps = db::repo::steps(c, db::repo::ALL, Seq(0))?.into_iter().peekable();
         let repos = db::repo::list(c)?.into_iter().filter_map(|row| {
             while steps.next_if(|step| step.repo < row.id).is_some() {}
-            let steps = std::iter::from_fn(|| steps.next_if(|step| step.repo == row.id)).collect();
+            let steps = std::iter::from_fn(|| steps.next_if(|step| step.repo == row.id));
+            let steps = steps.map(repo_step).collect();
             repo(row, steps)
         });
-        return Ok(repos.collect());
+        let repos: Shared<Repository> = repos.collect();
+        let has_withheld = repos.iter().any(Repository::has_withheld);
+        return Ok((repos, has_withheld));
     };
     let changed = changes.iter().filter_map(|change| match change {
         Change::Repo(repo) => Some(*repo),
@@ -420,22 +423,30 @@ fn repos(
     });
     let mut repos = Vec::new();
     for id in changed.collect::<BTreeSet<RepoId>>() {
-        let steps = db::repo::steps(c, id..=id)?;
+        // A list never changes, except in a repair of the clock, after which everything is read.
+        let mut steps = previous.repo_by_id(id).map(|repo| repo.steps.clone()).unwrap_or_default();
+        let last = steps.last().map_or(Seq(0), |step| step.seq);
+        steps.extend(db::repo::steps(c, id..=id, last)?.into_iter().map(repo_step));
         repos.push((id, db::repo::get(c, id)?.and_then(|row| repo(row, steps))));
     }
-    Ok(previous.repos.with(repos, |repo| repo.id))
+    let may_have_withheld = previous.has_withheld
+        || repos.iter().filter_map(|(_, repo)| repo.as_ref()).any(Repository::has_withheld);
+    let repos = previous.repos.with(repos, |repo| repo.id);
+    let has_withheld = may_have_withheld && repos.iter().any(Repository::has_withheld);
+    Ok((repos, has_withheld))
 }
 
-fn repo(row: db::repo::Repo, steps: Vec<db::repo::RepoStep>) -> Option<Repository> {
-    let step = |step: db::repo::RepoStep| {
-        let db::repo::RepoStep { seq, at, tx, pinned_at, has_withheld, subscriptions, .. } = step;
-        let subscription = |entry: db::repo::Subscription| Subscription {
-            source: entry.source,
-            version: entry.label.parse().ok(),
-        };
-        let list = subscriptions.into_iter().map(subscription).collect();
-        RepoStep { seq: Seq(seq), at, tx, list, pinned_at, has_withheld }
+fn repo_step(step: db::repo::RepoStep) -> RepoStep {
+    let db::repo::RepoStep { seq, at, tx, pinned_at, has_withheld, subscriptions, .. } = step;
+    let subscription = |entry: db::repo::Subscription| Subscription {
+        source: entry.source,
+        version: entry.label.parse().ok(),
     };
+    let list = subscriptions.into_iter().map(subscription).collect();
+    RepoStep { seq: Seq(seq), at, tx, list, pinned_at, has_withheld }
+}
+
+fn repo(row: db::repo::Repo, steps: Vec<RepoStep>) -> Option<Repository> {
     Some(Repository {
         id: row.id,
         name: row.name.parse().ok()?,
@@ -445,7 +456,7 @@ fn repo(row: db::repo::Repo, steps: Vec<db::repo::RepoStep>) -> Option<Repositor
         authenticated: row.authenticated,
         created_at: row.created_at,
         changes: row.changes,
-        steps: steps.into_iter().map(step).collect(),
+        steps,
     })
 }
 

@@ -140,7 +140,7 @@ pub struct RepoStep {
     pub at: Timestamp,
     pub tx: TxId,
     /// Sources in order of precedence: if several have a package, the first one serves it.
-    pub list: Vec<Subscription>,
+    pub list: Arc<[Subscription]>,
     /// The cut-off time of the states of the sources, exclusive; `None` for the newest states.
     pub pinned_at: Option<Timestamp>,
     /// Whether rules withheld versions at that time, which stay withheld in the states of the list.

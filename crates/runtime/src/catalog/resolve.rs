@@ -1,5 +1,7 @@
 //! Resolves a snapshot of a URL to a point, and applies the pin of a list of subscriptions: pure, over the catalog.
 
+use std::sync::Arc;
+
 use std::cmp::Ordering;
 
 use super::{Catalog, FixedState, RepoStep, Repository, Subscription, Tree, fixed_list, fixed_state_of};
@@ -122,7 +124,7 @@ pub fn list_after(repo: &Repository, at: Timestamp) -> Option<&RepoStep> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
     /// The subscriptions, in order of precedence.
-    pub list: Vec<Subscription>,
+    pub list: Arc<[Subscription]>,
     /// The cut-off time, exclusive; [`Timestamp`]`(i64::MAX)` for the newest states.
     pub end: Timestamp,
     /// The promotion whose state this is.
@@ -131,8 +133,8 @@ pub struct Selection {
 
 impl Selection {
     /// Creates the selection of states of the sources, without a promotion.
-    pub fn of_sources(list: Vec<Subscription>, end: Timestamp) -> Selection {
-        Selection { list, end, promotion: None }
+    pub fn of_sources(list: impl Into<Arc<[Subscription]>>, end: Timestamp) -> Selection {
+        Selection { list: list.into(), end, promotion: None }
     }
 
     /// Returns the selection as a promotion makes it, of an instant that is not after `end`. What rules withhold in the
@@ -411,7 +413,7 @@ fn unresolved_reason(
     };
     // A state can only begin with a list, or with the first step of a tree that some list names.
     let lists = repo.steps.iter().map(|step| step.at);
-    let entries = repo.steps.iter().flat_map(|step| &step.list);
+    let entries = repo.steps.iter().flat_map(|step| step.list.iter());
     let trees = entries.flat_map(|entry| catalog.subscribed_trees(*entry, part));
     let last_update =
         catalog.bioconductor.as_ref().zip(part).and_then(|(config, part)| config.last_update(part.version));

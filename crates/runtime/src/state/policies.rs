@@ -332,7 +332,7 @@ impl Policies {
         before: Option<&Arc<RepoPolicy>>,
     ) -> Option<Arc<RepoPolicy>> {
         let sources: BTreeSet<SourceId> =
-            repo.steps.iter().flat_map(|step| &step.list).map(|entry| entry.source).collect();
+            repo.steps.iter().flat_map(|step| step.list.iter()).map(|entry| entry.source).collect();
         let sources: Vec<SourceId> = sources.into_iter().collect();
         let (language, has_withheld) = (repo.kind.language(), repo.has_withheld());
         let scope = PolicyScope { repo: repo.id, language, sources, has_withheld };
@@ -448,7 +448,7 @@ mod tests {
     use formats::policy::Criteria;
 
     fn repo(id: i64, kind: RepoKind) -> Repository {
-        let list = vec![Subscription::to(SourceId::CRAN)];
+        let list = Arc::new([Subscription::to(SourceId::CRAN)]);
         let step = RepoStep {
             seq: Seq(1),
             at: Timestamp(0),

@@ -162,7 +162,7 @@ pub(super) async fn fixed_state(state: &State, repo: &Repository) -> Result<Fixe
     let selection = plan::newest_selection(repo).promoted(repo.id, end);
     let rules = withheld::current(state, repo).await;
     let withheld = withheld::of_selection(state, rules.as_ref(), repo, &selection).await?;
-    Ok(FixedState { list: selection.list, pinned_at: selection.end, withheld })
+    Ok(FixedState { list: selection.list.to_vec(), pinned_at: selection.end, withheld })
 }
 
 /// Approves a requested promotion, which applies it.

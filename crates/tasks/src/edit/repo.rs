@@ -140,7 +140,7 @@ fn new_step(repo: RepoId, subscriptions: Vec<Subscription>, fixed: Option<&Fixed
 
 /// Returns a Bioconductor repository that is not created yet, with its list of subscriptions.
 fn new_bioconductor(row: &db::repo::NewRepo, now: Timestamp) -> Repository {
-    let list = vec![runtime::catalog::Subscription::to(SourceId::BIOCONDUCTOR)];
+    let list = std::sync::Arc::new([runtime::catalog::Subscription::to(SourceId::BIOCONDUCTOR)]);
     let step = RepoStep { seq: Seq(1), at: now, tx: TxId(0), list, pinned_at: None, has_withheld: false };
     Repository {
         id: RepoId(0),

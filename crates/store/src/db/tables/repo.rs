@@ -137,15 +137,18 @@ pub fn delete(c: &mut dyn Conn, id: RepoId) -> Result<bool, DbError> {
     Ok(c.execute("DELETE FROM repo WHERE id = $1", &[id.into()])? == 1)
 }
 
-/// Returns every subscription list of these repositories, by repository, oldest first.
-pub fn steps(c: &mut dyn Conn, repos: RangeInclusive<RepoId>) -> Result<Vec<RepoStep>, DbError> {
-    const STEPS: &str = select!(RepoStep, "WHERE repo_id >= $1 AND repo_id <= $2 ORDER BY repo_id, seq");
+/// Returns the subscription lists of these repositories that follow the list with a number, 0 for all, by repository, oldest
+/// first.
+pub fn steps(c: &mut dyn Conn, repos: RangeInclusive<RepoId>, after: Seq) -> Result<Vec<RepoStep>, DbError> {
+    const STEPS: &str =
+        select!(RepoStep, "WHERE repo_id >= $1 AND repo_id <= $2 AND seq > $3 ORDER BY repo_id, seq");
     const SUBSCRIPTIONS: &str = "SELECT repo_id, seq, source_id, label FROM subscription \
-        WHERE repo_id >= $1 AND repo_id <= $2 ORDER BY repo_id, seq, position";
-    let range = [(*repos.start()).into(), (*repos.end()).into()];
+        WHERE repo_id >= $1 AND repo_id <= $2 AND seq > $3 ORDER BY repo_id, seq, position";
+    let range = [(*repos.start()).into(), (*repos.end()).into(), after.into()];
     let mut steps: Vec<RepoStep> = c.all(STEPS, &range)?;
     let mut index = 0;
-    for (repo, seq, subscription) in c.all::<(RepoId, i64, Subscription)>(SUBSCRIPTIONS, &range)? {
+    c.each(SUBSCRIPTIONS, &range, &mut |row| {
+        let (repo, seq, subscription) = row.decode::<(RepoId, i64, Subscription)>()?;
         let key = (repo, seq);
         while steps.get(index).is_some_and(|s| (s.repo, s.seq) < key) {
             index += 1;
@@ -153,7 +156,8 @@ pub fn steps(c: &mut dyn Conn, repos: RangeInclusive<RepoId>) -> Result<Vec<Repo
         if let Some(step) = steps.get_mut(index).filter(|s| (s.repo, s.seq) == key) {
             step.subscriptions.push(subscription);
         }
-    }
+        Ok(())
+    })?;
     Ok(steps)
 }
 

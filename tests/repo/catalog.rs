@@ -17,10 +17,9 @@ fn name(text: &str) -> Name {
 
 /// The parts of a catalog that changes are recorded of.
 fn parts(catalog: &Catalog) -> String {
-    let Catalog { version, sources, deleted_sources, trees, trees_by_source, repos, has_withheld, .. } =
-        catalog;
+    let Catalog { version, sources, deleted_sources, trees, repos, has_withheld, .. } = catalog;
     let times = (&catalog.clock_at, &catalog.transactions, &catalog.serial_overrides, &catalog.bioconductor);
-    format!("{:#?}", (version, sources, deleted_sources, trees, trees_by_source, repos, has_withheld, times))
+    format!("{:#?}", (version, sources, deleted_sources, trees, repos, has_withheld, times))
 }
 
 async fn assert_current(backend: &Backend, change: &str) {

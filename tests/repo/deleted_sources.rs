@@ -64,7 +64,7 @@ async fn delete_unnoticed(backend: &Backend, source: &str) -> SourceId {
     let (id, now) = (source_id(backend, source), (state.clock)());
     let delete = state.db.write(move |c| {
         source_rows::delete(c, id, now)?;
-        clock::bump_catalog(c, clock::Change::Nothing)
+        clock::bump_catalog(c, clock::Change::Source(id))
     });
     delete.await.expect("deleted");
     assert_eq!(source_id(backend, source), id);

@@ -234,11 +234,6 @@ fn read_after(
     let instants = spaced::instants(&transactions);
     let (sources, deleted_sources) = sources(c, previous, changes)?;
     let trees = trees(c, previous, last_tx, changes)?;
-    // A tree is never deleted, and keeps its source.
-    let trees_by_source = match changes.is_some() && trees.len() == previous.trees.len() {
-        true => Arc::clone(&previous.trees_by_source),
-        false => Arc::new(super::trees_by_source(&trees)),
-    };
     let (repos, has_withheld) = repos(c, previous, changes)?;
     Ok(Catalog {
         version: clock.catalog,
@@ -248,7 +243,6 @@ fn read_after(
         sources,
         deleted_sources,
         trees,
-        trees_by_source,
         has_withheld,
         repos,
         modified_overrides: spaced::modified_overrides(&instants),
@@ -294,7 +288,7 @@ fn sources(
     for id in changed {
         rows.push((id, db::source::get(c, id)?.and_then(source)));
     }
-    Ok((previous.sources.with(rows, |source| source.id), Arc::new(db::source::deleted(c)?)))
+    Ok((previous.sources.with(rows), Arc::new(db::source::deleted(c)?)))
 }
 
 fn changed_sources(changes: &[Change]) -> BTreeSet<SourceId> {
@@ -342,7 +336,7 @@ fn trees(
         let steps = steps.iter().filter(|(tree, _)| *tree == id).copied().collect();
         trees.push((id, Some(tree(c, previous, row, steps, bases)?)));
     }
-    Ok(previous.trees.with(trees, |tree| tree.id))
+    Ok(previous.trees.with(trees))
 }
 
 /// Returns the tree of a row, with its steps after the last transaction of the previous catalog, and its bases.
@@ -431,7 +425,7 @@ fn repos(
     }
     let may_have_withheld = previous.has_withheld
         || repos.iter().filter_map(|(_, repo)| repo.as_ref()).any(Repository::has_withheld);
-    let repos = previous.repos.with(repos, |repo| repo.id);
+    let repos = previous.repos.with(repos);
     let has_withheld = may_have_withheld && repos.iter().any(Repository::has_withheld);
     Ok((repos, has_withheld))
 }

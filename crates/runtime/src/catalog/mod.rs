@@ -48,8 +48,6 @@ pub struct Catalog {
     pub deleted_sources: Arc<Vec<(SourceId, SourceKind)>>,
     /// Trees by id, each with its steps; includes those of deleted sources, because old snapshots still list them.
     pub trees: Shared<Tree>,
-    /// The trees of each source.
-    pub trees_by_source: Arc<BTreeMap<SourceId, Vec<TreeId>>>,
     /// Repositories by id.
     pub repos: Shared<Repository>,
     /// Whether rules withheld versions when the state of any repository was promoted.
@@ -182,26 +180,49 @@ impl Subscription {
     }
 }
 
-#[cfg(test)]
-impl Catalog {
-    fn push_tree(&mut self, tree: Tree) {
-        self.trees.push(tree);
-        self.trees_by_source = Arc::new(trees_by_source(&self.trees));
+impl shared::Row for Source {
+    type Id = SourceId;
+    type Key = str;
+
+    fn id(&self) -> SourceId {
+        self.id
+    }
+
+    fn key(&self) -> &str {
+        self.name.as_str()
     }
 }
 
-fn trees_by_source(trees: &Shared<Tree>) -> BTreeMap<SourceId, Vec<TreeId>> {
-    let mut by_source: BTreeMap<SourceId, Vec<TreeId>> = BTreeMap::new();
-    for tree in trees.iter() {
-        by_source.entry(tree.source).or_default().push(tree.id);
+impl shared::Row for Tree {
+    type Id = TreeId;
+    type Key = SourceId;
+
+    fn id(&self) -> TreeId {
+        self.id
     }
-    by_source
+
+    fn key(&self) -> &SourceId {
+        &self.source
+    }
+}
+
+impl shared::Row for Repository {
+    type Id = RepoId;
+    type Key = str;
+
+    fn id(&self) -> RepoId {
+        self.id
+    }
+
+    fn key(&self) -> &str {
+        self.name.as_str()
+    }
 }
 
 impl Catalog {
     /// Returns the source of that name, if not deleted.
     pub fn source(&self, name: &str) -> Option<&Source> {
-        self.sources.iter().find(|source| source.name.as_str() == name)
+        self.sources.with_key(name).next()
     }
 
     /// Returns a state of a tree as part of a point; for a snapshot of another source, the state of that source.
@@ -216,7 +237,7 @@ impl Catalog {
 
     /// Returns the source with that id, if not deleted.
     pub fn source_by_id(&self, id: SourceId) -> Option<&Source> {
-        self.sources.find(id, |source| source.id)
+        self.sources.find(id)
     }
 
     /// Returns the kind of a source, also if it was deleted: rules and guards apply to old snapshots as before.
@@ -248,11 +269,11 @@ impl Catalog {
     }
 
     pub fn repo(&self, name: &str) -> Option<&Repository> {
-        self.repos.iter().find(|repo| repo.name.as_str() == name)
+        self.repos.with_key(name).next()
     }
 
     pub fn repo_by_id(&self, id: RepoId) -> Option<&Repository> {
-        self.repos.find(id, |repo| repo.id)
+        self.repos.find(id)
     }
 
     /// Returns the repository that a path of the public API names: by name first, then by id.
@@ -281,13 +302,12 @@ impl Catalog {
     }
 
     pub fn tree(&self, id: TreeId) -> Option<&Tree> {
-        self.trees.find(id, |tree| tree.id)
+        self.trees.find(id)
     }
 
     /// Returns the lists of source packages of a source. These are the trees of a subscription to the source.
     pub fn source_package_trees(&self, source: SourceId) -> impl Iterator<Item = &Tree> {
-        let trees = self.trees_by_source.get(&source).into_iter().flatten();
-        trees.filter_map(|tree| self.tree(*tree)).filter(|tree| tree.role == Role::Source)
+        self.trees.with_key(&source).filter(|tree| tree.role == Role::Source)
     }
 
     /// Returns whether a source has a published list of packages.

@@ -42,7 +42,7 @@ fn catalog(subscriptions: &[(SourceId, Option<&str>)]) -> Catalog {
         let source = if label == "src/contrib" { TEAM } else { SourceId::BIOCONDUCTOR };
         let steps = vec![Step { seq: Seq(1), at: noon(NOW), tx: TxId(1) }];
         let (label, role) = (label.to_owned(), Role::Source);
-        catalog.push_tree(Tree {
+        catalog.trees.push(Tree {
             id: TreeId(id),
             source,
             label,

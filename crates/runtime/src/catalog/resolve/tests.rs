@@ -39,7 +39,7 @@ impl CatalogBuilder {
             catalog.sources.push(Source { id, name: name.parse().expect("a name"), kind, created_at });
             let (label, role) = ("src/contrib".to_owned(), Role::Source);
             let id_of_tree = TreeId(id.0 * 10);
-            catalog.push_tree(Tree {
+            catalog.trees.push(Tree {
                 id: id_of_tree,
                 source: id,
                 label,

@@ -39,6 +39,12 @@ pub struct RuleChanges {
     pub added: Vec<Arc<Rule>>,
 }
 
+impl RuleChanges {
+    pub fn is_empty(&self) -> bool {
+        self.removed.is_empty() && self.added.is_empty()
+    }
+}
+
 impl BlockRules {
     /// Returns the changes from `previous` to these rules. Shared rules are compared by address only.
     pub fn changes_since(&self, previous: &BlockRules) -> RuleChanges {

@@ -27,6 +27,8 @@ const BLOCKED_TREES: usize = 24;
 const WITHHELD_LISTS: usize = 4;
 /// Maximum number of logged releases in memory; beyond it, all are logged again.
 const MAX_LOGGED_RELEASES: usize = 10_000;
+/// Number of lists of sources whose name guards are shared; with more of them, sharing begins again.
+const MAX_SELECTED_GUARDS: usize = 1_000;
 
 #[derive(Default)]
 pub struct Policies {
@@ -175,6 +177,9 @@ impl PolicySet {
 
     fn guards_of(&self, language: Language, sources: &[(SourceId, bool)]) -> Arc<NameGuards> {
         let mut selected = self.selected_guards.lock();
+        if selected.len() >= MAX_SELECTED_GUARDS {
+            selected.clear();
+        }
         let guards = selected.entry((language, sources.to_vec())).or_insert_with(|| {
             let guards = self.guards.in_force(self.has_automatic_guards);
             Arc::new(guards.select(language, sources, true))
@@ -300,7 +305,7 @@ impl Policies {
             .filter(|language| catalog.repos.iter().any(|repo| repo.kind.language() == *language));
         let has_same_guards = previous.has_guards_of(inputs);
         let is_unchanged = has_same_guards
-            && Arc::ptr_eq(&previous.rules, &catalog.rules)
+            && catalog.rules.changes_since(&previous.rules).is_empty()
             && is_same(previous.advisories.as_ref(), inputs.advisories);
         let selected_guards = has_same_guards.then(|| Arc::clone(&previous.selected_guards));
         let prepared = Arc::new(PolicySet {

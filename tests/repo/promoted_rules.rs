@@ -368,4 +368,13 @@ async fn what_rules_start_and_cease_to_withhold_is_recorded(server: Server) {
     recorded.record(state).await.expect("recorded");
     assert_eq!(details("withhold").await, withheld_before);
     assert_eq!(details("release").await.len(), 2, "old 2.0 is old enough in dev");
+    // A rule that follows another list of subscriptions is recorded, also if the list changed nothing.
+    server.backend.create_local_source("empty").await;
+    edit::subscription::subscribe(state, "dev", "empty", None, OnExisting::Fail, &actor()).await.expect("a list");
+    recorded.record(state).await.expect("recorded");
+    let other = Criteria { package: Some("other3".to_owned()), ..Criteria::default() };
+    let rule = server.rule(RuleEffect::Block, other).await;
+    recorded.record(state).await.expect("recorded");
+    let withheld = details("withhold").await.split_off(withheld_before.len());
+    assert!(withheld.contains(&format!("dev: other3 1.0: rule {rule}")), "{withheld:?}");
 }

@@ -25,6 +25,7 @@ const MAX_VERSIONS: usize = 100;
 #[derive(Default)]
 pub struct RecordedRules {
     generation: Option<u64>,
+    catalog: i64,
     by_repo: HashMap<RepoId, (Option<Seq>, Option<Arc<RepoPolicy>>)>,
 }
 
@@ -45,13 +46,16 @@ impl RecordedRules {
         state.advisories.wait().await;
         let catalog = state.catalog.get();
         let (generation, _) = policies::generation(state, &catalog, (state.clock)());
-        let is_known = catalog.repos.iter().all(|repo| self.by_repo.contains_key(&repo.id));
-        if self.generation == Some(generation) && is_known {
+        let has_same_rules = self.generation == Some(generation);
+        if has_same_rules && self.catalog == catalog.version {
             return Ok(());
         }
         self.by_repo.retain(|id, _| catalog.repo_by_id(*id).is_some());
         for repo in catalog.repos.iter() {
             let list = repo.steps.last().map(|step| step.seq);
+            if has_same_rules && self.by_repo.get(&repo.id).is_some_and(|(before, _)| *before == list) {
+                continue;
+            }
             let after = withheld::in_force(state, repo).await;
             let is_other = |before: &Option<Arc<RepoPolicy>>| {
                 before.as_ref().map(Arc::as_ptr) != after.as_ref().map(Arc::as_ptr)
@@ -66,7 +70,7 @@ impl RecordedRules {
             }
             self.by_repo.insert(repo.id, (list, after));
         }
-        self.generation = Some(generation);
+        (self.generation, self.catalog) = (Some(generation), catalog.version);
         Ok(())
     }
 }

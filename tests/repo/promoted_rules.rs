@@ -252,7 +252,7 @@ async fn what_rules_and_advisories_no_longer_withhold_waits_for_the_next_promoti
     server.delete_rule(exception).await;
     // Without any rule, and after a start.
     server.delete_rule(1).await;
-    assert!(server.backend.state.catalog.get().rules.rules.is_empty());
+    assert!(server.backend.state.catalog.get().rules.is_empty());
     let backend = server.backend.restart().await;
     let server = Server { backend, ..server };
     assert_eq!(
@@ -370,7 +370,9 @@ async fn what_rules_start_and_cease_to_withhold_is_recorded(server: Server) {
     assert_eq!(details("release").await.len(), 2, "old 2.0 is old enough in dev");
     // A rule that follows another list of subscriptions is recorded, also if the list changed nothing.
     server.backend.create_local_source("empty").await;
-    edit::subscription::subscribe(state, "dev", "empty", None, OnExisting::Fail, &actor()).await.expect("a list");
+    edit::subscription::subscribe(state, "dev", "empty", None, OnExisting::Fail, &actor())
+        .await
+        .expect("a list");
     recorded.record(state).await.expect("recorded");
     let other = Criteria { package: Some("other3".to_owned()), ..Criteria::default() };
     let rule = server.rule(RuleEffect::Block, other).await;

@@ -59,7 +59,7 @@ impl Follower<'_> {
     }
 
     fn rules(&self) -> Vec<Arc<Rule>> {
-        self.handle.get().rules.rules.iter().map(|stored| Arc::clone(&stored.rule)).collect()
+        self.handle.get().rules.in_order().into_iter().map(|stored| Arc::clone(&stored.rule)).collect()
     }
 
     /// Reads the catalog again. Returns the number of rows of rules that were read, and the ids of rules that the new catalog
@@ -111,7 +111,8 @@ fn a_catalog_reads_only_the_rules_that_changed(db: &mut TestDb) {
     assert!(follower.rules().is_empty());
     insert(db, &["again"]);
     assert_eq!(follower.refresh(), (1, vec![54]));
-    let stored = &follower.handle.get().rules.rules[0];
+    let catalog = follower.handle.get();
+    let stored = catalog.rules.get(54).expect("the rule");
     assert_eq!((&*stored.created_by, stored.created_at), ("ada", NEW_YEAR));
 }
 

@@ -129,7 +129,7 @@ impl NameGuard {
     }
 }
 
-/// A set of guards: all active ones, or those for a repository.
+/// A set of guards: all active ones, or those for a repository. Copies share the guards of names.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NameGuards {
     /// The guards of single names, by language and name, without the idle ones.
@@ -137,10 +137,10 @@ pub struct NameGuards {
     /// The guards of prefixes, the longest prefix first.
     prefixes: Vec<Arc<NameGuard>>,
     /// The idle guards: there is one for almost every package of this server's own sources.
-    idle: IdleGuards,
+    idle: GuardsByName,
 }
 
-type GuardsByName = HashMap<Language, HashMap<String, Arc<NameGuard>>>;
+type GuardsByName = HashMap<Language, imbl::HashMap<String, Arc<NameGuard>>>;
 
 impl NameGuards {
     /// Creates a set of guards. For the same name, a guard that an administrator created replaces an automatic one.
@@ -148,15 +148,14 @@ impl NameGuards {
         NameGuards::default().with(guards)
     }
 
-    /// Returns these guards and more of them, with the order of [`NameGuards::new`]. The costs depend on the number of
-    /// added guards and of those that are not idle.
+    /// Returns these guards and more of them, with the order of [`NameGuards::new`].
     pub fn with(&self, guards: impl IntoIterator<Item = Arc<NameGuard>>) -> NameGuards {
         let mut set = self.clone();
         for guard in guards {
             match &guard.pattern {
                 NamePattern::Exact(name) if guard.is_idle() => {
-                    let name = name.clone();
-                    set.idle.insert(name, guard);
+                    let names = set.idle.entry(guard.language).or_default();
+                    names.entry(name.clone()).or_insert(guard);
                 }
                 NamePattern::Exact(name) => {
                     let names = set.exact.entry(guard.language).or_default();
@@ -173,12 +172,12 @@ impl NameGuards {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.prefixes.is_empty() && self.idle.len() == 0
+        self.exact.is_empty() && self.prefixes.is_empty() && self.idle.is_empty()
     }
 
     /// Returns the guards that are not idle, in unspecified order.
     fn active(&self) -> impl Iterator<Item = &Arc<NameGuard>> {
-        self.exact.values().flat_map(HashMap::values).chain(&self.prefixes)
+        self.exact.values().flat_map(imbl::HashMap::values).chain(&self.prefixes)
     }
 
     /// Returns the guard of a name: a guard of the exact name that is not automatic, otherwise the guard of the longest
@@ -189,7 +188,7 @@ impl NameGuards {
             return exact;
         }
         let is_match = |guard: &&Arc<NameGuard>| guard.language == language && guard.pattern.matches(name);
-        self.prefixes.iter().find(is_match).or(exact).or_else(|| self.idle.get(language, name))
+        self.prefixes.iter().find(is_match).or(exact).or_else(|| self.idle.get(&language)?.get(name))
     }
 
     /// Returns the guards that hide packages of any of these sources in a repository. `sources` states for each source
@@ -206,55 +205,6 @@ impl NameGuards {
     pub fn without_automatic(&self) -> NameGuards {
         NameGuards::new(self.active().filter(|guard| !guard.is_automatic).cloned())
     }
-}
-
-/// The idle guards, by name. Copies share all but the newest ones: the cost of a copy does not depend on their number.
-#[derive(Clone, Debug, Default)]
-struct IdleGuards {
-    shared: Arc<GuardsByName>,
-    /// At most [`MAX_NEWEST`] guards of other names.
-    newest: GuardsByName,
-}
-
-/// Maximum number of guards that a copy of [`IdleGuards`] does not share.
-const MAX_NEWEST: usize = 256;
-
-impl IdleGuards {
-    fn get(&self, language: Language, name: &str) -> Option<&Arc<NameGuard>> {
-        [&self.newest, &*self.shared].into_iter().find_map(|guards| guards.get(&language)?.get(name))
-    }
-
-    /// Adds the guard of a name, unless there is one.
-    fn insert(&mut self, name: String, guard: Arc<NameGuard>) {
-        if self.get(guard.language, &name).is_some() {
-            return;
-        }
-        self.newest.entry(guard.language).or_default().insert(name, guard);
-        if count(&self.newest) > MAX_NEWEST {
-            let shared = Arc::make_mut(&mut self.shared);
-            for (language, guards) in self.newest.drain() {
-                shared.entry(language).or_default().extend(guards);
-            }
-        }
-    }
-
-    fn len(&self) -> usize {
-        count(&self.newest) + count(&self.shared)
-    }
-}
-
-impl PartialEq for IdleGuards {
-    fn eq(&self, other: &IdleGuards) -> bool {
-        let all = [&self.newest, &*self.shared].into_iter().flat_map(|guards| guards.iter());
-        let mut all =
-            all.flat_map(|(language, guards)| guards.iter().map(|(name, guard)| (*language, name, guard)));
-        self.len() == other.len()
-            && all.all(|(language, name, guard)| other.get(language, name) == Some(guard))
-    }
-}
-
-fn count(guards: &GuardsByName) -> usize {
-    guards.values().map(HashMap::len).sum()
 }
 
 #[cfg(test)]

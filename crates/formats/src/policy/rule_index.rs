@@ -41,7 +41,7 @@ struct VersionLimits {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RuleIndex {
     /// The rules with a package name, by name; the rules about a package are in the order of evaluation.
-    by_package: HashMap<Arc<str>, Vec<Arc<Rule>>>,
+    by_package: imbl::HashMap<Arc<str>, Vec<Arc<Rule>>>,
     /// The other rules, in the order of evaluation.
     general: Vec<Arc<Rule>>,
     counts: RuleCounts,

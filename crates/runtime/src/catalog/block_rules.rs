@@ -6,6 +6,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
+
 use super::ReadExtent;
 use base::model::time::Timestamp;
 use formats::policy::{BadRule, Criteria, Rule, read_criteria};
@@ -16,13 +19,12 @@ use store::db::{Conn, DbError};
 pub struct BlockRules {
     /// The number of changes so far.
     pub revision: i64,
-    /// The rules, in the order of evaluation ([`Rule::order`]).
-    pub rules: Vec<StoredRule>,
-    /// Whether a rule depends on the age of releases.
-    pub has_age: bool,
+    by_id: OrdMap<i64, StoredRule>,
+    /// The number of rules that depend on the age of releases.
+    aged_count: usize,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StoredRule {
     /// The rule; catalogs share it while it does not change.
     pub rule: Arc<Rule>,
@@ -46,28 +48,69 @@ impl RuleChanges {
 }
 
 impl BlockRules {
-    /// Returns the changes from `previous` to these rules. Shared rules are compared by address only.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    pub fn get(&self, id: i64) -> Option<&StoredRule> {
+        self.by_id.get(&id)
+    }
+
+    /// Returns the rules in the order of evaluation ([`Rule::order`]).
+    pub fn in_order(&self) -> Vec<&StoredRule> {
+        let mut rules: Vec<&StoredRule> = self.by_id.values().collect();
+        rules.sort_by_key(|stored| stored.rule.order());
+        rules
+    }
+
+    /// Returns whether a rule depends on the age of releases.
+    pub fn has_age(&self) -> bool {
+        self.aged_count > 0
+    }
+
+    /// Returns the changes from `previous` to these rules. What both share is not visited.
     pub fn changes_since(&self, previous: &BlockRules) -> RuleChanges {
         let mut changes = RuleChanges::default();
         // The usual case: a catalog of a publish shares the rules with the previous one.
         if std::ptr::eq(self, previous) {
             return changes;
         }
-        let (mut before, mut now) = (previous.rules.iter().peekable(), self.rules.iter().peekable());
-        loop {
-            match (before.peek(), now.peek()) {
-                (Some(a), Some(b)) if Arc::ptr_eq(&a.rule, &b.rule) => {
-                    before.next();
-                    now.next();
+        for item in previous.by_id.diff(&self.by_id) {
+            let (removed, added) = match item {
+                DiffItem::Remove(_, old) => (Some(old), None),
+                DiffItem::Update { old: (_, old), new: (_, new) } if Arc::ptr_eq(&old.rule, &new.rule) => {
+                    continue;
                 }
-                (Some(a), Some(b)) if a.rule.order() > b.rule.order() => {
-                    changes.added.extend(now.next().map(|it| Arc::clone(&it.rule)));
-                }
-                (Some(_), _) => changes.removed.extend(before.next().map(|it| Arc::clone(&it.rule))),
-                (None, Some(_)) => changes.added.extend(now.next().map(|it| Arc::clone(&it.rule))),
-                (None, None) => return changes,
-            }
+                DiffItem::Update { old: (_, old), new: (_, new) } => (Some(old), Some(new)),
+                DiffItem::Add(_, new) => (None, Some(new)),
+            };
+            changes.removed.extend(removed.map(|stored| Arc::clone(&stored.rule)));
+            changes.added.extend(added.map(|stored| Arc::clone(&stored.rule)));
         }
+        changes
+    }
+
+    fn insert(&mut self, stored: StoredRule) {
+        self.aged_count += usize::from(is_aged(&stored));
+        self.by_id.insert(stored.rule.id, stored);
+    }
+
+    fn remove(&mut self, id: i64) -> Option<StoredRule> {
+        let removed = self.by_id.remove(&id)?;
+        self.aged_count -= usize::from(is_aged(&removed));
+        Some(removed)
+    }
+}
+
+fn is_aged(stored: &StoredRule) -> bool {
+    stored.rule.criteria.min_age.is_some()
+}
+
+impl FromIterator<StoredRule> for BlockRules {
+    fn from_iter<I: IntoIterator<Item = StoredRule>>(rules: I) -> BlockRules {
+        let mut all = BlockRules::default();
+        rules.into_iter().for_each(|stored| all.insert(stored));
+        all
     }
 }
 
@@ -79,36 +122,34 @@ pub(super) fn read(
 ) -> Result<Arc<BlockRules>, DbError> {
     const ALL: (i64, i64) = (i64::MIN, i64::MAX);
     let revision = block_rule::revision(c)?;
-    let (known, changed): (&[StoredRule], _) = match (previous, extent) {
-        (None, _) => (&[], None),
-        (Some(previous), ReadExtent::All) => (&previous.rules, None),
+    let changed = match (previous, extent) {
         (Some(previous), ReadExtent::Changes) if previous.revision == revision => {
             return Ok(Arc::clone(previous));
         }
-        (Some(previous), ReadExtent::Changes) => {
-            (&previous.rules, block_rule::changed_ids(c, previous.revision, revision)?)
-        }
+        (Some(previous), ReadExtent::Changes) => block_rule::changed_ids(c, previous.revision, revision)?,
+        (Some(_), ReadExtent::All) | (None, _) => None,
     };
-    let changed = changed.map_or_else(|| vec![ALL], merged);
-    let is_changed = |rule: &&StoredRule| contains(&changed, rule.rule.id);
-    let mut rules: Vec<StoredRule> = known.iter().filter(|rule| !is_changed(rule)).cloned().collect();
-    let replaced: HashMap<i64, &StoredRule> =
-        known.iter().filter(is_changed).map(|rule| (rule.rule.id, rule)).collect();
-    for (first, last) in &changed {
-        for row in block_rule::range(c, *first, *last, i64::MAX)? {
-            let created_by = match rules.last() {
-                Some(last) if *last.created_by == row.created_by => Arc::clone(&last.created_by),
-                _ => Arc::from(row.created_by.as_str()),
-            };
-            let (created_at, known) = (row.created_at, replaced.get(&row.id).map(|known| &known.rule));
+    let mut rules = BlockRules { revision, ..BlockRules::default() };
+    if let Some(previous) = previous {
+        (rules.by_id, rules.aged_count) = (previous.by_id.clone(), previous.aged_count);
+    }
+    let mut last_author: Arc<str> = Arc::from("");
+    for (first, last) in changed.map_or_else(|| vec![ALL], merged) {
+        let ids: Vec<i64> = rules.by_id.range(first..=last).map(|(id, _)| *id).collect();
+        let replaced: HashMap<i64, StoredRule> =
+            ids.into_iter().filter_map(|id| Some((id, rules.remove(id)?))).collect();
+        for row in block_rule::range(c, first, last, i64::MAX)? {
+            if *last_author != *row.created_by {
+                last_author = Arc::from(row.created_by.as_str());
+            }
+            let (created_by, created_at) = (Arc::clone(&last_author), row.created_at);
+            let known = replaced.get(&row.id).map(|known| &known.rule);
             if let Some(rule) = rule(row, known) {
-                rules.push(StoredRule { rule, created_by, created_at });
+                rules.insert(StoredRule { rule, created_by, created_at });
             }
         }
     }
-    rules.sort_by_key(|rule| rule.rule.order());
-    let has_age = rules.iter().any(|rule| rule.rule.criteria.min_age.is_some());
-    Ok(Arc::new(BlockRules { revision, rules, has_age }))
+    Ok(Arc::new(rules))
 }
 
 /// Returns the rule of a row.
@@ -157,12 +198,6 @@ fn merged(mut ranges: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
     merged
 }
 
-/// Returns whether one of these ranges, which are in ascending order, contains a number.
-fn contains(ranges: &[(i64, i64)], number: i64) -> bool {
-    let end = ranges.partition_point(|(first, _)| *first <= number);
-    ranges[..end].last().is_some_and(|(_, last)| number <= *last)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,7 +210,7 @@ mod tests {
     }
 
     fn rules(rules: &[&StoredRule]) -> BlockRules {
-        BlockRules { revision: 1, rules: rules.iter().copied().cloned().collect(), has_age: false }
+        rules.iter().copied().cloned().collect()
     }
 
     #[test]
@@ -186,7 +221,7 @@ mod tests {
         for (before, now, removed, added) in [
             (vec![&a, &b, &c], vec![&a, &b, &c], vec![], vec![]),
             (vec![&a, &c], vec![&a, &b, &c, &d], vec![], vec![1, 3]),
-            (vec![&a, &b, &c, &d], vec![&b, &d], vec![4, 2], vec![]),
+            (vec![&a, &b, &c, &d], vec![&b, &d], vec![2, 4], vec![]),
             (vec![&a, &b, &c, &d], vec![&a, &b, &changed, &d], vec![2], vec![2]),
             (vec![&a, &b, &c], vec![&moved, &a, &c], vec![1], vec![1]),
             (vec![], vec![&a], vec![], vec![4]),
@@ -198,13 +233,8 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_merged_and_searched() {
+    fn ranges_are_merged() {
         let ranges = merged(vec![(7, 9), (1, 2), (3, 3), (8, 20), (30, i64::MAX), (40, 41)]);
         assert_eq!(ranges, [(1, 3), (7, 20), (30, i64::MAX)]);
-        for (number, expected) in [(0, false), (1, true), (3, true), (4, false), (20, true), (i64::MAX, true)]
-        {
-            assert_eq!(contains(&ranges, number), expected, "{number}");
-        }
-        assert!(!contains(&[], 1) && contains(&[(i64::MIN, i64::MAX)], 1));
     }
 }

@@ -197,7 +197,8 @@ impl PolicySet {
                 indexes
             }
             None => {
-                let all: Vec<Arc<Rule>> = rules.rules.iter().map(|it| Arc::clone(&it.rule)).collect();
+                let all: Vec<Arc<Rule>> =
+                    rules.in_order().into_iter().map(|it| Arc::clone(&it.rule)).collect();
                 RuleIndexes::of(language, &all)
             }
         }
@@ -272,7 +273,7 @@ impl Policies {
     /// Returns numbers that change whenever a decision may change without a change of subscriptions, which changes the
     /// version of the catalog: with rules, guards and advisories, and each hour if rules depend on the age of releases.
     pub fn generation(&self, inputs: &PolicyInputs<'_>) -> (u64, i64) {
-        let hour = if inputs.catalog.rules.has_age { inputs.now.0.div_euclid(AGE_PRECISION) } else { 0 };
+        let hour = if inputs.catalog.rules.has_age() { inputs.now.0.div_euclid(AGE_PRECISION) } else { 0 };
         (self.with_current(inputs, |current| current.generation), hour)
     }
 
@@ -427,7 +428,7 @@ fn first_steps(catalog: &Catalog, sources: &[SourceId]) -> FirstSteps {
 
 /// Returns whether a catalog has what hides packages: block rules, name guards, versions withheld at a promotion.
 pub fn has_policies(catalog: &Catalog) -> bool {
-    !catalog.rules.rules.is_empty() || !catalog.guards.all.is_empty() || catalog.has_withheld
+    !catalog.rules.is_empty() || !catalog.guards.all.is_empty() || catalog.has_withheld
 }
 
 /// Returns the instant at which the age of releases is measured at the time `now`.
@@ -481,14 +482,12 @@ mod tests {
     }
 
     fn catalog(version: i64, rules: &[&StoredRule]) -> Catalog {
-        let mut rules: Vec<StoredRule> = rules.iter().copied().cloned().collect();
-        rules.sort_by_key(|stored| stored.rule.order());
         Catalog {
             version,
             repos: [repo(1, RepoKind::R), repo(2, RepoKind::R), repo(3, RepoKind::Python)]
                 .into_iter()
                 .collect(),
-            rules: Arc::new(BlockRules { revision: version, rules, has_age: false }),
+            rules: Arc::new(rules.iter().copied().cloned().collect()),
             ..Catalog::default()
         }
     }

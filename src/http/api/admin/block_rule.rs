@@ -62,7 +62,7 @@ fn json_of_rules(catalog: &Catalog) -> serde_json::Result<Vec<u8>> {
         }
     };
     let mut text = Vec::new();
-    serde_json::Serializer::new(&mut text).collect_seq(catalog.rules.rules.iter().map(wire))?;
+    serde_json::Serializer::new(&mut text).collect_seq(catalog.rules.in_order().into_iter().map(wire))?;
     Ok(text)
 }
 
@@ -191,7 +191,7 @@ fn find(catalog: &Catalog, id: &str) -> Result<Arc<Rule>, Failure> {
         Failure::not_found(format!("there is no block rule {id}; rspm list blocklist-rules shows all"))
     };
     let number: i64 = id.parse().map_err(|_| unknown())?;
-    let stored = catalog.rules.rules.iter().find(|stored| stored.rule.id == number);
+    let stored = catalog.rules.get(number);
     stored.map(|stored| Arc::clone(&stored.rule)).ok_or_else(unknown)
 }
 
@@ -322,7 +322,6 @@ pub(super) async fn blocked(call: Call<'_>, query: wire::CountBlocked) -> Answer
 #[cfg(test)]
 mod tests {
     use super::*;
-    use runtime::catalog::BlockRules;
 
     #[test]
     fn the_list_of_rules_is_an_array_in_the_order_of_evaluation() {
@@ -335,7 +334,7 @@ mod tests {
             StoredRule { rule, created_by: "a".into(), created_at: Timestamp(created_at) }
         };
         let rules = vec![stored(1, 0), stored(2, 0), stored(5, 1_500_000), stored(7, 0)];
-        catalog.rules = Arc::new(BlockRules { revision: 1, rules, has_age: false });
+        catalog.rules = Arc::new(rules.into_iter().collect());
         let text = String::from_utf8(json_of_rules(&catalog).expect("JSON")).expect("UTF-8");
         let rule = |id: i64, created: &str| {
             format!(

@@ -170,7 +170,7 @@ impl Preview {
         let id = if rule.id == 0 { NEW_RULE } else { rule.id };
         let rule = Arc::new(Rule { id, ..rule.clone() });
         let mut before = policies::indexes(state, catalog, language);
-        if let Some(stored) = catalog.rules.rules.iter().find(|stored| stored.rule.id == id) {
+        if let Some(stored) = catalog.rules.get(id) {
             before.update(std::slice::from_ref(&stored.rule), &[]);
         }
         let after = before.with(&rule);

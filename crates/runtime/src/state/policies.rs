@@ -446,6 +446,8 @@ fn is_same(a: Option<&Arc<Index>>, b: Option<&Arc<Index>>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
     use crate::catalog::{RepoStep, StoredRule, Subscription};
     use base::model::ids::TxId;
@@ -481,6 +483,9 @@ mod tests {
         StoredRule { rule, created_by: "a".into(), created_at: Timestamp(0) }
     }
 
+    /// The guards that all catalogs share.
+    static GUARDS: LazyLock<Arc<Guards>> = LazyLock::new(Arc::default);
+
     fn catalog(version: i64, rules: &[&StoredRule]) -> Catalog {
         Catalog {
             version,
@@ -488,6 +493,7 @@ mod tests {
                 .into_iter()
                 .collect(),
             rules: Arc::new(rules.iter().copied().cloned().collect()),
+            guards: Arc::clone(&GUARDS),
             ..Catalog::default()
         }
     }

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -12,19 +12,16 @@ use hyper::body::{Frame, SizeHint};
 
 use crate::http::net::connections::RequestGuard;
 use crate::http::net::drain::InProgress;
+use crate::http::net::turns::Turns;
 
 /// The error that ended a stream early. It drops the connection (HTTP/1) or resets the stream (HTTP/2), so
 /// that no client mistakes a truncated body for a complete one.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Number of bytes after which the task of the connection yields: a socket with space for megabytes would
-/// take all of a file in memory in one turn, and 200 such clients would delay everybody else.
-const TURN_BYTES: usize = 256 << 10;
-
 enum Content {
     Empty,
     Full(Bytes),
-    Stream { stream: BoxStream<'static, Result<Bytes, BodyError>>, remaining: Option<u64>, turn: usize },
+    Stream { stream: BoxStream<'static, Result<Bytes, BodyError>>, remaining: Option<u64>, turns: Turns },
 }
 
 pub struct Body {
@@ -33,7 +30,7 @@ pub struct Body {
     /// Called with the number of bytes sent when the body ends.
     finish: Option<Box<dyn FnOnce(u64) + Send>>,
     /// Separate from `attachments`, which allocates, because every response has guards.
-    guards: Option<(InProgress, Option<RequestGuard>)>,
+    guards: Option<(InProgress, RequestGuard)>,
     /// The app that made the response; separate for the same reason.
     owner: Option<Arc<dyn Any + Send + Sync>>,
     attachments: Option<Box<dyn Any + Send>>,
@@ -55,10 +52,10 @@ impl Body {
 
     /// Creates a streamed body; `size` in bytes, if known. A stream that yields more or fewer bytes than `size` fails.
     pub fn stream(stream: BoxStream<'static, Result<Bytes, BodyError>>, size: Option<u64>) -> Body {
-        Body::new(Content::Stream { stream, remaining: size, turn: 0 })
+        Body::new(Content::Stream { stream, remaining: size, turns: Turns::new() })
     }
 
-    pub(crate) fn set_guards(&mut self, in_progress: InProgress, request: Option<RequestGuard>) {
+    pub(crate) fn set_guards(&mut self, in_progress: InProgress, request: RequestGuard) {
         self.guards = Some((in_progress, request));
     }
 
@@ -119,14 +116,10 @@ impl hyper::body::Body for Body {
                 self.content = Content::Empty;
                 Some(Ok(bytes))
             }
-            Content::Stream { turn, .. } if *turn >= TURN_BYTES => {
-                *turn = 0;
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            Content::Stream { stream, remaining, turn } => {
-                let next = std::task::ready!(stream.poll_next_unpin(context));
-                *turn += next.as_ref().and_then(|next| next.as_ref().ok()).map_or(0, Bytes::len);
+            Content::Stream { stream, remaining, turns } => {
+                ready!(turns.poll(context));
+                let next = ready!(stream.poll_next_unpin(context));
+                turns.count(next.as_ref().and_then(|next| next.as_ref().ok()).map_or(0, Bytes::len));
                 match (next, remaining) {
                     (Some(Ok(bytes)), Some(remaining)) => match remaining.checked_sub(bytes.len() as u64) {
                         Some(rest) => {
@@ -182,6 +175,7 @@ mod tests {
     use hyper::body::Body as _;
 
     use super::*;
+    use crate::http::net::turns::TURN_BYTES;
 
     #[derive(Default)]
     struct Wakes(AtomicUsize);

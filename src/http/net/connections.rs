@@ -62,9 +62,8 @@ impl Connections {
         let address = client_network(address);
         let activity = Arc::new(Activity {
             epoch: self.0.epoch,
-            requests: AtomicUsize::new(0),
             idle_since: AtomicU64::new(millis(self.0.epoch)),
-            close_notify: Notify::new(),
+            ..Activity::default()
         });
         let mut open = self.0.open.lock();
         let count = open.count_by_address.entry(address).or_insert(0);
@@ -94,6 +93,17 @@ impl Connections {
     }
 }
 
+impl Default for Activity {
+    fn default() -> Activity {
+        Activity {
+            epoch: Instant::now(),
+            requests: AtomicUsize::new(0),
+            idle_since: AtomicU64::new(0),
+            close_notify: Notify::new(),
+        }
+    }
+}
+
 impl Activity {
     pub(crate) fn begin_request(activity: &Arc<Activity>) -> RequestGuard {
         activity.requests.fetch_add(1, Ordering::AcqRel);
@@ -102,6 +112,28 @@ impl Activity {
 
     pub(crate) fn is_idle(&self) -> bool {
         self.requests.load(Ordering::Acquire) == 0
+    }
+
+    /// Waits until the connection has been without a request for `limit`, since `opened_at` or its last response.
+    pub(crate) async fn idle_for(&self, limit: Duration, opened_at: tokio::time::Instant) {
+        let mut deadline = opened_at + limit;
+        loop {
+            tokio::time::sleep_until(deadline).await;
+            let now = tokio::time::Instant::now();
+            deadline = match self.idle_since.load(Ordering::Acquire) {
+                // A connection that closes has its own timeout, and a request its own ones.
+                CLOSING => now + limit,
+                _ if !self.is_idle() => now + limit,
+                since => {
+                    // The millisecond that has begun counts as a whole one.
+                    let idle_until = self.epoch + Duration::from_millis(since + 1) + limit;
+                    deadline.max(idle_until.into())
+                }
+            };
+            if deadline <= now {
+                return;
+            }
+        }
     }
 
     pub(crate) async fn close_requested(&self) {

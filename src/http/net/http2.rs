@@ -291,7 +291,7 @@ impl Stream {
         let Some(response) = response.await else { return };
         drop(handling);
         let (mut head, mut body) = response.into_parts();
-        body.set_guards(self.in_progress, Some(self.request_guard));
+        body.set_guards(self.in_progress, self.request_guard);
         complete_headers(&mut head.headers, &body);
         let is_end = self.is_head || body.is_end_stream();
         let Ok(mut stream) = respond.send_response(Response::from_parts(head, ()), is_end) else { return };

@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use http::{Request, header};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -230,8 +231,7 @@ impl HttpServer {
         self.serve_http1_on(timed_socket, fd, Instant::now(), peer, connection, handler).await;
     }
 
-    /// Serves HTTP/1 without detecting the version: hyper-util's builder that detects it has no timeout for
-    /// silent clients. `fd` is the socket below `io`.
+    /// Serves HTTP/1 without detecting the version. `fd` is the socket below `io`.
     async fn serve_http1_on<S, H>(
         self,
         io: S,
@@ -245,12 +245,12 @@ impl HttpServer {
         H: Service,
     {
         let body_budget = self.body_budget_of(peer);
-        let activity = connection.map(|connection| &connection.activity);
+        let activity = connection.map_or_else(Arc::default, |connection| Arc::clone(&connection.activity));
         let drain = &self.drain;
         let has_request = AtomicBool::new(false);
         let service = service_fn(|request: Request<hyper::body::Incoming>| {
             let in_progress = drain.begin_request();
-            let request_guard = activity.map(Activity::begin_request);
+            let request_guard = Activity::begin_request(&activity);
             has_request.store(true, Ordering::Release);
             let handler = handler.clone();
             let (parts, body) = request.into_parts();
@@ -267,45 +267,64 @@ impl HttpServer {
             }
         });
         let mut builder = hyper::server::conn::http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(self.limits.head_timeout);
         builder.max_buf_size(self.limits.head_bytes);
         let mut http1 = pin!(builder.serve_connection(TokioIo::new(io), service));
+        let silent = || activity.idle_for(self.limits.head_timeout, opened_at);
+        let closing = async {
+            drain.wait_for(Phase::Closing).await;
+            if !has_request.load(Ordering::Acquire) {
+                // The first request of a new connection may still arrive; its response has `Connection: close`.
+                tokio::time::sleep_until(opened_at + self.limits.first_request_wait).await;
+            }
+            // A request that the kernel has received but this process has not read yet is answered too.
+            let deadline = Instant::now() + self.limits.linger;
+            while has_unread_bytes(fd) && Instant::now() < deadline {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let end = async {
+            tokio::select! {
+                () = closing => End::Draining,
+                () = activity.close_requested() => End::Requested,
+                () = silent() => End::Silent,
+            }
+        };
+        // Polls `end` only when it was woken: not for each request, because its parts take locks of all connections.
+        let mut end = FuturesUnordered::from_iter([end]);
         let result = tokio::select! {
+            biased;
             result = http1.as_mut() => result,
-            () = async {
-                drain.wait_for(Phase::Closing).await;
-                if !has_request.load(Ordering::Acquire) {
-                    // The first request of a new connection may still arrive; its response has `Connection: close`.
-                    tokio::time::sleep_until(opened_at + self.limits.first_request_wait).await;
+            Some(end) = end.next() => match end {
+                End::Draining => {
+                    http1.as_mut().graceful_shutdown();
+                    tokio::select! {
+                        result = http1 => result,
+                        () = silent() => return,
+                    }
                 }
-                // A request that the kernel has received but this process has not read yet is answered too.
-                let deadline = Instant::now() + self.limits.linger;
-                while has_unread_bytes(fd) && Instant::now() < deadline {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
+                End::Requested => {
+                    http1.as_mut().graceful_shutdown();
+                    match tokio::time::timeout(CLOSE_TIMEOUT, http1.as_mut()).await {
+                        Ok(result) => result,
+                        // The client has sent nothing, or an incomplete head.
+                        Err(_) if activity.is_idle() => return,
+                        Err(_) => http1.await,
+                    }
                 }
-            } => {
-                http1.as_mut().graceful_shutdown();
-                http1.await
-            }
-            () = close_requested(activity) => {
-                http1.as_mut().graceful_shutdown();
-                match tokio::time::timeout(CLOSE_TIMEOUT, http1.as_mut()).await {
-                    Ok(result) => result,
-                    // The client has sent nothing, or an incomplete head.
-                    Err(_) if activity.is_some_and(|activity| activity.is_idle()) => return,
-                    Err(_) => http1.await,
-                }
-            }
+                End::Silent => return tracing::debug!(?peer, "connection ended: no request in time"),
+            },
         };
         log_outcome(peer, result);
     }
 }
 
-async fn close_requested(activity: Option<&Arc<Activity>>) {
-    match activity {
-        Some(activity) => activity.close_requested().await,
-        None => std::future::pending().await,
-    }
+/// The reason why a connection ends, other than by the client.
+enum End {
+    Draining,
+    /// [`Activity::close_requested`].
+    Requested,
+    /// The client has sent no complete head in time.
+    Silent,
 }
 
 /// Returns whether the kernel has bytes of the client that are not read yet.

@@ -13,6 +13,7 @@ pub mod request_body;
 mod send_body;
 mod send_budget;
 pub mod tls;
+mod turns;
 pub mod write_timeout;
 
 use std::net::{IpAddr, SocketAddr};

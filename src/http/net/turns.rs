@@ -1,0 +1,156 @@
+//! Turns of streamed bodies. A socket with space for megabytes would take all of a file in memory in one poll, and the
+//! tasks of 200 such clients in the queue of the runtime would delay everybody else. A stream therefore gives way after
+//! [`TURN_BYTES`]; if there are many, they wait outside of that queue, and a few at a time continue, in order.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll, ready};
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::PollSemaphore;
+
+/// Number of bytes of a turn.
+pub(super) const TURN_BYTES: usize = 256 << 10;
+/// Up to this number of streams, none waits for another.
+const FREE_STREAMS: usize = 8;
+/// Number of turns between two looks at the sockets.
+const TURNS_AT_ONCE: usize = 4;
+
+static STREAMS: AtomicUsize = AtomicUsize::new(0);
+/// Number of turns to be given.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+/// Whether a task runs [`give_turns`].
+static IS_GIVING: AtomicBool = AtomicBool::new(false);
+/// A permit is a turn, and is used up.
+static GATE: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(0)));
+
+/// The turns of one stream.
+pub(super) struct Turns {
+    gate: PollSemaphore,
+    /// Bytes sent in this turn.
+    sent: usize,
+    is_waiting: bool,
+}
+
+impl Turns {
+    pub(super) fn new() -> Turns {
+        let is_free = STREAMS.fetch_add(1, Ordering::Relaxed) < FREE_STREAMS;
+        let sent = if is_free { 0 } else { TURN_BYTES };
+        Turns { gate: PollSemaphore::new(Arc::clone(&GATE)), sent, is_waiting: false }
+    }
+
+    /// Waits for the next turn if this one has ended.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.sent < TURN_BYTES {
+            return Poll::Ready(());
+        }
+        if !self.is_waiting {
+            if STREAMS.load(Ordering::Relaxed) <= FREE_STREAMS {
+                self.sent = 0;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            self.is_waiting = true;
+            WAITING.fetch_add(1, Ordering::SeqCst);
+            if !IS_GIVING.swap(true, Ordering::SeqCst) {
+                tokio::spawn(give_turns());
+            }
+        }
+        if let Some(turn) = ready!(self.gate.poll_acquire(context)) {
+            turn.forget();
+        }
+        (self.is_waiting, self.sent) = (false, 0);
+        Poll::Ready(())
+    }
+
+    pub(super) fn count(&mut self, bytes: usize) {
+        self.sent += bytes;
+    }
+}
+
+impl Drop for Turns {
+    fn drop(&mut self) {
+        STREAMS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Gives turns until none is left to be given. The runtime looks at the sockets each time that this gives way.
+async fn give_turns() {
+    loop {
+        let turns = WAITING.load(Ordering::SeqCst).min(TURNS_AT_ONCE);
+        if turns > 0 {
+            WAITING.fetch_sub(turns, Ordering::SeqCst);
+            // Those of streams that ended while they waited are left.
+            GATE.add_permits(turns.saturating_sub(GATE.available_permits()));
+            tokio::task::yield_now().await;
+            continue;
+        }
+        IS_GIVING.store(false, Ordering::SeqCst);
+        // A stream that began to wait meanwhile has found a running task.
+        if WAITING.load(Ordering::SeqCst) == 0 || IS_GIVING.swap(true, Ordering::SeqCst) {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Each stream takes five turns. Returns the streams in the order of their turns.
+    async fn order(streams: usize) -> Vec<usize> {
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut turns: Vec<_> = (0..streams).map(|_| Turns::new()).collect();
+        let tasks: Vec<_> = (0..streams)
+            .map(|number| {
+                let (mut turns, order) = (turns.remove(0), Arc::clone(&order));
+                tokio::spawn(async move {
+                    for _ in 0..5 {
+                        std::future::poll_fn(|context| turns.poll(context)).await;
+                        order.lock().expect("not poisoned").push(number);
+                        turns.count(TURN_BYTES);
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.expect("no panic");
+        }
+        Arc::try_unwrap(order).expect("the tasks have ended").into_inner().expect("not poisoned")
+    }
+
+    #[tokio::test]
+    async fn streams_take_turns_in_order_and_other_tasks_run_between_them() {
+        let others = tokio::spawn(async {
+            let mut count = 0;
+            while STREAMS.load(Ordering::Relaxed) > 0 || count == 0 {
+                count += 1;
+                tokio::task::yield_now().await;
+            }
+            count
+        });
+        let order = order(100).await;
+        assert_eq!(order.len(), 500);
+        // The first ones are free; the others wait before their first turn.
+        let waiting: Vec<_> = order.iter().filter(|number| **number >= FREE_STREAMS).take(92).collect();
+        assert!(waiting.is_sorted(), "{waiting:?}");
+        let rounds = others.await.expect("no panic");
+        assert!(rounds >= 400 / TURNS_AT_ONCE, "other tasks ran {rounds} times");
+        assert_eq!(WAITING.load(Ordering::SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_ends_while_it_waits_does_not_delay_the_others() {
+        let mut waiting: Vec<_> = (0..FREE_STREAMS + 20).map(|_| Turns::new()).collect();
+        for turns in &mut waiting {
+            turns.count(TURN_BYTES);
+            let mut context = Context::from_waker(std::task::Waker::noop());
+            assert!(turns.poll(&mut context).is_pending());
+        }
+        let mut last = waiting.pop().expect("one");
+        waiting.truncate(FREE_STREAMS);
+        std::future::poll_fn(|context| last.poll(context)).await;
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Timeout for a complete request head, from the start of the connection or the last response. Limits
-    /// slow heads and idle keep-alive connections alike, because hyper has one timer for both.
+    /// slow heads and idle keep-alive connections alike.
     pub head_timeout: Duration,
     pub handshake_timeout: Duration,
     /// Cumulative time that writes may wait for a client, per [`Limits::stall_bytes`] it reads.

@@ -252,7 +252,7 @@ impl HttpServer {
             let in_progress = drain.begin_request();
             let request_guard = Activity::begin_request(&activity);
             has_request.store(true, Ordering::Release);
-            let handler = handler.clone();
+            let handler = &handler;
             let (parts, body) = request.into_parts();
             let body = Incoming::http1(body, &parts.headers, body_budget.clone());
             let request = Request::from_parts(parts, body);

@@ -16,17 +16,33 @@ const FREE_STREAMS: usize = 8;
 /// Number of turns between two looks at the sockets.
 const TURNS_AT_ONCE: usize = 4;
 
-static STREAMS: AtomicUsize = AtomicUsize::new(0);
-/// Number of turns to be given.
-static WAITING: AtomicUsize = AtomicUsize::new(0);
-/// Whether a task runs [`give_turns`].
-static IS_GIVING: AtomicBool = AtomicBool::new(false);
-/// A permit is a turn, and is used up.
-static GATE: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(0)));
+static GATE: LazyLock<Arc<Gate>> = LazyLock::new(Arc::default);
+
+struct Gate {
+    streams: AtomicUsize,
+    /// Number of turns to be given.
+    waiting: AtomicUsize,
+    /// Whether a task runs [`give_turns`].
+    is_giving: AtomicBool,
+    /// A permit is a turn, and is used up.
+    turns: Arc<Semaphore>,
+}
+
+impl Default for Gate {
+    fn default() -> Gate {
+        Gate {
+            streams: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            is_giving: AtomicBool::new(false),
+            turns: Arc::new(Semaphore::new(0)),
+        }
+    }
+}
 
 /// The turns of one stream.
 pub(super) struct Turns {
-    gate: PollSemaphore,
+    gate: Arc<Gate>,
+    next: PollSemaphore,
     /// Bytes sent in this turn.
     sent: usize,
     is_waiting: bool,
@@ -34,9 +50,17 @@ pub(super) struct Turns {
 
 impl Turns {
     pub(super) fn new() -> Turns {
-        let is_free = STREAMS.fetch_add(1, Ordering::Relaxed) < FREE_STREAMS;
-        let sent = if is_free { 0 } else { TURN_BYTES };
-        Turns { gate: PollSemaphore::new(Arc::clone(&GATE)), sent, is_waiting: false }
+        Turns::at(&GATE)
+    }
+
+    fn at(gate: &Arc<Gate>) -> Turns {
+        let is_free = gate.streams.fetch_add(1, Ordering::Relaxed) < FREE_STREAMS;
+        Turns {
+            gate: Arc::clone(gate),
+            next: PollSemaphore::new(Arc::clone(&gate.turns)),
+            sent: if is_free { 0 } else { TURN_BYTES },
+            is_waiting: false,
+        }
     }
 
     /// Waits for the next turn if this one has ended.
@@ -45,18 +69,18 @@ impl Turns {
             return Poll::Ready(());
         }
         if !self.is_waiting {
-            if STREAMS.load(Ordering::Relaxed) <= FREE_STREAMS {
+            if self.gate.streams.load(Ordering::Relaxed) <= FREE_STREAMS {
                 self.sent = 0;
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
             self.is_waiting = true;
-            WAITING.fetch_add(1, Ordering::SeqCst);
-            if !IS_GIVING.swap(true, Ordering::SeqCst) {
-                tokio::spawn(give_turns());
+            self.gate.waiting.fetch_add(1, Ordering::SeqCst);
+            if !self.gate.is_giving.swap(true, Ordering::SeqCst) {
+                tokio::spawn(give_turns(Arc::clone(&self.gate)));
             }
         }
-        if let Some(turn) = ready!(self.gate.poll_acquire(context)) {
+        if let Some(turn) = ready!(self.next.poll_acquire(context)) {
             turn.forget();
         }
         (self.is_waiting, self.sent) = (false, 0);
@@ -70,24 +94,24 @@ impl Turns {
 
 impl Drop for Turns {
     fn drop(&mut self) {
-        STREAMS.fetch_sub(1, Ordering::Relaxed);
+        self.gate.streams.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// Gives turns until none is left to be given. The runtime looks at the sockets each time that this gives way.
-async fn give_turns() {
+async fn give_turns(gate: Arc<Gate>) {
     loop {
-        let turns = WAITING.load(Ordering::SeqCst).min(TURNS_AT_ONCE);
+        let turns = gate.waiting.load(Ordering::SeqCst).min(TURNS_AT_ONCE);
         if turns > 0 {
-            WAITING.fetch_sub(turns, Ordering::SeqCst);
+            gate.waiting.fetch_sub(turns, Ordering::SeqCst);
             // Those of streams that ended while they waited are left.
-            GATE.add_permits(turns.saturating_sub(GATE.available_permits()));
+            gate.turns.add_permits(turns.saturating_sub(gate.turns.available_permits()));
             tokio::task::yield_now().await;
             continue;
         }
-        IS_GIVING.store(false, Ordering::SeqCst);
+        gate.is_giving.store(false, Ordering::SeqCst);
         // A stream that began to wait meanwhile has found a running task.
-        if WAITING.load(Ordering::SeqCst) == 0 || IS_GIVING.swap(true, Ordering::SeqCst) {
+        if gate.waiting.load(Ordering::SeqCst) == 0 || gate.is_giving.swap(true, Ordering::SeqCst) {
             return;
         }
     }
@@ -100,12 +124,14 @@ mod tests {
     use super::*;
 
     /// Each stream takes five turns. Returns the streams in the order of their turns.
-    async fn order(streams: usize) -> Vec<usize> {
+    async fn order(gate: &Arc<Gate>, streams: usize) -> Vec<usize> {
         let order = Arc::new(Mutex::new(Vec::new()));
-        let mut turns: Vec<_> = (0..streams).map(|_| Turns::new()).collect();
-        let tasks: Vec<_> = (0..streams)
-            .map(|number| {
-                let (mut turns, order) = (turns.remove(0), Arc::clone(&order));
+        let turns: Vec<_> = (0..streams).map(|_| Turns::at(gate)).collect();
+        let tasks: Vec<_> = turns
+            .into_iter()
+            .enumerate()
+            .map(|(number, mut turns)| {
+                let order = Arc::clone(&order);
                 tokio::spawn(async move {
                     for _ in 0..5 {
                         std::future::poll_fn(|context| turns.poll(context)).await;
@@ -123,27 +149,30 @@ mod tests {
 
     #[tokio::test]
     async fn streams_take_turns_in_order_and_other_tasks_run_between_them() {
-        let others = tokio::spawn(async {
+        let gate = Arc::new(Gate::default());
+        let streams = Arc::clone(&gate);
+        let others = tokio::spawn(async move {
             let mut count = 0;
-            while STREAMS.load(Ordering::Relaxed) > 0 || count == 0 {
+            while streams.streams.load(Ordering::Relaxed) > 0 {
                 count += 1;
                 tokio::task::yield_now().await;
             }
             count
         });
-        let order = order(100).await;
+        let order = order(&gate, 100).await;
         assert_eq!(order.len(), 500);
         // The first ones are free; the others wait before their first turn.
         let waiting: Vec<_> = order.iter().filter(|number| **number >= FREE_STREAMS).take(92).collect();
         assert!(waiting.is_sorted(), "{waiting:?}");
         let rounds = others.await.expect("no panic");
         assert!(rounds >= 400 / TURNS_AT_ONCE, "other tasks ran {rounds} times");
-        assert_eq!(WAITING.load(Ordering::SeqCst), 0);
+        assert_eq!(gate.waiting.load(Ordering::SeqCst), 0);
     }
 
     #[tokio::test]
     async fn a_stream_that_ends_while_it_waits_does_not_delay_the_others() {
-        let mut waiting: Vec<_> = (0..FREE_STREAMS + 20).map(|_| Turns::new()).collect();
+        let gate = Arc::new(Gate::default());
+        let mut waiting: Vec<_> = (0..FREE_STREAMS + 20).map(|_| Turns::at(&gate)).collect();
         for turns in &mut waiting {
             turns.count(TURN_BYTES);
             let mut context = Context::from_waker(std::task::Waker::noop());

@@ -19,7 +19,8 @@ use rstudio_pm::http::{HttpServer, Limits, Peer};
 
 use crate::support::fixtures::until;
 
-/// Answers `/endless` with endless bytes, `/broken` with a body that fails, every other path with one byte.
+/// Answers `/endless` with endless bytes, `/large` with many in memory, `/broken` with a body that fails, every other path
+/// with one byte.
 #[derive(Clone)]
 struct TestService;
 
@@ -39,10 +40,14 @@ impl Service for TestService {
                 let first_bytes = futures_util::stream::iter([Ok(Bytes::from_static(b"half"))]);
                 Body::stream(first_bytes.chain(futures_util::stream::once(failure)).boxed(), Some(8))
             }
+            "/large" => Body::full(vec![0; LARGE]),
             _ => Body::full("x"),
         })
     }
 }
+
+/// Bytes of `/large`: more than the buffers of the sockets.
+const LARGE: usize = 48 << 20;
 
 /// Limits that are short enough for tests.
 pub(super) fn limits() -> Limits {
@@ -159,6 +164,17 @@ fn a_client_that_stops_reading_is_disconnected_and_others_are_served_meanwhile()
     });
     assert!(served_count > 0, "no other client was served before the stalled answer ended");
     server.assert_works();
+}
+
+#[test]
+fn a_client_that_reads_the_end_of_an_answer_late_gets_all_of_it() {
+    let server = run(Limits { stall_timeout: EVENT_TIMEOUT, ..limits() }, None);
+    let mut stream = server.connect();
+    stream.write_all(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n").expect("sent");
+    // The answer has ended for the service, and waits for the client.
+    until("the request ends", || server.http.drain().requests() == 0);
+    std::thread::sleep(2 * limits().head_timeout);
+    stream.read_exact(&mut vec![0; LARGE]).expect("the rest of the answer");
 }
 
 #[test]

@@ -103,7 +103,8 @@ impl HttpServer {
                         match tls {
                             None => {
                                 let peer = Peer::Tcp { address, tls: false };
-                                server.serve_http1(socket, peer, Some(&connection), handler).await;
+                                let activity = Arc::clone(&connection.activity);
+                                server.serve_http1(socket, peer, activity, handler).await;
                             }
                             Some(tls) => match tls.acceptor() {
                                 Some(tls) => {
@@ -138,8 +139,9 @@ impl HttpServer {
                             pid: credentials.pid(),
                         };
                         let (server, handler) = (self.clone(), handler.clone());
-                        self.drain
-                            .spawn(async move { server.serve_http1(socket, peer, None, handler).await });
+                        self.drain.spawn(async move {
+                            server.serve_http1(socket, peer, Arc::default(), handler).await
+                        });
                     }
                     Err(error) => {
                         tracing::warn!(
@@ -188,7 +190,8 @@ impl HttpServer {
     ) {
         let limits = Arc::clone(&self.limits);
         let fd = socket.as_raw_fd();
-        let timed_socket = WriteTimeout::new(socket, limits.stall_timeout, limits.stall_bytes);
+        let timed_socket =
+            WriteTimeout::new(socket, limits.stall_timeout, limits.stall_bytes, &connection.activity);
         let handshake = tokio::time::timeout(limits.handshake_timeout, tls.accept(timed_socket));
         let result = tokio::select! {
             result = handshake => result,
@@ -213,7 +216,7 @@ impl HttpServer {
                     };
                     http2.serve(stream, handler).await;
                 } else {
-                    self.serve_http1_on(stream, fd, opened_at, peer, Some(connection), handler).await;
+                    self.serve_http1_on(stream, fd, opened_at, peer, &connection.activity, handler).await;
                 }
             }
             Ok(Err(error)) => tracing::debug!(%address, "TLS handshake failed: {error}"),
@@ -221,14 +224,15 @@ impl HttpServer {
         }
     }
 
-    async fn serve_http1<S, H>(self, socket: S, peer: Peer, connection: Option<&Connection>, handler: H)
+    async fn serve_http1<S, H>(self, socket: S, peer: Peer, activity: Arc<Activity>, handler: H)
     where
         S: AsyncRead + AsyncWrite + AsRawFd + Unpin + Send + 'static,
         H: Service,
     {
         let fd = socket.as_raw_fd();
-        let timed_socket = WriteTimeout::new(socket, self.limits.stall_timeout, self.limits.stall_bytes);
-        self.serve_http1_on(timed_socket, fd, Instant::now(), peer, connection, handler).await;
+        let (timeout, portion) = (self.limits.stall_timeout, self.limits.stall_bytes);
+        let timed_socket = WriteTimeout::new(socket, timeout, portion, &activity);
+        self.serve_http1_on(timed_socket, fd, Instant::now(), peer, &activity, handler).await;
     }
 
     /// Serves HTTP/1 without detecting the version. `fd` is the socket below `io`.
@@ -238,19 +242,18 @@ impl HttpServer {
         fd: RawFd,
         opened_at: Instant,
         peer: Peer,
-        connection: Option<&Connection>,
+        activity: &Arc<Activity>,
         handler: H,
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         H: Service,
     {
         let body_budget = self.body_budget_of(peer);
-        let activity = connection.map_or_else(Arc::default, |connection| Arc::clone(&connection.activity));
         let drain = &self.drain;
         let has_request = AtomicBool::new(false);
         let service = service_fn(|request: Request<hyper::body::Incoming>| {
             let in_progress = drain.begin_request();
-            let request_guard = Activity::begin_request(&activity);
+            let request_guard = Activity::begin_request(activity);
             has_request.store(true, Ordering::Release);
             let handler = &handler;
             let (parts, body) = request.into_parts();

@@ -1,12 +1,16 @@
-//! Socket wrapper with a cumulative write timeout: hyper has none for stalled writes.
+//! Socket wrapper with a cumulative write timeout: hyper has none for stalled writes. A connection with bytes that wait
+//! for the client is not idle.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
+
+use crate::http::net::connections::{Activity, RequestGuard};
 
 /// A socket that fails with `TimedOut` if writes have waited for `limit` in total while the peer read less
 /// than `portion` bytes. Idle keep-alive connections wait for no write.
@@ -19,10 +23,13 @@ pub struct WriteTimeout<S> {
     waiting_since: Option<Instant>,
     /// Created at the first wait: most connections never wait.
     timer: Option<Pin<Box<Sleep>>>,
+    activity: Arc<Activity>,
+    /// Present while a write waits: the request may have ended, with bytes left to be written.
+    busy_guard: Option<RequestGuard>,
 }
 
 impl<S> WriteTimeout<S> {
-    pub fn new(inner: S, limit: Duration, portion: u64) -> WriteTimeout<S> {
+    pub(crate) fn new(inner: S, limit: Duration, portion: u64, activity: &Arc<Activity>) -> WriteTimeout<S> {
         WriteTimeout {
             inner,
             limit,
@@ -31,12 +38,15 @@ impl<S> WriteTimeout<S> {
             waited: Duration::ZERO,
             waiting_since: None,
             timer: None,
+            activity: Arc::clone(activity),
+            busy_guard: None,
         }
     }
 
     fn track(&mut self, context: &mut Context<'_>, outcome: Poll<Result<usize>>) -> Poll<Result<usize>> {
         match outcome {
             Poll::Ready(result) => {
+                self.busy_guard = None;
                 if let Some(since) = self.waiting_since.take() {
                     self.waited += since.elapsed();
                 }
@@ -50,6 +60,7 @@ impl<S> WriteTimeout<S> {
                 Poll::Ready(result)
             }
             Poll::Pending => {
+                self.busy_guard.get_or_insert_with(|| Activity::begin_request(&self.activity));
                 let since = *self.waiting_since.get_or_insert_with(Instant::now);
                 let deadline = since + self.limit.saturating_sub(self.waited);
                 let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
@@ -118,7 +129,7 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_stops_times_out() {
         let (server, _client) = tokio::io::duplex(16);
-        let mut socket = WriteTimeout::new(server, LIMIT, 1024);
+        let mut socket = WriteTimeout::new(server, LIMIT, 1024, &Arc::default());
         let start = Instant::now();
         let error = socket.write_all(&[0; 64]).await.expect_err("there is no reader");
         assert_eq!(error.kind(), ErrorKind::TimedOut);
@@ -128,7 +139,7 @@ mod tests {
     #[tokio::test]
     async fn a_reader_of_tiny_pieces_times_out_too() {
         let (server, mut client) = tokio::io::duplex(16);
-        let mut socket = WriteTimeout::new(server, LIMIT, 1024);
+        let mut socket = WriteTimeout::new(server, LIMIT, 1024, &Arc::default());
         tokio::spawn(async move {
             while client.read_u8().await.is_ok() {
                 tokio::time::sleep(LIMIT / 3).await;
@@ -141,7 +152,7 @@ mod tests {
     #[tokio::test]
     async fn a_pause_of_the_server_does_not_count() {
         let (server, mut client) = tokio::io::duplex(16);
-        let mut socket = WriteTimeout::new(server, LIMIT, 1024);
+        let mut socket = WriteTimeout::new(server, LIMIT, 1024, &Arc::default());
         tokio::spawn(async move {
             let mut buffer = [0; 16];
             while client.read_exact(&mut buffer).await.is_ok() {}

@@ -1,6 +1,7 @@
 //! HTTP client of the admin API, with one JSON value in each direction: over the server's unix socket, or over the
 //! network with a token.
 
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,6 +30,9 @@ use base::model::visible::for_terminal;
 
 /// Minimum size of a file whose upload shows its progress, in bytes.
 const MIN_PROGRESS: u64 = 4 << 20;
+
+/// Size of the pieces in which a large file is uploaded, in bytes.
+const PIECE: usize = 256 << 10;
 
 /// Maximum length of a message of a server: lines, and characters in each.
 const MAX_MESSAGE: (usize, usize) = (1_000, 10_000);
@@ -151,27 +155,16 @@ impl Client {
     pub async fn upload(&self, file: &Path, kind: &str) -> Result<Upload, CliError> {
         let local_error = |e| CliError::Local { operation: format!("read {}", file.display()), source: e };
         let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let handle = tokio::fs::File::open(file).await.map_err(local_error)?;
-        let metadata = handle.metadata().await.map_err(local_error)?;
-        if metadata.is_dir() {
-            return Err(local_error(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
-        }
+        let open = || std::fs::File::open(file).map_err(local_error);
+        let handle = open()?;
+        let size = handle.metadata().map_err(local_error)?.len();
         let query = UploadFile { file: Some(name.clone()), kind: Some(kind.to_owned()) };
         let path = address::<operations::Upload>([], &query);
-        let bar = upload_bar(&name, metadata.len());
-        let body = |file: tokio::fs::File| {
-            let bar = bar.clone();
-            bar.reset();
-            let pieces = ReaderStream::with_capacity(file, 256 << 10);
-            let pieces = pieces.inspect_ok(move |piece: &Bytes| bar.inc(piece.len() as u64));
-            Body::wrap_stream(pieces)
-        };
-        let result = match self.request(Method::POST, &path, body(handle)).await {
+        let bar = upload_bar(&name, size);
+        let body = |file| upload_body(file, &bar).map_err(local_error);
+        let result = match self.request(Method::POST, &path, body(handle)?).await {
             // The upload may be repeated: the server drops uploads that are not used.
-            Err(CliError::Interrupted { .. }) => {
-                let handle = tokio::fs::File::open(file).await.map_err(local_error)?;
-                self.request(Method::POST, &path, body(handle)).await
-            }
+            Err(CliError::Interrupted { .. }) => self.request(Method::POST, &path, body(open()?)?).await,
             result => result,
         };
         bar.finish_and_clear();
@@ -207,6 +200,23 @@ impl Client {
 fn message(text: &str) -> String {
     let lines = text.trim().lines().take(MAX_MESSAGE.0);
     lines.map(|line| shortened(line, MAX_MESSAGE.1)).collect::<Vec<_>>().join("\n")
+}
+
+/// Returns the body of an upload. A small file is read here: threads that read it would take longer to start.
+fn upload_body(mut file: std::fs::File, bar: &ProgressBar) -> std::io::Result<Body> {
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(std::io::ErrorKind::IsADirectory.into());
+    }
+    if metadata.is_file() && metadata.len() <= PIECE as u64 {
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        return Ok(bytes.into());
+    }
+    let bar = bar.clone();
+    bar.reset();
+    let pieces = ReaderStream::with_capacity(tokio::fs::File::from_std(file), PIECE);
+    Ok(Body::wrap_stream(pieces.inspect_ok(move |piece: &Bytes| bar.inc(piece.len() as u64))))
 }
 
 /// Returns the progress bar of an upload, on standard error. It is hidden for a small file, and if standard error
@@ -332,6 +342,18 @@ mod tests {
     fn a_message_of_a_server_has_a_limited_number_of_lines() {
         assert_eq!(message(" first\nsecond \r\n"), "first\nsecond");
         assert_eq!(message(&"x\n".repeat(5_000)).lines().count(), MAX_MESSAGE.0);
+    }
+
+    #[tokio::test]
+    async fn only_a_large_file_is_read_by_other_threads() {
+        let dir = tempfile::tempdir().unwrap();
+        let body = |path: &Path| upload_body(std::fs::File::open(path).unwrap(), &ProgressBar::hidden());
+        let path = dir.path().join("a.tar.gz");
+        std::fs::write(&path, "bytes").unwrap();
+        assert_eq!(body(&path).unwrap().as_bytes(), Some(&b"bytes"[..]));
+        std::fs::write(&path, vec![0; PIECE + 1]).unwrap();
+        assert_eq!(body(&path).unwrap().as_bytes(), None);
+        assert_eq!(body(dir.path()).unwrap_err().kind(), std::io::ErrorKind::IsADirectory);
     }
 
     /// Runs a server that sends each connection one of these responses; returns the methods of the requests.

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use clap::builder::StyledStr;
-use clap::{Command, CommandFactory};
+use clap::error::ErrorKind;
+use clap::{Command, CommandFactory, Parser};
 
 use super::args::Cli;
 
@@ -22,6 +23,17 @@ const GROUPS: [(&str, &str); 6] = [
     ("Access", "login logout verify revoke audit bootstrap"),
     ("Other", "license completion help"),
 ];
+
+/// Parses the arguments of this process. The grouped help, which takes longer than a request, is created only if it is
+/// printed.
+pub fn parse() -> Result<Cli, clap::Error> {
+    Cli::try_parse().or_else(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Err(command().try_get_matches().err().unwrap_or(error))
+        }
+        _ => Err(error),
+    })
+}
 
 /// Returns the grammar of [`Cli`] with grouped help.
 pub fn command() -> Command {

@@ -104,8 +104,13 @@ pub(super) fn http_client(address: &str, verifies_tls: bool) -> Result<(reqwest:
     };
     let builder =
         client_builder().connect_timeout(CONNECT_TIMEOUT).tls_danger_accept_invalid_certs(!verifies_tls);
-    // SECURITY: requests to a loopback address bypass the proxy, which could read the token.
-    let builder = if is_loopback(&url) { builder.no_proxy() } else { builder };
+    // SECURITY: requests to a loopback address bypass the proxy, which could read the token. Those without encryption
+    // need no certificate then; without this, the certificates of the system would be read.
+    let builder = match (is_loopback(&url), url.scheme()) {
+        (true, "http") => builder.no_proxy().tls_danger_accept_invalid_certs(true),
+        (true, _) => builder.no_proxy(),
+        (false, _) => builder,
+    };
     let client = builder
         .build()
         .map_err(|error| CliError::Unreachable { address: address.to_owned(), reason: error.to_string() })?;

@@ -203,8 +203,11 @@ pub fn crontab(text: &str) -> Result<cronexpr::Crontab, String> {
     if [day, weekday].iter().any(|field| field.contains('L')) {
         return Err("is not a schedule: L, the last day or weekday of a month, is not supported".to_owned());
     }
-    cronexpr::parse_crontab(&format!("{text} UTC")).map_err(|error| {
-        // The reason follows the text, which has a time zone here, and a mark below it.
+    // Without a name of a time zone: to find one, all folders of the time zones of the system would be read.
+    let mut options = cronexpr::ParseOptions::default();
+    options.fallback_timezone_option = cronexpr::FallbackTimezoneOption::UTC;
+    cronexpr::parse_crontab_with(text, options).map_err(|error| {
+        // The reason follows the text and a mark below it.
         let error = error.to_string();
         let reason = error.lines().last().unwrap_or_default().trim_start_matches([' ', '^']);
         format!("is not a schedule: {reason}")

@@ -218,7 +218,7 @@ impl Backend {
         for tarball in tarballs {
             ids.push(self.upload(tarball).await?.id);
         }
-        let (_, statuses) = edit::add::add(&self.uploads, source, &ids, existing, &actor()).await?;
+        let (_, statuses, _) = edit::add::add(&self.uploads, source, &ids, existing, &actor()).await?;
         Ok(statuses.into_iter().map(|(_, status)| status).collect())
     }
 

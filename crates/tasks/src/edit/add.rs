@@ -1,5 +1,7 @@
 //! Adds uploads and the results of builds to a source, in one transaction, and plans this for source packages of R.
 
+use std::sync::Arc;
+
 use super::edited_source::EditedSource;
 use super::plan::{IncomingRelease, plan_changes};
 use super::uploads::{StagedUpload, Uploads};
@@ -9,7 +11,7 @@ use base::model::digest::Sha256;
 use base::model::ids::{PackageId, ReleaseId, Seq, SourceId, TxId};
 use base::model::kind::{Layout, SourceKind, Supply};
 use base::model::time::Timestamp;
-use content::serve::{RepoError, find};
+use content::serve::{RepoError, find, name_audit};
 use formats::language;
 use runtime::publish::edit::{EditPlan, publish_step};
 use store::db::life::CurrentLife;
@@ -21,7 +23,7 @@ use store::db::{self, Conn, DbError};
 /// not; a signature and attestations that were uploaded with it replace earlier ones. Different bytes under a name that
 /// was used before require [`OnExisting::Replace`], because lock files of clients contain the old digest; so does another
 /// file for a distribution that was added before, whatever its bytes, because installers would choose different ones.
-/// The transaction is `None` when nothing changed.
+/// The transaction is `None` when nothing changed. The sentences are the warnings about the new names.
 ///
 /// # Errors
 /// [`RepoError::Conflict`] when a version of an R package exists already and `existing` is [`OnExisting::Fail`], and for
@@ -34,7 +36,7 @@ pub async fn add(
     ids: &[u64],
     existing: OnExisting,
     actor: &Actor,
-) -> Result<(Option<TxId>, Vec<(Upload, AddStatus)>), RepoError> {
+) -> Result<(Option<TxId>, Vec<(Upload, AddStatus)>, Vec<String>), RepoError> {
     let now = (uploads.state.clock)();
     let catalog = uploads.state.catalog.get();
     let source = EditedSource::for_uploads(&catalog, find::source(&catalog, source)?)?;
@@ -42,7 +44,17 @@ pub async fn add(
     staged.iter().try_for_each(|staged| check_type(&source, staged))?;
     let publish = Publish { subject: file_names(&staged), ..publish(TxKind::Add, now, actor) };
     let addition = Addition { source, existing, replaces_versions: false, publish };
-    add_staged(uploads, staged, actor, now, move |c, staged| addition.write(c, staged)).await
+    let state = Arc::clone(&uploads.state);
+    let (staged, ((tx, statuses), warnings)) = add_staged(uploads, staged, actor, now, move |c, staged| {
+        addition.write(c, staged, |c, result| {
+            let new = staged.iter().zip(&result.1).filter(|(_, status)| **status == AddStatus::New);
+            let names = new.map(|(staged, _)| staged.upload.package.clone()).collect();
+            let warnings = name_audit::warnings(c, &state, addition.source.id, &names)?;
+            Ok((result, warnings))
+        })
+    })
+    .await?;
+    Ok((tx, staged.into_iter().map(|staged| staged.upload).zip(statuses).collect(), warnings))
 }
 
 /// Checks that an upload is of the type that a source has.
@@ -65,16 +77,17 @@ fn check_type(source: &EditedSource, staged: &StagedUpload) -> Result<(), RepoEr
     Err(RepoError::Invalid(format!("'{file}' is {a_package}; the source '{name}' is of type {kind}{advice}")))
 }
 
-/// Adds uploads by a write, which returns the status of each. The same write removes the uploads.
-pub(super) async fn add_staged<F>(
+/// Adds uploads by a write, and returns them with its result. The same write removes the uploads.
+pub(super) async fn add_staged<T, F>(
     uploads: &Uploads,
     staged: Vec<StagedUpload>,
     actor: &Actor,
     now: Timestamp,
     write: F,
-) -> Result<(Option<TxId>, Vec<(Upload, AddStatus)>), RepoError>
+) -> Result<(Vec<StagedUpload>, T), RepoError>
 where
-    F: Fn(&mut dyn Conn, &[StagedUpload]) -> Write<AddResult> + Send + 'static,
+    T: Send + 'static,
+    F: Fn(&mut dyn Conn, &[StagedUpload]) -> Write<T> + Send + 'static,
 {
     let ids: Vec<u64> = staged.iter().map(|staged| staged.upload.id).collect();
     let (input, consumption) = (staged.clone(), uploads.consumption(&ids, &actor.0, now));
@@ -83,8 +96,7 @@ where
         // The objects were not stored, so the files must be uploaded again.
         uploads.remove(&ids);
     }
-    let (tx, statuses) = result?;
-    Ok((tx, staged.into_iter().map(|staged| staged.upload).zip(statuses).collect()))
+    Ok((staged, result?))
 }
 
 /// Who publishes a build, and the comment of the transaction.
@@ -125,10 +137,12 @@ where
     let replaces_versions = existing == OnExisting::Replace;
     let addition = Addition { source, existing, replaces_versions, publish };
     let result = apply(&uploads.state, move |c| {
-        let (tx, statuses) = addition.write(c, &staged)?;
-        let most = [AddStatus::Replaced, AddStatus::New].into_iter().find(|status| statuses.contains(status));
-        finish(c, tx, most.unwrap_or(AddStatus::Existing))?;
-        Ok(tx)
+        addition.write(c, &staged, |c, (tx, statuses)| {
+            let most =
+                [AddStatus::Replaced, AddStatus::New].into_iter().find(|status| statuses.contains(status));
+            finish(c, tx, most.unwrap_or(AddStatus::Existing))?;
+            Ok(tx)
+        })
     });
     let result = result.await;
     uploads.remove(&ids);
@@ -153,16 +167,26 @@ pub(super) struct Addition {
 }
 
 impl Addition {
-    fn write(&self, c: &mut dyn Conn, staged: &[StagedUpload]) -> Write<AddResult> {
+    /// Writes the rows, runs `finish`, and waits until the objects are durable: last, because they become so while the
+    /// rows are written. Also waits for uploads of existing releases: the same bytes replace a damaged or lost object.
+    fn write<T>(
+        &self,
+        c: &mut dyn Conn,
+        staged: &[StagedUpload],
+        finish: impl FnOnce(&mut dyn Conn, AddResult) -> Write<T>,
+    ) -> Write<T> {
         let EditedSource { id, tree, kind, .. } = self.source;
-        match kind.layout() {
+        let result = match kind.layout() {
             Layout::Lists => {
                 publish_step(c, id, tree, &self.publish, |c, pending| self.plan_r(c, pending, staged))
             }
             Layout::Projects => publish_step(c, id, tree, &self.publish, |c, pending| {
                 project::add::plan(self, c, pending, staged)
             }),
-        }
+        }?;
+        let result = finish(c, result)?;
+        staged.iter().try_for_each(StagedUpload::wait_durable).map_err(RepoError::from)?;
+        Ok(result)
     }
 
     fn plan_r(
@@ -189,8 +213,6 @@ impl Addition {
             changes.extend(package_changes);
             counts += count;
         }
-        // Waits for uploads of existing releases, too: the same bytes replace a damaged or lost object.
-        staged.iter().try_for_each(StagedUpload::wait_durable).map_err(RepoError::from)?;
         for (staged, _) in staged.iter().zip(&statuses).filter(|(_, status)| **status != AddStatus::Existing)
         {
             insert_blobs(c, staged, self.publish.now)?;

@@ -54,12 +54,9 @@ pub async fn add(
     let publish = Publish { source: Some(edited.id), subject, ..publish(TxKind::Add, now, actor) };
     let addition = BinaryAddition { source: edited, places: places.clone(), existing, publish };
     let add = add_staged(uploads, staged, actor, now, move |c, staged| addition.write(c, staged));
-    let (tx, added) = add.await?;
-    let results = added.into_iter().zip(places).map(|((upload, outcome), place)| AddedBinary {
-        upload,
-        r_version: place.r_version,
-        arch: place.arch,
-        outcome,
+    let (staged, (tx, outcomes)) = add.await?;
+    let results = staged.into_iter().zip(outcomes).zip(places).map(|((staged, outcome), place)| {
+        AddedBinary { upload: staged.upload, r_version: place.r_version, arch: place.arch, outcome }
     });
     Ok((tx, results.collect()))
 }

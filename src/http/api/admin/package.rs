@@ -61,7 +61,7 @@ async fn page(call: &Call<'_>, point: &Point, query: ListPackages) -> Result<Pac
 pub(super) async fn add(call: Call<'_>, name: &str, body: AddPackages) -> Answer<AddedPackages> {
     let Call { app, actor, .. } = call;
     let existing = existing_policy(body.replace, body.succeed_on_existing)?;
-    let (tx, added) = edit::add::add(&app.uploads, name, &body.uploads, existing, &actor).await?;
+    let (tx, added, warnings) = edit::add::add(&app.uploads, name, &body.uploads, existing, &actor).await?;
     let packages = added.into_iter().map(|(upload, status)| AddedPackage {
         file: upload.file,
         name: upload.package,
@@ -70,20 +70,8 @@ pub(super) async fn add(call: Call<'_>, name: &str, body: AddPackages) -> Answer
         size: upload.size,
         outcome: outcome(status),
     });
-    let packages: Vec<AddedPackage> = packages.collect();
-    let names = packages.iter().filter(|package| package.outcome == AddOutcome::Added);
-    let names = names.map(|package| package.name.clone()).collect();
-    let warnings = match app.state.catalog.get().source(name).map(|source| source.id) {
-        // The packages are added, so that the request has not failed.
-        Some(source) => {
-            serve::name_audit::warnings(&app.state, source, names).await.unwrap_or_else(|error| {
-                tracing::warn!(%error, source = name, "could not compare the names of the added packages");
-                Vec::new()
-            })
-        }
-        None => Vec::new(),
-    };
-    Ok(AddedPackages { transaction: tx.map(|id| id.0), packages, warnings })
+    let (transaction, packages) = (tx.map(|id| id.0), packages.collect());
+    Ok(AddedPackages { transaction, packages, warnings })
 }
 
 /// Converts the two flags of an add request to a policy.

@@ -203,47 +203,46 @@ fn similar(c: &mut dyn Conn, language: Language, rows: &[NameGuardRow]) -> Resul
 
 /// Returns a sentence for each uploaded name that a guard gives to another source, or that a mirror has,
 /// exactly or similarly.
-pub async fn warnings(state: &State, source: SourceId, names: Vec<String>) -> Result<Vec<String>, RepoError> {
+pub fn warnings(
+    c: &mut dyn Conn,
+    state: &State,
+    source: SourceId,
+    names: &BTreeSet<String>,
+) -> Result<Vec<String>, DbError> {
     let catalog = state.catalog.get();
     let has_automatic = state.config.load().server.automatic_name_guard;
-    let Some(source) = catalog.source_by_id(source).cloned() else { return Ok(Vec::new()) };
+    let Some(source) = catalog.source_by_id(source) else { return Ok(Vec::new()) };
     let language = source.kind.language();
-    // A package with several files is named by each of them.
-    let names: BTreeSet<String> = names.into_iter().collect();
     let hidden = |name: &String| {
         let reason = name_guards::hiding_reason(state, &language::of(language).fold(name), source.id)?;
         Some(format!("clients do not get '{name}' of the source {}: {reason}", source.name))
     };
-    let hidden: Vec<String> = names.iter().filter_map(hidden).collect();
-    let query = state.db.read(move |c| {
-        let mut warnings = hidden.clone();
-        for name in &names {
-            if let Some(mirror) = name_guard::mirror_of(c, language.as_str(), name)? {
-                let guards = name_guard::of_name(c, language.as_str(), name)?;
-                let is_guarded = guards.iter().any(|guard| is_in_force(guard, has_automatic));
-                let effect = if is_guarded {
-                    "the name is guarded, so that the package of the mirror is hidden"
-                } else {
-                    "the first of them in a repository provides the name; to hide the other: rspm create name-guard"
-                };
+    let mut warnings: Vec<String> = names.iter().filter_map(hidden).collect();
+    for name in names {
+        if let Some(mirror) = name_guard::mirror_of(c, language.as_str(), name)? {
+            let guards = name_guard::of_name(c, language.as_str(), name)?;
+            let is_guarded = guards.iter().any(|guard| is_in_force(guard, has_automatic));
+            let effect = if is_guarded {
+                "the name is guarded, so that the package of the mirror is hidden"
+            } else {
+                "the first of them in a repository provides the name; to hide the other: rspm create name-guard"
+            };
+            warnings.push(format!(
+                "the sources {} and {mirror} both have a package '{name}': {effect}",
+                source.name
+            ));
+        }
+        if language::of(language).has_similar_names() {
+            for (similar, mirror) in similar_names(c, language, name)? {
                 warnings.push(format!(
-                    "the sources {} and {mirror} both have a package '{name}': {effect}",
-                    source.name
+                    "the name '{name}' of the source {} is similar to '{similar}' of {mirror}; {} treats them as two packages",
+                    source.name,
+                    language.label()
                 ));
             }
-            if language::of(language).has_similar_names() {
-                for (similar, mirror) in similar_names(c, language, name)? {
-                    warnings.push(format!(
-                        "the name '{name}' of the source {} is similar to '{similar}' of {mirror}; {} treats them as two packages",
-                        source.name,
-                        language.label()
-                    ));
-                }
-            }
         }
-        Ok(warnings)
-    });
-    Ok(query.await?)
+    }
+    Ok(warnings)
 }
 
 /// Returns similar names, which differ in case, `.` and `_` only, that a mirror has.

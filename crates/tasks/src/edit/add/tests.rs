@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use super::*;
+use crate::edit::uploads::PendingWrite;
 use base::config::Config;
 use base::model::digest::Md5;
 use base::model::kind::SourceKind;
-use store::db::{Db, Row, Value};
+use store::db::{Db, Row, Value, WriteError};
+use store::storage::StorageError;
 
 /// Connection that counts statements and rows.
 struct CountingConn<'a> {
@@ -155,8 +158,8 @@ impl CostFixture {
         CostFixture { db, handle, cost: Arc::default(), _folder: folder }
     }
 
-    /// Adds uploads; returns the number of statements and rows.
-    async fn add(&self, uploads: Vec<StagedUpload>) -> (u64, u64) {
+    /// Writes the rows of uploads in one transaction.
+    async fn write(&self, uploads: Vec<StagedUpload>) -> Result<AddResult, WriteError<RepoError>> {
         let catalog = self.handle.get();
         let source = catalog.source("team").expect("the source");
         let source = EditedSource::new(&catalog, source).expect("a tree");
@@ -164,10 +167,16 @@ impl CostFixture {
         let publish = publish(TxKind::Add, Timestamp(1), &actor);
         let addition = Addition { source, existing: OnExisting::Fail, replaces_versions: false, publish };
         let cost = self.cost.clone();
-        let result = self.db.write_unless_refused(move |c| {
-            addition.write(&mut CountingConn { inner: c, cost: &cost }, &uploads)
+        let write = self.db.write_unless_refused(move |c| {
+            addition.write(&mut CountingConn { inner: c, cost: &cost }, &uploads, |_, result| Ok(result))
         });
-        result.await.expect("added");
+        write.await
+    }
+
+    /// Adds uploads; returns the number of statements and rows.
+    async fn add(&self, uploads: Vec<StagedUpload>) -> (u64, u64) {
+        let catalog = self.handle.get();
+        self.write(uploads).await.expect("added");
         let (cost, last_transaction) =
             (self.cost.clone(), catalog.transactions.last().map_or(TxId(0), |(id, _)| *id));
         // The part of a catalog refresh that grows with the history.
@@ -200,4 +209,43 @@ async fn an_add_costs_the_same_in_a_large_source() {
         "statements and rows of a new package, and of a new version"
     );
     assert!(small_source_costs.1.0 <= 31, "{} statements", small_source_costs.1.0);
+}
+
+#[tokio::test]
+async fn rows_are_written_while_the_object_becomes_durable() {
+    let fixture = CostFixture::new().await;
+    fixture.add(vec![staged("first", "1.0", 1)]).await;
+    // All statements but the two of the catalog.
+    let statements = fixture.add(vec![staged("second", "1.0", 2)]).await.0 - 2;
+    let (pending_write, guard) = PendingWrite::begin();
+    let mut upload = staged("third", "1.0", 3);
+    upload.pending_writes.push(pending_write);
+    let cost = fixture.cost.clone();
+    let writer = std::thread::spawn(move || {
+        let start = Instant::now();
+        while cost.statements.load(Ordering::Relaxed) < statements {
+            if start.elapsed() > Duration::from_secs(60) {
+                return guard.complete(Err(StorageError::Other("the rows wait for the object".to_owned())));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        guard.complete(Ok(()));
+    });
+    fixture.add(vec![upload]).await;
+    writer.join().expect("no panic");
+}
+
+#[tokio::test]
+async fn without_the_object_no_row_is_left() {
+    let fixture = CostFixture::new().await;
+    fixture.add(vec![staged("first", "1.0", 1)]).await;
+    let (pending_write, guard) = PendingWrite::begin();
+    guard.complete(Err(StorageError::Full("packages".to_owned())));
+    let mut upload = staged("second", "1.0", 2);
+    upload.pending_writes.push(pending_write);
+    let error = fixture.write(vec![upload]).await.expect_err("no space");
+    assert!(matches!(error, WriteError::Refused(RepoError::Storage(StorageError::Full(_)))));
+    let source = fixture.handle.get().source("team").expect("the source").id;
+    let package = fixture.db.read(move |c| db::package::by_name(c, source, "second")).await;
+    assert_eq!(package.expect("a read"), None);
 }

@@ -238,6 +238,6 @@ pub async fn publish(
     let added = add(uploads, source, &[upload.id], OnExisting::Fail, actor).await;
     // Removed after a refusal, too: no other request has the number of this upload.
     uploads.remove(&[upload.id]);
-    let (_, mut added) = added?;
+    let (_, mut added, _) = added?;
     added.pop().ok_or(RepoError::NoUpload(upload.id))
 }

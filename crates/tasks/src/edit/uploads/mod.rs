@@ -77,13 +77,13 @@ impl Uploads {
         }
         let (uploads, owner) = (Arc::clone(self), owner.to_owned());
         tokio::spawn(async move {
+            tokio::time::sleep(ROW_DELAY).await;
+            if !uploads.registry.lock().is_free(id) {
+                return;
+            }
             let wait = tokio::task::spawn_blocking(move || staged.wait_durable().map(|()| staged));
             // A failed write of an object was logged, and is reported when the client adds the upload.
             let Ok(Ok(staged)) = wait.await else { return };
-            tokio::time::sleep(ROW_DELAY).await;
-            if !uploads.registry.lock().is_free(staged.upload.id) {
-                return;
-            }
             if let Err(error) = uploads.write_row(&staged, &owner).await {
                 let file = &staged.upload.file;
                 tracing::warn!(

@@ -2,12 +2,13 @@
 //! tasks of 200 such clients in the queue of the runtime would delay everybody else. A stream therefore gives way after
 //! [`TURN_BYTES`]; if there are many, they wait outside of that queue, and a few at a time continue, in order.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use tokio::sync::Semaphore;
-use tokio_util::sync::PollSemaphore;
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
 
 /// Number of bytes of a turn.
 pub(super) const TURN_BYTES: usize = 256 << 10;
@@ -18,31 +19,30 @@ const TURNS_AT_ONCE: usize = 4;
 
 static GATE: LazyLock<Arc<Gate>> = LazyLock::new(Arc::default);
 
+#[derive(Default)]
 struct Gate {
     streams: AtomicUsize,
-    /// Number of turns to be given.
-    waiting: AtomicUsize,
-    /// Whether a task runs [`give_turns`].
-    is_giving: AtomicBool,
-    /// A permit is a turn, and is used up.
-    turns: Arc<Semaphore>,
+    queue: Mutex<Queue>,
 }
 
-impl Default for Gate {
-    fn default() -> Gate {
-        Gate {
-            streams: AtomicUsize::new(0),
-            waiting: AtomicUsize::new(0),
-            is_giving: AtomicBool::new(false),
-            turns: Arc::new(Semaphore::new(0)),
-        }
-    }
+#[derive(Default)]
+struct Queue {
+    /// Those of streams that ended while they waited are left: their turns are short.
+    waiting: VecDeque<Arc<Ticket>>,
+    /// Whether a task runs [`give_turns`].
+    is_giving: bool,
+}
+
+#[derive(Default)]
+struct Ticket {
+    is_called: AtomicBool,
+    waker: AtomicWaker,
 }
 
 /// The turns of one stream.
 pub(super) struct Turns {
     gate: Arc<Gate>,
-    next: PollSemaphore,
+    ticket: Arc<Ticket>,
     /// Bytes sent in this turn.
     sent: usize,
     is_waiting: bool,
@@ -55,12 +55,8 @@ impl Turns {
 
     fn at(gate: &Arc<Gate>) -> Turns {
         let is_free = gate.streams.fetch_add(1, Ordering::Relaxed) < FREE_STREAMS;
-        Turns {
-            gate: Arc::clone(gate),
-            next: PollSemaphore::new(Arc::clone(&gate.turns)),
-            sent: if is_free { 0 } else { TURN_BYTES },
-            is_waiting: false,
-        }
+        let sent = if is_free { 0 } else { TURN_BYTES };
+        Turns { gate: Arc::clone(gate), ticket: Arc::default(), sent, is_waiting: false }
     }
 
     /// Waits for the next turn if this one has ended.
@@ -75,13 +71,15 @@ impl Turns {
                 return Poll::Pending;
             }
             self.is_waiting = true;
-            self.gate.waiting.fetch_add(1, Ordering::SeqCst);
-            if !self.gate.is_giving.swap(true, Ordering::SeqCst) {
+            let mut queue = self.gate.queue.lock();
+            queue.waiting.push_back(Arc::clone(&self.ticket));
+            if !std::mem::replace(&mut queue.is_giving, true) {
                 tokio::spawn(give_turns(Arc::clone(&self.gate)));
             }
         }
-        if let Some(turn) = ready!(self.next.poll_acquire(context)) {
-            turn.forget();
+        self.ticket.waker.register(context.waker());
+        if !self.ticket.is_called.swap(false, Ordering::AcqRel) {
+            return Poll::Pending;
         }
         (self.is_waiting, self.sent) = (false, 0);
         Poll::Ready(())
@@ -98,22 +96,23 @@ impl Drop for Turns {
     }
 }
 
-/// Gives turns until none is left to be given. The runtime looks at the sockets each time that this gives way.
+/// Gives turns until no stream waits. The runtime looks at the sockets each time that this gives way.
 async fn give_turns(gate: Arc<Gate>) {
     loop {
-        let turns = gate.waiting.load(Ordering::SeqCst).min(TURNS_AT_ONCE);
-        if turns > 0 {
-            gate.waiting.fetch_sub(turns, Ordering::SeqCst);
-            // Those of streams that ended while they waited are left.
-            gate.turns.add_permits(turns.saturating_sub(gate.turns.available_permits()));
-            tokio::task::yield_now().await;
-            continue;
-        }
-        gate.is_giving.store(false, Ordering::SeqCst);
-        // A stream that began to wait meanwhile has found a running task.
-        if gate.waiting.load(Ordering::SeqCst) == 0 || gate.is_giving.swap(true, Ordering::SeqCst) {
+        let called: Vec<Arc<Ticket>> = {
+            let mut queue = gate.queue.lock();
+            let count = queue.waiting.len().min(TURNS_AT_ONCE);
+            queue.is_giving = count > 0;
+            queue.waiting.drain(..count).collect()
+        };
+        if called.is_empty() {
             return;
         }
+        for ticket in called {
+            ticket.is_called.store(true, Ordering::Release);
+            ticket.waker.wake();
+        }
+        tokio::task::yield_now().await;
     }
 }
 
@@ -166,7 +165,7 @@ mod tests {
         assert!(waiting.is_sorted(), "{waiting:?}");
         let rounds = others.await.expect("no panic");
         assert!(rounds >= 400 / TURNS_AT_ONCE, "other tasks ran {rounds} times");
-        assert_eq!(gate.waiting.load(Ordering::SeqCst), 0);
+        assert!(gate.queue.lock().waiting.is_empty());
     }
 
     #[tokio::test]

@@ -215,8 +215,8 @@ async fn an_add_costs_the_same_in_a_large_source() {
 async fn rows_are_written_while_the_object_becomes_durable() {
     let fixture = CostFixture::new().await;
     fixture.add(vec![staged("first", "1.0", 1)]).await;
-    // All statements but the two of the catalog.
-    let statements = fixture.add(vec![staged("second", "1.0", 2)]).await.0 - 2;
+    // Those that read the plan and write the rows, not those of the publish.
+    let statements = fixture.add(vec![staged("second", "1.0", 2)]).await.0 / 2;
     let (pending_write, guard) = PendingWrite::begin();
     let mut upload = staged("third", "1.0", 3);
     upload.pending_writes.push(pending_write);

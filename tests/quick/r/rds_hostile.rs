@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 use rstudio_pm::model::time::{SECOND, Timestamp};
+use rstudio_pm::r::index;
 use rstudio_pm::r::rds::archive_meta::{MetaRow, read_archive_meta, read_current_meta, write_archive_meta};
 use rstudio_pm::r::rds::item::{Data, Item};
 use rstudio_pm::r::rds::matrix::write_matrix;
@@ -191,12 +192,12 @@ fn a_pairlist_of_a_million_nodes_is_read_in_a_loop() {
     }
     words.push(NULL);
     let bytes = stream(&words);
-    let item = read(&bytes[..], RdsLimits { stream: 16 << 20, memory: 128 << 20 }).expect("long, not deep");
+    let item = read(&bytes[..], RdsLimits { stream: 16 << 20, memory: 1 << 30 }).expect("long, not deep");
     assert!(matches!(item.data, Data::Pairs(nodes) if nodes.len() == 1_000_000));
-    assert!(matches!(
-        read(&bytes[..], RdsLimits { stream: 16 << 20, memory: 4 << 20 }),
-        Err(RdsError::TooLarge(_))
-    ));
+    // A table is not such a list, which would take ten times its size of memory.
+    for limits in [RdsLimits::INDEX, RdsLimits::META] {
+        assert!(matches!(read(&bytes[..], limits), Err(RdsError::TooLarge(_))));
+    }
 }
 
 #[test]
@@ -298,6 +299,35 @@ fn a_wrapper_is_read_as_its_content() {
         let result = read(&altrep_item("wrap_string", &state)[..], SMALL_LIMITS).expect("a wrapper");
         assert_eq!(result.text().expect("strings").iter().collect::<Vec<_>>(), [Some("a"), None]);
     }
+    let list = archive()[V2.len()..].to_vec();
+    let rows = read_archive_meta(&archive()[..], SMALL_LIMITS).expect("a table");
+    for words in [&[2u32][..], &[19, 2]] {
+        let head = words.iter().flat_map(|w| w.to_be_bytes()).collect::<Vec<_>>();
+        let bytes = altrep_item("wrap_list", &[head, list.clone(), metadata.clone()].concat());
+        assert_eq!(read_archive_meta(&bytes[..], SMALL_LIMITS).expect("a wrapped table"), rows);
+    }
+}
+
+/// The name of each field is in each record of the text.
+#[test]
+fn long_names_of_fields_do_not_enlarge_an_index() {
+    let table = |rows: usize, field: &str| {
+        let column = |value| std::iter::repeat_n(Some(value), rows);
+        let cells: Vec<_> = column("a").chain(column("1")).chain(column("x")).collect();
+        let fields = [Some("Package"), Some("Version"), Some(field)];
+        matrix_stream(&cells, &[i32::try_from(rows).expect("few"), 3], None, &fields)
+    };
+    let read = |bytes: &[u8]| index::text("PACKAGES.rds", bytes).map(|text| text.len());
+    assert_eq!(read(&table(2, "New")), Ok(2 * "Package: a\nVersion: 1\nNew: x\n\n".len()));
+    let error = read(&table(1200, &"X".repeat(60_000))).expect_err("72 MB of names");
+    assert!(error.contains("larger than 67108864 bytes"), "{error}");
+}
+
+#[test]
+fn an_index_with_more_records_than_any_repository_is_refused() {
+    let text = "Package: aa\nVersion: 1\n\n".repeat(250_001);
+    let error = index::records(text.as_bytes(), &mut Vec::new()).expect_err("too many records");
+    assert!(error.contains("more than 250000 records"), "{error}");
 }
 
 #[test]

@@ -10,6 +10,8 @@ use base::model::text::count_of;
 
 /// Maximum size of a decompressed index in bytes, about twenty times the size of CRAN's.
 const MAX_TEXT: u64 = 128 << 20;
+/// Maximum number of records of an index, ten times that of CRAN: a short one takes ten times its size of memory.
+const MAX_RECORDS: usize = 250_000;
 
 /// Returns the index as text. `path` determines the format: RDS for `.rds`, otherwise text, compressed or not.
 pub fn text<'a>(path: &str, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
@@ -17,7 +19,17 @@ pub fn text<'a>(path: &str, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
         return packages::decode_text(bytes, MAX_TEXT).map_err(|e| e.to_string());
     }
     let table = read_package_table(bytes, RdsLimits::INDEX).map_err(|e| e.to_string())?;
-    let mut text = Vec::new();
+    // Counted first, because the names of the fields are in each record.
+    let (mut stanza, mut size) = (Vec::new(), 0);
+    for record in 0..table.len() {
+        stanza.clear();
+        table.write_stanza(record, &mut stanza);
+        size += stanza.len() + 1;
+        if size as u64 > RdsLimits::INDEX.stream {
+            return Err(format!("the PACKAGES index is larger than {} bytes", RdsLimits::INDEX.stream));
+        }
+    }
+    let mut text = Vec::with_capacity(size);
     for record in 0..table.len() {
         table.write_stanza(record, &mut text);
         text.push(b'\n');
@@ -31,12 +43,15 @@ pub fn text<'a>(path: &str, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
 /// ([`check::served_record`]).
 ///
 /// # Errors
-/// More than half of the records are invalid, or the text is not DCF.
+/// More than half of the records are invalid, there are more than [`MAX_RECORDS`], or the text is not DCF.
 pub fn records<'a>(text: &'a [u8], warnings: &mut Vec<String>) -> Result<Vec<IndexRecord<'a>>, String> {
     let mut valid_records = Vec::new();
     let (mut invalid_count, mut first_error) = (0_usize, None);
     let (mut incomparable, mut unreadable) = (Examples::default(), Examples::default());
     for record in packages::records(text) {
+        if valid_records.len() == MAX_RECORDS {
+            return Err(format!("the index has more than {MAX_RECORDS} records"));
+        }
         match record {
             Ok(record) if !check::is_comparable_version(record.version) => {
                 incomparable.add(|| format!("{} {}", record.package, record.version));

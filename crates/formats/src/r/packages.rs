@@ -98,30 +98,50 @@ pub enum IndexError {
     },
 }
 
-/// Returns the text of an index, perhaps gzip-compressed (detected by content). More than `limit` bytes are an error.
+/// Maximum size in bytes of a text that is decompressed once; it is several times the size of CRAN's.
+const SMALL_TEXT: u64 = 16 << 20;
+
+/// Returns the text of an index, perhaps gzip-compressed (detected by content). More than `limit` bytes are an error. The
+/// size of a large text is counted before it is in memory, because a small file can inflate to gigabytes.
 pub fn decode_text(bytes: &[u8], limit: u64) -> Result<Cow<'_, [u8]>, IndexError> {
-    let text = if bytes.starts_with(b"\x1f\x8b") {
-        let mut text = Vec::new();
-        let mut decoder = flate2::bufread::MultiGzDecoder::new(bytes).take(limit.saturating_add(1));
-        decoder.read_to_end(&mut text).map_err(|e| match e.kind() {
-            io::ErrorKind::UnexpectedEof => IndexError::Truncated,
-            _ => IndexError::Gzip(e),
-        })?;
-        Cow::Owned(text)
-    } else {
-        Cow::Borrowed(bytes)
-    };
-    if text.len() as u64 > limit {
-        return Err(IndexError::TooLarge { limit });
+    if !bytes.starts_with(b"\x1f\x8b") {
+        check_beginning(bytes)?;
+        let is_small = bytes.len() as u64 <= limit;
+        return if is_small { Ok(Cow::Borrowed(bytes)) } else { Err(IndexError::TooLarge { limit }) };
     }
-    let start = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text).trim_ascii_start();
+    let decode = |limit: u64, text: &mut Vec<u8>| {
+        let mut decoder = flate2::bufread::MultiGzDecoder::new(bytes);
+        decoder.by_ref().take(limit).read_to_end(text).map(|_| decoder)
+    };
+    let gzip_error = |error: io::Error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => IndexError::Truncated,
+        _ => IndexError::Gzip(error),
+    };
+    let mut text = Vec::new();
+    let decoder = decode(SMALL_TEXT.min(limit), &mut text).map_err(gzip_error)?;
+    check_beginning(&text)?;
+    let size = text.len() as u64;
+    let mut rest = decoder.take((limit - size).saturating_add(1));
+    match io::copy(&mut rest, &mut io::sink()).map_err(gzip_error)? {
+        0 => {}
+        rest if rest > limit - size => return Err(IndexError::TooLarge { limit }),
+        rest => {
+            text = Vec::with_capacity(usize::try_from(size + rest).unwrap_or_default());
+            decode(size + rest, &mut text).map_err(gzip_error)?;
+        }
+    }
+    Ok(Cow::Owned(text))
+}
+
+fn check_beginning(text: &[u8]) -> Result<(), IndexError> {
+    let start = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii_start();
     if start.starts_with(b"<") {
         return Err(IndexError::Html);
     }
     if start.iter().take(4096).any(|b| matches!(b, 0..=8 | 0x0e..=0x1f)) {
         return Err(IndexError::Binary);
     }
-    Ok(text)
+    Ok(())
 }
 
 /// A record of an index, as slices of the text.
@@ -269,6 +289,10 @@ mod tests {
         assert!(matches!(decode_text(b"\x89PNG\r\n\x1a\n\0\0", 1000), Err(IndexError::Binary)));
         assert!(matches!(decode_text(b"Package: a1\n", 5), Err(IndexError::TooLarge { limit: 5 })));
         assert!(matches!(decode_text(&gz(&[b'a'; 1 << 20]), 1000), Err(IndexError::TooLarge { .. })));
+        let large = vec![b'a'; SMALL_TEXT as usize + 5];
+        let size = large.len() as u64;
+        assert_eq!(decode_text(&gz(&large), size).expect("an index"), large);
+        assert!(matches!(decode_text(&gz(&large), size - 1), Err(IndexError::TooLarge { .. })));
         let bytes = gz(b"Package: a1\nVersion: 1.0\n");
         for length in 2..bytes.len() {
             assert!(

@@ -21,8 +21,8 @@ const ARCHIVE: &str = "src/contrib/Meta/archive.rds";
 /// Every file that a sync reads.
 pub(super) const FILES: [&str; 5] = [INDEXES[0], INDEXES[1], INDEXES[2], CURRENT, ARCHIVE];
 
-/// Size limit of a compressed file, in bytes: ten times the largest one on CRAN.
-const MAX_FILE_SIZE: u64 = 64 << 20;
+/// Size limit of a file as it is sent, in bytes: seven times the largest one on CRAN. It is in memory until it is parsed.
+const MAX_FILE_SIZE: u64 = 48 << 20;
 
 /// Maximum number of changes of the index while `Meta/` is read, before the sync continues with the files it has; the
 /// plan handles a `Meta/` that is older or newer.

@@ -1,7 +1,7 @@
 //! `Meta/archive.rds` and `Meta/current.rds`: the files of a mirror with sizes and modification times.
 
 use super::item::{Data, Item};
-use super::read::{LIST as LIST_CODE, RdsDecoder, read};
+use super::read::{ALTREP, Flags, LIST as LIST_CODE, RdsDecoder, read};
 use super::write::{HAS_ATTRIBUTES, HAS_CLASS, INTEGER, LIST, LOGICAL, REAL, TEXT, Writer};
 use super::{RdsError, RdsLimits};
 use crate::r::layout::PackageFile;
@@ -102,29 +102,37 @@ pub fn read_archive_meta(file: impl Read, limits: RdsLimits) -> Result<Vec<MetaR
     let mut rows = Vec::new();
     let mut decoder = RdsDecoder::open(file, limits)?;
     let flags = decoder.flags()?;
-    if flags.code() != LIST_CODE {
-        let Data::List(frames) = decoder.item_with_flags(flags, 0)?.data else {
-            return Err(shape_error(ARCHIVE_SHAPE, "not a list"));
-        };
-        for frame in &frames {
-            read_rows(frame, ARCHIVE_SHAPE, parse_archived_name, &mut rows)?;
-        }
+    if flags.code() == ALTREP {
+        decoder.wrapper(|decoder, flags| read_frames(decoder, flags, &mut rows))?;
     } else {
-        let packages = decoder.length(4)?;
-        for _ in 0..packages {
-            let (reserved_memory, row_count) = (decoder.input.reserved_memory(), rows.len());
-            let frame = decoder.item(1)?;
-            read_rows(&frame, ARCHIVE_SHAPE, parse_archived_name, &mut rows)?;
-            drop(frame);
-            decoder.input.release_to(reserved_memory);
-            decoder.input.reserve((rows.len() - row_count).saturating_mul(ROW_COST))?;
-        }
-        if flags.has_attributes() {
-            decoder.attributes(1)?;
-        }
+        read_frames(&mut decoder, flags, &mut rows)?;
     }
     decoder.finish()?;
     Ok(rows)
+}
+
+/// Reads a list of tables whose flags have been read, and its attributes.
+fn read_frames(
+    decoder: &mut RdsDecoder<'_>,
+    flags: Flags,
+    rows: &mut Vec<MetaRow<String>>,
+) -> Result<(), RdsError> {
+    if flags.code() != LIST_CODE {
+        return Err(shape_error(ARCHIVE_SHAPE, "not a list"));
+    }
+    let packages = decoder.length(4)?;
+    for _ in 0..packages {
+        let (reserved_memory, row_count) = (decoder.input.reserved_memory(), rows.len());
+        let frame = decoder.item(1)?;
+        read_rows(&frame, ARCHIVE_SHAPE, parse_archived_name, rows)?;
+        drop(frame);
+        decoder.input.release_to(reserved_memory);
+        decoder.input.reserve((rows.len() - row_count).saturating_mul(ROW_COST))?;
+    }
+    if flags.has_attributes() {
+        decoder.attributes(1)?;
+    }
+    Ok(())
 }
 
 /// Reads `Meta/current.rds`. Skips rows as [`read_archive_meta`] does; row names are `{package}_{version}.{extension}`.

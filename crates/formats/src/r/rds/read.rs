@@ -12,6 +12,10 @@ const MAX_DEPTH: u32 = 64;
 /// Maximum number of elements of all expanded compact forms of a file, whose size does not limit them.
 const MAX_EXPANDED_LEN: usize = 1 << 20;
 
+/// Counted size of an element of a list or pairlist in bytes. It is a multiple of its memory, most of which the four bytes of
+/// an empty one in the stream do not back: a hundred thousand elements are far more than a table has.
+const NODE_COST: usize = 8 * size_of::<Pair>();
+
 /// Maximum number of symbols in a file; R's tables have fewer than ten.
 const MAX_SYMBOLS: usize = 1 << 16;
 
@@ -45,7 +49,7 @@ const SYMBOL: u8 = 1;
 const PAIRLIST: u8 = 2;
 const STRING: u8 = 9;
 pub(super) const LIST: u8 = 19;
-const ALTREP: u8 = 238;
+pub(super) const ALTREP: u8 = 238;
 const NULL: u8 = 254;
 const REFERENCE: u8 = 255;
 
@@ -214,7 +218,7 @@ impl<'a> RdsDecoder<'a> {
         let n = self.length(4)?;
         let mut items = Vec::new();
         for _ in 0..n {
-            self.input.reserve(size_of::<Item>())?;
+            self.input.reserve(NODE_COST)?;
             items.push(self.item(depth + 1)?);
         }
         Ok(items)
@@ -254,7 +258,7 @@ impl<'a> RdsDecoder<'a> {
         let mut nodes = Vec::new();
         let mut flags = first;
         loop {
-            self.input.reserve(size_of::<Pair>())?;
+            self.input.reserve(NODE_COST)?;
             if flags.code() != PAIRLIST {
                 nodes.push(Pair { tag: None, value: self.item_with_flags(flags, depth + 1)? });
                 return Ok(nodes);
@@ -292,6 +296,30 @@ impl<'a> RdsDecoder<'a> {
                 .collect(),
             _ => Err(error()),
         }
+    }
+
+    /// Reads a wrapped vector, whose flags have been read, with `read_vector`, which gets those of the vector.
+    pub(super) fn wrapper(
+        &mut self,
+        read_vector: impl FnOnce(&mut Self, Flags) -> Result<(), RdsError>,
+    ) -> Result<(), RdsError> {
+        let info = self.item(1)?;
+        let state = self.flags()?;
+        let is_pair = match state.code() {
+            PAIRLIST => !state.has_tag(),
+            LIST => self.length(4)? == 2,
+            _ => false,
+        };
+        let is_wrapper = altrep::CompactForm::parse(&info) == Some(altrep::CompactForm::Wrapper);
+        if !is_wrapper || !is_pair || state.has_attributes() {
+            return Err(self.input.format_error("an unknown compact form"));
+        }
+        let vector = self.flags()?;
+        read_vector(self, vector)?;
+        // The metadata, and attributes.
+        self.item(1)?;
+        self.attributes(1)?;
+        Ok(())
     }
 
     fn altrep(&mut self, depth: u32) -> Result<Item, RdsError> {

@@ -88,7 +88,7 @@ async fn a_state_in_the_future_is_reset(engine: db::Engine) {
     let transactions = backend.state.catalog.get().transactions.len();
     let (_, closed, _) = page(&backend, "2024-02-20", "one", SimpleFormat::Json).await;
     backend.advance_to_noon("2024-03-11");
-    assert!(try_sync(&backend).await.unwrap().contains("none changed"));
+    assert!(try_sync(&backend).await.unwrap().contains("is up to date"));
     assert_eq!(
         listed(&backend, "latest", "two").await.unwrap().len(),
         1,

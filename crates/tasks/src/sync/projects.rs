@@ -115,7 +115,6 @@ async fn sync(
     let tree = lease.write(&state.db, move |c| tree_of_index(c, source, label)).await?;
     let old_head = tree.head.map_or(0, |head| head.0);
     check_head(source, old_head, (state.clock)())?;
-    lease.bulk(&state.db, move |c| project::reopen(c, source, old_head)).await?;
     let delay = microseconds(config.delay);
     // The list may come from a cache: its age there is subtracted.
     let listed_at = started_at.0.saturating_sub(age.saturating_mul(SECOND));
@@ -124,15 +123,14 @@ async fn sync(
     let instants = ListInstants { old_head, head };
     let (count, counts) = match list {
         Some(list) => {
+            lease.bulk(&state.db, move |c| project::reopen(c, source, old_head)).await?;
             let (is_incomplete, kind) = (config.unlisted, config.language.mirror());
             let writer = ListWriter { state, lease, report, source, kind, is_accepted, is_incomplete };
             let address = address.page_address(None);
-            (list.projects.len(), writer.write(list, instants, &address).await?)
+            (Some(list.projects.len()), writer.write(list, instants, &address).await?)
         }
-        None => {
-            let projects = state.db.read(move |c| project::counts(c, source)).await?.projects;
-            (usize::try_from(projects).unwrap_or_default(), ListCounts::default())
-        }
+        // The rows are those of the known list, without those of an interrupted sync: counting a million takes some time.
+        None => (None, ListCounts::default()),
     };
     // Before the head is published, so that pages declare METADATA from this state on.
     report.progress("reading METADATA of stored wheels", 0, None);
@@ -223,9 +221,10 @@ async fn read_list(index: &Index<'_>, known: Option<Validators>) -> Result<ListR
     let (age, validators) = (page.age.seconds, page.validators.clone());
     let projects = index.projects;
     let work = move || {
-        let list = page.reader().take(MAX_DECODED_LIST);
-        project_list::read(projects, page.media_type.as_deref(), list)
-            .map_err(|reason| SyncError::Refused(format!("{}: {reason}", page.display_url())))
+        let (media_type, address) = (page.media_type.clone(), page.display_url());
+        let list = page.into_reader().take(MAX_DECODED_LIST);
+        project_list::read(projects, media_type.as_deref(), list)
+            .map_err(|reason| SyncError::Refused(format!("{address}: {reason}")))
     };
     let list = Some(task_result(tokio::task::spawn_blocking(work).await)??);
     Ok(ListResponse { list, age, validators })
@@ -323,7 +322,11 @@ async fn read_pages(index: &Index<'_>, report: &Reporter, names: Vec<String>) ->
     read_count
 }
 
-fn message(name: &str, tx: Option<TxId>, count: usize, counts: ListCounts) -> String {
+/// Returns the result message; `count` is the number of projects, if the list was read.
+fn message(name: &str, tx: Option<TxId>, count: Option<usize>, counts: ListCounts) -> String {
+    let Some(count) = count else {
+        return format!("{name} is up to date: the list of projects is unchanged");
+    };
     let projects = count_of(count, "project", "projects");
     match tx {
         None => format!("{name} is up to date: {projects}, none changed"),

@@ -21,6 +21,9 @@ use base::model::errors::error_chain;
 /// Encoded characters of a path segment: all but unreserved ones (RFC 3986) and `+`, which mirrors take literally.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'+');
 
+/// Size in bytes from which on the buffer of a file without a declared size has that of the limit.
+const LARGE_FILE: usize = 1 << 20;
+
 /// Access to the files below an `http` or `https` address.
 pub(super) struct HttpTransport {
     /// The address without a trailing slash; it may contain userinfo, so it is never printed.
@@ -130,25 +133,20 @@ impl HttpTransport {
             return Ok(FileResponse::Unchanged);
         }
         let response = target.accept(response)?;
-        let size_error = || target.refusal(format!("exceeds the limit of {} bytes", file_request.limit));
-        let declared_size = response.content_length();
-        if declared_size.is_some_and(|size| size > file_request.limit) {
-            return Err(size_error());
-        }
         let validators = validators(response.headers());
-        // The declared length may be wrong, so at most 1 MiB is allocated in advance.
-        let capacity = declared_size.unwrap_or_default().min(1 << 20);
-        let mut bytes = BytesMut::with_capacity(usize::try_from(capacity).unwrap_or_default());
-        let mut body = response.bytes_stream();
-        while let Some(chunk) = body.next().await {
-            let chunk = chunk.map_err(|e| target.request_error(e))?;
-            metrics::upstream_bytes_read(chunk.len());
+        let limit = usize::try_from(file_request.limit).unwrap_or(usize::MAX);
+        // A large buffer is reserved once, and uses memory as it is filled: one that grows is in memory twice when it is copied.
+        let declared_size = response.content_length().and_then(|size| usize::try_from(size).ok());
+        let mut bytes = BytesMut::with_capacity(declared_size.unwrap_or_default().min(limit));
+        let append = |chunk: &Bytes| {
             activity.record();
-            if (bytes.len() + chunk.len()) as u64 > file_request.limit {
-                return Err(size_error());
+            let size = bytes.len() + chunk.len();
+            if size > LARGE_FILE && size > bytes.capacity() {
+                bytes.reserve(limit - bytes.len());
             }
-            bytes.extend_from_slice(&chunk);
-        }
+            bytes.extend_from_slice(chunk);
+        };
+        target.read_body(response, file_request.limit, append).await?;
         Ok(FileResponse::Body { bytes: bytes.freeze(), validators })
     }
 
@@ -253,6 +251,30 @@ impl HttpTransport {
 }
 
 impl RequestUrl {
+    /// Passes the pieces of a body of at most `limit` bytes to `consume`.
+    pub(super) async fn read_body(
+        &self,
+        response: Response,
+        limit: u64,
+        mut consume: impl FnMut(&Bytes),
+    ) -> Result<(), UpstreamError> {
+        let size_error = || self.refusal(format!("exceeds the limit of {limit} bytes"));
+        if response.content_length().is_some_and(|size| size > limit) {
+            return Err(size_error());
+        }
+        let (mut size, mut body) = (0, response.bytes_stream());
+        while let Some(chunk) = body.next().await {
+            let chunk = chunk.map_err(|error| self.request_error(error))?;
+            metrics::upstream_bytes_read(chunk.len());
+            size += chunk.len() as u64;
+            if size > limit {
+                return Err(size_error());
+            }
+            consume(&chunk);
+        }
+        Ok(())
+    }
+
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, UpstreamError> {
         let (response, is_redirected) = client::send(request).await;
         metrics::upstream_request_ended(response.as_ref().ok().map(|response| response.status().as_u16()));

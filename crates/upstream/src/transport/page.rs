@@ -1,19 +1,18 @@
 //! Requests for pages: addresses that end in a slash, content negotiation, and the headers with a page's age.
 
-use std::io::Read;
+use std::collections::VecDeque;
+use std::io::{self, Read};
 use std::time::Duration;
 
 use ::http::{HeaderMap, StatusCode, header};
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use flate2::read::MultiGzDecoder;
-use futures_util::StreamExt;
 use url::Url;
 
 use super::file::Validators;
 use super::http::{self, HttpTransport, RequestUrl};
 use super::retry;
 use crate::UpstreamError;
-use base::metrics;
 use formats::language::RequestBody;
 
 #[derive(Clone, Debug)]
@@ -45,9 +44,28 @@ const MAX_GZIP_LAYERS: usize = 2;
 /// Maximum size of a page without its outer compression, in bytes: a few bytes can inflate to many.
 const MAX_INNER_LAYER: u64 = 1 << 30;
 
+/// Size of a part of a body in bytes.
+const PART: usize = 1 << 20;
+
+/// A body in parts that are freed as they are read: a list of projects and its names are not in memory together.
+#[derive(Clone, Debug)]
+struct Parts(VecDeque<Bytes>);
+
+impl Read for Parts {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.0.front().is_some_and(Bytes::is_empty) {
+            self.0.pop_front();
+        }
+        let Some(part) = self.0.front_mut() else { return Ok(0) };
+        let size = part.len().min(buffer.len());
+        part.copy_to_slice(&mut buffer[..size]);
+        Ok(size)
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Page {
-    bytes: Bytes,
+    parts: Parts,
     /// How often the body is compressed with gzip.
     gzip_layers: usize,
     /// `Content-Type`, or that of the file's name.
@@ -72,19 +90,21 @@ impl Page {
     pub(crate) fn of_file(bytes: Bytes, media_type: &str, etag: Option<String>, url: Url) -> Page {
         let media_type = Some(media_type.to_owned());
         let validators = Validators { etag, modified: None };
-        Page { bytes, gzip_layers: 0, media_type, validators, age: PageAge::default(), url }
+        let parts = Parts(VecDeque::from([bytes]));
+        Page { parts, gzip_layers: 0, media_type, validators, age: PageAge::default(), url }
     }
 
-    /// Returns a reader of the decoded body, which the caller has to limit.
-    pub fn reader(&self) -> Box<dyn Read + Send + '_> {
-        let body: Box<dyn Read + Send + '_> = Box::new(&*self.bytes);
+    /// Returns a reader of the decoded body, which the caller has to limit. What was read is freed.
+    pub fn into_reader(self) -> Box<dyn Read + Send> {
+        let body: Box<dyn Read + Send> = Box::new(self.parts);
         (0..self.gzip_layers).fold(body, |body, _| Box::new(MultiGzDecoder::new(body.take(MAX_INNER_LAYER))))
     }
 
     pub fn decoded(&self, limit: u64) -> Result<Bytes, UpstreamError> {
         let refusal = |reason: String| UpstreamError::Refused { url: self.display_url(), reason };
         let mut body = Vec::new();
-        self.reader()
+        self.clone()
+            .into_reader()
             .take(limit + 1)
             .read_to_end(&mut body)
             .map_err(|error| refusal(format!("could not decompress the page: {error}")))?;
@@ -174,16 +194,16 @@ async fn page_once(
     let mut url = response.url().clone();
     // SECURITY: links are resolved against this URL, and must not get user and password.
     let _ = (url.set_username(""), url.set_password(None));
-    let (mut bytes, mut body) = (BytesMut::new(), response.bytes_stream());
-    while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|error| target.request_error(error))?;
-        metrics::upstream_bytes_read(chunk.len());
-        if (bytes.len() + chunk.len()) as u64 > request.limit {
-            return Err(target.refusal(format!("exceeds the limit of {} bytes", request.limit)));
+    let (mut parts, mut last) = (VecDeque::new(), BytesMut::new());
+    let append = |chunk: &Bytes| {
+        if last.len() + chunk.len() > PART {
+            parts.push_back(std::mem::replace(&mut last, BytesMut::with_capacity(PART)).freeze());
         }
-        bytes.extend_from_slice(&chunk);
-    }
-    let page = Page { bytes: bytes.freeze(), gzip_layers, media_type, validators, age, url };
+        last.extend_from_slice(chunk);
+    };
+    target.read_body(response, request.limit, append).await?;
+    parts.push_back(last.freeze());
+    let page = Page { parts: Parts(parts), gzip_layers, media_type, validators, age, url };
     Ok(PageResponse::Page(Box::new(page)))
 }
 
@@ -265,6 +285,12 @@ mod tests {
         assert!(error.contains("99999") && !error.contains("secret"), "{error}");
         assert!(page(b"no gzip".to_vec(), 1).decoded(10).is_err());
         assert_eq!(&*page(b"text".to_vec(), 0).decoded(4).expect("small"), b"text");
+        let parts = ["", "te", "", "xt", ""].map(|part| Bytes::from_static(part.as_bytes()));
+        let page = Page { parts: Parts(parts.into()), ..page(Vec::new(), 0) };
+        assert_eq!(&*page.decoded(4).expect("small"), b"text");
+        let mut text = Vec::new();
+        page.into_reader().read_to_end(&mut text).expect("memory");
+        assert_eq!(text, b"text");
     }
 
     #[test]

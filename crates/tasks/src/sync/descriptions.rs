@@ -5,11 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
-
 use super::SyncError;
 use super::error::task_result;
-use base::model::ids::SourceId;
+use base::model::ids::{ReleaseId, SourceId};
 use formats::r::dcf;
 use formats::r::rds::packages::{PackageTable, read_package_table};
 use formats::r::rds::{RdsError, RdsLimits};
@@ -74,18 +72,22 @@ pub(super) async fn update_cran(
         Err(error) => return Err(error.into()),
     };
     // Takes seconds of CPU time: not on an async thread.
-    let result = tokio::task::spawn_blocking(move || parse_descriptions(&bytes, &releases)).await;
-    let rows = match task_result(result)? {
-        Ok(rows) => rows,
+    let result = tokio::task::spawn_blocking(move || Descriptions::read(&bytes, &releases)).await;
+    let mut descriptions = match task_result(result)? {
+        Ok(descriptions) => descriptions,
         Err(error) => {
             tracing::warn!(target: "sync", "could not read {}/{DATABASE}, continuing without it: {error}", mirror.address());
             return Ok(no_update);
         }
     };
-    let (total, mut done) = (rows.len(), 0);
-    let mut rows = rows.into_iter();
+    let (total, mut done) = (descriptions.found.len(), 0);
     loop {
-        let chunk: Vec<detail::ReleaseDescription> = rows.by_ref().take(CHUNK).collect();
+        let work = move || {
+            let chunk: Vec<detail::ReleaseDescription> = descriptions.by_ref().take(CHUNK).collect();
+            (descriptions, chunk)
+        };
+        let chunk;
+        (descriptions, chunk) = task_result(tokio::task::spawn_blocking(work).await)?;
         if chunk.is_empty() {
             state.detail_updates.fetch_add(1, Ordering::Release);
             return Ok(DescriptionsUpdate::Packages(total));
@@ -96,25 +98,42 @@ pub(super) async fn update_cran(
     }
 }
 
-/// Returns the descriptions of these releases, as far as the database has them.
-fn parse_descriptions(
-    bytes: &Bytes,
-    releases: &[ReleaseWithoutDetail],
-) -> Result<Vec<detail::ReleaseDescription>, RdsError> {
-    let table = read_package_table(&bytes[..], RdsLimits::META)?;
-    let releases: HashMap<(&str, &str), &ReleaseWithoutDetail> =
-        releases.iter().map(|release| ((release.name.as_str(), release.version.as_str()), release)).collect();
-    let description_of = |record: usize| {
-        let key = (table.get(record, "Package")?, table.get(record, "Version")?);
-        let release = releases.get(&key)?;
-        let system_requirements = table.get(record, "SystemRequirements").map(str::trim);
+/// The descriptions of releases, as far as the database has them. They are made one after another: those of all of CRAN would
+/// take as much memory as its database.
+struct Descriptions {
+    table: PackageTable,
+    /// The releases in the order of the table, with the numbers of their records.
+    found: std::vec::IntoIter<(usize, ReleaseId)>,
+}
+
+impl Descriptions {
+    fn read(bytes: &[u8], releases: &[ReleaseWithoutDetail]) -> Result<Descriptions, RdsError> {
+        let table = read_package_table(bytes, RdsLimits::META)?;
+        let releases: HashMap<(&str, &str), ReleaseId> = releases
+            .iter()
+            .map(|release| ((release.name.as_str(), release.version.as_str()), release.release))
+            .collect();
+        let release_of = |record: usize| {
+            let key = (table.get(record, "Package")?, table.get(record, "Version")?);
+            Some((record, *releases.get(&key)?))
+        };
+        let found: Vec<(usize, ReleaseId)> = (0..table.len()).filter_map(release_of).collect();
+        Ok(Descriptions { table, found: found.into_iter() })
+    }
+}
+
+impl Iterator for Descriptions {
+    type Item = detail::ReleaseDescription;
+
+    fn next(&mut self) -> Option<detail::ReleaseDescription> {
+        let (record, release) = self.found.next()?;
+        let system_requirements = self.table.get(record, "SystemRequirements").map(str::trim);
         Some(detail::ReleaseDescription {
-            release: release.release,
-            description: fields(&table, record),
+            release,
+            description: fields(&self.table, record),
             system_requirements: system_requirements.filter(|text| !text.is_empty()).map(str::to_owned),
         })
-    };
-    Ok((0..table.len()).filter_map(description_of).collect())
+    }
 }
 
 /// Returns a record as a DESCRIPTION, without the fields that CRAN adds.
@@ -134,7 +153,6 @@ fn fields(table: &PackageTable, record: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base::model::ids::ReleaseId;
     use formats::r::description::Description;
     use formats::r::rds::matrix::write_matrix;
 
@@ -157,7 +175,7 @@ mod tests {
         let mut table = Vec::new();
         write_matrix(&mut table, &tags, &stanzas).expect("writing to a Vec cannot fail");
         let releases = [release("a", "1.0", 7), release("b", "1.9", 8), release("d", "1", 9)];
-        let descriptions = parse_descriptions(&Bytes::from(table), &releases).expect("a table");
+        let descriptions: Vec<_> = Descriptions::read(&table, &releases).expect("a table").collect();
         assert_eq!(descriptions.len(), 1);
         assert_eq!(
             (descriptions[0].release, descriptions[0].system_requirements.as_deref()),

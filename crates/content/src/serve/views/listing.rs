@@ -58,16 +58,29 @@ pub(in crate::serve) enum Names {
     Projects(ProjectNames),
 }
 
+/// A listed name. A list stays in memory, so the texts have no spare capacity, and the tree is a position.
 #[derive(Clone)]
 pub(in crate::serve) struct OwnedName {
-    name: ListedName,
-    tree: PointTree,
+    name: Box<str>,
+    /// The name in lower case.
+    normalized_name: Box<str>,
+    version: Box<str>,
+    package: PackageId,
+    release: ReleaseId,
+    published_at: Option<Timestamp>,
+    /// The position of its tree among those of the point.
+    tree: u32,
 }
 
 impl OwnedName {
+    fn new(listed: ListedName, tree: u32) -> OwnedName {
+        let ListedName { name, normalized_name, package, version, published_at, release } = listed;
+        let (name, normalized_name, version) = (name.into(), normalized_name.into(), version.into());
+        OwnedName { name, normalized_name, version, package, release, published_at, tree }
+    }
+
     fn memory(&self) -> usize {
-        let ListedName { name, normalized_name, version, .. } = &self.name;
-        size_of::<OwnedName>() + name.capacity() + normalized_name.capacity() + version.capacity()
+        size_of::<OwnedName>() + self.name.len() + self.normalized_name.len() + self.version.len()
     }
 }
 
@@ -92,7 +105,7 @@ pub async fn packages(
     let names = cached_names(repositories, point).await?;
     let views = View::of(&repositories.state, point);
     if let Names::Packages(names) = &*names {
-        let (total, page_names) = page(names, &query, &point.trees);
+        let (total, page_names) = page(names, &query);
         let packages = repositories.state.db.read(move |c| rows(c, &views, &page_names)).await?;
         return Ok(PackagePage { total, packages });
     }
@@ -153,8 +166,11 @@ pub(in crate::serve) async fn owned_names(
 ) -> Result<Vec<(String, PointTree)>, RepoError> {
     Ok(match &*cached_names(repositories, point).await? {
         Names::Packages(names) => {
-            let requested = names.iter().filter(|entry| is_requested(&entry.name.name, entry.tree.source));
-            requested.map(|entry| (entry.name.name.clone(), entry.tree)).collect()
+            let owned = |entry: &OwnedName| {
+                let tree = point.trees.get(entry.tree as usize)?;
+                is_requested(&entry.name, tree.source).then(|| (entry.name.to_string(), *tree))
+            };
+            names.iter().filter_map(owned).collect()
         }
         Names::Projects(names) => {
             let owned = |position| {
@@ -254,15 +270,17 @@ impl Names {
     fn versions(&self, trees: &[PointTree]) -> Vec<ListedVersion> {
         match self {
             Names::Packages(names) => {
-                let listed = |OwnedName { name, tree }: &OwnedName| ListedVersion {
-                    name: name.name.clone(),
-                    version: name.version.clone(),
-                    source: tree.source,
-                    release: Some(name.release),
-                    published_at: name.published_at,
-                    files: Vec::new(),
+                let listed = |name: &OwnedName| {
+                    Some(ListedVersion {
+                        name: name.name.to_string(),
+                        version: name.version.to_string(),
+                        source: trees.get(name.tree as usize)?.source,
+                        release: Some(name.release),
+                        published_at: name.published_at,
+                        files: Vec::new(),
+                    })
                 };
-                names.iter().map(listed).collect()
+                names.iter().filter_map(listed).collect()
             }
             Names::Projects(names) => {
                 let listed = |(position, version): (usize, &project::names::ProjectListing)| {
@@ -327,12 +345,12 @@ async fn read_names(
 }
 
 /// Returns the number of matching R packages, and those of the page.
-fn page(names: &[OwnedName], query: &PackageQuery, trees: &[PointTree]) -> (usize, Vec<OwnedName>) {
+fn page(names: &[OwnedName], query: &PackageQuery) -> (usize, Vec<OwnedName>) {
     let part = query.name_part.to_lowercase();
     let is_match = |entry: &&OwnedName| {
-        query.has_part(&entry.name.normalized_name, &part)
-            && query.name.as_ref().is_none_or(|name| *name == entry.name.name)
-            && query.hidden.as_ref().is_none_or(|hidden| !hidden.contains(&entry.name.name))
+        query.has_part(&entry.normalized_name, &part)
+            && query.name.as_ref().is_none_or(|name| **name == *entry.name)
+            && query.hidden.as_ref().is_none_or(|hidden| !hidden.contains(&entry.name))
     };
     let mut matches: Vec<&OwnedName> = names.iter().filter(is_match).collect();
     let is_descending = query.descending;
@@ -340,16 +358,14 @@ fn page(names: &[OwnedName], query: &PackageQuery, trees: &[PointTree]) -> (usiz
         SortBy::Name if is_descending => matches.reverse(),
         SortBy::Name => {}
         SortBy::Version if is_descending => {
-            matches.sort_by(|a, b| version::compare(&b.name.version, &a.name.version));
+            matches.sort_by(|a, b| version::compare(&b.version, &a.version));
         }
-        SortBy::Version => matches.sort_by(|a, b| version::compare(&a.name.version, &b.name.version)),
-        SortBy::Published => sort_by_key(&mut matches, is_descending, |entry| entry.name.published_at),
-        SortBy::Source => sort_by_key(&mut matches, is_descending, |entry| {
-            trees.iter().position(|tree| *tree == entry.tree)
-        }),
+        SortBy::Version => matches.sort_by(|a, b| version::compare(&a.version, &b.version)),
+        SortBy::Published => sort_by_key(&mut matches, is_descending, |entry| entry.published_at),
+        SortBy::Source => sort_by_key(&mut matches, is_descending, |entry| entry.tree),
     }
     if query.exact_first {
-        matches.sort_by_key(|entry| entry.name.normalized_name != part);
+        matches.sort_by_key(|entry| *entry.normalized_name != *part);
     }
     let page = matches.iter().skip(query.offset).take(query.limit);
     (matches.len(), page.map(|entry| (*entry).clone()).collect())
@@ -375,23 +391,22 @@ fn sort_by_key<K: Ord>(entries: &mut [&OwnedName], is_descending: bool, key: imp
 fn names(c: &mut dyn Conn, trees: &[View]) -> Result<Vec<OwnedName>, DbError> {
     let mut names_so_far: HashSet<String> = HashSet::new();
     let mut entries = Vec::new();
-    for tree in trees {
+    for (position, tree) in (0..).zip(trees) {
         let names = tree.names(c)?;
         let new_names =
             names.into_iter().filter(|name| trees.len() == 1 || names_so_far.insert(name.name.clone()));
-        entries.extend(new_names.map(|name| OwnedName { name, tree: tree.tree() }));
+        entries.extend(new_names.map(|name| OwnedName::new(name, position)));
         names_so_far.extend(tree.hidden_names(c)?);
     }
-    entries.sort_by(|a, b| {
-        (&a.name.normalized_name, &a.name.name).cmp(&(&b.name.normalized_name, &b.name.name))
-    });
+    entries.sort_by(|a, b| (&a.normalized_name, &a.name).cmp(&(&b.normalized_name, &b.name)));
+    entries.shrink_to_fit();
     Ok(entries)
 }
 
 fn rows(c: &mut dyn Conn, trees: &[View], names: &[OwnedName]) -> Result<Vec<PackageRow>, DbError> {
-    let mut texts: HashMap<(TreeId, PackageId), Vec<u8>> = HashMap::with_capacity(names.len());
-    for tree in trees {
-        let packages = names.iter().filter(|entry| entry.tree == tree.tree()).map(|entry| entry.name.package);
+    let mut texts: HashMap<(u32, PackageId), Vec<u8>> = HashMap::with_capacity(names.len());
+    for (position, tree) in (0..).zip(trees) {
+        let packages = names.iter().filter(|entry| entry.tree == position).map(|entry| entry.package);
         let packages: Vec<PackageId> = packages.collect();
         if packages.is_empty() {
             continue;
@@ -400,19 +415,22 @@ fn rows(c: &mut dyn Conn, trees: &[View], names: &[OwnedName]) -> Result<Vec<Pac
         let releases: Vec<_> = records.iter().map(|record| record.release).collect();
         for (record, detail) in records.into_iter().zip(db::detail::descriptions(c, &releases)?) {
             // If there are records with and without a path, the one without comes first.
-            texts.entry((tree.tree, record.package)).or_insert_with(|| detail.unwrap_or(record.stanza));
+            texts.entry((position, record.package)).or_insert_with(|| detail.unwrap_or(record.stanza));
         }
     }
-    let row = |OwnedName { name: listed, tree }: &OwnedName| PackageRow {
-        description: texts.remove(&(tree.tree, listed.package)).unwrap_or_default(),
-        project: None,
-        name: listed.name.clone(),
-        version: listed.version.clone(),
-        source: tree.source,
-        tree: tree.tree,
-        published_at: listed.published_at,
+    let row = |listed: &OwnedName| {
+        let tree = trees.get(listed.tree as usize)?.tree();
+        Some(PackageRow {
+            description: texts.remove(&(listed.tree, listed.package)).unwrap_or_default(),
+            project: None,
+            name: listed.name.to_string(),
+            version: listed.version.to_string(),
+            source: tree.source,
+            tree: tree.tree,
+            published_at: listed.published_at,
+        })
     };
-    Ok(names.iter().map(row).collect())
+    Ok(names.iter().filter_map(row).collect())
 }
 
 fn project_rows(
@@ -528,11 +546,7 @@ mod tests {
     use base::model::ids::{Seq, SourceId, TreeId};
     use futures_util::FutureExt;
 
-    fn tree(id: i64) -> PointTree {
-        PointTree { source: SourceId(id), tree: TreeId(id), seq: Seq(1), base: None, rules: None }
-    }
-
-    fn entry(name: &str, version: &str, published: Option<i64>, source: i64) -> OwnedName {
+    fn entry(name: &str, version: &str, published: Option<i64>, tree: u32) -> OwnedName {
         let name = ListedName {
             name: name.to_owned(),
             normalized_name: name.to_lowercase(),
@@ -541,18 +555,18 @@ mod tests {
             published_at: published.map(Timestamp),
             release: ReleaseId(1),
         };
-        OwnedName { name, tree: tree(source) }
+        OwnedName::new(name, tree)
     }
 
     fn page_text(query: &PackageQuery) -> (usize, String) {
         let names = vec![
-            entry("abc", "1.10", Some(3), 2),
+            entry("abc", "1.10", Some(3), 0),
             entry("Shiny", "1.9", None, 1),
-            entry("shinyBS", "0.1", Some(1), 2),
+            entry("shinyBS", "0.1", Some(1), 0),
             entry("xshiny", "2.0", Some(2), 1),
         ];
-        let (total, page) = page(&names, query, &[tree(2), tree(1)]);
-        (total, page.iter().map(|entry| entry.name.name.as_str()).collect::<Vec<_>>().join(" "))
+        let (total, page) = page(&names, query);
+        (total, page.iter().map(|entry| &*entry.name).collect::<Vec<_>>().join(" "))
     }
 
     fn query() -> PackageQuery {

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, Thread};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use super::{Conn, DbError, WriteError, author};
 use base::metrics::GaugeHandle;
@@ -38,12 +38,14 @@ type Job = Box<dyn FnOnce(Result<&mut dyn Session, DbError>) + Send>;
 struct PendingJobs {
     interactive: VecDeque<Job>,
     bulk: VecDeque<Job>,
+    /// Threads that wait for a job. The last one gets it: few jobs at a time then use few sessions, each of which has a
+    /// schema and a page cache in memory.
+    idle: Vec<Thread>,
     is_closed: bool,
 }
 
 struct WorkQueue {
     pending: Mutex<PendingJobs>,
-    available: Condvar,
     /// Number of queued jobs, for the metrics.
     length: GaugeHandle,
 }
@@ -62,7 +64,7 @@ impl WorkerPool {
         length: GaugeHandle,
         open: &Opener,
     ) -> std::io::Result<WorkerPool> {
-        let queue = Arc::new(WorkQueue { pending: Mutex::default(), available: Condvar::new(), length });
+        let queue = Arc::new(WorkQueue { pending: Mutex::default(), length });
         let pool = WorkerPool { queue: Arc::clone(&queue), threads: Mutex::new(Vec::new()) };
         for _ in 0..threads {
             let (queue, open) = (Arc::clone(&queue), Arc::clone(open));
@@ -104,7 +106,7 @@ impl WorkerPool {
             // If the caller was dropped, the result is not needed. A committed transaction remains committed.
             let _ = answer.send(result);
         });
-        {
+        let idle = {
             let mut pending = self.queue.pending.lock();
             if pending.is_closed {
                 return Err(DbError::Closed.into());
@@ -114,15 +116,22 @@ impl WorkerPool {
                 TransactionKind::Bulk => pending.bulk.push_back(job),
             }
             self.queue.length.inc();
+            pending.idle.pop()
+        };
+        if let Some(thread) = idle {
+            thread.unpark();
         }
-        self.queue.available.notify_one();
         result.await.unwrap_or(Err(WriteError::Db(DbError::Closed)))
     }
 
     /// Waits until the threads have finished the queued jobs and ended.
     pub(in crate::db) fn close(&self) {
-        self.queue.pending.lock().is_closed = true;
-        self.queue.available.notify_all();
+        let idle = {
+            let mut pending = self.queue.pending.lock();
+            pending.is_closed = true;
+            std::mem::take(&mut pending.idle)
+        };
+        idle.iter().for_each(Thread::unpark);
         let current = std::thread::current().id();
         let threads = std::mem::take(&mut *self.threads.lock());
         // The last handle may be dropped by a closure on one of these threads, which cannot wait for itself.
@@ -161,8 +170,11 @@ fn run_worker(queue: &WorkQueue, open: &Opener) {
 }
 
 fn next_job(queue: &WorkQueue) -> Option<Job> {
-    let mut pending = queue.pending.lock();
+    let current = std::thread::current();
     loop {
+        let mut pending = queue.pending.lock();
+        // The thread may have been woken without a job.
+        pending.idle.retain(|thread| thread.id() != current.id());
         let interactive = pending.interactive.pop_front();
         if let Some(job) = interactive.or_else(|| pending.bulk.pop_front()) {
             queue.length.dec();
@@ -171,6 +183,8 @@ fn next_job(queue: &WorkQueue) -> Option<Job> {
         if pending.is_closed {
             return None;
         }
-        queue.available.wait(&mut pending);
+        pending.idle.push(current.clone());
+        drop(pending);
+        std::thread::park();
     }
 }

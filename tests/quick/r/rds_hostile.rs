@@ -299,12 +299,19 @@ fn a_wrapper_is_read_as_its_content() {
         let result = read(&altrep_item("wrap_string", &state)[..], SMALL_LIMITS).expect("a wrapper");
         assert_eq!(result.text().expect("strings").iter().collect::<Vec<_>>(), [Some("a"), None]);
     }
-    let list = archive()[V2.len()..].to_vec();
-    let rows = read_archive_meta(&archive()[..], SMALL_LIMITS).expect("a table");
-    for words in [&[2u32][..], &[19, 2]] {
-        let head = words.iter().flat_map(|w| w.to_be_bytes()).collect::<Vec<_>>();
-        let bytes = altrep_item("wrap_list", &[head, list.clone(), metadata.clone()].concat());
-        assert_eq!(read_archive_meta(&bytes[..], SMALL_LIMITS).expect("a wrapped table"), rows);
+    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<_>>();
+    let attribute = |name: &str, values: &[&str]| {
+        let values: Vec<_> = values.iter().copied().map(Some).collect();
+        [&words(&[0x402, 1, 9, name.len() as u32]), name.as_bytes(), &text(&values)].concat()
+    };
+    let columns =
+        [words(&[19, 1, 0x313, 2]), reals(&[7.0]), reals(&[9.0]), attribute("names", &["size", "mtime"])];
+    let names = [attribute("row.names", &["aa/aa_1.0.tar.gz"]), attribute("class", &["data.frame"])];
+    let list = [columns.concat(), names.concat(), words(&[NULL])].concat();
+    for head in [&[2u32][..], &[19, 2]] {
+        let bytes = altrep_item("wrap_list", &[words(head), list.clone(), metadata.clone()].concat());
+        let rows = read_archive_meta(&bytes[..], SMALL_LIMITS).expect("a wrapped table");
+        assert_eq!((rows.len(), &*rows[0].file, rows[0].size), (1, "aa_1.0.tar.gz", 7));
     }
 }
 
@@ -325,7 +332,7 @@ fn long_names_of_fields_do_not_enlarge_an_index() {
 
 #[test]
 fn an_index_with_more_records_than_any_repository_is_refused() {
-    let text = "Package: aa\nVersion: 1\n\n".repeat(250_001);
+    let text = "Package: aa\nVersion: 1.0\n\n".repeat(250_001);
     let error = index::records(text.as_bytes(), &mut Vec::new()).expect_err("too many records");
     assert!(error.contains("more than 250000 records"), "{error}");
 }

@@ -314,8 +314,7 @@ impl PackagePlan {
         let Some(package) = self.id else { return Ok(new(0)) };
         let newest = db::life::newest_revision(c, addition.source.id, package, version)?;
         let Some((release, revision)) = newest else { return Ok(new(0)) };
-        let files = db::file::by_sha256(c, staged.upload.sha256)?;
-        if files.iter().any(|file| file.release == release && file.state == db::file::FileState::Stored) {
+        if db::file::is_stored(c, release, staged.upload.sha256)? {
             return Ok(IncomingRelease::Existing { package, release, version: version.clone() });
         }
         Ok(new(revision + 1))

@@ -35,8 +35,12 @@ macro_rules! migration {
 }
 
 /// The migrations of the database of packages, in order.
-pub const MIGRATIONS: &[Migration] =
-    &[migration!("" 1 "packages", expand_only: false), migration!("" 2 "catalog_change", expand_only: true)];
+pub const MIGRATIONS: &[Migration] = &[
+    migration!("" 1 "packages", expand_only: false),
+    migration!("" 2 "catalog_change", expand_only: true),
+    // Earlier programs look up stored files by digest, and others by name and digest.
+    migration!("" 3 "file_name", expand_only: true),
+];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.
 pub const USAGE_MIGRATIONS: &[Migration] = &[migration!("usage/" 1 "usage", expand_only: true)];

@@ -94,17 +94,8 @@ pub fn is_evicted(c: &mut dyn Conn, file: FileId) -> Result<bool, DbError> {
     c.finds("SELECT 1 FROM file WHERE id = $1 AND state = 2", &[file.into()])
 }
 
-row! {
-    #[derive(Clone, Debug, PartialEq, Eq)]
-    pub struct DigestMatch from "file" {
-        pub file: FileId = "id",
-        pub release: ReleaseId = "release_id",
-        pub name: String,
-        pub state: FileState,
-    }
-}
-
-/// Returns every file whose bytes have this digest, by id.
-pub fn by_sha256(c: &mut dyn Conn, sha256: Sha256) -> Result<Vec<DigestMatch>, DbError> {
-    c.all(select!(DigestMatch, "WHERE sha256 = $1 ORDER BY id"), &[sha256.to_string().into()])
+/// Returns whether a release has a stored file with this digest.
+pub fn is_stored(c: &mut dyn Conn, release: ReleaseId, sha256: Sha256) -> Result<bool, DbError> {
+    const FIND: &str = "SELECT 1 FROM file WHERE release_id = $1 AND sha256 = $2 AND state = 1 LIMIT 1";
+    c.finds(FIND, &[release.into(), sha256.to_string().into()])
 }

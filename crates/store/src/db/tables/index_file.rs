@@ -428,3 +428,59 @@ fn releases<'a>(
     }
     Ok(releases)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rusqlite::OpenFlags;
+
+    use super::*;
+    use crate::db::engine::migrate::{self, MigrationMode};
+    use crate::db::engine::page_checksum::Pages;
+    use crate::db::engine::schema::Schema;
+    use crate::db::engine::sqlite::{SqliteConn, connect};
+
+    const FILES: i64 = 250;
+
+    fn file(project: i64, number: i64) -> FileRowChange {
+        let name = format!("project_{project:x}-1.{number}.tar.gz");
+        let file = NewFile {
+            version: format!("1.{number}"),
+            revision: 0,
+            locator: format!("https://files.example/packages/{name}"),
+            size: Some(1_000),
+            sha256: Sha256::of(&name),
+            facts: br#"{"requires-python":">=3.9","upload-time":"2024-06-01T00:00:00.000001Z"}"#.to_vec(),
+            name,
+            metadata: None,
+        };
+        let (file, from) = (Box::new(file), number);
+        FileRowChange::Introduce { file, from, yanked: None, marked_from: None, read_at: None }
+    }
+
+    /// Writes the first reading of a project. Returns the number of changed pages of the database.
+    fn read_project(session: &mut SqliteConn, project: i64) -> i64 {
+        session.parts().0.execute_batch("BEGIN").unwrap();
+        let target = IndexTarget { source: SourceId::PYPI, tree: TreeId(2), package: PackageId(project) };
+        let files: Vec<FileRowChange> = (0..FILES).map(|number| file(project, number)).collect();
+        apply(session, target, &files).unwrap();
+        let connection = session.parts().0;
+        connection.execute_batch("COMMIT").unwrap();
+        // After a complete checkpoint, the next transaction begins the WAL anew.
+        connection.query_row("PRAGMA wal_checkpoint", [], |row| row.get(1)).unwrap()
+    }
+
+    #[test]
+    fn a_reading_does_not_change_a_page_of_the_database_for_each_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let flags = OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_READ_WRITE;
+        let path = folder.path().join("db");
+        let mut session = connect(&path, flags, Pages::Marked, Duration::from_secs(5)).unwrap();
+        session.parts().0.execute_batch("BEGIN").unwrap();
+        migrate::run(&mut session, Schema::Core, MigrationMode::Exclusive).unwrap();
+        session.parts().0.execute_batch("COMMIT").unwrap();
+        let pages: Vec<i64> = (1..=40).map(|project| read_project(&mut session, project)).collect();
+        assert!(pages.iter().rev().take(10).all(|pages| *pages < FILES / 2), "{pages:?}");
+    }
+}

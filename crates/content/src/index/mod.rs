@@ -36,7 +36,7 @@ use formats::language::{self, Projects};
 pub use permits::Priority;
 use permits::{Permit, Permits};
 use runtime::state::State;
-use store::{PageRead, Stored};
+use store::{PageRead, ReadingWrites, Stored};
 use upstream::{DecodedPages, Page, PageAge, PageResponse, ProjectIndex, UpstreamError, decode_pages};
 
 /// Age, in microseconds, from which an upload is on every page: at PyPI, files appear up to ten minutes later.
@@ -109,6 +109,7 @@ pub struct IndexReads {
     /// Stored wheels whose METADATA cannot be read; they are not read again.
     unreadable_wheels: Mutex<HashSet<FileId>>,
     permits: Permits,
+    writes: ReadingWrites,
 }
 
 impl PageReads {
@@ -124,6 +125,7 @@ impl PageReads {
                 shrunk: Mutex::default(),
                 unreadable_wheels: Mutex::default(),
                 permits: Permits::new(index.concurrency),
+                writes: ReadingWrites::default(),
             }))
         };
         Arc::new(PageReads(config.indexes.iter().filter_map(reads).collect()))

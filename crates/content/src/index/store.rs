@@ -1,6 +1,10 @@
-//! Writes one reading in one transaction: its row, and the changed rows of files.
+//! Writes readings, each with its row and the changed rows of files in one transaction, possibly with other readings.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::digests::ComputedDigests;
 use super::plan::{self, Instants, PageRow};
@@ -10,11 +14,11 @@ use base::model::digest::Sha256;
 use base::model::ids::{PackageId, Seq, SourceId};
 use base::model::project_name::ProjectName;
 use base::model::project_page::{ProjectStatus, UpstreamPage};
-use base::model::time::{SECOND, Timestamp};
+use base::model::time::{Clock, SECOND, Timestamp};
 use formats::language::{self, Projects};
 use store::db::index_file::{self, IndexTarget};
 use store::db::project::{self, IndexReset, KnownProject, PageState};
-use store::db::{Conn, DbError, clock, package, tree};
+use store::db::{Conn, Db, DbError, clock, package, tree};
 use upstream::{PageAge, UpstreamError};
 
 /// Maximum number of files of a reading that is written as an interactive write; a larger one has lower priority.
@@ -147,14 +151,13 @@ pub(super) async fn store(
     if skipped + others > 0 {
         tracing::info!(target: "sync", %project, files = skipped + others, "files of a page are left out: their names or addresses cannot be used, or their digests could not be computed");
     }
-    let (is_large, rows, name) = (rows.len() > LARGE, Arc::new(rows), project.clone());
-    let clock = Arc::clone(&state.clock);
-    let write = move |c: &mut dyn Conn| {
-        let stored = write(c, &name, &read, &rows, options)?;
-        // A clock that was ahead has been set, perhaps for a repair.
-        if read.requested_at > clock() { Err(DbError::refuse(IndexReset)) } else { Ok(stored) }
+    let (project_name, clock) = (project.clone(), Arc::clone(&state.clock));
+    let reading = Arc::new(Reading { project: project_name, read, rows, options, clock });
+    let result = if reading.rows.len() > LARGE {
+        state.db.bulk(move |c| reading.write(c)).await
+    } else {
+        reads.writes.write(&state.db, reading).await
     };
-    let result = if is_large { state.db.bulk(write).await } else { state.db.write(write).await };
     let stored = result.map_err(write_error)?;
     if let Stored::Written { replaced } = &stored {
         for file in replaced {
@@ -173,20 +176,95 @@ struct Options {
     may_shrink: bool,
 }
 
-fn write(
-    c: &mut dyn Conn,
-    project: &ProjectName,
-    read: &PageRead,
-    rows: &[PageRow],
+/// A reading to be written.
+struct Reading {
+    project: ProjectName,
+    read: PageRead,
+    rows: Vec<PageRow>,
     options: Options,
-) -> Result<Stored, DbError> {
-    let source = options.source;
-    project::lock(c, source, project.as_str())?;
-    let Some(known) = project::known(c, source, project.as_str())? else { return Ok(unchanged()) };
-    let head = known.head;
-    let stored = write_known(c, project, known, read, rows, options)?;
-    project::check_not_reset(c, source, head)?;
-    Ok(stored)
+    clock: Clock,
+}
+
+impl Reading {
+    fn lock(&self, c: &mut dyn Conn) -> Result<(), DbError> {
+        project::lock(c, self.options.source, self.project.as_str())
+    }
+
+    /// Writes the reading in a transaction of its own.
+    fn write(&self, c: &mut dyn Conn) -> Result<Stored, DbError> {
+        self.lock(c)?;
+        self.write_locked(c)
+    }
+
+    fn write_locked(&self, c: &mut dyn Conn) -> Result<Stored, DbError> {
+        let Reading { project, read, rows, options, clock } = self;
+        let known = project::known(c, options.source, project.as_str())?;
+        let Some(known) = known else { return Ok(unchanged()) };
+        let head = known.head;
+        let stored = write_known(c, project, known, read, rows, *options)?;
+        project::check_not_reset(c, options.source, head)?;
+        // A clock that was ahead has been set, perhaps for a repair.
+        if read.requested_at > clock() { Err(DbError::refuse(IndexReset)) } else { Ok(stored) }
+    }
+}
+
+/// Writes the readings that arrive during a transaction in the next one: each transaction takes an fsync, and writes the last
+/// pages of the same tables.
+#[derive(Default)]
+pub(super) struct ReadingWrites {
+    waiting: Mutex<VecDeque<WaitingReading>>,
+    transaction: tokio::sync::Mutex<()>,
+}
+
+struct WaitingReading {
+    reading: Arc<Reading>,
+    /// Dropped if the transaction fails.
+    result: oneshot::Sender<Stored>,
+}
+
+impl ReadingWrites {
+    async fn write(&self, db: &Db, reading: Arc<Reading>) -> Result<Stored, DbError> {
+        let (sender, mut result) = oneshot::channel();
+        self.waiting.lock().push_back(WaitingReading { reading: Arc::clone(&reading), result: sender });
+        let _transaction = self.transaction.lock().await;
+        loop {
+            match result.try_recv() {
+                Ok(stored) => return Ok(stored),
+                Err(TryRecvError::Empty) => self.write_waiting(db).await,
+                // The transaction with this reading failed, possibly because of another reading.
+                Err(TryRecvError::Closed) => return db.write(move |c| reading.write(c)).await,
+            }
+        }
+    }
+
+    /// Writes the readings that have waited longest, with at most [`LARGE`] files together.
+    async fn write_waiting(&self, db: &Db) {
+        let mut files = 0;
+        let mut batch: Vec<WaitingReading> = Vec::new();
+        {
+            let mut waiting = self.waiting.lock();
+            while let Some(next) = waiting.pop_front() {
+                files += next.reading.rows.len();
+                if files > LARGE && !batch.is_empty() {
+                    waiting.push_front(next);
+                    break;
+                }
+                batch.push(next);
+            }
+        }
+        // Other servers lock the projects of their batches in the same order.
+        batch.sort_unstable_by(|a, b| a.reading.project.cmp(&b.reading.project));
+        let readings: Vec<Arc<Reading>> = batch.iter().map(|waiting| Arc::clone(&waiting.reading)).collect();
+        let write = move |c: &mut dyn Conn| -> Result<Vec<Stored>, DbError> {
+            readings.iter().try_for_each(|reading| reading.lock(c))?;
+            readings.iter().map(|reading| reading.write_locked(c)).collect()
+        };
+        let stored = db.write(write).await;
+        for (waiting, stored) in batch.into_iter().zip(stored.unwrap_or_default()) {
+            // The task that waited for it may have ended.
+            let _ = waiting.result.send(stored);
+        }
+    }
 }
 
 fn unchanged() -> Stored {
@@ -299,4 +377,118 @@ pub(super) fn write_error(error: DbError) -> PageError {
 
 fn was_quarantined(known: &KnownProject) -> bool {
     known.reading.as_ref().is_some_and(|reading| reading.status == ProjectStatus::Quarantined.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::config::Config;
+    use base::model::kind::Language;
+    use store::db::project::{ListChange, ListInstants};
+    use store::db::tree::{Axis, Role};
+
+    const SOURCE: SourceId = SourceId::PYPI;
+    const NOW: Timestamp = Timestamp(1_000);
+    const PROJECTS: [&str; 4] = ["a", "b", "c", "d"];
+
+    async fn database(folder: &tempfile::TempDir) -> Db {
+        let config = Config::example(folder.path(), "").expect("a configuration").config;
+        let open = tokio::task::spawn_blocking(move || Db::open(&config));
+        let db = open.await.expect("no panic").expect("a database");
+        let write = |c: &mut dyn Conn| {
+            let tree = tree::create(c, SOURCE, "", Role::Source, Axis::Time)?;
+            let added =
+                |name: &str| ListChange::Added { normalized_name: name.to_owned(), name: None, serial: None };
+            let instants = ListInstants { old_head: 0, head: NOW.0 };
+            project::apply(c, SOURCE, instants, &PROJECTS.map(added))?;
+            project::publish_head(c, tree, NOW.0)
+        };
+        db.write(write).await.expect("a list of projects");
+        db
+    }
+
+    fn reading(name: &str, files: usize, requested_at: Timestamp) -> Arc<Reading> {
+        let language = language::of(Language::Python).projects().expect("an index");
+        let file = |number| {
+            format!("<a href='{name}-1.{number}.tar.gz#sha256={number:064x}'>{name}-1.{number}.tar.gz</a>")
+        };
+        let body: String = (0..files).map(file).collect();
+        let (project, url) = (ProjectName::folded(name), "http://h/".parse().expect("a URL"));
+        let pages =
+            language.read_page(Some("text/html"), body.as_bytes(), &url, std::slice::from_ref(&project));
+        let page = pages.expect("a page").remove(0);
+        let digests = ComputedDigests::default();
+        let (rows, _) = plan::rows(language, &page, &digests.by_name, |url| Some(url.to_owned()));
+        assert_eq!(rows.len(), files);
+        let read = PageRead {
+            serial: None,
+            age: 0,
+            etag: None,
+            digest: Sha256::of(&body),
+            requested_at,
+            is_quarantined: false,
+            status: ProjectStatus::Active.as_str().to_owned(),
+            reason: None,
+            page: Some(Arc::new(page)),
+            digests,
+        };
+        let options = Options {
+            source: SOURCE,
+            language,
+            lists_recent_files: false,
+            begins_yanks_at_reading: false,
+            may_shrink: false,
+        };
+        Arc::new(Reading { project, read, rows, options, clock: Arc::new(|| NOW) })
+    }
+
+    async fn read_projects(db: &Db) -> Vec<&'static str> {
+        let has_reading = |c: &mut dyn Conn| -> Result<Vec<bool>, DbError> {
+            let known = PROJECTS.map(|name| project::known(c, SOURCE, name));
+            known.into_iter().map(|known| Ok(known?.is_some_and(|known| known.reading.is_some()))).collect()
+        };
+        let has_reading = db.read(has_reading).await.expect("a read");
+        PROJECTS
+            .into_iter()
+            .zip(has_reading)
+            .filter(|(_, has_reading)| *has_reading)
+            .map(|(name, _)| name)
+            .collect()
+    }
+
+    fn wait(writes: &ReadingWrites, reading: Arc<Reading>) -> oneshot::Receiver<Stored> {
+        let (sender, result) = oneshot::channel();
+        writes.waiting.lock().push_back(WaitingReading { reading, result: sender });
+        result
+    }
+
+    #[tokio::test]
+    async fn readings_that_wait_are_written_together_up_to_a_number_of_files() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (db, writes) = (database(&folder).await, ReadingWrites::default());
+        let results = [("c", LARGE / 2), ("a", LARGE / 2), ("b", 1)]
+            .map(|(name, files)| wait(&writes, reading(name, files, NOW)));
+        writes.write_waiting(&db).await;
+        assert_eq!(read_projects(&db).await, ["a", "c"]);
+        let stored = writes.write(&db, reading("d", 1, NOW)).await;
+        assert!(matches!(stored, Ok(Stored::Written { .. })));
+        assert_eq!(read_projects(&db).await, PROJECTS);
+        for mut result in results {
+            assert!(matches!(result.try_recv(), Ok(Stored::Written { .. })));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_reading_does_not_prevent_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (db, writes) = (database(&folder).await, ReadingWrites::default());
+        let refused = reading("a", 1, Timestamp(NOW.0 + 1));
+        let mut result = wait(&writes, Arc::clone(&refused));
+        let stored = writes.write(&db, reading("b", 1, NOW)).await;
+        assert!(matches!(stored, Ok(Stored::Written { .. })));
+        assert!(matches!(result.try_recv(), Err(TryRecvError::Closed)), "the transaction was rolled back");
+        let error = writes.write(&db, refused).await.map(drop).expect_err("a time in the future");
+        assert!(matches!(write_error(error), PageError::ClockRepaired));
+        assert_eq!(read_projects(&db).await, ["b"]);
+    }
 }

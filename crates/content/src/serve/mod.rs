@@ -42,9 +42,10 @@ pub struct Repositories {
 
 impl Repositories {
     pub fn new(fetches: Arc<Fetches>, page_reads: Arc<PageReads>, state: Arc<State>) -> Arc<Repositories> {
+        let indexes = index::Cache::new(&state.config.load().server.data_dir);
         Arc::new(Repositories {
             day_closing: tokio::sync::Mutex::default(),
-            indexes: index::Cache::default(),
+            indexes,
             files: files::FileCaches::new(),
             views: views::ViewCaches::new(),
             python: python::PythonCaches::new(),

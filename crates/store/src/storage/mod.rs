@@ -6,6 +6,7 @@ mod chunks;
 mod comparison;
 pub mod condition;
 mod disk;
+pub mod disk_cache;
 pub mod error;
 pub mod key;
 mod marker;

@@ -116,6 +116,11 @@ impl DocumentRequest {
         !(self.point.open && self.document.is_plain())
     }
 
+    /// Returns whether the document is the page of a project at a point that may still change, which is never stored.
+    pub(in crate::serve) fn is_open_page(&self) -> bool {
+        self.point.open && matches!(&self.document, Document::Projects(document) if !document.is_list())
+    }
+
     /// Returns the cache key of the document compressed for the transfer. Other keys begin with a number.
     pub(in crate::serve) fn compressed_key(&self) -> &str {
         self.compressed_key.get_or_init(|| format!("gzip/{}", self.key))

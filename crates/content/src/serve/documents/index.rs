@@ -8,6 +8,7 @@
 //! in the table `rendered`, so a 304 needs no rendering even after a restart.
 
 use std::mem;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -27,6 +28,7 @@ use base::model::owned_bytes::bytes_with;
 use base::model::point::Point;
 use store::db::rendered::{self, RenderedRow};
 use store::db::{self, Db, DbError};
+use store::storage::disk_cache::DiskCache;
 use store::storage::{Key, StorageError, memory_cache};
 
 /// Documents in memory, current and dated ones separately: a crawler with thousands of dates cannot evict `latest`.
@@ -37,6 +39,9 @@ pub(in crate::serve) struct Cache {
     package_databases: DocumentCache,
     /// Lists of Python projects: the list of PyPI is larger than all the other documents in memory.
     project_lists: DocumentCache,
+    /// Pages of Python projects at open points for which memory has no space: to render one takes ten times as long as to
+    /// read it.
+    pages: Arc<DiskCache>,
     /// Limits concurrent renderings, each of which uses tens of megabytes of memory.
     render_permits: Semaphore,
     database_render_permits: Semaphore,
@@ -57,6 +62,8 @@ const DATED_BYTES: u64 = 8 << 20;
 const DATABASE_BYTES: u64 = 16 << 20;
 /// In bytes: the list of PyPI is 45 MB as JSON, and larger as HTML.
 const LIST_BYTES: u64 = 128 << 20;
+/// Size of the temporary file with pages of Python projects, in bytes.
+const PAGE_FILE_BYTES: u64 = 1 << 30;
 /// Maximum size of all lists of Python projects in memory, in bytes.
 const MAX_LIST_MEMORY: usize = 256 << 20;
 /// Maximum size of all documents in memory, in bytes: the cache, and 128 MiB of evicted documents that are still sent.
@@ -99,14 +106,13 @@ impl CachedDocument {
     }
 }
 
-impl Default for Cache {
-    fn default() -> Cache {
-        Cache::new(MAX_MEMORY)
-    }
-}
-
 impl Cache {
-    fn new(memory: usize) -> Cache {
+    /// Creates an empty cache; its temporary file is in `directory`.
+    pub(in crate::serve) fn new(directory: &Path) -> Cache {
+        Cache::with_memory(directory, MAX_MEMORY)
+    }
+
+    fn with_memory(directory: &Path, memory: usize) -> Cache {
         let with_capacity = |bytes| memory_cache::with_shards(1, bytes, 256, ByteWeighter);
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         Cache {
@@ -114,6 +120,7 @@ impl Cache {
             dated_documents: with_capacity(DATED_BYTES),
             package_databases: with_capacity(DATABASE_BYTES),
             project_lists: with_capacity(LIST_BYTES),
+            pages: Arc::new(DiskCache::new(directory.to_owned(), PAGE_FILE_BYTES)),
             render_permits: Semaphore::new(threads),
             database_render_permits: Semaphore::new(1),
             memory: Arc::new(Semaphore::new(memory >> 10)),
@@ -180,6 +187,9 @@ pub async fn content_digest(
             .find_map(|cache| cache.get(key));
         if let Some(cached) = cached {
             return Ok(Some(cached.encoded.content));
+        }
+        if let Some(page) = request.is_open_page().then(|| repositories.indexes.pages.find(key)).flatten() {
+            return Ok(Some(page.content()));
         }
     }
     if !request.may_be_stored() {
@@ -296,7 +306,11 @@ async fn read_or_render(
     if let Some(encoded) = stored {
         return Ok(Arc::new(CachedDocument::new(reserve_memory(budget, encoded)?, true)));
     }
+    if let Some(encoded) = page_on_disk(repositories, request, key).await {
+        return Ok(Arc::new(CachedDocument::new(reserve_memory(budget, encoded)?, false)));
+    }
     let encoded = reserve_memory(budget, render_document(repositories, point, document).await?)?;
+    write_page(repositories, request, key, &encoded);
     // `cached_document` starts the task that stores a plain document.
     let cached = if point.open || document.is_plain() {
         CachedDocument::new(encoded, false)
@@ -304,6 +318,37 @@ async fn read_or_render(
         store_document(repositories, request, encoded).await?
     };
     Ok(Arc::new(cached))
+}
+
+/// Returns a page that was written to the temporary file.
+async fn page_on_disk(
+    repositories: &Repositories,
+    request: &DocumentRequest,
+    key: &str,
+) -> Option<EncodedDocument> {
+    if !request.is_open_page() {
+        return None;
+    }
+    let pages = &repositories.indexes.pages;
+    let object = pages.find(key)?;
+    let bytes = match pages.read_cached(object) {
+        Some(bytes) => bytes,
+        None => {
+            let pages = Arc::clone(pages);
+            error::run_blocking(move || pages.read(object)).await.ok()??
+        }
+    };
+    Some(EncodedDocument { content: object.content(), bytes })
+}
+
+/// Writes a page to the temporary file in the background, if pages are about to be evicted from memory.
+fn write_page(repositories: &Repositories, request: &DocumentRequest, key: &str, page: &EncodedDocument) {
+    let cache = cache_of(repositories, request);
+    if request.is_open_page() && cache.weight() > cache.capacity() / 2 {
+        let (pages, key, content) = (Arc::clone(&repositories.indexes.pages), key.to_owned(), page.content);
+        let bytes = page.bytes.clone();
+        tokio::task::spawn_blocking(move || pages.write(&key, content, &bytes));
+    }
 }
 
 /// Boxes the future, because it is recursive: a document may be derived from the one that is stored in its place.
@@ -456,10 +501,16 @@ async fn compress_document(
     repositories: &Arc<Repositories>,
     request: &DocumentRequest,
 ) -> Result<Arc<CachedDocument>, RepoError> {
+    let key = request.compressed_key();
+    if let Some(encoded) = page_on_disk(repositories, request, key).await {
+        return cached(repositories, request, encoded).map(Arc::new);
+    }
     let RenderedDocument { content, bytes, .. } = document(repositories, request).await?;
     let _permit = repositories.indexes.render_permit().await;
     let work = move || Ok(EncodedDocument { content, bytes: compress(&bytes)?.into() });
-    cached(repositories, request, run_blocking(work).await?).map(Arc::new)
+    let compressed = cached(repositories, request, run_blocking(work).await?)?;
+    write_page(repositories, request, key, &compressed.encoded);
+    Ok(Arc::new(compressed))
 }
 
 #[derive(Default)]
@@ -515,7 +566,7 @@ mod tests {
 
     #[test]
     fn a_crawler_cannot_evict_current_documents() {
-        let cache = Cache::default();
+        let cache = Cache::new(Path::new("/nonexistent"));
         let cached = |bytes: usize| {
             let encoded = EncodedDocument { content: Sha256([0; 32]), bytes: vec![0; bytes].into() };
             Arc::new(CachedDocument::new(encoded, true))
@@ -531,7 +582,7 @@ mod tests {
 
     #[test]
     fn documents_that_clients_read_are_counted_after_their_eviction() {
-        let cache = Cache::new(3 << 20);
+        let cache = Cache::with_memory(Path::new("/nonexistent"), 3 << 20);
         let encoded = || EncodedDocument { content: Sha256([0; 32]), bytes: vec![7; 1 << 20].into() };
         let first = reserve_memory(&cache.memory, encoded()).expect("two are free");
         check_memory(&cache.memory).expect("two are free");

@@ -26,6 +26,7 @@ mod mirror;
 mod negotiating;
 mod nginx;
 mod pages;
+mod pages_cold;
 mod pypi;
 mod python_index;
 mod python_peers;
@@ -91,6 +92,7 @@ const GROUPS: [Group; 25] = [
     ("bundle", bundle::run),
     ("access", access::run),
     ("pypi", pypi::run),
+    ("pages-cold", pages_cold::run),
     ("upload", uploading::run),
     ("peers", python_peers::run),
     ("resolving", resolving::run),

@@ -111,24 +111,37 @@ pub(crate) fn wrk(url: &str, connections: u32, seconds: u32, headers: &[String])
 
 /// Like [`wrk`]; returns an error if a request fails.
 pub(crate) fn try_wrk(url: &str, connections: u32, seconds: u32, headers: &[String]) -> Result<f64, String> {
-    let (rate, text) = run_wrk(url, connections, seconds, headers)?;
+    let (rate, text) = run_wrk(wrk_command(connections, seconds, headers), url)?;
     if text.contains("Non-2xx") { Err(format!("{url}:\n{text}")) } else { Ok(rate) }
 }
 
 /// Like [`wrk`]; panics if no request is refused.
 pub(crate) fn wrk_refused(url: &str, connections: u32, seconds: u32, headers: &[String]) -> f64 {
-    let result = run_wrk(url, connections, seconds, headers);
+    let result = run_wrk(wrk_command(connections, seconds, headers), url);
     let (rate, text) = result.unwrap_or_else(|error| panic!("{error}"));
     assert!(text.contains("Non-2xx"), "{url}:\n{text}");
     rate
 }
 
-fn run_wrk(url: &str, connections: u32, seconds: u32, headers: &[String]) -> Result<(f64, String), String> {
+/// Like [`wrk`], with the requests of a script in Lua.
+pub(crate) fn wrk_script(url: &str, connections: u32, seconds: u32, script: &Path) -> f64 {
+    let mut command = wrk_command(connections, seconds, &[]);
+    command.arg("--script").arg(script);
+    let (rate, text) = run_wrk(command, url).unwrap_or_else(|error| panic!("{error}"));
+    assert!(!text.contains("Non-2xx"), "{url}:\n{text}");
+    rate
+}
+
+fn wrk_command(connections: u32, seconds: u32, headers: &[String]) -> Command {
     let mut command = Command::new("wrk");
     command.args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), "--timeout", "10s"]);
     for header in headers {
         command.args(["-H", header]);
     }
+    command
+}
+
+fn run_wrk(mut command: Command, url: &str) -> Result<(f64, String), String> {
     let output = command.arg(url).output().expect("wrk is installed: tests/setup");
     let text = String::from_utf8_lossy(&output.stdout);
     if text.contains("Socket errors") {

@@ -9,6 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rstudio_pm::model::digest::Sha256;
+
 use super::nginx::Nginx;
 use super::python_index::{FilePaths, write_project};
 use super::report::{Report, median};
@@ -34,7 +36,7 @@ const SEARCHES: usize = 200;
 const STARTS: usize = 5;
 /// Seconds of each measurement of a load.
 const SECONDS: u32 = 1;
-const JSON: &str = "format=application/vnd.pypi.simple.v1%2Bjson";
+pub(crate) const JSON: &str = "format=application/vnd.pypi.simple.v1%2Bjson";
 
 const LOADS: [Load; 9] = [
     load("page of 4,341 files, 1 connection", "/py/latest/simple/bench-large/", false, 1, "≥ 1.0"),
@@ -161,15 +163,15 @@ fn write_list(root: &Path, changed: usize) {
 }
 
 /// Writes a page whose files were uploaded on consecutive days until the end of 2024.
-fn write_page(root: &Path, project: &str, files: usize) {
+pub(crate) fn write_page(root: &Path, project: &str, files: usize) {
     let entry = |number: usize| {
         let days_before = i64::try_from(files - number).expect("small");
         let time = rstudio_pm::model::time::Timestamp((20_088 - days_before) * 86_400_000_000 + 1);
         let name = format!("{}-1.{number}-py3-none-any.whl", project.replace('-', "_"));
         serde_json::json!({
-            "core-metadata": { "sha256": format!("{:064x}", number + 1_000_000) },
+            "core-metadata": { "sha256": Sha256::of(format!("{name}.metadata")).to_string() },
             "filename": name,
-            "hashes": { "sha256": format!("{number:064x}") },
+            "hashes": { "sha256": Sha256::of(&name).to_string() },
             "requires-python": ">=3.9",
             "size": 100_000 + number,
             "upload-time": time.to_string(),
@@ -188,7 +190,7 @@ fn write_page(root: &Path, project: &str, files: usize) {
 }
 
 /// Sends a GET over a new connection; returns the milliseconds until the end of the response.
-fn get(server: &Server, path: &str) -> f64 {
+pub(crate) fn get(server: &Server, path: &str) -> f64 {
     let url = server.url(path);
     let (host, target) = url.trim_start_matches("http://").split_once('/').expect("a path");
     let start = Instant::now();

@@ -72,7 +72,7 @@ type Group = (&'static str, fn(&mut Report));
 /// Runs only on request: it takes an hour.
 const SOAK: Group = ("soak", soak::run);
 
-const GROUPS: [Group; 25] = [
+const GROUPS: [Group; 26] = [
     ("serving", serving::run),
     ("tls", tls::run),
     ("attacks", attacks::run),

@@ -33,7 +33,7 @@ pub enum Change {
     Source(SourceId),
     /// A repository or its list of subscriptions.
     Repo(RepoId),
-    /// The configuration of Bioconductor.
+    /// What Bioconductor's mirror declares about its versions.
     Bioconductor,
 }
 

@@ -119,47 +119,51 @@ impl Site {
         assert!(response.starts_with(b"HTTP/1.1 200"), "{path}: {}", String::from_utf8_lossy(&response));
     }
 
+    /// Returns the median time of an action, which gets the number of the round and returns its time.
+    fn median(&mut self, mut action: impl FnMut(&mut Site, usize) -> f64) -> f64 {
+        median((0..ROUNDS).map(|round| action(self, round)).collect())
+    }
+
     fn costs(&mut self) -> Costs {
-        let timed = |site: &mut Site, mut action: Box<dyn FnMut(&mut Site, usize)>| {
-            let times = (0..ROUNDS).map(|round| {
-                let start = Instant::now();
-                action(site, round);
-                1e3 * start.elapsed().as_secs_f64()
-            });
-            median(times.collect())
-        };
         let mut costs = Vec::new();
-        costs.push(("add of a package", timed(self, Box::new(|site, _| site.add()))));
-        let subscribe = |site: &mut Site, round| match round % 2 {
-            0 => drop(site.post("/repos/bench/sources", "{\"source\":\"other\"}")),
-            _ => drop(site.admin.send("DELETE", "/repos/bench/sources/other", b"")),
+        costs.push(("add of a package", self.median(|site, _| timed(|| site.add()))));
+        let subscribe = |site: &mut Site, round| {
+            timed(|| match round % 2 {
+                0 => site.post("/repos/bench/sources", "{\"source\":\"other\"}"),
+                _ => site.admin.send("DELETE", "/repos/bench/sources/other", b""),
+            })
         };
-        costs.push(("subscription", timed(self, Box::new(subscribe))));
+        costs.push(("subscription", self.median(subscribe)));
         let edit = |site: &mut Site, round| {
-            site.admin.send("PATCH", "/repos/bench", format!("{{\"description\":\"{round}\"}}").as_bytes());
+            let body = format!("{{\"description\":\"{round}\"}}");
+            timed(|| site.admin.send("PATCH", "/repos/bench", body.as_bytes()))
         };
-        costs.push(("edit of a repository", timed(self, Box::new(edit))));
+        costs.push(("edit of a repository", self.median(edit)));
         let rule = |site: &mut Site, _| {
             site.rules += 1;
             let rule = format!("{{\"rules\":[{{\"package_name\":\"new{}\"}}]}}", site.rules);
-            site.post("/block-rules", &rule);
+            timed(|| site.post("/block-rules", &rule))
         };
-        costs.push(("rule", timed(self, Box::new(rule))));
+        costs.push(("rule", self.median(rule)));
         let request = |site: &mut Site, round| {
             site.admin.send("PATCH", "/repos/bench", format!("{{\"description\":\"r{round}\"}}").as_bytes());
-            let start = Instant::now();
-            site.get("/bench/latest/src/contrib/PACKAGES");
-            1e3 * start.elapsed().as_secs_f64()
+            timed(|| site.get("/bench/latest/src/contrib/PACKAGES"))
         };
-        let times = (0..ROUNDS).map(|round| request(self, round)).collect();
-        costs.push(("first request after a change", median(times)));
+        costs.push(("first request after a change", self.median(request)));
         costs.push((
             "page of the repository",
-            timed(self, Box::new(|site, _| site.get("/bench/latest/web/"))),
+            self.median(|site, _| timed(|| site.get("/bench/latest/web/"))),
         ));
         costs.push(("private memory", self.server.memory("RssAnon")));
         Costs(costs)
     }
+}
+
+/// Returns the time of an action in milliseconds.
+fn timed<T>(action: impl FnOnce() -> T) -> f64 {
+    let start = Instant::now();
+    action();
+    1e3 * start.elapsed().as_secs_f64()
 }
 
 pub(crate) fn run(report: &mut Report) {

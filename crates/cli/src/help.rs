@@ -27,11 +27,11 @@ const GROUPS: [(&str, &str); 6] = [
 /// Parses the arguments of this process. The grouped help, which takes longer than a request, is created only if it is
 /// printed.
 pub fn parse() -> Result<Cli, clap::Error> {
-    Cli::try_parse().or_else(|error| match error.kind() {
+    Cli::try_parse().map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            Err(command().try_get_matches().err().unwrap_or(error))
+            command().try_get_matches().err().unwrap_or(error)
         }
-        _ => Err(error),
+        _ => error,
     })
 }
 

@@ -154,7 +154,7 @@ pub(super) async fn store(
     let (project_name, clock) = (project.clone(), Arc::clone(&state.clock));
     let reading = Arc::new(Reading { project: project_name, read, rows, options, clock });
     let result = if reading.rows.len() > LARGE {
-        state.db.bulk(move |c| reading.write(c)).await
+        state.db.bulk(move |c| write_one(c, &reading)).await
     } else {
         reads.writes.write(&state.db, reading).await
     };
@@ -185,27 +185,36 @@ struct Reading {
     clock: Clock,
 }
 
-impl Reading {
-    fn lock(&self, c: &mut dyn Conn) -> Result<(), DbError> {
-        project::lock(c, self.options.source, self.project.as_str())
+/// Writes readings of one index, in one transaction.
+fn write(c: &mut dyn Conn, readings: &[Arc<Reading>]) -> Result<Vec<Stored>, DbError> {
+    for reading in readings {
+        project::lock(c, reading.options.source, reading.project.as_str())?;
     }
+    if readings.len() > 1 {
+        project::lock_sequences(c)?;
+    }
+    let mut written = Vec::with_capacity(readings.len());
+    let mut last_head = None;
+    for Reading { project, read, rows, options, .. } in readings.iter().map(Arc::as_ref) {
+        let Some(known) = project::known(c, options.source, project.as_str())? else {
+            written.push(unchanged());
+            continue;
+        };
+        last_head = last_head.max(Some((known.head, options.source)));
+        written.push(write_known(c, project, known, read, rows, *options)?);
+    }
+    if let Some((head, source)) = last_head {
+        project::check_not_reset(c, source, head)?;
+    }
+    // A clock that was ahead has been set, perhaps for a repair.
+    let is_ahead = readings.iter().any(|reading| reading.read.requested_at > (reading.clock)());
+    if is_ahead { Err(DbError::refuse(IndexReset)) } else { Ok(written) }
+}
 
-    /// Writes the reading in a transaction of its own.
-    fn write(&self, c: &mut dyn Conn) -> Result<Stored, DbError> {
-        self.lock(c)?;
-        self.write_locked(c)
-    }
-
-    fn write_locked(&self, c: &mut dyn Conn) -> Result<Stored, DbError> {
-        let Reading { project, read, rows, options, clock } = self;
-        let known = project::known(c, options.source, project.as_str())?;
-        let Some(known) = known else { return Ok(unchanged()) };
-        let head = known.head;
-        let stored = write_known(c, project, known, read, rows, *options)?;
-        project::check_not_reset(c, options.source, head)?;
-        // A clock that was ahead has been set, perhaps for a repair.
-        if read.requested_at > clock() { Err(DbError::refuse(IndexReset)) } else { Ok(stored) }
-    }
+/// Writes a reading in a transaction of its own.
+fn write_one(c: &mut dyn Conn, reading: &Arc<Reading>) -> Result<Stored, DbError> {
+    let written = write(c, std::slice::from_ref(reading))?;
+    Ok(written.into_iter().next().unwrap_or_else(unchanged))
 }
 
 /// Writes the readings that arrive during a transaction in the next one: each transaction takes an fsync, and writes the last
@@ -232,7 +241,7 @@ impl ReadingWrites {
                 Ok(stored) => return Ok(stored),
                 Err(TryRecvError::Empty) => self.write_waiting(db).await,
                 // The transaction with this reading failed, possibly because of another reading.
-                Err(TryRecvError::Closed) => return db.write(move |c| reading.write(c)).await,
+                Err(TryRecvError::Closed) => return db.write(move |c| write_one(c, &reading)).await,
             }
         }
     }
@@ -255,11 +264,7 @@ impl ReadingWrites {
         // Other servers lock the projects of their batches in the same order.
         batch.sort_unstable_by(|a, b| a.reading.project.cmp(&b.reading.project));
         let readings: Vec<Arc<Reading>> = batch.iter().map(|waiting| Arc::clone(&waiting.reading)).collect();
-        let write = move |c: &mut dyn Conn| -> Result<Vec<Stored>, DbError> {
-            readings.iter().try_for_each(|reading| reading.lock(c))?;
-            readings.iter().map(|reading| reading.write_locked(c)).collect()
-        };
-        let stored = db.write(write).await;
+        let stored = db.write(move |c| write(c, &readings)).await;
         for (waiting, stored) in batch.into_iter().zip(stored.unwrap_or_default()) {
             // The task that waited for it may have ended.
             let _ = waiting.result.send(stored);

@@ -130,8 +130,8 @@ pub fn publish_step<T, R, C: TreeChange>(
     publish_step_when(c, source, tree, publish, plan, || Ok(()))
 }
 
-/// Like [`publish_step`]. `wait` returns when what the rows refer to is stored: it is called after the rows are written, and
-/// before the clock is locked, for which the publishes of other servers would wait.
+/// Like [`publish_step`]. `wait` returns when what the rows refer to is stored: it is called after the rows are written, before
+/// they are published.
 pub fn publish_step_when<T, R, C: TreeChange>(
     c: &mut dyn Conn,
     source: SourceId,

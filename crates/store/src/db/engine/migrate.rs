@@ -38,7 +38,7 @@ macro_rules! migration {
 pub const MIGRATIONS: &[Migration] = &[
     migration!("" 1 "packages", expand_only: false),
     migration!("" 2 "catalog_change", expand_only: true),
-    // Earlier programs look up stored files by digest, and others by name and digest.
+    // Without its index, an earlier program scans all files once for each added version that was removed or replaced before.
     migration!("" 3 "file_name", expand_only: true),
 ];
 

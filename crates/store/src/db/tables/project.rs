@@ -1,6 +1,7 @@
 //! The projects of an index, each with its serial and its last reading. Times are microseconds since the epoch,
 //! like the sequence numbers of the tree: a row is valid for the sequence numbers `from_at ≤ s < to_at`.
 
+use super::ids::{self, Sequence};
 use super::name_guard::{self, GuardState, NameGuardRow};
 use super::{Conn, DbError, Value, clock, name_overlap};
 use crate::db::engine::columns::{row, select};
@@ -217,6 +218,14 @@ pub fn lock(c: &mut dyn Conn, source: SourceId, normalized_name: &str) -> Result
 #[derive(Debug, thiserror::Error)]
 #[error("a repair of the clock reset the state of the index")]
 pub struct IndexReset;
+
+/// Locks the numbers of packages, releases and files in the order in which imports take them: readings of several projects in
+/// one transaction would each take those that they need.
+pub fn lock_sequences(c: &mut dyn Conn) -> Result<(), DbError> {
+    [Sequence::Package, Sequence::Release, Sequence::File]
+        .into_iter()
+        .try_for_each(|sequence| ids::reserve(c, sequence, 0).map(drop))
+}
 
 /// Checks that no repair of the clock has reset the index since `head` was read. Call it last in a transaction that wrote
 /// times up to `head`: until the end of the transaction, no repair can begin.

@@ -39,6 +39,13 @@ struct Ticket {
     waker: AtomicWaker,
 }
 
+impl Ticket {
+    fn call(&self) {
+        self.is_called.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+}
+
 /// The turns of one stream.
 pub(super) struct Turns {
     gate: Arc<Gate>,
@@ -96,22 +103,38 @@ impl Drop for Turns {
     }
 }
 
+/// The giving of turns. If the runtime ends before it is over, all streams that wait continue.
+struct Giving<'a> {
+    gate: &'a Gate,
+    is_over: bool,
+}
+
+impl Drop for Giving<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            let mut queue = self.gate.queue.lock();
+            queue.is_giving = false;
+            queue.waiting.drain(..).for_each(|ticket| ticket.call());
+        }
+    }
+}
+
 /// Gives turns until no stream waits. The runtime looks at the sockets each time that this gives way.
 async fn give_turns(gate: Arc<Gate>) {
+    let mut giving = Giving { gate: &gate, is_over: false };
     loop {
         let called: Vec<Arc<Ticket>> = {
             let mut queue = gate.queue.lock();
+            if queue.waiting.is_empty() {
+                // In the same lock: a stream that waits from now on starts another task.
+                queue.is_giving = false;
+                giving.is_over = true;
+                return;
+            }
             let count = queue.waiting.len().min(TURNS_AT_ONCE);
-            queue.is_giving = count > 0;
             queue.waiting.drain(..count).collect()
         };
-        if called.is_empty() {
-            return;
-        }
-        for ticket in called {
-            ticket.is_called.store(true, Ordering::Release);
-            ticket.waker.wake();
-        }
+        called.iter().for_each(|ticket| ticket.call());
         tokio::task::yield_now().await;
     }
 }

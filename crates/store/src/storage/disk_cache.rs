@@ -4,11 +4,12 @@
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, IoSliceMut};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
+use nix::fcntl::OFlag;
 use nix::sys::statvfs::fstatvfs;
 use parking_lot::Mutex;
 use rustix::io::{ReadWriteFlags, preadv2};
@@ -19,6 +20,8 @@ use base::model::digest::Sha256;
 const MAX_OBJECTS: usize = 16 << 10;
 /// Size of the smallest object, in bytes: the number of smaller ones would be limited by their memory.
 const MIN_OBJECT_SIZE: usize = 4 << 10;
+/// Maximum size in bytes of an object that is read, and compared with its digest, without another thread.
+const MAX_CACHED_READ: usize = 1 << 20;
 
 pub struct DiskCache {
     directory: PathBuf,
@@ -68,6 +71,9 @@ impl DiskCache {
 
     /// Reads an object if the page cache has it, without waiting for a disk.
     pub fn read_cached(&self, object: CachedObject) -> Option<Bytes> {
+        if object.size > MAX_CACHED_READ {
+            return None;
+        }
         self.read_with(object, |file, bytes, position| {
             preadv2(file, &mut [IoSliceMut::new(bytes)], position, ReadWriteFlags::NOWAIT)
                 .is_ok_and(|count| count == object.size)
@@ -103,24 +109,35 @@ impl DiskCache {
             CachedObject { content, position: 0, size, sha256: Sha256::of(bytes), is_written: false };
         let Some(position) = self.objects.lock().reserve(self.capacity, key, object) else { return };
         // A part of the disk stays free for what cannot be generated again.
-        let is_written = fstatvfs(file)
-            .is_ok_and(|disk| disk.blocks_available() * disk.fragment_size() > self.capacity)
-            && file.write_all_at(bytes, position % self.capacity).is_ok();
+        let free = fstatvfs(file).map_or(0, |disk| disk.blocks_available() * disk.fragment_size());
+        let is_written = free > self.capacity && file.write_all_at(bytes, position % self.capacity).is_ok();
         let mut objects = self.objects.lock();
-        if !is_written {
+        if free < self.capacity / 2 {
             *objects = Objects::default();
             let _ = file.set_len(0);
-        } else if let Some(object) = objects.by_key.get_mut(&key).filter(|object| object.position == position)
-        {
-            object.is_written = true;
+        } else if objects.by_key.get(&key).is_some_and(|object| object.position == position) {
+            match is_written {
+                true => drop(objects.by_key.insert(key, CachedObject { position, is_written, ..object })),
+                false => drop(objects.by_key.remove(&key)),
+            }
         }
     }
 
+    /// Creates a file that never has a name. A network file system has none: it would be slower than generating the objects.
     fn create(&self) -> Option<File> {
         let log = |error: &io::Error| {
-            tracing::warn!(directory = %self.directory.display(), %error, "could not create a file for generated pages");
+            tracing::info!(directory = %self.directory.display(), %error, "generated pages that do not fit into memory are not kept: no file without a name can be created");
         };
-        tempfile::tempfile_in(&self.directory).inspect_err(log).ok()
+        let flags = OFlag::O_TMPFILE.bits();
+        let mut options = File::options();
+        options
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .custom_flags(flags)
+            .open(&self.directory)
+            .inspect_err(log)
+            .ok()
     }
 }
 

@@ -99,7 +99,7 @@ fn write_frame<W: Write, S: AsRef<str>>(
 /// Reads `Meta/archive.rds` package by package. Skips rows without size or time, and those whose name is not
 /// `{package}/{package}_{version}.{extension}`.
 pub fn read_archive_meta(file: impl Read, limits: RdsLimits) -> Result<Vec<MetaRow<String>>, RdsError> {
-    let mut rows = Vec::new();
+    let mut rows = Rows::default();
     let mut decoder = RdsDecoder::open(file, limits)?;
     let flags = decoder.flags()?;
     if flags.code() == ALTREP {
@@ -108,26 +108,21 @@ pub fn read_archive_meta(file: impl Read, limits: RdsLimits) -> Result<Vec<MetaR
         read_frames(&mut decoder, flags, &mut rows)?;
     }
     decoder.finish()?;
-    Ok(rows)
+    Ok(rows.rows)
 }
 
 /// Reads a list of tables whose flags have been read, and its attributes.
-fn read_frames(
-    decoder: &mut RdsDecoder<'_>,
-    flags: Flags,
-    rows: &mut Vec<MetaRow<String>>,
-) -> Result<(), RdsError> {
+fn read_frames(decoder: &mut RdsDecoder<'_>, flags: Flags, rows: &mut Rows) -> Result<(), RdsError> {
     if flags.code() != LIST_CODE {
         return Err(shape_error(ARCHIVE_SHAPE, "not a list"));
     }
     let packages = decoder.length(4)?;
     for _ in 0..packages {
-        let (reserved_memory, row_count) = (decoder.input.reserved_memory(), rows.len());
+        let reserved_memory = decoder.input.reserved_memory();
         let frame = decoder.item(1)?;
         read_rows(&frame, ARCHIVE_SHAPE, parse_archived_name, rows)?;
         drop(frame);
         decoder.input.release_to(reserved_memory);
-        decoder.input.reserve((rows.len() - row_count).saturating_mul(ROW_COST))?;
     }
     if flags.has_attributes() {
         decoder.attributes(1)?;
@@ -137,16 +132,35 @@ fn read_frames(
 
 /// Reads `Meta/current.rds`. Skips rows as [`read_archive_meta`] does; row names are `{package}_{version}.{extension}`.
 pub fn read_current_meta(file: impl Read, limits: RdsLimits) -> Result<Vec<MetaRow<String>>, RdsError> {
-    let mut rows = Vec::new();
+    let mut rows = Rows::default();
     read_rows(&read(file, limits)?, CURRENT_SHAPE, PackageFile::parse, &mut rows)?;
-    Ok(rows)
+    Ok(rows.rows)
 }
 
 /// The expected objects, for error messages.
 const ARCHIVE_SHAPE: &str = "a list of file tables by package";
 const CURRENT_SHAPE: &str = "a table of files";
-/// Approximate memory of a row with its two strings, in bytes.
-const ROW_COST: usize = size_of::<MetaRow<String>>() + 64;
+/// Maximum memory of the rows in bytes: several times that of all of CRAN's, while a row name can be shared in the file.
+const MAX_ROW_MEMORY: usize = 64 << 20;
+
+/// The rows of the tables so far.
+#[derive(Default)]
+struct Rows {
+    rows: Vec<MetaRow<String>>,
+    memory: usize,
+}
+
+impl Rows {
+    fn push(&mut self, row: MetaRow<String>) -> Result<(), RdsError> {
+        // Each of the two texts is an allocation of its own.
+        self.memory += size_of::<MetaRow<String>>() + row.package.len() + row.file.len() + 32;
+        if self.memory > MAX_ROW_MEMORY {
+            return Err(RdsError::TooLarge(MAX_ROW_MEMORY as u64));
+        }
+        self.rows.push(row);
+        Ok(())
+    }
+}
 
 fn shape_error(expected: &'static str, found: &str) -> RdsError {
     RdsError::Shape { expected, found: found.to_owned() }
@@ -161,7 +175,7 @@ fn read_rows<'f>(
     frame: &'f Item,
     expected: &'static str,
     parse: impl Fn(&'f str) -> Option<PackageFile<'f>>,
-    rows: &mut Vec<MetaRow<String>>,
+    rows: &mut Rows,
 ) -> Result<(), RdsError> {
     if !frame.has_class("data.frame") {
         return Err(shape_error(expected, "an element that is not a data frame"));
@@ -181,7 +195,7 @@ fn read_rows<'f>(
             clippy::cast_sign_loss,
             reason = "size is checked to be in 0..=9e15"
         )]
-        rows.push(MetaRow { package, file, size: size as u64, mtime });
+        rows.push(MetaRow { package, file, size: size as u64, mtime })?;
     }
     Ok(())
 }
@@ -194,5 +208,26 @@ fn number(column: &Item, row: usize) -> Option<f64> {
             values.get(row).filter(|value| **value != super::item::NA_INT).map(|value| f64::from(*value))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_the_rows_is_limited_and_suffices_for_twice_all_of_cran() {
+        let row = || {
+            let (package, file) = ("average".to_owned(), "average_1.10.100.tar.gz".to_owned());
+            MetaRow { package, file, size: 1, mtime: Timestamp(0) }
+        };
+        let mut rows = Rows::default();
+        let error = loop {
+            if let Err(error) = rows.push(row()) {
+                break error;
+            }
+        };
+        assert!(matches!(error, RdsError::TooLarge(_)), "{error}");
+        assert!(rows.rows.len() > 2 * 183_000, "{}", rows.rows.len());
     }
 }

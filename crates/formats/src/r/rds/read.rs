@@ -17,7 +17,7 @@ const MAX_EXPANDED_LEN: usize = 1 << 20;
 const NODE_COST: usize = 8 * size_of::<Pair>();
 
 /// Maximum number of symbols in a file; R's tables have fewer than ten.
-const MAX_SYMBOLS: usize = 1 << 16;
+const MAX_SYMBOLS: usize = 1 << 10;
 
 pub(super) struct RdsDecoder<'a> {
     pub(super) input: Input<'a>,

@@ -28,18 +28,18 @@ struct Gate {
 #[derive(Default)]
 struct Queue {
     /// Those of streams that ended while they waited are left: their turns are short.
-    waiting: VecDeque<Arc<Ticket>>,
+    waiting: VecDeque<Arc<WaitingStream>>,
     /// Whether a task runs [`give_turns`].
     is_giving: bool,
 }
 
 #[derive(Default)]
-struct Ticket {
+struct WaitingStream {
     is_called: AtomicBool,
     waker: AtomicWaker,
 }
 
-impl Ticket {
+impl WaitingStream {
     fn call(&self) {
         self.is_called.store(true, Ordering::Release);
         self.waker.wake();
@@ -49,7 +49,7 @@ impl Ticket {
 /// The turns of one stream.
 pub(super) struct Turns {
     gate: Arc<Gate>,
-    ticket: Arc<Ticket>,
+    stream: Arc<WaitingStream>,
     /// Bytes sent in this turn.
     sent: usize,
     is_waiting: bool,
@@ -63,7 +63,7 @@ impl Turns {
     fn at(gate: &Arc<Gate>) -> Turns {
         let is_free = gate.streams.fetch_add(1, Ordering::Relaxed) < FREE_STREAMS;
         let sent = if is_free { 0 } else { TURN_BYTES };
-        Turns { gate: Arc::clone(gate), ticket: Arc::default(), sent, is_waiting: false }
+        Turns { gate: Arc::clone(gate), stream: Arc::default(), sent, is_waiting: false }
     }
 
     /// Waits for the next turn if this one has ended.
@@ -79,13 +79,13 @@ impl Turns {
             }
             self.is_waiting = true;
             let mut queue = self.gate.queue.lock();
-            queue.waiting.push_back(Arc::clone(&self.ticket));
+            queue.waiting.push_back(Arc::clone(&self.stream));
             if !std::mem::replace(&mut queue.is_giving, true) {
                 tokio::spawn(give_turns(Arc::clone(&self.gate)));
             }
         }
-        self.ticket.waker.register(context.waker());
-        if !self.ticket.is_called.swap(false, Ordering::AcqRel) {
+        self.stream.waker.register(context.waker());
+        if !self.stream.is_called.swap(false, Ordering::AcqRel) {
             return Poll::Pending;
         }
         (self.is_waiting, self.sent) = (false, 0);
@@ -114,7 +114,7 @@ impl Drop for Giving<'_> {
         if !self.is_over {
             let mut queue = self.gate.queue.lock();
             queue.is_giving = false;
-            queue.waiting.drain(..).for_each(|ticket| ticket.call());
+            queue.waiting.drain(..).for_each(|stream| stream.call());
         }
     }
 }
@@ -123,7 +123,7 @@ impl Drop for Giving<'_> {
 async fn give_turns(gate: Arc<Gate>) {
     let mut giving = Giving { gate: &gate, is_over: false };
     loop {
-        let called: Vec<Arc<Ticket>> = {
+        let called: Vec<Arc<WaitingStream>> = {
             let mut queue = gate.queue.lock();
             if queue.waiting.is_empty() {
                 // In the same lock: a stream that waits from now on starts another task.
@@ -134,7 +134,7 @@ async fn give_turns(gate: Arc<Gate>) {
             let count = queue.waiting.len().min(TURNS_AT_ONCE);
             queue.waiting.drain(..count).collect()
         };
-        called.iter().for_each(|ticket| ticket.call());
+        called.iter().for_each(|stream| stream.call());
         tokio::task::yield_now().await;
     }
 }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
+use crc_fast::CrcAlgorithm;
 use nix::fcntl::OFlag;
 use nix::sys::statvfs::fstatvfs;
 use parking_lot::Mutex;
@@ -44,10 +45,12 @@ struct Objects {
 /// The place of an object in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CachedObject {
+    key: Sha256,
     content: Sha256,
     position: u64,
     size: usize,
-    sha256: Sha256,
+    /// CRC-64/NVME of the bytes.
+    crc: u64,
     is_written: bool,
 }
 
@@ -92,8 +95,19 @@ impl DiskCache {
     ) -> Option<Bytes> {
         let file = self.file.get()?.as_ref()?;
         let mut bytes = vec![0; object.size];
-        let is_read = read(file, &mut bytes, object.position % self.capacity);
-        (is_read && Sha256::of(&bytes) == object.sha256).then(|| bytes.into())
+        if !read(file, &mut bytes, object.position % self.capacity) {
+            return None;
+        }
+        let is_intact = crc(&bytes) == object.crc;
+        let mut objects = self.objects.lock();
+        if objects.by_key.get(&object.key) != Some(&object) {
+            // Other bytes may have been written to its place.
+            return None;
+        }
+        if !is_intact {
+            objects.by_key.remove(&object.key);
+        }
+        is_intact.then(|| bytes.into())
     }
 
     /// Writes an object, unless it is present, very small, or larger than an eighth of the file. Errors are not reported:
@@ -105,9 +119,8 @@ impl DiskCache {
         }
         let Some(file) = self.file.get_or_init(|| self.create()) else { return };
         let key = Sha256::of(key);
-        let object =
-            CachedObject { content, position: 0, size, sha256: Sha256::of(bytes), is_written: false };
-        let Some(position) = self.objects.lock().reserve(self.capacity, key, object) else { return };
+        let object = CachedObject { key, content, position: 0, size, crc: crc(bytes), is_written: false };
+        let Some(position) = self.objects.lock().reserve(self.capacity, object) else { return };
         // A part of the disk stays free for what cannot be generated again.
         let free = fstatvfs(file).map_or(0, |disk| disk.blocks_available() * disk.fragment_size());
         let is_written = free > self.capacity && file.write_all_at(bytes, position % self.capacity).is_ok();
@@ -141,10 +154,15 @@ impl DiskCache {
     }
 }
 
+fn crc(bytes: &[u8]) -> u64 {
+    crc_fast::checksum(CrcAlgorithm::Crc64Nvme, bytes)
+}
+
 impl Objects {
     /// Adds an object that is not written yet and removes those that it overwrites. Returns its position; `None` if an object
     /// with this key is present.
-    fn reserve(&mut self, capacity: u64, key: Sha256, object: CachedObject) -> Option<u64> {
+    fn reserve(&mut self, capacity: u64, object: CachedObject) -> Option<u64> {
+        let key = object.key;
         if self.by_key.contains_key(&key) {
             return None;
         }

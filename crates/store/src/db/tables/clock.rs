@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::tx::Publish;
 use super::{Conn, DbError, audit, name_guard, name_overlap, repo, source, tree, tx};
 use crate::db::engine::author::{self, Author};
-use crate::db::engine::columns::{numbers, row, select};
+use crate::db::engine::columns::{row, select};
 use crate::db::engine::skew;
 use base::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
 use base::model::time::Timestamp;
@@ -37,12 +37,26 @@ pub enum Change {
     Bioconductor,
 }
 
-numbers! {
-    pub enum Part: "a part of the catalog" {
-        Nothing = 0,
-        Source = 1,
-        Repo = 2,
-        Bioconductor = 3,
+impl Change {
+    /// Returns the part and the object of the record.
+    fn columns(self) -> [i64; 2] {
+        match self {
+            Change::Nothing => [0, 0],
+            Change::Source(source) => [1, source.0],
+            Change::Repo(repo) => [2, repo.0],
+            Change::Bioconductor => [3, 0],
+        }
+    }
+
+    /// Returns the change of a record; `None` for a part that only a later version knows.
+    fn of_columns(part: i64, object: i64) -> Option<Change> {
+        Some(match part {
+            0 => Change::Nothing,
+            1 => Change::Source(SourceId(object)),
+            2 => Change::Repo(RepoId(object)),
+            3 => Change::Bioconductor,
+            _ => return None,
+        })
     }
 }
 
@@ -199,13 +213,8 @@ fn record(c: &mut dyn Conn, revision: i64, change: Change) -> Result<(), DbError
     const RECORD: &str = "INSERT INTO catalog_change (revision, part, object) VALUES ($1, $2, $3) \
         ON CONFLICT (revision) DO UPDATE SET part = excluded.part, object = excluded.object";
     const EXPIRE: &str = "DELETE FROM catalog_change WHERE revision <= $1";
-    let (part, object) = match change {
-        Change::Nothing => (Part::Nothing, 0),
-        Change::Source(source) => (Part::Source, source.0),
-        Change::Repo(repo) => (Part::Repo, repo.0),
-        Change::Bioconductor => (Part::Bioconductor, 0),
-    };
-    c.execute(RECORD, &[revision.into(), part.as_i64().into(), object.into()])?;
+    let [part, object] = change.columns();
+    c.execute(RECORD, &[revision.into(), part.into(), object.into()])?;
     if revision % EXPIRY_INTERVAL == 0 {
         c.execute(EXPIRE, &[(revision - STORED_CHANGES).into()])?;
     }
@@ -213,19 +222,15 @@ fn record(c: &mut dyn Conn, revision: i64, change: Change) -> Result<(), DbError
 }
 
 /// Returns the changes after one value of `clock.catalog`, up to another one, in order. Returns `None` if the record of one
-/// of them is missing: it is too old, or an earlier version of the program made the change, or a repair.
+/// of them is missing (it is too old, or an earlier version of the program made the change, or a repair) or unknown.
 pub fn changes(c: &mut dyn Conn, from: i64, to: i64) -> Result<Option<Vec<Change>>, DbError> {
     const LIST: &str =
         "SELECT part, object FROM catalog_change WHERE revision > $1 AND revision <= $2 ORDER BY revision";
-    let change = |(part, object)| match part {
-        Part::Nothing => Change::Nothing,
-        Part::Source => Change::Source(SourceId(object)),
-        Part::Repo => Change::Repo(RepoId(object)),
-        Part::Bioconductor => Change::Bioconductor,
-    };
-    let rows: Vec<(Part, i64)> = c.all(LIST, &[from.into(), to.into()])?;
+    let rows: Vec<(i64, i64)> = c.all(LIST, &[from.into(), to.into()])?;
     let is_complete = i64::try_from(rows.len()).ok() == to.checked_sub(from);
-    Ok(is_complete.then(|| rows.into_iter().map(change).collect()))
+    let changes: Option<Vec<Change>> =
+        rows.into_iter().map(|(part, object)| Change::of_columns(part, object)).collect();
+    Ok(changes.filter(|_| is_complete))
 }
 
 /// Checks that a publish at `now` would be accepted, as before data is removed by its age.

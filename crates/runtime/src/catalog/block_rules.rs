@@ -216,7 +216,8 @@ mod tests {
     #[test]
     fn the_changes_are_the_rules_that_are_not_shared() {
         let [a, b, c, d] = [(4, 10), (1, 100), (2, 100), (3, 100)].map(|(id, priority)| stored(id, priority));
-        let (changed, moved) = (stored(2, 100), stored(1, 5));
+        let (mut changed, moved) = (stored(2, 100), stored(1, 5));
+        Arc::make_mut(&mut changed.rule).description = "another".to_owned();
         let ids = |rules: &[Arc<Rule>]| rules.iter().map(|rule| rule.id).collect::<Vec<_>>();
         for (before, now, removed, added) in [
             (vec![&a, &b, &c], vec![&a, &b, &c], vec![], vec![]),

@@ -193,8 +193,11 @@ mod tests {
     fn read(cache: &DiskCache, key: &str) -> Option<Bytes> {
         let object = cache.find(key)?;
         assert_eq!(object.content(), CONTENT);
-        assert_eq!(cache.read_cached(object), cache.read(object), "{key}");
-        cache.read(object)
+        let bytes = cache.read(object);
+        // The page cache need not have it.
+        let cached = cache.read_cached(object);
+        assert!(cached.is_none() || cached == bytes, "{key}");
+        bytes
     }
 
     #[test]

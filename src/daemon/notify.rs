@@ -87,11 +87,11 @@ impl Notifier {
         self.send_if_main(Notification::ExtendTimeout(extension, status.to_owned()));
     }
 
-    /// Waits until all notifications are sent, but not longer than 200 ms. Blocks.
-    pub(super) fn flush(&self) {
+    /// Waits until all notifications are sent, but not longer than `limit`: systemd need not read them. Blocks.
+    pub(super) fn flush(&self, limit: Duration) {
         let (sender, receiver) = sync_channel(1);
         self.enqueue(Notification::Flush(sender));
-        let _ = receiver.recv_timeout(Duration::from_millis(200));
+        let _ = receiver.recv_timeout(limit);
     }
 
     fn send_if_main(&self, notification: Notification) {

@@ -343,7 +343,7 @@ impl Process {
         for path in files {
             let _ = std::fs::remove_file(path);
         }
-        notifier.flush();
+        notifier.flush(Duration::from_millis(200));
         tracing::info!("stopped");
     }
 }

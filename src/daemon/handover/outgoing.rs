@@ -194,7 +194,8 @@ impl ReadySuccessor {
             return Err(reason.to_owned());
         }
         notifier.hand_over_main(pid, &format!("Process {pid}, version {}, takes over", self.version));
-        notifier.flush();
+        // systemd rejects what the new process sends before this is read, also on a machine that is busy for a second.
+        notifier.flush(Duration::from_secs(2));
         db.release_lock();
         // An error means that the new server has exited, which systemd reports and handles.
         let _ = self.channel.send(&Message::HandOver { syncs }).await;

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 pub(super) const TURN_BYTES: usize = 256 << 10;
 /// Up to this number of streams, none waits for another.
 const FREE_STREAMS: usize = 8;
-/// Number of turns between two looks at the sockets.
+/// Number of turns between two polls of the sockets.
 const TURNS_AT_ONCE: usize = 4;
 
 static GATE: LazyLock<Arc<Gate>> = LazyLock::new(Arc::default);
@@ -119,7 +119,7 @@ impl Drop for Giving<'_> {
     }
 }
 
-/// Gives turns until no stream waits. The runtime looks at the sockets each time that this gives way.
+/// Gives turns until no stream waits. The runtime polls the sockets each time that this yields.
 async fn give_turns(gate: Arc<Gate>) {
     let mut giving = Giving { gate: &gate, is_over: false };
     loop {

@@ -1,8 +1,7 @@
 //! Resolves a snapshot of a URL to a point, and applies the pin of a list of subscriptions: pure, over the catalog.
 
-use std::sync::Arc;
-
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use super::{Catalog, FixedState, RepoStep, Repository, Subscription, Tree, fixed_list, fixed_state_of};
 use base::model::ids::{RepoId, Seq, SourceId, TreeId};

@@ -127,30 +127,16 @@ pub fn publish_step<T, R, C: TreeChange>(
     publish: &Publish,
     plan: impl FnOnce(&mut dyn Conn, Seq) -> Result<EditPlan<T, C>, WriteError<R>>,
 ) -> Result<(Option<TxId>, T), WriteError<R>> {
-    publish_step_when(c, source, tree, publish, plan, || Ok(()))
-}
-
-/// Like [`publish_step`]. `wait` returns when what the rows refer to is stored: it is called after the rows are written, before
-/// they are published.
-pub fn publish_step_when<T, R, C: TreeChange>(
-    c: &mut dyn Conn,
-    source: SourceId,
-    tree: TreeId,
-    publish: &Publish,
-    plan: impl FnOnce(&mut dyn Conn, Seq) -> Result<EditPlan<T, C>, WriteError<R>>,
-    wait: impl FnOnce() -> Result<(), WriteError<R>>,
-) -> Result<(Option<TxId>, T), WriteError<R>> {
     let mut trees = ClaimedTrees::default();
     let pending = trees.claim(c, tree)?;
     let EditPlan { changes, counts, result } = plan(c, pending)?;
-    let target = ImportTarget { tree, pending, origin: source };
-    for chunk in changes.chunks(CHUNK) {
-        C::apply(c, &target, chunk)?;
-    }
-    wait()?;
     if changes.is_empty() {
         tree::end_claim(c, tree)?;
         return Ok((None, result));
+    }
+    let target = ImportTarget { tree, pending, origin: source };
+    for chunk in changes.chunks(CHUNK) {
+        C::apply(c, &target, chunk)?;
     }
     let new_names = changes.iter().filter_map(C::new_name).map(str::to_owned).collect();
     let publish = Publish { source: Some(source), counts, new_names, ..publish.clone() };

@@ -11,10 +11,10 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use crc_fast::CrcAlgorithm;
 use nix::fcntl::OFlag;
-use nix::sys::statvfs::fstatvfs;
 use parking_lot::Mutex;
 use rustix::io::{ReadWriteFlags, preadv2};
 
+use super::spool::available_bytes;
 use base::model::digest::Sha256;
 
 /// Maximum number of objects, each of which needs about 150 bytes of memory.
@@ -122,7 +122,7 @@ impl DiskCache {
         let object = CachedObject { key, content, position: 0, size, crc: crc(bytes), is_written: false };
         let Some(position) = self.objects.lock().reserve(self.capacity, object) else { return };
         // A part of the disk stays free for what cannot be generated again.
-        let free = fstatvfs(file).map_or(0, |disk| disk.blocks_available() * disk.fragment_size());
+        let free = available_bytes(file).unwrap_or(0);
         let is_written = free > self.capacity && file.write_all_at(bytes, position % self.capacity).is_ok();
         let mut objects = self.objects.lock();
         if free < self.capacity / 2 {

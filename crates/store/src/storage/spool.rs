@@ -12,6 +12,12 @@ use tempfile::NamedTempFile;
 /// Name prefix of this process's spools. Locks do not identify them on NFS, where two of one process do not conflict.
 static PREFIX: LazyLock<String> = LazyLock::new(|| format!("spool-{:016x}-", rand::random::<u64>()));
 
+/// Returns the number of bytes available on the file system of a file, if known. Blocking.
+pub(super) fn available_bytes(file: &File) -> Option<u64> {
+    let stat = nix::sys::statvfs::fstatvfs(file).ok()?;
+    Some(stat.blocks_available() * stat.fragment_size())
+}
+
 /// A file being written that is not an object yet: in the class's own directory (disk) or in a local directory
 /// (S3). It is removed if dropped without [`super::Storage::commit`].
 #[derive(Debug)]
@@ -39,10 +45,9 @@ impl Spool {
         self.size
     }
 
-    /// Returns the number of bytes available on its file system, if known. Blocking.
+    /// See [`available_bytes`].
     pub fn available_bytes(&self) -> Option<u64> {
-        let stat = nix::sys::statvfs::fstatvfs(self.file.as_file()).ok()?;
-        Some(stat.blocks_available() * stat.fragment_size())
+        available_bytes(self.file.as_file())
     }
 
     /// Returns the class for which the spool was opened; it can only become an object of this class.

@@ -13,10 +13,10 @@ use base::model::kind::{Layout, SourceKind, Supply};
 use base::model::time::Timestamp;
 use content::serve::{RepoError, find, name_audit};
 use formats::language;
-use runtime::publish::edit::{EditPlan, publish_step_when};
+use runtime::publish::edit::{EditPlan, publish_step};
 use store::db::life::CurrentLife;
 use store::db::tx::{Publish, TxKind};
-use store::db::{self, Conn, DbError, WriteError};
+use store::db::{self, Conn, DbError};
 
 /// Adds uploads to a local source in one transaction, visible when this returns. The highest version of an R package
 /// is listed; older ones go directly to `Archive/`. An existing file of a project with the same bytes is unchanged, yanked or
@@ -167,8 +167,9 @@ pub(super) struct Addition {
 }
 
 impl Addition {
-    /// Writes the rows, waits until the objects are durable, which they become meanwhile, publishes, and runs `finish`. Also
-    /// waits for uploads of existing releases: the same bytes replace a damaged or lost object.
+    /// Writes the rows, runs `finish`, and waits until the objects are durable: last, because they become so while the rows are
+    /// written. Only with SQLite, which has no other server, does an object become durable after its upload. Also waits for
+    /// uploads of existing releases: the same bytes replace a damaged or lost object.
     fn write<T>(
         &self,
         c: &mut dyn Conn,
@@ -176,21 +177,17 @@ impl Addition {
         finish: impl FnOnce(&mut dyn Conn, AddResult) -> Write<T>,
     ) -> Write<T> {
         let EditedSource { id, tree, kind, .. } = self.source;
-        let wait = || {
-            let durable = staged.iter().try_for_each(StagedUpload::wait_durable);
-            durable.map_err(|error| WriteError::from(RepoError::from(error)))
-        };
         let result = match kind.layout() {
             Layout::Lists => {
-                let plan = |c: &mut dyn Conn, pending| self.plan_r(c, pending, staged);
-                publish_step_when(c, id, tree, &self.publish, plan, wait)
+                publish_step(c, id, tree, &self.publish, |c, pending| self.plan_r(c, pending, staged))
             }
-            Layout::Projects => {
-                let plan = |c: &mut dyn Conn, pending| project::add::plan(self, c, pending, staged);
-                publish_step_when(c, id, tree, &self.publish, plan, wait)
-            }
+            Layout::Projects => publish_step(c, id, tree, &self.publish, |c, pending| {
+                project::add::plan(self, c, pending, staged)
+            }),
         }?;
-        finish(c, result)
+        let result = finish(c, result)?;
+        staged.iter().try_for_each(StagedUpload::wait_durable).map_err(RepoError::from)?;
+        Ok(result)
     }
 
     fn plan_r(

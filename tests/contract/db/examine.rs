@@ -12,7 +12,7 @@ both! {
     the_checks_of_the_database_are_recorded
 }
 
-/// A database with two steps and three packages.
+/// A database with two steps, three packages and a list of subscriptions.
 fn fill(db: &mut TestDb) {
     let steps: [&'static [&'static str]; 2] = [&["a", "b"], &["c"]];
     for packages in steps {
@@ -21,6 +21,15 @@ fn fill(db: &mut TestDb) {
                 packages.iter().map(|package| introduce(package, "1.0", LifeState::Listed)).collect();
             change(c, CRAN, NEW_YEAR, &changes)
         });
+    }
+    for statement in [
+        "INSERT INTO repo (id, name, kind, description, hidden, authenticated, changes, created_at) \
+            VALUES (1, 'prod', 'r', '', 0, 0, 'any', 0)",
+        "INSERT INTO repo_step (repo_id, seq, at, tx_id) VALUES (1, 1, 0, 1)",
+        "INSERT INTO subscription (repo_id, seq, position, source_id, label) VALUES (1, 1, 1, 1, '')",
+        "INSERT INTO subscription_list (repo_id, seq, entries) VALUES (1, 1, '1 ')",
+    ] {
+        db.write(move |c| c.execute(statement, &[]));
     }
 }
 
@@ -34,7 +43,7 @@ fn rows_that_violate_a_rule_are_named(db: &mut TestDb) {
     fill(db);
     assert_eq!(examine(db).problems, [""; 0]);
     // The first statement violates the rule, the second one undoes the violation.
-    let cases: [(Change, Change, &str); 9] = [
+    let cases: [(Change, Change, &str); 10] = [
         (
             |c| c.execute("UPDATE clock SET tx = tx + 1", &[]),
             |c| c.execute("UPDATE clock SET tx = tx - 1", &[]),
@@ -79,6 +88,11 @@ fn rows_that_violate_a_rule_are_named(db: &mut TestDb) {
             |c| c.execute("UPDATE file SET state = 1 WHERE release_id = 3", &[]),
             |c| c.execute("UPDATE file SET state = 0 WHERE release_id = 3", &[]),
             "a stored file has no object: file 3, name c_1.0.tar.gz",
+        ),
+        (
+            |c| c.execute("UPDATE subscription SET source_id = 2", &[]),
+            |c| c.execute("UPDATE subscription SET source_id = 1", &[]),
+            "a list of subscriptions is not the one that is read: repository 1, list 1",
         ),
     ];
     for (violate, restore, expected) in cases {

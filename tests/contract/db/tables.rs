@@ -21,6 +21,7 @@ both! {
     a_deleted_source_frees_its_name
     a_repository_is_created_edited_and_deleted
     subscriptions_have_steps
+    a_list_is_read_as_one_value_or_from_its_subscriptions
     a_name_is_unique
     an_error_rolls_everything_back
     a_refused_write_is_rolled_back_once
@@ -136,6 +137,49 @@ fn subscriptions_have_steps(db: &mut TestDb) {
     let steps = db.read(|c| repo::steps(c, repo::ALL, Seq(0)));
     let rows: Vec<_> = steps.iter().map(|s| (s.repo, s.seq, s.tx.0, s.subscriptions.clone())).collect();
     assert_eq!(rows, [(a, 1, 1, list(&[1])), (a, 2, 3, list(&[2, 1])), (b, 1, 2, vec![])]);
+}
+
+fn a_list_is_read_as_one_value_or_from_its_subscriptions(db: &mut TestDb) {
+    let list = |entries: &[(i64, &str)]| -> Vec<Subscription> {
+        let entry =
+            |(id, label): &(i64, &str)| Subscription { source: SourceId(*id), label: (*label).into() };
+        entries.iter().map(entry).collect()
+    };
+    let lists = [list(&[(3, ""), (2, "3.20"), (1, ""), (2, "3.9")]), list(&[]), list(&[(1, "3.20")])];
+    let repo = db.write(|c| repo::create(c, &new_repo("prod"), NEW_YEAR));
+    for subscriptions in lists.clone() {
+        let mut publish = publish_of(&[], NEW_YEAR);
+        publish.repo_steps.push(NewRepoStep { repo, subscriptions, pinned_at: None, withheld: Vec::new() });
+        db.write(move |c| clock::publish(c, &publish));
+    }
+    let read = |db: &TestDb| {
+        let steps = db.read(move |c| repo::steps(c, repo..=repo, Seq(0)));
+        steps.into_iter().map(|step| step.subscriptions).collect::<Vec<_>>()
+    };
+    let values = |db: &TestDb| {
+        db.read(|c| c.query("SELECT seq, entries FROM subscription_list ORDER BY seq", &[]))
+            .into_iter()
+            .map(|mut row| (row.int(0).expect("a number"), row.text(1).expect("text")))
+            .collect::<Vec<_>>()
+    };
+    let expected = [(1, "3 ,2 3.20,1 ,2 3.9".to_owned()), (3, "1 3.20".to_owned())];
+    assert_eq!((read(db), values(db)), (lists.to_vec(), expected.to_vec()));
+    // An earlier program writes no values.
+    db.write(|c| c.execute("DELETE FROM subscription_list", &[]));
+    assert_eq!(read(db), lists);
+    db.write(|c| {
+        c.execute("DROP TABLE subscription_list", &[])?;
+        c.execute("DELETE FROM migration WHERE name = 'subscription_list'", &[])
+    });
+    db.reopen();
+    assert_eq!((read(db), values(db)), (lists.to_vec(), expected.to_vec()), "after the migration");
+    for damaged in ["1", "x ", "1 ,,2 "] {
+        db.write(move |c| c.execute("UPDATE subscription_list SET entries = $1", &[damaged.into()]));
+        let steps = db.block(db.db.read(|c| repo::steps(c, repo::ALL, Seq(0))));
+        assert!(matches!(steps, Err(DbError::Shape { .. })), "{damaged}: {steps:?}");
+    }
+    assert!(db.write(move |c| repo::delete(c, repo)));
+    assert_eq!(values(db), []);
 }
 
 fn a_name_is_unique(db: &mut TestDb) {

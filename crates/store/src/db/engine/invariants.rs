@@ -168,6 +168,13 @@ const RULES: &[InvariantRule] = &[
             ORDER BY s.repo_id LIMIT $1",
     },
     InvariantRule {
+        violation: "a list of subscriptions is not the one that is read",
+        columns: &["repository", "list"],
+        sql: "SELECT l.repo_id, l.seq FROM repo_step s JOIN subscription_list l ON l.repo_id = s.repo_id AND l.seq = s.seq \
+            WHERE l.entries <> coalesce((SELECT string_agg(u.source_id || ' ' || u.label, ',' ORDER BY u.position) \
+            FROM subscription u WHERE u.repo_id = s.repo_id AND u.seq = s.seq), '') ORDER BY l.repo_id, l.seq LIMIT $1",
+    },
+    InvariantRule {
         violation: "a README has no object",
         columns: &["release", "SHA-256"],
         sql: "SELECT release_id, readme_sha256 FROM detail d WHERE d.readme_sha256 IS NOT NULL \

@@ -40,6 +40,8 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("" 2 "catalog_change", expand_only: true),
     // Without its index, an earlier program scans all files once for each added version that was removed or replaced before.
     migration!("" 3 "file_name", expand_only: true),
+    // A list without a row, of an earlier program, is read from its subscriptions.
+    migration!("" 4 "subscription_list", expand_only: true),
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.

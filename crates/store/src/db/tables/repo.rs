@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::{Conn, DbError, Value, ids, source};
 use crate::db::engine::columns::{row, select};
+use crate::db::engine::conn::{Cells, Columns};
 use base::model::ids::{RepoId, Seq, SourceId, TxId};
 use base::model::kind::{ChangePolicy, RepoKind};
 use base::model::name::Name;
@@ -62,12 +63,26 @@ row! {
         pub seq: i64,
         pub at: Timestamp,
         pub tx: TxId = "tx_id",
-        /// The subscriptions, in order of precedence.
-        pub subscriptions: Vec<Subscription> = _,
+        /// The subscriptions, in order of precedence. An earlier program has not written them as one value.
+        pub subscriptions: Vec<Subscription> = "coalesce(\
+            (SELECT l.entries FROM subscription_list l WHERE l.repo_id = repo_step.repo_id AND l.seq = repo_step.seq), \
+            (SELECT string_agg(u.source_id || ' ' || u.label, ',' ORDER BY u.position) FROM subscription u \
+            WHERE u.repo_id = repo_step.repo_id AND u.seq = repo_step.seq), '')" => entries,
         /// The cut-off time of the states of the sources, exclusive; `None` for the newest states.
         pub pinned_at: Option<Timestamp>,
         pub has_withheld: bool = "CASE WHEN withheld IS NULL THEN 0 ELSE 1 END",
     }
+}
+
+/// Decodes subscriptions that are one value: `4 ,2 3.20`.
+fn entries(cells: &mut Cells) -> Result<Vec<Subscription>, DbError> {
+    let text = String::decode(cells)?;
+    let entry = |text: &str| {
+        let (source, label) = text.split_once(' ')?;
+        Some(Subscription { source: SourceId(source.parse().ok()?), label: label.to_owned() })
+    };
+    let entries: Option<_> = text.split_terminator(',').map(entry).collect();
+    entries.ok_or_else(|| cells.shape("other text", "a list of subscriptions"))
 }
 
 pub const ALL: RangeInclusive<RepoId> = RepoId(i64::MIN)..=RepoId(i64::MAX);
@@ -130,6 +145,7 @@ pub fn edit(c: &mut dyn Conn, id: RepoId, edit: &Edit) -> Result<bool, DbError> 
 /// afterwards. Returns false if the repository does not exist.
 pub fn delete(c: &mut dyn Conn, id: RepoId) -> Result<bool, DbError> {
     c.execute("DELETE FROM subscription WHERE repo_id = $1", &[id.into()])?;
+    c.execute("DELETE FROM subscription_list WHERE repo_id = $1", &[id.into()])?;
     c.execute("DELETE FROM repo_step WHERE repo_id = $1", &[id.into()])?;
     c.execute("DELETE FROM withheld_alarm WHERE repo_id = $1", &[id.into()])?;
     super::fixed_url::delete_of_repo(c, id)?;
@@ -142,23 +158,7 @@ pub fn delete(c: &mut dyn Conn, id: RepoId) -> Result<bool, DbError> {
 pub fn steps(c: &mut dyn Conn, repos: RangeInclusive<RepoId>, after: Seq) -> Result<Vec<RepoStep>, DbError> {
     const STEPS: &str =
         select!(RepoStep, "WHERE repo_id >= $1 AND repo_id <= $2 AND seq > $3 ORDER BY repo_id, seq");
-    const SUBSCRIPTIONS: &str = "SELECT repo_id, seq, source_id, label FROM subscription \
-        WHERE repo_id >= $1 AND repo_id <= $2 AND seq > $3 ORDER BY repo_id, seq, position";
-    let range = [(*repos.start()).into(), (*repos.end()).into(), after.into()];
-    let mut steps: Vec<RepoStep> = c.all(STEPS, &range)?;
-    let mut index = 0;
-    c.each(SUBSCRIPTIONS, &range, &mut |row| {
-        let (repo, seq, subscription) = row.decode::<(RepoId, i64, Subscription)>()?;
-        let key = (repo, seq);
-        while steps.get(index).is_some_and(|s| (s.repo, s.seq) < key) {
-            index += 1;
-        }
-        if let Some(step) = steps.get_mut(index).filter(|s| (s.repo, s.seq) == key) {
-            step.subscriptions.push(subscription);
-        }
-        Ok(())
-    })?;
-    Ok(steps)
+    c.all(STEPS, &[(*repos.start()).into(), (*repos.end()).into(), after.into()])
 }
 
 /// Returns the current subscription list, in order of precedence.
@@ -201,6 +201,9 @@ pub(in crate::db) fn add_step(
         VALUES ($1, $2, $3, $4, $5, $6)";
     const ENTRY: &str = "INSERT INTO subscription (repo_id, seq, position, source_id, label) \
         VALUES ($1, $2, $3, $4, $5)";
+    const LIST: &str = "INSERT INTO subscription_list (repo_id, seq, entries) \
+        SELECT repo_id, seq, string_agg(source_id || ' ' || label, ',' ORDER BY position) FROM subscription \
+        WHERE repo_id = $1 AND seq = $2 GROUP BY repo_id, seq";
     if get(c, step.repo)?.is_none() {
         return Err(DbError::NoRepo(step.repo));
     }
@@ -224,7 +227,7 @@ pub(in crate::db) fn add_step(
         let label = s.label.as_str().into();
         c.execute(ENTRY, &[step.repo.into(), seq.into(), position.into(), s.source.into(), label])?;
     }
-    Ok(())
+    c.execute(LIST, &[step.repo.into(), seq.into()]).map(drop)
 }
 
 /// Ends the requested promotions to a repository that changed or was deleted.

@@ -225,6 +225,7 @@ pub const TABLES: &[Table] = &[
     core("curation_plan", 2, &[int("tree_id"), text("request"), int("planned_at"), bytes("selection")]),
     core("file_reading", 1, &[int("file_id"), int("read_at")]),
     core("block_rule_change", 1, &[int("revision"), int("first_id"), int("last_id")]),
+    Table { since: 4, ..core("subscription_list", 2, &[int("repo_id"), int("seq"), text("entries")]) },
     Table { since: 2, ..core("catalog_change", 1, &[int("revision"), int("part"), int("object")]) },
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     usage("usage_download", 6, &[

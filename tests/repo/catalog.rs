@@ -83,6 +83,16 @@ async fn every_change_is_read(engine: db::Engine) {
     let count =
         state.db.read(|c| c.query("SELECT revision FROM catalog_change", &[])).await.expect("rows").len();
     assert!((1000..1100).contains(&count), "{count}");
+
+    // A repair of the clock of which this server reads only after later publishes.
+    let write = state.db.write(|c| {
+        c.execute("UPDATE tx SET at = at - 1000000", &[])?;
+        c.execute("UPDATE step SET at = at - 1000000", &[])?;
+        clock::bump_catalog(c, Change::Nothing)
+    });
+    write.await.expect("earlier times");
+    state.catalog.refresh(&state.db).await.expect("a catalog");
+    assert_current(&backend, "a repair of the clock").await;
 }
 
 #[tokio::test]

@@ -212,29 +212,31 @@ fn read_after(
     clock: &ClockRow,
     extent: ReadExtent,
 ) -> Result<Catalog, DbError> {
-    let is_same_history = previous.clock_at.is_none() || previous.history_id == clock.history;
-    let rewind = if !is_same_history || is_rewound(c, previous, clock)? {
-        let old_tx = previous.transactions.last().map_or(TxId(0), |(id, _)| *id);
-        Some(Rewind { old_tx, new_tx: clock.tx })
-    } else {
-        None
-    };
-    // The clock moves back in a repair, which also changes the times of known steps.
     let empty_catalog = Catalog::default();
-    let previous =
-        if rewind.is_some() || previous.clock_at > Some(clock.at) { &empty_catalog } else { previous };
-    let changes = match (previous.clock_at, extent) {
-        (Some(_), ReadExtent::Changes) => db::clock::changes(c, previous.version, clock.catalog)?,
-        (None, _) | (_, ReadExtent::All) => None,
+    let (previous, rewind) = match continuation(c, previous, clock)? {
+        Continuation::Ordinary => (previous, None),
+        Continuation::Repaired => (&empty_catalog, None),
+        Continuation::Rewound => {
+            let old_tx = previous.transactions.last().map_or(TxId(0), |(id, _)| *id);
+            (&empty_catalog, Some(Rewind { old_tx, new_tx: clock.tx }))
+        }
+    };
+    let known = match extent {
+        ReadExtent::Changes => previous,
+        ReadExtent::All => &empty_catalog,
+    };
+    let changes = match known.clock_at {
+        Some(_) => db::clock::changes(c, known.version, clock.catalog)?,
+        None => None,
     };
     let changes = changes.as_deref();
-    let last_tx = previous.transactions.last().map_or(TxId(i64::MIN), |(id, _)| *id);
-    let mut transactions = previous.transactions.clone();
+    let last_tx = known.transactions.last().map_or(TxId(i64::MIN), |(id, _)| *id);
+    let mut transactions = known.transactions.clone();
     transactions.extend(db::tx::instants(c, last_tx)?);
     let instants = spaced::instants(&transactions);
-    let (sources, deleted_sources) = sources(c, previous, changes)?;
-    let trees = trees(c, previous, last_tx, changes)?;
-    let (repos, has_withheld) = repos(c, previous, changes)?;
+    let (sources, deleted_sources) = sources(c, known, changes)?;
+    let trees = trees(c, known, last_tx, changes)?;
+    let (repos, has_withheld) = repos(c, known, changes)?;
     Ok(Catalog {
         version: clock.catalog,
         history_id: clock.history.clone(),
@@ -249,20 +251,38 @@ fn read_after(
         serial_overrides: spaced::serial_overrides(&instants),
         transactions,
         bioconductor: bioconductor(c, previous, changes)?,
-        fixed_urls: fixed_urls(c, previous, extent)?,
+        fixed_urls: fixed_urls(c, known)?,
         rules: block_rules::read(c, previous.clock_at.map(|_| &previous.rules), extent)?,
         guards: name_guards::read(c, previous.clock_at.map(|_| &previous.guards), extent)?,
     })
 }
 
-/// Returns whether the database lacks a transaction or a change that was committed before `previous` was read.
-fn is_rewound(c: &mut dyn Conn, previous: &Catalog, clock: &ClockRow) -> Result<bool, DbError> {
-    if clock.catalog < previous.version {
-        return Ok(true);
+/// What happened to the database since a catalog was read.
+enum Continuation {
+    /// Only publishes.
+    Ordinary,
+    /// A repair of the clock, which set earlier times of known transactions, steps and lists.
+    Repaired,
+    /// The loss of a transaction or a change that was committed before.
+    Rewound,
+}
+
+fn continuation(c: &mut dyn Conn, previous: &Catalog, clock: &ClockRow) -> Result<Continuation, DbError> {
+    let is_other_history = previous.clock_at.is_some() && previous.history_id != clock.history;
+    if is_other_history || clock.catalog < previous.version {
+        return Ok(Continuation::Rewound);
     }
-    let Some((id, at)) = previous.transactions.last() else { return Ok(false) };
-    // A repair of the clock sets earlier times of transactions.
-    Ok(db::tx::instant(c, *id)?.is_none_or(|now| now > *at))
+    let is_earlier = previous.clock_at > Some(clock.at);
+    let Some((last, known_at)) = previous.transactions.last() else {
+        return Ok(if is_earlier { Continuation::Repaired } else { Continuation::Ordinary });
+    };
+    Ok(match db::tx::instant(c, *last)? {
+        None => Continuation::Rewound,
+        Some(at) if at > *known_at => Continuation::Rewound,
+        // The clock may have passed its wrong time since the repair.
+        Some(at) if at < *known_at || is_earlier => Continuation::Repaired,
+        Some(_) => Continuation::Ordinary,
+    })
 }
 
 type DeletedSources = Arc<Vec<(SourceId, SourceKind)>>;
@@ -383,10 +403,9 @@ fn bioconductor(
 }
 
 /// Reads the fixed URLs if one was created since the previous catalog.
-fn fixed_urls(c: &mut dyn Conn, previous: &Catalog, extent: ReadExtent) -> Result<Arc<FixedUrls>, DbError> {
+fn fixed_urls(c: &mut dyn Conn, previous: &Catalog) -> Result<Arc<FixedUrls>, DbError> {
     let revision = db::fixed_url::revision(c)?;
-    let is_known = previous.clock_at.is_some() && previous.fixed_urls.revision == revision;
-    if is_known && extent == ReadExtent::Changes {
+    if previous.clock_at.is_some() && previous.fixed_urls.revision == revision {
         return Ok(Arc::clone(&previous.fixed_urls));
     }
     Ok(Arc::new(FixedUrls { revision, states: db::fixed_url::list(c)?.into_iter().collect() }))

@@ -384,9 +384,20 @@ fn a_rule_that_blocks_no_file_does_not_change_the_files_on_the_page_of_an_index(
             (page["files"].clone(), page["versions"].clone(), links.collect::<Vec<_>>())
         })
     };
-    let before = pages();
+    // A later change of a project changes its serial, but not its past days, which have none.
+    let serials = || {
+        ["latest", "2015-03-05"].map(|snapshot| {
+            ["simple/", "simple/one/", "pypi/one/json"].map(|path| {
+                let answer = get(&server, &format!("/py/{snapshot}/{path}"));
+                answer.header("x-pypi-last-serial").map(str::to_owned)
+            })
+        })
+    };
+    let (before, serials_before) = (pages(), serials());
+    assert!(serials_before[0].iter().any(Option::is_some), "{serials_before:?}");
     assert_eq!(before[0].1, json!(["1.0", "2.0", "10.0"]));
     assert_eq!((before[0].2.len(), before[1].2.len()), (3, 2));
     server.rspm_stdout("create blocklist-rule --package-name=one --version=9.0");
     assert_eq!(pages(), before);
+    assert_eq!(serials(), serials_before);
 }

@@ -198,7 +198,7 @@ async fn resolve(app: &App, address: &ProjectAddress<'_>, format: PageFormat) ->
     Ok(match address.path {
         ProjectPath::List => {
             let point = serve::project::file::list_point(&app.repositories, point).await?;
-            let content = match point.open {
+            let content = match point.follows_sources() {
                 true => ProjectContent::LatestList(serve::project::file::last_serial(
                     &app.state.catalog.get(),
                     &point,

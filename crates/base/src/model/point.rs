@@ -103,4 +103,9 @@ impl Point {
     pub fn of_trees(repo: RepoId, language: Language, trees: Vec<PointTree>) -> Point {
         Point { repo, language, trees, open: true, frozen: false, modified: None, promotion: None }
     }
+
+    /// Returns whether its sources may still change. Otherwise only block rules change its content.
+    pub fn follows_sources(&self) -> bool {
+        self.open && !self.frozen
+    }
 }

@@ -184,7 +184,7 @@ impl ProjectReleases {
             tree: tree.tree,
             changed_at: changed_at.or_else(|| releases.iter().filter_map(ProjectRelease::uploaded_at).max()),
             open: page.point.open,
-            serial: page.latest.serial.filter(|_| page.point.open),
+            serial: page.latest.serial.filter(|_| page.point.follows_sources()),
             release,
             releases,
             project,

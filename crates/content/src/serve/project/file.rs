@@ -85,7 +85,7 @@ impl LocatedPage {
         format: PageFormat,
         links: ProvenanceLinks,
     ) -> ProjectDocument {
-        let content = if self.point.open {
+        let content = if self.point.follows_sources() {
             let state = self.latest.clone();
             ProjectContent::LatestPage(Box::new(LatestPage { project, links, state }))
         } else {

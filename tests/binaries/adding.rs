@@ -209,6 +209,34 @@ fn a_damaged_source_package_of_the_same_size_is_repaired_by_adding_it_again() {
 }
 
 #[test]
+fn a_file_of_a_server_keeps_its_bytes_when_it_is_added_again_there_and_elsewhere() {
+    let (server, other) = (Server::start(), Server::start());
+    let [_, tally, _] = server.team_with_examples();
+    server.rspm_stdout(&add(&tally.binary, "bookworm"));
+    other.rspm_stdout("create source --name=team");
+    let agent = format!("R ({}.1 x86_64-pc-linux-gnu x86_64 linux-gnu)", binary::r_version());
+    let path = server.dir().join("tally_0.2.1.tar.gz");
+    for (address, line, kind) in [
+        ("latest", format!("add --source=team --path={}", path.display()), "source"),
+        ("__linux__/bookworm/latest", add(&path, "bookworm"), "binary"),
+    ] {
+        let served = get(&server, &format!("/prod/{address}/src/contrib/tally_0.2.1.tar.gz"), Some(&agent));
+        assert_eq!((served.status, served.header("x-package-type")), (200, Some(kind)));
+        std::fs::write(&path, &served.body).expect("written");
+        let again = server.json(&format!("{line} --replace"));
+        assert_eq!(again["packages"][0]["outcome"], "existing", "{kind}");
+        // As the original server may have compressed it.
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        std::io::copy(&mut flate2::read::GzDecoder::new(&served.body[..]), &mut encoder).expect("gzip");
+        let compressed = encoder.finish().expect("gzip");
+        assert!(compressed != served.body);
+        std::fs::write(&path, &compressed).expect("written");
+        let added = other.json(&line);
+        assert_eq!(added["packages"][0]["sha256"], digest(&compressed), "{kind}");
+    }
+}
+
+#[test]
 fn an_alias_of_a_distribution_is_accepted_and_an_architecture_it_lacks_is_refused() {
     let own = "[Distribution \"ours\"]\nAlias = bookworm\n[Distribution \"armbox\"]\nArchitecture = arm64\n";
     let server = Builder::default().gcfg(own).start();

@@ -81,7 +81,9 @@ fn the_repository_field_of_a_zip_file_is_rewritten_with_valid_checksums() {
         let path = server.dir().join("served.zip");
         std::fs::write(&path, &served.body).expect("written");
         let name = package.split('_').next().expect("a name");
-        assert_eq!(rscript::run(READ, &[path]), format!("{name} RSPM RSPM TRUE"));
+        assert_eq!(rscript::run(READ, std::slice::from_ref(&path)), format!("{name} RSPM RSPM TRUE"));
+        let again = server.json(&format!("{} --replace", line(&path)));
+        assert_eq!(again["packages"][0]["outcome"], "existing", "{package}");
     }
 }
 

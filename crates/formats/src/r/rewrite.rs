@@ -1,10 +1,11 @@
 //! Rewrites an archive with another `Repository` field in DESCRIPTION. Only files that depend on it are changed too.
 
-use super::archive::{ArchiveError, ArchiveLimits, Member, MemberKind, Members, PackageArchive};
+use super::archive::{self, ArchiveError, ArchiveLimits, Member, MemberKind, Members, PackageArchive};
 use super::checksums::ChecksumList;
 use super::dcf;
 use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
+use sha2::Digest;
 use std::io::{self, BufWriter, Read, Write};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,9 +178,69 @@ pub fn archive<W: Write>(
     options: RewriteOptions,
 ) -> Result<(RewriteOutput, W), RewriteError> {
     let replacements = replacements(package_archive, repository, package_rds)?;
-    let replaced: Vec<(&str, &[u8])> = replacements.iter().map(|(path, bytes)| (*path, &bytes[..])).collect();
-    let mut members = Members::new(source, options.limits)?;
     let mut out = output(out, options);
+    copy(source, package_archive, &replacements, &mut out, options.limits)?;
+    let encoder = out.into_inner().map_err(|e| RewriteError::Write(e.into_error()))?;
+    let file = encoder.finish().map_err(RewriteError::Write)?;
+    let file = file.into_inner().map_err(|e| RewriteError::Write(e.into_error()))?;
+    Ok((RewriteOutput::new(package_archive, replacements), file))
+}
+
+/// Returns the result of [`archive`] if it would have the same tar archive as the source, whose bytes can then be kept: of a
+/// package that was already served with this value. `open` must provide the same bytes each time.
+pub fn unchanged<R: Read>(
+    open: impl Fn() -> io::Result<R>,
+    package_archive: &PackageArchive,
+    repository: &str,
+    package_rds: Option<&[u8]>,
+    limits: ArchiveLimits,
+) -> Result<Option<RewriteOutput>, RewriteError> {
+    let open = || open().map_err(ArchiveError::Io);
+    let mut magic = Vec::new();
+    open()?.take(2).read_to_end(&mut magic).map_err(ArchiveError::Io)?;
+    let replacements = replacements(package_archive, repository, package_rds)?;
+    let is_description =
+        |(path, bytes): &(&str, Vec<u8>)| *path == "DESCRIPTION" && *bytes != package_archive.description_raw;
+    if magic != [0x1f, 0x8b] || replacements.iter().any(is_description) {
+        return Ok(None);
+    }
+    let mut copied = DigestWriter::default();
+    copy(open()?, package_archive, &replacements, &mut copied, limits)?;
+    let (mut decoder, mut source) = (archive::decoder(open()?, limits)?, DigestWriter::default());
+    loop {
+        match decoder.take(usize::MAX)? {
+            [] => break,
+            bytes => source.0.update(bytes),
+        }
+    }
+    let is_same = copied.0.finalize() == source.0.finalize();
+    Ok(is_same.then(|| RewriteOutput::new(package_archive, replacements)))
+}
+
+#[derive(Default)]
+struct DigestWriter(sha2::Sha256);
+
+impl Write for DigestWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes the tar archive of a copy.
+fn copy(
+    source: impl Read,
+    package_archive: &PackageArchive,
+    replacements: &[(&'static str, Vec<u8>)],
+    out: &mut impl Write,
+    limits: ArchiveLimits,
+) -> Result<(), RewriteError> {
+    let replaced: Vec<(&str, &[u8])> = replacements.iter().map(|(path, bytes)| (*path, &bytes[..])).collect();
+    let mut members = Members::new(source, limits)?;
     let mut has_description = false;
     while let Some(mut member) = members.advance()? {
         let is_file = member.kind == MemberKind::File;
@@ -195,44 +256,39 @@ pub fn archive<W: Write>(
         match (replacement, list) {
             (Some((_, bytes)), _) => {
                 if is_description {
-                    if members.contents(&member, options.limits.description)?
-                        != package_archive.description_raw
-                    {
+                    if members.contents(&member, limits.description)? != package_archive.description_raw {
                         return Err(RewriteError::Changed);
                     }
                 } else {
                     while members.chunk()?.is_some() {}
                 }
                 members.padding()?;
-                replace(&mut out, &mut member, bytes)?;
+                replace(out, &mut member, bytes)?;
             }
             // An implausibly large list is copied unchanged.
-            (None, Some(list)) if member.size <= options.limits.large_metadata() => {
+            (None, Some(list)) if member.size <= limits.large_metadata() => {
                 let contents = members.contents(&member, member.size)?;
                 members.padding()?;
-                replace(&mut out, &mut member, &list.update(&contents, &replaced))?;
+                replace(out, &mut member, &list.update(&contents, &replaced))?;
             }
             (None, _) => {
-                write(&mut out, &member.extensions)?;
-                write(&mut out, &member.header.0)?;
+                write(out, &member.extensions)?;
+                write(out, &member.header.0)?;
                 while let Some(bytes) = members.chunk()? {
-                    write(&mut out, bytes)?;
+                    write(out, bytes)?;
                 }
-                write(&mut out, &members.padding()?)?;
+                write(out, &members.padding()?)?;
             }
         }
     }
     if !has_description {
         return Err(RewriteError::Changed);
     }
-    write(&mut out, &[0; 512])?;
+    write(out, &[0; 512])?;
     while let Some(bytes) = members.trailing_chunk()? {
-        write(&mut out, bytes)?;
+        write(out, bytes)?;
     }
-    let encoder = out.into_inner().map_err(|e| RewriteError::Write(e.into_error()))?;
-    let file = encoder.finish().map_err(RewriteError::Write)?;
-    let file = file.into_inner().map_err(|e| RewriteError::Write(e.into_error()))?;
-    Ok((RewriteOutput::new(package_archive, replacements), file))
+    Ok(())
 }
 
 type Output<W> = BufWriter<GzEncoder<BufWriter<W>>>;
@@ -243,11 +299,11 @@ fn output<W: Write>(out: W, options: RewriteOptions) -> Output<W> {
     BufWriter::with_capacity(options.buffer, encoder)
 }
 
-fn write<W: Write>(out: &mut Output<W>, bytes: &[u8]) -> Result<(), RewriteError> {
+fn write(out: &mut impl Write, bytes: &[u8]) -> Result<(), RewriteError> {
     out.write_all(bytes).map_err(RewriteError::Write)
 }
 
-fn replace<W: Write>(out: &mut Output<W>, member: &mut Member, text: &[u8]) -> Result<(), RewriteError> {
+fn replace(out: &mut impl Write, member: &mut Member, text: &[u8]) -> Result<(), RewriteError> {
     if member.size != text.len() as u64 {
         if member.has_extended_size {
             return Err(RewriteError::ExtendedSize(String::from_utf8_lossy(&member.name).into_owned()));
@@ -394,5 +450,40 @@ mod tests {
             .collect();
         let copy: Vec<Vec<u8>> = rewritten_files(&tar).into_iter().map(|(_, bytes)| bytes).collect();
         assert_eq!(copy, original);
+    }
+
+    #[test]
+    fn a_copy_would_not_be_changed_again_in_any_compression_of_gzip() {
+        let options = RewriteOptions::default();
+        let is_unchanged = |tar: &[u8], repository: &str, package_rds: &[u8]| {
+            let package = archive::read(tar, None, options.limits).expect("a package");
+            let output = unchanged(|| Ok(tar), &package, repository, Some(package_rds), options.limits);
+            output.expect("a package").is_some()
+        };
+        let original = package_of_r46(false);
+        let package = archive::read(&original[..], None, options.limits).expect("a package");
+        let (_, copy) = super::archive(&original[..], &package, "RSPM", Some(b"new"), Vec::new(), options)
+            .expect("a copy");
+        let inflated = {
+            let mut inflated = Vec::new();
+            flate2::read::GzDecoder::new(&copy[..]).read_to_end(&mut inflated).expect("gzip");
+            inflated
+        };
+        let mut stored = GzEncoder::new(Vec::new(), Compression::none());
+        stored.write_all(&inflated).expect("written");
+        let stored = stored.finish().expect("written");
+        for tar in [&copy, &stored] {
+            assert!(is_unchanged(tar, "RSPM", b"new"));
+            assert!(!is_unchanged(tar, "RSPM", b"other"));
+            assert!(!is_unchanged(tar, "CRAN", b"new"));
+        }
+        assert!(!is_unchanged(&original, "RSPM", b"new"));
+        assert!(is_unchanged(&package_of_r46(true), "RSPM", b"new"), "it is signed");
+        let xz = {
+            let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 1);
+            encoder.write_all(&inflated).expect("written");
+            encoder.finish().expect("written")
+        };
+        assert!(!is_unchanged(&xz, "RSPM", b"new"), "clients read gzip");
     }
 }

@@ -90,11 +90,19 @@ pub(super) fn prepare(
         None => None,
         Some(info) => Some(rewrite_package_rds(file, info)?),
     };
-    let out_path = out.path().to_owned();
-    let (source, spool) = (body.open(options.buffer)?, HashingSpool::new(out));
-    let (output, spool) =
-        rewrite::archive(source, &package_archive, REPOSITORY, package_rds.as_deref(), spool, options)
-            .map_err(|error| rewrite_error(file, kind, &out_path, error))?;
+    let (out_path, package_rds) = (out.path().to_owned(), package_rds.as_deref());
+    let refusal = |error| rewrite_error(file, kind, &out_path, error);
+    let open = || body.open(options.buffer).map_err(io::Error::other);
+    let unchanged = rewrite::unchanged(open, &package_archive, REPOSITORY, package_rds, options.limits);
+    let (mut source, mut spool) = (body.open(options.buffer)?, HashingSpool::new(out));
+    let (output, spool) = match unchanged.map_err(refusal)? {
+        Some(output) => {
+            io::copy(&mut source, &mut spool).map_err(|error| refusal(RewriteError::Write(error)))?;
+            (output, spool)
+        }
+        None => rewrite::archive(source, &package_archive, REPOSITORY, package_rds, spool, options)
+            .map_err(refusal)?,
+    };
     Ok(spool.finish(file, body, package_archive, info, output))
 }
 

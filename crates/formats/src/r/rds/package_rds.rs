@@ -11,7 +11,8 @@ use crate::r::rewrite::ORIGIN_FIELDS;
 const LIMITS: RdsLimits = RdsLimits { stream: 4 << 20, memory: 16 << 20 };
 
 /// Sets `Repository` in the element `DESCRIPTION` of `Meta/package.rds`, and removes the fields of another origin, as
-/// [`crate::r::rewrite`] does in DESCRIPTION. Equal arguments produce equal bytes.
+/// [`crate::r::rewrite`] does in DESCRIPTION. Bytes for which that changes nothing are returned as they are. Equal arguments
+/// produce equal bytes.
 pub fn set_repository(package_rds: &[u8], value: &str) -> Result<Vec<u8>, RdsError> {
     let mut item = read::read(package_rds, LIMITS)?;
     let shape_error =
@@ -31,6 +32,7 @@ pub fn set_repository(package_rds: &[u8], value: &str) -> Result<Vec<u8>, RdsErr
     if fields.len() != values.len() {
         return Err(shape_error("a DESCRIPTION with another number of fields than of names"));
     }
+    let before = (fields.clone(), values.clone());
     let is_kept =
         |field: &Option<String>| !field.as_deref().is_some_and(|name| ORIGIN_FIELDS.contains(&name));
     (fields, values) = fields.into_iter().zip(values).filter(|(field, _)| is_kept(field)).unzip();
@@ -40,6 +42,9 @@ pub fn set_repository(package_rds: &[u8], value: &str) -> Result<Vec<u8>, RdsErr
             fields.push(Some("Repository".to_owned()));
             values.push(Some(value.to_owned()));
         }
+    }
+    if (&before.0, &before.1) == (&fields, &values) {
+        return Ok(package_rds.to_vec());
     }
     let too_long = |_| shape_error("a DESCRIPTION of gigabytes");
     description.data = Data::Text(strings(&values).map_err(too_long)?);

@@ -363,7 +363,12 @@ fn a_change_that_leaves_no_criterion_of_packages_requires_a_confirmation_and_pri
         "{warned}"
     );
     let none = edit("--version=>4.0.0 --warn=false");
-    assert!(none.ends_with("\nMatches no listed version of an R package now.\n"), "{none}");
+    assert!(
+        none.ends_with(
+            "\nMatches no listed version of an R package now; packages of other languages are not counted.\n"
+        ),
+        "{none}"
+    );
     let scored = edit("--min-severity=7 --block-unscored=false");
     assert!(scored.contains("  - Minimum severity: 7.0\n  - Without a score: do not match\n"), "{scored}");
     let unscored = edit("--min-severity=");
@@ -420,7 +425,12 @@ fn criteria_that_python_packages_do_not_have_are_refused_for_them() {
         assert!(planned.contains(not_counted) && !planned.contains("R package"), "{flags}: {planned}");
     }
     let planned = server.rspm_stdout("create blocklist-rule --source=cran --vulns --dry-run");
-    assert!(planned.contains("\nMatches no listed version of an R package now.\n"), "{planned}");
+    assert!(
+        planned.contains(
+            "\nMatches no listed version of an R package now; packages of other languages are not counted.\n"
+        ),
+        "{planned}"
+    );
     server.rspm_stdout("create blocklist-rule --license=GPL");
     let refused = server.refused("edit blocklist-rule --id=1 --repo=py");
     assert!(refused.contains(licenses), "{refused}");

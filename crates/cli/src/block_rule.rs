@@ -247,7 +247,10 @@ fn describe_matches(rule: &BlockRule, matches: &[BlockRuleMatches]) -> Vec<Strin
                 "Matches only {} packages, which are not counted; rspm explain states its effect on a package.",
                 language.label()
             ),
-            None => "Matches no listed version of an R package now.".to_owned(),
+            None => {
+                "Matches no listed version of an R package now; packages of other languages are not counted."
+                    .to_owned()
+            }
         };
         return vec![line];
     }

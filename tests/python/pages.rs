@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use rstudio_pm::model::project_name::ProjectName;
 use rstudio_pm::model::project_page::ProjectStatus;
 use rstudio_pm::python::accept::SimpleFormat;
+use rstudio_pm::python::file_name::ListedVersions;
 use rstudio_pm::python::name;
 use rstudio_pm::python::simple::page::{PageFile, ProjectPage};
 use rstudio_pm::python::simple::read::{ReadPage, read};
@@ -80,8 +81,9 @@ fn every_file_has_a_version_of_the_page() {
     for project in projects() {
         let page = read_page(&project, SimpleFormat::Json).page;
         let versions = page.versions.expect("the mirror lists versions");
+        let listed = ListedVersions::new(&versions);
         for file in &page.files {
-            let version = file.name.version(&project, Some(&versions));
+            let version = file.name.version(&project, Some(&listed));
             let version = version.unwrap_or_else(|| panic!("{}: none of {versions:?}", file.name));
             assert!(versions.contains(&version), "{}: {version}", file.name);
             let text = file.requires_python.as_deref().unwrap_or_default();

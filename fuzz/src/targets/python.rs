@@ -9,7 +9,7 @@ use rstudio_pm::model::license_expression::LicenseExpression;
 use rstudio_pm::model::project_path::ProjectPath;
 use rstudio_pm::python::accept::{self, SimpleFormat};
 use rstudio_pm::python::archive::{sdist, wheel};
-use rstudio_pm::python::file_name::FileName;
+use rstudio_pm::python::file_name::{FileName, ListedVersions};
 use rstudio_pm::python::metadata::Metadata;
 use rstudio_pm::python::name;
 use rstudio_pm::python::requirement::Requirement;
@@ -198,7 +198,8 @@ pub fn text(data: &[u8]) {
         if let Ok(project) = project
             && let Some(version) = file.version(&project, None)
         {
-            assert_eq!(file.version(&project, Some(std::slice::from_ref(&version))), Some(version));
+            let listed = ListedVersions::new(std::slice::from_ref(&version));
+            assert_eq!(file.version(&project, Some(&listed)).as_ref(), Some(&version));
         }
     }
     if let Ok(wheel) = WheelName::parse(&text) {

@@ -52,10 +52,11 @@ pub(super) async fn complete(
 ) -> Result<ComputedDigests, PageError> {
     let (state, mut digests) = (&reads.state, ComputedDigests::default());
     let config = reads.config()?;
-    let mut undeclared = Vec::new();
-    for file in files.iter().filter(|file| file.sha256().is_none()) {
-        undeclared.extend(locator::locator(&file.url, &config).map(|locator| (file.clone(), locator)));
-    }
+    let base = locator::base(&config);
+    let undeclared = files.iter().filter(|file| file.sha256().is_none());
+    let undeclared: Vec<(UpstreamFile, String)> = undeclared
+        .filter_map(|file| Some((file.clone(), locator::locator(&file.url, base.as_ref()?)?)))
+        .collect();
     if undeclared.is_empty() {
         return Ok(digests);
     }

@@ -22,14 +22,14 @@ fn addresses(index: &IndexConfig) -> Option<&'static IndexAddresses> {
 }
 
 /// Returns the base URL of an index: the address without the usual folder of pages at its end.
-fn base(index: &IndexConfig) -> Option<Url> {
+pub fn base(index: &IndexConfig) -> Option<Url> {
     Url::parse(addresses(index)?.base(&index.url)).ok()
 }
 
 /// Returns the location to store for an address on a page: relative to an index in a directory, the absolute
-/// path on the index's server, otherwise the whole address. `None` if it cannot be requested.
-pub fn locator(file: &str, index: &IndexConfig) -> Option<String> {
-    let (file, index) = (Url::parse(file).ok()?, base(index)?);
+/// path on the index's server, otherwise the whole address. `index` is its base URL. `None` if it cannot be requested.
+pub fn locator(file: &str, index: &Url) -> Option<String> {
+    let file = Url::parse(file).ok()?;
     if file.query().is_some() {
         return None;
     }
@@ -43,7 +43,7 @@ pub fn locator(file: &str, index: &IndexConfig) -> Option<String> {
         let is_name = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
         return path.split('/').all(is_name).then_some(path);
     }
-    if is_same_server(&file, &index) {
+    if is_same_server(&file, index) {
         return Some(file.path().to_owned());
     }
     let mut file = file;
@@ -157,7 +157,7 @@ mod tests {
     }
 
     fn addressed(file: &str, config: &IndexConfig) -> Result<(String, String), String> {
-        let locator = locator(file, config).ok_or("no location")?;
+        let locator = locator(file, &base(config).ok_or("no base")?).ok_or("no location")?;
         address(&locator, config).map(|address| (address.folder, address.path))
     }
 
@@ -204,7 +204,8 @@ mod tests {
             assert_eq!(addressed(&url, &index), Ok((folder.clone(), format!("{digest}.whl"))));
             let metadata = addressed(&format!("{url}.metadata"), &index);
             assert_eq!(metadata, Ok((folder, format!("{digest}.metadata"))));
-            let locator = locator(&url, &index).expect("a location");
+            let base = super::base(&index).expect("a base URL");
+            let locator = locator(&url, &base).expect("a location");
             assert_eq!(object_in_directory(&locator, &index).is_some(), index.url.starts_with("file:"));
         }
     }

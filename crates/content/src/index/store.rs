@@ -135,8 +135,12 @@ pub(super) async fn store(
         begins_yanks_at_reading: config.earlier_yanks == EarlierYanks::HideMark,
         may_shrink,
     };
+    let base = locator::base(&config);
     let (rows, skipped) = match &read.page {
-        Some(page) => plan::rows(language, page, &read.digests.by_name, |url| locator::locator(url, &config)),
+        Some(page) => {
+            let locator = |url: &str| locator::locator(url, base.as_ref()?);
+            plan::rows(language, page, &read.digests.by_name, locator)
+        }
         None => (Vec::new(), 0),
     };
     if rows.is_empty() && skipped > 0 {

@@ -1,6 +1,7 @@
 //! File names of distributions: the kind, by extension, and the version of a file of a project.
 
-use std::collections::BTreeSet;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::name;
 use super::version::Pep440Version;
@@ -119,14 +120,12 @@ impl FileName {
 
     /// Returns the version of a file of `project`; if its page lists `versions`, as listed there. `None` for a file of
     /// another project, and for kinds other than wheels also if the version is not listed.
-    pub fn version(&self, project: &ProjectName, versions: Option<&[String]>) -> Option<String> {
+    pub fn version(&self, project: &ProjectName, versions: Option<&ListedVersions<'_>>) -> Option<String> {
         if self.kind == FileKind::Wheel {
             let wheel = WheelName::parse(&self.text).ok()?;
-            let version = Pep440Version::lenient(wheel.version);
-            let listed_version =
-                versions.and_then(|versions| find_version(wheel.version, &version, versions));
+            let listed_version = versions.and_then(|versions| versions.find(wheel.version));
             let is_own = name::normalize(wheel.distribution) == project.as_str();
-            return is_own.then(|| listed_version.unwrap_or_else(|| wheel.version.to_owned()));
+            return is_own.then(|| listed_version.unwrap_or(wheel.version).to_owned());
         }
         let candidates = self.stem().match_indices('-').filter_map(|(at, _)| {
             let (name, rest) = self.stem().split_at(at);
@@ -136,8 +135,8 @@ impl FileName {
             match versions {
                 None => return Some(text.to_owned()),
                 Some(versions) => {
-                    if let Some(version) = find_version(text, &Pep440Version::lenient(text), versions) {
-                        return Some(version);
+                    if let Some(version) = versions.find(text) {
+                        return Some(version.to_owned());
                     }
                 }
             }
@@ -177,12 +176,31 @@ impl FileName {
     }
 }
 
-/// Returns the listed version with the same text; if there is none, a listed version that is equal by value.
-fn find_version(text: &str, version: &Pep440Version, versions: &[String]) -> Option<String> {
-    let same_text = versions.iter().find(|listed| *listed == text);
-    let same_value =
-        same_text.or_else(|| versions.iter().find(|listed| Pep440Version::lenient(listed) == *version));
-    same_value.cloned()
+/// The versions that a page lists.
+#[derive(Debug)]
+pub struct ListedVersions<'a> {
+    all: &'a [String],
+    texts: HashSet<&'a str>,
+    /// The first one of each value. Few pages need it: most versions are listed as files have them.
+    values: OnceCell<BTreeMap<Pep440Version, &'a str>>,
+}
+
+impl<'a> ListedVersions<'a> {
+    pub fn new(all: &'a [String]) -> ListedVersions<'a> {
+        ListedVersions { all, texts: all.iter().map(String::as_str).collect(), values: OnceCell::new() }
+    }
+
+    /// Returns the listed version with the same text; if there is none, the first one that is equal by value.
+    fn find(&self, text: &str) -> Option<&'a str> {
+        let same_text = self.texts.get(text).copied();
+        same_text.or_else(|| self.values().get(&Pep440Version::lenient(text)).copied())
+    }
+
+    fn values(&self) -> &BTreeMap<Pep440Version, &'a str> {
+        self.values.get_or_init(|| {
+            self.all.iter().rev().map(|text| (Pep440Version::lenient(text), text.as_str())).collect()
+        })
+    }
 }
 
 impl std::fmt::Display for FileName {
@@ -225,7 +243,8 @@ mod tests {
     fn version(file: &str, project: &str, versions: Option<&[&str]>) -> Option<String> {
         let versions = versions.map(|all| all.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>());
         let file = FileName::parse(file).expect(file);
-        file.version(&name::parse(project).expect(project), versions.as_deref())
+        let listed = versions.as_deref().map(ListedVersions::new);
+        file.version(&name::parse(project).expect(project), listed.as_ref())
     }
 
     #[test]
@@ -252,6 +271,7 @@ mod tests {
         assert_eq!(version("odd-1.0-2.tar.gz", "odd", Some(&["1.0.post2"])).as_deref(), Some("1.0.post2"));
         assert_eq!(version("odd-1.00.tar.gz", "odd", Some(&["1.0", "1.00"])).as_deref(), Some("1.00"));
         assert_eq!(version("odd-1.00.tar.gz", "odd", Some(&["2", "1.0"])).as_deref(), Some("1.0"));
+        assert_eq!(version("odd-1.00.tar.gz", "odd", Some(&["1", "1.0"])).as_deref(), Some("1"));
         assert_eq!(version("odd-2004d.tar.gz", "odd", Some(&["2004d"])).as_deref(), Some("2004d"));
         assert_eq!(version("odd-3.0.tar.gz", "odd", Some(&["1.0"])), None);
         assert_eq!(version("even-1.0.tar.gz", "odd", None), None);
@@ -297,10 +317,10 @@ mod tests {
         fn the_version_of_a_written_name_is_found(
             name in "[a-z]([a-z0-9._-]{0,8}[a-z0-9])?", version in "[0-9]\\.[0-9]{1,3}(rc1|\\.post2)?",
         ) {
-            let project = name::parse(&name).unwrap();
+            let (project, versions) = (name::parse(&name).unwrap(), ["7".to_owned(), version.clone()]);
             for file in [format!("{name}-{version}.tar.gz"), format!("{}-{version}.zip", project.as_str().replace('-', "_"))] {
                 let file_name = FileName::parse(&file).unwrap();
-                prop_assert_eq!(file_name.version(&project, Some(&["7".to_owned(), version.clone()])), Some(version.clone()));
+                prop_assert_eq!(file_name.version(&project, Some(&ListedVersions::new(&versions))), Some(version.clone()));
             }
         }
     }

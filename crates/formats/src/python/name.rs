@@ -18,7 +18,12 @@ pub fn parse(text: &str) -> Result<ProjectName, BadProjectName> {
 
 /// Returns whether the text is a spelling of a name.
 pub fn is_spelling(text: &str, name: &ProjectName) -> bool {
-    is_valid(text) && normalize(text) == name.as_str()
+    // The prefixes of a file name, which may have a hundred, differ from the name after as many bytes as it has.
+    let mut previous = 0;
+    let bytes =
+        text.bytes().map(|byte| if matches!(byte, b'.' | b'_') { b'-' } else { byte.to_ascii_lowercase() });
+    let folded = bytes.filter(|byte| (*byte, std::mem::replace(&mut previous, *byte)) != (b'-', b'-'));
+    folded.eq(name.as_str().bytes()) && is_valid(text)
 }
 
 /// Returns whether the text is a valid name: `^([A-Z0-9]|[A-Z0-9][A-Z0-9._-]*[A-Z0-9])\Z`, ignoring case.

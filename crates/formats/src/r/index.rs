@@ -8,8 +8,8 @@ use super::rds::RdsLimits;
 use super::rds::packages::read_package_table;
 use base::model::text::count_of;
 
-/// Maximum size of a decompressed index in bytes, about twenty times the size of CRAN's.
-const MAX_TEXT: u64 = 128 << 20;
+/// Maximum size of a decompressed index in bytes, about ten times the size of CRAN's.
+const MAX_TEXT: u64 = 64 << 20;
 /// Maximum number of records of an index, ten times that of CRAN: a short one takes ten times its size of memory.
 const MAX_RECORDS: usize = 250_000;
 
@@ -48,8 +48,8 @@ pub fn records<'a>(text: &'a [u8], warnings: &mut Vec<String>) -> Result<Vec<Ind
     let mut valid_records = Vec::new();
     let (mut invalid_count, mut first_error) = (0_usize, None);
     let (mut incomparable, mut unreadable) = (Examples::default(), Examples::default());
-    for record in packages::records(text) {
-        if valid_records.len() == MAX_RECORDS {
+    for (number, record) in packages::records(text).enumerate() {
+        if number == MAX_RECORDS {
             return Err(format!("the index has more than {MAX_RECORDS} records"));
         }
         match record {

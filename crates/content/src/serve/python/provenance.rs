@@ -173,7 +173,8 @@ async fn request(
         |reason: String| UpstreamError::Refused { url: format!("the provenance of {file}"), reason };
     let index = config.index(source).ok_or_else(|| refused("its source is no index".to_owned()))?;
     let name = FileName::parse(file).map_err(|error| refused(error.to_string()))?;
-    let locator = locator::locator(url, index)
+    let locator = locator::base(index)
+        .and_then(|base| locator::locator(url, &base))
         .ok_or_else(|| refused("the index states an address that cannot be requested".to_owned()))?;
     let address = locator::address(&locator, index).map_err(refused)?;
     let request = FileRequest { path: &address.path, validators: None, limit: MAX_PROVENANCE };

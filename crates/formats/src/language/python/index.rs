@@ -8,6 +8,7 @@ use super::Python;
 use crate::language::{IndexAddresses, ProjectIndex};
 use crate::python::accept::{ACCEPT, SimpleFormat};
 use crate::python::facts::FileFacts;
+use crate::python::file_name::ListedVersions;
 use crate::python::simple::page::{PageFile, ProjectPage};
 use crate::python::simple::read::{self, ReadPage};
 use crate::python::simple::root::{self, RootEntry, RootSummary};
@@ -74,8 +75,8 @@ impl ProjectIndex for Python {
             let ReadPage { page, skipped_files } =
                 read::read(format, body, url, project).map_err(|error| error.to_string())?;
             let ProjectPage { name, last_serial: serial, status, status_reason, versions, files } = page;
-            let files =
-                files.into_iter().map(|file| upstream_file(&name, versions.as_deref(), file)).collect();
+            let versions = versions.as_deref().map(ListedVersions::new);
+            let files = files.into_iter().map(|file| upstream_file(&name, versions.as_ref(), file)).collect();
             Ok(UpstreamPage { project: name, serial, status, status_reason, files, skipped_files })
         };
         projects.iter().map(page).collect()
@@ -108,7 +109,11 @@ fn page_format(media_type: Option<&str>) -> Result<SimpleFormat, String> {
     })
 }
 
-fn upstream_file(project: &ProjectName, versions: Option<&[String]>, file: PageFile) -> UpstreamFile {
+fn upstream_file(
+    project: &ProjectName,
+    versions: Option<&ListedVersions<'_>>,
+    file: PageFile,
+) -> UpstreamFile {
     let listed = file.name.version(project, versions);
     let facts = FileFacts::of_page(&file).write();
     UpstreamFile {

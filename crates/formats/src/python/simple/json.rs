@@ -3,14 +3,15 @@
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
+use std::marker::PhantomData;
 
-use super::page::{RawFile, RawPage};
+use super::page::{MAX_FILES, RawFile, RawPage};
 use base::model::project_page::MetadataFile;
 
 pub(super) fn parse(body: &[u8]) -> Result<RawPage, serde_json::Error> {
     let page: JsonPage = serde_json::from_slice(body)?;
     let meta = |key: &str| page.meta.get(key);
-    let (status, status_reason) = match &page.project_status {
+    let (status, status_reason) = match page.project_status {
         Value::Map(_) => (page.project_status.get("status"), page.project_status.get("reason")),
         other => (other.text(), None),
     };
@@ -20,10 +21,10 @@ pub(super) fn parse(body: &[u8]) -> Result<RawPage, serde_json::Error> {
         name: page.name.text(),
         status,
         status_reason,
-        versions: page.versions.map(|all| all.iter().filter_map(Value::text).collect()),
+        versions: page.versions.map(|all| all.0.into_iter().filter_map(Value::text).collect()),
         base: None,
         is_project_page: true,
-        files: page.files.into_iter().map(JsonFile::into_raw).collect(),
+        files: page.files.0.into_iter().map(JsonFile::into_raw).collect(),
     })
 }
 
@@ -37,8 +38,38 @@ struct JsonPage {
     #[serde(default)]
     project_status: Value,
     #[serde(default)]
-    versions: Option<Vec<Value>>,
-    files: Vec<JsonFile>,
+    versions: Option<Limited<Value>>,
+    files: Limited<JsonFile>,
+}
+
+/// A list of at most [`MAX_FILES`] elements: an element of two bytes takes hundreds of memory.
+struct Limited<T>(Vec<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Limited<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Limited<T>, D::Error> {
+        deserializer.deserialize_seq(LimitedVisitor(PhantomData))
+    }
+}
+
+struct LimitedVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for LimitedVisitor<T> {
+    type Value = Limited<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Limited<T>, A::Error> {
+        let mut list = Vec::new();
+        while let Some(element) = elements.next_element()? {
+            if list.len() == MAX_FILES {
+                return Err(A::Error::custom(format_args!("a list has more than {MAX_FILES} elements")));
+            }
+            list.push(element);
+        }
+        Ok(Limited(list))
+    }
 }
 
 #[derive(Deserialize)]
@@ -112,7 +143,10 @@ impl JsonFile {
     }
 }
 
-/// A value of any type. In a map, only entries that are texts or numbers are stored.
+/// Maximum number of stored entries of a map; pages have up to eight digests of a file.
+const MAX_ENTRIES: usize = 32;
+
+/// A value of any type. In a map, only the first [`MAX_ENTRIES`] that are texts or numbers are stored.
 #[derive(Debug, Default)]
 pub(super) enum Value {
     /// `null`, or a value of an unexpected type.
@@ -126,9 +160,9 @@ pub(super) enum Value {
 
 impl Value {
     /// Returns the text, or the number as text.
-    pub(super) fn text(&self) -> Option<String> {
+    pub(super) fn text(self) -> Option<String> {
         match self {
-            Value::Text(text) => Some(text.clone()),
+            Value::Text(text) => Some(text),
             Value::Number(number) => Some(number.to_string()),
             Value::Missing | Value::Bool(_) | Value::Map(_) => None,
         }
@@ -187,7 +221,9 @@ impl<'de> Visitor<'de> for AnyValue {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut entries = Vec::new();
         while let Some((key, value)) = map.next_entry::<String, Value>()? {
-            entries.extend(value.text().map(|text| (key, text)));
+            if entries.len() < MAX_ENTRIES {
+                entries.extend(value.text().map(|text| (key, text)));
+            }
         }
         Ok(Value::Map(entries))
     }

@@ -10,6 +10,8 @@ use base::model::time::Timestamp;
 
 /// The version of the API that written pages declare. Version 1.5 is only for servers with namespaces.
 pub const API_VERSION: &str = "1.4";
+/// Maximum number of files, and of versions, of a page that is read.
+pub(super) const MAX_FILES: usize = 200_000;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProjectPage {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use url::Url;
 
-use super::page::{PageFile, ProjectPage, RawFile, RawPage, Yank};
+use super::page::{MAX_FILES, PageFile, ProjectPage, RawFile, RawPage, Yank};
 use super::{html, json};
 use crate::python::accept::SimpleFormat;
 use crate::python::file_name::FileName;
@@ -15,8 +15,6 @@ use base::model::time::{SECOND, Timestamp};
 
 /// Maximum size of a page, in bytes.
 pub const MAX_PAGE: usize = 64 << 20;
-/// Maximum number of files on a page.
-pub const MAX_FILES: usize = 200_000;
 /// The byte order mark of UTF-8, with which some servers begin JSON.
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Maximum length of the address of a provenance object, in bytes.
@@ -35,6 +33,8 @@ pub enum BadPage {
     TooLarge(usize),
     #[error("the page has more than {MAX_FILES} files")]
     TooManyFiles,
+    #[error("the list of projects in HTML has more than 96 MB")]
+    LargeList,
     #[error("the page was sent as {declared}, but is {actual}; check the address of the index")]
     OtherFormat {
         /// The media type of the response.
@@ -109,10 +109,7 @@ fn parse(format: SimpleFormat, body: &[u8]) -> Result<RawPage, BadPage> {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     check_format(format, body)?;
     match format {
-        SimpleFormat::Json => {
-            let page = json::parse(body)?;
-            if page.files.len() > MAX_FILES { Err(BadPage::TooManyFiles) } else { Ok(page) }
-        }
+        SimpleFormat::Json => Ok(json::parse(body)?),
         SimpleFormat::Html | SimpleFormat::TextHtml => {
             html::parse(&String::from_utf8_lossy(body), MAX_FILES).ok_or(BadPage::TooManyFiles)
         }
@@ -154,8 +151,7 @@ fn skipped_file(name: &str, reason: impl Into<String>) -> SkippedFile {
 }
 
 fn read_file(raw: RawFile, base: &Url) -> Result<PageFile, SkippedFile> {
-    let label = raw.name.clone().unwrap_or_else(|| raw.url.clone());
-    let skip = |reason: &str| skipped_file(&label, reason);
+    let skip = |reason: &str| skipped_file(raw.name.as_deref().unwrap_or(&raw.url), reason);
     let mut url = base.join(raw.url.trim()).map_err(|_| skip("its address is malformed"))?;
     if raw.url.trim().is_empty() || !matches!(url.scheme(), "http" | "https" | "file") {
         return Err(skip("its address has a scheme other than http, https or file"));
@@ -210,7 +206,11 @@ fn is_plausible(time: &Timestamp) -> bool {
 
 /// Returns the digests in lower case. Malformed digests and digests of unknown algorithms are left out.
 fn hashes(pairs: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {
-    let pairs = pairs.into_iter().map(|(name, hex)| (name.to_ascii_lowercase(), hex.to_ascii_lowercase()));
+    let pairs = pairs.into_iter().map(|(mut name, mut hex)| {
+        name.make_ascii_lowercase();
+        hex.make_ascii_lowercase();
+        (name, hex)
+    });
     let is_digest = |(name, hex): &(String, String)| {
         let length = match &**name {
             "md5" => 32,

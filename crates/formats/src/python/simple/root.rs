@@ -16,8 +16,9 @@ use crate::python::name;
 use base::model::html::{Token, Tokens};
 use base::model::project_name::ProjectName;
 
-/// Maximum size of a root, in bytes. The root of PyPI has 45 MB.
-pub const MAX_ROOT: u64 = 512 << 20;
+/// Maximum size of a root, in bytes. The root of PyPI has 45 MB. One in HTML is in memory as a whole.
+pub const MAX_ROOT: u64 = 256 << 20;
+const MAX_HTML_ROOT: u64 = 96 << 20;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RootEntry {
@@ -52,7 +53,10 @@ pub fn read(
         SimpleFormat::Html | SimpleFormat::TextHtml => {
             let mut bytes = Vec::new();
             // A decompression error is reported as one of JSON: [`BadPage`] has no variant for read errors.
-            source.take(MAX_ROOT).read_to_end(&mut bytes).map_err(serde_json::Error::io)?;
+            source.take(MAX_HTML_ROOT + 1).read_to_end(&mut bytes).map_err(serde_json::Error::io)?;
+            if bytes.len() as u64 > MAX_HTML_ROOT {
+                return Err(BadPage::LargeList);
+            }
             read_html(&bytes, on_project)
         }
     }

@@ -33,6 +33,23 @@ fn with_keys(keys: &str) -> ReadPage {
 }
 
 #[test]
+fn a_list_with_too_many_elements_is_refused_while_it_is_read() {
+    let count = super::page::MAX_FILES;
+    for (list, rest) in [("files", ""), ("versions", ",\"files\":[]")] {
+        let page = |count: usize| {
+            let elements = vec![if list == "files" { "{}" } else { "0" }; count].join(",");
+            // The end of the document is missing: nothing after the list is read.
+            read_text(SimpleFormat::Json, &format!("{{\"{list}\":[{elements}]{rest}"))
+        };
+        let error = page(count + 1).expect_err(list).to_string();
+        assert!(error.contains("a list has more than 200000 elements"), "{error}");
+        assert!(page(count).expect_err(list).to_string().contains("EOF"), "{list}");
+    }
+    let html = format!("<a href='odd-1.tar.gz'>odd-1.tar.gz</a>{}", "<a href='x'>x</a>".repeat(count));
+    assert!(matches!(read_text(SimpleFormat::TextHtml, &html), Err(BadPage::TooManyFiles)));
+}
+
+#[test]
 fn every_key_of_json_is_read() {
     let hex = "0A".repeat(32);
     let result = json(&format!(

@@ -34,6 +34,13 @@ impl PackageCells {
             PackageCells::Frame(columns) => columns.get(column)?.text()?.get(row),
         }
     }
+
+    fn is_text(&self, column: usize) -> bool {
+        match self {
+            PackageCells::Matrix { .. } => true,
+            PackageCells::Frame(columns) => columns.get(column).is_some_and(|column| column.text().is_some()),
+        }
+    }
 }
 
 /// Reads a character matrix with column names, or a data frame. Skips rows without `Package`, and columns that are not
@@ -54,7 +61,8 @@ impl PackageTable {
         // By name: the index in `fields`, and the number of values of the column that is stored there.
         let mut fields_by_name: HashMap<&str, (usize, usize)> = HashMap::new();
         for (column, name) in names.iter().enumerate() {
-            let Some(name) = name.filter(|name| !name.is_empty()) else { continue };
+            let name = name.filter(|name| !name.is_empty() && cells.is_text(column));
+            let Some(name) = name else { continue };
             let value_count = (0..rows).filter(|row| cells.get(*row, column).is_some()).count();
             match fields_by_name.get(name) {
                 None => {

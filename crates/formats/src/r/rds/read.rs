@@ -202,6 +202,10 @@ impl<'a> RdsDecoder<'a> {
             self.input.reserve(n.saturating_mul(2))?;
             let mut buffer = Vec::new();
             self.input.for_each_piece(n, 1, |piece| buffer.extend_from_slice(piece))?;
+            if !buffer.is_ascii() {
+                // In UTF-8, each byte may become three, in the decoded form and in its copy.
+                self.input.reserve(n.saturating_mul(4))?;
+            }
             long_string = buffer;
             &long_string[..]
         };

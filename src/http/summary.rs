@@ -86,7 +86,8 @@ async fn content(app: &App) -> String {
             return format!("{repositories}; the database is unavailable: {reason}");
         }
     };
-    let subscribed_sources: BTreeSet<_> = catalog.repos.iter().flat_map(|repo| repo.sources()).collect();
+    let entries = catalog.repos.iter().flat_map(|repo| repo.subscriptions());
+    let subscribed_sources: BTreeSet<_> = entries.map(|entry| entry.source).collect();
     let mut packages = 0;
     for source in catalog.sources.iter().filter(|source| subscribed_sources.contains(&source.id)) {
         packages += serve::info::source(&app.repositories, source.name.as_str())

@@ -77,12 +77,14 @@ row! {
 /// Decodes subscriptions that are one value: `4 ,2 3.20`.
 fn entries(cells: &mut Cells) -> Result<Vec<Subscription>, DbError> {
     let text = String::decode(cells)?;
-    let entry = |text: &str| {
-        let (source, label) = text.split_once(' ')?;
-        Some(Subscription { source: SourceId(source.parse().ok()?), label: label.to_owned() })
-    };
-    let entries: Option<_> = text.split_terminator(',').map(entry).collect();
-    entries.ok_or_else(|| cells.shape("other text", "a list of subscriptions"))
+    // Lists that grow would take half of the time.
+    let mut entries = Vec::with_capacity(text.matches(',').count() + 1);
+    for entry in text.split_terminator(',') {
+        let (source, label) = entry.split_once(' ').unwrap_or_default();
+        let source = source.parse().map_err(|_| cells.shape("other text", "a list of subscriptions"))?;
+        entries.push(Subscription { source: SourceId(source), label: label.to_owned() });
+    }
+    Ok(entries)
 }
 
 pub const ALL: RangeInclusive<RepoId> = RepoId(i64::MIN)..=RepoId(i64::MAX);

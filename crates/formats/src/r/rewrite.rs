@@ -195,25 +195,27 @@ pub fn unchanged<R: Read>(
     package_rds: Option<&[u8]>,
     limits: ArchiveLimits,
 ) -> Result<Option<RewriteOutput>, RewriteError> {
+    let replacements = replacements(package_archive, repository, package_rds)?;
+    let description = replacements.iter().find(|(path, _)| *path == "DESCRIPTION");
+    if description.is_some_and(|(_, bytes)| *bytes != package_archive.description_raw) {
+        return Ok(None);
+    }
     let open = || open().map_err(ArchiveError::Io);
     let mut magic = Vec::new();
     open()?.take(2).read_to_end(&mut magic).map_err(ArchiveError::Io)?;
-    let replacements = replacements(package_archive, repository, package_rds)?;
-    let is_description =
-        |(path, bytes): &(&str, Vec<u8>)| *path == "DESCRIPTION" && *bytes != package_archive.description_raw;
-    if magic != [0x1f, 0x8b] || replacements.iter().any(is_description) {
+    if magic != [0x1f, 0x8b] {
         return Ok(None);
     }
     let mut copied = DigestWriter::default();
     copy(open()?, package_archive, &replacements, &mut copied, limits)?;
-    let (mut decoder, mut source) = (archive::decoder(open()?, limits)?, DigestWriter::default());
+    let (mut decoder, mut source) = (archive::decoder(open()?, limits)?, sha2::Sha256::new());
     loop {
         match decoder.take(usize::MAX)? {
             [] => break,
-            bytes => source.0.update(bytes),
+            bytes => source.update(bytes),
         }
     }
-    let is_same = copied.0.finalize() == source.0.finalize();
+    let is_same = copied.0.finalize() == source.finalize();
     Ok(is_same.then(|| RewriteOutput::new(package_archive, replacements)))
 }
 

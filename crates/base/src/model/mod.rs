@@ -7,6 +7,7 @@ pub mod documentation;
 pub mod errors;
 pub mod html;
 pub mod ids;
+pub mod import_list;
 pub mod kind;
 pub mod license;
 pub mod license_expression;

@@ -29,7 +29,7 @@ fn each_change_is_recorded_once_with_its_author_and_reads_are_not() {
     server.rspm_stdout("edit source --name=team --new-name=own");
     server.rspm_stdout("remove package --source=own --name=alpha@all --comment=wrong");
     server.rspm_stdout("unsubscribe --repo=crew --source=own");
-    server.rspm_stdout("delete source --name=own");
+    server.rspm_stdout("delete source --name=own --with-packages");
     server.rspm_stdout("delete repo --name=crew");
     let admin = token(&server, "--scope=global:admin --user=ann@example.org");
     server.refused("create source --name=cran");

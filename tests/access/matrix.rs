@@ -318,6 +318,9 @@ pub(super) const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("POST", "/__api__/admin/v1/tokens", Administer),
     ("POST", "/__api__/admin/v1/tokens/revoke", Administer),
     ("GET", "/__api__/admin/v1/verify", AnyToken),
+    // The handlers require the permissions of the sections of a state.
+    ("GET", "/__api__/admin/v1/state", Administer),
+    ("POST", "/__api__/admin/v1/state", AnyToken),
     ("GET", "/__api__/admin/v1/audit", Administer),
     ("GET", "/__api__/admin/v1/audit/verify", Administer),
     ("GET", "/__api__/admin/v1/openapi.json", AnyToken),

@@ -123,8 +123,10 @@ const ROWS: &[(&str, &str, Use)] = &[
     ("cluster nodes", "", Machine),
     ("cluster online", "--nodes=*", Machine),
     ("cluster offline", "--nodes=*", Machine),
+    ("export state", "", Remote),
+    ("apply", "site.toml --plan", Remote),
     ("delete repo", "--name=prod", Remote),
-    ("delete source", "--name=crew", Remote),
+    ("delete source", "--name=crew --with-packages", Remote),
     ("backup list", "", Own),
     ("backup verify", "", Own),
     ("backup test", "", Own),
@@ -192,6 +194,7 @@ fn every_command_but_those_of_the_machine_works_over_https() {
     std::fs::write(server.dir().join("list"), "alpha\n").expect("written");
     std::fs::write(server.dir().join("metadata.csv"), "package_name,key,value\nalpha,b,c\n")
         .expect("written");
+    std::fs::write(server.dir().join("site.toml"), "format = 1\n[sources.more]\n").expect("written");
     let rules = r#"[{"package_name":"gamma"}]"#;
     std::fs::write(server.dir().join("rules.json"), rules).expect("written");
     let mut ssh = Command::new("ssh-keygen");

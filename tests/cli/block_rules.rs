@@ -260,7 +260,7 @@ fn the_list_of_rules_of_every_kind_is_a_file_of_rules() {
     ] {
         server.rspm_stdout(&format!("create blocklist-rule {flags}"));
     }
-    server.rspm_stdout("delete source --name=gone");
+    server.rspm_stdout("delete source --name=gone --with-packages");
     server.rspm_stdout("delete repo --name=gone");
     let before = listed(&server);
     let without_effect = before.iter().filter(|rule| rule["without_effect"].is_string()).count();
@@ -443,7 +443,7 @@ fn criteria_that_python_packages_do_not_have_are_refused_for_them() {
     // A rule of a deleted source can be changed, but not so that it is about Python packages.
     server.rspm_stdout("create source --name=gone");
     server.rspm_stdout("create blocklist-rule --license=AGPL --source=gone --priority=7");
-    server.rspm_stdout("delete source --name=gone");
+    server.rspm_stdout("delete source --name=gone --with-packages");
     let rules = server.json("list blocklist-rules");
     assert_eq!((&rules[0]["priority"], rules[0]["without_effect"].is_string()), (&json!(7), true), "{rules}");
     let edit = format!("edit blocklist-rule --id={}", rules[0]["id"]);

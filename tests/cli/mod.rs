@@ -12,6 +12,7 @@ mod pipes;
 mod promotion;
 mod promotion_access;
 mod retries;
+mod state;
 mod syncing;
 mod texts;
 mod unsupported;

@@ -146,7 +146,7 @@ fn a_guard_of_a_deleted_source_states_that_it_was_deleted() {
         server.rspm_stdout(&format!("create name-guard --name={name} --source={source}"));
     }
     let id = server.json("info --source=old")["id"].clone();
-    server.rspm_stdout("delete source --name=old");
+    server.rspm_stdout("delete source --name=old --with-packages");
     let listed = server.rspm_stdout("list name-guards");
     let columns = |name: &str| -> String {
         let line = listed.lines().find(|line| line.contains(name)).expect("a row");

@@ -270,7 +270,7 @@ fn the_advice_of_a_refused_deletion_of_a_source_can_be_followed() {
             assert_eq!(server.rspm("edit repo --name=live --changes=any").code, 0);
             server.rspm_stdout("unsubscribe --repo=live --source=team");
         }
-        server.rspm_stdout("delete source --name=team");
+        server.rspm_stdout("delete source --name=team --with-packages");
     }
     let server = Server::start();
     server.rspm_stdout("create repo --name=all");

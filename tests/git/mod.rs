@@ -14,6 +14,7 @@ mod remote;
 mod sockets;
 pub(crate) mod ssh;
 mod ssh_server;
+mod states;
 mod submodules;
 mod tags;
 pub(crate) mod vignettes;

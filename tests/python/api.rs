@@ -306,7 +306,7 @@ fn the_packages_of_an_earlier_snapshot_are_the_same_after_the_deletion_of_its_so
     let before = row();
     assert_eq!(before["info"]["summary"], "A <test> & more");
     server.rspm_stdout("unsubscribe --repo=py --source=team");
-    server.rspm_stdout("delete source --name=team");
+    server.rspm_stdout("delete source --name=team --with-packages");
     assert_eq!(row(), before);
 }
 

@@ -273,7 +273,7 @@ fn rules_of_a_repository_or_source_leave_others_as_they_are() {
     assert!(listed.contains("  - Source: renamed\n") || listed.contains("  - Source: renamed"), "{listed}");
     server.rspm_stdout("unsubscribe --repo=prod --source=renamed");
     server.rspm_stdout("unsubscribe --repo=dev --source=renamed");
-    server.rspm_stdout("delete source --name=renamed");
+    server.rspm_stdout("delete source --name=renamed --with-packages");
     let listed = server.rspm_stdout("list blocklist-rules");
     assert!(listed.contains("Without effect: its source"), "{listed}");
 }
@@ -424,7 +424,7 @@ fn vulnerabilities_block_versions_in_earlier_snapshots_of_deleted_curated_source
     assert_eq!(states(&server), blocked);
     for source in ["whole", "subset"] {
         server.rspm_stdout(&format!("unsubscribe --repo=of-{source} --source={source}"));
-        server.rspm_stdout(&format!("delete source --name={source}"));
+        server.rspm_stdout(&format!("delete source --name={source} --with-packages"));
     }
     assert_eq!(states(&server), blocked);
     server.restart();

@@ -233,7 +233,7 @@ fn earlier_snapshots_list_the_packages_of_a_deleted_local_source_with_a_guarded_
     let before = index();
     assert!(before.contains("Package: shared\nVersion: 2.0\n"), "{before}");
     server.rspm_stdout("unsubscribe --repo=two --source=second");
-    server.rspm_stdout("delete source --name=second");
+    server.rspm_stdout("delete source --name=second --with-packages");
     assert_eq!((index(), file()), (before.clone(), 200));
     server.restart();
     let index = server.get(&format!("{folder}/PACKAGES")).text();

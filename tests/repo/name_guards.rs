@@ -534,7 +534,7 @@ fn the_report_of_a_new_guard_names_curated_sources_and_snapshots() {
     for name in ["pinned", "gone"] {
         server.rspm_stdout(&format!("create source --name={name} --type=cran-snapshot --snapshot={synced}"));
     }
-    server.rspm_stdout("delete source --name=gone");
+    server.rspm_stdout("delete source --name=gone --with-packages");
     server.rspm_stdout("create source --name=internal");
     let create = "create name-guard --name=acme.* --source=internal";
     let hidden = "5 packages of other sources: acme.db (cran), acme.db (subset), acme.db (pinned), acme.web (cran), \

@@ -26,6 +26,7 @@ pub mod repo;
 pub mod row;
 pub mod scrub;
 pub mod source;
+pub mod state;
 pub mod storage;
 pub mod token;
 

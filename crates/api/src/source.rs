@@ -23,6 +23,17 @@ query! {
     }
 }
 
+query! {
+    /// The query of `DELETE /sources/{name}`.
+    #[derive(Args)]
+    #[group(skip)]
+    DeleteSource {
+        /// Also delete a source that has, or had, packages, or that has builders
+        #[arg(long)]
+        with_packages: bool,
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Source {
     /// Row id; CRAN is 1.

@@ -24,7 +24,7 @@ use api::{block_rule, choices, control, git, metadata, package, promotion, repo,
     propagate_version = false,
     after_help = "Run as root or as a member of the server's group (rstudio-pm), or with a token for a server on another machine.\n\
                   Exit codes: 0 done, 1 refused or failed, 2 wrong usage or not in this version, 3 server not reachable, \
-                  4 backup incomplete."
+                  4 backup incomplete, 5 differences that apply does not expect."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -175,6 +175,11 @@ pub enum Remote {
     /// Change settings of the running server until its next start
     #[command(subcommand)]
     Config(Config),
+    /// Export the configured objects of the server
+    #[command(subcommand)]
+    Export(super::state::Export),
+    /// Plan or make the changes that give the server the objects of state files
+    Apply(super::state::Apply),
 }
 
 /// The commands that need no server, or connect to it in another way. `display_order` is the position of the command of
@@ -265,7 +270,7 @@ pub enum Edit {
 #[derive(Debug, Subcommand)]
 pub enum Delete {
     /// Delete a source that no repository subscribes to
-    Source(NameArg),
+    Source(DeleteSource),
     /// Delete a repository
     Repo(NameArg),
     /// Delete a builder; its packages and logs remain
@@ -352,6 +357,15 @@ pub struct NameArg {
     /// The name
     #[arg(long)]
     pub name: String,
+}
+
+#[derive(Debug, Args)]
+pub struct DeleteSource {
+    /// The name
+    #[arg(long)]
+    pub name: String,
+    #[command(flatten)]
+    pub query: source::DeleteSource,
 }
 
 #[derive(Debug, Args)]
@@ -675,6 +689,10 @@ mod tests {
             "rspm revoke token --guid=x",
             "rspm revoke token --token=-",
             "rspm verify",
+            "rspm delete source --name=team --with-packages",
+            "rspm export state --only=sources,repositories --names=team-* --to=site.toml",
+            "rspm apply site.toml teams --commit --prune --names=team-* --base=x --allow-weaker --comment=y",
+            "rspm apply - --expect-no-changes --delete-packages-of=a,b --confirm-deletes=3 --plan",
         ] {
             assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err().map(|e| e.to_string()));
         }
@@ -722,6 +740,8 @@ mod tests {
             "rspm offline --timeout=soon",
             "rspm cluster offline",
             "rspm cluster online --timeout=60",
+            "rspm apply",
+            "rspm apply site.toml --commit --expect-no-changes",
             "rspm offline --timeout=25h",
             "rspm offline --timeout=99999999999999999999h",
         ] {

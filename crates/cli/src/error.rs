@@ -77,6 +77,9 @@ pub enum CliError {
     /// The command was carried out in part, which a flag of the command permits.
     #[error("{0}")]
     Incomplete(String),
+    /// The server differs from state files, which a flag of the command does not expect.
+    #[error("{0}")]
+    Different(String),
     #[error("could not {operation}: {source}")]
     Local {
         /// The operation, with the path: `read a.tar.gz`.
@@ -127,7 +130,8 @@ impl CliError {
         matches!(self, CliError::Refused { code: Some(actual), .. } if *actual == code as u16)
     }
 
-    /// Returns 3 when the server is not reachable, 2 for wrong usage, 4 for an incomplete result, otherwise 1.
+    /// Returns 3 when the server is not reachable, 2 for wrong usage, 4 for an incomplete result, 5 for
+    /// unexpected differences, otherwise 1.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             CliError::NoSocket(_)
@@ -136,6 +140,7 @@ impl CliError {
             | CliError::Unreachable { .. } => ExitCode::from(3),
             CliError::NoToken(_) | CliError::BadAddress(_) => ExitCode::from(2),
             CliError::Incomplete(_) => ExitCode::from(4),
+            CliError::Different(_) => ExitCode::from(5),
             CliError::Config(_)
             | CliError::OtherVersion { .. }
             | CliError::Interrupted { .. }

@@ -36,6 +36,8 @@ mod remote;
 pub mod repo;
 pub mod scrub;
 mod sso;
+pub mod state;
+mod state_files;
 pub mod storage;
 pub mod token;
 mod tokens_file;
@@ -66,11 +68,12 @@ use error::CliError;
 use git_args::{Import, Rerun, Run};
 use output::{Output, note, warn};
 use remote::is_local;
+use state::Export;
 use token::Revoke;
 use zeroize::Zeroizing;
 
 /// Runs one command and returns its exit code: 0 done, 1 refused or failed, 2 wrong usage, 3 server not reachable, 4
-/// backup incomplete.
+/// backup incomplete, 5 differences that `rspm apply` does not expect.
 pub fn main() -> ExitCode {
     // License commands are handled before the flags are parsed, because they accept any flags.
     if std::env::args_os().nth(1).is_some_and(|word| word == "license") {
@@ -374,5 +377,7 @@ async fn dispatch(client: &Client, output: &Output, command: Remote) -> Result<(
         }
         Remote::Config(Config::Log(args)) => control::log_level(client, output, args).await,
         Remote::Config(Config::Debug(command)) => debug_log::run(client, output, command).await,
+        Remote::Export(Export::State(args)) => state::export(client, output, args).await,
+        Remote::Apply(args) => state::apply(client, output, args).await,
     }
 }

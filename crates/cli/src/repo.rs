@@ -1,6 +1,6 @@
 //! `rspm create|edit|delete source|repo`, `subscribe`, `unsubscribe`, `reorder`, `url create`.
 
-use super::args::{EditRepo, EditSource, NameArg, Reorder, Subscribe, Unsubscribe, UrlCommand};
+use super::args::{DeleteSource, EditRepo, EditSource, NameArg, Reorder, Subscribe, Unsubscribe, UrlCommand};
 use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, note, warn};
@@ -110,8 +110,8 @@ pub async fn edit_source(client: &Client, output: &Output, args: EditSource) -> 
     output.print(&source, || describe_source(&source))
 }
 
-pub async fn delete_source(client: &Client, output: &Output, args: NameArg) -> Result<(), CliError> {
-    let _ = client.call::<operations::DeleteSource>([&args.name], &()).await?;
+pub async fn delete_source(client: &Client, output: &Output, args: DeleteSource) -> Result<(), CliError> {
+    let _ = client.call::<operations::DeleteSource>([&args.name], &args.query).await?;
     output.print(&serde_json::json!({ "deleted": args.name }), || format!("Deleted source '{}'.", args.name))
 }
 

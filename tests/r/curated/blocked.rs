@@ -182,7 +182,7 @@ fn a_rule_for_cran_reaches_packages_that_come_from_cran_through_curated_sources_
     let url = server.rspm("url create --repo=prod --lock").out;
     let frozen = url.trim().split_at(url.find("/prod/").expect("a path")).1.to_owned();
     server.rspm_stdout("unsubscribe --repo=prod --source=subset");
-    server.rspm_stdout("delete source --name=subset");
+    server.rspm_stdout("delete source --name=subset --with-packages");
     assert_eq!(listed(server, &frozen), ["app 2.0", "hdr 1.0", "lib 2.0", "util 1.0"]);
     server.rspm_stdout("create blocklist-rule --package-name=lib --source=cran");
     assert_eq!(listed(server, &frozen), ["app 2.0", "hdr 1.0", "util 1.0"]);

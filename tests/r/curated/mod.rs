@@ -9,6 +9,7 @@ mod history;
 mod plans;
 mod problems;
 mod snapshots;
+mod states;
 
 use std::path::PathBuf;
 

@@ -2,7 +2,7 @@
 
 use crate::{
     audit, backup, binary, block_rule, choices, cluster, control, definition, explain, fixed_url, git, job,
-    metadata, name_guard, package, prefetch, promotion, repo, scrub, source, storage, token,
+    metadata, name_guard, package, prefetch, promotion, repo, scrub, source, state, storage, token,
 };
 
 /// Passes the operations that control the server process, which are served in every mode, to the macro `$callback`, after
@@ -73,8 +73,11 @@ macro_rules! data_operations {
             EditSource(name): PATCH ["sources", name] WriteSource(source name) => source::edit {
                 body(source::EditSource), response(source::Source)
             }
-            /// Delete a source that no repository subscribes to
-            DeleteSource(name): DELETE ["sources", name] WriteSource(source name) => source::delete {}
+            /// Delete a source that no repository subscribes to; one with packages or builders with the parameter
+            /// with_packages
+            DeleteSource(name): DELETE ["sources", name] WriteSource(source name) => source::delete {
+                query(source::DeleteSource)
+            }
             /// List the packages of a source; parameters search, count, page, and version (of Bioconductor)
             SourcePackages(name): GET ["sources", name, "packages"] Inspect(source name) => package::list_of_source {
                 query(package::ListPackages), response(package::Packages)
@@ -370,6 +373,15 @@ macro_rules! data_operations {
             /// List guarded names, overlaps with mirrors, similar names and suspicious versions
             AuditNames: GET ["audit", "names"] Administer => name_guard::audit {
                 response([name_guard::AuditedName])
+            }
+            // The handlers require the permissions of all sections of a state, and of each change.
+            /// Export the configured objects as one value; the parameters only and names select
+            ExportState: GET ["state"] Inspect => state::export {
+                query(state::ExportState), response(state::ExportedState)
+            }
+            /// Compare a state with the objects of the server, or make the changes in one transaction
+            ApplyState: POST ["state"] Inspect => state::apply {
+                body(state::ApplyState), limit(64 << 20), response(state::StatePlan)
             }
             OpenApi: GET ["openapi.json"] Inspect => openapi::show {}
         }

@@ -85,7 +85,7 @@ pub fn show(page: &AdministrationFrame, source: &Source) -> String {
     let name = &source.name;
     let rename = Form::new("rename", "Rename", format!("rspm edit source --name={name} --new-name=NAME"))
         .filled("new_name", "New name", Kind::Required(64), name);
-    let delete = Form::new("delete", "Delete", format!("rspm delete source --name={name}")).field(
+    let delete = Form::new("delete", "Delete", format!("rspm delete source --name={name} --with-packages")).field(
         CONFIRM,
         "Its packages are not listed any more",
         Kind::Confirm,

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Actor, apply};
+use super::{Actor, Write, apply};
 use base::model::ids::{RepoId, SourceId};
 use base::model::rule_effect::RuleEffect;
+use base::model::time::Timestamp;
 use content::serve::RepoError;
 use formats::policy::Rule;
 use runtime::catalog::{Catalog, rule_of_row};
@@ -34,34 +35,37 @@ pub async fn create_validated(
     if rules.is_empty() {
         return Ok(Vec::new());
     }
-    let now = (state.clock)();
-    let rows: Vec<BlockRule> = rules
-        .iter()
-        .map(|rule| BlockRule { created_by: actor.0.clone(), created_at: now, ..row(rule) })
-        .collect();
-    let count = rows.len();
     let sources = rules.iter().filter_map(|rule| rule.criteria.source);
     let sources: BTreeSet<SourceId> =
         sources.filter(|source| catalog.source_by_id(*source).is_some()).collect();
     let repos = rules.iter().filter_map(|rule| rule.criteria.repo);
     let repos: BTreeSet<RepoId> = repos.filter(|repo| catalog.repo_by_id(*repo).is_some()).collect();
+    let (rules, actor, now) = (rules.to_vec(), actor.clone(), (state.clock)());
+    let count = rules.len();
     let write = apply_edit(state, move |c| {
         check_exist(c, &sources, &repos)?;
-        let first_id = block_rule::insert(c, &rows)?;
-        let descriptions = rows.iter().take(MAX_AUDITED_RULES).map(describe).collect::<Vec<_>>().join("; ");
-        let further_count = rows.len().saturating_sub(MAX_AUDITED_RULES);
-        let rest = if further_count == 0 { String::new() } else { format!("; and {further_count} more") };
-        audit::record(
-            c,
-            "create block rules",
-            "block rule",
-            &id_range(first_id, count),
-            &(descriptions + &rest),
-        )?;
-        Ok(first_id)
+        write_new(c, &rules, &actor, now)
     });
     let first_id = write.await?;
     Ok((first_id..).take(count).collect())
+}
+
+/// Writes rules, at least one; returns the first of their ids.
+pub(super) fn write_new(
+    c: &mut dyn Conn,
+    rules: &[Rule],
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<i64, DbError> {
+    let new = |rule| BlockRule { created_by: actor.0.clone(), created_at: now, ..row(rule) };
+    let rows: Vec<BlockRule> = rules.iter().map(new).collect();
+    let first_id = block_rule::insert(c, &rows)?;
+    let descriptions = rows.iter().take(MAX_AUDITED_RULES).map(describe).collect::<Vec<_>>().join("; ");
+    let further_count = rows.len().saturating_sub(MAX_AUDITED_RULES);
+    let rest = if further_count == 0 { String::new() } else { format!("; and {further_count} more") };
+    let object = id_range(first_id, rows.len());
+    audit::record(c, "create block rules", "block rule", &object, &(descriptions + &rest))?;
+    Ok(first_id)
 }
 
 /// Checks that sources and repositories were not deleted, until the end of the transaction.
@@ -125,24 +129,25 @@ pub async fn update(state: &State, known: &Rule, new: &Rule) -> Result<(), RepoE
 /// # Errors
 /// [`RepoError::NotFound`] if a range that is a single id has no rule; nothing is deleted then.
 pub async fn delete(state: &State, ranges: Vec<(i64, i64)>) -> Result<u64, RepoError> {
-    apply(state, move |c| {
-        let mut details = Vec::with_capacity(ranges.len());
-        for (first, last) in &ranges {
-            let rules = block_rule::range(c, *first, *last, MAX_AUDITED_RULES as i64)?;
-            if rules.is_empty() && first == last {
-                return Err(unknown(*first).into());
-            }
-            details.push(rules.iter().map(describe).collect::<Vec<_>>().join("; "));
+    apply(state, move |c| write_deletion(c, &ranges)).await
+}
+
+pub(super) fn write_deletion(c: &mut dyn Conn, ranges: &[(i64, i64)]) -> Write<u64> {
+    let mut details = Vec::with_capacity(ranges.len());
+    for (first, last) in ranges {
+        let rules = block_rule::range(c, *first, *last, MAX_AUDITED_RULES as i64)?;
+        if rules.is_empty() && first == last {
+            return Err(unknown(*first).into());
         }
-        let mut deleted_count = 0;
-        for ((first, last), detail) in ranges.iter().zip(&details) {
-            deleted_count += block_rule::delete(c, *first, *last)?;
-            let object = if first == last { first.to_string() } else { format!("{first}-{last}") };
-            audit::record(c, "delete block rules", "block rule", &object, detail)?;
-        }
-        Ok(deleted_count)
-    })
-    .await
+        details.push(rules.iter().map(describe).collect::<Vec<_>>().join("; "));
+    }
+    let mut deleted_count = 0;
+    for ((first, last), detail) in ranges.iter().zip(&details) {
+        deleted_count += block_rule::delete(c, *first, *last)?;
+        let object = if first == last { first.to_string() } else { format!("{first}-{last}") };
+        audit::record(c, "delete block rules", "block rule", &object, detail)?;
+    }
+    Ok(deleted_count)
 }
 
 fn unknown(id: i64) -> RepoError {
@@ -159,7 +164,7 @@ fn row(rule: &Rule) -> BlockRule {
         criteria: formats::policy::criteria_text(&rule.criteria, rule.effect),
         description: rule.description.clone(),
         created_by: String::new(),
-        created_at: base::model::time::Timestamp(0),
+        created_at: Timestamp(0),
     }
 }
 

@@ -73,7 +73,7 @@ pub async fn set(
     let mut rows = Vec::with_capacity(records.len());
     for record in records {
         let row =
-            record.map_err(RepoError::Invalid).and_then(|record| row(&catalog, record)).and_then(|row| {
+            record.map_err(RepoError::Invalid).and_then(|record| check(&catalog, record)).and_then(|row| {
                 let MetadataScope { name, normalized_name, version, source, repo } = &row.scope;
                 let name = if is_of_every_language(&row.scope) { normalized_name } else { name };
                 match distinct.insert((name.clone(), version.clone(), *source, *repo, row.key.clone())) {
@@ -138,7 +138,7 @@ fn refusal<T>(results: &[Result<T, String>]) -> Option<String> {
 }
 
 /// Returns whether a scope has packages of all languages.
-fn is_of_every_language(scope: &MetadataScope) -> bool {
+pub fn is_of_every_language(scope: &MetadataScope) -> bool {
     scope.source.is_none() && scope.repo.is_none()
 }
 
@@ -171,7 +171,7 @@ fn existing_row(catalog: &Catalog, rows: Vec<Metadata>, row: &Metadata) -> Resul
 }
 
 /// Writes a row and records it in the audit trail; `present` is the existing row with this scope and key.
-fn write_row(
+pub(super) fn write_row(
     c: &mut dyn Conn,
     catalog: &Catalog,
     row: &Metadata,
@@ -225,18 +225,22 @@ pub async fn delete(state: &State, ids: Option<Vec<i64>>) -> Result<Vec<Metadata
             }
         };
         for row in &rows {
-            metadata::delete(c, row.id)?;
-            let object = format!("{} {}", row.scope.name, row.key);
-            let detail = format!("{}value: {}", places(&catalog, &row.scope), row.value);
-            audit::record(c, "delete metadata", "metadata", &object, &detail)?;
+            write_deletion(c, &catalog, row)?;
         }
         Ok(rows)
     });
     Ok(write.await?)
 }
 
-/// Checks a value and finds its source and repository.
-fn row(catalog: &Catalog, record: NewMetadata) -> Result<Metadata, RepoError> {
+pub(super) fn write_deletion(c: &mut dyn Conn, catalog: &Catalog, row: &Metadata) -> Result<(), DbError> {
+    metadata::delete(c, row.id)?;
+    let object = format!("{} {}", row.scope.name, row.key);
+    let detail = format!("{}value: {}", places(catalog, &row.scope), row.value);
+    audit::record(c, "delete metadata", "metadata", &object, &detail)
+}
+
+/// Checks a value and finds its source and repository. The row has no id and no author.
+pub fn check(catalog: &Catalog, record: NewMetadata) -> Result<Metadata, RepoError> {
     let invalid = |reason: String| Err(RepoError::Invalid(reason));
     let named = |name: &String| Some(name.clone()).filter(|name| !name.is_empty());
     let source = named(&record.source).map(|name| find::source(catalog, &name)).transpose()?;

@@ -23,6 +23,7 @@ pub mod remove;
 pub mod remove_binary;
 pub mod repo;
 pub mod source;
+pub mod state;
 pub mod subscription;
 pub mod upload;
 mod upload_body;

@@ -3,6 +3,7 @@
 use super::{Actor, apply};
 use base::model::ids::SourceId;
 use base::model::kind::Language;
+use base::model::time::Timestamp;
 use content::serve::guard_effects::{self, NameChange};
 use content::serve::{RepoError, Repositories, find};
 use formats::policy::NamePattern;
@@ -55,29 +56,8 @@ pub async fn create(
     is_dry_run: bool,
     actor: &Actor,
 ) -> Result<HidingGuard, RepoError> {
-    let catalog = state.catalog.get();
-    let source = find::source(&catalog, &new.source)?;
-    let language = source.kind.language();
-    if let Some(requested) = new.language.filter(|requested| *requested != language) {
-        return Err(RepoError::Invalid(format!(
-            "the source '{}' has packages of {}, not of {}",
-            source.name,
-            language.label(),
-            requested.label()
-        )));
-    }
-    let now = (state.clock)();
-    let row = NameGuardRow {
-        id: 0,
-        language: language.as_str().to_owned(),
-        pattern: pattern(&new.name, source)?.to_string(),
-        source: source.id,
-        automatic: false,
-        state: GuardState::InForce,
-        description: description(&new.description)?,
-        created_by: actor.0.clone(),
-        created_at: now,
-    };
+    let (catalog, now) = (state.catalog.get(), (state.clock)());
+    let row = new_row(&catalog, new, actor, now)?;
     if is_dry_run {
         let query = state.db.read(move |c| {
             let conflict = conflict(c, &row)?;
@@ -95,15 +75,53 @@ pub async fn create(
         if let Some(other) = conflict(c, &row)? {
             return Err(conflict_error(&catalog, &row, &other).into());
         }
-        clock::bump_catalog(c, clock::Change::Nothing)?;
         let hidden = name_guard::hidden(c, &row)?;
-        let id = name_guard::insert(c, std::slice::from_ref(&row))?;
-        let row = NameGuardRow { id, ..row.clone() };
-        name_overlap::record_present(c, &row, now)?;
-        audit::record(c, "create name guard", "name guard", &id.to_string(), &describe(&row))?;
-        Ok((row, hidden))
+        Ok((write_new(c, &row, now)?, hidden))
     })
     .await
+}
+
+/// Checks a guard, except for conflicts with others, and finds its source. Its id is 0.
+pub fn new_row(
+    catalog: &Catalog,
+    new: &NewNameGuard,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<NameGuardRow, RepoError> {
+    let source = find::source(catalog, &new.source)?;
+    let language = source.kind.language();
+    if let Some(requested) = new.language.filter(|requested| *requested != language) {
+        return Err(RepoError::Invalid(format!(
+            "the source '{}' has packages of {}, not of {}",
+            source.name,
+            language.label(),
+            requested.label()
+        )));
+    }
+    Ok(NameGuardRow {
+        id: 0,
+        language: language.as_str().to_owned(),
+        pattern: pattern(&new.name, source)?.to_string(),
+        source: source.id,
+        automatic: false,
+        state: GuardState::InForce,
+        description: description(&new.description)?,
+        created_by: actor.0.clone(),
+        created_at: now,
+    })
+}
+
+pub(super) fn write_new(
+    c: &mut dyn Conn,
+    row: &NameGuardRow,
+    now: Timestamp,
+) -> Result<NameGuardRow, DbError> {
+    clock::bump_catalog(c, clock::Change::Nothing)?;
+    let id = name_guard::insert(c, std::slice::from_ref(row))?;
+    let row = NameGuardRow { id, ..row.clone() };
+    name_overlap::record_present(c, &row, now)?;
+    audit::record(c, "create name guard", "name guard", &id.to_string(), &describe(&row))?;
+    Ok(row)
 }
 
 /// Changes a guard, or only validates the change in a dry run. Only the description of an automatic guard can be changed.
@@ -175,16 +193,25 @@ pub async fn update(
         if let Some(other) = conflict_of_change(c, &row)? {
             return Err(conflict_error(&catalog, &row, &other).into());
         }
-        clock::bump_catalog(c, clock::Change::Nothing)?;
-        name_guard::update(c, &row)?;
-        if !row.automatic {
-            name_overlap::record_present(c, &row, now)?;
-        }
-        let detail = format!("{}; before: {}", describe(&row), describe(&current));
-        audit::record(c, "change name guard", "name guard", &id.to_string(), &detail)?;
+        write_change(c, &current, &row, now)?;
         Ok(row.clone())
     });
     Ok(ChangedGuard { row: write.await?, changes: name_changes })
+}
+
+pub(super) fn write_change(
+    c: &mut dyn Conn,
+    current: &NameGuardRow,
+    row: &NameGuardRow,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    clock::bump_catalog(c, clock::Change::Nothing)?;
+    name_guard::update(c, row)?;
+    if !row.automatic {
+        name_overlap::record_present(c, row, now)?;
+    }
+    let detail = format!("{}; before: {}", describe(row), describe(current));
+    audit::record(c, "change name guard", "name guard", &row.id.to_string(), &detail)
 }
 
 /// Deletes a guard, or only returns what that would change in a dry run. An automatic guard is ended: a later upload of
@@ -208,16 +235,20 @@ pub async fn delete(
         if row != known {
             return Err(changed_meanwhile(id).into());
         }
-        clock::bump_catalog(c, clock::Change::Nothing)?;
-        if row.automatic {
-            name_guard::update(c, &NameGuardRow { state: GuardState::Ended, ..row.clone() })?;
-        } else {
-            name_guard::delete(c, id)?;
-        }
-        audit::record(c, "delete name guard", "name guard", &id.to_string(), &describe(&row))?;
+        write_deletion(c, &row)?;
         Ok(row)
     });
     Ok(ChangedGuard { row: write.await?, changes })
+}
+
+pub(super) fn write_deletion(c: &mut dyn Conn, row: &NameGuardRow) -> Result<(), DbError> {
+    clock::bump_catalog(c, clock::Change::Nothing)?;
+    if row.automatic {
+        name_guard::update(c, &NameGuardRow { state: GuardState::Ended, ..row.clone() })?;
+    } else {
+        name_guard::delete(c, row.id)?;
+    }
+    audit::record(c, "delete name guard", "name guard", &row.id.to_string(), &describe(row))
 }
 
 /// Returns a guard, unless it was ended.
@@ -258,14 +289,23 @@ fn description(text: &str) -> Result<String, RepoError> {
 
 /// Returns a guard of another source that has a name in common with this one, or an equal guard of the same source.
 fn conflict(c: &mut dyn Conn, row: &NameGuardRow) -> Result<Option<NameGuardRow>, DbError> {
-    let Ok(own) = pattern_of(&row.pattern, &row.language) else { return Ok(None) };
-    let others = name_guard::list(c)?.into_iter();
-    let mut others =
-        others.filter(|other| !other.automatic && other.id != row.id && other.language == row.language);
-    Ok(others.find(|other| {
+    let known = name_guard::list(c)?;
+    Ok(conflict_among(known.iter().filter(|other| other.id != row.id), row).cloned())
+}
+
+/// Returns that of `others` which conflicts with a guard that an administrator created; automatic guards do not.
+pub fn conflict_among<'a>(
+    mut others: impl Iterator<Item = &'a NameGuardRow>,
+    row: &NameGuardRow,
+) -> Option<&'a NameGuardRow> {
+    let own = pattern_of(&row.pattern, &row.language).ok()?;
+    others.find(|other| {
+        if other.automatic || other.language != row.language {
+            return false;
+        }
         let Ok(pattern) = pattern_of(&other.pattern, &other.language) else { return false };
         if other.source == row.source { pattern == own } else { pattern.overlaps(&own) }
-    }))
+    })
 }
 
 /// Like [`conflict`]; an automatic guard, of which only the description changes, has none.

@@ -157,8 +157,6 @@ pub(super) struct FixedState {
 /// Returns the current state of a repository that will change by promotion only.
 pub(super) async fn fixed_state(state: &State, repo: &Repository) -> Result<FixedState, RepoError> {
     let end = past_end(state, (state.clock)()).await?;
-    let catalog = newest_catalog(state).await?;
-    let repo = catalog.repo_by_id(repo.id).unwrap_or(repo);
     let selection = plan::newest_selection(repo).promoted(repo.id, end);
     let rules = withheld::current(state, repo).await;
     let withheld = withheld::of_selection(state, rules.as_ref(), repo, &selection).await?;
@@ -251,7 +249,7 @@ async fn past_end(state: &State, now: Timestamp) -> Result<Timestamp, DbError> {
 }
 
 /// Returns the catalog of this write. Blocks other publishers.
-fn current_catalog(c: &mut dyn Conn, handle: &CatalogHandle) -> Result<Arc<Catalog>, DbError> {
+pub(super) fn current_catalog(c: &mut dyn Conn, handle: &CatalogHandle) -> Result<Arc<Catalog>, DbError> {
     db::clock::lock(c)?;
     let newer = handle.read_in_write(c)?.map(Arc::new);
     Ok(newer.unwrap_or_else(|| handle.get()))

@@ -12,7 +12,7 @@ use runtime::state::State;
 use store::db::clock::Change;
 use store::db::repo::{NewRepoStep, Subscription};
 use store::db::tx::{Publish, TxKind};
-use store::db::{self, Conn, audit};
+use store::db::{self, Conn, DbError, audit};
 
 /// Creates a repository without subscriptions; a Bioconductor repository subscribes to the Bioconductor source.
 ///
@@ -51,17 +51,27 @@ pub async fn create(
         ChangePolicy::Promotion | ChangePolicy::TwoPersons | ChangePolicy::Any => None,
     };
     let creation = apply_edit(state, move |c| {
-        let repo = db::repo::create(c, &row, now)?;
-        let detail =
-            format!("type {}; authenticated: {}; changes: {changes}", kind.label(), row.authenticated);
-        audit::record(c, "create repository", "repository", row.name.as_str(), &detail)?;
+        let repo = write_new(c, &row, now)?;
         if !kind.has_parts() {
-            return db::clock::bump_catalog(c, Change::Repo(repo));
+            return Ok(());
         }
         let subscriptions = vec![Subscription { source: SourceId::BIOCONDUCTOR, label: String::new() }];
         publish_list(c, new_step(repo, subscriptions, fixed.as_ref()), &initial_publish).map(drop)
     });
     creation.await.map_err(|error| name_conflict(error.into(), "repository", &name))
+}
+
+pub(super) fn write_new(
+    c: &mut dyn Conn,
+    row: &db::repo::NewRepo,
+    now: Timestamp,
+) -> Result<RepoId, DbError> {
+    let repo = db::repo::create(c, row, now)?;
+    let (kind, authenticated, changes) = (row.kind.label(), row.authenticated, row.changes);
+    let detail = format!("type {kind}; authenticated: {authenticated}; changes: {changes}");
+    audit::record(c, "create repository", "repository", row.name.as_str(), &detail)?;
+    db::clock::bump_catalog(c, Change::Repo(repo))?;
+    Ok(repo)
 }
 
 /// Changes a repository's name, description, visibility, authentication, or the changes that it accepts. A repository
@@ -85,7 +95,9 @@ pub async fn edit(state: &State, name: &str, edit: RepoEdit, actor: &Actor) -> R
     let publish = publish(TxKind::Subscribe, now, actor);
     let fixed = match edit.changes {
         Some(ChangePolicy::Promotion | ChangePolicy::TwoPersons) if repo.changes == ChangePolicy::Any => {
-            Some(fixed_state(state, &repo).await?)
+            state.catalog.refresh(&state.db).await?;
+            let catalog = state.catalog.get();
+            Some(fixed_state(state, catalog.repo_by_id(repo.id).unwrap_or(&repo)).await?)
         }
         Some(_) | None => None,
     };
@@ -93,11 +105,15 @@ pub async fn edit(state: &State, name: &str, edit: RepoEdit, actor: &Actor) -> R
         if let Some(changes) = edit.changes {
             change_policy(c, &repo, changes, fixed.as_ref(), &publish)?;
         }
-        db::repo::edit(c, repo.id, &edit)?;
-        audit::record(c, "edit repository", "repository", repo.name.as_str(), &describe(&edit))?;
-        Ok(db::clock::bump_catalog(c, Change::Repo(repo.id))?)
+        Ok(write_edit(c, &repo, &edit)?)
     });
     update.await.map_err(|error| name_conflict(error, "repository", &new_name))
+}
+
+pub(super) fn write_edit(c: &mut dyn Conn, repo: &Repository, edit: &db::repo::Edit) -> Result<(), DbError> {
+    db::repo::edit(c, repo.id, edit)?;
+    audit::record(c, "edit repository", "repository", repo.name.as_str(), &describe(edit))?;
+    db::clock::bump_catalog(c, Change::Repo(repo.id))
 }
 
 /// Publishes the list of subscriptions with or without a pin, if a change of the policy requires another one. Requested
@@ -129,7 +145,11 @@ fn change_policy(
 }
 
 /// Returns a list of subscriptions, with the state that it fixes.
-fn new_step(repo: RepoId, subscriptions: Vec<Subscription>, fixed: Option<&FixedState>) -> NewRepoStep {
+pub(super) fn new_step(
+    repo: RepoId,
+    subscriptions: Vec<Subscription>,
+    fixed: Option<&FixedState>,
+) -> NewRepoStep {
     NewRepoStep {
         repo,
         subscriptions,
@@ -158,15 +178,16 @@ fn new_bioconductor(row: &db::repo::NewRepo, now: Timestamp) -> Repository {
 /// Deletes a repository with its subscriptions. The sources are not deleted.
 pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
     let repo = find::repo(&state.catalog.get(), name)?.clone();
-    let deletion = apply_edit(state, move |c| {
-        // Other edits that refer to the repository are finished, or do not find it any more.
-        db::clock::lock(c)?;
-        db::metadata::delete_of_repo(c, repo.id)?;
-        db::repo::delete(c, repo.id)?;
-        audit::record(c, "delete repository", "repository", repo.name.as_str(), "")?;
-        db::clock::bump_catalog(c, Change::Repo(repo.id))
-    });
-    Ok(deletion.await?)
+    Ok(apply_edit(state, move |c| write_deletion(c, &repo)).await?)
+}
+
+pub(super) fn write_deletion(c: &mut dyn Conn, repo: &Repository) -> Result<(), DbError> {
+    // Other edits that refer to the repository are finished, or do not find it any more.
+    db::clock::lock(c)?;
+    db::metadata::delete_of_repo(c, repo.id)?;
+    db::repo::delete(c, repo.id)?;
+    audit::record(c, "delete repository", "repository", repo.name.as_str(), "")?;
+    db::clock::bump_catalog(c, Change::Repo(repo.id))
 }
 
 /// The changes of an edit, for the audit trail.
@@ -181,8 +202,8 @@ fn describe(edit: &db::repo::Edit) -> String {
     changes.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
-/// Checks and trims a description, which must be one line.
-fn validate_description(text: &str) -> Result<String, RepoError> {
+/// Checks and trims the description of a repository, which must be one line.
+pub fn validate_description(text: &str) -> Result<String, RepoError> {
     if text.len() > 1000 || text.chars().any(char::is_control) {
         let rule = "a description must be one line of at most 1000 bytes, without control characters";
         return Err(RepoError::Invalid(rule.to_owned()));

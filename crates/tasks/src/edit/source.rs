@@ -1,18 +1,19 @@
 //! Creates, renames and deletes sources.
 
 use super::subscription::unsubscribe_advice;
-use super::{OnExisting, apply, exists_already, name_conflict};
+use super::{OnExisting, Write, apply, exists_already, name_conflict};
+use base::model::ids::SourceId;
 use base::model::kind::{ChangePolicy, SourceKind, Supply};
 use base::model::name::Name;
+use base::model::time::Timestamp;
 use content::serve::{RepoError, find};
 use formats::language;
-use runtime::catalog::Catalog;
+use runtime::catalog::{Catalog, Source};
 use runtime::publish::edit::apply_edit;
 use runtime::state::State;
-use store::db;
-use store::db::audit;
 use store::db::clock::Change;
 use store::db::tree::{Axis, Role};
+use store::db::{self, Conn, DbError, audit};
 
 /// Creates a source. Sources of type `cran`, `bioconductor` and `pypi` are built in and cannot be created.
 ///
@@ -36,32 +37,75 @@ pub async fn create(
     }
     check_name(&catalog, name)?;
     let (new_name, now) = (name.clone(), (state.clock)());
-    let creation = apply_edit(state, move |c| {
-        let source = db::source::create(c, &new_name, kind, now)?;
-        let label = language::of(kind.language()).nouns().directory;
-        db::tree::create(c, source, label, Role::Source, Axis::Step)?;
-        audit::record(c, "create source", "source", new_name.as_str(), kind.as_str())?;
-        db::clock::bump_catalog(c, Change::Source(source))
-    });
+    let creation = apply_edit(state, move |c| write_new(c, &new_name, kind, now).map(drop));
     creation.await.map_err(|error| name_conflict(error.into(), "source", name))
+}
+
+/// Checks the name and the kind of a new source.
+pub fn check_new(catalog: &Catalog, name: &Name, kind: SourceKind) -> Result<(), RepoError> {
+    check_kind(catalog, kind)?;
+    check_name(catalog, name)
+}
+
+pub(super) fn write_new(
+    c: &mut dyn Conn,
+    name: &Name,
+    kind: SourceKind,
+    now: Timestamp,
+) -> Result<SourceId, DbError> {
+    let source = db::source::create(c, name, kind, now)?;
+    let label = language::of(kind.language()).nouns().directory;
+    db::tree::create(c, source, label, Role::Source, Axis::Step)?;
+    audit::record(c, "create source", "source", name.as_str(), kind.as_str())?;
+    db::clock::bump_catalog(c, Change::Source(source))?;
+    Ok(source)
 }
 
 pub async fn rename(state: &State, name: &str, new_name: &Name) -> Result<(), RepoError> {
     let source = find::source(&state.catalog.get(), name)?.clone();
-    if let Some(label) = built_in_label(source.kind) {
-        return Err(RepoError::Invalid(format!("'{name}' is {label} and cannot be renamed")));
-    }
+    check_rename(&state.catalog.get(), &source, new_name)?;
     if source.name == *new_name {
         return Ok(());
     }
-    check_name(&state.catalog.get(), new_name)?;
     let new = new_name.clone();
-    let update = apply_edit(state, move |c| {
-        db::source::rename(c, source.id, &new)?;
-        audit::record(c, "rename source", "source", source.name.as_str(), &format!("new name: {new}"))?;
-        db::clock::bump_catalog(c, Change::Source(source.id))
-    });
+    let update = apply_edit(state, move |c| write_name(c, &source, &new));
     update.await.map_err(|error| name_conflict(error.into(), "source", new_name))
+}
+
+/// Checks that a source can be renamed, and its new name.
+pub fn check_rename(catalog: &Catalog, source: &Source, new_name: &Name) -> Result<(), RepoError> {
+    if let Some(label) = built_in_label(source.kind) {
+        return Err(RepoError::Invalid(format!("'{}' is {label} and cannot be renamed", source.name)));
+    }
+    check_name(catalog, new_name)
+}
+
+pub(super) fn write_name(c: &mut dyn Conn, source: &Source, new_name: &Name) -> Result<(), DbError> {
+    db::source::rename(c, source.id, new_name)?;
+    audit::record(c, "rename source", "source", source.name.as_str(), &format!("new name: {new_name}"))?;
+    db::clock::bump_catalog(c, Change::Source(source.id))
+}
+
+/// Checks that a source without a subscribed repository has no builders, and never had packages.
+///
+/// # Errors
+/// [`RepoError::Conflict`] with the flag that deletes it with them.
+pub async fn require_empty(state: &State, name: &str) -> Result<(), RepoError> {
+    let catalog = state.catalog.get();
+    let source = find::source(&catalog, name)?;
+    let (id, is_subscribed) = (source.id, catalog.repos.iter().any(|repo| repo.subscribes_to(source.id)));
+    // These have refusals of their own.
+    if is_subscribed || source.kind.is_built_in() {
+        return Ok(());
+    }
+    let builders = state.db.read(db::git_builder::list).await?;
+    if catalog.has_steps(id) || builders.iter().any(|builder| builder.source == id) {
+        return Err(RepoError::Conflict(format!(
+            "the source '{name}' has, or had, packages or builders: --with-packages deletes it with them; snapshots of days \
+             on which a repository subscribed to it still serve its packages"
+        )));
+    }
+    Ok(())
 }
 
 /// Deletes a source that no repository subscribes to. Snapshots of days on which a repository was subscribed to it
@@ -77,26 +121,27 @@ pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
         )));
     }
     let now = (state.clock)();
-    let deletion = apply(state, move |c| {
-        db::clock::lock(c)?;
-        let mut subscribers = Vec::new();
-        for repo in db::repo::list(c)? {
-            if db::repo::subscriptions(c, repo.id)?.iter().any(|entry| entry.source == source.id) {
-                subscribers.push((repo.name, repo.changes));
-            }
+    apply(state, move |c| write_deletion(c, &source, now)).await
+}
+
+pub(super) fn write_deletion(c: &mut dyn Conn, source: &Source, now: Timestamp) -> Write<()> {
+    db::clock::lock(c)?;
+    let mut subscribers = Vec::new();
+    for repo in db::repo::list(c)? {
+        if db::repo::subscriptions(c, repo.id)?.iter().any(|entry| entry.source == source.id) {
+            subscribers.push((repo.name, repo.changes));
         }
-        if !subscribers.is_empty() {
-            return Err(still_subscribed(source.name.as_str(), &subscribers).into());
-        }
-        for builder in db::git_builder::list(c)?.iter().filter(|builder| builder.source == source.id) {
-            db::git_builder::delete(c, builder.id, now)?;
-        }
-        db::metadata::delete_of_source(c, source.id)?;
-        db::source::delete(c, source.id, now)?;
-        audit::record(c, "delete source", "source", source.name.as_str(), "")?;
-        Ok(db::clock::bump_catalog(c, Change::Source(source.id))?)
-    });
-    deletion.await
+    }
+    if !subscribers.is_empty() {
+        return Err(still_subscribed(source.name.as_str(), &subscribers).into());
+    }
+    for builder in db::git_builder::list(c)?.iter().filter(|builder| builder.source == source.id) {
+        db::git_builder::delete(c, builder.id, now)?;
+    }
+    db::metadata::delete_of_source(c, source.id)?;
+    db::source::delete(c, source.id, now)?;
+    audit::record(c, "delete source", "source", source.name.as_str(), "")?;
+    Ok(db::clock::bump_catalog(c, Change::Source(source.id))?)
 }
 
 fn still_subscribed(source: &str, repos: &[(String, ChangePolicy)]) -> RepoError {

@@ -28,8 +28,7 @@ pub async fn subscribe(
 ) -> Result<(), RepoError> {
     let catalog = state.catalog.get();
     let (repo, source) = (find::repo(&catalog, repo)?.clone(), find::source(&catalog, source)?.clone());
-    check_language(&repo, &source)?;
-    check_version(&catalog, &repo, &source, version)?;
+    check(&catalog, &repo, &source, version)?;
     let (name, kind) = (repo.name.clone(), repo.kind);
     let subscription = Subscription { source: source.id, label: subscription_label(version) };
     change_list(state, &repo, actor, move |list| {
@@ -204,6 +203,17 @@ pub fn unsubscribe_advice(repo: &str, changes: ChangePolicy, source: &str) -> St
 
 pub(super) fn subscription_label(version: Option<BioconductorVersion>) -> String {
     version.map(|version| version.to_string()).unwrap_or_default()
+}
+
+/// Checks that a repository can offer a source, or one version of it.
+pub fn check(
+    catalog: &Catalog,
+    repo: &Repository,
+    source: &Source,
+    version: Option<BioconductorVersion>,
+) -> Result<(), RepoError> {
+    check_language(repo, source)?;
+    check_version(catalog, repo, source, version)
 }
 
 fn check_language(repo: &Repository, source: &Source) -> Result<(), RepoError> {

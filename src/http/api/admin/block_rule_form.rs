@@ -15,7 +15,7 @@ use formats::r;
 use runtime::catalog::Catalog;
 
 /// The default priority of a rule.
-const DEFAULT_PRIORITY: i64 = 100;
+pub(super) const DEFAULT_PRIORITY: i64 = 100;
 const MAX_PRIORITY: i64 = 1_000_000;
 /// Maximum length of a description, in characters.
 const MAX_DESCRIPTION: usize = 500;

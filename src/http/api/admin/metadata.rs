@@ -44,6 +44,17 @@ pub(super) async fn list(call: Call<'_>, query: ListMetadata) -> Answer<Vec<Meta
     Ok(rows.into_iter().map(|row| wire(&catalog, row)).collect())
 }
 
+pub(super) fn new_metadata(record: MetadataRecord) -> NewMetadata {
+    NewMetadata {
+        package: record.package_name,
+        version: record.version.unwrap_or_default(),
+        source: record.source.unwrap_or_default(),
+        repo: record.repo.unwrap_or_default(),
+        key: record.key,
+        value: record.value,
+    }
+}
+
 pub(super) async fn set(call: Call<'_>, body: SetMetadata) -> Answer<MetadataResult> {
     let Call { app, actor, .. } = call;
     let existing = match (body.succeed_on_existing, body.update_existing) {
@@ -54,15 +65,7 @@ pub(super) async fn set(call: Call<'_>, body: SetMetadata) -> Answer<MetadataRes
         (false, true) => OnExisting::Replace,
         (false, false) => OnExisting::Fail,
     };
-    let new = |record: MetadataRecord| NewMetadata {
-        package: record.package_name,
-        version: record.version.unwrap_or_default(),
-        source: record.source.unwrap_or_default(),
-        repo: record.repo.unwrap_or_default(),
-        key: record.key,
-        value: record.value,
-    };
-    let records = body.records.into_iter().map(|row| read_row(row).map(new)).collect();
+    let records = body.records.into_iter().map(|row| read_row(row).map(new_metadata)).collect();
     let results = metadata::set(&app.state, records, existing, body.fail_all, &actor).await?;
     let catalog = app.state.catalog.get();
     let mut result = MetadataResult::default();

@@ -26,6 +26,7 @@ mod promotion;
 mod repo;
 mod scrub;
 mod source;
+mod state;
 mod storage;
 mod token;
 

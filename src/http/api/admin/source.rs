@@ -8,7 +8,9 @@ use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::route::access::inspect_repository;
 use api::definition::Definition;
-use api::source::{CreateSource, EditSource, IndexState, ListSources, Source, TransactionSummary};
+use api::source::{
+    CreateSource, DeleteSource, EditSource, IndexState, ListSources, Source, TransactionSummary,
+};
 use base::model::kind::{SourceKind, Supply};
 use base::model::snapshot::{BadSnapshot, Snapshot};
 use content::serve;
@@ -155,7 +157,10 @@ pub(super) async fn edit(call: Call<'_>, old: &str, body: EditSource) -> Answer<
     }
 }
 
-pub(super) async fn delete(call: Call<'_>, name: &str) -> Answer<serde_json::Value> {
+pub(super) async fn delete(call: Call<'_>, name: &str, query: DeleteSource) -> Answer<serde_json::Value> {
+    if !query.with_packages {
+        edit::source::require_empty(&call.app.state, name).await?;
+    }
     let deletion = edit::source::delete(&call.app.state, name).await;
     let catalog = call.app.state.catalog.get();
     // SECURITY: the refusal names the subscribed repositories, which the client may not know.

@@ -8,6 +8,7 @@ use crate::http::route::administration::AdministrationPage;
 use crate::http::target::Query;
 use api::operations::{Operation, address, admin as operations};
 use api::repo::Unsubscribe;
+use api::source::DeleteSource;
 use pages::administration::AdministrationSection;
 use pages::administration::form::{ACTION, CONFIRM, OBJECT};
 use pages::administration::rules::{self, RuleObjects};
@@ -193,6 +194,7 @@ fn source(action: &str, form: &Query, name: &str) -> Result<Change, Invalid> {
             let next_page = NextPage::Section(AdministrationSection::Sources);
             Ok(Change {
                 field: CONFIRM,
+                path: address::<operations::DeleteSource>([name], &DeleteSource { with_packages: true }),
                 ..change::<operations::DeleteSource>([name], Value::Null, next_page, "deleted")
             })
         }
@@ -409,7 +411,7 @@ mod tests {
             ),
             (&source, "action=rename&new_name=x", request("PATCH /sources/team", json!({ "new_name": "x" }))),
             (&source, "action=delete", Err("confirm")),
-            (&source, "action=delete&confirm=yes", request("DELETE /sources/team", Value::Null)),
+            (&source, "action=delete&confirm=yes", request("DELETE /sources/team?with_packages=true", Value::Null)),
             (
                 &repo,
                 "action=unsubscribe&object=bioc+3.20",

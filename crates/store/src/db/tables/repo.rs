@@ -36,7 +36,7 @@ pub struct NewRepo {
 }
 
 /// A change to a repository; `None` leaves a property unchanged.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Edit {
     pub name: Option<Name>,
     pub description: Option<String>,

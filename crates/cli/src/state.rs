@@ -1,0 +1,290 @@
+//! `rspm export state`, `rspm apply`: the configured objects of a server as files.
+
+use std::path::PathBuf;
+
+use anstyle::{AnsiColor, Style};
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::client::Client;
+use super::error::CliError;
+use super::output::{Output, note, print_document};
+use super::state_files::{StateFiles, to_toml, write};
+use api::definition::UpdateDefinition;
+use api::git::{CreateGitBuilder, EditGitBuilder};
+use api::operations::admin as operations;
+use api::source::EditSource;
+use api::state::{
+    ApplyState, ExportState, Section, StateAction, StateBuilder, StateChange, StateFile, StatePlan,
+    StateProblem, StateSource,
+};
+use base::model::kind::{Layout, SourceKind};
+use base::model::text::count_of;
+use base::model::visible::for_terminal;
+
+/// Maximum number of changes that are printed.
+const MAX_PRINTED: usize = 500;
+/// The kinds of dependencies that a definition includes by default.
+const INCLUDE: &str = "imports,depends,linking-to";
+/// Maximum length of a printed value, in characters.
+const MAX_VALUE: usize = 100;
+
+/// `rspm export …`
+#[derive(Debug, Subcommand)]
+pub enum Export {
+    /// Write the configured objects of the server as a file: sources, repositories, rules, guards, metadata, builders
+    State(ExportArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    #[command(flatten)]
+    pub query: ExportState,
+    /// The file, or a folder for a file for each section (default: standard output)
+    #[arg(long, value_name = "FILE|DIR")]
+    pub to: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Without --commit, nothing is changed. Exit codes: 0 done, or no difference; 1 refused; 5 with \
+                        --expect-no-changes if there are differences."
+)]
+pub struct Apply {
+    /// State files, TOML or JSON, and folders with such files; - for standard input
+    #[arg(required = true, value_name = "FILE|DIR")]
+    pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub request: ApplyState,
+    /// Exit with code 5 if the server differs from the files
+    #[arg(long, conflicts_with = "commit")]
+    pub expect_no_changes: bool,
+    /// Only print the changes, the default
+    #[arg(long, hide = true, conflicts_with = "commit")]
+    pub plan: bool,
+}
+
+pub(super) async fn export(client: &Client, output: &Output, args: ExportArgs) -> Result<(), CliError> {
+    let exported = client.call::<operations::ExportState>([], &args.query).await?;
+    match &args.to {
+        Some(path) => write(&exported, path),
+        None if output.is_human() => print_document(&to_toml(&exported)?).map_err(CliError::Output),
+        None => output.print(&exported.state, String::new),
+    }
+}
+
+pub(super) async fn apply(client: &Client, output: &Output, args: Apply) -> Result<(), CliError> {
+    let files = StateFiles::read(&args.files)?;
+    let request = ApplyState { state: files.state.clone(), ..args.request };
+    let plan = client.send::<operations::ApplyState>([], &request).await?;
+    let command = args.files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" ");
+    output.print(&plan, || describe(&plan, &command))?;
+    if !plan.problems.is_empty() {
+        let lines = plan.problems.iter().map(|problem| describe_problem(&files, problem));
+        return Err(CliError::refused(lines.collect::<Vec<_>>().join("\n")));
+    }
+    if args.expect_no_changes && !plan.changes.is_empty() {
+        let count = count_of(plan.changes.len(), "difference", "differences");
+        return Err(CliError::Different(format!("the server has {count} to the files")));
+    }
+    if plan.committed { make_later_changes(client, &request, &plan).await } else { Ok(()) }
+}
+
+fn describe_problem(files: &StateFiles, problem: &StateProblem) -> String {
+    match problem.section {
+        Some(section) => format!("{}: {}", files.describe(section, &problem.name), problem.error),
+        None => problem.error.clone(),
+    }
+}
+
+/// Returns the changes of a plan, a line each, and the next step.
+fn describe(plan: &StatePlan, files: &str) -> String {
+    let rows: Vec<(char, &str, String, String)> = plan.changes.iter().take(MAX_PRINTED).map(row).collect();
+    let width = |cell: fn(&(char, &str, String, String)) -> usize| rows.iter().map(cell).max().unwrap_or(0);
+    let (kind_width, name_width) = (width(|row| row.1.len()), width(|row| row.2.chars().count()).min(40));
+    let mut text = String::new();
+    for (sign, kind, name, rest) in &rows {
+        let style = style(*sign);
+        let line = format!("{style}{sign}{style:#} {kind:kind_width$}  {name:name_width$}  {rest}");
+        text += line.trim_end();
+        text.push('\n');
+    }
+    if let Some(more) = plan.changes.len().checked_sub(MAX_PRINTED).filter(|more| *more > 0) {
+        text += &format!("… and {more} more; -o json prints all\n");
+    }
+    let count =
+        |test: &dyn Fn(&StateChange) -> bool| plan.changes.iter().filter(|change| test(change)).count();
+    let parts = [
+        (count(&|change| change.action == StateAction::Create), "created"),
+        (count(&|change| change.action == StateAction::Change), "changed"),
+        (count(&|change| change.action == StateAction::Delete), "deleted"),
+        (count(&|change| change.weaker), "protecting less (!)"),
+        (count(&|change| change.later), "later"),
+        (plan.kept, "not in the files"),
+    ];
+    let parts: Vec<String> =
+        parts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+    let counts = if plan.changes.is_empty() { "no changes".to_owned() } else { String::new() };
+    let counts =
+        [counts].into_iter().filter(|text| !text.is_empty()).chain(parts).collect::<Vec<_>>().join(", ");
+    let next = match (plan.problems.is_empty(), plan.committed, plan.changes.is_empty()) {
+        (false, ..) => "nothing was changed, see the problems below".to_owned(),
+        (true, true, _) => "done".to_owned(),
+        (true, false, true) => "the server is as in the files".to_owned(),
+        (true, false, false) => format!("to apply: rspm apply {files} --commit --base={}", plan.digest),
+    };
+    format!("{text}{counts}; {next}\n")
+}
+
+/// Returns the cells of a change: its sign, the kind and the name of the object, and its fields and effects.
+fn row(change: &StateChange) -> (char, &'static str, String, String) {
+    let sign = match (change.weaker, change.action) {
+        (true, _) => '!',
+        (false, StateAction::Create) => '+',
+        (false, StateAction::Change) => '~',
+        (false, StateAction::Delete) => '-',
+    };
+    let kind = match change.section {
+        Section::Sources => "source",
+        Section::Repositories => "repository",
+        Section::GitCredentials => "git credential",
+        Section::GitBuilders => "git builder",
+        Section::NameGuards => "name guard",
+        Section::BlockRules => "block rule",
+        Section::Metadata => "metadata",
+    };
+    let value = |value: &Value| {
+        let text: String = value.to_string().chars().take(MAX_VALUE).collect();
+        if value.is_null() { "default".to_owned() } else { text }
+    };
+    let mut rest = Vec::new();
+    for field in &change.fields {
+        rest.push(match change.action {
+            StateAction::Create => format!("{}: {}", field.field, value(&field.to)),
+            _ => format!("{}: {} → {}", field.field, value(&field.from), value(&field.to)),
+        });
+    }
+    let action = match change.action {
+        StateAction::Delete if change.weaker => "deleted",
+        StateAction::Create if change.weaker => "created",
+        _ => "",
+    };
+    let notes = [action, if change.later { "later" } else { "" }];
+    rest.extend(notes.into_iter().filter(|note| !note.is_empty()).map(str::to_owned));
+    rest.extend(change.effects.iter().cloned());
+    (sign, kind, for_terminal(&change.name), for_terminal(&rest.join("; ")))
+}
+
+fn style(sign: char) -> Style {
+    match sign {
+        '+' => AnsiColor::Green.on_default(),
+        '~' => AnsiColor::Yellow.on_default(),
+        _ => AnsiColor::Red.on_default(),
+    }
+}
+
+/// Makes the changes that have operations of their own, one after the other, and then those that waited for them. A failed
+/// one does not prevent the others.
+async fn make_later_changes(client: &Client, request: &ApplyState, plan: &StatePlan) -> Result<(), CliError> {
+    let later: Vec<&StateChange> = plan.changes.iter().filter(|change| change.later).collect();
+    if later.is_empty() {
+        return Ok(());
+    }
+    let mut failures = Vec::new();
+    for change in &later {
+        let name = &change.name;
+        let result = match change.section {
+            Section::Sources => {
+                match request.state.sources.iter().flatten().find(|(other, _)| *other == name) {
+                    Some((_, source)) => update_definition(client, name, source, &request.comment).await,
+                    None => Ok(()),
+                }
+            }
+            Section::GitBuilders => {
+                let builder = request.state.git_builders.iter().flatten().find(|(other, _)| *other == name);
+                change_builder(client, change, builder.map(|(_, builder)| builder)).await
+            }
+            _ => continue,
+        };
+        match result {
+            Ok(()) => note(format!("{} {name}: done", row(change).1)),
+            Err(error) => failures.push(format!("{} {name}: {error}", row(change).1)),
+        }
+    }
+    let rest = if later.iter().any(|change| !has_operation(change)) {
+        let again = ApplyState { base: None, ..request.clone() };
+        let plan = client.send::<operations::ApplyState>([], &again).await?;
+        failures.extend(plan.problems.iter().map(|problem| problem.error.clone()));
+        plan.changes.into_iter().filter(|change| change.later && !has_operation(change)).collect()
+    } else {
+        Vec::new()
+    };
+    let waiting = rest.iter().map(|change| {
+        format!("{} {}: waits for the definition of one of its sources", row(change).1, change.name)
+    });
+    failures.extend(waiting);
+    if failures.is_empty() {
+        return Ok(());
+    }
+    let text = failures.join("\n");
+    Err(CliError::refused(format!("{text}\nAll other changes were made; apply again to continue")))
+}
+
+/// Returns whether a later change is made by an operation of its own, and does not only wait.
+fn has_operation(change: &StateChange) -> bool {
+    matches!(change.section, Section::Sources | Section::GitBuilders)
+}
+
+/// Publishes the definition of a curated source, or sets the state of a snapshot.
+async fn update_definition(
+    client: &Client,
+    name: &str,
+    source: &StateSource,
+    comment: &str,
+) -> Result<(), CliError> {
+    let file = |file: &StateFile| match file {
+        StateFile::File(file) => Some(file.clone()),
+        StateFile::Path(_) => None,
+    };
+    if source.files.is_empty() {
+        let edit = EditSource { new_name: None, snapshot: source.snapshot.clone() };
+        return client.send::<operations::EditSource>([name], &edit).await.map(drop);
+    }
+    let kind = source.kind.as_deref().and_then(SourceKind::parse);
+    let is_of_projects = kind.is_some_and(|kind| kind.layout() == Layout::Projects);
+    let update = UpdateDefinition {
+        files: source.files.iter().filter_map(file).collect(),
+        snapshot: source.snapshot.clone(),
+        commit: true,
+        comment: comment.to_owned(),
+        include: Some(source.include.clone().unwrap_or_else(|| INCLUDE.to_owned()))
+            .filter(|_| !is_of_projects),
+        dependencies: Some(source.dependencies).filter(|_| is_of_projects),
+        ..UpdateDefinition::default()
+    };
+    let plan = client.send::<operations::UpdateDefinition>([name], &update).await?;
+    match plan.problems.is_empty() {
+        true => Ok(()),
+        false => Err(CliError::refused(plan.problems.join("; "))),
+    }
+}
+
+async fn change_builder(
+    client: &Client,
+    change: &StateChange,
+    builder: Option<&StateBuilder>,
+) -> Result<(), CliError> {
+    let (source, name) = change.name.split_once('/').unwrap_or((&change.name, ""));
+    let Some(builder) = builder else {
+        return client.call::<operations::DeleteGitBuilder>([source, name], &()).await.map(drop);
+    };
+    // The keys of a builder in a state are those of the requests.
+    let create: CreateGitBuilder = serde_json::from_value(serde_json::to_value(builder)?)?;
+    if change.action == StateAction::Create {
+        let create = CreateGitBuilder { name: Some(name.to_owned()), ..create };
+        return client.send::<operations::CreateGitBuilder>([source], &create).await.map(drop);
+    }
+    let edit: EditGitBuilder = serde_json::from_value(serde_json::to_value(create)?)?;
+    let edit = EditGitBuilder { credential: edit.credential.or(Some(String::new())), ..edit };
+    client.send::<operations::EditGitBuilder>([source, name], &edit).await.map(drop)
+}

@@ -1,0 +1,423 @@
+//! State files: TOML or JSON, read from files and folders, merged, and written.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use toml_edit::{Document, Item, Key};
+
+use super::error::CliError;
+use super::input;
+use api::definition::DefinitionFile;
+use api::state::{ExportedState, FORMAT, Section, State, StateFile};
+use base::model::definition_file::decode_text;
+
+/// Maximum size of a file, in bytes.
+const MAX_FILE: u64 = 64 << 20;
+/// Maximum number of files of a command.
+const MAX_FILES: usize = 1_000;
+
+/// A section, and the name of an object in it, or its position in a list.
+type Object = (Section, String);
+
+/// The state of several files.
+#[derive(Debug)]
+pub(super) struct StateFiles {
+    pub(super) state: State,
+    /// The file and the line of each object, for messages.
+    places: BTreeMap<Object, String>,
+}
+
+impl StateFiles {
+    /// Reads files and folders; `-` is standard input.
+    pub(super) fn read(paths: &[PathBuf]) -> Result<StateFiles, CliError> {
+        let mut files = Vec::new();
+        for path in paths {
+            find_files(path, &mut files)?;
+        }
+        let mut all = StateFiles { state: State::default(), places: BTreeMap::new() };
+        let mut merged = Map::new();
+        for path in files {
+            let is_input = path == Path::new("-");
+            let path = Some(path.as_path()).filter(|_| !is_input);
+            let text = input::read(path, MAX_FILE)?;
+            let (mut state, lines) = parse(&input::name(path), &text)?;
+            read_definitions(path.and_then(Path::parent).unwrap_or(Path::new("")), &mut state)?;
+            all.add(&mut merged, state, |object| {
+                let line = lines.get(object).map(|line| format!(":{line}")).unwrap_or_default();
+                format!("{}{line}", input::name(path))
+            })?;
+        }
+        merged.insert("format".to_owned(), FORMAT.into());
+        all.state = serde_json::from_value(Value::Object(merged))?;
+        Ok(all)
+    }
+
+    /// Returns the place of an object, and its name for messages: `site.toml:7: repositories.prod`.
+    pub(super) fn describe(&self, section: Section, name: &str) -> String {
+        let place = self.places.get(&(section, name.to_owned())).map(|place| format!("{place}: "));
+        let object = match name.parse::<usize>() {
+            Ok(number) if matches!(section, Section::BlockRules | Section::Metadata) => {
+                format!("[[{section}]] number {}", number.saturating_add(1))
+            }
+            Ok(_) | Err(_) => format!("{section}.{name}"),
+        };
+        format!("{}{object}", place.unwrap_or_default())
+    }
+
+    /// Adds the objects of a file to those of the files before it.
+    fn add(
+        &mut self,
+        merged: &mut Map<String, Value>,
+        state: State,
+        place: impl Fn(&Object) -> String,
+    ) -> Result<(), CliError> {
+        let Value::Object(sections) = serde_json::to_value(state)? else { return Ok(()) };
+        for (word, objects) in sections {
+            let Some(section) = Section::parse(&word) else { continue };
+            match (merged.entry(word).or_insert_with(|| empty(&objects)), objects) {
+                (Value::Array(all), Value::Array(objects)) => {
+                    for (number, object) in objects.into_iter().enumerate() {
+                        let of_file = place(&(section, number.to_string()));
+                        self.places.insert((section, all.len().to_string()), of_file);
+                        all.push(object);
+                    }
+                }
+                (Value::Object(all), Value::Object(objects)) => {
+                    for (name, object) in objects {
+                        let key = (section, name.clone());
+                        let of_file = place(&key);
+                        if let Some(first) = self.places.get(&key) {
+                            return Err(CliError::refused(format!(
+                                "{of_file}: {section}.{name} is in {first} already; remove one of the two"
+                            )));
+                        }
+                        self.places.insert(key, of_file);
+                        all.insert(name, object);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn empty(objects: &Value) -> Value {
+    if objects.is_array() { Value::Array(Vec::new()) } else { Value::Object(Map::new()) }
+}
+
+/// Finds the state files of a path, in the order of their names: the file, or the files `*.toml` and `*.json` in a folder
+/// and its folders, without hidden ones. A link must not lead out of the folder.
+fn find_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), CliError> {
+    let local_error = |source| CliError::Local { operation: format!("read {}", path.display()), source };
+    if path == Path::new("-") || !fs::metadata(path).map_err(local_error)?.is_dir() {
+        return add_file(path, files);
+    }
+    let root = fs::canonicalize(path).map_err(local_error)?;
+    find_in(path, &root, files)
+}
+
+fn find_in(folder: &Path, root: &Path, files: &mut Vec<PathBuf>) -> Result<(), CliError> {
+    let local_error = |source| CliError::Local { operation: format!("read {}", folder.display()), source };
+    let entries = fs::read_dir(folder).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
+    let mut entries = entries.map_err(local_error)?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let (path, name) = (entry.path(), entry.file_name());
+        if name.as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        if entry.file_type().map_err(local_error)?.is_dir() {
+            find_in(&path, root, files)?;
+        } else if path.extension().is_some_and(|end| end == "toml" || end == "json") {
+            if !fs::canonicalize(&path).map_err(local_error)?.starts_with(root) {
+                let text = format!("{} is a link to a file outside of the folder", path.display());
+                return Err(CliError::refused(text));
+            }
+            add_file(&path, files)?;
+        }
+    }
+    Ok(())
+}
+
+fn add_file(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), CliError> {
+    if path != Path::new("-") && !fs::metadata(path).is_ok_and(|metadata| metadata.is_file()) {
+        return Err(CliError::refused(format!("{} is not a regular file", path.display())));
+    }
+    if files.len() == MAX_FILES {
+        return Err(CliError::refused(format!("a command reads at most {MAX_FILES} state files")));
+    }
+    files.push(path.to_owned());
+    Ok(())
+}
+
+/// Reads the text of a file: JSON if it begins with `{`, otherwise TOML. Also returns the lines of its objects.
+fn parse(name: &str, text: &str) -> Result<(State, BTreeMap<Object, usize>), CliError> {
+    let refused = |reason: String| CliError::refused(format!("{name}: {reason}"));
+    if text.starts_with('\u{feff}') {
+        return Err(refused("it begins with a byte order mark; save it as UTF-8 without one".to_owned()));
+    }
+    if text.trim_start().starts_with('{') {
+        let format: Format = serde_json::from_str(text).map_err(|error| refused(error.to_string()))?;
+        format.check().map_err(refused)?;
+        let state = serde_json::from_str(text).map_err(|error| refused(error.to_string()))?;
+        return Ok((state, BTreeMap::new()));
+    }
+    let document = Document::parse(text).map_err(|error| refused(error.to_string().trim_end().to_owned()))?;
+    let format = document.get("format").and_then(Item::as_integer).map(Value::from);
+    Format { format: format.or_else(|| document.get("format").map(|_| Value::Null)) }
+        .check()
+        .map_err(refused)?;
+    let lines = lines(&document, text);
+    let state = State::deserialize(toml_edit::de::Deserializer::from(document));
+    Ok((state.map_err(|error| refused(error.to_string().trim_end().to_owned()))?, lines))
+}
+
+/// The format of a file, which is checked before its other keys.
+#[derive(Deserialize)]
+struct Format {
+    #[serde(default)]
+    format: Option<Value>,
+}
+
+impl Format {
+    fn check(&self) -> Result<(), String> {
+        match self.format.as_ref().map(Value::as_u64) {
+            Some(Some(format)) if format == u64::from(FORMAT) => Ok(()),
+            Some(Some(format)) => Err(format!(
+                "its format is {format}, and this rspm ({}) reads the format {FORMAT}: use a newer rspm",
+                env!("CARGO_PKG_VERSION")
+            )),
+            Some(None) => Err(format!("'format' is not a number: write format = {FORMAT}")),
+            None => Err(format!("'format' is missing: write format = {FORMAT} in its first line")),
+        }
+    }
+}
+
+/// Returns the lines of the objects of a document.
+fn lines(document: &Document<&str>, text: &str) -> BTreeMap<Object, usize> {
+    let starts: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let mut lines = BTreeMap::new();
+    let mut add = |section, name: String, span: Option<std::ops::Range<usize>>| {
+        if let Some(span) = span {
+            lines.insert((section, name), starts.partition_point(|end| *end < span.start) + 1);
+        }
+    };
+    for section in Section::ALL {
+        match document.get(section.as_str()) {
+            Some(Item::ArrayOfTables(tables)) => {
+                for (number, table) in tables.iter().enumerate() {
+                    add(section, number.to_string(), table.span());
+                }
+            }
+            Some(Item::Value(toml_edit::Value::Array(values))) => {
+                for (number, value) in values.iter().enumerate() {
+                    add(section, number.to_string(), value.span());
+                }
+            }
+            Some(item) => {
+                for (table, (name, _)) in item
+                    .as_table_like()
+                    .into_iter()
+                    .flat_map(|table| std::iter::repeat(table).zip(table.iter()))
+                {
+                    add(section, name.to_owned(), table.key(name).and_then(Key::span));
+                }
+            }
+            None => {}
+        }
+    }
+    lines
+}
+
+/// Replaces the paths of files of definitions by their texts. A path is relative to the folder of the state file, and leads
+/// to a file in it.
+fn read_definitions(folder: &Path, state: &mut State) -> Result<(), CliError> {
+    let files = state.sources.iter_mut().flat_map(BTreeMap::values_mut).flat_map(|source| &mut source.files);
+    for file in files {
+        let StateFile::Path(name) = file else { continue };
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let path = folder.join(&*name);
+        let local_error = |source| CliError::Local { operation: format!("read {}", path.display()), source };
+        let root = fs::canonicalize(folder).map_err(local_error)?;
+        if !fs::canonicalize(&path).map_err(local_error)?.starts_with(root) {
+            let text = format!("{} is not in the folder of the state file", path.display());
+            return Err(CliError::refused(text));
+        }
+        if !fs::metadata(&path).map_err(local_error)?.is_file() {
+            return Err(CliError::refused(format!("{} is not a regular file", path.display())));
+        }
+        let bytes = fs::read(&path).map_err(local_error)?;
+        let text = decode_text(&bytes)
+            .map_err(|at| CliError::refused(format!("{} is not UTF-8 (byte {at})", path.display())))?
+            .into_owned();
+        *file = StateFile::File(DefinitionFile { name: name.clone(), text });
+    }
+    Ok(())
+}
+
+/// Returns a state as TOML, with comments about what it does not have.
+pub(super) fn to_toml(exported: &ExportedState) -> Result<String, CliError> {
+    let text = toml_edit::ser::to_string_pretty(&exported.state)
+        .map_err(|error| CliError::refused(format!("the state has no form in TOML: {error}")))?;
+    let (format, objects) = text.split_once('\n').unwrap_or((&text, ""));
+    let mut out = format!(
+        "{format}\n# exported by rspm {}; not in this file: the configuration file, packages, secrets, tokens, fixed URLs\n{objects}",
+        exported.version
+    );
+    for (number, comment) in exported.comments.iter().enumerate() {
+        let begin = if number == 0 { "\n# Not applied by rspm apply:\n" } else { "" };
+        let line: String = comment.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        out += &format!("{begin}# {line}\n");
+    }
+    Ok(out)
+}
+
+/// Writes a state to a file, or to a file for each section in an existing folder.
+pub(super) fn write(exported: &ExportedState, path: &Path) -> Result<(), CliError> {
+    if !path.is_dir() {
+        return replace(path, &to_toml(exported)?);
+    }
+    let Value::Object(mut sections) = serde_json::to_value(&exported.state)? else { return Ok(()) };
+    let mut comments = exported.comments.clone();
+    for section in Section::ALL {
+        let Some(objects) = sections.remove(section.as_str()) else { continue };
+        let mut only = Map::from_iter([("format".to_owned(), FORMAT.into())]);
+        only.insert(section.as_str().to_owned(), objects);
+        let (version, state) = (exported.version.clone(), serde_json::from_value(Value::Object(only))?);
+        let part = ExportedState { version, state, comments: std::mem::take(&mut comments) };
+        replace(&path.join(format!("{section}.toml")), &to_toml(&part)?)?;
+    }
+    Ok(())
+}
+
+/// Replaces a file by one that is written completely.
+fn replace(path: &Path, text: &str) -> Result<(), CliError> {
+    let local_error = |source| CliError::Local { operation: format!("write {}", path.display()), source };
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{:016x}", rand::random::<u64>()));
+    let new = path.with_file_name(name);
+    let result = fs::write(&new, text).and_then(|()| fs::rename(&new, path));
+    if result.is_err() {
+        // The error of the write is reported.
+        let _ = fs::remove_file(&new);
+    }
+    result.map_err(local_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(files: &[(&str, &str)]) -> Result<StateFiles, String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            fs::write(path, text).expect("a file");
+        }
+        let read = StateFiles::read(&[folder.path().to_owned()]);
+        read.map_err(|error| error.to_string().replace(&folder.path().display().to_string(), "DIR"))
+    }
+
+    #[test]
+    fn files_are_merged_in_the_order_of_their_names() {
+        let files = [
+            ("b.json", r#"{"format":1,"sources":{"b":{}},"block_rules":[{"package_name":"x"}]}"#),
+            (
+                "a.toml",
+                "format = 1\n\n[[block_rules]]\npackage_name = \"a\"\n[[block_rules]]\nvulns = true\n",
+            ),
+            (
+                "sub/c.toml",
+                "format = 1\n[sources]\nc = { type = \"curated-cran\", snapshot = \"2026-01-01\", files = [\"x/list.txt\"] }\n",
+            ),
+            ("sub/x/list.txt", "R6\n"),
+            (".hidden.toml", "not read"),
+            ("notes.md", "not read"),
+        ];
+        let all = read(&files).expect("files");
+        let sources = all.state.sources.clone().expect("a section");
+        assert_eq!(sources.keys().collect::<Vec<_>>(), ["b", "c"]);
+        let text = DefinitionFile { name: "x/list.txt".to_owned(), text: "R6\n".to_owned() };
+        assert_eq!(sources["c"].files, [StateFile::File(text)]);
+        assert_eq!(all.state.block_rules.as_ref().map(Vec::len), Some(3));
+        assert!(all.state.metadata.is_none());
+        assert!(all.describe(Section::BlockRules, "1").ends_with("a.toml:5: [[block_rules]] number 2"));
+        assert!(all.describe(Section::Sources, "c").ends_with("c.toml:3: sources.c"));
+        assert!(all.describe(Section::BlockRules, "2").ends_with("b.json: [[block_rules]] number 3"));
+    }
+
+    #[test]
+    fn files_are_refused_with_their_place_and_the_remedy() {
+        let deep = format!("format=1\n[{}a]\n", "a.".repeat(20_000));
+        for (text, reason) in [
+            ("[sources.x]", "'format' is missing: write format = 1"),
+            ("format=2\n[users.x]", "its format is 2, and this rspm"),
+            ("format=\"1\"", "'format' is not a number"),
+            ("format=1\n[users.x]\na=1", "line 2"),
+            ("format=1\n[users.x]\na=1", "unknown field `users`, expected one of `format`, `sources`"),
+            ("format=1\n[repositories.x]\ncolour=\"red\"", "unknown field `colour`, expected one of `type`"),
+            (
+                "format=1\n[repositories.x]\nhidden=\"yes\"",
+                "invalid type: string \"yes\", expected a boolean",
+            ),
+            ("format=1\n[repositories.x]\nhidden=\"yes\"", "line 3"),
+            ("format=1\n[repositories.x]\nsources=\"a,b\"", "line 3"),
+            ("format=1\n[repositories.x]\nsources=[5]", "expected the name of a source, or a table"),
+            ("format=1\n[repositories.x]\nhidden=true\nhidden=false", "duplicate key"),
+            ("format=1\n[sources.x]\n[sources.x]", "duplicate key"),
+            ("\u{feff}format=1\r\n[sources.x]", "byte order mark"),
+            (r#"{"format":1,"sources":{"x":{},"x":{}}}"#, "'x' is repeated at line 1"),
+            (r#"{"format":1,"sources":{}"#, "EOF"),
+            (&deep, "recursion limit"),
+        ] {
+            let error = read(&[("a.toml", text)]).expect_err(text);
+            assert!(error.starts_with("DIR/a.toml: ") && error.contains(reason), "{text:.80}: {error:.400}");
+        }
+        let twice = read(&[("a.toml", "format=1\n[sources.x]"), ("b.toml", "format=1\n\n[sources.x]")]);
+        assert_eq!(
+            twice.expect_err("repeated"),
+            "DIR/b.toml:3: sources.x is in DIR/a.toml:2 already; remove one of the two"
+        );
+        let path = "format=1\n[sources.x]\nfiles=[\"../y.txt\"]";
+        let outside = read(&[("sub/a.toml", path), ("y.txt", "R6")]).expect_err("outside");
+        assert_eq!(outside, "DIR/sub/../y.txt is not in the folder of the state file");
+    }
+
+    #[test]
+    fn links_out_of_a_folder_and_special_files_are_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (inner, outer) = (folder.path().join("in"), folder.path().join("outer.toml"));
+        fs::create_dir(&inner).expect("a folder");
+        fs::write(&outer, "format=1").expect("a file");
+        std::os::unix::fs::symlink(&outer, inner.join("a.toml")).expect("a link");
+        let error = StateFiles::read(std::slice::from_ref(&inner)).expect_err("a link").to_string();
+        assert!(error.ends_with("in/a.toml is a link to a file outside of the folder"), "{error}");
+        fs::remove_file(inner.join("a.toml")).expect("removed");
+        nix::unistd::mkfifo(&inner.join("b.toml"), nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        let error = StateFiles::read(&[inner]).expect_err("a pipe").to_string();
+        assert!(error.ends_with("in/b.toml is not a regular file"), "{error}");
+    }
+
+    #[test]
+    fn a_written_state_is_read_again() {
+        let text = "format = 1\n\n[repositories.prod]\ndescription = \"a \\\"b\\\" é\"\nsources = [\n    \"team\",\n    { source = \"bioconductor\", version = \"3.20\" },\n]\n";
+        let folder = tempfile::tempdir().expect("a folder");
+        let (state, _) = parse("x", text).expect("a state");
+        let comments = vec!["token of 'a\nb'".to_owned()];
+        let exported = ExportedState { version: "1".to_owned(), state: state.clone(), comments };
+        let file = folder.path().join("site.toml");
+        write(&exported, &file).expect("written");
+        let written = fs::read_to_string(&file).expect("text");
+        assert!(written.starts_with("format = 1\n# exported by rspm 1; "), "{written}");
+        assert!(written.ends_with("\n# Not applied by rspm apply:\n# token of 'a b'\n"), "{written}");
+        assert_eq!(StateFiles::read(&[file.clone()]).expect("a state").state, state);
+        fs::remove_file(file).expect("removed");
+        write(&exported, folder.path()).expect("written");
+        assert_eq!(StateFiles::read(&[folder.path().to_owned()]).expect("a state").state, state);
+    }
+}

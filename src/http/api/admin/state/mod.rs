@@ -1,0 +1,206 @@
+//! The configured objects of the server as one value: export, plan, commit.
+
+mod contents;
+mod objects;
+mod plan;
+mod request;
+
+use std::sync::Arc;
+
+use super::call::{Answer, Call};
+use super::{audit, token};
+use crate::http::app::App;
+use crate::http::error::Failure;
+use crate::http::login::permission::Principal;
+use crate::http::route::access::{Access, AccessTarget, administer, change_blocklist, write_source};
+use api::state::{
+    ApplyState, ExportState, ExportedState, FORMAT, Section, State, StateAction, StateChange, StatePlan,
+};
+use api::token::ListTokens;
+use base::access::Action;
+use base::model::digest::Sha256;
+use content::serve::{self, RepoError};
+use objects::{Pattern, Rows};
+use plan::{Input, Plan};
+use runtime::catalog::Catalog;
+use store::db::{Conn, DbError, author};
+use tasks::edit::state::commit;
+
+/// Maximum number of objects in a list of a state.
+const MAX_LIST: usize = 200_000;
+
+/// Reads with the newest catalog, in one transaction.
+async fn read<T, F>(app: &App, read: F) -> Result<T, Failure>
+where
+    T: Send + 'static,
+    F: Fn(&mut dyn Conn, &Catalog) -> Result<T, DbError> + Send + 'static,
+{
+    let handle = app.state.catalog.clone();
+    let query = app.state.db.read(move |c| {
+        let newer = handle.read_in_write(c)?.map(Arc::new);
+        read(c, &newer.unwrap_or_else(|| handle.get()))
+    });
+    Ok(query.await?)
+}
+
+pub(super) async fn export(call: Call<'_>, query: ExportState) -> Answer<ExportedState> {
+    let sections = match query.only.is_empty() {
+        true => Section::ALL.to_vec(),
+        false => query.only.iter().map(|word| word.parse()).collect::<Result<Vec<Section>, _>>()?,
+    };
+    let access = |section| match section {
+        Section::BlockRules => server(Action::ReadBlocklist),
+        Section::Metadata => server(Action::ManageMetadata),
+        _ => administer(),
+    };
+    require_all(&call, sections.iter().map(|section| access(*section)))?;
+    let names = Pattern(query.names.clone());
+    let selected = sections.clone();
+    let objects = read(call.app, move |c, catalog| {
+        let (mut objects, comments) = Rows::read(c, catalog, &selected)?.objects(catalog, &selected);
+        objects.0.retain(|_, entry| names.selects(entry));
+        Ok((objects, comments))
+    });
+    let (objects, mut comments) = objects.await?;
+    if query.names.is_some() {
+        comments.clear();
+    } else if query.only.is_empty() {
+        let valid = ListTokens { expired: Some(false), revoked: Some(false) };
+        for token in token::list(call, valid).await? {
+            let scopes: Vec<String> =
+                token.scopes.iter().map(|scope| serde_json::to_string(scope).unwrap_or_default()).collect();
+            let expires = token.expires.map(|at| format!(", expires {at}")).unwrap_or_default();
+            comments.push(format!(
+                "token of '{}' ({}): {}{expires}",
+                token.user,
+                token.description,
+                scopes.join(" ")
+            ));
+        }
+    }
+    let state = objects.into_state(&sections).map_err(|error| {
+        tracing::error!("could not convert the objects of the server to a state: {error}");
+        Failure::unavailable("the state could not be written; the log states the reason", 60)
+    })?;
+    Ok(ExportedState { version: env!("CARGO_PKG_VERSION").to_owned(), state, comments })
+}
+
+pub(super) async fn apply(call: Call<'_>, body: ApplyState) -> Answer<StatePlan> {
+    if body.state.format != FORMAT {
+        return Err(Failure::bad_request(format!(
+            "the state has the format {}, and this server reads the format {FORMAT}",
+            body.state.format
+        )));
+    }
+    let lists = [body.state.block_rules.as_ref().map(Vec::len), body.state.metadata.as_ref().map(Vec::len)];
+    if lists.into_iter().flatten().any(|count| count > MAX_LIST) {
+        return Err(Failure::bad_request(format!("a list of a state has at most {MAX_LIST} objects")));
+    }
+    let sections = sections(&body.state);
+    let access = |section| match section {
+        // SECURITY: the deletions name sources that are not in the request.
+        Section::Sources if body.prune => server(Action::CreateSource),
+        Section::Sources => server(Action::Upload),
+        Section::BlockRules => change_blocklist(),
+        Section::Metadata => server(Action::ManageMetadata),
+        _ => administer(),
+    };
+    permit(&call, sections.iter().map(|section| access(*section))).await?;
+    let sha256 = Sha256::of(serde_json::to_vec(&body.state).unwrap_or_default()).to_string();
+    let (actor, now) = (call.actor.clone(), (call.app.state.clock)());
+    let input = Arc::new(Input { body, sections, sha256, actor, now });
+    let reader = Arc::clone(&input);
+    let Plan { mut wire, objects } =
+        read(call.app, move |c, catalog| plan::plan(c, catalog, &reader)).await?;
+    permit(&call, wire.changes.iter().map(access_of_change)).await?;
+    count_packages(call.app, &mut wire).await;
+    if !input.body.commit || !wire.problems.is_empty() || objects.changes.is_empty() {
+        return Ok(StatePlan { committed: input.body.commit && wire.problems.is_empty(), ..wire });
+    }
+    let (comment, writer) = (input.body.comment.clone(), Arc::clone(&input));
+    let committed = commit(&call.app.state, &objects, &comment, &call.actor, move |c, catalog| {
+        let Plan { wire, objects } = plan::plan(c, catalog, &writer)?;
+        match wire.problems.into_iter().find(|problem| problem.section.is_some()) {
+            Some(problem) => Err(RepoError::Conflict(format!("{}: {}", problem.name, problem.error)).into()),
+            None => Ok(objects),
+        }
+    });
+    committed.await?;
+    Ok(StatePlan { committed: true, ..wire })
+}
+
+const fn server(action: Action) -> Access<'static> {
+    Access { action, target: AccessTarget::Server }
+}
+
+/// Returns the sections that a state has.
+fn sections(state: &State) -> Vec<Section> {
+    let State { format: _, sources, repositories, git_credentials, git_builders, name_guards, .. } = state;
+    let present = [
+        (Section::Sources, sources.is_some()),
+        (Section::Repositories, repositories.is_some()),
+        (Section::GitCredentials, git_credentials.is_some()),
+        (Section::GitBuilders, git_builders.is_some()),
+        (Section::NameGuards, name_guards.is_some()),
+        (Section::BlockRules, state.block_rules.is_some()),
+        (Section::Metadata, state.metadata.is_some()),
+    ];
+    present.into_iter().filter(|(_, is_present)| *is_present).map(|(section, _)| section).collect()
+}
+
+/// Returns the permission that a change requires.
+fn access_of_change(change: &StateChange) -> Access<'_> {
+    match (change.section, change.action) {
+        (Section::BlockRules, _) => change_blocklist(),
+        (Section::Metadata, _) => server(Action::ManageMetadata),
+        (Section::Sources, StateAction::Create) => server(Action::CreateSource),
+        (Section::Sources, _) => {
+            let previous = change.fields.iter().find(|field| field.field == "name");
+            write_source(previous.and_then(|field| field.from.as_str()).unwrap_or(&change.name))
+        }
+        _ => administer(),
+    }
+}
+
+/// Requires several permissions. The error names all that the client lacks.
+fn require_all<'a>(call: &Call<'_>, all: impl Iterator<Item = Access<'a>>) -> Result<(), Failure> {
+    let catalog = call.app.state.catalog.get();
+    let mut missing: Vec<Failure> = Vec::new();
+    for failure in all.filter_map(|access| call.principal.require(&catalog, access).err()) {
+        if missing.iter().all(|other| other.phrase != failure.phrase) {
+            missing.push(failure);
+        }
+    }
+    let phrases: Vec<&str> = missing.iter().map(|failure| failure.phrase.as_str()).collect();
+    let phrase = phrases.join("; ");
+    match missing.into_iter().next() {
+        Some(first) => Err(Failure { phrase, ..first }),
+        None => Ok(()),
+    }
+}
+
+/// Like [`require_all`]; a refusal is in the audit trail like that of a route.
+async fn permit<'a>(call: &Call<'_>, all: impl Iterator<Item = Access<'a>>) -> Result<(), Failure> {
+    let Err(failure) = require_all(call, all) else { return Ok(()) };
+    if let (Principal::Token(token), Some(author)) = (call.principal, author::of_task()) {
+        audit::record_refusal(call.app, token, author.address.parse().ok(), "apply state", &failure).await;
+    }
+    Err(failure)
+}
+
+/// Adds the number of packages of deleted sources to a plan.
+async fn count_packages(app: &App, plan: &mut StatePlan) {
+    let is_deletion = |change: &&mut StateChange| {
+        change.section == Section::Sources && change.action == StateAction::Delete
+    };
+    for change in plan.changes.iter_mut().filter(is_deletion) {
+        if let Ok(info) = serve::info::source(&app.repositories, &change.name).await
+            && info.packages > 0
+        {
+            change.effects.push(format!(
+                "its {} packages stay in snapshots of days on which a repository subscribed to it",
+                info.packages
+            ));
+        }
+    }
+}

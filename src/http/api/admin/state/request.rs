@@ -1,0 +1,361 @@
+//! A request for the objects of a state file: its sources and repositories, and the catalog that has them. They are checked
+//! by the functions of the edits.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::objects::{
+    DEFAULT_REPOSITORY, DEFAULT_SOURCE, Entry, Key, Objects, Pattern, has_definition, of_definition,
+    of_repository, of_source,
+};
+use api::state::{
+    ApplyState, Section, StateFile, StateProblem, StateRepository, StateSource, StateSubscription,
+};
+use base::model::ids::{RepoId, Seq, SourceId, TxId};
+use base::model::kind::{ChangePolicy, Layout, RepoKind, SourceKind, Supply};
+use base::model::name::Name;
+use base::model::snapshot::Snapshot;
+use base::model::time::Timestamp;
+use content::serve::find;
+use formats::r::bioconductor::BioconductorVersion;
+use formats::r::closure::Kinds;
+use formats::r::curated::{include_text, parse_include};
+use runtime::catalog::{Catalog, RepoStep, Repository, Source, Subscription};
+use tasks::edit::{repo, source, subscription};
+
+/// The requested objects, and the catalogs to which the current and the requested ones refer.
+pub(super) struct Request {
+    /// The current catalog, with the new names of renamed objects.
+    pub(super) renamed: Catalog,
+    /// The same with new sources and repositories, under negative ids, and without the deleted ones.
+    pub(super) catalog: Catalog,
+    pub(super) objects: Objects,
+    pub(super) problems: Vec<StateProblem>,
+    /// The previous names of renamed objects.
+    pub(super) renames: BTreeMap<Key, String>,
+    names: Pattern,
+    now: Timestamp,
+    /// Rows for the catalog, which takes them at once: each change copies its list.
+    new_sources: Vec<(SourceId, Option<Source>)>,
+    new_repos: Vec<(RepoId, Option<Repository>)>,
+}
+
+impl Request {
+    /// Checks the sources and repositories of a state.
+    pub(super) fn new(catalog: &Catalog, body: &ApplyState, now: Timestamp) -> Request {
+        let mut request = Request {
+            renamed: catalog.clone(),
+            catalog: catalog.clone(),
+            objects: Objects::default(),
+            problems: Vec::new(),
+            renames: BTreeMap::new(),
+            names: Pattern(body.names.clone()),
+            now,
+            new_sources: Vec::new(),
+            new_repos: Vec::new(),
+        };
+        let (sources, repositories) = (&body.state.sources, &body.state.repositories);
+        for (name, source) in sources.iter().flatten() {
+            let is_requested = |old: &str| sources.iter().any(|all| all.contains_key(old));
+            request.add(Section::Sources, name, |request| {
+                request.rename(Section::Sources, name, source.renamed_from.as_deref(), is_requested)?;
+                request.source(name, source)
+            });
+        }
+        let new_sources = std::mem::take(&mut request.new_sources);
+        request.catalog.sources = request.catalog.sources.with(new_sources);
+        for (name, repository) in repositories.iter().flatten() {
+            let is_requested = |old: &str| repositories.iter().any(|all| all.contains_key(old));
+            request.add(Section::Repositories, name, |request| {
+                let renamed_from = repository.renamed_from.as_deref();
+                request.rename(Section::Repositories, name, renamed_from, is_requested)
+            });
+        }
+        if body.prune {
+            request.delete_places(sources.as_ref(), repositories.as_ref());
+        }
+        for (name, repository) in repositories.iter().flatten() {
+            request.add(Section::Repositories, name, |request| request.repository(name, repository));
+        }
+        let new_repos = std::mem::take(&mut request.new_repos);
+        request.catalog.repos = request.catalog.repos.with(new_repos);
+        request
+    }
+
+    /// Runs the checks of an object, whose error is a problem.
+    pub(super) fn add(
+        &mut self,
+        section: Section,
+        name: &str,
+        check: impl FnOnce(&mut Request) -> Result<(), String>,
+    ) {
+        let is_of_place = matches!(section, Section::Sources | Section::Repositories);
+        if is_of_place && !self.names.matches(name) {
+            return;
+        }
+        if let Err(error) = check(self) {
+            self.problems.push(StateProblem { section: Some(section), name: name.to_owned(), error });
+        }
+    }
+
+    pub(super) fn insert(&mut self, key: Key, entry: Entry) -> Result<(), String> {
+        match self.objects.add(key, entry) {
+            true => Ok(()),
+            false => Err("it is repeated, in another spelling".to_owned()),
+        }
+    }
+
+    /// Renames an object in both catalogs if it has its previous name.
+    fn rename(
+        &mut self,
+        section: Section,
+        name: &str,
+        renamed_from: Option<&str>,
+        is_requested: impl Fn(&str) -> bool,
+    ) -> Result<(), String> {
+        let Some(old) = renamed_from.filter(|old| *old != name) else { return Ok(()) };
+        let new_name: Name = name.parse().map_err(text)?;
+        let has = |name: &str| match section {
+            Section::Sources => self.renamed.source(name).is_some(),
+            _ => self.renamed.repo(name).is_some(),
+        };
+        if !has(old) {
+            return Ok(());
+        }
+        if has(name) || is_requested(old) {
+            return Err(format!(
+                "'{old}' cannot be renamed to '{name}': there are both; remove renamed_from, or rename in two steps by a \
+                 third name"
+            ));
+        }
+        if let Some(source) = self.renamed.source(old).filter(|_| section == Section::Sources) {
+            source::check_rename(&self.renamed, source, &new_name).map_err(text)?;
+            let row = Source { name: new_name, ..source.clone() };
+            self.renamed.sources = self.renamed.sources.with([(row.id, Some(row.clone()))]);
+            self.catalog.sources = self.catalog.sources.with([(row.id, Some(row))]);
+        } else if let Some(repo) = self.renamed.repo(old) {
+            if repo.changes != ChangePolicy::Any {
+                return Err(format!(
+                    "'{old}' accepts changes by promotion only, and is not renamed by a state file: run rspm edit repo \
+                     --name={old} --new-name={name}"
+                ));
+            }
+            let row = Repository { name: new_name, ..repo.clone() };
+            self.renamed.repos = self.renamed.repos.with([(row.id, Some(row.clone()))]);
+            self.catalog.repos = self.catalog.repos.with([(row.id, Some(row))]);
+        }
+        self.renames.insert(Key::new(section, name), old.to_owned());
+        Ok(())
+    }
+
+    fn source(&mut self, name: &str, requested: &StateSource) -> Result<(), String> {
+        let parsed: Name = name.parse().map_err(text)?;
+        let kind: SourceKind = requested.kind.as_deref().unwrap_or(DEFAULT_SOURCE).parse().map_err(text)?;
+        let row = match self.catalog.source(name) {
+            Some(known) if known.kind.is_built_in() => {
+                return Err(format!("'{name}' is built in and always exists: remove it from the file"));
+            }
+            Some(known) if known.kind != kind => {
+                return Err(format!(
+                    "'type' is {kind}, but the source is of type {}: types do not change; use another name",
+                    known.kind
+                ));
+            }
+            Some(known) => known.clone(),
+            None => {
+                source::check_new(&self.catalog, &parsed, kind).map_err(text)?;
+                let id = SourceId(new_id(self.new_sources.len()));
+                Source { id, name: parsed, kind, created_at: self.now }
+            }
+        };
+        let entry = of_source(&row);
+        self.new_sources.push((row.id, Some(row)));
+        self.insert(Key::new(Section::Sources, name), entry)?;
+        self.definition(name, kind, requested)
+    }
+
+    /// Adds the definition of a curated source, or the state of a snapshot.
+    fn definition(&mut self, name: &str, kind: SourceKind, requested: &StateSource) -> Result<(), String> {
+        let StateSource { snapshot, include, files, .. } = requested;
+        let is_list = kind.layout() == Layout::Lists;
+        let is_curated = kind.supply() == Supply::Curated;
+        let surplus: &[&str] = match (has_definition(kind), is_curated, is_list) {
+            (false, ..) => &["snapshot", "include", "dependencies", "files"],
+            (true, false, _) => &["include", "dependencies", "files"],
+            (true, true, true) => &["dependencies"],
+            (true, true, false) => &["include"],
+        };
+        refuse_surplus(requested, surplus, &format!("a source of type {kind} has none"))?;
+        let Some(snapshot) = snapshot else {
+            return match files.is_empty() {
+                true => Ok(()),
+                false => Err("'snapshot' is missing: name a past day or a transaction".to_owned()),
+            };
+        };
+        let snapshot: Snapshot = snapshot.parse().map_err(text)?;
+        let is_over = match snapshot {
+            Snapshot::Latest => false,
+            Snapshot::Date(day) => day.end() <= self.now,
+            Snapshot::Transaction(_) | Snapshot::Alias(_) => true,
+        };
+        if !is_over {
+            return Err(format!(
+                "'snapshot' is {snapshot}, which is not over: name a past day or a transaction"
+            ));
+        }
+        if files.iter().any(|file| matches!(file, StateFile::Path(_))) {
+            return Err("'files' has a path, which only rspm replaces by the text of the file".to_owned());
+        }
+        let include = include.as_deref().map(parse_include).transpose().map_err(text)?.map(include_text);
+        let definition = StateSource {
+            renamed_from: None,
+            snapshot: Some(snapshot.to_string()),
+            include: include.filter(|include| *include != include_text(Kinds::STRONG)),
+            ..requested.clone()
+        };
+        self.insert(Key::definition(name), of_definition(name, &definition))
+    }
+
+    /// Removes the sources and repositories that the sections do not have from the catalog of the requested objects.
+    fn delete_places(
+        &mut self,
+        sources: Option<&BTreeMap<String, StateSource>>,
+        repositories: Option<&BTreeMap<String, StateRepository>>,
+    ) {
+        if let Some(requested) = sources {
+            let is_deleted = |source: &&Source| {
+                let name = source.name.as_str();
+                !source.kind.is_built_in() && !requested.contains_key(name) && self.names.matches(name)
+            };
+            let deleted: Vec<SourceId> =
+                self.renamed.sources.iter().filter(is_deleted).map(|source| source.id).collect();
+            self.catalog.sources = self.catalog.sources.with(deleted.into_iter().map(|id| (id, None)));
+        }
+        if let Some(requested) = repositories {
+            let is_deleted = |repo: &&Repository| {
+                !requested.contains_key(repo.name.as_str()) && self.names.matches(repo.name.as_str())
+            };
+            let deleted: Vec<RepoId> =
+                self.renamed.repos.iter().filter(is_deleted).map(|repo| repo.id).collect();
+            self.catalog.repos = self.catalog.repos.with(deleted.into_iter().map(|id| (id, None)));
+        }
+    }
+
+    fn repository(&mut self, name: &str, requested: &StateRepository) -> Result<(), String> {
+        let parsed: Name = name.parse().map_err(text)?;
+        let kind: RepoKind = requested.kind.as_deref().unwrap_or(DEFAULT_REPOSITORY).parse().map_err(text)?;
+        let description = repo::validate_description(&requested.description)
+            .map_err(|error| format!("'description' is refused: {error}"))?;
+        let changes: Option<ChangePolicy> =
+            requested.changes.as_deref().map(str::parse).transpose().map_err(text)?;
+        let known = self.catalog.repo(name).cloned();
+        if let Some(known) = known.as_ref().filter(|known| known.kind != kind) {
+            return Err(format!(
+                "'type' is {kind}, but the repository is of type {}: types do not change; use another name",
+                known.kind
+            ));
+        }
+        let id = known.as_ref().map_or_else(|| RepoId(new_id(self.new_repos.len())), |known| known.id);
+        let row = Repository {
+            id,
+            name: parsed,
+            kind,
+            description,
+            hidden: requested.hidden,
+            authenticated: requested.authenticated,
+            created_at: known.as_ref().map_or(self.now, |known| known.created_at),
+            changes: changes.unwrap_or_default(),
+            steps: known.as_ref().map(|known| known.steps.clone()).unwrap_or_default(),
+        };
+        let row = self.with_list(row, &requested.sources)?;
+        if let Some(known) = &known {
+            check_policy(known, &row)?;
+        }
+        let entry = of_repository(&self.catalog, &row);
+        self.new_repos.push((row.id, Some(row)));
+        self.insert(Key::new(Section::Repositories, name), entry)
+    }
+
+    /// Returns a repository with the requested list of sources, if it is another one than its current list.
+    fn with_list(&self, repo: Repository, requested: &[StateSubscription]) -> Result<Repository, String> {
+        let mut list = Vec::with_capacity(requested.len());
+        for entry in requested {
+            let (name, version) = match entry {
+                StateSubscription::Name(name) => (name, None),
+                StateSubscription::Version { source, version } => {
+                    let version: BioconductorVersion = version.parse().map_err(text)?;
+                    (source, Some(version))
+                }
+            };
+            let source = find::source(&self.catalog, name).map_err(|error| format!("'sources': {error}"))?;
+            let subscription = Subscription { source: source.id, version };
+            if list.contains(&subscription) {
+                return Err(format!("'sources' names '{name}' twice"));
+            }
+            list.push(subscription);
+        }
+        let is_known = |entry: &&Subscription| self.renamed.source_by_id(entry.source).is_some();
+        let present: Vec<Subscription> = repo.subscriptions().iter().filter(is_known).copied().collect();
+        if present == list {
+            return Ok(repo);
+        }
+        let step = RepoStep {
+            seq: Seq(1),
+            at: self.now,
+            tx: TxId(0),
+            list: Arc::from(list.clone()),
+            pinned_at: None,
+            has_withheld: false,
+        };
+        let repo = Repository { steps: vec![step], ..repo };
+        for entry in &list {
+            if let Some(source) = self.catalog.source_by_id(entry.source) {
+                subscription::check(&self.catalog, &repo, source, entry.version)
+                    .map_err(|error| format!("'sources': {error}"))?;
+            }
+        }
+        Ok(repo)
+    }
+}
+
+/// Returns the id of a new source or repository; no other object has a negative one below those of built-in sources.
+fn new_id(number: usize) -> i64 {
+    -1_000 - i64::try_from(number).unwrap_or(i64::MAX / 2)
+}
+
+pub(super) fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+/// Refuses an object with keys that it cannot have here.
+pub(super) fn refuse_surplus<T: Serialize>(object: &T, keys: &[&str], advice: &str) -> Result<(), String> {
+    let object = serde_json::to_value(object).map_err(text)?;
+    match keys.iter().find(|key| object.get(**key).is_some()) {
+        Some(key) => Err(format!("'{key}' cannot be used here: {advice}")),
+        None => Ok(()),
+    }
+}
+/// SECURITY: a state file cannot change the list of a repository that accepts promotions only, or weaken its policy.
+fn check_policy(old: &Repository, new: &Repository) -> Result<(), String> {
+    let name = &old.name;
+    let is_weaker = match (old.changes, new.changes) {
+        (ChangePolicy::Any, _) => return Ok(()),
+        (ChangePolicy::Promotion, policy) => policy == ChangePolicy::Any,
+        (ChangePolicy::TwoPersons, policy) => policy != ChangePolicy::TwoPersons,
+    };
+    if is_weaker {
+        return Err(format!(
+            "'changes' is {}, but the repository accepts {}: run rspm edit repo --name={name} --changes={} first",
+            new.changes, old.changes, new.changes
+        ));
+    }
+    if old.subscriptions() != new.subscriptions() {
+        return Err(format!(
+            "'sources' differ, but the repository accepts changes by promotion only: use rspm promote --to={name}, or run \
+             rspm edit repo --name={name} --changes=any first"
+        ));
+    }
+    Ok(())
+}

@@ -14,8 +14,6 @@ type = "curated-cran"
 snapshot = "2025-10-12"
 include = "imports, depends"
 files = ["lists/packages.txt"]
-[sources.subset]
-type = "curated-cran"
 [repositories.day]
 sources = ["day"]
 [repositories.picked]

@@ -160,7 +160,10 @@ macro_rules! declare {
         /// Returns the descriptions of the operations of the table, and adds their schemas to `schemas`.
         #[must_use]
         pub fn $all(schemas: &mut Vec<super::NamedSchema>) -> Vec<super::Description> {
-            [$(<$Name as super::Operation>::describe(schemas)),+].into_iter().flatten().collect()
+            // Called one after the other: all descriptions at once would fill the stack of a thread.
+            let rows: &[fn(&mut Vec<super::NamedSchema>) -> Option<super::Description>] =
+                &[$(<$Name as super::Operation>::describe),+];
+            rows.iter().filter_map(|describe| describe(schemas)).collect()
         }
     };
     (@text $text:literal) => { concat!("/", $text) };

@@ -10,6 +10,7 @@ use api::state::{ApplyState, ChangedField, Section, StateAction, StateChange, St
 use base::model::ids::{RepoId, SourceId};
 use base::model::kind::ChangePolicy;
 use base::model::rule_effect::RuleEffect;
+use base::model::snapshot::Snapshot;
 use base::model::text::count_of;
 use base::model::time::Timestamp;
 use runtime::catalog::{Catalog, Repository};
@@ -159,7 +160,9 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
         if is_covered(&difference, &request.catalog) {
             continue;
         }
-        if let Some(error) = refusal(&difference, body, &rows, catalog) {
+        if let Some(error) =
+            refusal(&difference, body, &rows, catalog).or_else(|| open_snapshot(&difference, input.now))
+        {
             let (section, name) = (Some(difference.key.section), difference.key.name.clone());
             plan.problems.push(StateProblem { section, name, error });
         }
@@ -263,6 +266,17 @@ fn refusal(difference: &Difference, body: &ApplyState, rows: &Rows, catalog: &Ca
         }
         _ => None,
     }
+}
+
+/// Refuses another definition at a state that is not over: elsewhere, or later, it would select other packages.
+fn open_snapshot(difference: &Difference, now: Timestamp) -> Option<String> {
+    let text = difference.new.as_ref().filter(|_| difference.key.is_definition)?.text("snapshot")?;
+    let is_over = match text.parse() {
+        Ok(Snapshot::Date(day)) => day.end() <= now,
+        Ok(Snapshot::Transaction(_) | Snapshot::Alias(_)) => true,
+        Ok(Snapshot::Latest) | Err(_) => false,
+    };
+    (!is_over).then(|| format!("'snapshot' is {text}, which is not over: name a past day or a transaction"))
 }
 
 /// Returns the new repositories, and those with a new list, that wait: a source of the list has no definition yet, and the

@@ -195,16 +195,6 @@ impl Request {
             };
         };
         let snapshot: Snapshot = snapshot.parse().map_err(text)?;
-        let is_over = match snapshot {
-            Snapshot::Latest => false,
-            Snapshot::Date(day) => day.end() <= self.now,
-            Snapshot::Transaction(_) | Snapshot::Alias(_) => true,
-        };
-        if !is_over {
-            return Err(format!(
-                "'snapshot' is {snapshot}, which is not over: name a past day or a transaction"
-            ));
-        }
         if files.iter().any(|file| matches!(file, StateFile::Path(_))) {
             return Err("'files' has a path, which only rspm replaces by the text of the file".to_owned());
         }

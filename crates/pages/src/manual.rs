@@ -74,6 +74,7 @@ pub const PAGES: &[ManualPage] = &[
     page!("runbooks/upgrade", "admin/runbooks/upgrade"),
     page!("scrub", "admin/scrub"),
     page!("sign-in", "admin/sign-in"),
+    page!("state", "admin/state"),
     page!("system-requirements", "admin/system-requirements"),
     page!("systemd", "admin/systemd"),
     page!("usage", "admin/usage"),

@@ -157,7 +157,7 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
     let waiting = waiting_repos(&all, catalog, &request.catalog);
     let (mut changes, mut deletions) = (Vec::new(), BTreeMap::<Section, usize>::new());
     for difference in all {
-        if is_covered(&difference, &request.catalog) {
+        if is_covered(&difference, body, &request.catalog) {
             continue;
         }
         if let Some(error) =
@@ -227,13 +227,22 @@ fn counts(objects: &Objects) -> BTreeMap<Section, usize> {
     counts
 }
 
-/// Returns whether nothing needs to be done: credentials only have to exist, and what belongs to a source is deleted with it.
-fn is_covered(difference: &Difference, requested: &Catalog) -> bool {
+/// Returns whether nothing needs to be done: credentials only have to exist, and what belongs to a source is deleted or
+/// stays with it.
+fn is_covered(difference: &Difference, body: &ApplyState, requested: &Catalog) -> bool {
     let key = &difference.key;
-    let source = key.name.split_once('/').map_or(key.name.as_str(), |(source, _)| source);
-    let is_part = key.is_definition || key.section == Section::GitBuilders;
-    key.section == Section::GitCredentials
-        || (is_part && difference.action == StateAction::Delete && requested.source(source).is_none())
+    let is_covered_deletion = match key.section {
+        Section::GitCredentials => return true,
+        // Only a source of the state needs its definition there.
+        Section::Sources => {
+            key.is_definition && body.state.sources.iter().all(|all| !all.contains_key(&key.name))
+        }
+        Section::GitBuilders => {
+            key.name.split_once('/').is_some_and(|(source, _)| requested.source(source).is_none())
+        }
+        _ => false,
+    };
+    difference.action == StateAction::Delete && is_covered_deletion
 }
 
 /// Returns the reason why a single change is refused.

@@ -7,6 +7,7 @@ mod clear;
 mod debug_regions;
 mod fixed_urls;
 mod hidden_characters;
+mod import;
 mod name_guards;
 mod pipes;
 mod promotion;

@@ -2,6 +2,7 @@
 
 mod balancers;
 mod fail_over;
+mod imports;
 mod leases;
 mod modes;
 mod nodes;

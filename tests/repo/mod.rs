@@ -8,6 +8,7 @@ mod concurrent_edits;
 mod database_copies;
 mod deleted_sources;
 mod edits;
+mod import;
 mod integrity;
 mod lost_objects;
 mod memory;

@@ -8,6 +8,7 @@ use super::definition::Definition;
 
 use crate::flag_values::SuggestedValues;
 use crate::query::query;
+use base::model::import_list::Event;
 use base::model::kind::SourceKind;
 
 query! {
@@ -144,11 +145,12 @@ pub struct EditSource {
     pub snapshot: Option<String>,
 }
 
-/// `POST /sources/{name}/packages`: adds uploads to a local source in one transaction.
-#[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// `POST /sources/{name}/packages`: adds uploads to a local source in one transaction, or the changes of an import.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[group(skip)]
 pub struct AddPackages {
     /// Ids of earlier uploads.
+    #[serde(default)]
     #[arg(skip)]
     pub uploads: Vec<u64>,
     /// Replace existing versions.
@@ -159,6 +161,67 @@ pub struct AddPackages {
     #[serde(default)]
     #[arg(long, help = "Leave existing versions unchanged and succeed")]
     pub succeed_on_existing: bool,
+    /// Instead of `uploads`: the changes of an import, oldest first, at most 500. Each is made at its time, all of them in one
+    /// write.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[arg(skip)]
+    pub changes: Vec<ImportedChange>,
+    /// Permits the changes to change past days of repositories; the response names them.
+    #[serde(default)]
+    #[arg(skip)]
+    pub change_past_days: bool,
+    /// Changes nothing: the response is what the changes would do, as far as it is known without the bytes of the files.
+    #[serde(default)]
+    #[arg(skip)]
+    pub dry_run: bool,
+}
+
+/// A change of an import.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImportedChange {
+    /// A line of the list of an import: `op` is `add`, `replace`, `remove` or `yank`. Its time, `at`, requires the scope
+    /// `global:admin`; without it, the change is made now.
+    #[schema(value_type = Object)]
+    pub event: Event,
+    /// The upload of the file that the change adds; absent in a dry run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<u64>,
+}
+
+/// What became of a change of an import.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ImportOutcome {
+    Added,
+    Replaced,
+    Removed,
+    Yanked,
+    /// The change was made before.
+    Existing,
+    /// In a dry run: the source has other bytes of the version, which may be those that it makes of the file.
+    Differs,
+    /// This change is refused, and the others are made.
+    Refused,
+}
+
+/// One row for each change of an import.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ImportedResult {
+    pub outcome: ImportOutcome,
+    /// Why the change is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The past days of a repository that an import changes. Some days between the two may stay the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChangedDays {
+    pub repo: String,
+    /// The first day, YYYY-MM-DD.
+    pub first: String,
+    /// The last day, YYYY-MM-DD.
+    pub last: String,
 }
 
 /// The change that an upload made.
@@ -188,7 +251,7 @@ pub struct AddedPackage {
     pub outcome: AddOutcome,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AddedPackages {
     /// The transaction; absent if nothing changed.
     pub transaction: Option<i64>,
@@ -197,6 +260,20 @@ pub struct AddedPackages {
     /// Sentences about uploaded names that a mirror has too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// One row for each change of an import.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<ImportedResult>,
+    /// Number of changes that are older than the newest state of the source, and are served after it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub late: usize,
+    /// The repositories whose past days change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub past_days: Vec<ChangedDays>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 #[derive(Args, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -150,7 +150,7 @@ pub enum Remote {
     /// Repair data that the server does not repair automatically
     #[command(subcommand)]
     Repair(Repair),
-    /// Import credentials for git repositories
+    /// Import packages of another server, or credentials for git repositories
     #[command(subcommand)]
     Import(git_args::Import),
     /// Poll the repository of a builder now

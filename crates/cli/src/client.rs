@@ -153,14 +153,19 @@ impl Client {
     /// Uploads a package file; `kind` is `source`, `binary` or a language. On a terminal, the progress of a large
     /// file is shown.
     pub async fn upload(&self, file: &Path, kind: &str) -> Result<Upload, CliError> {
-        let local_error = |e| CliError::Local { operation: format!("read {}", file.display()), source: e };
         let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        self.upload_as(file, &name, kind).await
+    }
+
+    /// Like [`Client::upload`], with a name for the file.
+    pub(super) async fn upload_as(&self, file: &Path, name: &str, kind: &str) -> Result<Upload, CliError> {
+        let local_error = |e| CliError::Local { operation: format!("read {}", file.display()), source: e };
         let open = || std::fs::File::open(file).map_err(local_error);
         let handle = open()?;
         let size = handle.metadata().map_err(local_error)?.len();
-        let query = UploadFile { file: Some(name.clone()), kind: Some(kind.to_owned()) };
+        let query = UploadFile { file: Some(name.to_owned()), kind: Some(kind.to_owned()) };
         let path = address::<operations::Upload>([], &query);
-        let bar = upload_bar(&name, size);
+        let bar = upload_bar(name, size);
         let body = |file| upload_body(file, &bar).map_err(local_error);
         let result = match self.request(Method::POST, &path, body(handle)?).await {
             // The upload may be repeated: the server drops uploads that are not used.

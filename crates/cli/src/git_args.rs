@@ -14,6 +14,8 @@ pub enum Import {
     SshKey(ImportSshKey),
     /// Import a user name and a password or token for git repositories over HTTPS
     HttpsCredential(git::ImportGitCredential),
+    /// Import the packages of another server, which a list describes, into a local source
+    List(super::import::ImportList),
 }
 
 /// `rspm run …`

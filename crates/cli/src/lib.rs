@@ -20,6 +20,7 @@ pub mod git;
 pub mod git_args;
 pub mod git_credential;
 pub mod help;
+pub mod import;
 mod input;
 mod job;
 pub mod list;
@@ -297,6 +298,7 @@ async fn dispatch(client: &Client, output: &Output, command: Remote) -> Result<(
         Remote::List { list: Some(List::GitBuilds(args)) } => git::list_builds(client, output, args).await,
         Remote::List { list: Some(List::GitCredentials) } => git_credential::list(client, output).await,
         Remote::Import(Import::HttpsCredential(args)) => git_credential::import(client, output, args).await,
+        Remote::Import(Import::List(args)) => import::list(client, output, args).await,
         Remote::Run(Run::GitBuilder(args)) => git::run(client, output, args).await,
         Remote::Rerun(Rerun::GitBuilder(args)) => git::rerun(client, output, args).await,
         Remote::Edit(Edit::Source(args)) => repo::edit_source(client, output, args).await,

@@ -19,7 +19,7 @@ async fn is_curated(client: &Client, source: &str) -> Result<bool, CliError> {
 }
 
 /// Returns the kind of the uploads for a source, as the admin API names it.
-async fn upload_kind(client: &Client, source: &str) -> Result<&'static str, CliError> {
+pub(super) async fn upload_kind(client: &Client, source: &str) -> Result<&'static str, CliError> {
     let source = client.call::<operations::Source>([source], &()).await?;
     Ok(match source.kind.layout() {
         Layout::Lists => "source",

@@ -41,6 +41,7 @@ pub const PAGES: &[ManualPage] = &[
     page!("files", "admin/files"),
     page!("git", "admin/git"),
     page!("history", "admin/history"),
+    page!("import", "admin/import"),
     page!("logging", "logging"),
     page!("metadata", "admin/metadata"),
     page!("metrics", "admin/metrics"),

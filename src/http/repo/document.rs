@@ -38,7 +38,7 @@ impl ResolvedDocument {
         // The index also depends on lists of binaries, which may change while the packages of the point do not.
         let further_trees = document.further_trees().iter();
         let changes = further_trees.filter_map(|(_, tree, _)| Some(catalog.tree(*tree)?.steps.last()?.at));
-        let modified = changes.chain(point.modified).max().map(|at| catalog.modified(at));
+        let modified = point.modified.map(|at| catalog.modified(changes.fold(at, Ord::max)));
         // Package details are added without a publish.
         let modified = modified.filter(|_| !document.has_details());
         ResolvedDocument {

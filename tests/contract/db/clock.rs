@@ -2,9 +2,11 @@
 
 use rstudio_pm::db::name_guard::{self, GuardState, NameGuardRow};
 use rstudio_pm::db::skew::{self, Skew};
-use rstudio_pm::db::{DbError, blob, clock, clock_repair, lease, repo, tree, tx, upstream};
+use rstudio_pm::db::{
+    DbError, audit, blob, clock, clock_repair, invariants, lease, repo, tree, tx, upstream,
+};
 use rstudio_pm::model::digest::Sha256;
-use rstudio_pm::model::ids::{Seq, SourceId, TxId};
+use rstudio_pm::model::ids::{Seq, SourceId, TreeId, TxId};
 use rstudio_pm::model::kind::{ChangePolicy, RepoKind};
 use rstudio_pm::model::time::{SECOND, Timestamp};
 
@@ -23,6 +25,7 @@ both! {
     a_repair_ends_future_leases_and_resets_future_sync_times
     a_clock_far_ahead_may_not_publish
     a_clock_minutes_ahead_does_not_block_other_publishers
+    a_publish_in_the_past_has_its_time_or_the_next_free_one
     a_tree_is_written_by_one_job_at_a_time
     a_tree_without_pending_changes_cannot_be_published
     concurrent_publishers_get_different_ids_in_order_of_time
@@ -81,6 +84,39 @@ const DAY: i64 = 86_400 * SECOND;
 
 fn later(days: i64) -> Timestamp {
     Timestamp(NEW_YEAR.0 + days * DAY)
+}
+
+fn a_publish_in_the_past_has_its_time_or_the_next_free_one(db: &mut TestDb) {
+    let publish = |db: &mut TestDb, trees: &'static [TreeId], at: Timestamp| {
+        db.write(move |c| {
+            for tree in trees {
+                tree::begin(c, *tree, 7)?;
+            }
+            let publish = tx::Publish { at: Some(at), ..publish_of(trees, NEW_YEAR) };
+            clock::publish(c, &publish)
+        })
+    };
+    let year = |years: i64| Timestamp(NEW_YEAR.0 - years * 365 * DAY);
+    let first = publish(db, &[CRAN], year(5));
+    assert_eq!((first.tx, first.at), (TxId(1), year(5)));
+    assert_eq!(db.read(|c| clock::get(c)).at, NEW_YEAR, "the clock row does not go back");
+    let later = publish(db, &[CRAN], year(4));
+    assert_eq!((later.tx, later.at), (TxId(2), year(4)));
+    // Another object at taken instants, and a tree before its newest step.
+    assert_eq!(publish(db, &[], year(5)).at.0, year(5).0 + 1);
+    assert_eq!(publish(db, &[], year(5)).at.0, year(5).0 + 2);
+    assert_eq!(publish(db, &[CRAN], year(6)).at.0, year(4).0 + 1);
+    let future = publish(db, &[CRAN], Timestamp(NEW_YEAR.0 + DAY));
+    assert!(future.at.0 < NEW_YEAR.0 + DAY, "{future:?}");
+    let steps = db.read(|c| tree::steps(c, CRAN));
+    assert!(steps.windows(2).all(|pair| pair[0].at < pair[1].at && pair[0].tx < pair[1].tx), "{steps:?}");
+    let (_, next) = db.write(|c| change(c, CRAN, NEW_YEAR, &[]));
+    assert!(next.at > future.at, "{next:?}");
+    // The audit trail has the time at which it was published.
+    let filter = audit::Filter { until: i64::MAX, limit: 100, ..audit::Filter::default() };
+    let rows = db.read(move |c| audit::list(c, &filter));
+    assert!(rows.len() >= 7 && rows.iter().all(|row| row.at >= NEW_YEAR), "{rows:?}");
+    assert_eq!(db.read(invariants::violations), Vec::<String>::new());
 }
 
 fn a_clock_behind_the_newest_transaction_may_not_publish(db: &mut TestDb) {

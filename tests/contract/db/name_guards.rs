@@ -22,6 +22,7 @@ both! {
     a_change_by_an_older_program_is_read_with_all_guards
     only_a_publish_of_a_mirror_reads_its_source
     a_discovered_project_reads_only_the_guards_of_its_name
+    a_name_that_was_imported_with_an_earlier_time_is_guarded
     the_mirrors_are_the_sources_of_a_new_database
 }
 
@@ -52,13 +53,19 @@ impl Follower<'_> {
 
     /// Publishes packages with new names, some seconds after the start.
     fn publish(&self, tree: TreeId, seconds: i64, names: &[&str]) {
+        self.publish_at(tree, seconds, names, None);
+    }
+
+    /// Publishes packages with new names, some seconds after the start, with a time in the past.
+    fn publish_at(&self, tree: TreeId, seconds: i64, names: &[&str], at: Option<Timestamp>) {
         let version = format!("1.{seconds}");
         let changes: Vec<_> = names.iter().map(|name| introduce(name, &version, LifeState::Listed)).collect();
         let now = Timestamp(NEW_YEAR.0 + seconds * SECOND);
         if tree == CRAN {
             return self.db.write(move |c| change(c, tree, now, &changes).map(drop));
         }
-        let (source, publish) = (self.team, Publish::new(TxKind::Add, now, now, "test"));
+        let publish = Publish { at, ..Publish::new(TxKind::Add, now, now, "test") };
+        let source = self.team;
         self.db.write(move |c| {
             publish_step(c, source, tree, &publish, |_, _| {
                 let (changes, counts) = (changes.clone(), Counts::default());
@@ -210,6 +217,25 @@ fn a_discovered_project_reads_only_the_guards_of_its_name(db: &mut TestDb) {
     let overlaps = db.read(name_guard::overlaps);
     let names: Vec<&str> = overlaps.iter().map(|overlap| overlap.name.as_str()).collect();
     assert_eq!(names, ["acme-tool", "own7"]);
+}
+
+fn a_name_that_was_imported_with_an_earlier_time_is_guarded(db: &mut TestDb) {
+    let follower = Follower::start(db);
+    // The releases of the mirror are of the first day of 2024.
+    follower.publish(CRAN, 2, &["before", "same", "now"]);
+    let time = |days: i64| Some(Timestamp(NEW_YEAR.0 - days * 86_400 * SECOND));
+    follower.publish_at(follower.tree, 3, &["before"], time(30));
+    follower.publish_at(follower.tree, 4, &["same"], time(0));
+    follower.publish(follower.tree, 5, &["now"]);
+    let rows = follower.db.read(name_guard::list);
+    let state = |name: &str| rows.iter().find(|row| row.pattern == name).expect("a guard").state;
+    assert_eq!(state("before"), GuardState::InForce);
+    assert_eq!(state("same"), GuardState::ListedBefore, "a copy with the dates of the mirror");
+    assert_eq!(state("now"), GuardState::ListedBefore);
+    follower.refresh();
+    let hidden = follower.db.read(name_guard::overlaps);
+    let names: Vec<&str> = hidden.iter().map(|overlap| overlap.name.as_str()).collect();
+    assert_eq!(names, ["before"], "the package of the mirror is hidden");
 }
 
 fn the_mirrors_are_the_sources_of_a_new_database(db: &mut TestDb) {

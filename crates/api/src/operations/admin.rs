@@ -82,7 +82,7 @@ macro_rules! data_operations {
             SourcePackages(name): GET ["sources", name, "packages"] Inspect(source name) => package::list_of_source {
                 query(package::ListPackages), response(package::Packages)
             }
-            /// Add uploads to a local source, in one transaction
+            /// Add uploads to a local source, in one transaction, or the changes of an import, each at its time
             AddPackages(name): POST ["sources", name, "packages"] WriteSource(source name) => package::add {
                 body(source::AddPackages), response(source::AddedPackages)
             }

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::time::Timestamp;
+use super::time::{SECOND, Timestamp};
+
+/// The earliest time of a change, 1995-01-01: earlier ones are those of clocks that were not set.
+pub const EARLIEST: Timestamp = Timestamp(788_918_400 * SECOND);
 
 /// A line of the list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,4 +78,54 @@ pub struct Yank {
 pub struct Loss {
     pub what: String,
     pub why: String,
+}
+
+impl Event {
+    /// Returns the time of a change, if it is known.
+    pub fn at(&self) -> Option<Timestamp> {
+        match self {
+            Event::Add(file) | Event::Replace(file) => file.at,
+            Event::Remove(removal) => removal.at,
+            Event::Yank(yank) => yank.at,
+            Event::Lost(_) => None,
+        }
+    }
+
+    /// Removes the time, because it is not known or not used.
+    pub fn forget_time(&mut self) {
+        match self {
+            Event::Add(file) | Event::Replace(file) => file.at = None,
+            Event::Remove(removal) => removal.at = None,
+            Event::Yank(yank) => yank.at = None,
+            Event::Lost(_) => {}
+        }
+    }
+
+    /// Returns the evidence for the time.
+    pub fn exact(&self) -> Option<&str> {
+        match self {
+            Event::Add(file) | Event::Replace(file) => file.exact.as_deref(),
+            Event::Remove(removal) => removal.exact.as_deref(),
+            Event::Yank(yank) => yank.exact.as_deref(),
+            Event::Lost(_) => None,
+        }
+    }
+
+    /// Returns the file that a change adds; `None` for another change.
+    pub fn added(&self) -> Option<&AddedFile> {
+        match self {
+            Event::Add(file) | Event::Replace(file) => Some(file),
+            Event::Remove(_) | Event::Yank(_) | Event::Lost(_) => None,
+        }
+    }
+
+    /// Returns whether both changes add a file in the same way, at the same instant and with the same note.
+    pub fn is_together(&self, other: &Event) -> bool {
+        match (self, other) {
+            (Event::Add(one), Event::Add(other)) | (Event::Replace(one), Event::Replace(other)) => {
+                (one.at, &one.note) == (other.at, &other.note)
+            }
+            _ => false,
+        }
+    }
 }

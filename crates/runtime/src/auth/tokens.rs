@@ -249,11 +249,11 @@ impl Tokens {
         !is_revoked && self.is_unexpired(token, now)
     }
 
-    /// Returns whether a token has not expired. SECURITY: a token that had expired when the newest transaction was
-    /// published stays expired even if the clock was set back.
+    /// Returns whether a token has not expired. SECURITY: a token that had expired when something was published, or a day
+    /// closed, stays expired even if the clock was set back. The newest transaction may have a time in the past.
     fn is_unexpired(&self, token: &Token, now: Timestamp) -> bool {
-        let newest = || self.0.catalog.get().transactions.last().map(|(_, at)| *at);
-        token.expires_at.is_none_or(|end| now < end && newest().is_none_or(|at| at < end))
+        let published = || self.0.catalog.get().clock_at;
+        token.expires_at.is_none_or(|end| now < end && published().is_none_or(|at| at < end))
     }
 
     /// Returns the time of the newest revocation of all tokens and sessions of a user, if there was one.

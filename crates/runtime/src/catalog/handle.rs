@@ -232,7 +232,8 @@ fn read_after(
     let changes = changes.as_deref();
     let last_tx = known.transactions.last().map_or(TxId(i64::MIN), |(id, _)| *id);
     let mut transactions = known.transactions.clone();
-    transactions.extend(db::tx::instants(c, last_tx)?);
+    let new_transactions = db::tx::instants(c, last_tx)?;
+    transactions.extend(new_transactions.iter().map(|tx| (tx.id, tx.at)));
     let instants = spaced::instants(&transactions);
     let (sources, deleted_sources) = sources(c, known, changes)?;
     let trees = trees(c, known, last_tx, changes)?;
@@ -248,7 +249,7 @@ fn read_after(
         has_withheld,
         repos,
         modified_overrides: spaced::modified_overrides(&instants),
-        serial_overrides: spaced::serial_overrides(&instants),
+        serial_overrides: spaced::serial_overrides(known, &new_transactions),
         transactions,
         bioconductor: bioconductor(c, previous, changes)?,
         fixed_urls: fixed_urls(c, known)?,

@@ -52,7 +52,8 @@ pub struct Catalog {
     pub repos: Shared<Repository>,
     /// Whether rules withheld versions when the state of any repository was promoted.
     pub has_withheld: bool,
-    /// Every transaction and its instant, by id. Those of a back-fill have high ids and the old instants of its steps.
+    /// Every transaction and its instant, by id, which is the order of publication. Those of a back-fill or an import have high
+    /// ids and the old instants of their steps.
     pub transactions: Vec<(TxId, Timestamp)>,
     /// Instants whose second an earlier state uses, ascending, with their `Last-Modified`; see [`Catalog::modified`].
     pub modified_overrides: Vec<(Timestamp, i64)>,

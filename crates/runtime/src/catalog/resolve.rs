@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::{Catalog, FixedState, RepoStep, Repository, Subscription, Tree, fixed_list, fixed_state_of};
-use base::model::ids::{RepoId, Seq, SourceId, TreeId};
+use base::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
 use base::model::point::{Base, Point, PointTree, PromotedList};
 use base::model::snapshot::{Alias, Snapshot};
 use base::model::time::{Day, Timestamp};
@@ -78,14 +78,14 @@ pub fn resolve(
     };
     let states_end = list.step.states_end(end);
     let states = states(catalog, &list.step.list, part, states_end, url);
-    let Some(newest_at) = states.iter().map(|state| state.at).max() else {
+    if states.is_empty() {
         if part.is_some() || !is_after_first_subscription(repo, end) {
             return Err(unresolved_reason(catalog, repo, part, snapshot, end));
         }
         // The subscribed sources can get earlier states by a back-fill; without sources the point is final.
         let open = !list.step.list.is_empty() || !catalog.is_closed(end);
         return Ok(Point { open, promotion: list.step.promotion(), ..empty_point(repo) });
-    };
+    }
     // An index can change without a publish, even several times in one second: it has no `Last-Modified`.
     let is_index = |base: Base| catalog.tree(base.tree).is_some_and(|tree| tree.time_head.is_some());
     let has_times = states.iter().any(|state| state.has_time || state.tree.base.is_some_and(is_index));
@@ -96,10 +96,19 @@ pub fn resolve(
         open: !catalog.is_closed(end)
             || !catalog.is_closed(list.list_end)
             || !states.iter().all(|state| state.is_final),
-        modified: (!has_times).then(|| newest_at.max(list.step.at)),
+        modified: if has_times { None } else { modified(list.step, &states) },
         promotion: list.step.promotion(),
         trees: states.into_iter().map(|state| state.tree).collect(),
     })
+}
+
+/// Returns the latest instant of a list and its states. `None` if a state was published after it, with a time in the past:
+/// the same address had another content with this instant before. The steps of a back-fill, below the first one, gave a content
+/// to addresses that had none.
+fn modified(list: &RepoStep, states: &[TreeState]) -> Option<Timestamp> {
+    let latest = states.iter().map(|state| (state.at, state.tx)).fold((list.at, list.tx), Ord::max);
+    let is_late = |state: &TreeState| state.tx > latest.1 && state.step.1 > Seq(0);
+    (!states.iter().any(is_late)).then_some(latest.0)
 }
 
 /// Returns the subscriptions of a snapshot, in order; empty if the snapshot does not exist.
@@ -323,6 +332,8 @@ struct TreeState {
     step: (TreeId, Seq),
     /// Publication time; if the sequence numbers are times, the time of the number.
     at: Timestamp,
+    /// Its transaction; 0 if the sequence numbers are times.
+    tx: TxId,
     /// Whether the sequence numbers are times.
     has_time: bool,
     /// Whether the tree is known up to the end of the snapshot.
@@ -359,11 +370,12 @@ fn states(
 fn fixed_state(source: SourceId, tree: &Tree, seq: Seq) -> TreeState {
     let has_time = tree.time_head.is_some();
     let step = tree.steps.binary_search_by_key(&seq, |step| step.seq).ok().and_then(|at| tree.steps.get(at));
-    let at = step.map_or(Timestamp(seq.0), |step| step.at);
+    let (at, tx) = step.map_or((Timestamp(seq.0), TxId(0)), |step| (step.at, step.tx));
     TreeState {
         tree: Catalog::point_tree(source, tree, seq),
         step: (tree.id, seq),
         at,
+        tx,
         has_time,
         is_final: true,
     }
@@ -371,21 +383,22 @@ fn fixed_state(source: SourceId, tree: &Tree, seq: Seq) -> TreeState {
 
 /// Returns the last state of a tree that was published before `end`.
 fn last_state(catalog: &Catalog, source: SourceId, tree: &Tree, end: Timestamp) -> Option<TreeState> {
-    let state = |seq, at, is_final| TreeState {
+    let state = |Step { seq, at, tx }, is_final| TreeState {
         tree: Catalog::point_tree(source, tree, seq),
         step: (tree.id, seq),
         at,
+        tx,
         has_time: tree.time_head.is_some(),
         is_final,
     };
     if let Some(head) = tree.time_head {
         let at = Timestamp(head.min(end).0 - 1);
-        return Some(state(Seq(at.0), at, head >= end));
+        return Some(state(Step { seq: Seq(at.0), at, tx: TxId(0) }, head >= end));
     }
     let index = tree.steps.partition_point(|step| step.at < end);
     let last_step = index.checked_sub(1).and_then(|last| tree.steps.get(last));
     let step = last_step.or_else(|| final_state(catalog, tree, end))?;
-    Some(state(step.seq, step.at, true))
+    Some(state(*step, true))
 }
 
 /// Returns the first synced state of a version of Bioconductor whose last update was before `end`: the version has not

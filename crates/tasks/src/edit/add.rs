@@ -58,7 +58,7 @@ pub async fn add(
 }
 
 /// Checks that an upload is of the type that a source has.
-fn check_type(source: &EditedSource, staged: &StagedUpload) -> Result<(), RepoError> {
+pub(super) fn check_type(source: &EditedSource, staged: &StagedUpload) -> Result<(), RepoError> {
     let (file, EditedSource { name, kind, .. }) = (&staged.upload.file, source);
     let language = staged.kind().language();
     if language == kind.language() {
@@ -176,18 +176,23 @@ impl Addition {
         staged: &[StagedUpload],
         finish: impl FnOnce(&mut dyn Conn, AddResult) -> Write<T>,
     ) -> Write<T> {
+        let result = self.step(c, staged)?;
+        let result = finish(c, result)?;
+        staged.iter().try_for_each(StagedUpload::wait_durable).map_err(RepoError::from)?;
+        Ok(result)
+    }
+
+    /// Writes the rows, before the objects are durable. After a refusal the tree is still claimed, and nothing else is written.
+    pub(super) fn step(&self, c: &mut dyn Conn, staged: &[StagedUpload]) -> Write<AddResult> {
         let EditedSource { id, tree, kind, .. } = self.source;
-        let result = match kind.layout() {
+        match kind.layout() {
             Layout::Lists => {
                 publish_step(c, id, tree, &self.publish, |c, pending| self.plan_r(c, pending, staged))
             }
             Layout::Projects => publish_step(c, id, tree, &self.publish, |c, pending| {
                 project::add::plan(self, c, pending, staged)
             }),
-        }?;
-        let result = finish(c, result)?;
-        staged.iter().try_for_each(StagedUpload::wait_durable).map_err(RepoError::from)?;
-        Ok(result)
+        }
     }
 
     fn plan_r(
@@ -307,7 +312,7 @@ impl PackagePlan {
         addition: &Addition,
     ) -> Result<IncomingRelease, DbError> {
         let version = &staged.upload.version;
-        let new = |revision| IncomingRelease::New(new_release(staged, revision, addition.publish.now));
+        let new = |revision| IncomingRelease::New(new_release(staged, revision, addition.publish.date()));
         let Some(package) = self.id else { return Ok(new(0)) };
         let newest = db::life::newest_revision(c, addition.source.id, package, version)?;
         let Some((release, revision)) = newest else { return Ok(new(0)) };
@@ -338,13 +343,13 @@ pub(super) fn add_status(
     }
 }
 
-fn new_release(staged: &StagedUpload, revision: i64, now: Timestamp) -> Box<NewRelease> {
+fn new_release(staged: &StagedUpload, revision: i64, published_at: Timestamp) -> Box<NewRelease> {
     let upload = &staged.upload;
     Box::new(NewRelease {
         package: upload.package.clone(),
         version: upload.version.clone(),
         revision,
-        published_at: Some(now),
+        published_at: Some(published_at),
         stanza: Some(staged.stanza.clone()),
         description: Some(staged.description.clone()),
         readme: staged.readme.map(|(sha256, _)| sha256),

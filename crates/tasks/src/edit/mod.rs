@@ -10,10 +10,12 @@ pub mod curated;
 pub mod curation;
 mod edited_source;
 pub mod fixed_url;
+pub mod import;
 mod last_plan;
 pub mod metadata;
 pub mod name_guard;
 pub mod package;
+mod past_days;
 mod plan;
 mod prepare;
 pub mod project;
@@ -32,6 +34,7 @@ mod uploads;
 pub use upload_body::UploadKind;
 pub use uploads::{Upload, Uploads};
 
+use base::model::ids::TxId;
 use base::model::kind::{ChangePolicy, RepoKind};
 use base::model::name::Name;
 use base::model::time::Timestamp;
@@ -116,6 +119,9 @@ pub struct RepoEdit {
 
 /// The result of a write that may be refused.
 pub(crate) type Write<T> = Result<T, WriteError<RepoError>>;
+
+/// The transaction, `None` if nothing changed, and the selected versions or files.
+type SelectedResult = (Option<TxId>, Vec<String>);
 
 async fn apply<T, F>(state: &State, edit: F) -> Result<T, RepoError>
 where

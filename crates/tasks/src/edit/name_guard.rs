@@ -10,7 +10,7 @@ use formats::policy::NamePattern;
 use runtime::catalog::{Catalog, Source};
 use runtime::state::State;
 use store::db::name_guard::{self, GuardState, NameGuardRow};
-use store::db::{Conn, DbError, audit, clock, name_overlap, source};
+use store::db::{Conn, DbError, audit, clock, source};
 
 /// Maximum length of a description, in characters.
 const MAX_DESCRIPTION: usize = 500;
@@ -119,7 +119,7 @@ pub(super) fn write_new(
     clock::bump_catalog(c, clock::Change::Nothing)?;
     let id = name_guard::insert(c, std::slice::from_ref(row))?;
     let row = NameGuardRow { id, ..row.clone() };
-    name_overlap::record_present(c, &row, now)?;
+    name_guard::record_present(c, &row, now)?;
     audit::record(c, "create name guard", "name guard", &id.to_string(), &describe(&row))?;
     Ok(row)
 }
@@ -208,7 +208,7 @@ pub(super) fn write_change(
     clock::bump_catalog(c, clock::Change::Nothing)?;
     name_guard::update(c, row)?;
     if !row.automatic {
-        name_overlap::record_present(c, row, now)?;
+        name_guard::record_present(c, row, now)?;
     }
     let detail = format!("{}; before: {}", describe(row), describe(current));
     audit::record(c, "change name guard", "name guard", &row.id.to_string(), &detail)

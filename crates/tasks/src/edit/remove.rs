@@ -2,9 +2,9 @@
 
 use super::edited_source::EditedSource;
 use super::plan::plan_changes;
-use super::{Actor, RemoveScope, Write, apply};
+use super::{Actor, RemoveScope, SelectedResult, Write, apply};
 use base::model::change::LifeState;
-use base::model::ids::{Seq, TxId};
+use base::model::ids::Seq;
 use base::model::kind::Layout;
 use content::serve::RepoError;
 use runtime::publish::edit::{EditPlan, publish_step};
@@ -35,17 +35,15 @@ pub async fn remove(
     Ok(versions)
 }
 
-type RemoveResult = (Option<TxId>, Vec<String>);
-
-struct RemoveTransaction {
-    source: EditedSource,
-    package: String,
-    scope: RemoveScope,
-    publish: Publish,
+pub(super) struct RemoveTransaction {
+    pub(super) source: EditedSource,
+    pub(super) package: String,
+    pub(super) scope: RemoveScope,
+    pub(super) publish: Publish,
 }
 
 impl RemoveTransaction {
-    fn write(&self, c: &mut dyn Conn) -> Write<RemoveResult> {
+    pub(super) fn write(&self, c: &mut dyn Conn) -> Write<SelectedResult> {
         publish_step(c, self.source.id, self.source.tree, &self.publish, |c, pending| self.plan(c, pending))
     }
 

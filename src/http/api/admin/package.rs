@@ -14,6 +14,7 @@ use api::source::{
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
 use content::serve;
+use content::serve::RepoError;
 use content::serve::package_query::PackageQuery;
 use formats::r::bioconductor::Part;
 use tasks::edit::{self, AddStatus, OnExisting, RemoveScope, UploadKind};
@@ -59,6 +60,9 @@ async fn page(call: &Call<'_>, point: &Point, query: ListPackages) -> Result<Pac
 }
 
 pub(super) async fn add(call: Call<'_>, name: &str, body: AddPackages) -> Answer<AddedPackages> {
+    if !body.changes.is_empty() {
+        return import(call, name, body).await;
+    }
     let Call { app, actor, .. } = call;
     let existing = existing_policy(body.replace, body.succeed_on_existing)?;
     let (tx, added, warnings) = edit::add::add(&app.uploads, name, &body.uploads, existing, &actor).await?;
@@ -71,7 +75,27 @@ pub(super) async fn add(call: Call<'_>, name: &str, body: AddPackages) -> Answer
         outcome: outcome(status),
     });
     let (transaction, packages) = (tx.map(|id| id.0), packages.collect());
-    Ok(AddedPackages { transaction, packages, warnings })
+    Ok(AddedPackages { transaction, packages, warnings, ..AddedPackages::default() })
+}
+
+/// Makes the changes of an import.
+async fn import(call: Call<'_>, name: &str, body: AddPackages) -> Answer<AddedPackages> {
+    let Call { app, actor, principal, .. } = call;
+    if !body.uploads.is_empty() || body.replace || body.succeed_on_existing {
+        let reason = "changes have uploads of their own: leave out uploads, replace and succeed_on_existing";
+        return Err(Failure::bad_request(reason));
+    }
+    if body.changes.iter().any(|change| change.event.at().is_some()) && !principal.is_administrator() {
+        let reason = "only administrators may state the time of a change; leave out at (rspm import list --dates=none)";
+        return Err(RepoError::AdministratorOnly(reason.to_owned()).into());
+    }
+    Ok(match body.dry_run {
+        true => edit::import::check(&app.state, name, body.changes).await?,
+        false => {
+            let AddPackages { changes, change_past_days, .. } = body;
+            edit::import::apply(&app.uploads, name, changes, change_past_days, &actor).await?
+        }
+    })
 }
 
 /// Converts the two flags of an add request to a policy.

@@ -8,13 +8,12 @@
 use std::collections::{HashMap, HashSet};
 
 use super::document::LatestState;
-use super::serial::{self, NumberedStep};
+use super::serial;
 use crate::serve::selection::allowed::{self, View};
 use base::model::ids::{PackageId, Seq};
 use base::model::point::{Base, PointTree};
 use base::model::project_name::ProjectName;
 use base::model::project_page::ProjectStatus;
-use base::model::time::Timestamp;
 use runtime::catalog::Catalog;
 use store::db::project::ListedProject;
 use store::db::{self, Conn, DbError};
@@ -213,9 +212,9 @@ pub(in crate::serve) fn root(
     catalog: Option<&Catalog>,
 ) -> Result<Vec<RootProject>, DbError> {
     let with_serials = catalog.is_some();
-    let steps = catalog.map(|catalog| numbered_steps(catalog, views)).unwrap_or_default();
-    let newest_step = |until: Timestamp| {
-        let count = steps.partition_point(|step| step.at <= until);
+    let steps = catalog.map(|catalog| serials_of_steps(catalog, views)).unwrap_or_default();
+    let newest_step = |until: i64| {
+        let count = steps.partition_point(|step| *step <= until);
         steps.get(count.checked_sub(1)?).copied()
     };
     let mut owned = OwnedNames::new(views);
@@ -254,9 +253,9 @@ pub(in crate::serve) fn root(
     Ok(projects)
 }
 
-fn numbered_steps(catalog: &Catalog, views: &[View]) -> Vec<NumberedStep> {
+fn serials_of_steps(catalog: &Catalog, views: &[View]) -> Vec<i64> {
     let trees = views.iter().map(View::tree).filter(|tree| !is_index(tree));
-    let mut steps: Vec<NumberedStep> = trees.flat_map(|tree| serial::steps(catalog, &tree)).collect();
+    let mut steps: Vec<i64> = trees.flat_map(|tree| serial::steps(catalog, &tree)).collect();
     steps.sort_unstable();
     steps
 }

@@ -4,7 +4,8 @@
 //! Only documents that may still change have serials. A past day never changes: its mirror needs none; and the bytes of
 //! its pages must not depend on later changes, but the list of an index keeps only the last change of each project.
 //!
-//! The serial of a change of a local source is that of its step, at least the time of the step ([`Catalog::serial`]).
+//! The serial of a change of a local source is that of its step, at least the time of the step, in the order of publication
+//! ([`Catalog::serial`]).
 //! Changes of an index become visible with a later sync. If a step is published in between, the change gets a serial
 //! after it and before that of any later step, as a mirror that read the list since the step requests only pages with
 //! higher serials. A later step may raise the serial again; a mirror then requests an unchanged page.
@@ -14,7 +15,6 @@
 
 use base::model::ids::{Seq, TreeId};
 use base::model::point::PointTree;
-use base::model::time::Timestamp;
 use runtime::catalog::{Catalog, SERIAL_GAP};
 use store::db::tree::Step;
 
@@ -35,42 +35,33 @@ const RESOLUTION: i64 = 10_000_000;
 // Changes that wait for a sync get lower serials than the next step, also days after a step whose serial runs ahead.
 const _: () = assert!(MAX_WAIT / RESOLUTION < SERIAL_GAP * 3 / 4, "serials of changes fit between two steps");
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct NumberedStep {
-    pub(super) at: Timestamp,
-    pub(super) serial: i64,
-}
-
 /// Returns the serial of a change of an index in a point with trees of steps. `serial` is that in a point
-/// without them; `newest_step` returns the newest step up to a time. The result never decreases with `serial`
-/// or further steps, and is lower than the serial of every later step.
-pub(super) fn beside_steps(serial: u64, newest_step: impl FnOnce(Timestamp) -> Option<NumberedStep>) -> u64 {
+/// without them; `newest_step` returns the highest serial of a step up to a number. The result never decreases with
+/// `serial` or further steps, and is lower than the serial of every later step.
+pub(super) fn beside_steps(serial: u64, newest_step: impl FnOnce(i64) -> Option<i64>) -> u64 {
     let Ok(changed) = i64::try_from(serial) else { return serial };
     let visible = changed.saturating_add(MAX_WAIT);
-    let Some(step) = newest_step(Timestamp(visible)) else { return serial };
-    let order = (visible.saturating_sub(step.at.0) / RESOLUTION).min(SERIAL_GAP - 2);
-    let after_step = step.serial.saturating_add(1).saturating_add(order);
+    let Some(step) = newest_step(visible) else { return serial };
+    let order = (visible.saturating_sub(step) / RESOLUTION).min(SERIAL_GAP - 2);
+    let after_step = step.saturating_add(1).saturating_add(order);
     u64::try_from(after_step).map_or(serial, |after_step| serial.max(after_step))
 }
 
-/// Returns the steps of a tree of steps up to its state, oldest first.
-pub(super) fn steps<'a>(
-    catalog: &'a Catalog,
-    tree: &PointTree,
-) -> impl Iterator<Item = NumberedStep> + use<'a> {
-    steps_until(catalog, tree.tree, tree.seq).iter().map(move |step| numbered(catalog, step))
+/// Returns the serials of the steps of a tree of steps up to its state, ascending.
+pub(super) fn steps<'a>(catalog: &'a Catalog, tree: &PointTree) -> impl Iterator<Item = i64> + use<'a> {
+    steps_until(catalog, tree.tree, tree.seq).iter().map(move |step| catalog.serial(step.at))
 }
 
-/// Returns the newest step of a tree of steps up to a time.
-pub(super) fn newest_step(catalog: &Catalog, tree: &PointTree, until: Timestamp) -> Option<NumberedStep> {
+/// Returns the highest serial of a step of a tree of steps up to a number.
+pub(super) fn newest_step(catalog: &Catalog, tree: &PointTree, until: i64) -> Option<i64> {
     let steps = steps_until(catalog, tree.tree, tree.seq);
-    let count = steps.partition_point(|step| step.at <= until);
-    steps.get(count.checked_sub(1)?).map(|step| numbered(catalog, step))
+    let count = steps.partition_point(|step| catalog.serial(step.at) <= until);
+    steps.get(count.checked_sub(1)?).map(|step| catalog.serial(step.at))
 }
 
 pub(super) fn of_step(catalog: &Catalog, tree: TreeId, seq: Seq) -> Option<u64> {
     let step = steps_until(catalog, tree, seq).last()?;
-    u64::try_from(numbered(catalog, step).serial).ok()
+    u64::try_from(catalog.serial(step.at)).ok()
 }
 
 /// Returns the steps of a tree of steps up to a sequence number, oldest first.
@@ -78,10 +69,6 @@ fn steps_until(catalog: &Catalog, tree: TreeId, seq: Seq) -> &[Step] {
     let steps = catalog.tree(tree).map(|tree| tree.steps.as_slice()).unwrap_or_default();
     let count = steps.partition_point(|step| step.seq <= seq);
     steps.get(..count).unwrap_or_default()
-}
-
-fn numbered(catalog: &Catalog, step: &Step) -> NumberedStep {
-    NumberedStep { at: step.at, serial: catalog.serial(step.at) }
 }
 
 #[cfg(test)]
@@ -106,10 +93,8 @@ mod tests {
         const MARGIN: i64 = 900 * SECOND;
         let begin = 1_700_000_000 * SECOND;
         let serial = |changed: i64, steps: &[i64]| {
-            let at = |seconds: &i64| Timestamp(begin + seconds * SECOND);
-            let steps: Vec<NumberedStep> =
-                steps.iter().map(at).map(|at| NumberedStep { at, serial: at.0 }).collect();
-            let newest_step = |until: Timestamp| steps.iter().copied().filter(|step| step.at <= until).max();
+            let steps: Vec<i64> = steps.iter().map(|seconds| begin + seconds * SECOND).collect();
+            let newest_step = |until: i64| steps.iter().copied().filter(|step| *step <= until).max();
             beside_steps(u64::try_from(begin + changed * SECOND - MARGIN).unwrap(), newest_step)
         };
         let step = |seconds: i64| u64::try_from(begin + seconds * SECOND).unwrap();
@@ -138,8 +123,8 @@ mod tests {
             i64::from(random >> 16) % limit
         };
         let mut now = 1_700_000_000 * SECOND;
-        let (mut steps, mut changes): (Vec<NumberedStep>, Vec<u64>) = (Vec::new(), Vec::new());
-        let (mut highest, mut last_sync) = (0, 0);
+        let (mut steps, mut changes): (Vec<i64>, Vec<u64>) = (Vec::new(), Vec::new());
+        let (mut highest, mut last_sync, mut is_ahead) = (0, 0, false);
         for number in 0..2_000 {
             now += match below(8) {
                 0 => 3_600 * SECOND + below(86_400) * SECOND,
@@ -151,23 +136,24 @@ mod tests {
                 last_sync = now;
                 changes.push(u64::try_from(now - 900 * SECOND).unwrap());
             } else {
-                let next = steps.last().map_or(0, |step| step.serial + SERIAL_GAP);
-                steps.push(NumberedStep { at: Timestamp(now), serial: now.max(next) });
+                let next = steps.last().map_or(0, |step| step + SERIAL_GAP);
+                is_ahead |= next > now;
+                steps.push(now.max(next));
             }
-            let newest_step = |until: Timestamp| {
-                let count = steps.partition_point(|step| step.at <= until);
+            let newest_step = |until: i64| {
+                let count = steps.partition_point(|step| *step <= until);
                 steps.get(count.checked_sub(1)?).copied()
             };
             let of_change = |change: &u64| beside_steps(*change, newest_step);
             let new = match (is_sync, changes.last(), steps.last()) {
                 (true, Some(change), _) => of_change(change),
-                (_, _, Some(step)) => u64::try_from(step.serial).unwrap(),
+                (_, _, Some(step)) => u64::try_from(*step).unwrap(),
                 (_, _, None) => continue,
             };
             assert!(new > highest, "{number}: {new} after {highest}");
-            let of_steps = steps.last().map_or(0, |step| u64::try_from(step.serial).unwrap());
+            let of_steps = steps.last().map_or(0, |step| u64::try_from(*step).unwrap());
             highest = changes.iter().map(of_change).max().unwrap_or(0).max(of_steps);
         }
-        assert!(changes.len() > 50 && steps.iter().any(|step| step.serial > step.at.0));
+        assert!(changes.len() > 50 && is_ahead);
     }
 }

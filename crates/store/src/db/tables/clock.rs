@@ -90,8 +90,9 @@ pub fn lock(c: &mut dyn Conn) -> Result<(), DbError> {
     c.execute("UPDATE clock SET catalog = catalog WHERE id = 1", &[]).map(drop)
 }
 
-/// Publishes: takes the next transaction id and an instant after every earlier one, moves each tree's head to its
-/// pending step, writes each repository's new list. Call it last in the closure: it blocks other publishers.
+/// Publishes: takes the next transaction id and an instant after every earlier one, or that of [`Publish::at`], moves each
+/// tree's head to its pending step, writes each repository's new list. Call it last in the closure: it blocks other
+/// publishers.
 ///
 /// # Errors
 /// [`DbError::ClockAhead`], [`DbError::Skew`], [`DbError::NothingPending`]; [`DbError::SourceDeleted`] for a tree, or a
@@ -100,9 +101,13 @@ pub fn publish(c: &mut dyn Conn, publish: &Publish) -> Result<PublishResult, DbE
     // An index without steps has a new head.
     let index = publish.source.filter(|_| publish.trees.is_empty()).map(Change::Source);
     let mut changes = publish.repo_steps.iter().map(|step| Change::Repo(step.repo)).chain(index);
-    let (tx, at) = advance(c, publish.now, 1, changes.next().unwrap_or(Change::Nothing))?;
+    let (tx, newest) = advance(c, publish.now, 1, changes.next().unwrap_or(Change::Nothing))?;
     changes.try_for_each(|change| count_change(c, change))?;
     c.announce()?;
+    let at = match publish.at {
+        Some(at) => past_instant(c, &publish.trees, at)?.min(newest),
+        None => newest,
+    };
     tx::insert(c, tx, at, publish)?;
     let mut steps = Vec::with_capacity(publish.trees.len());
     for &tree in &publish.trees {
@@ -121,13 +126,29 @@ pub fn publish(c: &mut dyn Conn, publish: &Publish) -> Result<PublishResult, DbE
     for step in &publish.repo_steps {
         repo::add_step(c, step, at, tx)?;
     }
-    audit_publish(c, publish, tx, at)?;
+    audit_publish(c, publish, tx, newest)?;
     Ok(PublishResult { tx, at, steps })
 }
 
-/// Records a publish in the audit trail.
-fn audit_publish(c: &mut dyn Conn, publish: &Publish, tx: TxId, at: Timestamp) -> Result<(), DbError> {
-    let author = author::of_write().unwrap_or_else(|| Author::job(&publish.actor, at));
+/// Returns the first instant from `at` on that no transaction has and that is later than the newest step of each tree.
+fn past_instant(c: &mut dyn Conn, trees: &[TreeId], at: Timestamp) -> Result<Timestamp, DbError> {
+    const IS_TAKEN: &str = "SELECT 1 FROM tx WHERE at = $1";
+    const NEXT_FREE: &str = "SELECT t.at + 1 FROM tx t WHERE t.at >= $1 \
+        AND NOT EXISTS (SELECT 1 FROM tx n WHERE n.at = t.at + 1) ORDER BY t.at LIMIT 1";
+    let mut free = at;
+    for tree in trees {
+        let newest = tree::newest_instant(c, *tree)?;
+        free = newest.map_or(free, |newest| free.max(Timestamp(newest.0.saturating_add(1))));
+    }
+    if c.finds(IS_TAKEN, &[free.into()])? {
+        free = c.first(NEXT_FREE, &[free.into()])?.unwrap_or(free);
+    }
+    Ok(free)
+}
+
+/// Records a publish in the audit trail, at the time of the clock row.
+fn audit_publish(c: &mut dyn Conn, publish: &Publish, tx: TxId, now: Timestamp) -> Result<(), DbError> {
+    let author = author::of_write().unwrap_or_else(|| Author::job(&publish.actor, now));
     let object = match (publish.source, publish.repo) {
         (_, Some(repo)) => ("repository", name(c, "SELECT name FROM repo WHERE id = $1", repo.0)?),
         (Some(source), None) => ("source", name(c, "SELECT name FROM source WHERE id = $1", source.0)?),

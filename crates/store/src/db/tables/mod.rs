@@ -20,6 +20,7 @@ pub mod download;
 pub mod durable_object;
 pub mod encryption_key;
 pub mod file;
+pub mod file_period;
 pub mod fixed_url;
 pub mod git_build;
 pub mod git_builder;

@@ -3,6 +3,7 @@
 //! local and git sources. `name_overlap` records guarded names that a mirror lists.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::ids::{self, Sequence};
 use super::source::is_mirror;
@@ -226,21 +227,44 @@ pub(in crate::db) fn guard_names(
     let Some(language) = c.first::<String>(LANGUAGE, &[source.into()])? else { return Ok(()) };
     let mut guards = Vec::with_capacity(new_names.len());
     for name in new_names {
-        let listed = mirror_of(c, &language, name)?;
-        guards.push(NameGuardRow {
+        let is_listed = mirror_of(c, &language, name)?.is_some();
+        let is_listed_before = is_listed && is_mirrored_before(c, &language, name, at + OWN_DATES)?;
+        let guard = NameGuardRow {
             id: 0,
             language: language.clone(),
             pattern: name.clone(),
             source,
             automatic: true,
-            state: if listed.is_some() { GuardState::ListedBefore } else { GuardState::InForce },
+            state: if is_listed_before { GuardState::ListedBefore } else { GuardState::InForce },
             description: String::new(),
             created_by: String::new(),
             created_at: at,
-        });
+        };
+        if is_listed && !is_listed_before {
+            record_present(c, &guard, at)?;
+        }
+        guards.push(guard);
     }
     ids::reserve(c, Sequence::NameGuardAddition, 1)?;
     insert(c, &guards).map(drop)
+}
+
+/// The time by which a mirror must have published the first release of a name later than its first upload, if the upload was
+/// imported with its date: copies of a mirror have its dates.
+const OWN_DATES: Duration = Duration::from_secs(86_400);
+
+/// Returns whether a mirror published a release of a name before an instant, or may have done so: not every mirror declares
+/// when a package was published.
+fn is_mirrored_before(c: &mut dyn Conn, language: &str, name: &str, at: Timestamp) -> Result<bool, DbError> {
+    const PACKAGES: &str = concat!(
+        "SELECT 1 FROM package p JOIN release r ON r.package_id = p.id JOIN life l ON l.release_id = r.id \
+         AND l.package_id = p.id JOIN tree t ON t.id = l.tree_id JOIN source s ON s.id = t.source_id \
+         WHERE p.language = $1 AND p.name = $2 AND t.role = 'source' AND ",
+        is_mirror!(),
+        " AND (r.published_at IS NULL OR r.published_at < $3) LIMIT 1"
+    );
+    let declares_times = Language::parse(language).is_some_and(|language| language.layout() == Layout::Lists);
+    Ok(!declares_times || c.finds(PACKAGES, &[language.into(), name.into(), at.into()])?)
 }
 
 /// Returns the name of a mirror that lists or has listed a package; `None` if none has.
@@ -314,6 +338,17 @@ pub fn present(c: &mut dyn Conn, guard: &NameGuardRow) -> Result<Vec<(String, So
     found.sort_unstable();
     found.dedup();
     Ok(found)
+}
+
+/// Records the names that the mirrors list now and that a new guard matches, without a warning, because the response to
+/// the author of the guard contains them.
+pub fn record_present(c: &mut dyn Conn, guard: &NameGuardRow, now: Timestamp) -> Result<(), DbError> {
+    const ADD: &str = "INSERT INTO name_overlap (language, name, source_id, seen_at, appeared) \
+        VALUES ($1, $2, $3, $4, 0) ON CONFLICT (language, name, source_id) DO NOTHING";
+    for (name, source) in present(c, guard)? {
+        c.execute(ADD, &[guard.language.as_str().into(), name.into(), source.into(), now.into()])?;
+    }
+    Ok(())
 }
 
 /// Runs queries with the language, the range of names and the source of a guard; they return names with sources.

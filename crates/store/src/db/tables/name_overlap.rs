@@ -1,6 +1,6 @@
 //! Records guarded names that a mirror lists. The transaction of a publish does so for the names of its trees.
 
-use super::name_guard::{GuardState, NameGuardRow, count_change, list, of_project, present, range, update};
+use super::name_guard::{GuardState, NameGuardRow, count_change, list, of_project, range, update};
 use super::{Conn, DbError, Value, audit};
 use base::model::ids::{Seq, SourceId, TreeId};
 use base::model::kind::SourceKind;
@@ -147,15 +147,4 @@ fn add_overlap(c: &mut dyn Conn, published: &PublishedTree, name: &str, guard: i
     let detail = format!("the source {} lists the guarded name '{name}'", published.source_name);
     tracing::warn!(target: "sync", source = %published.source_name, package = name, guard, "a guarded name appeared upstream; it is hidden: see rspm audit names");
     audit::record(c, "guarded name appeared", "name guard", &guard.to_string(), &detail)
-}
-
-/// Records the names that the mirrors list now and that a new guard matches, without a warning, because the response to
-/// the author of the guard contains them.
-pub fn record_present(c: &mut dyn Conn, guard: &NameGuardRow, now: Timestamp) -> Result<(), DbError> {
-    const ADD: &str = "INSERT INTO name_overlap (language, name, source_id, seen_at, appeared) \
-        VALUES ($1, $2, $3, $4, 0) ON CONFLICT (language, name, source_id) DO NOTHING";
-    for (name, source) in present(c, guard)? {
-        c.execute(ADD, &[guard.language.as_str().into(), name.into(), source.into(), now.into()])?;
-    }
-    Ok(())
 }

@@ -163,6 +163,13 @@ pub fn step(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Option<Step>, Db
     c.first(GET, &[tree.into(), seq.into()])
 }
 
+/// Returns the instant of the newest step of a tree; `None` before the first one.
+pub fn newest_instant(c: &mut dyn Conn, tree: TreeId) -> Result<Option<Timestamp>, DbError> {
+    const NEWEST: &str =
+        "SELECT s.at FROM tree t JOIN step s ON s.tree_id = t.id AND s.seq = t.head WHERE t.id = $1";
+    c.first(NEWEST, &[tree.into()])
+}
+
 /// Returns the steps published by transactions after `tx`, by tree, oldest first, to update an in-memory copy.
 pub fn steps_after(c: &mut dyn Conn, tx: TxId) -> Result<Vec<(TreeId, Step)>, DbError> {
     // Sorted here: with ORDER BY, SQLite would scan every step in the order of the table.

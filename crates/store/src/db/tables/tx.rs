@@ -16,6 +16,9 @@ use base::words;
 pub struct Publish {
     /// The time of the publisher's clock.
     pub now: Timestamp,
+    /// The instant from which on the steps of the trees are served, if it is in the past: that of an import. The transaction
+    /// gets this instant, or the first free one that is later than every step of its trees.
+    pub at: Option<Timestamp>,
     /// The source that changed, if any.
     pub source: Option<SourceId>,
     /// The repository that changed, if any.
@@ -39,10 +42,16 @@ pub struct Publish {
 }
 
 impl Publish {
+    /// Returns the time of the content: that of its origin, or now.
+    pub fn date(&self) -> Timestamp {
+        self.at.unwrap_or(self.now)
+    }
+
     /// Creates a publish without changes.
     pub fn new(kind: TxKind, now: Timestamp, started_at: Timestamp, actor: &str) -> Publish {
         Publish {
             now,
+            at: None,
             source: None,
             repo: None,
             kind,
@@ -75,7 +84,7 @@ words! {
         Subscribe = "subscribe",
         /// A repository got the state of another one.
         Promote = "promote",
-        /// A step before the first sync was added.
+        /// A step of the past was added: before the first sync, or by an import.
         Backfill = "backfill",
     }
     else "kind of transaction"
@@ -141,10 +150,19 @@ pub fn list_all(c: &mut dyn Conn, limit: i64) -> Result<Vec<Tx>, DbError> {
     c.all(select!(Tx, "ORDER BY at DESC LIMIT $1"), &[limit.into()])
 }
 
-/// Returns the instant of every transaction after `tx`, by id.
-pub fn instants(c: &mut dyn Conn, tx: TxId) -> Result<Vec<(TxId, Timestamp)>, DbError> {
-    const INSTANTS: &str = "SELECT id, at FROM tx WHERE id > $1 ORDER BY id";
-    c.all(INSTANTS, &[tx.into()])
+row! {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct TxInstants from "tx" {
+        pub id: TxId,
+        pub at: Timestamp,
+        /// The time at which it was begun; later than `at` for a transaction with a time in the past.
+        pub started_at: Timestamp,
+    }
+}
+
+/// Returns the instants of every transaction after `tx`, by id.
+pub fn instants(c: &mut dyn Conn, tx: TxId) -> Result<Vec<TxInstants>, DbError> {
+    c.all(select!(TxInstants, "WHERE id > $1 ORDER BY id"), &[tx.into()])
 }
 
 pub fn instant(c: &mut dyn Conn, tx: TxId) -> Result<Option<Timestamp>, DbError> {

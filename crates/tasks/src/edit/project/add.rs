@@ -211,7 +211,7 @@ fn plan_file(
                 name: file.clone(),
                 size: i64::try_from(staged.upload.size).unwrap_or(i64::MAX),
                 sha256: *sha256,
-                facts: project.reader.files.with_upload_time(&staged_file.facts, addition.publish.now),
+                facts: project.reader.files.with_upload_time(&staged_file.facts, addition.publish.date()),
                 metadata: staged_file
                     .metadata
                     .map(|(sha256, size)| (sha256, i64::try_from(size).unwrap_or(i64::MAX))),

@@ -3,7 +3,7 @@
 pub(super) mod add;
 pub mod receive;
 pub mod remove;
-mod selection;
+pub(super) mod selection;
 pub mod yank;
 
 use base::model::kind::Language;

@@ -14,7 +14,7 @@ use store::db::project_file::{self, ListedFile};
 use store::db::{self, Conn, DbError};
 
 #[derive(Clone, Debug)]
-pub(super) enum Selection {
+pub(in crate::edit) enum Selection {
     All,
     /// Files of the highest version.
     Current,
@@ -24,7 +24,7 @@ pub(super) enum Selection {
 }
 
 impl Selection {
-    pub(super) fn new(scope: RemoveScope, language: Language) -> Result<Selection, RepoError> {
+    pub(in crate::edit) fn new(scope: RemoveScope, language: Language) -> Result<Selection, RepoError> {
         let files = files(language)?;
         Ok(match scope {
             RemoveScope::All => Selection::All,

@@ -4,14 +4,16 @@
 use super::remove::parse_project;
 use super::selection::{self, Selection};
 use crate::edit::edited_source::EditedSource;
-use crate::edit::{Actor, RemoveScope, apply, publish};
+use crate::edit::{Actor, RemoveScope, SelectedResult, Write, apply, publish};
 use base::model::change::{Counts, FileChange};
 use base::model::ids::TxId;
 use base::model::kind::{Language, Layout};
+use base::model::project_name::ProjectName;
 use base::model::text::phrase;
 use content::serve::{RepoError, find};
 use runtime::publish::edit::{EditPlan, publish_step};
 use runtime::state::State;
+use store::db::Conn;
 use store::db::tx::{Publish, TxKind};
 
 /// Maximum length of a reason, in bytes.
@@ -69,30 +71,40 @@ pub async fn set(
         comment: reason.clone().unwrap_or_default(),
         ..publish(TxKind::Yank, (state.clock)(), actor)
     };
-    let edit = apply(state, move |c| {
-        publish_step(c, source.id, source.tree, &publish, |c, pending| {
-            let (files, _) = selection::select(c, &source, pending, &project, &selection)?;
-            let mut changes = Vec::new();
-            for file in files.iter().filter(|file| file.yanked != reason) {
-                changes.push(FileChange::EndLife(file.key.clone()));
-                changes.push(FileChange::BeginLife {
-                    package: file.key.package,
-                    release: file.key.release,
-                    file: file.key.file,
-                    variant: file.variant,
-                    yanked: reason.clone(),
-                });
-            }
-            let counts = Counts { updated: i64::from(!changes.is_empty()), ..Counts::default() };
-            let files: Vec<String> = files.into_iter().map(|file| file.name).collect();
-            Ok(EditPlan { changes, counts, result: files })
-        })
-    });
+    let edit = apply(state, move |c| write(c, &source, &publish, &project, &selection, reason.as_ref()));
     let (transaction, files) = edit.await?;
     Ok(YankResult { transaction, project: name, files })
 }
 
-fn check_reason(text: &str) -> Result<String, RepoError> {
+/// Sets the reason of the selected files of a project; `None` removes the mark. Returns the names of the files.
+pub(in crate::edit) fn write(
+    c: &mut dyn Conn,
+    source: &EditedSource,
+    publish: &Publish,
+    project: &ProjectName,
+    selection: &Selection,
+    reason: Option<&String>,
+) -> Write<SelectedResult> {
+    publish_step(c, source.id, source.tree, publish, |c, pending| {
+        let (files, _) = selection::select(c, source, pending, project, selection)?;
+        let mut changes = Vec::new();
+        for file in files.iter().filter(|file| file.yanked.as_ref() != reason) {
+            changes.push(FileChange::EndLife(file.key.clone()));
+            changes.push(FileChange::BeginLife {
+                package: file.key.package,
+                release: file.key.release,
+                file: file.key.file,
+                variant: file.variant,
+                yanked: reason.cloned(),
+            });
+        }
+        let counts = Counts { updated: i64::from(!changes.is_empty()), ..Counts::default() };
+        let files: Vec<String> = files.into_iter().map(|file| file.name).collect();
+        Ok(EditPlan { changes, counts, result: files })
+    })
+}
+
+pub(in crate::edit) fn check_reason(text: &str) -> Result<String, RepoError> {
     let text = text.trim();
     if text.len() > MAX_REASON || text.chars().any(char::is_control) {
         let rule =

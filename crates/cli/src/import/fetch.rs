@@ -1,0 +1,152 @@
+//! The bytes of the files of a list: below its folder, or at addresses on permitted hosts.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::fcntl::OFlag;
+use tempfile::NamedTempFile;
+use url::Url;
+
+use super::list::{is_permitted, origin};
+use crate::error::CliError;
+use crate::remote::client_builder;
+use base::model::digest::FileHasher;
+use base::model::errors::error_chain;
+use base::model::import_list::AddedFile;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Maximum time without a byte of a response.
+const READ_TIMEOUT: Duration = Duration::from_secs(120);
+const MAX_REDIRECTS: usize = 10;
+/// Maximum size of a file, in bytes, as that of an upload.
+const MAX_BYTES: u64 = 10 << 30;
+const PIECE: usize = 128 << 10;
+
+pub(super) struct Origins {
+    folder: PathBuf,
+    hosts: Vec<String>,
+    client: reqwest::Client,
+}
+
+/// A file on this machine with the bytes that the list declares.
+pub(super) enum Fetched {
+    Local(PathBuf),
+    /// It is deleted when this is dropped.
+    Temporary(NamedTempFile),
+}
+
+impl Fetched {
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Fetched::Local(path) => path,
+            Fetched::Temporary(file) => file.path(),
+        }
+    }
+}
+
+impl Origins {
+    /// Creates the origins of a list in `folder`.
+    pub(super) fn new(folder: PathBuf, hosts: Vec<String>) -> Result<Origins, CliError> {
+        // SECURITY: this client has no token, and follows no redirect by itself.
+        let builder = client_builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT);
+        let client = builder.build().map_err(|error| CliError::refused(error_chain(&error)))?;
+        Ok(Origins { folder, hosts, client })
+    }
+
+    /// Fetches a file if it is not on this machine, and compares its size and digests with those of the list. The error is
+    /// the reason why it is not imported.
+    pub(super) async fn fetch(&self, file: &AddedFile) -> Result<Fetched, String> {
+        let fetched = match origin(file) {
+            (Some(url), _) => Fetched::Temporary(self.download(url, file.size.unwrap_or(MAX_BYTES)).await?),
+            (None, path) => Fetched::Local(self.local(path)?),
+        };
+        let (path, declared) = (fetched.path().to_owned(), file.clone());
+        let verification = tokio::task::spawn_blocking(move || verify(&path, &declared)).await;
+        verification.map_err(|error| error.to_string())??;
+        Ok(fetched)
+    }
+
+    /// Returns a regular file below the folder; no part of its path is a symbolic link.
+    fn local(&self, path: &str) -> Result<PathBuf, String> {
+        let mut full_path = self.folder.clone();
+        for part in Path::new(path).components() {
+            full_path.push(part);
+            let metadata = full_path.symlink_metadata().map_err(|error| format!("{path}: {error}"))?;
+            if metadata.is_symlink() {
+                return Err(format!("{path}: symbolic links are not followed"));
+            }
+        }
+        match full_path.is_file() {
+            true => Ok(full_path),
+            false => Err(format!("{path}: it is not a file")),
+        }
+    }
+
+    async fn download(&self, mut url: Url, limit: u64) -> Result<NamedTempFile, String> {
+        for _ in 0..=MAX_REDIRECTS {
+            if !is_permitted(&url, &self.hosts) {
+                return Err(format!("{url} is not an address on a host that --host names"));
+            }
+            let failure = |error: reqwest::Error| format!("{url}: {}", error_chain(&error));
+            let mut response = self.client.get(url.clone()).send().await.map_err(failure)?;
+            if response.status().is_redirection() {
+                let location = response.headers().get("location").and_then(|value| value.to_str().ok());
+                let target = location.and_then(|location| url.join(location).ok());
+                let target = target.ok_or_else(|| format!("{url}: it redirects to no address"))?;
+                if url.scheme() == "https" && target.scheme() != "https" {
+                    return Err(format!("{url}: it redirects to {target}, without encryption"));
+                }
+                url = target;
+                continue;
+            }
+            if !response.status().is_success() {
+                return Err(format!("{url}: {}", response.status()));
+            }
+            let mut file = NamedTempFile::new().map_err(|error| format!("a temporary file: {error}"))?;
+            let mut size: u64 = 0;
+            while let Some(piece) = response.chunk().await.map_err(failure)? {
+                size += piece.len() as u64;
+                if size > limit {
+                    return Err(format!("{url}: it has more than {limit} bytes"));
+                }
+                file.write_all(&piece).map_err(|error| format!("a temporary file: {error}"))?;
+            }
+            return Ok(file);
+        }
+        Err(format!("{url}: more than {MAX_REDIRECTS} redirects"))
+    }
+}
+
+/// Compares a file with its size and its digests in the list. Blocks.
+fn verify(path: &Path, declared: &AddedFile) -> Result<(), String> {
+    let failure = |error: std::io::Error| format!("{}: {error}", path.display());
+    let mut file =
+        File::options().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path).map_err(failure)?;
+    let actual = file.metadata().map_err(failure)?.len();
+    if let Some(size) = declared.size.filter(|size| *size != actual) {
+        return Err(format!("it has {actual} bytes, and {size} in the list"));
+    }
+    if declared.sha256.is_none() && declared.md5.is_none() {
+        return Ok(());
+    }
+    let (mut hasher, mut piece) = (FileHasher::default(), vec![0; PIECE]);
+    loop {
+        match file.read(&mut piece).map_err(failure)? {
+            0 => break,
+            count => hasher.update(&piece[..count]),
+        }
+    }
+    let digests = hasher.finish();
+    for (name, declared, actual) in [
+        ("SHA-256", &declared.sha256, digests.sha256.to_string()),
+        ("MD5", &declared.md5, digests.md5.to_string()),
+    ] {
+        if let Some(declared) = declared.as_ref().filter(|declared| !declared.eq_ignore_ascii_case(&actual)) {
+            return Err(format!("its {name} is {actual}, and {declared} in the list"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,326 @@
+//! `rspm import list`: reports what the list of another server would change, and with `--commit` imports it.
+
+mod fetch;
+mod list;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::Serialize;
+
+use super::client::Client;
+use super::error::CliError;
+use super::output::{Output, format_count, note, shortened, warn};
+use super::package::upload_kind;
+use api::error::Code;
+use api::operations::admin as operations;
+use api::source::{AddPackages, AddedPackages, ChangedDays, ImportOutcome, ImportedChange};
+use base::model::import_list::Event;
+use base::model::time::Timestamp;
+use fetch::Origins;
+use list::{Facts, Line, List};
+
+/// Number of changes in one write of the server.
+const GROUP: usize = 500;
+/// Number of files that are fetched and uploaded at the same time.
+const PARALLEL: usize = 4;
+/// Maximum length of a note, in characters.
+const MAX_NOTE: usize = 500;
+/// Maximum number of warnings that are printed.
+const MAX_WARNINGS: usize = 20;
+
+#[derive(Debug, Args)]
+pub struct ImportList {
+    /// The list: one JSON object in each line, the oldest change first
+    #[arg(value_name = "LIST")]
+    pub list: PathBuf,
+    /// The local source
+    #[arg(long)]
+    pub source: String,
+    /// Make the changes; without it, only report what would change
+    #[arg(long)]
+    pub commit: bool,
+    /// keep: each change is made at its time in the list (the default); none: all are made now
+    #[arg(long, value_name = "WORD")]
+    pub dates: Option<Dates>,
+    /// Permit changes of past days of repositories
+    #[arg(long)]
+    pub change_past_days: bool,
+    /// Hosts from which files of the list may be fetched, with or without a port; separated by commas
+    #[arg(long = "host", value_name = "HOST", value_delimiter = ',')]
+    pub hosts: Vec<String>,
+}
+
+/// The times at which the changes of a list are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Dates {
+    Keep,
+    None,
+}
+
+/// A change that was not made.
+#[derive(Serialize)]
+struct RefusedLine {
+    line: usize,
+    subject: String,
+    reason: String,
+}
+
+#[derive(Serialize)]
+struct Report {
+    source: String,
+    committed: bool,
+    list: Facts,
+    /// The number of changes with each outcome.
+    outcomes: BTreeMap<&'static str, usize>,
+    /// The number of changes that are older than the newest state of the source.
+    late: usize,
+    past_days: Vec<ChangedDays>,
+    refused: Vec<RefusedLine>,
+    warnings: Vec<String>,
+}
+
+impl Report {
+    fn new(source: &str, list: Facts) -> Report {
+        Report {
+            source: source.to_owned(),
+            committed: false,
+            list,
+            outcomes: BTreeMap::new(),
+            late: 0,
+            past_days: Vec::new(),
+            refused: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    fn count(&mut self, outcome: ImportOutcome) {
+        let word = match outcome {
+            ImportOutcome::Added => "added",
+            ImportOutcome::Replaced => "replaced",
+            ImportOutcome::Removed => "removed",
+            ImportOutcome::Yanked => "yanked",
+            ImportOutcome::Existing => "existing",
+            ImportOutcome::Differs => "differs",
+            ImportOutcome::Refused => "refused",
+        };
+        *self.outcomes.entry(word).or_default() += 1;
+    }
+
+    fn refuse(&mut self, line: &Line, reason: String) {
+        self.count(ImportOutcome::Refused);
+        self.refused.push(RefusedLine { line: line.number, subject: line.subject(), reason });
+    }
+
+    /// Adds the answer of the server about these changes, and returns those that are not made yet.
+    fn add<'a>(&mut self, lines: &[&'a Line], result: AddedPackages) -> Vec<&'a Line> {
+        self.late += result.late;
+        for days in result.past_days {
+            match self.past_days.iter_mut().find(|known| known.repo == days.repo) {
+                // Days are texts of one length.
+                Some(known) => {
+                    known.first = days.first.min(std::mem::take(&mut known.first));
+                    known.last = days.last.max(std::mem::take(&mut known.last));
+                }
+                None => self.past_days.push(days),
+            }
+        }
+        self.warnings.extend(result.warnings);
+        let mut open = Vec::new();
+        for (line, result) in lines.iter().zip(result.changes) {
+            match result.outcome {
+                ImportOutcome::Refused => self.refuse(line, result.reason.unwrap_or_default()),
+                outcome => {
+                    self.count(outcome);
+                    open.extend((outcome != ImportOutcome::Existing).then_some(*line));
+                }
+            }
+        }
+        open
+    }
+
+    fn text(&self) -> String {
+        let count = |number: usize| format_count(i64::try_from(number).unwrap_or(i64::MAX));
+        let Facts { files, removals, yanks, bytes, evidence, undated, first, last, lost } = &self.list;
+        let mut text = format!(
+            "The list has {} files ({} bytes), {} removals, {} yanks\n",
+            count(*files),
+            format_count(i64::try_from(*bytes).unwrap_or(i64::MAX)),
+            count(*removals),
+            count(*yanks)
+        );
+        let mut times: Vec<String> =
+            evidence.iter().map(|(evidence, number)| format!("{evidence} {}", count(*number))).collect();
+        times.push(format!("without a time {}", count(*undated)));
+        text += &format!("Evidence of the times: {}\n", times.join(", "));
+        if let (Some(first), Some(last)) = (first, last) {
+            text += &format!("The first change is of {first}, the last of {last}\n");
+        }
+        let mut outcomes: Vec<String> =
+            self.outcomes.iter().map(|(word, number)| format!("{word} {}", count(*number))).collect();
+        if outcomes.is_empty() {
+            outcomes.push("none".to_owned());
+        }
+        let verb = if self.committed { "Changes" } else { "Changes that an import would make" };
+        text += &format!("{verb} in source '{}': {}\n", self.source, outcomes.join(", "));
+        if self.outcomes.contains_key("differs") {
+            text += "  differs: the source has other bytes of the version; whether they are those that the server makes of \
+                     the file is known when it is uploaded\n";
+        }
+        if self.late > 0 {
+            text += &format!(
+                "{} changes are older than the newest state of the source, and are served after it\n",
+                count(self.late)
+            );
+        }
+        for ChangedDays { repo, first, last } in &self.past_days {
+            text += &format!("Past days of the repository '{repo}' change: {first} to {last}\n");
+        }
+        for RefusedLine { line, subject, reason } in &self.refused {
+            text += &format!("Refused, line {line}: {subject}: {reason}\n");
+        }
+        for lost in lost {
+            text += &format!("Lost: {}: {}\n", lost.what, lost.why);
+        }
+        if !self.committed {
+            text += "Nothing was changed; import it with --commit\n";
+        }
+        text
+    }
+}
+
+pub async fn list(client: &Client, output: &Output, args: ImportList) -> Result<(), CliError> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let now = Timestamp(0) + now;
+    let list = List::read(&args.list, &args.hosts, args.dates != Some(Dates::None), now)?;
+    let kind = upload_kind(client, &args.source).await?;
+    if let Some((day, count)) = list.bulk_day.filter(|_| args.dates.is_none()) {
+        let reason = format!(
+            "{count} files of the list, more than half, have the time {day}, which a copy of them may have set: choose \
+             --dates=keep if the other server had them since that day, otherwise --dates=none"
+        );
+        if args.commit {
+            return Err(CliError::refused(reason));
+        }
+        warn(reason);
+    }
+    let mut report = Report::new(&args.source, list.facts);
+    let mut open = Vec::new();
+    for lines in list.lines.chunks(GROUP) {
+        let lines: Vec<&Line> = lines.iter().collect();
+        let changes = lines.iter().map(|line| change(line, None)).collect();
+        let body = AddPackages { changes, dry_run: true, ..AddPackages::default() };
+        let result = client.send::<operations::AddPackages>([&args.source], &body).await?;
+        open.extend(report.add(&lines, result));
+    }
+    let result = match (args.commit, report.past_days.is_empty() || args.change_past_days) {
+        (false, _) => Ok(()),
+        (true, false) => Err(CliError::refused(
+            "past days of repositories would change, and clients may depend on them: permit it with --change-past-days, or \
+             import everything now with --dates=none; nothing was imported",
+        )),
+        (true, true) => {
+            report.committed = true;
+            (report.late, report.past_days) = (0, Vec::new());
+            report.outcomes.retain(|word, _| matches!(*word, "existing" | "refused"));
+            let origins = Origins::new(list.folder, args.hosts.clone())?;
+            let import = Import { client, origins, kind, args: &args };
+            import.all(&open, &mut report).await
+        }
+    };
+    for warning in report.warnings.iter().take(MAX_WARNINGS) {
+        warn(shortened(warning, 400));
+    }
+    output.print(&report, || report.text())?;
+    result?;
+    match report.refused.len() {
+        0 => Ok(()),
+        count => Err(CliError::refused(format!("{count} changes of the list are refused"))),
+    }
+}
+
+/// Returns a change for the server, without the place of its file, and with a note of one line.
+fn change(line: &Line, upload: Option<u64>) -> ImportedChange {
+    let mut event = line.event.clone();
+    if let Event::Add(file) | Event::Replace(file) = &mut event {
+        file.from = None;
+        let is_plain = |note: &String| !note.contains(char::is_control);
+        file.note = file.note.take().map(|note| shortened(&note, MAX_NOTE)).filter(is_plain);
+    }
+    ImportedChange { event, upload }
+}
+
+struct Import<'a> {
+    client: &'a Client,
+    origins: Origins,
+    kind: &'static str,
+    args: &'a ImportList,
+}
+
+impl Import<'_> {
+    /// Makes changes in groups, each in one write of the server. Until a group is written, its uploads change nothing.
+    async fn all(&self, lines: &[&Line], report: &mut Report) -> Result<(), CliError> {
+        let mut done = 0;
+        for group in lines.chunks(GROUP) {
+            let mut result = self.group(group, report).await;
+            if result.as_ref().is_err_and(|error| error.has_code(Code::NoUpload)) {
+                // The server was restarted after the uploads, and has lost them.
+                result = self.group(group, report).await;
+            }
+            result.map_err(|error| match error {
+                CliError::Refused { code, reason } => {
+                    let reason = format!("{reason}\nRun the command again to continue the import");
+                    CliError::Refused { code, reason }
+                }
+                other => other,
+            })?;
+            done += group.len();
+            note(format!("{done} of {} changes", lines.len()));
+        }
+        Ok(())
+    }
+
+    async fn group(&self, group: &[&Line], report: &mut Report) -> Result<(), CliError> {
+        let uploads = stream::iter(group).map(|line| self.upload(line)).buffered(PARALLEL);
+        let uploads: Vec<Result<Option<u64>, String>> = uploads.try_collect().await?;
+        let (mut lines, mut changes, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+        for (line, upload) in group.iter().zip(uploads) {
+            match upload {
+                Ok(upload) => {
+                    lines.push(*line);
+                    changes.push(change(line, upload));
+                }
+                Err(reason) => refused.push((line, reason)),
+            }
+        }
+        if !changes.is_empty() {
+            let change_past_days = self.args.change_past_days;
+            let body = AddPackages { changes, change_past_days, ..AddPackages::default() };
+            let result = self.client.send::<operations::AddPackages>([&self.args.source], &body).await?;
+            report.add(&lines, result);
+        }
+        refused.into_iter().for_each(|(line, reason)| report.refuse(line, reason));
+        Ok(())
+    }
+
+    /// Uploads the file of a change, if it has one. The inner error is the reason why the change is not made.
+    async fn upload(&self, line: &Line) -> Result<Result<Option<u64>, String>, CliError> {
+        let Some(file) = line.event.added() else { return Ok(Ok(None)) };
+        let fetched = match self.origins.fetch(file).await {
+            Ok(fetched) => fetched,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        match self.client.upload_as(fetched.path(), &file.file, self.kind).await {
+            Ok(upload) => {
+                for notice in &upload.notices {
+                    note(format!("{}: {notice}", file.file));
+                }
+                Ok(Ok(Some(upload.id)))
+            }
+            Err(error) if error.has_code(Code::Invalid) => Ok(Err(error.to_string())),
+            Err(error) => Err(error),
+        }
+    }
+}

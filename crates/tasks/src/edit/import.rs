@@ -1,0 +1,417 @@
+//! Makes the changes of an import, which another server made in the past, each at its time: many transactions in one write.
+//! A change that was imported before is recognized by the periods of its file, so that an import can be repeated.
+
+use std::collections::BTreeSet;
+
+use super::add::{Addition, add_staged, check_type, file_names};
+use super::edited_source::EditedSource;
+use super::past_days;
+use super::project::{self, selection::Selection};
+use super::remove::RemoveTransaction;
+use super::uploads::{StagedUpload, Uploads};
+use super::{Actor, AddStatus, OnExisting, RemoveScope, SelectedResult, Write, publish};
+use api::source::{AddedPackages, ChangedDays, ImportOutcome, ImportedChange, ImportedResult};
+use base::model::ids::TxId;
+use base::model::import_list::{EARLIEST, Event};
+use base::model::kind::Layout;
+use base::model::time::{SECOND, Timestamp};
+use content::serve::{RepoError, find, name_audit};
+use formats::language;
+use runtime::catalog::Catalog;
+use runtime::state::State;
+use store::db::file_period::{self, FilePeriod};
+use store::db::tx::{Publish, TxKind};
+use store::db::{Conn, DbError, WriteError, tree};
+
+/// Maximum number of changes in one write.
+const MAX_CHANGES: usize = 500;
+/// A change that is served later than its time by at most this is not late, in microseconds: changes at one instant follow each
+/// other.
+const LATE: i64 = SECOND;
+
+/// Returns what changes would do, as far as it is known without the bytes of the files.
+///
+/// # Errors
+/// As [`apply`].
+pub async fn check(
+    state: &State,
+    source: &str,
+    changes: Vec<ImportedChange>,
+) -> Result<AddedPackages, RepoError> {
+    let now = (state.clock)();
+    check_times(&changes, now)?;
+    let catalog = state.catalog.get();
+    let source = EditedSource::for_uploads(&catalog, find::source(&catalog, source)?)?;
+    let read_source = source.clone();
+    let read = state.db.read(move |c| {
+        let mut times = Times::new(tree::newest_instant(c, read_source.tree)?, now);
+        let mut results = Vec::with_capacity(changes.len());
+        for ImportedChange { event, .. } in &changes {
+            let result = expected(c, &read_source, event)?;
+            times.add(event, &result);
+            results.push(result);
+        }
+        Ok((results, times))
+    });
+    let (changes, times) = read.await?;
+    let past_days = times.past_days(&catalog, &source)?;
+    Ok(AddedPackages { changes, late: times.late, past_days, ..AddedPackages::default() })
+}
+
+/// Makes changes in their order, in one write: each change that is not refused, or none. Files that are added at one instant
+/// are one transaction.
+///
+/// # Errors
+/// [`RepoError::Invalid`] for a time in the future, before [`EARLIEST`] or before that of an earlier change, and for a source
+/// whose packages are not uploaded; [`RepoError::Conflict`] if past days change and `may_change_past_days` is false. Then
+/// nothing is changed.
+pub async fn apply(
+    uploads: &Uploads,
+    source: &str,
+    changes: Vec<ImportedChange>,
+    may_change_past_days: bool,
+    actor: &Actor,
+) -> Result<AddedPackages, RepoError> {
+    let now = (uploads.state.clock)();
+    check_times(&changes, now)?;
+    let catalog = uploads.state.catalog.get();
+    let source = EditedSource::for_uploads(&catalog, find::source(&catalog, source)?)?;
+    let files = changes.iter().filter(|change| change.event.added().is_some());
+    let ids: Option<Vec<u64>> = files.map(|change| change.upload).collect();
+    let ids = ids.ok_or_else(|| RepoError::Invalid("a change that adds a file has no upload".to_owned()))?;
+    let staged = uploads.get(&ids, &actor.0, now).await?;
+    staged.iter().try_for_each(|staged| check_type(&source, staged))?;
+    let state = uploads.state.clone();
+    let import = Import { source, changes, actor: actor.clone(), now };
+    let write = move |c: &mut dyn Conn, staged: &[StagedUpload]| -> Write<AddedPackages> {
+        let (known, newer) = (state.catalog.get(), state.catalog.read_in_write(c)?);
+        let mut times = Times::new(tree::newest_instant(c, import.source.tree)?, now);
+        let (transaction, changes, new_names) = import.write(c, staged, &mut times)?;
+        let past_days = times.past_days(newer.as_ref().unwrap_or(&known), &import.source)?;
+        if !past_days.is_empty() && !may_change_past_days {
+            return Err(past_days::refusal(&past_days).into());
+        }
+        let warnings = name_audit::warnings(c, &state, import.source.id, &new_names)?;
+        staged.iter().try_for_each(StagedUpload::wait_durable).map_err(RepoError::from)?;
+        let (transaction, late) = (transaction.map(|id| id.0), times.late);
+        Ok(AddedPackages { transaction, packages: Vec::new(), warnings, changes, late, past_days })
+    };
+    Ok(add_staged(uploads, staged, actor, now, write).await?.1)
+}
+
+fn check_times(changes: &[ImportedChange], now: Timestamp) -> Result<(), RepoError> {
+    if changes.len() > MAX_CHANGES {
+        let count = changes.len();
+        return Err(RepoError::Invalid(format!(
+            "there are {count} changes; a request has at most {MAX_CHANGES}"
+        )));
+    }
+    let mut previous = None;
+    for (number, change) in (1..).zip(changes) {
+        let at = change.event.at();
+        let problem = match (at, previous) {
+            (Some(at), _) if at > now => {
+                Some(format!("its time {at} is in the future: the clock of this server shows {now}"))
+            }
+            (Some(at), _) if at < EARLIEST => Some(format!(
+                "its time {at} is before {}: leave out a time that is not known",
+                EARLIEST.day()
+            )),
+            (Some(at), Some(Some(before))) if at < before => {
+                Some(format!("its time {at} is before {before}, that of the change before it"))
+            }
+            (Some(at), Some(None)) => Some(format!("its time is {at}, and the change before it has none")),
+            (Some(_) | None, _) => None,
+        };
+        if let Some(problem) = problem {
+            return Err(RepoError::Invalid(format!("change {number} is refused: {problem}")));
+        }
+        previous = Some(at);
+    }
+    Ok(())
+}
+
+/// The times of the changes that are made.
+struct Times {
+    now: Timestamp,
+    /// The instant of the newest state of the source before them.
+    newest: Option<Timestamp>,
+    /// The earliest instant in the past at which the source gets another state.
+    first: Option<Timestamp>,
+    late: usize,
+}
+
+impl Times {
+    fn new(newest: Option<Timestamp>, now: Timestamp) -> Times {
+        Times { now, newest, first: None, late: 0 }
+    }
+
+    fn add(&mut self, event: &Event, result: &ImportedResult) {
+        let is_made = !matches!(result.outcome, ImportOutcome::Existing | ImportOutcome::Refused);
+        let Some(at) = event.at().filter(|_| is_made) else { return };
+        let served_at = self.newest.map_or(at, |newest| at.max(newest));
+        self.first = Some(self.first.map_or(served_at, |first| first.min(served_at)));
+        self.late += usize::from(served_at.0.saturating_sub(at.0) > LATE);
+    }
+
+    fn past_days(&self, catalog: &Catalog, source: &EditedSource) -> Result<Vec<ChangedDays>, RepoError> {
+        self.first.map_or(Ok(Vec::new()), |first| past_days::changed(catalog, source.id, first, self.now))
+    }
+}
+
+/// Returns the periods of the files that a change concerns.
+fn periods(c: &mut dyn Conn, source: &EditedSource, event: &Event) -> Result<Vec<FilePeriod>, DbError> {
+    let (name, version) = match event {
+        Event::Remove(removal) => match (&removal.file, &removal.name) {
+            (Some(file), _) => return file_period::of_file(c, source.tree, file),
+            (None, Some(name)) => (name, removal.version.as_ref()),
+            (None, None) => return Ok(Vec::new()),
+        },
+        Event::Add(file) | Event::Replace(file) => return file_period::of_file(c, source.tree, &file.file),
+        Event::Yank(yank) => return file_period::of_file(c, source.tree, &yank.file),
+        Event::Lost(_) => return Ok(Vec::new()),
+    };
+    let rules = language::of(source.kind.language());
+    let name = rules.project_name(name).map_or_else(|_| name.clone(), |name| name.to_string());
+    let mut periods = file_period::of_package(c, source.tree, &name)?;
+    periods.retain(|period| {
+        version.is_none_or(|version| match source.kind.layout() {
+            Layout::Lists => *version == period.version,
+            Layout::Projects => rules.version(version) == rules.version(&period.version),
+        })
+    });
+    Ok(periods)
+}
+
+/// Returns whether a change was made at its time or later. `sha256` is the digest that the file of an addition has here.
+fn is_made(periods: &[FilePeriod], event: &Event, sha256: Option<&str>) -> bool {
+    let at = event.at();
+    let is_lasting = |period: &FilePeriod| period.ended_at.is_none_or(|end| at.is_none_or(|at| end > at));
+    let had = |is_same: &dyn Fn(&FilePeriod) -> bool| periods.iter().any(|p| is_same(p) && is_lasting(p));
+    match event {
+        Event::Add(_) | Event::Replace(_) => had(&|p| Some(&*p.sha256.to_string()) == sha256),
+        Event::Yank(_) => had(&|period| period.yanked.is_some()),
+        // None of the files was there after one of them.
+        Event::Remove(_) => periods.iter().any(|period| {
+            let is_ended = period.ended_at.is_some_and(|end| at.is_none_or(|at| end >= at));
+            is_ended && !periods.iter().any(|other| other.from <= period.to && period.to < other.to)
+        }),
+        Event::Lost(_) => false,
+    }
+}
+
+fn result(outcome: ImportOutcome) -> ImportedResult {
+    ImportedResult { outcome, reason: None }
+}
+
+fn refused(reason: impl Into<String>) -> ImportedResult {
+    ImportedResult { outcome: ImportOutcome::Refused, reason: Some(reason.into()) }
+}
+
+/// Returns what a change would do.
+fn expected(c: &mut dyn Conn, source: &EditedSource, event: &Event) -> Result<ImportedResult, DbError> {
+    let sha256 = event.added().and_then(|file| file.sha256.as_deref()).map(str::to_ascii_lowercase);
+    let periods = periods(c, source, event)?;
+    if is_made(&periods, event, sha256.as_deref()) {
+        return Ok(result(ImportOutcome::Existing));
+    }
+    let is_listed = periods.iter().any(|period| period.ended_at.is_none());
+    Ok(match event {
+        Event::Add(_) if is_listed && source.kind.layout() == Layout::Projects && sha256.is_some() => {
+            refused(format!("the source '{}' has other bytes under this name", source.name))
+        }
+        Event::Add(_) if is_listed => result(ImportOutcome::Differs),
+        Event::Replace(_) if is_listed => result(ImportOutcome::Replaced),
+        Event::Add(_) | Event::Replace(_) => result(ImportOutcome::Added),
+        Event::Remove(_) => result(ImportOutcome::Removed),
+        Event::Yank(_) => result(ImportOutcome::Yanked),
+        Event::Lost(_) => refused("it is not a change"),
+    })
+}
+
+struct Import {
+    source: EditedSource,
+    changes: Vec<ImportedChange>,
+    actor: Actor,
+    now: Timestamp,
+}
+
+impl Import {
+    /// Makes the changes. Returns the last transaction, the results, and the names of new files.
+    fn write(
+        &self,
+        c: &mut dyn Conn,
+        mut staged: &[StagedUpload],
+        times: &mut Times,
+    ) -> Write<(Option<TxId>, Vec<ImportedResult>, BTreeSet<String>)> {
+        let (mut tx, mut results, mut new_names) = (None, Vec::new(), BTreeSet::new());
+        let mut changes = self.changes.as_slice();
+        while let Some(ImportedChange { event, .. }) = changes.first() {
+            let is_together = |other: &&ImportedChange| event.is_together(&other.event);
+            let count = changes.iter().take_while(is_together).count().max(1);
+            let (step_tx, step_results) = match event.added() {
+                Some(_) => {
+                    let (files, rest) = staged.split_at(count.min(staged.len()));
+                    staged = rest;
+                    let step = self.add(c, event, files)?;
+                    let is_new = |result: &ImportedResult| result.outcome == ImportOutcome::Added;
+                    let new = files.iter().zip(&step.1).filter(|(_, result)| is_new(result));
+                    new_names.extend(new.map(|(staged, _)| staged.upload.package.clone()));
+                    step
+                }
+                None => self.select(c, event)?,
+            };
+            step_results.iter().for_each(|result| times.add(event, result));
+            tx = step_tx.or(tx);
+            results.extend(step_results);
+            changes = changes.get(count..).unwrap_or_default();
+        }
+        Ok((tx, results, new_names))
+    }
+
+    /// Returns the publish of a change, about which the audit trail has `subject`.
+    fn publish(&self, kind: TxKind, event: &Event, comment: &str, subject: String) -> Publish {
+        let kind = if event.at().is_some() { TxKind::Backfill } else { kind };
+        let publish = Publish { at: event.at(), ..publish(kind, self.now, &self.actor) };
+        let date = Some(publish.date());
+        Publish { published_from: date, published_to: date, comment: comment.to_owned(), subject, ..publish }
+    }
+
+    /// Adds the files of a transaction that the source did not have at that time. If one of them is refused, each gets a
+    /// transaction of its own.
+    fn add(
+        &self,
+        c: &mut dyn Conn,
+        event: &Event,
+        staged: &[StagedUpload],
+    ) -> Write<(Option<TxId>, Vec<ImportedResult>)> {
+        let mut results = Vec::with_capacity(staged.len());
+        let mut new = Vec::with_capacity(staged.len());
+        for upload in staged {
+            let StagedUpload { upload: super::Upload { package, version, file, sha256, .. }, .. } = upload;
+            let name = match self.source.kind.layout() {
+                Layout::Lists => &format!("{package}_{version}.tar.gz"),
+                Layout::Projects => file,
+            };
+            let periods = file_period::of_file(c, self.source.tree, name)?;
+            let is_made = is_made(&periods, event, Some(&sha256.to_string()));
+            results.push(is_made.then(|| result(ImportOutcome::Existing)));
+            new.extend((!is_made).then(|| upload.clone()));
+        }
+        if new.is_empty() {
+            return Ok((None, results.into_iter().flatten().collect()));
+        }
+        let note = event.added().and_then(|file| file.note.as_deref()).unwrap_or_default();
+        let existing = match event {
+            Event::Replace(_) => OnExisting::Replace,
+            Event::Add(_) | Event::Remove(_) | Event::Yank(_) | Event::Lost(_) => OnExisting::Fail,
+        };
+        let publish = self.publish(TxKind::Add, event, note, file_names(&new));
+        let addition = Addition { source: self.source.clone(), existing, replaces_versions: false, publish };
+        match (addition.step(c, &new), staged) {
+            (Ok((tx, statuses)), _) => {
+                let mut made = statuses.into_iter().map(|status| match status {
+                    AddStatus::New => ImportOutcome::Added,
+                    AddStatus::Replaced => ImportOutcome::Replaced,
+                    AddStatus::Existing => ImportOutcome::Existing,
+                });
+                let results =
+                    results.into_iter().filter_map(|known| known.or_else(|| made.next().map(result)));
+                Ok((tx, results.collect()))
+            }
+            (Err(error), [_]) => Ok((None, vec![self.refusal(c, error)?])),
+            (Err(WriteError::Refused(_)), _) => {
+                tree::end_claim(c, self.source.tree)?;
+                let (mut tx, mut results) = (None, Vec::with_capacity(staged.len()));
+                for upload in staged {
+                    let (one_tx, one_result) = self.add(c, event, std::slice::from_ref(upload))?;
+                    tx = one_tx.or(tx);
+                    results.extend(one_result);
+                }
+                Ok((tx, results))
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    /// Removes or yanks what a change selects.
+    fn select(&self, c: &mut dyn Conn, event: &Event) -> Write<(Option<TxId>, Vec<ImportedResult>)> {
+        let periods = periods(c, &self.source, event)?;
+        if is_made(&periods, event, None) {
+            return Ok((None, vec![result(ImportOutcome::Existing)]));
+        }
+        Ok(match self.select_in(c, event, &periods) {
+            Ok((None, _)) => (None, vec![result(ImportOutcome::Existing)]),
+            Ok((tx, _)) => {
+                let is_yank = matches!(event, Event::Yank(_));
+                (tx, vec![result(if is_yank { ImportOutcome::Yanked } else { ImportOutcome::Removed })])
+            }
+            Err(error) => (None, vec![self.refusal(c, error)?]),
+        })
+    }
+
+    fn select_in(&self, c: &mut dyn Conn, event: &Event, periods: &[FilePeriod]) -> Write<SelectedResult> {
+        let (kind, source) = (self.source.kind, self.source.clone());
+        let period = periods.iter().find(|period| period.ended_at.is_none()).or(periods.first());
+        let of_file = |file: &String| match (period, kind.layout()) {
+            (None, _) => Err(RepoError::NotFound(format!("the source '{}' has no file {file}", source.name))),
+            (Some(period), Layout::Lists) => Ok((period.package.clone(), period.version.clone())),
+            (Some(period), Layout::Projects) => Ok((period.package.clone(), file.clone())),
+        };
+        let (package, scope) = match event {
+            Event::Yank(yank) => {
+                of_file(&yank.file).map(|(name, text)| (name, RemoveScope::Version(text)))?
+            }
+            Event::Remove(removal) => match (&removal.file, &removal.name, &removal.version) {
+                (Some(file), ..) => of_file(file).map(|(name, text)| (name, RemoveScope::Version(text)))?,
+                (None, Some(name), Some(version)) => (name.clone(), RemoveScope::Version(version.clone())),
+                (None, Some(name), None) => (name.clone(), RemoveScope::All),
+                (None, None, _) => {
+                    return Err(RepoError::Invalid("it names no file and no package".to_owned()).into());
+                }
+            },
+            Event::Add(_) | Event::Replace(_) | Event::Lost(_) => {
+                return Err(RepoError::Invalid("it is not a change".to_owned()).into());
+            }
+        };
+        let (tx_kind, reason) = match event {
+            Event::Yank(yank) => (TxKind::Yank, Some(project::yank::check_reason(&yank.reason)?)),
+            _ => (TxKind::Remove, None),
+        };
+        let comment = reason.as_deref().unwrap_or_default();
+        let publish = self.publish(tx_kind, event, comment, scope.of(&package));
+        match (kind.layout(), reason) {
+            (Layout::Lists, None) => RemoveTransaction { source, package, scope, publish }.write(c),
+            (Layout::Lists, Some(_)) => {
+                Err(RepoError::Invalid(format!("packages of {} are not yanked", kind.language().label()))
+                    .into())
+            }
+            (Layout::Projects, reason) => {
+                let project = project::remove::parse_project(kind, &package)?;
+                let selection = Selection::new(scope, kind.language())?;
+                match reason {
+                    None => project::remove::write(c, &source, &publish, &project, &selection),
+                    reason => {
+                        project::yank::write(c, &source, &publish, &project, &selection, reason.as_ref())
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns the result of a change that was refused before it wrote anything; other errors end the import.
+    fn refusal(&self, c: &mut dyn Conn, error: WriteError<RepoError>) -> Write<ImportedResult> {
+        match error {
+            WriteError::Refused(
+                error @ (RepoError::Conflict(_)
+                | RepoError::FileExists(_)
+                | RepoError::NotFound(_)
+                | RepoError::Invalid(_)),
+            ) => {
+                tree::end_claim(c, self.source.tree)?;
+                Ok(refused(error.to_string()))
+            }
+            error => Err(error),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The past days of repositories that a state of a source with a time in the past changes.
+
+use api::source::ChangedDays;
+use base::model::ids::SourceId;
+use base::model::kind::ChangePolicy;
+use base::model::snapshot::Snapshot;
+use base::model::time::{Day, Timestamp};
+use content::serve::RepoError;
+use runtime::catalog::resolve::{self, Period};
+use runtime::catalog::{Catalog, Repository};
+
+/// Maximum number of repositories that a refusal names.
+const MAX_NAMES: usize = 10;
+
+/// Returns the past days that change if a source gets a new state from `at` on. A repository that had no sources before today
+/// has no such days: its past days begin with its first list.
+///
+/// # Errors
+/// [`RepoError::Conflict`] if a state changes that was promoted to a repository that only promotions may change.
+pub(super) fn changed(
+    catalog: &Catalog,
+    source: SourceId,
+    at: Timestamp,
+    now: Timestamp,
+) -> Result<Vec<ChangedDays>, RepoError> {
+    let mut found = Vec::new();
+    for repo in catalog.repos.iter() {
+        let periods = resolve::periods(catalog, repo, None, Snapshot::Latest, now);
+        let changes = |period: &&Period| {
+            let has_source = period.trees.iter().any(|(other, _)| *other == source);
+            has_source && period.states_at.is_none_or(|end| at < end)
+        };
+        let promoted = periods.last().filter(changes).and_then(|period| period.states_at);
+        if let Some(end) = promoted.filter(|_| repo.changes != ChangePolicy::Any) {
+            return Err(RepoError::Conflict(format!(
+                "the repository '{}' serves the state of {end}, which only a promotion may change, and this change is older: \
+                 import it without its time",
+                repo.name
+            )));
+        }
+        found.extend(days(catalog, repo, periods.iter().filter(changes), at, now));
+    }
+    Ok(found)
+}
+
+/// Returns the past days of these periods that are over after `at`.
+fn days<'a>(
+    catalog: &Catalog,
+    repo: &Repository,
+    periods: impl Iterator<Item = &'a Period>,
+    at: Timestamp,
+    now: Timestamp,
+) -> Option<ChangedDays> {
+    let today = resolve::today(catalog, now).start();
+    let first_list = repo.steps.iter().find(|step| !step.list.is_empty())?;
+    if first_list.at >= today {
+        return None;
+    }
+    // The state of a day is that before its end.
+    let of_period = |period: &Period| {
+        let end = period.until.min(today).day().start();
+        (period.from.max(at).day(), Timestamp(end.0.saturating_sub(1)).day())
+    };
+    let days: Vec<(Day, Day)> = periods.map(of_period).filter(|(first, last)| first <= last).collect();
+    let first = days.iter().map(|(first, _)| *first).min()?;
+    let last = days.iter().map(|(_, last)| *last).max()?;
+    Some(ChangedDays { repo: repo.name.to_string(), first: first.to_string(), last: last.to_string() })
+}
+
+/// Returns the refusal of a change of past days that was not permitted.
+pub(super) fn refusal(days: &[ChangedDays]) -> RepoError {
+    let named = days.iter().take(MAX_NAMES);
+    let mut names: Vec<String> =
+        named.map(|days| format!("{} ({} to {})", days.repo, days.first, days.last)).collect();
+    if days.len() > MAX_NAMES {
+        names.push(format!("{} more", days.len() - MAX_NAMES));
+    }
+    RepoError::Conflict(format!(
+        "past days of repositories would change, and clients may depend on them: {}; permit it with change_past_days \
+         (rspm import list --change-past-days), or import without times (--dates=none)",
+        names.join(", ")
+    ))
+}

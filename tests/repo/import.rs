@@ -1,0 +1,411 @@
+//! Imports on both databases, with a clock that the test sets: what is served on which day, what is refused, what past days
+//! become.
+
+use futures_util::StreamExt;
+use rstudio_pm::api::source::{AddedPackages, ImportOutcome, ImportedChange};
+use rstudio_pm::config::Provider;
+use rstudio_pm::db::{invariants, tree};
+use rstudio_pm::edit::promotion::{self, Opening, PromotionRequest};
+use rstudio_pm::edit::{self, NewRepo, OnExisting, UploadKind, block_rule, import};
+use rstudio_pm::model::import_list::{AddedFile, Event, Removal, Yank};
+use rstudio_pm::model::kind::{ChangePolicy, Language, RepoKind, SourceKind};
+use rstudio_pm::model::rule_effect::RuleEffect;
+use rstudio_pm::model::snapshot::Snapshot;
+use rstudio_pm::model::time::{SECOND, Timestamp};
+use rstudio_pm::policy::{Criteria, Rule};
+use rstudio_pm::r::layout::IndexFormat;
+use rstudio_pm::r::rds::{RdsLimits, archive_meta::read_archive_meta};
+use rstudio_pm::serve::r::document::RDocument;
+use rstudio_pm::serve::{self, RepoError};
+
+use super::all_stores::{ObjectStore, stores};
+use super::{index, listing, point};
+use crate::support::backend::{Backend, actor, person};
+use crate::support::db;
+use crate::support::python::package::Package;
+use crate::support::tarball::Tarball;
+
+macro_rules! scenarios {
+    ($($scenario:ident)*) => {
+        mod sqlite {
+            use super::*;
+            $(#[tokio::test] async fn $scenario() { super::$scenario(environment(db::Engine::Sqlite).await).await; })*
+        }
+        mod postgres {
+            use super::*;
+            $(#[tokio::test] async fn $scenario() { super::$scenario(environment(db::Engine::Postgres).await).await; })*
+        }
+    };
+}
+
+scenarios! {
+    changes_are_served_from_their_times_on_and_an_import_can_be_repeated
+    files_that_were_removed_and_added_again_are_recognized
+    a_file_that_is_refused_does_not_stop_the_others
+    files_of_projects_have_their_upload_times
+    a_change_that_is_older_than_the_newest_state_follows_it
+    impossible_times_and_sources_are_refused
+    past_days_change_only_with_permission_and_on_every_server
+    a_promoted_state_does_not_change
+    packages_with_their_times_are_old_enough_for_a_rule
+}
+
+/// A backend at noon of 2024-03-01, with the local source `team`, and with the repository `prod` of it.
+async fn environment(engine: db::Engine) -> Backend {
+    let backend = Backend::with_stores(stores(engine, ObjectStore::Disk).await).await;
+    backend.create_local_source("team").await;
+    backend.create_repository("prod", &["team"]).await;
+    backend
+}
+
+fn time(text: &str) -> Option<Timestamp> {
+    Some(text.parse().expect("a time"))
+}
+
+fn file(at: Option<Timestamp>) -> AddedFile {
+    AddedFile { at, ..AddedFile::default() }
+}
+
+async fn upload(backend: &Backend, event: Event, package: &str, version: &str) -> ImportedChange {
+    let upload = backend.upload(&Tarball::new(package, version)).await.expect("a package");
+    ImportedChange { event, upload: Some(upload.id) }
+}
+
+async fn add(backend: &Backend, at: &str, package: &str, version: &str) -> ImportedChange {
+    upload(backend, Event::Add(file(time(at))), package, version).await
+}
+
+fn remove(at: &str, package: &str, version: &str) -> ImportedChange {
+    let (name, version) = (Some(package.to_owned()), Some(version.to_owned()));
+    let removal = Removal { at: time(at), name, version, ..Removal::default() };
+    ImportedChange { event: Event::Remove(removal), upload: None }
+}
+
+async fn try_apply(backend: &Backend, changes: Vec<ImportedChange>) -> Result<AddedPackages, RepoError> {
+    import::apply(&backend.uploads, "team", changes, false, &actor()).await
+}
+
+/// Applies changes, and returns their outcomes.
+async fn apply(backend: &Backend, changes: Vec<ImportedChange>) -> Vec<ImportOutcome> {
+    outcomes(&try_apply(backend, changes).await.expect("applied"))
+}
+
+fn outcomes(result: &AddedPackages) -> Vec<ImportOutcome> {
+    result.changes.iter().map(|change| change.outcome).collect()
+}
+
+async fn assert_consistent(backend: &Backend) {
+    let problems = backend.state.db.read(invariants::violations).await.expect("read");
+    assert!(problems.is_empty(), "{problems:?}");
+}
+
+async fn changes_are_served_from_their_times_on_and_an_import_can_be_repeated(backend: Backend) {
+    let changes = async |backend: &Backend| {
+        vec![
+            add(backend, "2020-01-02T10:00:00Z", "alpha", "1.0").await,
+            add(backend, "2020-03-01T08:00:00Z", "alpha", "1.1").await,
+            add(backend, "2020-03-01T08:00:00Z", "beta", "0.1").await,
+            remove("2020-05-01T00:00:00Z", "alpha", "1.1"),
+            ImportedChange { event: Event::Replace(file(time("2020-06-01T00:00:00Z"))), upload: None },
+        ]
+    };
+    let replacement = Tarball::new("beta", "0.1").field("Title: Other bytes");
+    let mut first = changes(&backend).await;
+    first[4].upload = Some(backend.upload(&replacement).await.expect("a package").id);
+    let result = try_apply(&backend, first).await.expect("applied");
+    let expected = [
+        ImportOutcome::Added,
+        ImportOutcome::Added,
+        ImportOutcome::Added,
+        ImportOutcome::Removed,
+        ImportOutcome::Replaced,
+    ];
+    assert_eq!((outcomes(&result), result.late, result.past_days.len()), (expected.to_vec(), 0, 0));
+    assert_consistent(&backend).await;
+    let days = [
+        ("2020-01-02", "alpha 1.0"),
+        ("2020-02-29", "alpha 1.0"),
+        ("2020-03-01", "alpha 1.1, beta 0.1"),
+        ("2020-04-30", "alpha 1.1, beta 0.1"),
+        ("2020-05-01", "alpha 1.0, beta 0.1"),
+        ("2024-02-29", "alpha 1.0, beta 0.1"),
+        ("latest", "alpha 1.0, beta 0.1"),
+    ];
+    for (day, expected) in days {
+        assert_eq!(listing(&backend, "prod", day).await, expected, "{day}");
+    }
+    let snapshot: Snapshot = "2020-01-01".parse().expect("a day");
+    let before = serve::point::resolve(&backend.repositories, "prod", snapshot).await;
+    assert!(before.expect_err("nothing yet").to_string().contains("2020-01-02"), "the history starts");
+    let replaced = async |day: &str| {
+        let index = index(&backend, "prod", day, RDocument::Packages(IndexFormat::Text)).await;
+        index.content
+    };
+    assert_ne!(replaced("2020-05-31").await, replaced("2020-06-01").await, "the digest of beta");
+
+    // The table of the archive has the time of the other server.
+    let archive = index(&backend, "prod", "2020-04-01", RDocument::ArchiveRds).await;
+    let rows = read_archive_meta(archive.bytes.as_ref(), RdsLimits::META).expect("a table");
+    let times: Vec<_> = rows.into_iter().map(|row| (row.file, Some(row.mtime))).collect();
+    assert_eq!(times, [("alpha_1.0.tar.gz".to_owned(), time("2020-01-02T10:00:00Z"))]);
+
+    // Again, on a server that read everything from the database.
+    let backend = backend.restart().await;
+    let mut again = changes(&backend).await;
+    again[4].upload = Some(backend.upload(&replacement).await.expect("a package").id);
+    let result = try_apply(&backend, again).await.expect("applied");
+    assert_eq!((outcomes(&result), result.transaction), (vec![ImportOutcome::Existing; 5], None));
+    for (day, expected) in days {
+        assert_eq!(listing(&backend, "prod", day).await, expected, "{day}");
+    }
+    // An ordinary upload follows.
+    backend.add("team", "alpha", "3.0").await;
+    assert_eq!(listing(&backend, "prod", "latest").await, "alpha 3.0, beta 0.1");
+    assert_eq!(listing(&backend, "prod", "2024-02-29").await, "alpha 1.0, beta 0.1");
+    assert_consistent(&backend).await;
+}
+
+async fn files_that_were_removed_and_added_again_are_recognized(backend: Backend) {
+    let changes = async || {
+        vec![
+            add(&backend, "2020-01-01T00:00:00Z", "alpha", "1.0").await,
+            remove("2020-02-01T00:00:00Z", "alpha", "1.0"),
+            add(&backend, "2020-03-01T00:00:00Z", "alpha", "1.0").await,
+        ]
+    };
+    // The import was interrupted after the first change, and after the second one.
+    for count in [1, 2, 3, 3] {
+        let mut expected = vec![ImportOutcome::Existing; count - 1];
+        let last = if count == 2 { ImportOutcome::Removed } else { ImportOutcome::Added };
+        let is_repeated = listing(&backend, "prod", "2020-03-01").await == "alpha 1.0" && count == 3;
+        expected.push(if is_repeated { ImportOutcome::Existing } else { last });
+        let mut all = changes().await;
+        all.truncate(count);
+        assert_eq!(apply(&backend, all).await, expected, "{count}");
+    }
+    for (day, expected) in [("2020-01-31", "alpha 1.0"), ("2020-02-01", ""), ("2020-03-01", "alpha 1.0")] {
+        assert_eq!(listing(&backend, "prod", day).await, expected, "{day}");
+    }
+    assert_consistent(&backend).await;
+}
+
+async fn a_file_that_is_refused_does_not_stop_the_others(backend: Backend) {
+    backend.add("team", "alpha", "1.0").await;
+    backend.advance_to_noon("2024-03-02");
+    let other = Tarball::new("alpha", "1.0").field("Title: Other bytes");
+    let other = backend.upload(&other).await.expect("a package").id;
+    let changes = vec![
+        ImportedChange { event: Event::Add(file(None)), upload: Some(other) },
+        upload(&backend, Event::Add(file(None)), "beta", "1.0").await,
+        upload(&backend, Event::Add(file(None)), "alpha", "1.0").await,
+    ];
+    let result = try_apply(&backend, changes).await.expect("applied");
+    let expected = [ImportOutcome::Refused, ImportOutcome::Added, ImportOutcome::Existing];
+    assert_eq!(outcomes(&result), expected);
+    let reason = result.changes[0].reason.as_deref().unwrap_or_default();
+    assert!(reason.contains("alpha 1.0 is in the source 'team' already"), "{reason}");
+    let nothing = remove("2024-03-02T01:00:00Z", "gamma", "1.0");
+    let result = try_apply(&backend, vec![nothing]).await.expect("applied");
+    assert_eq!(outcomes(&result), [ImportOutcome::Refused], "{result:?}");
+    assert_eq!(listing(&backend, "prod", "latest").await, "alpha 1.0, beta 1.0");
+    assert_consistent(&backend).await;
+}
+
+async fn files_of_projects_have_their_upload_times(backend: Backend) {
+    let name = |text: &str| text.parse().expect("a name");
+    edit::source::create(&backend.state, &name("py"), SourceKind::LocalPython, OnExisting::Fail)
+        .await
+        .expect("a source");
+    let repository = NewRepo::open(&name("simple"), RepoKind::Python, "");
+    edit::repo::create(&backend.state, repository, OnExisting::Fail, &actor()).await.expect("a repository");
+    edit::subscription::subscribe(&backend.state, "simple", "py", None, OnExisting::Fail, &actor())
+        .await
+        .expect("subscribed");
+    let mut changes = Vec::new();
+    for (at, version) in [("2021-01-01T00:00:00Z", "1.0"), ("2021-02-01T00:00:00Z", "1.1")] {
+        let package = Package::new("acme-tools", version);
+        let body = futures_util::stream::iter([Ok(package.wheel().into())]).boxed();
+        let kind = UploadKind::Project(Language::Python);
+        let upload =
+            edit::package::receive(&backend.uploads, &package.wheel_name(), body, kind, &actor()).await;
+        let upload = Some(upload.expect("a wheel").id);
+        changes.push(ImportedChange { event: Event::Add(file(time(at))), upload });
+    }
+    let wheel = Package::new("acme-tools", "1.0").wheel_name();
+    let yank = Yank {
+        at: time("2021-03-01T00:00:00Z"),
+        file: wheel.clone(),
+        reason: "broken".to_owned(),
+        exact: None,
+    };
+    changes.push(ImportedChange { event: Event::Yank(yank), upload: None });
+    let removal = Removal { at: time("2021-04-01T00:00:00Z"), file: Some(wheel), ..Removal::default() };
+    changes.push(ImportedChange { event: Event::Remove(removal), upload: None });
+    let author = actor();
+    let import = |changes| import::apply(&backend.uploads, "py", changes, false, &author);
+    let result = import(changes.clone()).await.expect("applied");
+    let expected =
+        [ImportOutcome::Added, ImportOutcome::Added, ImportOutcome::Yanked, ImportOutcome::Removed];
+    assert_eq!(outcomes(&result), expected);
+    let releases = async |day: &str| {
+        let point = point(&backend, "simple", day).await;
+        let found =
+            serve::project::detail::releases_within(&backend.repositories, &point, "acme_tools", None).await;
+        let found = found.expect("the project");
+        ["1.0", "1.1"].map(|version| found.release(version).map(|release| release.uploaded_at()))
+    };
+    let (first, second) = (Some(time("2021-01-01T00:00:00Z")), Some(time("2021-02-01T00:00:00Z")));
+    assert_eq!(releases("2021-01-31").await, [first, None]);
+    assert_eq!(releases("2021-02-01").await, [first, second]);
+    assert_eq!(releases("2021-03-31").await, [first, second]);
+    assert_eq!(releases("2021-04-01").await, [None, second]);
+    changes.retain(|change| change.upload.is_none());
+    assert_eq!(outcomes(&import(changes).await.expect("applied")), vec![ImportOutcome::Existing; 2]);
+    assert_consistent(&backend).await;
+}
+
+async fn a_change_that_is_older_than_the_newest_state_follows_it(backend: Backend) {
+    backend.add("team", "alpha", "1.0").await;
+    let old = add(&backend, "2020-01-01T00:00:00Z", "beta", "1.0").await;
+    let result = try_apply(&backend, vec![old]).await.expect("applied");
+    assert_eq!((outcomes(&result), result.late), (vec![ImportOutcome::Added], 1));
+    let team = backend.state.catalog.get().source("team").expect("it exists").id;
+    let steps = backend.state.db.read(move |c| {
+        let trees = tree::of_source(c, team)?;
+        tree::steps(c, trees[0].id)
+    });
+    let steps = steps.await.expect("read");
+    assert_eq!(steps.len(), 2);
+    assert_eq!(steps[1].at.0, steps[0].at.0 + 1, "{steps:?}");
+    assert_consistent(&backend).await;
+}
+
+async fn impossible_times_and_sources_are_refused(backend: Backend) {
+    let refusal = async |changes: Vec<ImportedChange>| {
+        try_apply(&backend, changes).await.expect_err("refused").to_string()
+    };
+    let at = |at: &str| remove(at, "alpha", "1.0");
+    let future = refusal(vec![at("2024-03-01T12:00:01Z")]).await;
+    let expected = "change 1 is refused: its time 2024-03-01T12:00:01Z is in the future: the clock of this server shows \
+                    2024-03-01T12:00:00Z";
+    assert_eq!(future, expected);
+    let early = refusal(vec![at("2020-01-01T00:00:00Z"), at("1994-12-31T23:59:59Z")]).await;
+    assert!(
+        early.starts_with("change 2 is refused: its time 1994-12-31T23:59:59Z is before 1995-01-01"),
+        "{early}"
+    );
+    let order = refusal(vec![at("2020-01-02T00:00:00Z"), at("2020-01-01T00:00:00Z")]).await;
+    assert!(order.contains("is before 2020-01-02T00:00:00Z, that of the change before it"), "{order}");
+    let mut undated = at("2020-01-01T00:00:00Z");
+    undated.event.forget_time();
+    let mixed = refusal(vec![undated, at("2020-01-01T00:00:00Z")]).await;
+    assert!(mixed.contains("the change before it has none"), "{mixed}");
+    let many = refusal(vec![at("2020-01-01T00:00:00Z"); 501]).await;
+    assert_eq!(many, "there are 501 changes; a request has at most 500");
+    let change = vec![at("2020-01-01T00:00:00Z")];
+    let mirror = import::apply(&backend.uploads, "cran", change.clone(), false, &actor()).await;
+    let mirror = mirror.expect_err("refused").to_string();
+    assert!(mirror.contains("'cran' is built in and filled by rspm sync"), "{mirror}");
+    let name = "builds".parse().expect("a name");
+    edit::source::create(&backend.state, &name, SourceKind::Git, OnExisting::Fail).await.expect("a source");
+    let git = import::apply(&backend.uploads, "builds", change, false, &actor()).await;
+    let git = git.expect_err("refused").to_string();
+    assert!(git.contains("the packages of 'builds' are built from git"), "{git}");
+}
+
+async fn past_days_change_only_with_permission_and_on_every_server(backend: Backend) {
+    backend.advance_to_noon("2024-03-05");
+    let document = RDocument::Packages(IndexFormat::Text);
+    // SQLite has one server.
+    let is_shared = backend.state.config.load().database.provider == Provider::Postgres;
+    let other = if is_shared { Some(backend.open_second().await) } else { None };
+    let before = index(&backend, "prod", "2024-03-03", document.clone()).await;
+    if let Some(other) = &other {
+        other.state.catalog.refresh(&other.state.db).await.expect("read");
+        assert_eq!(index(other, "prod", "2024-03-03", document.clone()).await.content, before.content);
+    }
+    assert!(!point(&backend, "prod", "2024-03-03").await.open, "the day is closed");
+    let changes = async || vec![add(&backend, "2024-03-03T10:00:00Z", "alpha", "1.0").await];
+    let planned = import::check(&backend.state, "team", changes().await).await.expect("checked");
+    let days = &planned.past_days[0];
+    assert_eq!(
+        (days.repo.as_str(), days.first.as_str(), days.last.as_str()),
+        ("prod", "2024-03-03", "2024-03-04")
+    );
+    let refusal = try_apply(&backend, changes().await).await.expect_err("refused").to_string();
+    assert!(refusal.contains("prod (2024-03-03 to 2024-03-04)"), "{refusal}");
+    assert!(refusal.contains("change_past_days"), "{refusal}");
+    let unchanged = index(&backend, "prod", "2024-03-03", document.clone()).await;
+    assert_eq!(
+        (unchanged.content, listing(&backend, "prod", "latest").await),
+        (before.content, String::new())
+    );
+
+    let permitted = import::apply(&backend.uploads, "team", changes().await, true, &actor()).await;
+    assert_eq!(permitted.expect("applied").past_days, planned.past_days);
+    for backend in std::iter::once(&backend).chain(&other) {
+        backend.state.catalog.refresh(&backend.state.db).await.expect("read");
+        let after = index(backend, "prod", "2024-03-03", document.clone()).await;
+        assert_ne!(after.content, before.content);
+        assert_eq!(after.modified, None, "the ETag alone distinguishes it");
+        assert_eq!(listing(backend, "prod", "2024-03-03").await, "alpha 1.0");
+        assert_eq!(listing(backend, "prod", "2024-03-02").await, "", "the day before is unchanged");
+    }
+    // A change of today changes no past day.
+    let today = vec![add(&backend, "2024-03-05T01:00:00Z", "beta", "1.0").await];
+    assert_eq!(apply(&backend, today).await, [ImportOutcome::Added]);
+    // A repository of today shows its past days from now on.
+    backend.create_local_source("new").await;
+    backend.create_repository("fresh", &["new"]).await;
+    let changes = vec![add(&backend, "2020-01-01T00:00:00Z", "gamma", "1.0").await];
+    let result = import::apply(&backend.uploads, "new", changes, false, &actor()).await.expect("applied");
+    assert!(result.past_days.is_empty(), "{result:?}");
+    assert_eq!(listing(&backend, "fresh", "2020-01-01").await, "gamma 1.0");
+    assert_consistent(&backend).await;
+}
+
+async fn a_promoted_state_does_not_change(backend: Backend) {
+    backend.add("team", "alpha", "1.0").await;
+    backend.create_local_source("more").await;
+    edit::subscription::subscribe(&backend.state, "prod", "more", None, OnExisting::Fail, &actor())
+        .await
+        .expect("subscribed");
+    let changes = ChangePolicy::TwoPersons;
+    let frozen = NewRepo { changes, ..NewRepo::open(&"frozen".parse().expect("a name"), RepoKind::R, "") };
+    edit::repo::create(&backend.state, frozen, OnExisting::Fail, &actor()).await.expect("a repository");
+    let request = PromotionRequest {
+        from: "prod".to_owned(),
+        to: "frozen".to_owned(),
+        snapshot: "latest".parse().expect("a snapshot"),
+        comment: String::new(),
+        opening: Opening::Permitted,
+    };
+    promotion::request(&backend.repositories, &backend.state, request, &person("ann"))
+        .await
+        .expect("requested");
+    promotion::approve(&backend.state, 1, "", &person("bob"), Opening::Permitted).await.expect("approved");
+    assert_eq!(listing(&backend, "frozen", "latest").await, "alpha 1.0");
+    let change = async || vec![add(&backend, "2020-01-01T00:00:00Z", "beta", "1.0").await];
+    let refusal = import::apply(&backend.uploads, "more", change().await, true, &actor()).await;
+    let refusal = refusal.expect_err("refused").to_string();
+    assert!(refusal.starts_with("the repository 'frozen' serves the state of"), "{refusal}");
+    let mut undated = change().await;
+    undated[0].event.forget_time();
+    import::apply(&backend.uploads, "more", undated, false, &actor()).await.expect("applied");
+    assert_eq!(listing(&backend, "frozen", "latest").await, "alpha 1.0");
+    assert_eq!(listing(&backend, "prod", "latest").await, "alpha 1.0, beta 1.0");
+}
+
+async fn packages_with_their_times_are_old_enough_for_a_rule(backend: Backend) {
+    let criteria = Criteria { min_age: Some(7 * 86_400 * SECOND), fixes_pass: true, ..Criteria::default() };
+    let rule = Rule { id: 0, priority: 100, effect: RuleEffect::Block, criteria, description: String::new() };
+    block_rule::create(&backend.state, &[rule], &actor()).await.expect("a rule");
+    let changes = vec![
+        add(&backend, "2020-01-01T00:00:00Z", "alpha", "1.0").await,
+        upload(&backend, Event::Add(file(None)), "beta", "1.0").await,
+    ];
+    assert_eq!(apply(&backend, changes).await, [ImportOutcome::Added, ImportOutcome::Added]);
+    assert_eq!(listing(&backend, "prod", "latest").await, "alpha 1.0", "beta is too young");
+    backend.advance_to_noon("2024-03-09");
+    assert_eq!(listing(&backend, "prod", "latest").await, "alpha 1.0, beta 1.0");
+}

@@ -64,6 +64,7 @@ const ROWS: &[(&str, &str, Use)] = &[
     ("list git-builds", "", Remote),
     ("logs", "--transaction-id=1", Answered),
     ("logs reopen", "", Machine),
+    ("import list", "list.ndjson --source=team", Remote),
     ("import https-credential", "--name=ci --username=u --password=p", Remote),
     ("edit https-credential", "--name=ci --username=v", Remote),
     ("import ssh-key", "--name=key --path=key", Remote),
@@ -192,6 +193,8 @@ fn every_command_but_those_of_the_machine_works_over_https() {
         std::fs::write(server.dir().join(package.file()), package.bytes()).expect("written");
     }
     std::fs::write(server.dir().join("list"), "alpha\n").expect("written");
+    let change = r#"{"op":"add","file":"alpha_1.0.tar.gz"}"#;
+    std::fs::write(server.dir().join("list.ndjson"), change).expect("written");
     std::fs::write(server.dir().join("metadata.csv"), "package_name,key,value\nalpha,b,c\n")
         .expect("written");
     std::fs::write(server.dir().join("site.toml"), "format = 1\n[sources.more]\n").expect("written");

@@ -286,7 +286,10 @@ fn redirect(location: String) -> Listener {
             reader.read_line(&mut line)?;
             assert!(!line.to_ascii_lowercase().starts_with("authorization"), "{line}");
         }
-        write!(&*stream, "HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n")
+        write!(
+            &*stream,
+            "HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
     })
 }
 
@@ -344,12 +347,12 @@ fn times_that_a_copy_set_must_be_chosen_and_only_administrators_keep_them() {
         "{refusal:?}"
     );
 
-    let created = server.json("create token --description=ci --scope=sources:write");
-    let token = created["token"].as_str().expect("a token").to_owned();
+    let token =
+        server.rspm_stdout("create token --description=ci --scope=sources:write --sources=team --quiet");
     let as_writer = |flags: &str| -> RspmOutput {
         let line = format!("import list {} --source=team --commit {flags}", list.display());
         let mut command = server.rspm_command(&line);
-        command.env("PACKAGEMANAGER_ADDRESS", server.url("")).env("PACKAGEMANAGER_TOKEN", &token);
+        command.env("PACKAGEMANAGER_ADDRESS", server.url("")).env("PACKAGEMANAGER_TOKEN", token.trim());
         command.output().expect("rspm runs").into()
     };
     let refusal = as_writer("--dates=keep");

@@ -224,9 +224,11 @@ fn a_name_that_was_imported_with_an_earlier_time_is_guarded(db: &mut TestDb) {
     // The releases of the mirror are of the first day of 2024.
     follower.publish(CRAN, 2, &["before", "same", "now"]);
     let time = |days: i64| Some(Timestamp(NEW_YEAR.0 - days * 86_400 * SECOND));
-    follower.publish_at(follower.tree, 3, &["before"], time(30));
-    follower.publish_at(follower.tree, 4, &["same"], time(0));
-    follower.publish(follower.tree, 5, &["now"]);
+    let team = follower.team;
+    let tree = db.write(move |c| tree::create(c, team, "new", Role::Source, Axis::Step));
+    follower.publish_at(tree, 3, &["before"], time(30));
+    follower.publish_at(tree, 4, &["same"], time(0));
+    follower.publish(tree, 5, &["now"]);
     let rows = follower.db.read(name_guard::list);
     let state = |name: &str| rows.iter().find(|row| row.pattern == name).expect("a guard").state;
     assert_eq!(state("before"), GuardState::InForce);

@@ -198,6 +198,9 @@ pub enum Local {
     /// Make, verify, test and restore backups
     #[command(subcommand, display_order = 25)]
     Backup(super::backup::BackupCommand),
+    /// Write a repository as files
+    #[command(subcommand, display_order = 25)]
+    Export(super::export_files::Export),
     /// Check the configuration without starting the server
     CheckConfig,
     /// Encrypt a value for the configuration with the server's key; reads the value from the terminal or standard input

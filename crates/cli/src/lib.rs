@@ -16,6 +16,7 @@ pub mod debug_log;
 pub mod encrypt;
 pub mod error;
 pub mod explain;
+pub mod export_files;
 pub mod git;
 pub mod git_args;
 pub mod git_credential;
@@ -66,6 +67,7 @@ use bootstrap::BootstrapCommand;
 use client::{Client, ParseMode, server_config};
 use cluster::ClusterCommand;
 use error::CliError;
+use export_files::Export;
 use git_args::{Import, Rerun, Run};
 use output::{Output, note, warn};
 use remote::is_local;
@@ -141,6 +143,7 @@ fn run_locally(global: GlobalFlags, output: &Output, command: Local) -> Result<E
         Local::Encrypt(args) => return encrypt::run(config, output, args),
         Local::License(_) => return unsupported::license(),
         Local::Migrate(args) => return programs::migrate(config, global.output_format, &args),
+        Local::Export(Export::Files(args)) => return export_files::run(&global, args),
         Local::Backup(BackupCommand::Local(command)) => {
             return backup::run_locally(config, global.output_format, command);
         }

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{ArgMatches, Args, Error, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, Args, Error, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use base::config::address;
 use base::model::kind::{Language, Layout};
@@ -43,6 +43,18 @@ pub enum Command {
     /// Check that the directory is complete and undamaged
     #[command(subcommand)]
     Validate(Validate),
+    /// Print the list of an import: what another server has, and since when (`rspm import`)
+    #[command(
+        after_help = "Examples:\n  rspm-offline-downloader list from-folder /srv/packages --out /srv/packages/list.ndjson\n  \
+        rspm-offline-downloader list from-git https://git.example.org/drat --branch gh-pages --out drat.ndjson\n  \
+        rspm-offline-downloader list from-devpi /srv/devpi-export --index root/prod --out /srv/devpi-export/list.ndjson"
+    )]
+    List(ListOrigin),
+    /// Write one state of a repository as files that any web server can serve (`rspm export files`)
+    #[command(
+        after_help = "Example:\n  rspm-offline-downloader export-files --base-url http://host:4242/prod/2024-03-01 --to /srv/site"
+    )]
+    ExportFiles(ExportFiles),
     /// Print shell completions
     Completion {
         /// The shell.
@@ -103,6 +115,92 @@ pub enum Validate {
         after_help = "Example:\n  rspm-offline-downloader validate vulns --destination /var/lib/rspm-offline-data"
     )]
     Vulns(CheckVulnsFlags),
+}
+
+/// `list …`
+#[derive(Debug, Args)]
+pub struct ListOrigin {
+    /// Kind of the origin
+    #[arg(value_enum, value_name = "KIND")]
+    pub kind: OriginKind,
+
+    /// Folder or address
+    #[arg(value_name = "ORIGIN")]
+    pub origin: String,
+
+    /// File for the list (default: standard output)
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+
+    /// from-index: names of the projects, one per line, for an index without a list of projects
+    #[arg(long, value_name = "FILE")]
+    pub projects: Option<PathBuf>,
+
+    /// from-index: further hosts that files may come from, besides that of the index
+    #[arg(long, visible_alias = "host", value_name = "LIST", value_delimiter = ',')]
+    pub file_hosts: Vec<String>,
+
+    /// from-git: branch (default: that of the repository)
+    #[arg(long, value_name = "NAME")]
+    pub branch: Option<String>,
+
+    /// from-devpi: index in the folder of an export, as user/index
+    #[arg(long, value_name = "INDEX")]
+    pub index: Option<String>,
+
+    /// Proxy: host:port, or a URL that begins with http://, https:// or socks5://
+    #[arg(long, value_name = "URL")]
+    pub outbound_proxy: Option<String>,
+}
+
+/// The kinds of origins that `list` reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OriginKind {
+    /// The package files below a folder, with the times of the files
+    FromFolder,
+    /// An index of Python packages with the simple API, such as pypiserver
+    FromIndex,
+    /// A repository of R packages with PACKAGES and Archive, over HTTP or in a folder
+    FromCran,
+    /// A repository of R packages on a server with snapshots: rstudio-pm or Posit Package Manager
+    FromSnapshots,
+    /// The history of a git repository, such as one of drat; its files are written to FILE.files
+    FromGit,
+    /// An index of devpi: the folder that devpi-export wrote, or the address of the index
+    FromDevpi,
+}
+
+/// `export-files`
+#[derive(Debug, Args)]
+pub struct ExportFiles {
+    /// Address of the repository in one state: http://host:4242/prod/2024-03-01; a token is read from
+    /// PACKAGEMANAGER_TOKEN
+    #[arg(long, value_name = "URL")]
+    pub base_url: String,
+
+    /// Folder for the files (created if missing)
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+
+    /// Leave out the archived versions of R packages
+    #[arg(long)]
+    pub no_archive: bool,
+
+    /// Another export: its equal files are linked instead of downloaded
+    #[arg(long, value_name = "DIR")]
+    pub hardlink: Option<PathBuf>,
+
+    /// Remove other files below src/contrib, simple and packages
+    #[arg(long)]
+    pub prune: bool,
+
+    /// Number of parallel downloads
+    #[arg(long, value_name = "N", default_value = "8")]
+    pub concurrency: NonZeroUsize,
+
+    /// Proxy: host:port, or a URL that begins with http://, https:// or socks5://
+    #[arg(long, value_name = "URL")]
+    pub outbound_proxy: Option<String>,
 }
 
 /// Flags of every `get`.

@@ -1,4 +1,5 @@
-//! `rspm-offline-downloader`: fills a bundle from a mirror, another server or another bundle, and checks bundles.
+//! `rspm-offline-downloader`: fills a bundle from a mirror, another server or another bundle, and checks bundles; lists
+//! what an import reads of other servers, and writes a repository as files.
 
 pub mod args;
 mod binaries;
@@ -9,14 +10,17 @@ mod commit;
 mod cran;
 mod destination;
 mod error;
+mod export;
 mod file;
 mod files;
 mod incomplete_files;
 mod inventory;
 mod journal;
 mod last_run;
+mod list;
 mod metadata;
 mod mirror;
+mod page;
 mod plan;
 mod progress;
 mod projects;
@@ -114,6 +118,8 @@ fn run(cli: Cli) -> Result<ExitStatus, OfflineError> {
             Command::Validate(Validate::Vulns(args)) => {
                 vulns::check(args).await.and_then(|report| print(&report, output))
             }
+            Command::List(origin) => list::run(origin, output).await,
+            Command::ExportFiles(args) => export::run(args, output).await,
             Command::Completion { .. } => Ok(ExitStatus::Complete),
         }
     });

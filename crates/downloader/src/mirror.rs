@@ -70,6 +70,19 @@ impl Tree<'_> {
         })
     }
 
+    /// Reads the files that the index lists; none without an index.
+    pub(super) async fn listed_files(&self) -> Result<Vec<UpstreamFile>, OfflineError> {
+        let Some((index_file, index)) = self.index().await? else { return Ok(Vec::new()) };
+        let (folder, prefix) = (self.folder.clone(), self.prefix.clone());
+        let task = tokio::task::spawn_blocking(move || {
+            let text = index::text(index_file, &index)?;
+            Ok(listed_files(&index::records(&text, &mut Vec::new())?, &[], folder.as_deref(), &prefix))
+        });
+        let address = format!("{}/{}", self.reader.mirror().address(), self.path(index_file));
+        let files = task.await.unwrap_or_else(|e| Err(e.to_string()));
+        files.map_err(|reason: String| OfflineError::Refused(format!("{address}: {reason}")))
+    }
+
     /// Reads the metadata. CRAN writes the index almost a minute after the tables, so it is fetched again after them.
     async fn files(&self) -> Result<Option<MirrorFiles>, OfflineError> {
         let Some((index_file, mut index)) = self.index().await? else { return Ok(None) };

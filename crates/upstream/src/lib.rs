@@ -22,7 +22,7 @@ use transport::client::HttpClient;
 pub use transport::client::{Limits, reqwest_proxy, user_agent};
 pub use transport::download::ByteSink;
 pub use transport::file::{FilePart, FileRequest, FileResponse, FileStream, Validators};
-pub use transport::page::{Page, PageAge, PageResponse};
+pub use transport::page::{Page, PageAge, PageRequest, PageResponse};
 
 /// The client for all origins; clones share its connections and its cache of bundles.
 #[derive(Clone)]

@@ -6,7 +6,7 @@ mod plan;
 pub(super) mod python;
 mod segment;
 mod selection;
-mod source;
+pub(super) mod source;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;

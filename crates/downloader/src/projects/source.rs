@@ -1,6 +1,7 @@
 //! Reads pages, files and objects beside them of an index, the files only from allowed hosts. The index states the addresses of
 //! files, which are therefore checked before each request.
 
+use std::io::Read;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,18 +10,19 @@ use url::Url;
 
 use base::model::kind::Language;
 use base::model::project_name::ProjectName;
-use base::model::project_page::{UpstreamFile, UpstreamPage};
+use base::model::project_page::{ListedName, UpstreamFile, UpstreamPage};
 use formats::bundle::layout::object_of_page;
 use formats::language::Projects;
 use upstream::{
-    FileRequest, FileResponse, Mirror, PageResponse, ProjectIndex, Upstream, UpstreamError, decode_pages,
+    FileRequest, FileResponse, MAX_DECODED_LIST, Mirror, PageResponse, ProjectIndex, Upstream, UpstreamError,
+    decode_pages,
 };
 
 /// Pauses before the second and each further request for a page.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5)];
 
 /// An index with its files.
-pub(super) struct Source {
+pub(crate) struct Source {
     projects: &'static dyn Projects,
     upstream: Upstream,
     index: ProjectIndex,
@@ -31,7 +33,7 @@ pub(super) struct Source {
 
 impl Source {
     /// Opens the index at an address, with or without the usual folder of its pages, such as `/simple`, at its end.
-    pub(super) fn new(
+    pub(crate) fn new(
         language: Language,
         projects: &'static dyn Projects,
         upstream: Upstream,
@@ -48,12 +50,31 @@ impl Source {
     }
 
     /// Returns the address for messages.
-    pub(super) fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         self.index.address()
     }
 
+    /// Reads the names of all projects, sorted.
+    pub(crate) async fn names(&self) -> Result<Vec<ProjectName>, UpstreamError> {
+        let refused = |reason| UpstreamError::Refused { url: self.index.page_address(None), reason };
+        let PageResponse::Page(page) = self.index.root(None).await? else {
+            return Err(refused("answered an unconditional request with 'not modified'".to_owned()));
+        };
+        let projects = self.projects;
+        let task = tokio::task::spawn_blocking(move || {
+            let media_type = page.media_type.clone();
+            let (mut names, mut body) = (Vec::new(), page.into_reader().take(MAX_DECODED_LIST));
+            let mut add = |listed: ListedName<'_>| names.push(ProjectName::folded(listed.name));
+            projects.read_list(media_type.as_deref(), &mut body, &mut add)?;
+            names.sort_unstable();
+            names.dedup();
+            Ok(names)
+        });
+        task.await.unwrap_or_else(|error| Err(error.to_string())).map_err(refused)
+    }
+
     /// Reads the page of a project; `None` if the index does not have it.
-    pub(super) async fn page(&self, project: &ProjectName) -> Result<Option<UpstreamPage>, UpstreamError> {
+    pub(crate) async fn page(&self, project: &ProjectName) -> Result<Option<UpstreamPage>, UpstreamError> {
         let mut pauses = PAUSES.into_iter();
         let page = loop {
             match self.index.pages(std::slice::from_ref(project), None).await {
@@ -94,7 +115,7 @@ impl Source {
     }
 
     /// Returns the folder of a file, and the path of the file in it.
-    pub(super) fn file(&self, file: &UpstreamFile) -> Result<(Mirror, String), UpstreamError> {
+    pub(crate) fn file(&self, file: &UpstreamFile) -> Result<(Mirror, String), UpstreamError> {
         let refused = |reason: String| UpstreamError::Refused { url: file.url.clone(), reason };
         let (folder, path) = address(&file.url, &self.url, &self.file_hosts).map_err(refused)?;
         Ok((self.upstream.mirror(&folder)?, path))

@@ -129,7 +129,7 @@ impl Transport {
     }
 
     /// Requests a page, which a directory does not have.
-    pub(super) async fn page(&self, request: PageRequest<'_>) -> Result<PageResponse, UpstreamError> {
+    pub async fn page(&self, request: PageRequest<'_>) -> Result<PageResponse, UpstreamError> {
         match &self.backend {
             Backend::Http(http) => page::page(http, &request).await,
             Backend::Dir(_) => Err(UpstreamError::Missing(format!("{}/{}/", self.address(), request.path))),

@@ -1,0 +1,61 @@
+//! `rspm import from-…`: the installed program `rspm-offline-downloader` reads the origin and prints its list, which is then
+//! imported as that of `rspm import list`.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use url::Url;
+
+use super::client::Client;
+use super::error::CliError;
+use super::import::{self, ImportFlags};
+use super::output::Output;
+use super::programs::{program_command, start_error};
+
+/// `rspm import from-…`
+#[derive(Debug, Args)]
+pub struct ImportOrigin {
+    /// Folder or address
+    #[arg(value_name = "ORIGIN")]
+    pub origin: String,
+    #[command(flatten)]
+    pub flags: ImportFlags,
+    /// Keep the list in this file
+    #[arg(long, value_name = "FILE")]
+    pub list_out: Option<PathBuf>,
+    /// Flags of the reader after `--`, as in `rspm-offline-downloader list --help`: -- --branch gh-pages
+    #[arg(last = true, value_name = "FLAGS")]
+    pub reader_flags: Vec<OsString>,
+}
+
+/// Imports an origin of a kind: `from-folder`, `from-git`.
+pub(super) async fn run(
+    client: &Client,
+    output: &Output,
+    kind: &str,
+    args: ImportOrigin,
+) -> Result<(), CliError> {
+    let ImportOrigin { origin, mut flags, list_out, reader_flags } = args;
+    let temporary = tempfile::tempdir()
+        .map_err(|source| CliError::Local { operation: "create a temporary folder".to_owned(), source })?;
+    let list = list_out.unwrap_or_else(|| temporary.path().join("list.ndjson"));
+    let mut command = program_command("rspm-offline-downloader", None);
+    command.args(["list", kind, &origin, "--out"]).arg(&list).args(reader_flags);
+    if kind == "from-index" && !flags.hosts.is_empty() {
+        command.args(["--file-hosts", &flags.hosts.join(",")]);
+    }
+    let status = command.status().map_err(|source| start_error(&command, source))?;
+    if !status.success() {
+        return Err(CliError::refused("the origin was not read, and nothing was imported"));
+    }
+    let url = Url::parse(&origin).ok();
+    if let Some(host) = url.as_ref().and_then(Url::host_str) {
+        let port = url.as_ref().and_then(Url::port).map(|port| format!(":{port}"));
+        flags.hosts.push(format!("{host}{}", port.unwrap_or_default()));
+    }
+    // Paths in the list of a folder are relative to that folder, those of a git repository to the list.
+    let path = url.and_then(|url| url.to_file_path().ok()).unwrap_or_else(|| PathBuf::from(&origin));
+    let folder = (kind != "from-git").then_some(path).filter(|path| Path::is_dir(path));
+    import::run_list(client, output, &list, folder, &flags).await
+}

@@ -1,0 +1,302 @@
+//! `export-files`: reads one state of a repository over HTTP, and writes the answers as files that any web server can serve.
+//! Files are written before the indexes that list them; what is there already is not written again.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use super::args::{ExportFiles, PYPI_LANGUAGE};
+use super::buffer::{BUDGET, Budget, FileBuffer};
+use super::destination::{self, Destination};
+use super::error::{ExitStatus, OfflineError};
+use super::file::digest_of;
+use super::metadata::MetadataReader;
+use super::mirror::{INDEX_FILES, Tree};
+use super::page::page;
+use super::progress::{Output, Progress};
+use super::setup::{client, now};
+use super::workers::run_all;
+use base::model::digest::{Md5, Sha256};
+use base::model::project_name::ProjectName;
+use base::model::project_page::{ListedName, MetadataFile, UpstreamFile};
+use base::model::text::count_of;
+use base::model::time::Timestamp;
+use formats::language;
+use upstream::Mirror;
+use upstream::transport::Transport;
+
+/// The two forms of a page, with the names of their files.
+const FORMATS: [(&str, &str); 2] =
+    [("application/vnd.pypi.simple.v1+json", "index.v1_json"), ("text/html", "index.html")];
+/// The folders that an export writes.
+const FOLDERS: [&str; 3] = ["src", "simple", "packages"];
+const ARCHIVE: &str = "src/contrib/Archive/";
+const ARCHIVE_TABLE: &str = "Meta/archive.rds";
+
+/// A file of an export.
+#[derive(Clone, Default)]
+struct SiteFile {
+    /// Relative to the address of the repository, and to the folder.
+    path: String,
+    /// An index or page; package files are read from the server.
+    bytes: Option<Vec<u8>>,
+    /// Of an index or page: the time of its newest file.
+    published: Option<Timestamp>,
+    size: Option<u64>,
+    sha256: Option<Sha256>,
+    md5: Option<Md5>,
+}
+
+/// Where files come from, and where they are written.
+#[derive(Clone)]
+struct Export {
+    mirror: Mirror,
+    destination: Destination,
+    /// The folder of another export.
+    links: Option<PathBuf>,
+    budget: Arc<Budget>,
+}
+
+pub(super) async fn run(args: ExportFiles, output: Output) -> Result<ExitStatus, OfflineError> {
+    let upstream = client(args.outbound_proxy.clone(), None)?;
+    let base = address(&args.base_url)?;
+    let mirror = upstream.mirror(&base)?;
+    let reader = MetadataReader::new(&mirror);
+    let files = match r_files(&reader, !args.no_archive).await? {
+        Some(files) => files,
+        None => python_files(&upstream.transport(&base)?).await?,
+    };
+    let paths: BTreeSet<String> = files.iter().map(|file| file.path.clone()).collect();
+    let progress = Progress::new(output, files.len() as u64, files.iter().filter_map(|file| file.size).sum());
+    let progress = Arc::new(progress);
+    let export = Export {
+        mirror: mirror.clone(),
+        destination: Destination::create(&args.to)?,
+        links: args.hardlink,
+        budget: Budget::new(BUDGET),
+    };
+    let (packages, pages): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| file.bytes.is_none());
+    let mut written = 0;
+    for files in [packages, pages] {
+        let work = |file: SiteFile| {
+            let (export, progress) = (export.clone(), Arc::clone(&progress));
+            async move {
+                let is_written = export.write(&file).await?;
+                progress.add_file(file.size.unwrap_or_default());
+                Ok::<bool, OfflineError>(is_written)
+            }
+        };
+        for result in run_all(files, args.concurrency.get(), work).await {
+            written += usize::from(result?);
+        }
+    }
+    progress.finish();
+    if args.prune {
+        prune(&export.destination, &paths, output)?;
+    }
+    output.info(&format!("{}, {written} of them written", count_of(paths.len(), "file", "files")));
+    Ok(ExitStatus::Complete)
+}
+
+/// Returns the address with the token in `PACKAGEMANAGER_TOKEN`, as a password.
+fn address(base_url: &str) -> Result<String, OfflineError> {
+    let usage = |reason: &str| OfflineError::Usage(format!("--base-url: {reason}"));
+    let url = Url::parse(base_url.trim_end_matches('/')).ok();
+    let mut url = url
+        .filter(|url| matches!(url.scheme(), "http" | "https"))
+        .ok_or_else(|| usage("give an address that begins with http:// or https://"))?;
+    let token = std::env::var("PACKAGEMANAGER_TOKEN").unwrap_or_default();
+    if !token.trim().is_empty() && url.username().is_empty() {
+        let result = url.set_username("__token__").and_then(|()| url.set_password(Some(token.trim())));
+        result.map_err(|()| usage("cannot have a token"))?;
+    }
+    Ok(url.into())
+}
+
+/// Returns the files of a repository of R packages; `None` if it is none.
+async fn r_files(
+    reader: &MetadataReader<'_>,
+    has_archive: bool,
+) -> Result<Option<Vec<SiteFile>>, OfflineError> {
+    let tree = Tree { reader, prefix: String::new(), folder: None };
+    let Some(inventory) = tree.read_inventory((None, now().day())).await? else { return Ok(None) };
+    let mut files: Vec<SiteFile> = inventory
+        .files
+        .iter()
+        .filter(|file| has_archive || !file.path().starts_with(ARCHIVE))
+        .map(|file| SiteFile {
+            path: file.path().to_owned(),
+            bytes: None,
+            published: file.published,
+            size: file.size,
+            sha256: file.sha256,
+            md5: file.md5,
+        })
+        .collect();
+    let published = files.iter().filter_map(|file| file.published).max();
+    for name in INDEX_FILES.into_iter().chain(["Meta/current.rds", ARCHIVE_TABLE]) {
+        let path = format!("src/contrib/{name}");
+        if let Some(bytes) = reader.get(&path).await?.filter(|_| has_archive || name != ARCHIVE_TABLE) {
+            files.push(SiteFile { path, bytes: Some(bytes.to_vec()), published, ..SiteFile::default() });
+        }
+    }
+    Ok(Some(files))
+}
+
+/// Returns the files of a Python repository.
+async fn python_files(transport: &Transport) -> Result<Vec<SiteFile>, OfflineError> {
+    let base = format!("{}/", transport.address());
+    let refused = |reason: String| OfflineError::Refused(format!("{base}simple/: {reason}"));
+    let json = Some(FORMATS[0].0);
+    let projects =
+        language::of(PYPI_LANGUAGE).projects().ok_or_else(|| refused("has no projects".to_owned()))?;
+    let mut list = pages(transport, "simple").await?;
+    let mut names = Vec::new();
+    let mut add = |listed: ListedName<'_>| names.push(ProjectName::folded(listed.name));
+    let bytes = list[0].bytes.clone().unwrap_or_default();
+    projects.read_list(json, &mut bytes.as_slice(), &mut add).map_err(refused)?;
+    let mut files = Vec::new();
+    for name in names {
+        let mut pages = pages(transport, &format!("simple/{name}")).await?;
+        let url = Url::parse(&format!("{base}simple/{name}/")).map_err(|error| refused(error.to_string()))?;
+        let bytes = pages[0].bytes.as_deref().unwrap_or_default();
+        let read = projects.read_page(json, bytes, &url, std::slice::from_ref(&name)).map_err(refused)?;
+        let offered: Vec<&UpstreamFile> = read.iter().flat_map(|page| page.offered_files()).collect();
+        let published = offered.iter().filter_map(|file| file.uploaded_at).max();
+        pages.iter_mut().for_each(|page| page.published = published);
+        list.iter_mut().for_each(|page| page.published = page.published.max(published));
+        for file in offered {
+            files.extend(distribution(file, &base)?);
+        }
+        files.extend(pages);
+    }
+    files.extend(list);
+    Ok(files)
+}
+
+/// Requests a page in each form.
+async fn pages(transport: &Transport, path: &str) -> Result<[SiteFile; 2], OfflineError> {
+    let mut files = [SiteFile::default(), SiteFile::default()];
+    for (file, (accept, name)) in files.iter_mut().zip(FORMATS) {
+        let bytes = page(transport, path, accept).await?;
+        let is_json = |bytes: &Vec<u8>| bytes.trim_ascii_start().starts_with(b"{");
+        let bytes = bytes.filter(|bytes| is_json(bytes) == name.ends_with("json")).ok_or_else(|| {
+            let address = transport.address();
+            OfflineError::Refused(format!(
+                "{address} has neither src/contrib/PACKAGES nor {path}/ as {accept}: give the address of a repository in \
+                 one state, such as http://host:4242/prod/latest"
+            ))
+        })?;
+        *file = SiteFile { path: format!("{path}/{name}"), bytes: Some(bytes), ..SiteFile::default() };
+    }
+    Ok(files)
+}
+
+/// Returns a file, and its metadata if the page states that there is some.
+fn distribution(file: &UpstreamFile, base: &str) -> Result<Vec<SiteFile>, OfflineError> {
+    let path = file.url.strip_prefix(base).and_then(|path| percent_decode_str(path).decode_utf8().ok());
+    let path = path.ok_or_else(|| {
+        OfflineError::Refused(format!("{} is not below {base}: the export would not have it", file.url))
+    })?;
+    let metadata = SiteFile {
+        path: format!("{path}.metadata"),
+        published: file.uploaded_at,
+        sha256: match file.metadata {
+            MetadataFile::Sha256(sha256) => Some(sha256),
+            MetadataFile::Unverified | MetadataFile::None => None,
+        },
+        ..SiteFile::default()
+    };
+    let (path, sha256) = (path.into_owned(), file.sha256());
+    let distribution =
+        SiteFile { path, published: file.uploaded_at, size: file.size, sha256, ..SiteFile::default() };
+    let has_metadata = file.metadata != MetadataFile::None;
+    Ok([Some(distribution), has_metadata.then_some(metadata)].into_iter().flatten().collect())
+}
+
+impl Export {
+    /// Writes a file, unless it is there; returns whether it was written.
+    async fn write(&self, file: &SiteFile) -> Result<bool, OfflineError> {
+        let path = self.destination.path(&file.path);
+        let to_error = |e| OfflineError::destination("write", &path, e);
+        if tokio::task::block_in_place(|| is_same(&path, file)) {
+            return Ok(false);
+        }
+        let folder = self.destination.folder(destination::folder_of(&file.path))?;
+        if let Some(bytes) = &file.bytes {
+            self.destination.put(&file.path, bytes)?;
+            let written = File::options().append(true).open(&path).map_err(to_error)?;
+            destination::set_published_time(&written, file.published);
+            return Ok(true);
+        }
+        let link = self.links.as_ref().map(|links| links.join(&file.path));
+        if let Some(link) = link.filter(|link| tokio::task::block_in_place(|| is_same(link, file))) {
+            // The link gets a temporary name first: a rename replaces another file.
+            let temporary = Destination::temp_file(&folder).map_err(to_error)?.into_temp_path();
+            let result = fs::remove_file(&temporary).and_then(|()| fs::hard_link(&link, &temporary));
+            result.and_then(|()| fs::rename(&temporary, &path)).map_err(to_error)?;
+            return Ok(true);
+        }
+        let mut buffer = FileBuffer::new(folder.clone(), self.budget.clone());
+        if let Err(error) = self.mirror.download(&file.path, file.size, &mut buffer).await {
+            return Err(match buffer.take_error() {
+                Some((error, folder)) => OfflineError::destination("write", &folder, error),
+                None => error.into(),
+            });
+        }
+        let complete = buffer.finish().map_err(to_error)?;
+        let is_expected = file.sha256.is_none_or(|digest| digest == complete.sha256)
+            && file.md5.is_none_or(|digest| digest == complete.md5);
+        if !is_expected {
+            let address = self.mirror.address();
+            let text = format!(
+                "{address}/{}: its digest is not that of the index: run the command again",
+                file.path
+            );
+            return Err(OfflineError::Refused(text));
+        }
+        let is_written = !digest_of(&path).is_ok_and(|digest| digest == complete.sha256);
+        if is_written {
+            let complete = complete.into_file(&folder).map_err(to_error)?;
+            destination::set_published_time(complete.as_file(), file.published);
+            destination::persist(complete, &path).map_err(to_error)?;
+        }
+        Ok(is_written)
+    }
+}
+
+/// Returns whether a regular file is that of the export: by its bytes or digest, otherwise by its size and time.
+fn is_same(path: &Path, file: &SiteFile) -> bool {
+    let Some(metadata) = path.symlink_metadata().ok().filter(fs::Metadata::is_file) else { return false };
+    let has_time = || {
+        let modified = metadata.modified().ok().and_then(|time| jiff::Timestamp::try_from(time).ok());
+        file.published
+            .is_some_and(|time| modified.is_some_and(|modified| modified.as_second() == time.seconds()))
+    };
+    match (&file.bytes, file.sha256, file.size) {
+        (Some(bytes), _, _) => fs::read(path).is_ok_and(|current| current == *bytes),
+        (None, Some(sha256), _) => digest_of(path).is_ok_and(|digest| digest == sha256),
+        (None, None, size) => size == Some(metadata.len()) && has_time(),
+    }
+}
+
+/// Removes files that the export does not have.
+fn prune(destination: &Destination, kept: &BTreeSet<String>, output: Output) -> Result<(), OfflineError> {
+    let mut folders: Vec<String> = FOLDERS.map(str::to_owned).into();
+    while let Some(folder) = folders.pop() {
+        for name in destination::names(&destination.path(&folder))? {
+            let path = format!("{folder}/{name}");
+            if destination.path(&path).symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
+                folders.push(path);
+            } else if !kept.contains(&path) {
+                output.info(&format!("removed {path}"));
+                destination.remove(&path)?;
+            }
+        }
+    }
+    Ok(())
+}

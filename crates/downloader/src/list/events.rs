@@ -1,0 +1,204 @@
+//! The events that a reader collects: limited in number, with plausible times, in order.
+
+use base::model::import_list::{AddedFile, Event, Loss, Removal};
+use base::model::time::{SECOND, Timestamp};
+use formats::python::file_name::{FileKind, FileName, SdistName};
+use formats::r::layout::PackageFile;
+use formats::r::name::SourceFileName;
+
+use crate::error::OfflineError;
+
+/// Maximum number of events of a list, and of files that a reader examines.
+pub(super) const MAX_FILES: usize = 1_000_000;
+/// 1995-01-01: an earlier time is that of a clock that was not set.
+const FIRST: Timestamp = Timestamp(788_918_400 * SECOND);
+
+pub(super) struct Events {
+    now: Timestamp,
+    all: Vec<Event>,
+}
+
+impl Events {
+    pub(super) fn new(now: Timestamp) -> Events {
+        Events { now, all: Vec::new() }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Adds an event. A time before 1995 or in the future counts as unknown.
+    pub(super) fn push(&mut self, mut event: Event) -> Result<(), OfflineError> {
+        if self.all.len() == MAX_FILES {
+            return Err(OfflineError::Refused(format!(
+                "the origin has more than {MAX_FILES} files: import parts of it, one after the other"
+            )));
+        }
+        let date = match &mut event {
+            Event::Add(file) | Event::Replace(file) => Some((&mut file.at, &mut file.exact)),
+            Event::Remove(Removal { at, exact, .. }) => Some((at, exact)),
+            Event::Yank(yank) => Some((&mut yank.at, &mut yank.exact)),
+            Event::Lost(_) => None,
+        };
+        if let Some((at, exact)) = date
+            && !at.is_some_and(|at| (FIRST..=self.now).contains(&at))
+        {
+            (*at, *exact) = (None, None);
+        }
+        self.all.push(event);
+        Ok(())
+    }
+
+    pub(super) fn add(&mut self, file: AddedFile) -> Result<(), OfflineError> {
+        self.push(Event::Add(file))
+    }
+
+    pub(super) fn lose(
+        &mut self,
+        what: impl Into<String>,
+        why: impl Into<String>,
+    ) -> Result<(), OfflineError> {
+        self.push(Event::Lost(Loss { what: what.into(), why: why.into() }))
+    }
+
+    /// Reports a package that the origin has only in its archive, which no import can express.
+    pub(super) fn lose_archiving(&mut self, package: &str) -> Result<(), OfflineError> {
+        self.lose(
+            format!("that {package} was archived"),
+            format!(
+                "an import lists the highest version; to unlist it: rspm remove package --name={package}"
+            ),
+        )
+    }
+
+    /// Returns the events, oldest first: at one time removals first, then files by name. Those without a time follow.
+    pub(super) fn sorted(mut self) -> Vec<Event> {
+        self.all.sort_by_cached_key(|event| {
+            let (rank, at, name) = match event {
+                Event::Remove(Removal { at, file, name, version, .. }) => {
+                    let name = [file, name, version].into_iter().flatten().cloned().collect::<Vec<_>>();
+                    (0, *at, name.join(" "))
+                }
+                Event::Add(file) | Event::Replace(file) => (1, file.at, file.file.clone()),
+                Event::Yank(yank) => (2, yank.at, yank.file.clone()),
+                Event::Lost(loss) => (3, None, format!("{} {}", loss.what, loss.why)),
+            };
+            (rank == 3, at.is_none(), at, rank, name)
+        });
+        self.all
+    }
+}
+
+/// Returns whether a path is that of a package file. The error is the reason why a package or archive cannot be imported.
+pub(super) fn is_package(path: &str) -> Result<bool, &'static str> {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let r_file =
+        PackageFile::parse(name).filter(|file| formats::r::version::is_package_version(file.version));
+    if r_file.is_some_and(|file| file.extension == "zip" || folder.split('/').any(|part| part == "bin")) {
+        return Err("is a binary of an R package, which rspm add binary adds");
+    }
+    if SourceFileName::parse_archived(name).is_ok() {
+        return Ok(true);
+    }
+    match FileName::parse(name) {
+        Ok(file) => match file.kind() {
+            FileKind::Wheel => Ok(true),
+            FileKind::Sdist if SdistName::parse(&file).is_some() => Ok(true),
+            FileKind::Sdist => {
+                Err("its name has no version: build the package again, for R with R CMD build")
+            }
+            _ => Err("is a kind of file that servers do not accept any more"),
+        },
+        Err(_) => Ok(false),
+    }
+}
+
+/// Returns the removal of a file: of an R package by name and version.
+pub(super) fn removal(at: Option<Timestamp>, exact: &str, file: &str) -> Event {
+    let exact = Some(exact.to_owned());
+    Event::Remove(match SourceFileName::parse(file) {
+        Ok(name) => Removal {
+            at,
+            exact,
+            name: Some(name.package.to_owned()),
+            version: Some(name.version.to_owned()),
+            file: None,
+        },
+        Err(_) => Removal { at, exact, file: Some(file.to_owned()), ..Removal::default() },
+    })
+}
+
+/// Parses the time of a header such as `Last-Modified`.
+pub(super) fn http_time(text: &str) -> Option<Timestamp> {
+    let time = jiff::fmt::rfc2822::parse(text.trim()).ok()?;
+    Some(Timestamp(time.timestamp().as_microsecond()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_are_recognized_by_their_names() {
+        for path in [
+            "R6_2.5.1.tar.gz",
+            "src/contrib/Archive/a.b/a.b_1.0-2.tar.gz",
+            "acme_tools-1.0-py3-none-any.whl",
+            "p/acme-tools-1.0.tar.gz",
+            "acme_tools-1.0.zip",
+        ] {
+            assert_eq!(is_package(path), Ok(true), "{path}");
+        }
+        for path in ["PACKAGES", "PACKAGES.gz", "index.html", "README", "Meta/archive.rds"] {
+            assert_eq!(is_package(path), Ok(false), "{path}");
+        }
+        for (path, part) in [
+            ("packrat/src/lib/0123456789abcdef0123456789abcdef01234567.tar.gz", "R CMD build"),
+            ("bin/windows/contrib/4.5/R6_2.5.1.zip", "binary"),
+            ("bin/linux/noble/R6_2.5.1.tar.gz", "binary"),
+            ("acme-1.0-py2.7.egg", "any more"),
+        ] {
+            assert!(is_package(path).is_err_and(|why| why.contains(part)), "{path}");
+        }
+    }
+
+    #[test]
+    fn events_are_in_order_and_implausible_times_are_unknown() {
+        let time = |text: &str| Some(text.parse().expect("a time"));
+        let mut events = Events::new(time("2026-01-01T00:00:00Z").expect("a time"));
+        let add = |file: &str, at: &str| AddedFile {
+            file: file.to_owned(),
+            at: time(at),
+            exact: Some("mtime".to_owned()),
+            ..AddedFile::default()
+        };
+        events.lose("docs", "not a package").expect("few");
+        events.add(add("b", "1970-01-01T00:00:00Z")).expect("few");
+        events.add(add("c", "2099-01-01T00:00:00Z")).expect("few");
+        events.add(add("d", "2024-01-02T00:00:00Z")).expect("few");
+        events.add(add("a", "2024-01-02T00:00:00Z")).expect("few");
+        events.push(removal(time("2024-01-02T00:00:00Z"), "log", "z1_1.0.tar.gz")).expect("few");
+        events.add(add("e", "2020-01-02T00:00:00Z")).expect("few");
+        let texts: Vec<String> =
+            events.sorted().iter().map(|event| serde_json::to_string(event).expect("JSON")).collect();
+        assert_eq!(
+            texts,
+            [
+                r#"{"op":"add","at":"2020-01-02T00:00:00Z","exact":"mtime","file":"e"}"#,
+                r#"{"op":"remove","at":"2024-01-02T00:00:00Z","exact":"log","name":"z1","version":"1.0"}"#,
+                r#"{"op":"add","at":"2024-01-02T00:00:00Z","exact":"mtime","file":"a"}"#,
+                r#"{"op":"add","at":"2024-01-02T00:00:00Z","exact":"mtime","file":"d"}"#,
+                r#"{"op":"add","file":"b"}"#,
+                r#"{"op":"add","file":"c"}"#,
+                r#"{"op":"lost","what":"docs","why":"not a package"}"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn times_of_headers_are_read() {
+        let time = http_time("Thu, 26 Nov 2026 21:13:21 GMT").map(|time| time.to_string());
+        assert_eq!(time.as_deref(), Some("2026-11-26T21:13:21Z"));
+        assert_eq!(http_time("yesterday"), None);
+    }
+}

@@ -1,0 +1,208 @@
+//! A repository that was exported as files, behind a static web server and with real clients.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::origins::{lines, list};
+use crate::python::clients::{command, installed_version, program, run as run_client, text};
+use crate::support::downloader::{run, tree};
+use crate::support::mirror_dir::{MirrorDir, file_url};
+use crate::support::nginx::Nginx;
+use crate::support::process::ProcessOutput;
+use crate::support::pypi::Pypi;
+use crate::support::python::index::start;
+use crate::support::python::package::Package;
+use crate::support::rscript;
+use crate::support::server::{Builder, Server};
+
+/// A server with a history of R packages in the repository `prod`.
+fn r_server(mirror: &MirrorDir) -> Server {
+    let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", mirror.url())).start();
+    server.rspm_stdout("create repo --name=prod");
+    server.rspm_stdout("subscribe --repo=prod --source=cran");
+    server.sync().expect("a mirror");
+    server.rspm_stdout("backfill --source=cran --since=2019-12-01");
+    server
+}
+
+fn mirror(dir: &Path) -> MirrorDir {
+    let mut mirror = MirrorDir::new(dir.join("mirror"));
+    mirror.simple("alpha", "1.0", "2020-01-01");
+    mirror.simple("beta", "1.0", "2020-02-01");
+    mirror.simple("alpha", "1.1", "2020-03-01");
+    mirror.write();
+    mirror
+}
+
+/// Runs `rspm export files`, which must succeed; returns its standard error.
+fn export(server: &Server, repository: &str, to: &Path, more: &str) -> String {
+    let (address, to) = (server.url(""), to.display());
+    let output =
+        server.rspm(&format!("--address={address} export files --repo={repository} --to={to} {more}"));
+    assert_eq!(output.code, 0, "{}{}", output.out, output.err);
+    output.err
+}
+
+/// The files of an export with their times, in seconds.
+fn times(root: &Path) -> BTreeMap<String, i64> {
+    tree(root).into_keys().map(|path| (path.clone(), root.join(path).metadata().unwrap().mtime())).collect()
+}
+
+#[test]
+fn r_installs_from_the_files_of_a_repository() {
+    let dir = tempfile::tempdir().unwrap();
+    let mirror = mirror(dir.path());
+    let server = r_server(&mirror);
+    let site = dir.path().join("site");
+    let message = export(&server, "prod", &site, "");
+    assert!(message.contains("8 files, 8 of them written"), "{message}");
+    // The answers of the server, unchanged.
+    let files = tree(&site);
+    for (path, bytes) in &files {
+        assert!(server.get(&format!("/prod/latest/{path}")).body == *bytes, "{path}");
+    }
+    let seconds = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_second();
+    let times_before = times(&site);
+    assert_eq!(times_before["src/contrib/Archive/alpha/alpha_1.0.tar.gz"], seconds("2020-01-01T12:00:00Z"));
+    assert_eq!(times_before["src/contrib/PACKAGES.gz"], seconds("2020-03-01T12:00:00Z"));
+    let web = Nginx::files(&site);
+    let output = rscript::run(
+        r#"repo <- commandArgs(TRUE)[[1]]
+        listing <- available.packages(repos = repo, type = "source")
+        files <- download.packages(rownames(listing), tempdir(), repos = repo, type = "source", quiet = TRUE)
+        cat(sort(basename(files[, 2])), nrow(listing), "\n")
+        install.packages("alpha", repos = repo, type = "source", quiet = TRUE)
+        cat(as.character(packageVersion("alpha")), "\n")"#,
+        &[web.url()],
+    );
+    assert_eq!(output, "alpha_1.1.tar.gz beta_1.0.tar.gz 2 \n1.1 \n");
+
+    // A second export writes nothing; a damaged file and a changed index are written again.
+    let message = export(&server, "prod", &site, "");
+    assert!(message.contains("8 files, 0 of them written"), "{message}");
+    assert_eq!(times(&site), times_before);
+    std::fs::write(site.join("src/contrib/PACKAGES"), "damaged").unwrap();
+    std::fs::write(site.join("src/contrib/beta_1.0.tar.gz"), "damaged").unwrap();
+    std::fs::write(site.join("src/contrib/old_1.0.tar.gz"), "old").unwrap();
+    let message = export(&server, "prod", &site, "");
+    assert!(message.contains("8 files, 2 of them written"), "{message}");
+    assert!(site.join("src/contrib/old_1.0.tar.gz").exists());
+    export(&server, "prod", &site, "--prune");
+    assert_eq!((tree(&site), times(&site)), (files, times_before));
+
+    // An earlier day, with links to equal files, and without the archive.
+    let old_site = dir.path().join("old");
+    export(&server, "prod", &old_site, &format!("--date=2020-02-15 --hardlink={}", site.display()));
+    let beta = "src/contrib/beta_1.0.tar.gz";
+    assert_eq!(old_site.join(beta).metadata().unwrap().ino(), site.join(beta).metadata().unwrap().ino());
+    let index = std::fs::read_to_string(old_site.join("src/contrib/PACKAGES")).unwrap();
+    assert!(index.contains("Package: alpha\nVersion: 1.0\n"), "{index}");
+    let small_site = dir.path().join("small");
+    export(&server, "prod", &small_site, "--no-archive");
+    assert!(!tree(&small_site).keys().any(|path| path.contains("rchive")), "{:?}", tree(&small_site).keys());
+
+    // The files of an export can be imported again, with their days.
+    let expected = [
+        "2020-01-01T12:00:00Z add alpha_1.0.tar.gz",
+        "2020-02-01T12:00:00Z add beta_1.0.tar.gz",
+        "2020-03-01T12:00:00Z add alpha_1.1.tar.gz",
+    ];
+    for (kind, evidence) in [
+        ("from-folder", ["mtime"; 3]),
+        ("from-cran", ["Meta/archive.rds", "Meta/current.rds", "Meta/current.rds"]),
+    ] {
+        let expected: Vec<String> =
+            expected.iter().zip(evidence).map(|(line, exact)| format!("{line} {exact}")).collect();
+        assert_eq!(lines(&list(&[kind, site.to_str().unwrap()])), expected, "{kind}");
+    }
+    let output = server.rspm(&format!(
+        "--address={} export files --repo=none --to={}",
+        server.url(""),
+        site.display()
+    ));
+    assert!(output.code == 1 && output.err.contains("neither src/contrib/PACKAGES nor"), "{}", output.err);
+}
+
+#[test]
+fn pip_and_uv_install_from_the_files_of_a_repository() {
+    let pypi = Pypi::start();
+    let lib = Package::new("Odd.Lib", "1.0");
+    let app = Package::new("app", "1.0").requires("odd_lib>=1");
+    pypi.add("app", &app.wheel_name(), &app.wheel(), "2020-01-01T00:00:00Z");
+    pypi.add("odd-lib", &lib.wheel_name(), &lib.wheel(), "2020-01-02T00:00:00Z");
+    pypi.add("odd-lib", &lib.sdist_name(), &lib.sdist(), "2020-01-03T00:00:00Z");
+    let server = start(&pypi, "");
+    let dir = tempfile::tempdir().unwrap();
+    let site = dir.path().join("site");
+    // Names of METADATA are on a page once the wheels were read.
+    export(&server, "py", &site, "");
+    let message = export(&server, "py", &site, "--prune");
+    let files = tree(&site);
+    assert!(message.contains("of them written") && files.contains_key("simple/index.html"), "{message}");
+    for name in [
+        "simple/app/index.html",
+        "simple/app/index.v1_json",
+        "simple/odd-lib/index.html",
+        "simple/index.v1_json",
+    ] {
+        assert!(files.contains_key(name), "{name}: {:?}", files.keys());
+    }
+    let before = times(&site);
+    assert!(export(&server, "py", &site, "").contains(" 0 of them written"));
+    assert_eq!(times(&site), before);
+    let wheel = before.iter().find(|(path, _)| path.ends_with("/app-1.0-py3-none-any.whl")).expect("a wheel");
+    assert_eq!(*wheel.1, "2020-01-01T00:00:00Z".parse::<jiff::Timestamp>().unwrap().as_second());
+
+    let web =
+        Nginx::start(&format!("root {}; index index.html; types {{ text/html html; }}", site.display()));
+    let index = format!("{}/simple/", web.url());
+    let mut pip = command(&server, &program("pip-newest", "python"), "pip");
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        "--no-cache-dir",
+        "--target",
+        "installed",
+        "-i",
+        &index,
+        "app",
+    ]);
+    let output = run_client(pip);
+    assert!(output.status.success(), "{}", text(&output));
+    let mut uv = command(&server, &program("uv", "uv"), "uv");
+    uv.args(["pip", "install", "--target", "installed", "--default-index", &index, "app"]);
+    let output = run_client(uv);
+    assert!(output.status.success(), "{}", text(&output));
+    for client in ["pip", "uv"] {
+        let folder = server.dir().join(client).join("installed");
+        assert_eq!(installed_version(&folder, "odd_lib").as_deref(), Some("1.0"), "{client}");
+    }
+
+    // With upload times in the folder, with those of the files over HTTP: the same files and times.
+    let expected = |exact: &str| {
+        [
+            ("01", "app-1.0-py3-none-any.whl"),
+            ("02", "odd_lib-1.0-py3-none-any.whl"),
+            ("03", "odd_lib-1.0.tar.gz"),
+        ]
+        .map(|(day, file)| format!("2020-01-{day}T00:00:00Z add {file} {exact}"))
+    };
+    assert_eq!(lines(&list(&["from-index", &file_url(&site)])), expected("upload-time"));
+    assert_eq!(lines(&list(&["from-index", &web.url()])), expected("Last-Modified"));
+    assert_eq!(lines(&list(&["from-folder", site.to_str().unwrap()])), expected("mtime"));
+}
+
+#[test]
+fn an_export_needs_the_address_of_a_repository() {
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join("site");
+    let run = |url: &str| run(&["export-files", "--base-url", url, "--to", to.to_str().unwrap()]);
+    let ProcessOutput { code, err, .. } = run("ftp://h/prod");
+    assert!(code == Some(2) && err.contains("--base-url"), "{err}");
+    let ProcessOutput { code, err, .. } = run("http://me:secret@127.0.0.1:1/prod/latest");
+    assert!(code == Some(1) && !err.contains("secret"), "{err}");
+    assert!(!to.exists());
+}

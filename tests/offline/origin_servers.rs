@@ -82,6 +82,51 @@ fn the_list_of_snapshots_gives_the_state_of_each_day() {
 }
 
 #[test]
+fn without_releases_the_indexes_of_the_days_are_the_evidence() {
+    let dir = tempfile::tempdir().unwrap();
+    let [first, second] = ["0a".repeat(16), "0b".repeat(16)];
+    let record = |name: &str, version: &str, md5: &str| {
+        format!("Package: {name}\nVersion: {version}\nMD5sum: {md5}\n\n")
+    };
+    for (day, index) in [
+        ("2024-01-01", record("alpha", "1.0", &first) + &record("beta", "1.0", &first)),
+        ("2024-01-02", record("alpha", "2.0", &first) + &record("beta", "1.0", &first)),
+        // A lower version is listed again, and then with other bytes.
+        ("2024-01-03", record("alpha", "1.0", &first) + &record("beta", "1.0", &first)),
+        ("2024-01-04", record("alpha", "1.0", &second)),
+    ] {
+        let contrib = dir.path().join("team").join(day).join("src/contrib");
+        std::fs::create_dir_all(&contrib).unwrap();
+        std::fs::write(contrib.join("PACKAGES"), index).unwrap();
+    }
+    let dates: Vec<String> = ["latest", "2024-01-04", "2024-01-03", "2024-01-02", "2024-01-01"]
+        .map(|alias| format!("{{\"alias\":\"{alias}\"}}"))
+        .into();
+    let web = Nginx::start(&format!(
+        "root {}; location = /__api__/repos {{ return 200 '[{{\"id\":7,\"name\":\"team\",\"type\":\"R\"}}]'; }}
+        location = /__api__/repos/7/transaction-dates {{ return 200 '[{}]'; }}",
+        dir.path().display(),
+        dates.join(",")
+    ));
+    let events = list(&["from-snapshots", &format!("{}/team", web.url())]);
+    let index = |line: &str| format!("2024-01-{line} index of the day");
+    assert_eq!(
+        lines(&events),
+        [
+            "01T00:00:00Z add alpha_1.0.tar.gz",
+            "01T00:00:00Z add beta_1.0.tar.gz",
+            "02T00:00:00Z add alpha_2.0.tar.gz",
+            "03T00:00:00Z remove alpha 2.0",
+            "04T00:00:00Z remove beta 1.0",
+            "04T00:00:00Z replace alpha_1.0.tar.gz",
+        ]
+        .map(index)
+    );
+    assert_eq!(events[5]["from"], format!("{}/team/2024-01-04/src/contrib/alpha_1.0.tar.gz", web.url()));
+    assert_eq!(events[5]["md5"], *second);
+}
+
+#[test]
 fn an_index_has_upload_times_or_those_of_its_files() {
     let pypi = Pypi::start();
     let (acme, other) = (Package::new("acme", "1.0"), Package::new("other", "2.0"));
@@ -176,8 +221,8 @@ def send(method, path, body, auth=None, kind="application/json"):
     if auth:
         request.add_header("X-Devpi-Auth", base64.b64encode(f"root:{auth}".encode()).decode())
     with urllib.request.urlopen(request) as answer:
-        return json.load(answer)
-login = send("POST", "/+login", json.dumps({"user": "root", "password": ""}).encode())
+        return answer.read()
+login = json.loads(send("POST", "/+login", json.dumps({"user": "root", "password": ""}).encode()))
 auth = login["result"]["password"]
 for index, bases in (("dev", []), ("prod", ["root/dev"])):
     send("PUT", f"/root/{index}", json.dumps({"type": "stage", "bases": bases, "volatile": True}).encode(), auth)

@@ -133,6 +133,7 @@ fn pip_and_uv_install_from_the_files_of_a_repository() {
     pypi.add("odd-lib", &lib.wheel_name(), &lib.wheel(), "2020-01-02T00:00:00Z");
     pypi.add("odd-lib", &lib.sdist_name(), &lib.sdist(), "2020-01-03T00:00:00Z");
     let server = start(&pypi, "");
+    server.sync_of("pypi").expect("an index");
     let dir = tempfile::tempdir().unwrap();
     let site = dir.path().join("site");
     // Names of METADATA are on a page once the wheels were read.

@@ -175,9 +175,6 @@ pub enum Remote {
     /// Change settings of the running server until its next start
     #[command(subcommand)]
     Config(Config),
-    /// Export the configured objects of the server
-    #[command(subcommand)]
-    Export(super::state::Export),
     /// Plan or make the changes that give the server the objects of state files
     Apply(super::state::Apply),
 }
@@ -198,7 +195,7 @@ pub enum Local {
     /// Make, verify, test and restore backups
     #[command(subcommand, display_order = 25)]
     Backup(super::backup::BackupCommand),
-    /// Write a repository as files
+    /// Write the configured objects of the server, or a repository, as files
     #[command(subcommand, display_order = 25)]
     Export(super::export_files::Export),
     /// Check the configuration without starting the server

@@ -16,6 +16,8 @@ use base::model::time::Day;
 /// `rspm export …`
 #[derive(Debug, Subcommand)]
 pub enum Export {
+    /// Write the configured objects of the server as a file: sources, repositories, rules, guards, metadata, builders
+    State(super::state::ExportArgs),
     /// Write one state of a repository as files that any web server can serve
     Files(ExportFiles),
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use api::flag_values::SuggestedValues;
+use super::import_origin::ImportOrigin;
 use api::git;
 
 /// `rspm import …`
@@ -16,6 +17,18 @@ pub enum Import {
     HttpsCredential(git::ImportGitCredential),
     /// Import the packages of another server, which a list describes, into a local source
     List(super::import::ImportList),
+    /// Import the packages of a folder
+    FromFolder(ImportOrigin),
+    /// Import the packages of an index of Python projects
+    FromIndex(ImportOrigin),
+    /// Import the packages of a CRAN-like repository, and its archive
+    FromCran(ImportOrigin),
+    /// Import the packages and days of a server with dated snapshots
+    FromSnapshots(ImportOrigin),
+    /// Import the packages of each commit of a git repository
+    FromGit(ImportOrigin),
+    /// Import the packages of an index of devpi, or of its export
+    FromDevpi(ImportOrigin),
 }
 
 /// `rspm run …`

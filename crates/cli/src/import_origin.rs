@@ -57,5 +57,5 @@ pub(super) async fn run(
     // Paths in the list of a folder are relative to that folder, those of a git repository to the list.
     let path = url.and_then(|url| url.to_file_path().ok()).unwrap_or_else(|| PathBuf::from(&origin));
     let folder = (kind != "from-git").then_some(path).filter(|path| Path::is_dir(path));
-    import::run_list(client, output, &list, folder, &flags).await
+    import::run(client, output, &list, folder, &flags).await
 }

@@ -22,6 +22,7 @@ pub mod git_args;
 pub mod git_credential;
 pub mod help;
 pub mod import;
+pub mod import_origin;
 mod input;
 mod job;
 pub mod list;
@@ -71,7 +72,6 @@ use export_files::Export;
 use git_args::{Import, Rerun, Run};
 use output::{Output, note, warn};
 use remote::is_local;
-use state::Export;
 use token::Revoke;
 use zeroize::Zeroizing;
 
@@ -144,6 +144,11 @@ fn run_locally(global: GlobalFlags, output: &Output, command: Local) -> Result<E
         Local::License(_) => return unsupported::license(),
         Local::Migrate(args) => return programs::migrate(config, global.output_format, &args),
         Local::Export(Export::Files(args)) => return export_files::run(&global, args),
+        Local::Export(Export::State(args)) => {
+            return with_client(global, ParseMode::Strict, async |client| {
+                state::export(client, output, args).await
+            });
+        }
         Local::Backup(BackupCommand::Local(command)) => {
             return backup::run_locally(config, global.output_format, command);
         }
@@ -301,7 +306,23 @@ async fn dispatch(client: &Client, output: &Output, command: Remote) -> Result<(
         Remote::List { list: Some(List::GitBuilds(args)) } => git::list_builds(client, output, args).await,
         Remote::List { list: Some(List::GitCredentials) } => git_credential::list(client, output).await,
         Remote::Import(Import::HttpsCredential(args)) => git_credential::import(client, output, args).await,
-        Remote::Import(Import::List(args)) => import::list(client, output, args).await,
+        Remote::Import(Import::List(args)) => {
+            import::run(client, output, &args.list, None, &args.flags).await
+        }
+        Remote::Import(Import::FromFolder(args)) => {
+            import_origin::run(client, output, "from-folder", args).await
+        }
+        Remote::Import(Import::FromIndex(args)) => {
+            import_origin::run(client, output, "from-index", args).await
+        }
+        Remote::Import(Import::FromCran(args)) => import_origin::run(client, output, "from-cran", args).await,
+        Remote::Import(Import::FromSnapshots(args)) => {
+            import_origin::run(client, output, "from-snapshots", args).await
+        }
+        Remote::Import(Import::FromGit(args)) => import_origin::run(client, output, "from-git", args).await,
+        Remote::Import(Import::FromDevpi(args)) => {
+            import_origin::run(client, output, "from-devpi", args).await
+        }
         Remote::Run(Run::GitBuilder(args)) => git::run(client, output, args).await,
         Remote::Rerun(Rerun::GitBuilder(args)) => git::rerun(client, output, args).await,
         Remote::Edit(Edit::Source(args)) => repo::edit_source(client, output, args).await,
@@ -382,7 +403,6 @@ async fn dispatch(client: &Client, output: &Output, command: Remote) -> Result<(
         }
         Remote::Config(Config::Log(args)) => control::log_level(client, output, args).await,
         Remote::Config(Config::Debug(command)) => debug_log::run(client, output, command).await,
-        Remote::Export(Export::State(args)) => state::export(client, output, args).await,
         Remote::Apply(args) => state::apply(client, output, args).await,
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anstyle::{AnsiColor, Style};
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde_json::Value;
 
 use super::client::Client;
@@ -28,13 +28,6 @@ const MAX_PRINTED: usize = 500;
 const INCLUDE: &str = "imports,depends,linking-to";
 /// Maximum length of a printed value, in characters.
 const MAX_VALUE: usize = 100;
-
-/// `rspm export …`
-#[derive(Debug, Subcommand)]
-pub enum Export {
-    /// Write the configured objects of the server as a file: sources, repositories, rules, guards, metadata, builders
-    State(ExportArgs),
-}
 
 #[derive(Debug, Args)]
 pub struct ExportArgs {

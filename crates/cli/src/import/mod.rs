@@ -4,7 +4,7 @@ mod fetch;
 mod list;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -31,11 +31,18 @@ const MAX_NOTE: usize = 500;
 /// Maximum number of warnings that are printed.
 const MAX_WARNINGS: usize = 20;
 
+/// `rspm import list`
 #[derive(Debug, Args)]
 pub struct ImportList {
     /// The list: one JSON object in each line, the oldest change first
     #[arg(value_name = "LIST")]
     pub list: PathBuf,
+    #[command(flatten)]
+    pub flags: ImportFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct ImportFlags {
     /// The local source
     #[arg(long)]
     pub source: String,
@@ -191,10 +198,17 @@ impl Report {
     }
 }
 
-pub async fn list(client: &Client, output: &Output, args: ImportList) -> Result<(), CliError> {
+/// Imports a list. `folder` is the folder of relative paths of files, by default that of the list.
+pub(super) async fn run(
+    client: &Client,
+    output: &Output,
+    list: &Path,
+    folder: Option<PathBuf>,
+    args: &ImportFlags,
+) -> Result<(), CliError> {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let now = Timestamp(0) + now;
-    let list = List::read(&args.list, &args.hosts, args.dates != Some(Dates::None), now)?;
+    let list = List::read(list, &args.hosts, args.dates != Some(Dates::None), now)?;
     let kind = upload_kind(client, &args.source).await?;
     if let Some((day, count)) = list.bulk_day.filter(|_| args.dates.is_none()) {
         let reason = format!(
@@ -225,8 +239,8 @@ pub async fn list(client: &Client, output: &Output, args: ImportList) -> Result<
             report.committed = true;
             (report.late, report.past_days) = (0, Vec::new());
             report.outcomes.retain(|word, _| matches!(*word, "existing" | "refused"));
-            let origins = Origins::new(list.folder, args.hosts.clone())?;
-            let import = Import { client, origins, kind, args: &args };
+            let origins = Origins::new(folder.unwrap_or(list.folder), args.hosts.clone())?;
+            let import = Import { client, origins, kind, args };
             import.all(&open, &mut report).await
         }
     };
@@ -256,7 +270,7 @@ struct Import<'a> {
     client: &'a Client,
     origins: Origins,
     kind: &'static str,
-    args: &'a ImportList,
+    args: &'a ImportFlags,
 }
 
 impl Import<'_> {

@@ -38,6 +38,7 @@ fn every_command_is_quiet_on_a_closed_pipe() {
     fixtures::create_mirror(&server.dir().join("no-mirror"));
     let paths = files(&server, &[Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")]);
     let add = format!("add --source=team {}", path_flag(&paths));
+    let export = format!("export files --repo=none --to=/nowhere/site --address={}", server.url(""));
     // The order is such that each command finds its objects.
     let lines = [
         add.as_str(),
@@ -64,6 +65,7 @@ fn every_command_is_quiet_on_a_closed_pipe() {
         "list bioconductor versions",
         "info --repo=prod",
         "explain prod alpha",
+        export.as_str(),
         "sync",
         "backfill --source=cran --since=2020-01-01 --dry-run",
         "status",

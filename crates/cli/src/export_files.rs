@@ -1,11 +1,10 @@
 //! `rspm export files`: the installed program `rspm-offline-downloader` reads the repository over HTTP, and writes it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::args::GlobalFlags;
 use super::client::{ParseMode, server_config};
 use super::error::CliError;
 use super::programs::{exec, program_command};
@@ -45,8 +44,12 @@ pub struct ExportFiles {
 }
 
 /// Replaces this process with the downloader. Returns only if this fails.
-pub(super) fn run(global: &GlobalFlags, args: ExportFiles) -> Result<ExitCode, CliError> {
-    let address = address(global)?;
+pub(super) fn run(
+    config: Option<&Path>,
+    address: Option<&str>,
+    args: ExportFiles,
+) -> Result<ExitCode, CliError> {
+    let address = self::address(config, address)?;
     let snapshot = args.date.map_or_else(|| "latest".to_owned(), |day| day.to_string());
     let mut command = program_command("rspm-offline-downloader", None);
     command.args(["export-files", "--base-url", &format!("{address}/{}/{snapshot}", args.repo)]);
@@ -65,11 +68,11 @@ pub(super) fn run(global: &GlobalFlags, args: ExportFiles) -> Result<ExitCode, C
 }
 
 /// Returns the address of the server: `--address`, a listener of the server of this machine, or `Server.Address`.
-fn address(global: &GlobalFlags) -> Result<String, CliError> {
-    if let Some(address) = global.address.as_deref().map(str::trim).filter(|address| !address.is_empty()) {
+fn address(config: Option<&Path>, address: Option<&str>) -> Result<String, CliError> {
+    if let Some(address) = address.map(str::trim).filter(|address| !address.is_empty()) {
         return Ok(address.trim_end_matches('/').to_owned());
     }
-    let config = server_config(global.config.as_deref(), ParseMode::Lenient)?;
+    let config = server_config(config, ParseMode::Lenient)?;
     let listener = config.http.listen.clone().map(|listen| {
         let is_any = matches!(listen.host.as_str(), "" | "0.0.0.0" | "::");
         format!("http://{}", if is_any { Listen { host: "127.0.0.1".to_owned(), ..listen } } else { listen })

@@ -143,11 +143,13 @@ fn run_locally(global: GlobalFlags, output: &Output, command: Local) -> Result<E
         Local::Encrypt(args) => return encrypt::run(config, output, args),
         Local::License(_) => return unsupported::license(),
         Local::Migrate(args) => return programs::migrate(config, global.output_format, &args),
-        Local::Export(Export::Files(args)) => return export_files::run(&global, args),
         Local::Export(Export::State(args)) => {
             return with_client(global, ParseMode::Strict, async |client| {
                 state::export(client, output, args).await
             });
+        }
+        Local::Export(Export::Files(args)) => {
+            return export_files::run(config, global.address.as_deref(), args);
         }
         Local::Backup(BackupCommand::Local(command)) => {
             return backup::run_locally(config, global.output_format, command);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::args::{ExportFiles, PYPI_LANGUAGE};
+use super::args::ExportFiles;
 use super::buffer::{BUDGET, Budget, FileBuffer};
 use super::destination::{self, Destination};
 use super::error::{ExitStatus, OfflineError};
@@ -25,7 +25,7 @@ use base::model::project_name::ProjectName;
 use base::model::project_page::{ListedName, MetadataFile, UpstreamFile};
 use base::model::text::count_of;
 use base::model::time::Timestamp;
-use formats::language;
+use formats::language::with_directory;
 use upstream::Mirror;
 use upstream::transport::Transport;
 
@@ -152,8 +152,7 @@ async fn python_files(transport: &Transport) -> Result<Vec<SiteFile>, OfflineErr
     let base = format!("{}/", transport.address());
     let refused = |reason: String| OfflineError::Refused(format!("{base}simple/: {reason}"));
     let json = Some(FORMATS[0].0);
-    let projects =
-        language::of(PYPI_LANGUAGE).projects().ok_or_else(|| refused("has no projects".to_owned()))?;
+    let (_, projects) = with_directory("simple").ok_or_else(|| refused("has no projects".to_owned()))?;
     let mut list = pages(transport, "simple").await?;
     let mut names = Vec::new();
     let mut add = |listed: ListedName<'_>| names.push(ProjectName::folded(listed.name));

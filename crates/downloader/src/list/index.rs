@@ -7,16 +7,18 @@ use std::sync::Arc;
 use url::Url;
 
 use super::events::{Events, MAX_FILES, http_time, is_package};
-use crate::args::{ListOrigin, PYPI_LANGUAGE};
+use crate::args::ListOrigin;
 use crate::error::OfflineError;
 use crate::projects::source::Source;
 use crate::workers::run_all;
 use base::model::import_list::{AddedFile, Event, Loss, Yank};
 use base::model::project_name::ProjectName;
 use base::model::project_page::{UpstreamFile, UpstreamPage};
-use formats::language;
+use formats::language::{Projects, with_directory};
 use upstream::{Upstream, UpstreamError};
 
+/// The directory of the lists and pages of the language.
+const DIRECTORY: &str = "simple";
 /// Number of concurrent requests.
 pub(super) const CONCURRENCY: usize = 8;
 
@@ -25,13 +27,13 @@ pub(super) async fn read(
     args: &ListOrigin,
     events: &mut Events,
 ) -> Result<(), OfflineError> {
-    let rules = language::of(PYPI_LANGUAGE);
-    let projects = rules.projects().ok_or_else(|| OfflineError::Usage("no index".to_owned()))?;
+    let (language, projects) = with_directory(DIRECTORY)
+        .ok_or_else(|| OfflineError::Usage("there are no such indexes".to_owned()))?;
     let origin = &args.origin;
-    let source = Source::new(PYPI_LANGUAGE, projects, upstream, origin, args.file_hosts.clone())?;
+    let source = Source::new(language, projects, upstream, origin, args.file_hosts.clone())?;
     let names: BTreeSet<ProjectName> = match &args.projects {
         None => source.names().await?.into_iter().collect(),
-        Some(file) => named_projects(file, rules)?,
+        Some(file) => named_projects(file, projects)?,
     };
     if names.len() > MAX_FILES {
         return Err(OfflineError::Refused(format!("{origin} has more than {MAX_FILES} projects")));
@@ -49,13 +51,13 @@ pub(super) async fn read(
 }
 
 /// Reads the file of `--projects`; `#` begins a comment.
-fn named_projects(file: &Path, rules: &dyn language::Rules) -> Result<BTreeSet<ProjectName>, OfflineError> {
+fn named_projects(file: &Path, projects: &dyn Projects) -> Result<BTreeSet<ProjectName>, OfflineError> {
     let usage = |reason: String| OfflineError::Usage(format!("--projects {}: {reason}", file.display()));
     let text = std::fs::read_to_string(file).map_err(|e| usage(e.to_string()))?;
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
     let names = lines.enumerate().filter(|(_, line)| !line.is_empty());
     let name = |(index, line): (usize, &str)| {
-        rules.project_name(line).map_err(|error| usage(format!("line {}: {error}", index + 1)))
+        projects.project_name(line).map_err(|error| usage(format!("line {}: {error}", index + 1)))
     };
     names.map(name).collect()
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use api::flag_values::SuggestedValues;
 use super::import_origin::ImportOrigin;
+use api::flag_values::SuggestedValues;
 use api::git;
 
 /// `rspm import …`

@@ -85,11 +85,8 @@ pub fn show(page: &AdministrationFrame, source: &Source) -> String {
     let name = &source.name;
     let rename = Form::new("rename", "Rename", format!("rspm edit source --name={name} --new-name=NAME"))
         .filled("new_name", "New name", Kind::Required(64), name);
-    let delete = Form::new("delete", "Delete", format!("rspm delete source --name={name} --with-packages")).field(
-        CONFIRM,
-        "Its packages are not listed any more",
-        Kind::Confirm,
-    );
+    let delete = Form::new("delete", "Delete", format!("rspm delete source --name={name} --with-packages"))
+        .field(CONFIRM, "Its packages are not listed any more", Kind::Confirm);
     let packages = usize::try_from(source.packages).unwrap_or_default();
     page.render(
         name,

@@ -411,7 +411,11 @@ mod tests {
             ),
             (&source, "action=rename&new_name=x", request("PATCH /sources/team", json!({ "new_name": "x" }))),
             (&source, "action=delete", Err("confirm")),
-            (&source, "action=delete&confirm=yes", request("DELETE /sources/team?with_packages=true", Value::Null)),
+            (
+                &source,
+                "action=delete&confirm=yes",
+                request("DELETE /sources/team?with_packages=true", Value::Null),
+            ),
             (
                 &repo,
                 "action=unsubscribe&object=bioc+3.20",

@@ -415,7 +415,7 @@ mod tests {
         let written = fs::read_to_string(&file).expect("text");
         assert!(written.starts_with("format = 1\n# exported by rspm 1; "), "{written}");
         assert!(written.ends_with("\n# Not applied by rspm apply:\n# token of 'a b'\n"), "{written}");
-        assert_eq!(StateFiles::read(&[file.clone()]).expect("a state").state, state);
+        assert_eq!(StateFiles::read(std::slice::from_ref(&file)).expect("a state").state, state);
         fs::remove_file(file).expect("removed");
         write(&exported, folder.path()).expect("written");
         assert_eq!(StateFiles::read(&[folder.path().to_owned()]).expect("a state").state, state);

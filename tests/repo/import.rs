@@ -339,7 +339,7 @@ async fn past_days_change_only_with_permission_and_on_every_server(backend: Back
     let unchanged = index(&backend, "prod", "2024-03-03", document.clone()).await;
     assert_eq!(
         (unchanged.content, listing(&backend, "prod", "latest").await),
-        (before.content, String::new())
+        (before.content, "older 1.0".to_owned())
     );
 
     let permitted = import::apply(&backend.uploads, "team", changes().await, true, &actor()).await;

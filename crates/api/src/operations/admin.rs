@@ -84,7 +84,7 @@ macro_rules! data_operations {
             }
             /// Add uploads to a local source, in one transaction, or the changes of an import, each at its time
             AddPackages(name): POST ["sources", name, "packages"] WriteSource(source name) => package::add {
-                body(source::AddPackages), response(source::AddedPackages)
+                body(source::AddPackages), limit(4 << 20), response(source::AddedPackages)
             }
             /// Remove a package or some of its versions; older snapshots still serve them
             RemovePackage(name): POST ["sources", name, "packages", "remove"] WriteSource(source name) => package::remove {

@@ -16,6 +16,8 @@ use base::model::time::{Day, Timestamp};
 /// Maximum number of lines, and of bytes in one line.
 const MAX_LINES: usize = 1_000_000;
 const MAX_LINE: u64 = 64 << 10;
+/// Maximum length of a note, a reason and the name of an evidence, in bytes.
+const MAX_TEXT: usize = 500;
 /// Maximum number of problems that are printed.
 const MAX_PROBLEMS: usize = 100;
 /// Minimum number of files with times on one day, if they are more than half of all, that a copy may have set.
@@ -212,14 +214,19 @@ impl Check<'_> {
                 }
                 (None, Some(name)) => {
                     check_name("name", name)?;
+                    removal.version.as_ref().map_or(Ok(()), |version| check_name("version", version))?;
                     // The names of the files of a package are known only to the server.
                     self.added.clear();
                 }
                 _ => return Err("a removal has either 'file', or 'name' and 'version'".to_owned()),
             },
-            Event::Yank(yank) => check_name("file", &yank.file)?,
+            Event::Yank(yank) => {
+                check_name("file", &yank.file)?;
+                check_line("reason", &yank.reason)?;
+            }
             Event::Lost(_) => {}
         }
+        event.exact().map_or(Ok(()), |exact| check_line("exact", exact))?;
         if !event.at().is_none_or(|at| (EARLIEST..=self.now).contains(&at)) {
             event.forget_time();
         }
@@ -236,6 +243,7 @@ impl Check<'_> {
 
     fn check_file(&self, file: &AddedFile) -> Result<(), String> {
         check_name("file", &file.file)?;
+        file.note.as_ref().map_or(Ok(()), |note| check_line("note", note))?;
         let is_sha256 = |text: &String| text.parse::<Sha256>().is_ok();
         let is_md5 = |text: &String| text.parse::<Md5>().is_ok();
         if !file.sha256.as_ref().is_none_or(is_sha256) {
@@ -264,6 +272,13 @@ fn is_below(path: &str) -> bool {
         matches!(part, std::path::Component::Normal(_) | std::path::Component::CurDir)
     };
     !path.is_empty() && Path::new(path).components().all(is_plain)
+}
+
+fn check_line(key: &str, text: &str) -> Result<(), String> {
+    match text.len() <= MAX_TEXT && !text.chars().any(char::is_control) {
+        true => Ok(()),
+        false => Err(format!("'{key}' is not one line of at most {MAX_TEXT} bytes")),
+    }
 }
 
 fn check_name(key: &str, name: &str) -> Result<(), String> {

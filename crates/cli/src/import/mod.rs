@@ -26,8 +26,6 @@ use list::{Facts, Line, List};
 const GROUP: usize = 500;
 /// Number of files that are fetched and uploaded at the same time.
 const PARALLEL: usize = 4;
-/// Maximum length of a note, in characters.
-const MAX_NOTE: usize = 500;
 /// Maximum number of warnings that are printed.
 const MAX_WARNINGS: usize = 20;
 
@@ -255,13 +253,11 @@ pub(super) async fn run(
     }
 }
 
-/// Returns a change for the server, without the place of its file, and with a note of one line.
+/// Returns a change for the server, without the place of its file.
 fn change(line: &Line, upload: Option<u64>) -> ImportedChange {
     let mut event = line.event.clone();
     if let Event::Add(file) | Event::Replace(file) = &mut event {
         file.from = None;
-        let is_plain = |note: &String| !note.contains(char::is_control);
-        file.note = file.note.take().map(|note| shortened(&note, MAX_NOTE)).filter(is_plain);
     }
     ImportedChange { event, upload }
 }

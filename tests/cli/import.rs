@@ -407,3 +407,58 @@ fn an_import_that_was_killed_is_completed_by_the_same_command() {
     let transactions = server.get("/__api__/repos/prod/transaction-dates").text();
     assert!(transactions.contains("2024-01-01"), "{transactions}");
 }
+
+#[test]
+fn the_origin_is_read_and_imported_by_one_command() {
+    let server = on(db::Engine::Sqlite);
+    let folder = Folder::new();
+    let packages =
+        [("greeting", "1.0.0", "2024-01-10T09:00:00Z"), ("tally", "0.2.1", "2024-02-11T04:30:00Z")];
+    let origin = folder.path().join("origin");
+    std::fs::create_dir(&origin).expect("a folder");
+    for (name, version, time) in packages {
+        let tarball = Tarball::new(name, version);
+        let path = origin.join(tarball.file());
+        std::fs::write(&path, tarball.bytes()).expect("written");
+        let time = std::time::SystemTime::from(time.parse::<jiff::Timestamp>().expect("a time"));
+        std::fs::File::options().append(true).open(path).expect("a file").set_modified(time).expect("set");
+    }
+    let command = format!("import from-folder {} --source=team -o json", origin.display());
+    let imported = |command: &str| {
+        let output = server.rspm(command);
+        assert_eq!(output.code, 0, "{output:?}");
+        output.out
+    };
+    let planned: Value = serde_json::from_str(&imported(&command)).expect("a report");
+    assert_eq!((&planned["outcomes"], &planned["committed"]), (&json!({ "added": 2 }), &json!(false)));
+    let kept = folder.path().join("kept.ndjson");
+    imported(&format!("{command} --commit --list-out={}", kept.display()));
+    let day = |day: &str| {
+        server.get(&format!("/prod/{day}/src/contrib/PACKAGES")).text().matches("Package: ").count()
+    };
+    assert_eq!((day("2024-01-31"), day("2024-02-11")), (1, 2));
+    let list = std::fs::read_to_string(&kept).expect("the list");
+    assert!(list.lines().count() == 2 && list.contains("\"exact\":\"mtime\""), "{list}");
+
+    let repository = folder.path().join("repository");
+    let git = |args: &str| {
+        let status = std::process::Command::new("git")
+            .args(["-c", "user.name=a", "-c", "user.email=a@example.org", "-C"])
+            .arg(&repository)
+            .args(args.split(' '))
+            .env("GIT_COMMITTER_DATE", "2024-03-10T09:00:00Z")
+            .status();
+        assert!(status.expect("git").success(), "git {args}");
+    };
+    std::fs::create_dir(&repository).expect("a folder");
+    git("init --quiet");
+    let tarball = Tarball::new("greeting", "1.1.0");
+    std::fs::write(repository.join(tarball.file()), tarball.bytes()).expect("written");
+    git("add .");
+    git("commit --quiet -m add");
+    imported(&format!("import from-git {} --source=team --commit", repository.display()));
+    let listed = server.get("/prod/2024-03-10/src/contrib/PACKAGES").text().to_owned();
+    assert!(listed.contains("Package: greeting\nVersion: 1.1.0"), "{listed}");
+    let error = server.rspm("import from-git /nowhere/repository --source=team").err;
+    assert!(error.contains("/nowhere/repository") && error.contains("nothing was imported"), "{error}");
+}

@@ -26,6 +26,7 @@ use api::operations::{Operation, address, admin as operations};
 use api::package::{Upload, UploadFile};
 use base::config::{self, Config};
 use base::model::errors::error_chain;
+use base::model::kind::Layout;
 use base::model::visible::for_terminal;
 
 /// Minimum size of a file whose upload shows its progress, in bytes.
@@ -148,6 +149,15 @@ impl Client {
     {
         let json = serde_json::to_vec(body).map_err(|e| self.no_answer(e.to_string()))?;
         self.request(O::METHOD, &address::<O>(path, &()), json.into()).await
+    }
+
+    /// Returns the kind of the uploads for a source, as the admin API names it.
+    pub(super) async fn upload_kind(&self, source: &str) -> Result<&'static str, CliError> {
+        let source = self.call::<operations::Source>([source], &()).await?;
+        Ok(match source.kind.layout() {
+            Layout::Lists => "source",
+            Layout::Projects => source.kind.language().as_str(),
+        })
     }
 
     /// Uploads a package file; `kind` is `source`, `binary` or a language. On a terminal, the progress of a large

@@ -11,20 +11,11 @@ use api::binary::{self, RemovedBinary};
 use api::error::Code;
 use api::operations::admin as operations;
 use api::source::{self, AddOutcome};
-use base::model::kind::{Layout, Supply};
+use base::model::kind::Supply;
 
 async fn is_curated(client: &Client, source: &str) -> Result<bool, CliError> {
     let source = client.call::<operations::Source>([source], &()).await?;
     Ok(source.kind.supply() == Supply::Curated)
-}
-
-/// Returns the kind of the uploads for a source, as the admin API names it.
-pub(super) async fn upload_kind(client: &Client, source: &str) -> Result<&'static str, CliError> {
-    let source = client.call::<operations::Source>([source], &()).await?;
-    Ok(match source.kind.layout() {
-        Layout::Lists => "source",
-        Layout::Projects => source.kind.language().as_str(),
-    })
 }
 
 /// `rspm add`: uploads and checks every file first, then adds all of them to the source in one transaction, or none.
@@ -53,7 +44,7 @@ pub async fn add(client: &Client, output: &Output, args: Add) -> Result<(), CliE
         .await;
     }
     let paths = paths(file_in, &args.path)?;
-    let kind = upload_kind(client, source).await?;
+    let kind = client.upload_kind(source).await?;
     let result = upload_and_add(client, &paths, kind, async |uploads| {
         let body = source::AddPackages { uploads, ..args.request.clone() };
         client.send::<operations::AddPackages>([source], &body).await

@@ -13,7 +13,6 @@ use serde::Serialize;
 use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, format_count, note, shortened, warn};
-use super::package::upload_kind;
 use api::error::Code;
 use api::operations::admin as operations;
 use api::source::{AddPackages, AddedPackages, ChangedDays, ImportOutcome, ImportedChange};
@@ -207,7 +206,7 @@ pub(super) async fn run(
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let now = Timestamp(0) + now;
     let list = List::read(list, &args.hosts, args.dates != Some(Dates::None), now)?;
-    let kind = upload_kind(client, &args.source).await?;
+    let kind = client.upload_kind(&args.source).await?;
     if let Some((day, count)) = list.bulk_day.filter(|_| args.dates.is_none()) {
         let reason = format!(
             "{count} files of the list, more than half, have the time {day}, which a copy of them may have set: choose \

@@ -1,7 +1,7 @@
 //! The events that a reader collects: limited in number, with plausible times, in order.
 
-use base::model::import_list::{AddedFile, Event, Loss, Removal};
-use base::model::time::{SECOND, Timestamp};
+use base::model::import_list::{AddedFile, EARLIEST, Event, Loss, Removal};
+use base::model::time::Timestamp;
 use formats::python::file_name::{FileKind, FileName, SdistName};
 use formats::r::layout::PackageFile;
 use formats::r::name::SourceFileName;
@@ -10,8 +10,6 @@ use crate::error::OfflineError;
 
 /// Maximum number of events of a list, and of files that a reader examines.
 pub(super) const MAX_FILES: usize = 1_000_000;
-/// 1995-01-01: an earlier time is that of a clock that was not set.
-const FIRST: Timestamp = Timestamp(788_918_400 * SECOND);
 
 pub(super) struct Events {
     now: Timestamp,
@@ -41,7 +39,7 @@ impl Events {
             Event::Lost(_) => None,
         };
         if let Some((at, exact)) = date
-            && !at.is_some_and(|at| (FIRST..=self.now).contains(&at))
+            && !at.is_some_and(|at| (EARLIEST..=self.now).contains(&at))
         {
             (*at, *exact) = (None, None);
         }

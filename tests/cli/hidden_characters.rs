@@ -80,8 +80,14 @@ fn texts_in_the_configuration_are_shown_with_visible_characters() {
 fn one_file_prints_all_texts() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/cli/src");
     let mut count = 0;
-    for entry in std::fs::read_dir(folder).expect("the folder") {
-        let path = entry.expect("a file").path();
+    let mut paths = vec![std::path::PathBuf::from(folder)];
+    while let Some(path) = paths.pop() {
+        if path.is_dir() {
+            paths.extend(
+                std::fs::read_dir(path).expect("the folder").map(|entry| entry.expect("a file").path()),
+            );
+            continue;
+        }
         let name = path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
         // A script for a shell, and a prompt.
         if ["output.rs", "lib.rs", "token.rs"].contains(&&*name) {

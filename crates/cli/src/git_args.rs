@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::import_origin::ImportOrigin;
+use super::import_origin::Origin;
 use api::flag_values::SuggestedValues;
 use api::git;
 
@@ -17,18 +17,8 @@ pub enum Import {
     HttpsCredential(git::ImportGitCredential),
     /// Import the packages of another server, which a list describes, into a local source
     List(super::import::ImportList),
-    /// Import the packages of a folder
-    FromFolder(ImportOrigin),
-    /// Import the packages of an index of Python projects
-    FromIndex(ImportOrigin),
-    /// Import the packages of a CRAN-like repository, and its archive
-    FromCran(ImportOrigin),
-    /// Import the packages and days of a server with dated snapshots
-    FromSnapshots(ImportOrigin),
-    /// Import the packages of each commit of a git repository
-    FromGit(ImportOrigin),
-    /// Import the packages of an index of devpi, or of its export
-    FromDevpi(ImportOrigin),
+    #[command(flatten)]
+    From(Origin),
 }
 
 /// `rspm run …`

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use url::Url;
 
 use super::client::Client;
@@ -14,6 +14,36 @@ use super::output::Output;
 use super::programs::{program_command, start_error};
 
 /// `rspm import from-…`
+#[derive(Debug, Subcommand)]
+pub enum Origin {
+    /// Import the packages of a folder
+    FromFolder(ImportOrigin),
+    /// Import the packages of an index of Python projects
+    FromIndex(ImportOrigin),
+    /// Import the packages of a CRAN-like repository, and its archive
+    FromCran(ImportOrigin),
+    /// Import the packages and days of a server with dated snapshots
+    FromSnapshots(ImportOrigin),
+    /// Import the packages of each commit of a git repository
+    FromGit(ImportOrigin),
+    /// Import the packages of an index of devpi, or of its export
+    FromDevpi(ImportOrigin),
+}
+
+impl Origin {
+    /// Returns the name of the kind for the reader, and the flags.
+    fn into_parts(self) -> (&'static str, ImportOrigin) {
+        match self {
+            Origin::FromFolder(args) => ("from-folder", args),
+            Origin::FromIndex(args) => ("from-index", args),
+            Origin::FromCran(args) => ("from-cran", args),
+            Origin::FromSnapshots(args) => ("from-snapshots", args),
+            Origin::FromGit(args) => ("from-git", args),
+            Origin::FromDevpi(args) => ("from-devpi", args),
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct ImportOrigin {
     /// Folder or address
@@ -29,14 +59,8 @@ pub struct ImportOrigin {
     pub reader_flags: Vec<OsString>,
 }
 
-/// Imports an origin of a kind: `from-folder`, `from-git`.
-pub(super) async fn run(
-    client: &Client,
-    output: &Output,
-    kind: &str,
-    args: ImportOrigin,
-) -> Result<(), CliError> {
-    let ImportOrigin { origin, mut flags, list_out, reader_flags } = args;
+pub(super) async fn run(client: &Client, output: &Output, origin: Origin) -> Result<(), CliError> {
+    let (kind, ImportOrigin { origin, mut flags, list_out, reader_flags }) = origin.into_parts();
     let temporary = tempfile::tempdir()
         .map_err(|source| CliError::Local { operation: "create a temporary folder".to_owned(), source })?;
     let list = list_out.unwrap_or_else(|| temporary.path().join("list.ndjson"));

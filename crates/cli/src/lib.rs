@@ -311,20 +311,7 @@ async fn dispatch(client: &Client, output: &Output, command: Remote) -> Result<(
         Remote::Import(Import::List(args)) => {
             import::run(client, output, &args.list, None, &args.flags).await
         }
-        Remote::Import(Import::FromFolder(args)) => {
-            import_origin::run(client, output, "from-folder", args).await
-        }
-        Remote::Import(Import::FromIndex(args)) => {
-            import_origin::run(client, output, "from-index", args).await
-        }
-        Remote::Import(Import::FromCran(args)) => import_origin::run(client, output, "from-cran", args).await,
-        Remote::Import(Import::FromSnapshots(args)) => {
-            import_origin::run(client, output, "from-snapshots", args).await
-        }
-        Remote::Import(Import::FromGit(args)) => import_origin::run(client, output, "from-git", args).await,
-        Remote::Import(Import::FromDevpi(args)) => {
-            import_origin::run(client, output, "from-devpi", args).await
-        }
+        Remote::Import(Import::From(origin)) => import_origin::run(client, output, origin).await,
         Remote::Run(Run::GitBuilder(args)) => git::run(client, output, args).await,
         Remote::Rerun(Rerun::GitBuilder(args)) => git::rerun(client, output, args).await,
         Remote::Edit(Edit::Source(args)) => repo::edit_source(client, output, args).await,

@@ -1,5 +1,5 @@
 //! `export-files`: reads one state of a repository over HTTP, and writes the answers as files that any web server can serve.
-//! Files are written before the indexes that list them; what is there already is not written again.
+//! Files are written before the indexes that list them; files that exist unchanged are not written again.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

@@ -83,31 +83,39 @@ pub struct Loss {
 impl Event {
     /// Returns the time of a change, if it is known.
     pub fn at(&self) -> Option<Timestamp> {
-        match self {
-            Event::Add(file) | Event::Replace(file) => file.at,
-            Event::Remove(removal) => removal.at,
-            Event::Yank(yank) => yank.at,
-            Event::Lost(_) => None,
-        }
-    }
-
-    /// Removes the time, because it is not known or not used.
-    pub fn forget_time(&mut self) {
-        match self {
-            Event::Add(file) | Event::Replace(file) => file.at = None,
-            Event::Remove(removal) => removal.at = None,
-            Event::Yank(yank) => yank.at = None,
-            Event::Lost(_) => {}
-        }
+        self.date().0
     }
 
     /// Returns the evidence for the time.
     pub fn exact(&self) -> Option<&str> {
-        match self {
-            Event::Add(file) | Event::Replace(file) => file.exact.as_deref(),
-            Event::Remove(removal) => removal.exact.as_deref(),
-            Event::Yank(yank) => yank.exact.as_deref(),
-            Event::Lost(_) => None,
+        self.date().1
+    }
+
+    fn date(&self) -> (Option<Timestamp>, Option<&str>) {
+        let (at, exact) = match self {
+            Event::Add(file) | Event::Replace(file) => (file.at, &file.exact),
+            Event::Remove(removal) => (removal.at, &removal.exact),
+            Event::Yank(yank) => (yank.at, &yank.exact),
+            Event::Lost(_) => return (None, None),
+        };
+        (at, exact.as_deref())
+    }
+
+    /// Removes the time, because it is not used, and its evidence.
+    pub fn forget_time(&mut self) {
+        let (at, exact) = match self {
+            Event::Add(file) | Event::Replace(file) => (&mut file.at, &mut file.exact),
+            Event::Remove(removal) => (&mut removal.at, &mut removal.exact),
+            Event::Yank(yank) => (&mut yank.at, &mut yank.exact),
+            Event::Lost(_) => return,
+        };
+        (*at, *exact) = (None, None);
+    }
+
+    /// Removes a time before [`EARLIEST`] or in the future.
+    pub fn forget_implausible_time(&mut self, now: Timestamp) {
+        if !self.at().is_some_and(|at| (EARLIEST..=now).contains(&at)) {
+            self.forget_time();
         }
     }
 

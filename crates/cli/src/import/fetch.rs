@@ -50,7 +50,7 @@ impl Fetched {
 impl Origins {
     /// Creates the origins of a list in `folder`.
     pub(super) fn new(folder: PathBuf, hosts: Vec<String>) -> Result<Origins, CliError> {
-        // SECURITY: this client has no token, and follows no redirect by itself.
+        // SECURITY: this client has no token, and does not follow redirects.
         let builder = client_builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT);
         let client = builder.build().map_err(|error| CliError::refused(error_chain(&error)))?;
         Ok(Origins { folder, hosts, client })

@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::error::CliError;
 use base::model::digest::{Md5, Sha256};
-use base::model::import_list::{AddedFile, EARLIEST, Event, Loss};
+use base::model::import_list::{AddedFile, Event, Loss};
 use base::model::time::{Day, Timestamp};
 
 /// Maximum number of lines, and of bytes in one line.
@@ -27,7 +27,7 @@ const BULK_COPY_FILES: usize = 20;
 pub(super) struct Line {
     /// Its line in the list, from 1.
     pub(super) number: usize,
-    /// Without a time that is not known, in the future or before [`EARLIEST`].
+    /// Without a time that is not known, in the future or before 1995.
     pub(super) event: Event,
 }
 
@@ -227,9 +227,7 @@ impl Check<'_> {
             Event::Lost(_) => {}
         }
         event.exact().map_or(Ok(()), |exact| check_line("exact", exact))?;
-        if !event.at().is_none_or(|at| (EARLIEST..=self.now).contains(&at)) {
-            event.forget_time();
-        }
+        event.forget_implausible_time(self.now);
         if let Some(at) = event.at() {
             if let Some((newest, earlier)) = self.newest.filter(|(newest, _)| at < *newest) {
                 return Err(format!(

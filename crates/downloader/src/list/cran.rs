@@ -15,7 +15,6 @@ use crate::progress::Output;
 use crate::workers::run_all;
 use base::model::import_list::{AddedFile, Event};
 use base::model::project_path::encoded;
-use base::model::time::Timestamp;
 use formats::r::layout::PackageFile;
 use formats::r::version;
 use upstream::{Mirror, Upstream, UpstreamError};
@@ -130,8 +129,7 @@ async fn dated(mirror: &Mirror, files: Vec<UpstreamFile>) -> Result<Vec<DatedFil
 async fn complete(mirror: &Mirror, file: &mut UpstreamFile) -> Result<&'static str, UpstreamError> {
     if mirror.directory().is_some() {
         let metadata = mirror.open_in_place(file.path()).await?.metadata;
-        let modified = metadata.modified().ok().and_then(|time| jiff::Timestamp::try_from(time).ok());
-        file.published = modified.map(|time| Timestamp(time.as_second() * base::model::time::SECOND));
+        file.published = metadata.modified().ok().and_then(folder::timestamp);
         file.size = Some(metadata.len());
         return Ok("mtime");
     }

@@ -1,6 +1,6 @@
 //! The events that a reader collects: limited in number, with plausible times, in order.
 
-use base::model::import_list::{AddedFile, EARLIEST, Event, Loss, Removal};
+use base::model::import_list::{AddedFile, Event, Loss, Removal};
 use base::model::time::Timestamp;
 use formats::python::file_name::{FileKind, FileName, SdistName};
 use formats::r::layout::PackageFile;
@@ -32,17 +32,7 @@ impl Events {
                 "the origin has more than {MAX_FILES} files: import parts of it, one after the other"
             )));
         }
-        let date = match &mut event {
-            Event::Add(file) | Event::Replace(file) => Some((&mut file.at, &mut file.exact)),
-            Event::Remove(Removal { at, exact, .. }) => Some((at, exact)),
-            Event::Yank(yank) => Some((&mut yank.at, &mut yank.exact)),
-            Event::Lost(_) => None,
-        };
-        if let Some((at, exact)) = date
-            && !at.is_some_and(|at| (EARLIEST..=self.now).contains(&at))
-        {
-            (*at, *exact) = (None, None);
-        }
+        event.forget_implausible_time(self.now);
         self.all.push(event);
         Ok(())
     }

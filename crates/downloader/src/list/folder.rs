@@ -9,7 +9,7 @@ use crate::error::OfflineError;
 use crate::file::digest_of;
 use base::model::digest::Sha256;
 use base::model::import_list::AddedFile;
-use base::model::time::Timestamp;
+use base::model::time::{SECOND, Timestamp};
 
 /// Maximum number of folders in each other.
 const MAX_DEPTH: usize = 32;
@@ -99,7 +99,7 @@ pub(super) fn find(root: &Path, events: &mut Events) -> Result<Vec<FoundFile>, O
 }
 
 /// Returns a time of a file, in whole seconds, as servers state it.
-fn timestamp(time: std::time::SystemTime) -> Option<Timestamp> {
+pub(super) fn timestamp(time: std::time::SystemTime) -> Option<Timestamp> {
     let time = jiff::Timestamp::try_from(time).ok()?;
-    Some(Timestamp(time.as_second() * base::model::time::SECOND))
+    Some(Timestamp(time.as_second() * SECOND))
 }

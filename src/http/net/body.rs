@@ -52,7 +52,7 @@ impl Body {
 
     /// Creates a streamed body; `size` in bytes, if known. A stream that yields more or fewer bytes than `size` fails.
     pub fn stream(stream: BoxStream<'static, Result<Bytes, BodyError>>, size: Option<u64>) -> Body {
-        Body::new(Content::Stream { stream, remaining: size, turns: Turns::new() })
+        Body::new(Content::Stream { stream, remaining: size, turns: Turns::new(size) })
     }
 
     pub(crate) fn set_guards(&mut self, in_progress: InProgress, request: RequestGuard) {

@@ -1,6 +1,6 @@
 //! Turns of streamed bodies. A socket with space for megabytes would take all of a file in memory in one poll, and the
 //! tasks of 200 such clients in the queue of the runtime would delay everybody else. A stream therefore gives way after
-//! [`TURN_BYTES`]; if there are many, they wait outside of that queue, and a few at a time continue, in order.
+//! [`TURN_BYTES`]; if there are many long ones, they wait outside of that queue, and a few at a time continue, in order.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,6 +12,8 @@ use parking_lot::Mutex;
 
 /// Number of bytes of a turn.
 pub(super) const TURN_BYTES: usize = 256 << 10;
+/// Number of bytes of a body that never waits: it ends after a few turns.
+const SHORT: u64 = 1 << 20;
 /// Up to this number of streams, none waits for another.
 const FREE_STREAMS: usize = 8;
 /// Number of turns between two polls of the sockets.
@@ -23,6 +25,19 @@ static GATE: LazyLock<Arc<Gate>> = LazyLock::new(Arc::default);
 struct Gate {
     streams: AtomicUsize,
     queue: Mutex<Queue>,
+}
+
+impl Gate {
+    /// Adds a stream to those that wait.
+    fn enter(gate: &Arc<Gate>) -> Arc<WaitingStream> {
+        let stream = Arc::<WaitingStream>::default();
+        let mut queue = gate.queue.lock();
+        queue.waiting.push_back(Arc::clone(&stream));
+        if !std::mem::replace(&mut queue.is_giving, true) {
+            tokio::spawn(give_turns(Arc::clone(gate)));
+        }
+        stream
+    }
 }
 
 #[derive(Default)]
@@ -48,22 +63,27 @@ impl WaitingStream {
 
 /// The turns of one stream.
 pub(super) struct Turns {
-    gate: Arc<Gate>,
-    stream: Arc<WaitingStream>,
+    /// Absent for a short one.
+    gate: Option<Arc<Gate>>,
+    /// Present while it waits.
+    waiting: Option<Arc<WaitingStream>>,
     /// Bytes sent in this turn.
     sent: usize,
-    is_waiting: bool,
 }
 
 impl Turns {
-    pub(super) fn new() -> Turns {
-        Turns::at(&GATE)
+    /// `size` is that of the body, in bytes, if it is known.
+    pub(super) fn new(size: Option<u64>) -> Turns {
+        match size {
+            Some(..=SHORT) => Turns { gate: None, waiting: None, sent: 0 },
+            _ => Turns::at(&GATE),
+        }
     }
 
     fn at(gate: &Arc<Gate>) -> Turns {
         let is_free = gate.streams.fetch_add(1, Ordering::Relaxed) < FREE_STREAMS;
         let sent = if is_free { 0 } else { TURN_BYTES };
-        Turns { gate: Arc::clone(gate), stream: Arc::default(), sent, is_waiting: false }
+        Turns { gate: Some(Arc::clone(gate)), waiting: None, sent }
     }
 
     /// Waits for the next turn if this one has ended.
@@ -71,24 +91,22 @@ impl Turns {
         if self.sent < TURN_BYTES {
             return Poll::Ready(());
         }
-        if !self.is_waiting {
-            if self.gate.streams.load(Ordering::Relaxed) <= FREE_STREAMS {
-                self.sent = 0;
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            self.is_waiting = true;
-            let mut queue = self.gate.queue.lock();
-            queue.waiting.push_back(Arc::clone(&self.stream));
-            if !std::mem::replace(&mut queue.is_giving, true) {
-                tokio::spawn(give_turns(Arc::clone(&self.gate)));
-            }
-        }
-        self.stream.waker.register(context.waker());
-        if !self.stream.is_called.swap(false, Ordering::AcqRel) {
+        let is_free = |gate: &&Arc<Gate>| gate.streams.load(Ordering::Relaxed) <= FREE_STREAMS;
+        let stream: &Arc<WaitingStream> =
+            match (&self.waiting, self.gate.as_ref().filter(|gate| !is_free(gate))) {
+                (Some(stream), _) => stream,
+                (None, Some(gate)) => self.waiting.insert(Gate::enter(gate)),
+                (None, None) => {
+                    self.sent = 0;
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            };
+        stream.waker.register(context.waker());
+        if !stream.is_called.load(Ordering::Acquire) {
             return Poll::Pending;
         }
-        (self.is_waiting, self.sent) = (false, 0);
+        (self.waiting, self.sent) = (None, 0);
         Poll::Ready(())
     }
 
@@ -99,7 +117,9 @@ impl Turns {
 
 impl Drop for Turns {
     fn drop(&mut self) {
-        self.gate.streams.fetch_sub(1, Ordering::Relaxed);
+        if let Some(gate) = &self.gate {
+            gate.streams.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

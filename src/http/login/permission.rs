@@ -264,13 +264,13 @@ fn repository(repo: &Repository) -> Object<'static> {
     Object::Repository { id: repo.id, authenticated: repo.authenticated }
 }
 
+/// Returns the object of a decision. The repositories of an open source, which everyone may read, decide nothing.
 fn source_object(catalog: &Catalog, source: &Source) -> SourceObject {
-    let subscribers = || catalog.repos.iter().filter(|repo| repo.subscribes_to(source.id));
-    SourceObject {
-        id: source.id,
-        open: catalog.is_open(source.id),
-        repositories: subscribers().filter(|repo| repo.authenticated).map(|repo| repo.id).collect(),
-    }
+    let open = catalog.is_open(source.id);
+    let is_reader = |repo: &&Repository| repo.authenticated && repo.subscribes_to(source.id);
+    let readers = || catalog.repos.iter().filter(is_reader).map(|repo| repo.id).collect();
+    let repositories = if open { Vec::new() } else { readers() };
+    SourceObject { id: source.id, open, repositories }
 }
 
 /// Converts a refusal. SECURITY: `name` is the name or number in the request, so no other name is disclosed.

@@ -149,6 +149,8 @@ install:
 	$(call inventory,$(DESTDIR)/usr/share/doc/rstudio-pm)
 	for page in $$(cd docs && find . -path ./man -prune -o -type f -printf '%P\n'); do \
 	    install -D -m 644 docs/$$page $(DESTDIR)/usr/share/doc/rstudio-pm/$$page; done
+	install -d -m 755 $(DESTDIR)/usr/share/doc/rstudio-pm/examples/import
+	install -m 644 examples/import/*.py $(DESTDIR)/usr/share/doc/rstudio-pm/examples/import/
 	for page in docs/man/rspm.1 docs/man/rstudio-pm.8 docs/man/rstudio-pm-migrate.8 docs/man/rstudio-pm.gcfg.5; do \
 	    dir=$(DESTDIR)/usr/share/man/man$${page##*.}; install -d -m 755 $$dir; \
 	    gzip -9n < $$page > $$dir/$${page##*/}.gz; chmod 644 $$dir/$${page##*/}.gz; done

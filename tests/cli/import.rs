@@ -17,14 +17,14 @@ use crate::support::team::team;
 use crate::support::{db, kills, python};
 
 /// A folder for a list and its files.
-struct Folder(tempfile::TempDir);
+pub(super) struct Folder(tempfile::TempDir);
 
 impl Folder {
-    fn new() -> Folder {
+    pub(super) fn new() -> Folder {
         Folder(tempfile::tempdir().expect("a folder"))
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.0.path()
     }
 
@@ -39,13 +39,13 @@ impl Folder {
         change
     }
 
-    fn package(&self, at: Option<&str>, package: &str, version: &str) -> Value {
+    pub(super) fn package(&self, at: Option<&str>, package: &str, version: &str) -> Value {
         let tarball = Tarball::new(package, version);
         self.file(at, &tarball.file(), &tarball.bytes())
     }
 
     /// Writes a list of changes, one on each line.
-    fn list(&self, changes: &[Value]) -> PathBuf {
+    pub(super) fn list(&self, changes: &[Value]) -> PathBuf {
         let path = self.path().join("list.ndjson");
         let lines: String = changes.iter().fold(String::new(), |mut lines, change| {
             writeln!(lines, "{change}").expect("a String");
@@ -56,18 +56,18 @@ impl Folder {
     }
 }
 
-fn import(server: &Server, list: &Path, flags: &str) -> RspmOutput {
+pub(super) fn import(server: &Server, list: &Path, flags: &str) -> RspmOutput {
     server.rspm(&format!("import list {} --source=team {flags}", list.display()))
 }
 
 /// The report of an import as JSON, and its exit code.
-fn report(server: &Server, list: &Path, flags: &str) -> (Value, i32) {
+pub(super) fn report(server: &Server, list: &Path, flags: &str) -> (Value, i32) {
     let output = import(server, list, &format!("{flags} -o json"));
     let report = serde_json::from_str(&output.out).unwrap_or_else(|e| panic!("{e}: {output:?}"));
     (report, output.code)
 }
 
-fn on(engine: db::Engine) -> Server {
+pub(super) fn on(engine: db::Engine) -> Server {
     let server = Builder::default().gcfg(&db::settings(engine)).start();
     server.rspm_stdout("create source --name=team");
     server.rspm_stdout("create repo --name=prod");

@@ -8,6 +8,7 @@ mod debug_regions;
 mod fixed_urls;
 mod hidden_characters;
 mod import;
+mod import_beside_life;
 mod name_guards;
 mod pipes;
 mod promotion;

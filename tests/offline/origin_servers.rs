@@ -323,3 +323,28 @@ fn an_index_of_devpi_is_read_from_the_server_and_from_its_export() {
     let error = refused(1, &["from-devpi", folder, "--index", "root/dev"]);
     assert!(error.contains("is not JSON") && !error.contains("argon2"), "{error}");
 }
+
+#[test]
+fn nginx_redirects_old_addresses_with_the_lines_of_the_manual() {
+    let page = std::fs::read_to_string("docs/admin/import-origins.md").unwrap();
+    let lines = page.split("```nginx\n").nth(1).and_then(|rest| rest.split("```").next()).expect("lines");
+    let web = Nginx::start(lines);
+    for (old, new) in [
+        ("/root/prod/+simple/acme/", "/py/latest/simple/acme/"),
+        ("/simple/acme/", "/py/latest/simple/acme/"),
+        ("/repository/r/src/contrib/PACKAGES.gz", "/prod/latest/src/contrib/PACKAGES.gz"),
+        ("/artifactory/api/pypi/py/simple/acme/", "/py/latest/simple/acme/"),
+        ("/artifactory/api/cran/r/src/contrib/PACKAGES", "/prod/latest/src/contrib/PACKAGES"),
+        ("/api/v4/projects/7/packages/pypi/simple/acme", "/py/latest/simple/acme"),
+        ("/api/packages/team/pypi/simple/acme/", "/py/latest/simple/acme/"),
+        ("/api/packages/team/cran/src/contrib/PACKAGES", "/prod/latest/src/contrib/PACKAGES"),
+        ("/pypi/py/simple/acme/", "/py/latest/simple/acme/"),
+        ("/repo/r/src/contrib/a_1.0.tar.gz", "/prod/latest/src/contrib/a_1.0.tar.gz"),
+        ("/drat/src/contrib/PACKAGES.rds", "/prod/latest/src/contrib/PACKAGES.rds"),
+        ("/prod/2024-03-01/src/contrib/PACKAGES", "/prod/2024-03-01/src/contrib/PACKAGES"),
+    ] {
+        let answer = crate::support::http::get(&format!("{}{old}", web.url()));
+        let expected = format!("https://packages.example.org{new}");
+        assert_eq!((answer.status, answer.header("location")), (301, Some(expected.as_str())), "{old}");
+    }
+}

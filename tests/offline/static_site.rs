@@ -1,12 +1,20 @@
 //! A repository that was exported as files, behind a static web server and with real clients.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::json;
 
 use super::origins::{lines, list};
 use crate::python::clients::{command, installed_version, program, run as run_client, text};
 use crate::support::downloader::{run, tree};
+use crate::support::listener::Listener;
 use crate::support::mirror_dir::{MirrorDir, file_url};
 use crate::support::nginx::Nginx;
 use crate::support::process::ProcessOutput;
@@ -206,4 +214,47 @@ fn an_export_needs_the_address_of_a_repository() {
     let ProcessOutput { code, err, .. } = run("http://me:secret@127.0.0.1:1/prod/latest");
     assert!(code == Some(1) && !err.contains("secret"), "{err}");
     assert!(!to.exists());
+}
+
+#[test]
+fn pages_of_several_projects_are_requested_at_the_same_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let (active, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (active_requests, most_requests) = (Arc::clone(&active), Arc::clone(&most));
+    let index = Listener::open(move |mut stream: &TcpStream| {
+        let mut lines = BufReader::new(stream).lines();
+        let request = lines.next().transpose()?.unwrap_or_default();
+        let head: Vec<String> = lines.map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+        let is_json = head.iter().any(|line| line.contains("json"));
+        let path = request.split(' ').nth(1).unwrap_or_default();
+        if path.starts_with("/r/simple/p") {
+            most_requests.fetch_max(active_requests.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(200));
+            active_requests.fetch_sub(1, Ordering::SeqCst);
+        }
+        let meta = json!({ "api-version": "1.0" });
+        let (status, body) = match (path.trim_matches('/').split_at_checked("r/simple".len()), is_json) {
+            (Some(("r/simple", "")), true) => {
+                let names = ["p1", "p2", "p3", "p4"].map(|name| json!({ "name": name }));
+                (200, json!({ "meta": meta, "projects": names }).to_string())
+            }
+            (Some(("r/simple", name)), true) => {
+                (200, json!({ "meta": meta, "name": name.trim_matches('/'), "files": [] }).to_string())
+            }
+            (Some(("r/simple", _)), false) => (200, "<!DOCTYPE html><title>Links</title>".to_owned()),
+            _ => (404, String::new()),
+        };
+        let kind = if is_json { "application/vnd.pypi.simple.v1+json" } else { "text/html" };
+        write!(
+            stream,
+            "HTTP/1.1 {status} x\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        )
+    });
+    let url = format!("http://{}/r", index.address);
+    let to = dir.path().join("site");
+    let output = run(&["export-files", "--base-url", &url, "--to", to.to_str().unwrap()]);
+    assert_eq!(output.code, Some(0), "{}{}", output.out, output.err);
+    assert_eq!(tree(&to).len(), 10, "two pages of four projects, and the list");
+    assert!(most.load(Ordering::SeqCst) > 1 && active.load(Ordering::SeqCst) == 0);
 }

@@ -4,9 +4,10 @@
 use futures_util::StreamExt;
 use rstudio_pm::api::source::{AddedPackages, ImportOutcome, ImportedChange};
 use rstudio_pm::config::Provider;
-use rstudio_pm::db::{invariants, tree};
+use rstudio_pm::db::{backup, invariants, tree};
 use rstudio_pm::edit::promotion::{self, Opening, PromotionRequest};
-use rstudio_pm::edit::{self, NewRepo, OnExisting, UploadKind, block_rule, import};
+use rstudio_pm::edit::{self, NewRepo, OnExisting, RemoveScope, UploadKind, block_rule, import};
+use rstudio_pm::model::ids::Identity;
 use rstudio_pm::model::import_list::{AddedFile, Event, Removal, Yank};
 use rstudio_pm::model::kind::{ChangePolicy, Language, RepoKind, SourceKind};
 use rstudio_pm::model::rule_effect::RuleEffect;
@@ -48,6 +49,7 @@ scenarios! {
     past_days_change_only_with_permission_and_on_every_server
     a_promoted_state_does_not_change
     packages_with_their_times_are_old_enough_for_a_rule
+    changes_since_the_plan_are_respected_by_the_import
 }
 
 /// A backend at noon of 2024-03-01, with the local source `team`, and with the repository `prod` of it.
@@ -166,26 +168,60 @@ async fn changes_are_served_from_their_times_on_and_an_import_can_be_repeated(ba
 }
 
 async fn files_that_were_removed_and_added_again_are_recognized(backend: Backend) {
-    let changes = async || {
-        vec![
-            add(&backend, "2020-01-01T00:00:00Z", "alpha", "1.0").await,
-            remove("2020-02-01T00:00:00Z", "alpha", "1.0"),
-            add(&backend, "2020-03-01T00:00:00Z", "alpha", "1.0").await,
-        ]
-    };
-    // The import was interrupted after the first change, and after the second one.
-    for count in [1, 2, 3, 3] {
-        let mut expected = vec![ImportOutcome::Existing; count - 1];
-        let last = if count == 2 { ImportOutcome::Removed } else { ImportOutcome::Added };
-        let is_repeated = count == 3 && listing(&backend, "prod", "2020-03-01").await == "alpha 1.0";
-        expected.push(if is_repeated { ImportOutcome::Existing } else { last });
-        let mut all = changes().await;
-        all.truncate(count);
-        assert_eq!(apply(&backend, all).await, expected, "{count}");
+    use ImportOutcome::{Added, Existing, Removed};
+    // The changes of the others are late: the source has a newer state, which they follow.
+    for package in ["alpha", "beta", "gamma"] {
+        let changes = async |count: usize| {
+            let mut all = vec![
+                add(&backend, "2020-01-01T00:00:00Z", package, "1.0").await,
+                remove("2020-02-01T00:00:00Z", package, "1.0"),
+                add(&backend, "2020-03-01T00:00:00Z", package, "1.0").await,
+                remove("2020-04-01T00:00:00Z", package, "1.0"),
+                add(&backend, "2020-05-01T00:00:00Z", package, "1.0").await,
+            ];
+            all.truncate(count);
+            all
+        };
+        // The import was interrupted after each change, or not at all.
+        if package != "gamma" {
+            for (count, last) in [(1, Added), (2, Removed), (3, Added), (4, Removed)] {
+                let mut expected = vec![Existing; count - 1];
+                expected.push(last);
+                assert_eq!(apply(&backend, changes(count).await).await, expected, "{package} {count}");
+            }
+            let expected = [Existing, Existing, Existing, Existing, Added];
+            assert_eq!(apply(&backend, changes(5).await).await, expected, "{package}");
+        } else {
+            let expected = [Added, Removed, Added, Removed, Added];
+            assert_eq!(apply(&backend, changes(5).await).await, expected);
+        }
+        assert_eq!(apply(&backend, changes(5).await).await, [Existing; 5], "{package}");
+        backend.add("team", &format!("x{package}"), "1.0").await;
     }
-    for (day, expected) in [("2020-01-31", "alpha 1.0"), ("2020-02-01", ""), ("2020-03-01", "alpha 1.0")] {
+    for (day, expected) in [
+        ("2020-01-31", "alpha 1.0"),
+        ("2020-02-01", ""),
+        ("2020-03-01", "alpha 1.0"),
+        ("2020-04-01", ""),
+        ("2020-05-01", "alpha 1.0"),
+    ] {
         assert_eq!(listing(&backend, "prod", day).await, expected, "{day}");
     }
+    let latest = "alpha 1.0, beta 1.0, gamma 1.0, xalpha 1.0, xbeta 1.0, xgamma 1.0";
+    assert_eq!(listing(&backend, "prod", "latest").await, latest);
+    // A file that was added and removed at one instant.
+    let at_once = async || {
+        let at = "2020-01-01T00:00:00Z";
+        vec![add(&backend, at, "delta", "1.0").await, remove(at, "delta", "1.0")]
+    };
+    assert_eq!(apply(&backend, at_once().await).await, [Added, Removed]);
+    assert_eq!(apply(&backend, at_once().await).await, [Existing; 2]);
+    // A file that was removed here is not added again.
+    edit::remove::remove(&backend.state, "team", "beta", RemoveScope::All, "", &actor())
+        .await
+        .expect("removed");
+    let last = add(&backend, "2020-05-01T00:00:00Z", "beta", "1.0").await;
+    assert_eq!(apply(&backend, vec![last]).await, [Existing]);
     assert_consistent(&backend).await;
 }
 
@@ -261,6 +297,15 @@ async fn files_of_projects_have_their_upload_times(backend: Backend) {
     assert_eq!(releases("2021-04-01").await, [None, second]);
     changes.retain(|change| change.upload.is_none());
     assert_eq!(outcomes(&import(changes).await.expect("applied")), vec![ImportOutcome::Existing; 2]);
+    // A file that was yanked here is not yanked for another reason.
+    let file = Package::new("acme-tools", "1.1").wheel_name();
+    let scope = RemoveScope::Version(file.clone());
+    edit::project::yank::set(&backend.state, "py", "acme-tools", scope, Some("here"), &author)
+        .await
+        .expect("yanked");
+    let yank = Yank { at: time("2021-05-01T00:00:00Z"), file, reason: "there".to_owned(), exact: None };
+    let change = ImportedChange { event: Event::Yank(yank), upload: None };
+    assert_eq!(outcomes(&import(vec![change]).await.expect("applied")), [ImportOutcome::Existing]);
     assert_consistent(&backend).await;
 }
 
@@ -414,4 +459,44 @@ async fn packages_with_their_times_are_old_enough_for_a_rule(backend: Backend) {
     assert_eq!(listing(&backend, "prod", "latest").await, "alpha 1.0", "beta is too young");
     backend.advance_to_noon("2024-03-09");
     assert_eq!(listing(&backend, "prod", "latest").await, "alpha 1.0, beta 1.0");
+}
+
+async fn changes_since_the_plan_are_respected_by_the_import(backend: Backend) {
+    use ImportOutcome::{Added, Existing, Refused, Removed};
+    let changes = async || {
+        vec![
+            add(&backend, "2020-01-01T00:00:00Z", "alpha", "1.0").await,
+            add(&backend, "2020-01-01T00:00:00Z", "beta", "1.0").await,
+            add(&backend, "2020-01-01T00:00:00Z", "gamma", "1.0").await,
+            remove("2020-02-01T00:00:00Z", "gamma", "1.0"),
+        ]
+    };
+    let planned = import::check(&backend.state, "team", changes().await).await.expect("checked");
+    assert_eq!((outcomes(&planned), planned.late), (vec![Added, Added, Added, Removed], 0));
+    // Uploads: of one file with the same bytes, of another one with other bytes. A backup is being made.
+    backend.add("team", "alpha", "1.0").await;
+    let other = Tarball::new("beta", "1.0").field("Title: Other bytes");
+    backend.try_add("team", &[other], OnExisting::Fail).await.expect("a package");
+    let (state, hold) = (&backend.state, Identity([7; 16]));
+    let now = (state.clock)();
+    state.db.write(move |c| backup::take_hold(c, hold, now)).await.expect("taken");
+    let result = try_apply(&backend, changes().await).await.expect("applied");
+    assert_eq!((outcomes(&result), result.late), (vec![Existing, Refused, Added, Removed], 2));
+    state.db.write(move |c| backup::release_hold(c, hold)).await.expect("released");
+    assert_eq!(listing(&backend, "prod", "latest").await, "alpha 1.0, beta 1.0");
+
+    // The same import twice at the same time.
+    let again = async || {
+        vec![
+            add(&backend, "2020-03-01T00:00:00Z", "delta", "1.0").await,
+            add(&backend, "2020-03-02T00:00:00Z", "omega", "1.0").await,
+        ]
+    };
+    let (one, two) = (again().await, again().await);
+    let (one, two) = tokio::join!(try_apply(&backend, one), try_apply(&backend, two));
+    let mut both = [one, two].map(|result| outcomes(&result.expect("applied")));
+    both.sort_by_key(|outcomes| outcomes[0]);
+    assert_eq!(both, [vec![Added; 2], vec![Existing; 2]]);
+    assert_eq!(listing(&backend, "prod", "latest").await, "alpha 1.0, beta 1.0, delta 1.0, omega 1.0");
+    assert_consistent(&backend).await;
 }

@@ -10,6 +10,7 @@ use crate::flag_values::SuggestedValues;
 use crate::query::query;
 use base::model::import_list::Event;
 use base::model::kind::SourceKind;
+use base::words;
 
 query! {
     /// The query of `GET /sources`.
@@ -189,20 +190,23 @@ pub struct ImportedChange {
     pub upload: Option<u64>,
 }
 
-/// What became of a change of an import.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ImportOutcome {
-    Added,
-    Replaced,
-    Removed,
-    Yanked,
-    /// The change was made before.
-    Existing,
-    /// In a dry run: the source has other bytes of the version, which may be those that it makes of the file.
-    Differs,
-    /// This change is refused, and the others are made.
-    Refused,
+words! {
+    /// What became of a change of an import.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ToSchema)]
+    #[schema(rename_all = "lowercase")]
+    pub enum ImportOutcome {
+        Added = "added",
+        Replaced = "replaced",
+        Removed = "removed",
+        Yanked = "yanked",
+        /// The change was made before.
+        Existing = "existing",
+        /// In a dry run: the source has other bytes of the version, which may be those that it makes of the file.
+        Differs = "differs",
+        /// This change is refused, and the others are made.
+        Refused = "refused",
+    }
+    else "outcome of a change"
 }
 
 /// One row for each change of an import.
@@ -212,6 +216,9 @@ pub struct ImportedResult {
     /// Why the change is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// In a dry run: the source with a mirror that has the same file of an R package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<String>,
 }
 
 /// The past days of a repository that an import changes. Some days between the two may stay the same.

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use url::Url;
+use url::{Position, Url};
 
 use super::client::Client;
 use super::error::CliError;
@@ -74,9 +74,8 @@ pub(super) async fn run(client: &Client, output: &Output, origin: Origin) -> Res
         return Err(CliError::refused("the origin was not read, and nothing was imported"));
     }
     let url = Url::parse(&origin).ok();
-    if let Some(host) = url.as_ref().and_then(Url::host_str) {
-        let port = url.as_ref().and_then(Url::port).map(|port| format!(":{port}"));
-        flags.hosts.push(format!("{host}{}", port.unwrap_or_default()));
+    if let Some(url) = url.as_ref().filter(|url| url.has_host()) {
+        flags.hosts.push(url[Position::BeforeHost..Position::AfterPort].to_owned());
     }
     // Paths in the list of a folder are relative to that folder, those of a git repository to the list.
     let path = url.and_then(|url| url.to_file_path().ok()).unwrap_or_else(|| PathBuf::from(&origin));

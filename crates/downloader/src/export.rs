@@ -14,6 +14,7 @@ use super::buffer::{BUDGET, Budget, FileBuffer};
 use super::destination::{self, Destination};
 use super::error::{ExitStatus, OfflineError};
 use super::file::digest_of;
+use super::files::walk;
 use super::metadata::MetadataReader;
 use super::mirror::{INDEX_FILES, Tree};
 use super::page::page;
@@ -68,7 +69,7 @@ pub(super) async fn run(args: ExportFiles, output: Output) -> Result<ExitStatus,
     let reader = MetadataReader::new(&mirror);
     let files = match r_files(&reader, !args.no_archive).await? {
         Some(files) => files,
-        None => python_files(&upstream.transport(&base)?).await?,
+        None => python_files(&upstream.transport(&base)?, args.concurrency.get()).await?,
     };
     let paths: BTreeSet<String> = files.iter().map(|file| file.path.clone()).collect();
     let progress = Progress::new(output, files.len() as u64, files.iter().filter_map(|file| file.size).sum());
@@ -147,8 +148,8 @@ async fn r_files(
     Ok(Some(files))
 }
 
-/// Returns the files of a Python repository.
-async fn python_files(transport: &Transport) -> Result<Vec<SiteFile>, OfflineError> {
+/// Returns the files of a Python repository. The pages of `concurrency` projects are requested at the same time.
+async fn python_files(transport: &Transport, concurrency: usize) -> Result<Vec<SiteFile>, OfflineError> {
     let base = format!("{}/", transport.address());
     let refused = |reason: String| OfflineError::Refused(format!("{base}simple/: {reason}"));
     let json = Some(FORMATS[0].0);
@@ -158,9 +159,13 @@ async fn python_files(transport: &Transport) -> Result<Vec<SiteFile>, OfflineErr
     let mut add = |listed: ListedName<'_>| names.push(ProjectName::folded(listed.name));
     let bytes = list[0].bytes.clone().unwrap_or_default();
     projects.read_list(json, &mut bytes.as_slice(), &mut add).map_err(refused)?;
+    let request = |name: ProjectName| {
+        let transport = transport.clone();
+        async move { pages(&transport, &format!("simple/{name}")).await.map(|pages| (name, pages)) }
+    };
     let mut files = Vec::new();
-    for name in names {
-        let mut pages = pages(transport, &format!("simple/{name}")).await?;
+    for project in run_all(names, concurrency, request).await {
+        let (name, mut pages) = project?;
         let url = Url::parse(&format!("{base}simple/{name}/")).map_err(|error| refused(error.to_string()))?;
         let bytes = pages[0].bytes.as_deref().unwrap_or_default();
         let read = projects.read_page(json, bytes, &url, std::slice::from_ref(&name)).map_err(refused)?;
@@ -285,17 +290,13 @@ fn is_same(path: &Path, file: &SiteFile) -> bool {
 
 /// Removes files that the export does not have.
 fn prune(destination: &Destination, kept: &BTreeSet<String>, output: Output) -> Result<(), OfflineError> {
-    let mut folders: Vec<String> = FOLDERS.map(str::to_owned).into();
-    while let Some(folder) = folders.pop() {
-        for name in destination::names(&destination.path(&folder))? {
-            let path = format!("{folder}/{name}");
-            if destination.path(&path).symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
-                folders.push(path);
-            } else if !kept.contains(&path) {
-                output.info(&format!("removed {path}"));
-                destination.remove(&path)?;
-            }
-        }
+    let found = walk(destination, &FOLDERS.map(str::to_owned))?;
+    if let Some((folder, reason)) = found.unreadable_folders.first() {
+        return Err(OfflineError::Refused(format!("{folder} cannot be read: {reason}")));
+    }
+    for path in found.files.keys().filter(|path| path.contains('/') && !kept.contains(*path)) {
+        output.info(&format!("removed {path}"));
+        destination.remove(path)?;
     }
     Ok(())
 }

@@ -80,6 +80,13 @@ pub struct Loss {
     pub why: String,
 }
 
+impl AddedFile {
+    /// Creates a file with a time, and the evidence for it.
+    pub fn new(file: &str, at: Option<Timestamp>, exact: &str) -> AddedFile {
+        AddedFile { file: file.to_owned(), at, exact: Some(exact.to_owned()), ..AddedFile::default() }
+    }
+}
+
 impl Event {
     /// Returns the time of a change, if it is known.
     pub fn at(&self) -> Option<Timestamp> {
@@ -116,6 +123,27 @@ impl Event {
     pub fn forget_implausible_time(&mut self, now: Timestamp) {
         if !self.at().is_some_and(|at| (EARLIEST..=now).contains(&at)) {
             self.forget_time();
+        }
+    }
+
+    /// Returns the file that a change names; `None` for one that names a package.
+    pub fn file(&self) -> Option<&str> {
+        match self {
+            Event::Add(file) | Event::Replace(file) => Some(&file.file),
+            Event::Remove(removal) => removal.file.as_deref(),
+            Event::Yank(yank) => Some(&yank.file),
+            Event::Lost(_) => None,
+        }
+    }
+
+    /// Returns what a change is about, for messages.
+    pub fn subject(&self) -> String {
+        match self {
+            Event::Remove(Removal { file: None, name, version, .. }) => {
+                [name, version].into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ")
+            }
+            Event::Lost(loss) => format!("{}: {}", loss.what, loss.why),
+            _ => self.file().unwrap_or_default().to_owned(),
         }
     }
 

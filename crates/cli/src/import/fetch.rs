@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
+use reqwest::redirect::Policy;
 use tempfile::NamedTempFile;
 use url::Url;
 
@@ -27,43 +28,51 @@ const PIECE: usize = 128 << 10;
 
 pub(super) struct Origins {
     folder: PathBuf,
-    hosts: Vec<String>,
     client: reqwest::Client,
 }
 
 /// A file on this machine with the bytes that the list declares.
-pub(super) enum Fetched {
-    Local(PathBuf),
-    /// It is deleted when this is dropped.
-    Temporary(NamedTempFile),
-}
-
-impl Fetched {
-    pub(super) fn path(&self) -> &Path {
-        match self {
-            Fetched::Local(path) => path,
-            Fetched::Temporary(file) => file.path(),
-        }
-    }
+pub(super) struct Fetched {
+    pub(super) path: PathBuf,
+    /// The download, which is deleted when this is dropped.
+    _download: Option<NamedTempFile>,
 }
 
 impl Origins {
-    /// Creates the origins of a list in `folder`.
+    /// Creates the origins of a list in `folder`, which may fetch from `hosts`.
     pub(super) fn new(folder: PathBuf, hosts: Vec<String>) -> Result<Origins, CliError> {
-        // SECURITY: this client has no token, and does not follow redirects.
-        let builder = client_builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT);
+        // SECURITY: this client has no token, and requests only addresses that a list may contain.
+        let redirects = Policy::custom(move |attempt| {
+            let (url, count) = (attempt.url(), attempt.previous().len());
+            let is_encrypted = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
+            let refusal = if count > MAX_REDIRECTS {
+                format!("more than {MAX_REDIRECTS} redirects")
+            } else if !is_permitted(url, &hosts) {
+                format!("{url} is not an address on a host that --host names")
+            } else if is_encrypted && url.scheme() != "https" {
+                format!("it redirects to {url}, without encryption")
+            } else {
+                return attempt.follow();
+            };
+            attempt.error(refusal)
+        });
+        let builder = client_builder().redirect(redirects).referer(false);
+        let builder = builder.connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT);
         let client = builder.build().map_err(|error| CliError::refused(error_chain(&error)))?;
-        Ok(Origins { folder, hosts, client })
+        Ok(Origins { folder, client })
     }
 
     /// Fetches a file if it is not on this machine, and compares its size and digests with those of the list. The error is
     /// the reason why it is not imported.
     pub(super) async fn fetch(&self, file: &AddedFile) -> Result<Fetched, String> {
         let fetched = match origin(file) {
-            (Some(url), _) => Fetched::Temporary(self.download(url, file.size.unwrap_or(MAX_BYTES)).await?),
-            (None, path) => Fetched::Local(self.local(path)?),
+            (Some(url), _) => {
+                let download = self.download(url, file.size.unwrap_or(MAX_BYTES)).await?;
+                Fetched { path: download.path().to_owned(), _download: Some(download) }
+            }
+            (None, path) => Fetched { path: self.local(path)?, _download: None },
         };
-        let (path, declared) = (fetched.path().to_owned(), file.clone());
+        let (path, declared) = (fetched.path.clone(), file.clone());
         let verification = tokio::task::spawn_blocking(move || verify(&path, &declared)).await;
         verification.map_err(|error| error.to_string())??;
         Ok(fetched)
@@ -85,38 +94,22 @@ impl Origins {
         }
     }
 
-    async fn download(&self, mut url: Url, limit: u64) -> Result<NamedTempFile, String> {
-        for _ in 0..=MAX_REDIRECTS {
-            if !is_permitted(&url, &self.hosts) {
-                return Err(format!("{url} is not an address on a host that --host names"));
-            }
-            let failure = |error: reqwest::Error| format!("{url}: {}", error_chain(&error));
-            let mut response = self.client.get(url.clone()).send().await.map_err(failure)?;
-            if response.status().is_redirection() {
-                let location = response.headers().get("location").and_then(|value| value.to_str().ok());
-                let target = location.and_then(|location| url.join(location).ok());
-                let target = target.ok_or_else(|| format!("{url}: it redirects to no address"))?;
-                if url.scheme() == "https" && target.scheme() != "https" {
-                    return Err(format!("{url}: it redirects to {target}, without encryption"));
-                }
-                url = target;
-                continue;
-            }
-            if !response.status().is_success() {
-                return Err(format!("{url}: {}", response.status()));
-            }
-            let mut file = NamedTempFile::new().map_err(|error| format!("a temporary file: {error}"))?;
-            let mut size: u64 = 0;
-            while let Some(piece) = response.chunk().await.map_err(failure)? {
-                size += piece.len() as u64;
-                if size > limit {
-                    return Err(format!("{url}: it has more than {limit} bytes"));
-                }
-                file.write_all(&piece).map_err(|error| format!("a temporary file: {error}"))?;
-            }
-            return Ok(file);
+    async fn download(&self, url: Url, limit: u64) -> Result<NamedTempFile, String> {
+        let failure = |error: reqwest::Error| format!("{url}: {}", error_chain(&error.without_url()));
+        let mut response = self.client.get(url.clone()).send().await.map_err(failure)?;
+        if !response.status().is_success() {
+            return Err(format!("{}: {}", response.url(), response.status()));
         }
-        Err(format!("{url}: more than {MAX_REDIRECTS} redirects"))
+        let local = |error: std::io::Error| format!("a temporary file: {error}");
+        let (mut file, mut size) = (NamedTempFile::new().map_err(local)?, 0);
+        while let Some(piece) = response.chunk().await.map_err(failure)? {
+            size += piece.len() as u64;
+            if size > limit {
+                return Err(format!("{url}: it has more than {limit} bytes"));
+            }
+            file.write_all(&piece).map_err(local)?;
+        }
+        Ok(file)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reads the list of an import, and checks all of it before anything is requested.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -76,21 +76,6 @@ pub(super) fn origin(file: &AddedFile) -> (Option<Url>, &str) {
     (from.contains("://").then(|| Url::parse(from).ok()).flatten(), from)
 }
 
-impl Line {
-    /// Returns what the change is about, for messages.
-    pub(super) fn subject(&self) -> String {
-        match &self.event {
-            Event::Add(file) | Event::Replace(file) => file.file.clone(),
-            Event::Remove(removal) => {
-                let parts = [&removal.file, &removal.name, &removal.version];
-                parts.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ")
-            }
-            Event::Yank(yank) => yank.file.clone(),
-            Event::Lost(loss) => loss.what.clone(),
-        }
-    }
-}
-
 impl List {
     /// Reads a list. `keeps_times` states whether its times are used.
     ///
@@ -106,7 +91,8 @@ impl List {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let folder = parent.unwrap_or(Path::new(".")).canonicalize().map_err(local)?;
         let mut input = BufReader::new(File::open(path).map_err(local)?);
-        let mut check = Check { hosts, now, added: HashMap::new(), newest: None };
+        let (added, removed, undone) = (HashMap::new(), HashMap::new(), HashSet::new());
+        let mut check = Check { hosts, keeps_times, now, added, removed, undone, newest: None };
         let (mut lines, mut facts, mut problems) = (Vec::new(), Facts::default(), Vec::new());
         let mut text = Vec::new();
         for number in 1.. {
@@ -138,6 +124,7 @@ impl List {
         let bulk_day = bulk_day(&lines);
         if !keeps_times {
             lines.iter_mut().for_each(|line: &mut Line| line.event.forget_time());
+            lines.retain(|line| !check.undone.contains(&line.number));
         }
         lines.sort_by_key(|line| line.event.at().is_none());
         Ok(List { lines, facts, bulk_day, folder })
@@ -176,12 +163,32 @@ fn bulk_day(lines: &[Line]) -> Option<(Day, usize)> {
     (count >= BULK_COPY_FILES && 2 * count > all).then_some((day, count))
 }
 
+/// Returns a sentence for each name of an R package that the list has in several spellings.
+pub(super) fn case_twins(lines: &[Line]) -> Vec<String> {
+    let mut spellings: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    let files = lines.iter().filter_map(|line| line.event.added());
+    for (name, _) in files.filter_map(|file| file.file.split_once('_')) {
+        spellings.entry(name.to_ascii_lowercase()).or_default().insert(name);
+    }
+    let twins = spellings.into_values().filter(|names| names.len() > 1);
+    let names = twins.map(|names| names.into_iter().collect::<Vec<_>>().join(", "));
+    names
+        .map(|names| format!("the names {names} differ in case only: for R they are different packages"))
+        .collect()
+}
+
 /// What the lines so far contain.
 struct Check<'a> {
     hosts: &'a [String],
+    keeps_times: bool,
     now: Timestamp,
     /// The files that the list has at this line, with their line and digest.
     added: HashMap<String, (usize, Option<String>)>,
+    /// The files that it has removed, with their line.
+    removed: HashMap<String, usize>,
+    /// The lines with removals of files that are added again. Without times, a server cannot tell such an addition from the
+    /// one before the removal.
+    undone: HashSet<usize>,
     /// The latest time, with its line.
     newest: Option<(Timestamp, usize)>,
 }
@@ -190,31 +197,35 @@ impl Check<'_> {
     fn line(&mut self, number: usize, text: &[u8]) -> Result<Line, String> {
         let mut event: Event = serde_json::from_slice(text).map_err(|error| error.to_string())?;
         match &event {
-            Event::Add(file) => {
+            Event::Add(file) | Event::Replace(file) => {
                 self.check_file(file)?;
                 let sha256 = file.sha256.as_ref().map(|sha256| sha256.to_ascii_lowercase());
-                if let Some((earlier, other)) = self.added.get(&file.file)
-                    && (sha256.is_none() || sha256 != *other)
+                let earlier = self.added.insert(file.file.clone(), (number, sha256.clone()));
+                if let (Event::Add(_), Some((earlier, other))) = (&event, earlier)
+                    && (sha256.is_none() || sha256 != other)
                 {
                     return Err(format!(
                         "the file '{}' was added in line {earlier}; write \"op\":\"replace\" for other bytes",
                         file.file
                     ));
                 }
-                self.added.insert(file.file.clone(), (number, sha256));
-            }
-            Event::Replace(file) => {
-                self.check_file(file)?;
-                self.added.insert(file.file.clone(), (number, file.sha256.clone()));
+                if let Some(removal) = self.removed.remove(&file.file).filter(|_| !self.keeps_times) {
+                    self.undone.insert(removal);
+                    event = Event::Replace(file.clone());
+                }
             }
             Event::Remove(removal) => match (&removal.file, &removal.name) {
                 (Some(file), None) if removal.version.is_none() => {
                     check_name("file", file)?;
                     self.added.remove(file);
+                    self.removed.insert(file.clone(), number);
                 }
                 (None, Some(name)) => {
                     check_name("name", name)?;
-                    removal.version.as_ref().map_or(Ok(()), |version| check_name("version", version))?;
+                    if let Some(version) = &removal.version {
+                        check_name("version", version)?;
+                        self.removed.insert(format!("{name}_{version}.tar.gz"), number);
+                    }
                     // The names of the files of a package are known only to the server.
                     self.added.clear();
                 }
@@ -242,12 +253,10 @@ impl Check<'_> {
     fn check_file(&self, file: &AddedFile) -> Result<(), String> {
         check_name("file", &file.file)?;
         file.note.as_ref().map_or(Ok(()), |note| check_line("note", note))?;
-        let is_sha256 = |text: &String| text.parse::<Sha256>().is_ok();
-        let is_md5 = |text: &String| text.parse::<Md5>().is_ok();
-        if !file.sha256.as_ref().is_none_or(is_sha256) {
+        if file.sha256.as_ref().is_some_and(|text| text.parse::<Sha256>().is_err()) {
             return Err("'sha256' is not a SHA-256 of 64 hexadecimal digits".to_owned());
         }
-        if !file.md5.as_ref().is_none_or(is_md5) {
+        if file.md5.as_ref().is_some_and(|text| text.parse::<Md5>().is_err()) {
             return Err("'md5' is not an MD5 of 32 hexadecimal digits".to_owned());
         }
         match origin(file) {

@@ -72,13 +72,15 @@ struct RefusedLine {
     reason: String,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Report {
     source: String,
     committed: bool,
     list: Facts,
     /// The number of changes with each outcome.
-    outcomes: BTreeMap<&'static str, usize>,
+    outcomes: BTreeMap<ImportOutcome, usize>,
+    /// The number of files that a mirror of the server has too, for each of these sources.
+    mirrored: BTreeMap<String, usize>,
     /// The number of changes that are older than the newest state of the source.
     late: usize,
     past_days: Vec<ChangedDays>,
@@ -87,35 +89,13 @@ struct Report {
 }
 
 impl Report {
-    fn new(source: &str, list: Facts) -> Report {
-        Report {
-            source: source.to_owned(),
-            committed: false,
-            list,
-            outcomes: BTreeMap::new(),
-            late: 0,
-            past_days: Vec::new(),
-            refused: Vec::new(),
-            warnings: Vec::new(),
-        }
-    }
-
     fn count(&mut self, outcome: ImportOutcome) {
-        let word = match outcome {
-            ImportOutcome::Added => "added",
-            ImportOutcome::Replaced => "replaced",
-            ImportOutcome::Removed => "removed",
-            ImportOutcome::Yanked => "yanked",
-            ImportOutcome::Existing => "existing",
-            ImportOutcome::Differs => "differs",
-            ImportOutcome::Refused => "refused",
-        };
-        *self.outcomes.entry(word).or_default() += 1;
+        *self.outcomes.entry(outcome).or_default() += 1;
     }
 
     fn refuse(&mut self, line: &Line, reason: String) {
         self.count(ImportOutcome::Refused);
-        self.refused.push(RefusedLine { line: line.number, subject: line.subject(), reason });
+        self.refused.push(RefusedLine { line: line.number, subject: line.event.subject(), reason });
     }
 
     /// Adds the answer of the server about these changes, and returns those that are not made yet.
@@ -134,6 +114,9 @@ impl Report {
         self.warnings.extend(result.warnings);
         let mut open = Vec::new();
         for (line, result) in lines.iter().zip(result.changes) {
+            if let Some(mirror) = result.mirror {
+                *self.mirrored.entry(mirror).or_default() += 1;
+            }
             match result.outcome {
                 ImportOutcome::Refused => self.refuse(line, result.reason.unwrap_or_default()),
                 outcome => {
@@ -146,53 +129,60 @@ impl Report {
     }
 
     fn text(&self) -> String {
-        let count = |number: usize| format_count(i64::try_from(number).unwrap_or(i64::MAX));
         let Facts { files, removals, yanks, bytes, evidence, undated, first, last, lost } = &self.list;
-        let mut text = format!(
-            "The list has {} files ({} bytes), {} removals, {} yanks\n",
-            count(*files),
-            format_count(i64::try_from(*bytes).unwrap_or(i64::MAX)),
-            count(*removals),
-            count(*yanks)
-        );
+        let mut lines = vec![format!(
+            "The list has {} files ({} bytes), {} removals, {} yanks",
+            number(*files),
+            number(*bytes),
+            number(*removals),
+            number(*yanks)
+        )];
         let mut times: Vec<String> =
-            evidence.iter().map(|(evidence, number)| format!("{evidence} {}", count(*number))).collect();
-        times.push(format!("without a time {}", count(*undated)));
-        text += &format!("Evidence of the times: {}\n", times.join(", "));
+            evidence.iter().map(|(evidence, count)| format!("{evidence} {}", number(*count))).collect();
+        times.push(format!("without a time {}", number(*undated)));
+        lines.push(format!("Evidence of the times: {}", times.join(", ")));
         if let (Some(first), Some(last)) = (first, last) {
-            text += &format!("The first change is of {first}, the last of {last}\n");
+            lines.push(format!("The first change is of {first}, the last of {last}"));
         }
-        let mut outcomes: Vec<String> =
-            self.outcomes.iter().map(|(word, number)| format!("{word} {}", count(*number))).collect();
-        if outcomes.is_empty() {
-            outcomes.push("none".to_owned());
-        }
+        let outcome = |(outcome, count): (&ImportOutcome, &usize)| format!("{outcome} {}", number(*count));
+        let outcomes: Vec<String> = self.outcomes.iter().map(outcome).collect();
+        let outcomes = if outcomes.is_empty() { "none".to_owned() } else { outcomes.join(", ") };
         let verb = if self.committed { "Changes" } else { "Changes that an import would make" };
-        text += &format!("{verb} in source '{}': {}\n", self.source, outcomes.join(", "));
-        if self.outcomes.contains_key("differs") {
-            text += "  differs: the source has other bytes of the version; whether they are those that the server makes of \
-                     the file is known when it is uploaded\n";
+        lines.push(format!("{verb} in source '{}': {outcomes}", self.source));
+        if self.outcomes.contains_key(&ImportOutcome::Differs) {
+            let text = "  differs: the source has other bytes of the version; whether they are those that the server makes of \
+                        the file is known when it is uploaded";
+            lines.push(text.to_owned());
         }
+        lines.extend(self.mirrored.iter().map(|(mirror, count)| {
+            format!(
+                "{} of {} files are those of the source '{mirror}': a curated source of it needs no copies of them",
+                number(*count),
+                number(*files)
+            )
+        }));
         if self.late > 0 {
-            text += &format!(
-                "{} changes are older than the newest state of the source, and are served after it\n",
-                count(self.late)
-            );
+            let late = number(self.late);
+            lines.push(format!(
+                "{late} changes are older than the newest state of the source, and are served after it"
+            ));
         }
-        for ChangedDays { repo, first, last } in &self.past_days {
-            text += &format!("Past days of the repository '{repo}' change: {first} to {last}\n");
-        }
-        for RefusedLine { line, subject, reason } in &self.refused {
-            text += &format!("Refused, line {line}: {subject}: {reason}\n");
-        }
-        for lost in lost {
-            text += &format!("Lost: {}: {}\n", lost.what, lost.why);
-        }
+        lines.extend(self.past_days.iter().map(|ChangedDays { repo, first, last }| {
+            format!("Past days of the repository '{repo}' change: {first} to {last}")
+        }));
+        lines.extend(self.refused.iter().map(|RefusedLine { line, subject, reason }| {
+            format!("Refused, line {line}: {subject}: {reason}")
+        }));
+        lines.extend(lost.iter().map(|lost| format!("Lost: {}: {}", lost.what, lost.why)));
         if !self.committed {
-            text += "Nothing was changed; import it with --commit\n";
+            lines.push("Nothing was changed; import it with --commit".to_owned());
         }
-        text
+        lines.join("\n")
     }
+}
+
+fn number(number: impl TryInto<i64>) -> String {
+    format_count(number.try_into().unwrap_or(i64::MAX))
 }
 
 /// Imports a list. `folder` is the folder of relative paths of files, by default that of the list.
@@ -203,8 +193,7 @@ pub(super) async fn run(
     folder: Option<PathBuf>,
     args: &ImportFlags,
 ) -> Result<(), CliError> {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let now = Timestamp(0) + now;
+    let now = Timestamp(jiff::Timestamp::now().as_microsecond());
     let list = List::read(list, &args.hosts, args.dates != Some(Dates::None), now)?;
     let kind = client.upload_kind(&args.source).await?;
     if let Some((day, count)) = list.bulk_day.filter(|_| args.dates.is_none()) {
@@ -217,7 +206,9 @@ pub(super) async fn run(
         }
         warn(reason);
     }
-    let mut report = Report::new(&args.source, list.facts);
+    let twins = if kind == "source" { list::case_twins(&list.lines) } else { Vec::new() };
+    let mut report =
+        Report { source: args.source.clone(), list: list.facts, warnings: twins, ..Report::default() };
     let mut open = Vec::new();
     for lines in list.lines.chunks(GROUP) {
         let lines: Vec<&Line> = lines.iter().collect();
@@ -235,7 +226,7 @@ pub(super) async fn run(
         (true, true) => {
             report.committed = true;
             (report.late, report.past_days) = (0, Vec::new());
-            report.outcomes.retain(|word, _| matches!(*word, "existing" | "refused"));
+            report.outcomes.retain(|it, _| matches!(it, ImportOutcome::Existing | ImportOutcome::Refused));
             let origins = Origins::new(folder.unwrap_or(list.folder), args.hosts.clone())?;
             let import = Import { client, origins, kind, args };
             import.all(&open, &mut report).await
@@ -279,10 +270,10 @@ impl Import<'_> {
                 result = self.group(group, report).await;
             }
             result.map_err(|error| match error {
-                CliError::Refused { code, reason } => {
-                    let reason = format!("{reason}\nRun the command again to continue the import");
-                    CliError::Refused { code, reason }
-                }
+                CliError::Refused { code, reason } => CliError::Refused {
+                    code,
+                    reason: format!("{reason}\nRun the command again to continue the import"),
+                },
                 other => other,
             })?;
             done += group.len();
@@ -321,7 +312,7 @@ impl Import<'_> {
             Ok(fetched) => fetched,
             Err(reason) => return Ok(Err(reason)),
         };
-        match self.client.upload_as(fetched.path(), &file.file, self.kind).await {
+        match self.client.upload_as(&fetched.path, &file.file, self.kind).await {
             Ok(upload) => {
                 for notice in &upload.notices {
                     note(format!("{}: {notice}", file.file));

@@ -52,14 +52,10 @@ pub(super) async fn read(
     if !inventory.is_complete {
         inventory.files.extend(archived_files(upstream, &mirror, &url, events).await?);
     }
-    let mut files = Vec::new();
-    for file in inventory.files {
-        match &file.folder {
-            None => files.push(file),
-            Some(folder) => {
-                events.lose(format!("{folder}/{}_{}", file.name, file.version), "is in a further folder")?
-            }
-        }
+    let (others, files): (Vec<_>, Vec<_>) = inventory.files.into_iter().partition(|it| it.folder.is_some());
+    for UpstreamFile { folder, name, version, .. } in others {
+        let folder = folder.unwrap_or_default();
+        events.lose(format!("{folder}/{name}_{version}"), "is in a further folder")?;
     }
     report(&mirror, dated(&mirror, files).await?, events)
 }
@@ -151,10 +147,10 @@ fn report(mirror: &Mirror, mut files: Vec<DatedFile>, events: &mut Events) -> Re
     for DatedFile { file, exact } in files {
         let (package, path) = (file.name.clone(), file.path().to_owned());
         let name = path.rsplit('/').next().unwrap_or_default().to_owned();
-        if exact.is_none() {
+        let Some(exact) = exact else {
             events.lose(name, "the index lists it, but there is no file")?;
             continue;
-        }
+        };
         let from = match mirror.directory() {
             Some(_) => path,
             None => {
@@ -163,14 +159,11 @@ fn report(mirror: &Mirror, mut files: Vec<DatedFile>, events: &mut Events) -> Re
             }
         };
         let added = AddedFile {
-            at: file.published,
-            exact: exact.map(str::to_owned),
-            file: name.clone(),
             from: Some(from),
             sha256: file.sha256.map(|digest| digest.to_string()),
             md5: file.md5.map(|digest| digest.to_string()),
             size: file.size,
-            note: None,
+            ..AddedFile::new(&name, file.published, exact)
         };
         events.push(if names.insert(name) { Event::Add(added) } else { Event::Replace(added) })?;
         let current = highest.entry(package).or_insert_with(|| (file.version.clone(), file.is_listed));

@@ -154,13 +154,8 @@ fn added(path: &str, index: &str, log: &[Value], modified: Option<Timestamp>) ->
         Some(at) => (Some(at), "log"),
         None => (modified, "last_modified"),
     };
-    AddedFile {
-        at,
-        exact: Some(exact.to_owned()),
-        file: path.rsplit('/').next().unwrap_or_default().to_owned(),
-        note: entry.and_then(|entry| Some(format!("uploaded by {}", entry["who"].as_str()?))),
-        ..AddedFile::default()
-    }
+    let note = entry.and_then(|entry| Some(format!("uploaded by {}", entry["who"].as_str()?)));
+    AddedFile { note, ..AddedFile::new(path.rsplit('/').next().unwrap_or_default(), at, exact) }
 }
 
 /// Parses year, month, day, hour, minute, second in UTC.

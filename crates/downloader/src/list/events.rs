@@ -62,16 +62,13 @@ impl Events {
     /// Returns the events, oldest first: at one time removals first, then files by name. Those without a time follow.
     pub(super) fn sorted(mut self) -> Vec<Event> {
         self.all.sort_by_cached_key(|event| {
-            let (rank, at, name) = match event {
-                Event::Remove(Removal { at, file, name, version, .. }) => {
-                    let name = [file, name, version].into_iter().flatten().cloned().collect::<Vec<_>>();
-                    (0, *at, name.join(" "))
-                }
-                Event::Add(file) | Event::Replace(file) => (1, file.at, file.file.clone()),
-                Event::Yank(yank) => (2, yank.at, yank.file.clone()),
-                Event::Lost(loss) => (3, None, format!("{} {}", loss.what, loss.why)),
+            let rank = match event {
+                Event::Remove(_) => 0,
+                Event::Add(_) | Event::Replace(_) => 1,
+                Event::Yank(_) => 2,
+                Event::Lost(_) => 3,
             };
-            (rank == 3, at.is_none(), at, rank, name)
+            (rank == 3, event.at().is_none(), event.at(), rank, event.subject())
         });
         self.all
     }

@@ -34,20 +34,17 @@ pub(super) fn read(root: &Path, events: &mut Events) -> Result<(), OfflineError>
     let mut digests: HashMap<String, Sha256> = HashMap::new();
     for file in files {
         let sha256 = digest_of(&file.path).map_err(|e| OfflineError::destination("read", &file.path, e))?;
-        let name = file.relative.rsplit('/').next().unwrap_or_default().to_owned();
-        match digests.get(&name) {
-            Some(earlier) if *earlier == sha256 => continue,
+        let name = file.relative.rsplit('/').next().unwrap_or_default();
+        match digests.get(name) {
+            Some(earlier) if *earlier == sha256 => {}
             Some(_) => events.lose(file.relative, "an older file has the same name and other bytes")?,
             None => {
-                digests.insert(name.clone(), sha256);
+                digests.insert(name.to_owned(), sha256);
                 events.add(AddedFile {
-                    at: file.modified,
-                    exact: Some("mtime".to_owned()),
-                    file: name,
-                    from: Some(file.relative),
+                    from: Some(file.relative.clone()),
                     sha256: Some(sha256.to_string()),
                     size: Some(file.size),
-                    ..AddedFile::default()
+                    ..AddedFile::new(name, file.modified, "mtime")
                 })?;
             }
         }

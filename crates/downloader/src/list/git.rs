@@ -210,8 +210,7 @@ impl Tree {
         let event = |(name, before): (String, Option<Blob>)| {
             let after = self.blob(&name).cloned();
             let (at, exact) = (Some(at), "commit");
-            let file =
-                AddedFile { at, exact: Some(exact.to_owned()), file: name.clone(), ..AddedFile::default() };
+            let file = AddedFile::new(&name, at, exact);
             match (before, after) {
                 (None, Some(blob)) => Some((Event::Add(file), Some(blob))),
                 (Some(old), Some(blob)) if old.id != blob.id => Some((Event::Replace(file), Some(blob))),

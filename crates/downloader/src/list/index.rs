@@ -114,14 +114,11 @@ async fn file_events(
         root.and_then(|root| Some(mirror.directory()?.join(&path).strip_prefix(root).ok()?.to_owned()));
     let from = file_path.map_or_else(|| file.url.clone(), |path| path.to_string_lossy().into_owned());
     let mut events = vec![Event::Add(AddedFile {
-        at,
-        exact: Some(exact.to_owned()),
-        file: file.name.clone(),
         from: Some(from),
         sha256: file.hashes.get("sha256").cloned(),
         md5: file.hashes.get("md5").cloned(),
         size: file.size,
-        note: None,
+        ..AddedFile::new(&file.name, at, exact)
     })];
     if let Some(reason) = &file.yanked {
         events.push(Event::Yank(Yank { file: file.name.clone(), reason: reason.clone(), ..Yank::default() }));

@@ -180,13 +180,10 @@ impl Import {
             let name = file.path().rsplit('/').next().unwrap_or_default();
             self.added.insert(name.to_owned());
             let added = AddedFile {
-                at: Some(at),
-                exact: Some(exact.to_owned()),
-                file: name.to_owned(),
                 from: Some(format!("{}/{day}/{}", self.address, file.path())),
                 md5: file.md5.map(|digest| digest.to_string()),
                 size: file.size,
-                ..AddedFile::default()
+                ..AddedFile::new(name, Some(at), exact)
             };
             self.events.push(if has_other_bytes { Event::Replace(added) } else { Event::Add(added) });
         }
@@ -206,14 +203,12 @@ impl Import {
                     events.lose(file, "is archived, and higher than the listed version")?;
                     continue;
                 }
+                // Not before the first listed version, so that it is not listed itself.
+                let at = release.published.max(first.copied());
                 self.events.push(Event::Add(AddedFile {
-                    // Not before the first listed version, so that it is not listed itself.
-                    at: release.published.max(first.copied()),
-                    exact: Some("releases".to_owned()),
                     from: Some(format!("{}/latest/src/contrib/Archive/{package}/{file}", self.address)),
                     sha256: release.sha256.clone(),
-                    file,
-                    ..AddedFile::default()
+                    ..AddedFile::new(&file, at, "releases")
                 }));
             }
         }

@@ -12,14 +12,16 @@ use super::uploads::{StagedUpload, Uploads};
 use super::{Actor, AddStatus, OnExisting, RemoveScope, SelectedResult, Write, publish};
 use api::source::{AddedPackages, ChangedDays, ImportOutcome, ImportedChange, ImportedResult};
 use base::model::ids::TxId;
-use base::model::import_list::{EARLIEST, Event};
-use base::model::kind::Layout;
+use base::model::import_list::{EARLIEST, Event, Removal};
+use base::model::kind::{Language, Layout};
 use base::model::time::{SECOND, Timestamp};
 use content::serve::{RepoError, find, name_audit};
 use formats::language;
+use formats::r::name::SourceFileName;
 use runtime::catalog::Catalog;
 use runtime::state::State;
 use store::db::file_period::{self, FilePeriod};
+use store::db::name_audit::mirror_of_file;
 use store::db::tx::{Publish, TxKind};
 use store::db::{Conn, DbError, WriteError, tree};
 
@@ -49,7 +51,7 @@ pub async fn check(
         for ImportedChange { event, .. } in &changes {
             let result = expected(c, &read_source, event)?;
             times.add(event, &result);
-            results.push(result);
+            results.push(ImportedResult { mirror: mirror(c, &read_source, event)?, ..result });
         }
         Ok((results, times))
     });
@@ -161,15 +163,10 @@ impl Times {
 
 /// Returns the periods of the files that a change concerns.
 fn periods(c: &mut dyn Conn, source: &EditedSource, event: &Event) -> Result<Vec<FilePeriod>, DbError> {
-    let (name, version) = match event {
-        Event::Remove(removal) => match (&removal.file, &removal.name) {
-            (Some(file), _) => return file_period::of_file(c, source.tree, file),
-            (None, Some(name)) => (name, removal.version.as_ref()),
-            (None, None) => return Ok(Vec::new()),
-        },
-        Event::Add(file) | Event::Replace(file) => return file_period::of_file(c, source.tree, &file.file),
-        Event::Yank(yank) => return file_period::of_file(c, source.tree, &yank.file),
-        Event::Lost(_) => return Ok(Vec::new()),
+    let (name, version) = match (event.file(), event) {
+        (Some(file), _) => return file_period::of_file(c, source.tree, file),
+        (None, Event::Remove(Removal { name: Some(name), version, .. })) => (name, version.as_ref()),
+        (None, _) => return Ok(Vec::new()),
     };
     let rules = language::of(source.kind.language());
     let name = rules.project_name(name).map_or_else(|_| name.clone(), |name| name.to_string());
@@ -186,7 +183,9 @@ fn periods(c: &mut dyn Conn, source: &EditedSource, event: &Event) -> Result<Vec
 /// Returns whether a change was made at its time or later. `sha256` is the digest that the file of an addition has here.
 fn is_made(periods: &[FilePeriod], event: &Event, sha256: Option<&str>) -> bool {
     let at = event.at();
-    let is_lasting = |period: &FilePeriod| period.ended_at.is_none_or(|end| at.is_none_or(|at| end > at));
+    let is_lasting = |period: &FilePeriod| {
+        period.began_at == at || period.ended_at.is_none_or(|end| at.is_none_or(|at| end > at))
+    };
     let had = |is_same: &dyn Fn(&FilePeriod) -> bool| periods.iter().any(|p| is_same(p) && is_lasting(p));
     match event {
         Event::Add(_) | Event::Replace(_) => had(&|p| Some(&*p.sha256.to_string()) == sha256),
@@ -200,12 +199,21 @@ fn is_made(periods: &[FilePeriod], event: &Event, sha256: Option<&str>) -> bool 
     }
 }
 
+/// Returns the source with a mirror that has the file of an R package, too.
+fn mirror(c: &mut dyn Conn, source: &EditedSource, event: &Event) -> Result<Option<String>, DbError> {
+    let file = event.added().filter(|_| source.kind.language() == Language::R);
+    match file.map(|file| (file, SourceFileName::parse(&file.file))) {
+        Some((file, Ok(name))) => mirror_of_file(c, name.package, name.version, file),
+        Some((_, Err(_))) | None => Ok(None),
+    }
+}
+
 fn result(outcome: ImportOutcome) -> ImportedResult {
-    ImportedResult { outcome, reason: None }
+    ImportedResult { outcome, reason: None, mirror: None }
 }
 
 fn refused(reason: impl Into<String>) -> ImportedResult {
-    ImportedResult { outcome: ImportOutcome::Refused, reason: Some(reason.into()) }
+    ImportedResult { reason: Some(reason.into()), ..result(ImportOutcome::Refused) }
 }
 
 /// Returns what a change would do.
@@ -245,13 +253,11 @@ impl Import {
         times: &mut Times,
     ) -> Write<(Option<TxId>, Vec<ImportedResult>, BTreeSet<String>)> {
         let (mut tx, mut results, mut new_names) = (None, Vec::new(), BTreeSet::new());
-        let mut changes = self.changes.as_slice();
-        while let Some(ImportedChange { event, .. }) = changes.first() {
-            let is_together = |other: &&ImportedChange| event.is_together(&other.event);
-            let count = changes.iter().take_while(is_together).count().max(1);
+        for group in self.changes.chunk_by(|one, other| one.event.is_together(&other.event)) {
+            let [ImportedChange { event, .. }, ..] = group else { continue };
             let (step_tx, step_results) = match event.added() {
                 Some(_) => {
-                    let (files, rest) = staged.split_at(count.min(staged.len()));
+                    let (files, rest) = staged.split_at(group.len().min(staged.len()));
                     staged = rest;
                     let step = self.add(c, event, files)?;
                     let is_new = |result: &ImportedResult| result.outcome == ImportOutcome::Added;
@@ -264,7 +270,6 @@ impl Import {
             step_results.iter().for_each(|result| times.add(event, result));
             tx = step_tx.or(tx);
             results.extend(step_results);
-            changes = changes.get(count..).unwrap_or_default();
         }
         Ok((tx, results, new_names))
     }
@@ -340,12 +345,10 @@ impl Import {
         if is_made(&periods, event, None) {
             return Ok((None, vec![result(ImportOutcome::Existing)]));
         }
+        let is_yank = matches!(event, Event::Yank(_));
+        let made = if is_yank { ImportOutcome::Yanked } else { ImportOutcome::Removed };
         Ok(match self.select_in(c, event, &periods) {
-            Ok((None, _)) => (None, vec![result(ImportOutcome::Existing)]),
-            Ok((tx, _)) => {
-                let is_yank = matches!(event, Event::Yank(_));
-                (tx, vec![result(if is_yank { ImportOutcome::Yanked } else { ImportOutcome::Removed })])
-            }
+            Ok((tx, _)) => (tx, vec![result(if tx.is_some() { made } else { ImportOutcome::Existing })]),
             Err(error) => (None, vec![self.refusal(c, error)?]),
         })
     }
@@ -353,25 +356,23 @@ impl Import {
     fn select_in(&self, c: &mut dyn Conn, event: &Event, periods: &[FilePeriod]) -> Write<SelectedResult> {
         let (kind, source) = (self.source.kind, self.source.clone());
         let period = periods.iter().find(|period| period.ended_at.is_none()).or(periods.first());
-        let of_file = |file: &String| match (period, kind.layout()) {
-            (None, _) => Err(RepoError::NotFound(format!("the source '{}' has no file {file}", source.name))),
-            (Some(period), Layout::Lists) => Ok((period.package.clone(), period.version.clone())),
-            (Some(period), Layout::Projects) => Ok((period.package.clone(), file.clone())),
-        };
-        let (package, scope) = match event {
-            Event::Yank(yank) => {
-                of_file(&yank.file).map(|(name, text)| (name, RemoveScope::Version(text)))?
+        let (package, scope) = match (event.file(), period, event) {
+            (Some(file), Some(period), _) => {
+                let text = match kind.layout() {
+                    Layout::Lists => period.version.as_str(),
+                    Layout::Projects => file,
+                };
+                (period.package.clone(), RemoveScope::Version(text.to_owned()))
             }
-            Event::Remove(removal) => match (&removal.file, &removal.name, &removal.version) {
-                (Some(file), ..) => of_file(file).map(|(name, text)| (name, RemoveScope::Version(text)))?,
-                (None, Some(name), Some(version)) => (name.clone(), RemoveScope::Version(version.clone())),
-                (None, Some(name), None) => (name.clone(), RemoveScope::All),
-                (None, None, _) => {
-                    return Err(RepoError::Invalid("it names no file and no package".to_owned()).into());
-                }
-            },
-            Event::Add(_) | Event::Replace(_) | Event::Lost(_) => {
-                return Err(RepoError::Invalid("it is not a change".to_owned()).into());
+            (Some(file), None, _) => {
+                let reason = format!("the source '{}' has no file {file}", source.name);
+                return Err(RepoError::NotFound(reason).into());
+            }
+            (None, _, Event::Remove(Removal { name: Some(name), version, .. })) => {
+                (name.clone(), version.clone().map_or(RemoveScope::All, RemoveScope::Version))
+            }
+            (None, ..) => {
+                return Err(RepoError::Invalid("it names no file and no package".to_owned()).into());
             }
         };
         let (tx_kind, reason) = match event {

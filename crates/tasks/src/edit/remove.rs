@@ -2,7 +2,7 @@
 
 use super::edited_source::EditedSource;
 use super::plan::plan_changes;
-use super::{Actor, RemoveScope, SelectedResult, Write, apply};
+use super::{Actor, RemoveScope, SelectedResult, Write, apply, removal};
 use base::model::change::LifeState;
 use base::model::ids::Seq;
 use base::model::kind::Layout;
@@ -10,7 +10,7 @@ use content::serve::RepoError;
 use runtime::publish::edit::{EditPlan, publish_step};
 use runtime::state::State;
 use store::db::life::CurrentLife;
-use store::db::tx::{Publish, TxKind};
+use store::db::tx::Publish;
 use store::db::{self, Conn};
 
 /// Removes releases of a package from a local source; older snapshots still serve them. When the listed version is
@@ -26,10 +26,8 @@ pub async fn remove(
     comment: &str,
     actor: &Actor,
 ) -> Result<Vec<String>, RepoError> {
-    let now = (state.clock)();
     let source = EditedSource::of_layout(&state.catalog.get(), source, Layout::Lists)?;
-    let publish = Publish::new(TxKind::Remove, now, now, &actor.0);
-    let publish = Publish { comment: comment.to_owned(), subject: scope.of(package), ..publish };
+    let publish = removal(state, package, &scope, comment, actor);
     let transaction = RemoveTransaction { source, package: package.to_owned(), scope, publish };
     let (_, versions) = apply(state, move |c| transaction.write(c)).await?;
     Ok(versions)

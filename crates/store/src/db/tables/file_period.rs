@@ -11,15 +11,18 @@ row! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct FilePeriod from "file f JOIN release r ON r.id = f.release_id JOIN package p ON p.id = r.package_id \
         JOIN life l ON l.release_id = f.release_id AND l.file_id IN (0, f.id) \
-        LEFT JOIN step e ON e.tree_id = l.tree_id AND e.seq = l.to_seq" {
+        LEFT JOIN step b ON b.tree_id = l.tree_id AND b.seq = l.from_seq LEFT JOIN tx bt ON bt.id = b.tx_id \
+        LEFT JOIN step e ON e.tree_id = l.tree_id AND e.seq = l.to_seq LEFT JOIN tx et ON et.id = e.tx_id" {
         pub package: String = "p.name",
         pub version: String = "r.version",
         pub sha256: Sha256 = "f.sha256",
         pub from: Seq = "l.from_seq",
         /// The first step without it; [`Seq::OPEN`] if the tree has it now.
         pub to: Seq = "l.to_seq",
-        /// The instant of that step.
-        pub ended_at: Option<Timestamp> = "e.at",
+        /// The time of the change that began it: of an import, that at its origin, which can be earlier than the step.
+        pub began_at: Option<Timestamp> = "COALESCE(bt.published_to, b.at)",
+        /// The time of the change that ended it, in the same way.
+        pub ended_at: Option<Timestamp> = "COALESCE(et.published_to, e.at)",
         /// The reason why it is yanked in this period; `None` if it is not yanked.
         pub yanked: Option<String> = "l.mark, l.note" => yanked,
     }

@@ -4,6 +4,7 @@ use super::source::is_mirror;
 use super::{Conn, DbError, Value};
 use crate::db::engine::columns::{row, select};
 use base::model::ids::SourceId;
+use base::model::import_list::AddedFile;
 use base::model::time::Timestamp;
 
 /// Finds names by their comparison key, with the same expression as that of the index `package_similar`.
@@ -76,6 +77,27 @@ pub fn versions(
         JOIN release r ON r.id = l.release_id WHERE p.language = $2 AND p.name = $3";
     let params: [Value; 3] = [source.into(), language.into(), name.into()];
     c.all(LIST, &params)
+}
+
+/// Returns the mirror that has or had the file of a version of an R package: with one of its digests, or else with its size.
+pub fn mirror_of_file(
+    c: &mut dyn Conn,
+    package: &str,
+    version: &str,
+    file: &AddedFile,
+) -> Result<Option<String>, DbError> {
+    const FIND: &str = concat!(
+        "SELECT s.name FROM package p JOIN release r ON r.package_id = p.id JOIN source s ON s.id = r.origin_id \
+         JOIN file f ON f.release_id = r.id AND f.role = 'source' AND f.platform = '' \
+         WHERE p.language = 'r' AND p.name = $1 AND r.version = $2 AND CASE WHEN f.sha256 IS NOT NULL AND $3 <> '' \
+         THEN f.sha256 = $3 WHEN f.md5 IS NOT NULL AND $4 <> '' THEN f.md5 = $4 ELSE f.size = $5 END AND ",
+        is_mirror!(),
+        " ORDER BY s.id LIMIT 1"
+    );
+    let [sha256, md5] =
+        [&file.sha256, &file.md5].map(|text| text.as_deref().unwrap_or_default().to_ascii_lowercase());
+    let size = file.size.and_then(|size| i64::try_from(size).ok());
+    c.first(FIND, &[package.into(), version.into(), sha256.into(), md5.into(), size.into()])
 }
 
 #[cfg(test)]

@@ -655,6 +655,91 @@ fn a_plan_is_printed_with_the_next_step() {
     assert_eq!(other.code, 2, "{other:?}");
 }
 
+/// Returns the effects in a plan, by section and name.
+fn effects(plan: &Value) -> BTreeMap<(String, String), Value> {
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let changes = plan["changes"].as_array().expect("changes").iter();
+    changes
+        .map(|change| ((text(&change["section"]), text(&change["name"])), change["effects"].clone()))
+        .filter(|(_, effects)| !effects.is_null())
+        .collect()
+}
+
+#[test]
+fn a_plan_states_what_new_rules_and_guards_match() {
+    let server = start(Engine::Sqlite);
+    let packages = [("alpha", "1.0"), ("alpha", "2.0"), ("beta", "1.0")];
+    server.local_repository("prod", &packages.map(|(name, version)| Tarball::new(name, version)));
+    commit(&server, "format=1\n[sources.team]\n", "");
+    let text = "format=1\n[sources.new]\n[name_guards.\"r:al*\"]\nsource=\"team\"\n\
+        [[block_rules]]\npackage_name=\"alpha\"\nversion=\">1.0\"\n\
+        [[block_rules]]\npackage_name=\"beta\"\nsource_name=\"new\"\n\
+        [[block_rules]]\npackage_name=\"gamma\"\n";
+    let expected = [
+        (
+            ("block_rules".to_owned(), "{\"package_name\":\"alpha\",\"version\":\">1.0\"}".to_owned()),
+            json!(["blocks the listed version of 1 of 2 packages in prod: alpha 2.0 (replaced by 1.0)"]),
+        ),
+        (
+            ("name_guards".to_owned(), "r:al*".to_owned()),
+            json!(["hides 1 package of other sources: alpha (prod)"]),
+        ),
+    ];
+    assert_eq!(effects(&plan(&server, text, "")), BTreeMap::from(expected));
+    let printed = apply(&server, text, "").out;
+    assert!(printed.contains("; hides 1 package of other sources: alpha (prod)\n"), "{printed}");
+    let many: String =
+        (0..20).map(|number| format!("[[block_rules]]\npackage_name=\"p{number}\"\n")).collect();
+    assert_eq!(effects(&plan(&server, &(text.to_owned() + &many), "")), BTreeMap::new(), "more than 20");
+    commit(&server, text, "");
+    assert_eq!(plan(&server, text, "")["changes"], json!([]));
+}
+
+#[test]
+fn a_name_that_differs_only_in_case_is_an_effect() {
+    let server = start(Engine::Sqlite);
+    commit(&server, "format=1\n[sources.team]\n[repositories.prod]\n", "");
+    let text = "format=1\n[sources.Team]\n[repositories.PROD]\n[repositories.team]\n";
+    let effect = |name: &str| json!([format!("its name differs from '{name}' only in upper and lower case")]);
+    let expected = [("sources", "Team", "team"), ("repositories", "PROD", "prod")]
+        .map(|(section, name, other)| ((section.to_owned(), name.to_owned()), effect(other)));
+    assert_eq!(effects(&plan(&server, text, "")), BTreeMap::from(expected));
+    commit(&server, text, "");
+    let renamed = format!("{text}[sources.TEAM2]\nrenamed_from=\"Team\"\n").replace("[sources.Team]\n", "");
+    assert_eq!(effects(&plan(&server, &renamed, "")), BTreeMap::new());
+    let renamed = renamed.replace("TEAM2", "TEAM");
+    let planned = plan(&server, &renamed, "");
+    assert_eq!(
+        effects(&planned),
+        BTreeMap::from([(("sources".to_owned(), "TEAM".to_owned()), effect("team"))])
+    );
+}
+
+#[test]
+fn a_repository_is_fixed_under_the_rules_of_the_same_commit() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let server = start(engine);
+        let alpha = ["1.0", "2.0"].map(|version| Tarball::new("alpha", version));
+        server.local_repository("old", &alpha);
+        server.rspm_stdout("create blocklist-rule --package-name=alpha --version=1.0 --repo=old");
+        let list = "changes=\"promotion\"\nsources=[\"old\"]\n";
+        let rule = "package_name=\"alpha\"\nversion=\"2.0\"\n";
+        let text = format!(
+            "format=1\n[repositories.new]\n{list}[repositories.old]\n{list}\
+             [[block_rules]]\nrepo=\"new\"\n{rule}[[block_rules]]\nrepo=\"old\"\n{rule}"
+        );
+        commit(&server, &text, "--prune --allow-weaker --confirm-deletes=1");
+        let versions = |repo: &str| {
+            let index = server.get(&format!("/{repo}/latest/src/contrib/PACKAGES")).text();
+            let lines = index.lines().filter_map(|line| line.strip_prefix("Version: "));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!((versions("new"), versions("old")), (vec!["1.0".to_owned()], vec!["1.0".to_owned()]));
+        commit(&server, "format=1\nblock_rules=[]", "--prune --allow-weaker --confirm-deletes=2");
+        assert_eq!((versions("new"), versions("old")), (vec!["1.0".to_owned()], vec!["1.0".to_owned()]));
+    }
+}
+
 /// The blocks of a language in the manual.
 fn blocks(language: &str) -> Vec<String> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/admin/state.md");
@@ -905,9 +990,8 @@ fn two_commits_at_once_have_the_result_of_one_order() {
     }
 }
 
-#[test]
-fn a_killed_server_has_the_objects_from_before_or_after_a_commit() {
-    let mut server = start(Engine::Sqlite);
+fn kill_during_commits(engine: Engine) {
+    let mut server = start(engine);
     commit(&server, &large("base", 300), "");
     let path = server.dir().join("new.toml");
     std::fs::write(&path, large("new", 300)).expect("written");
@@ -932,4 +1016,14 @@ fn a_killed_server_has_the_objects_from_before_or_after_a_commit() {
     }
     assert!(results[0] > 0, "{results:?}: the server was killed after each commit");
     assert_eq!(server.rspm("scrub --database").code, 0);
+}
+
+#[test]
+fn a_killed_server_has_the_objects_from_before_or_after_a_commit() {
+    kill_during_commits(Engine::Sqlite);
+}
+
+#[test]
+fn a_killed_server_has_the_objects_from_before_or_after_a_commit_on_postgresql() {
+    kill_during_commits(Engine::Postgres);
 }

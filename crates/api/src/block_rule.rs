@@ -11,6 +11,7 @@ use crate::flag_values::SuggestedValues;
 use crate::query::query;
 use base::model::kind::{Language, Layout};
 use base::model::rule_effect::RuleEffect;
+use base::model::text::count_of;
 
 query! {
     /// The query of `GET /blocked`.
@@ -379,6 +380,29 @@ impl BlockRuleMatches {
     #[must_use]
     pub fn place(&self) -> String {
         place(&self.repo, self.bioc_version.as_deref())
+    }
+
+    /// Describes a rule with this effect: `blocks the listed version of 1 of 3 packages in prod: one 2.0 (not replaced)`.
+    #[must_use]
+    pub fn describe(&self, effect: RuleEffect) -> String {
+        let verb = match effect {
+            RuleEffect::Allow => "exempts",
+            RuleEffect::Warn => "warns about",
+            RuleEffect::Block => "blocks",
+        };
+        let BlockRuleMatches { packages, total, archived, .. } = self;
+        let mut line =
+            format!("{verb} the listed version of {packages} of {total} packages in {}", self.place());
+        let examples = self.described_examples(effect).join(", ");
+        if !examples.is_empty() {
+            line += &format!(": {examples}");
+        }
+        if *archived > 0 {
+            let count = count_of(*archived, "version", "versions");
+            let examples = self.archived_examples.join(", ");
+            line += &format!("; and {count} that only the archive has: {examples}");
+        }
+        line
     }
 
     /// Returns the examples of a rule with this effect, each with the version that the index lists in its place, or that it

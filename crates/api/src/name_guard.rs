@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use super::repo::place;
 use crate::flag_values::SuggestedValues;
 use crate::query::query;
+use base::model::text::count_of;
 
 query! {
     /// The query of `DELETE /name-guards/{id}`.
@@ -123,6 +124,22 @@ pub struct HiddenName {
     pub name: String,
     /// The source that lists or listed it.
     pub source: String,
+}
+
+/// Maximum number of names in a description.
+const MAX_EXAMPLES: usize = 10;
+
+/// Describes what a guard hides: `2 packages of other sources: one (cran), two (cran)`. Returns `None` if it hides nothing.
+#[must_use]
+pub fn describe_hidden(hidden: &[HiddenName]) -> Option<String> {
+    let name = |hidden: &HiddenName| format!("{} ({})", hidden.name, hidden.source);
+    let examples = hidden.iter().take(MAX_EXAMPLES).map(name).collect::<Vec<_>>().join(", ");
+    let more = match hidden.len().saturating_sub(MAX_EXAMPLES) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let count = count_of(hidden.len(), "package", "packages");
+    (!hidden.is_empty()).then(|| format!("{count} of other sources: {examples}{more}"))
 }
 
 /// `PATCH /name-guards/{id}`: the values to change.

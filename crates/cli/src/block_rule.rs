@@ -235,12 +235,6 @@ fn describe_bulk_matches(created: &CreatedBlockRules, row_count: usize) -> Vec<S
 
 /// Returns a line for each repository in which a rule matches packages.
 fn describe_matches(rule: &BlockRule, matches: &[BlockRuleMatches]) -> Vec<String> {
-    let effect = rule.effect();
-    let verb = match effect {
-        RuleEffect::Allow => "Exempts",
-        RuleEffect::Warn => "Warns about",
-        RuleEffect::Block => "Blocks",
-    };
     if matches.is_empty() {
         let line = match rule.language_without_counts() {
             Some(language) => format!(
@@ -254,24 +248,14 @@ fn describe_matches(rule: &BlockRule, matches: &[BlockRuleMatches]) -> Vec<Strin
         };
         return vec![line];
     }
-    matches.iter().map(|found| describe_repository(verb, effect, found)).collect()
-}
-
-/// Returns the line for a repository.
-fn describe_repository(verb: &str, effect: RuleEffect, found: &BlockRuleMatches) -> String {
-    let BlockRuleMatches { packages, total, archived, .. } = found;
-    let place = found.place();
-    let mut line = format!("{verb} the listed version of {packages} of {total} packages in {place}");
-    let examples = found.described_examples(effect).join(", ");
-    if !examples.is_empty() {
-        line += &format!(": {examples}");
-    }
-    if *archived > 0 {
-        let count = count_of(*archived, "version", "versions");
-        let examples = found.archived_examples.join(", ");
-        line += &format!("; and {count} that only the archive has: {examples}");
-    }
-    line
+    let line = |found: &BlockRuleMatches| {
+        let mut line = found.describe(rule.effect());
+        if let Some(first) = line.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        line
+    };
+    matches.iter().map(line).collect()
 }
 
 /// Formats a rule as Posit Package Manager lists it.

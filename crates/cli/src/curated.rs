@@ -249,7 +249,8 @@ pub(super) fn read_definition(main: &Path) -> Result<Vec<DefinitionFile>, CliErr
     Ok(files)
 }
 
-fn read_file(path: &Path, name: String) -> Result<DefinitionFile, CliError> {
+/// Reads a file of a definition.
+pub(super) fn read_file(path: &Path, name: String) -> Result<DefinitionFile, CliError> {
     let failed = |source| CliError::Local { operation: format!("read {}", path.display()), source };
     let size = std::fs::metadata(path).map_err(failed)?.len();
     if size > MAX_FILE {

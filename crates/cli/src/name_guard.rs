@@ -5,12 +5,12 @@ use clap::{Args, ValueEnum};
 use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, format_time, print_document, table};
-use api::name_guard::{self, AuditedName, CreateNameGuard, DeleteNameGuard, NameChange, NameGuard};
+use api::name_guard::{
+    self, AuditedName, CreateNameGuard, DeleteNameGuard, NameChange, NameGuard, describe_hidden,
+};
 use api::operations::admin as operations;
 use base::model::text::csv_cell;
 
-/// Number of hidden packages that are printed.
-const MAX_EXAMPLES: usize = 10;
 /// Number of packages that change and are printed; the JSON output has all.
 const MAX_ROWS: usize = 20;
 
@@ -57,21 +57,9 @@ pub async fn create(client: &Client, output: &Output, args: CreateNameGuard) -> 
             Some(id) => format!("Created name guard {id}: only the source {source} provides '{name}'."),
             None => format!("Only the source {source} would provide '{name}'."),
         }];
-        let hidden: Vec<String> =
-            created.hidden.iter().map(|hidden| format!("{} ({})", hidden.name, hidden.source)).collect();
-        let more = match hidden.len().saturating_sub(MAX_EXAMPLES) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
         let verb = if args.dry_run { "It would hide" } else { "It hides" };
-        lines.push(match hidden.len() {
-            0 => format!("{verb} no package of another source now."),
-            count => {
-                let examples = hidden.iter().take(MAX_EXAMPLES).cloned().collect::<Vec<_>>().join(", ");
-                let noun = if count == 1 { "package" } else { "packages" };
-                format!("{verb} {count} {noun} of other sources: {examples}{more}")
-            }
-        });
+        let hidden = describe_hidden(&created.hidden);
+        lines.push(format!("{verb} {}", hidden.as_deref().unwrap_or("no package of another source now.")));
         if args.dry_run {
             lines.push("Nothing was created: --dry-run".to_owned());
         }

@@ -115,11 +115,9 @@ fn describe(plan: &StatePlan, files: &str) -> String {
         (count(&|change| change.later), "later"),
         (plan.kept, "not in the files"),
     ];
-    let parts: Vec<String> =
-        parts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
-    let counts = if plan.changes.is_empty() { "no changes".to_owned() } else { String::new() };
-    let counts =
-        [counts].into_iter().filter(|text| !text.is_empty()).chain(parts).collect::<Vec<_>>().join(", ");
+    let parts = parts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}"));
+    let no_changes = plan.changes.is_empty().then(|| "no changes".to_owned());
+    let counts = no_changes.into_iter().chain(parts).collect::<Vec<_>>().join(", ");
     let next = match (plan.problems.is_empty(), plan.committed, plan.changes.is_empty()) {
         (false, ..) => "nothing was changed, see the problems below".to_owned(),
         (true, true, _) => "done".to_owned(),
@@ -157,13 +155,12 @@ fn row(change: &StateChange) -> (char, &'static str, String, String) {
             _ => format!("{}: {} → {}", field.field, value(&field.from), value(&field.to)),
         });
     }
-    let action = match change.action {
-        StateAction::Delete if change.weaker => "deleted",
-        StateAction::Create if change.weaker => "created",
-        _ => "",
-    };
-    let notes = [action, if change.later { "later" } else { "" }];
-    rest.extend(notes.into_iter().filter(|note| !note.is_empty()).map(str::to_owned));
+    match change.action {
+        StateAction::Delete if change.weaker => rest.push("deleted".to_owned()),
+        StateAction::Create if change.weaker => rest.push("created".to_owned()),
+        _ => {}
+    }
+    rest.extend(change.later.then(|| "later".to_owned()));
     rest.extend(change.effects.iter().cloned());
     (sign, kind, for_terminal(&change.name), for_terminal(&rest.join("; ")))
 }
@@ -180,42 +177,32 @@ fn style(sign: char) -> Style {
 /// one does not prevent the others.
 async fn make_later_changes(client: &Client, request: &ApplyState, plan: &StatePlan) -> Result<(), CliError> {
     let later: Vec<&StateChange> = plan.changes.iter().filter(|change| change.later).collect();
-    if later.is_empty() {
-        return Ok(());
-    }
     let mut failures = Vec::new();
-    for change in &later {
+    for change in later.iter().filter(|change| has_operation(change)) {
         let name = &change.name;
-        let result = match change.section {
-            Section::Sources => {
-                match request.state.sources.iter().flatten().find(|(other, _)| *other == name) {
-                    Some((_, source)) => update_definition(client, name, source, &request.comment).await,
-                    None => Ok(()),
-                }
+        let result = if change.section == Section::Sources {
+            match request.state.sources.as_ref().and_then(|sources| sources.get(name)) {
+                Some(source) => update_definition(client, name, source, &request.comment).await,
+                None => Ok(()),
             }
-            Section::GitBuilders => {
-                let builder = request.state.git_builders.iter().flatten().find(|(other, _)| *other == name);
-                change_builder(client, change, builder.map(|(_, builder)| builder)).await
-            }
-            _ => continue,
+        } else {
+            let builder = request.state.git_builders.as_ref().and_then(|builders| builders.get(name));
+            change_builder(client, change, builder).await
         };
         match result {
             Ok(()) => note(format!("{} {name}: done", row(change).1)),
             Err(error) => failures.push(format!("{} {name}: {error}", row(change).1)),
         }
     }
-    let rest = if later.iter().any(|change| !has_operation(change)) {
+    if !later.iter().all(|change| has_operation(change)) {
         let again = ApplyState { base: None, ..request.clone() };
         let plan = client.send::<operations::ApplyState>([], &again).await?;
         failures.extend(plan.problems.iter().map(|problem| problem.error.clone()));
-        plan.changes.into_iter().filter(|change| change.later && !has_operation(change)).collect()
-    } else {
-        Vec::new()
-    };
-    let waiting = rest.iter().map(|change| {
-        format!("{} {}: waits for the definition of one of its sources", row(change).1, change.name)
-    });
-    failures.extend(waiting);
+        let waiting = plan.changes.iter().filter(|change| change.later && !has_operation(change));
+        failures.extend(waiting.map(|change| {
+            format!("{} {}: waits for the definition of one of its sources", row(change).1, change.name)
+        }));
+    }
     if failures.is_empty() {
         return Ok(());
     }

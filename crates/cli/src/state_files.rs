@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use toml_edit::{Document, Item, Key};
+use toml_edit::{ArrayOfTables, Document, DocumentMut, Item, Key};
 
 use super::error::CliError;
-use super::input;
-use api::definition::DefinitionFile;
+use super::{curated, input};
 use api::state::{ExportedState, FORMAT, Section, State, StateFile};
-use base::model::definition_file::decode_text;
 
 /// Maximum size of a file, in bytes.
 const MAX_FILE: u64 = 64 << 20;
 /// Maximum number of files of a command.
 const MAX_FILES: usize = 1_000;
+/// The comment before the lines about objects that a state does not have.
+const NOT_APPLIED: &str = "\n# Not applied by rspm apply:\n";
 
 /// A section, and the name of an object in it, or its position in a list.
 type Object = (Section, String);
@@ -160,40 +160,39 @@ fn parse(name: &str, text: &str) -> Result<(State, BTreeMap<Object, usize>), Cli
     if text.starts_with('\u{feff}') {
         return Err(refused("it begins with a byte order mark; save it as UTF-8 without one".to_owned()));
     }
-    if text.trim_start().starts_with('{') {
-        let format: Format = serde_json::from_str(text).map_err(|error| refused(error.to_string()))?;
-        format.check().map_err(refused)?;
+    if is_json(text) {
+        let Format { format } = serde_json::from_str(text).map_err(|error| refused(error.to_string()))?;
+        check_format(format.as_ref()).map_err(refused)?;
         let state = serde_json::from_str(text).map_err(|error| refused(error.to_string()))?;
         return Ok((state, BTreeMap::new()));
     }
     let document = Document::parse(text).map_err(|error| refused(error.to_string().trim_end().to_owned()))?;
-    let format = document.get("format").and_then(Item::as_integer).map(Value::from);
-    Format { format: format.or_else(|| document.get("format").map(|_| Value::Null)) }
-        .check()
-        .map_err(refused)?;
+    let format = document.get("format").map(|item| item.as_integer().map_or(Value::Null, Value::from));
+    check_format(format.as_ref()).map_err(refused)?;
     let lines = lines(&document, text);
     let state = State::deserialize(toml_edit::de::Deserializer::from(document));
     Ok((state.map_err(|error| refused(error.to_string().trim_end().to_owned()))?, lines))
 }
 
-/// The format of a file, which is checked before its other keys.
+fn is_json(text: &str) -> bool {
+    text.trim_start().starts_with('{')
+}
+
 #[derive(Deserialize)]
 struct Format {
-    #[serde(default)]
     format: Option<Value>,
 }
 
-impl Format {
-    fn check(&self) -> Result<(), String> {
-        match self.format.as_ref().map(Value::as_u64) {
-            Some(Some(format)) if format == u64::from(FORMAT) => Ok(()),
-            Some(Some(format)) => Err(format!(
-                "its format is {format}, and this rspm ({}) reads the format {FORMAT}: use a newer rspm",
-                env!("CARGO_PKG_VERSION")
-            )),
-            Some(None) => Err(format!("'format' is not a number: write format = {FORMAT}")),
-            None => Err(format!("'format' is missing: write format = {FORMAT} in its first line")),
-        }
+/// Checks the format of a file, before its other keys.
+fn check_format(format: Option<&Value>) -> Result<(), String> {
+    match format.map(Value::as_u64) {
+        Some(Some(format)) if format == u64::from(FORMAT) => Ok(()),
+        Some(Some(format)) => Err(format!(
+            "its format is {format}, and this rspm ({}) reads the format {FORMAT}: use a newer rspm",
+            env!("CARGO_PKG_VERSION")
+        )),
+        Some(None) => Err(format!("'format' is not a number: write format = {FORMAT}")),
+        None => Err(format!("'format' is missing: write format = {FORMAT} in its first line")),
     }
 }
 
@@ -219,11 +218,8 @@ fn lines(document: &Document<&str>, text: &str) -> BTreeMap<Object, usize> {
                 }
             }
             Some(item) => {
-                for (table, (name, _)) in item
-                    .as_table_like()
-                    .into_iter()
-                    .flat_map(|table| std::iter::repeat(table).zip(table.iter()))
-                {
+                let Some(table) = item.as_table_like() else { continue };
+                for (name, _) in table.iter() {
                     add(section, name.to_owned(), table.key(name).and_then(Key::span));
                 }
             }
@@ -250,36 +246,37 @@ fn read_definitions(folder: &Path, state: &mut State) -> Result<(), CliError> {
         if !fs::metadata(&path).map_err(local_error)?.is_file() {
             return Err(CliError::refused(format!("{} is not a regular file", path.display())));
         }
-        let bytes = fs::read(&path).map_err(local_error)?;
-        let text = decode_text(&bytes)
-            .map_err(|at| CliError::refused(format!("{} is not UTF-8 (byte {at})", path.display())))?
-            .into_owned();
-        *file = StateFile::File(DefinitionFile { name: name.clone(), text });
+        *file = StateFile::File(curated::read_file(&path, name.clone())?);
     }
     Ok(())
 }
 
 /// Returns a state as TOML, with comments about what it does not have.
 pub(super) fn to_toml(exported: &ExportedState) -> Result<String, CliError> {
-    let text = toml_edit::ser::to_string_pretty(&exported.state)
-        .map_err(|error| CliError::refused(format!("the state has no form in TOML: {error}")))?;
+    let text = toml_edit::ser::to_string_pretty(&exported.state).map_err(no_form)?;
     let (format, objects) = text.split_once('\n').unwrap_or((&text, ""));
-    let mut out = format!(
-        "{format}\n# exported by rspm {}; not in this file: the configuration file, packages, secrets, tokens, fixed URLs\n{objects}",
-        exported.version
-    );
-    for (number, comment) in exported.comments.iter().enumerate() {
-        let begin = if number == 0 { "\n# Not applied by rspm apply:\n" } else { "" };
-        let line: String = comment.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        out += &format!("{begin}# {line}\n");
-    }
-    Ok(out)
+    Ok(format!(
+        "{format}\n# exported by rspm {}; not in this file: the configuration file, packages, secrets, tokens, fixed URLs\n{objects}{}",
+        exported.version,
+        not_applied(exported)
+    ))
 }
 
-/// Writes a state to a file, or to a file for each section in an existing folder.
+fn no_form(error: toml_edit::ser::Error) -> CliError {
+    CliError::refused(format!("the state has no form in TOML: {error}"))
+}
+
+fn not_applied(exported: &ExportedState) -> String {
+    let lines = exported.comments.iter().map(|line| format!("# {}\n", line.replace(char::is_control, " ")));
+    let head = if exported.comments.is_empty() { "" } else { NOT_APPLIED };
+    std::iter::once(head.to_owned()).chain(lines).collect()
+}
+
+/// Writes a state to a file, or to a file for each section in an existing folder. In a state file that exists, what does not
+/// differ keeps its place, its form and its comments.
 pub(super) fn write(exported: &ExportedState, path: &Path) -> Result<(), CliError> {
     if !path.is_dir() {
-        return replace(path, &to_toml(exported)?);
+        return write_file(exported, path);
     }
     let Value::Object(mut sections) = serde_json::to_value(&exported.state)? else { return Ok(()) };
     let mut comments = exported.comments.clone();
@@ -289,9 +286,85 @@ pub(super) fn write(exported: &ExportedState, path: &Path) -> Result<(), CliErro
         only.insert(section.as_str().to_owned(), objects);
         let (version, state) = (exported.version.clone(), serde_json::from_value(Value::Object(only))?);
         let part = ExportedState { version, state, comments: std::mem::take(&mut comments) };
-        replace(&path.join(format!("{section}.toml")), &to_toml(&part)?)?;
+        write_file(&part, &path.join(format!("{section}.toml")))?;
     }
     Ok(())
+}
+
+fn write_file(exported: &ExportedState, path: &Path) -> Result<(), CliError> {
+    let text = if path.is_file() { input::read(Some(path), MAX_FILE)? } else { String::new() };
+    let is_new = text.trim().is_empty() || is_json(&text);
+    let text = if is_new { to_toml(exported)? } else { updated(path, &text, exported)? };
+    replace(path, &text)
+}
+
+/// Returns the text of a TOML file with the objects of a state, and other sections as they are.
+fn updated(path: &Path, text: &str, exported: &ExportedState) -> Result<String, CliError> {
+    let (text, rest) = text.split_once(NOT_APPLIED).unwrap_or((text, ""));
+    let rest = rest.lines().skip_while(|line| line.starts_with('#'));
+    let text = std::iter::once(text).chain(rest).collect::<Vec<_>>().join("\n");
+    let name = path.display().to_string();
+    let (mut state, _) = parse(&name, &text)?;
+    read_definitions(path.parent().unwrap_or(Path::new("")), &mut state)?;
+    let (old, new) = (serde_json::to_value(&state)?, serde_json::to_value(&exported.state)?);
+    let document = text.parse::<DocumentMut>();
+    let mut document = document.map_err(|error| CliError::refused(format!("{name}: {error}")))?;
+    for section in Section::ALL {
+        let Some(new) = new.get(section.as_str()) else { continue };
+        let list =
+            || if new.is_array() { Item::ArrayOfTables(ArrayOfTables::new()) } else { toml_edit::table() };
+        let item = document.entry(section.as_str()).or_insert_with(list);
+        update(item, &old[section.as_str()], new).map_err(no_form)?;
+    }
+    Ok(format!("{}\n{}", document.to_string().trim_end(), not_applied(exported)))
+}
+
+/// Replaces the parts of an item that differ; `old` and `new` are its values.
+fn update(item: &mut Item, old: &Value, new: &Value) -> Result<(), toml_edit::ser::Error> {
+    match (&mut *item, new) {
+        _ if old == new => {}
+        (Item::ArrayOfTables(tables), Value::Array(new)) if !new.is_empty() => {
+            let mut added: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
+            new.iter().for_each(|value| added.entry(value.to_string()).or_default().push(value));
+            let mut values = old.as_array().into_iter().flatten();
+            tables.retain(|_| {
+                values.next().and_then(|value| added.get_mut(&value.to_string())?.pop()).is_some()
+            });
+            for value in added.into_values().flatten() {
+                tables.extend(item_of(value)?.into_table().ok());
+            }
+        }
+        (Item::Table(_) | Item::Value(toml_edit::Value::InlineTable(_)), Value::Object(new))
+            if !new.is_empty() =>
+        {
+            let Some(table) = item.as_table_like_mut() else { return Ok(()) };
+            for (name, _) in
+                old.as_object().into_iter().flatten().filter(|(name, _)| !new.contains_key(*name))
+            {
+                table.remove(name);
+            }
+            for (name, value) in new {
+                match table.get_mut(name) {
+                    Some(item) => update(item, &old[name], value)?,
+                    None => drop(table.insert(name, item_of(value)?)),
+                }
+            }
+        }
+        _ => {
+            let mut value = item_of(new)?;
+            if let (Some(old), Some(new)) = (item.as_value(), value.as_value_mut()) {
+                *new.decor_mut() = old.decor().clone();
+            }
+            *item = value;
+        }
+    }
+    Ok(())
+}
+
+/// Returns a value as an item: an object as a table.
+fn item_of(value: &Value) -> Result<Item, toml_edit::ser::Error> {
+    let item = Item::Value(value.serialize(toml_edit::ser::ValueSerializer::new())?);
+    Ok(if value.is_object() { item.into_table().map_or_else(|item| item, Item::Table) } else { item })
 }
 
 /// Replaces a file by one that is written completely.
@@ -311,6 +384,7 @@ fn replace(path: &Path, text: &str) -> Result<(), CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use api::definition::DefinitionFile;
 
     fn read(files: &[(&str, &str)]) -> Result<StateFiles, String> {
         let folder = tempfile::tempdir().expect("a folder");
@@ -419,5 +493,74 @@ mod tests {
         fs::remove_file(file).expect("removed");
         write(&exported, folder.path()).expect("written");
         assert_eq!(StateFiles::read(&[folder.path().to_owned()]).expect("a state").state, state);
+    }
+    #[test]
+    fn a_written_file_keeps_its_comments_and_its_order() {
+        let before = "# our site\nformat = 1 # the only one\n\n[repositories]\n# live\nprod = { sources = [\"team\"] }\n\n\
+            [repositories.dev] # for tests\ndescription = \"old\" # short\nhidden = false\nsources = [\n    \"team\", # ours\n]\n\n\
+            [sources.team]\n\n[sources.gone]\n\n[sources.list]\ntype = \"curated-cran\"\nsnapshot = \"2026-01-01\"\n\
+            files = [\"list.txt\"] # reviewed\n\n# about age\n[[block_rules]]\nmin_age = \"7d\"\n\n\
+            [[block_rules]]\npackage_name = \"gone\"\n\n# set by hand\n[[metadata]]\npackage_name = \"a\"\nkey = \"k\"\n\
+            value = \"v\"\n\n# Not applied by rspm apply:\n# token of 'gone'\n[name_guards.\"r:a\"]\nsource = \"team\"\n";
+        let after = "format = 1\n[sources.team]\n[sources.list]\ntype = \"curated-cran\"\nsnapshot = \"2026-01-01\"\n\
+            files = [{ name = \"list.txt\", text = \"R6\\n\" }]\n[sources.\"new.1\"]\ntype = \"git\"\n\
+            [repositories.prod]\nsources = [\"team\"]\n[repositories.dev]\ndescription = \"new\"\nsources = [\"team\"]\n\
+            [repositories.next]\n[[block_rules]]\npackage_name = \"x\"\n[[block_rules]]\npackage_name = \"x\"\n\
+            [[block_rules]]\nmin_age = \"7d\"\n[git_builders.\"new.1/a\"]\nurl = \"https://h.invalid/a\"\n";
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("site.toml");
+        fs::write(&file, before).expect("a file");
+        fs::write(folder.path().join("list.txt"), "R6\n").expect("a file");
+        let (state, _) = parse("x", after).expect("a state");
+        let exported =
+            ExportedState { version: "1".to_owned(), state, comments: vec!["token of 'ann'".to_owned()] };
+        write(&exported, &file).expect("written");
+        let written = fs::read_to_string(&file).expect("text");
+        for part in [
+            "# our site\nformat = 1 # the only one\n\n[repositories]\n# live\nprod = { sources = [\"team\"] }\n",
+            "[repositories.dev] # for tests\ndescription = \"new\" # short\nhidden = false\nsources = [\n    \"team\", # ours\n]\n",
+            "files = [\"list.txt\"] # reviewed\n",
+            "# about age\n[[block_rules]]\nmin_age = \"7d\"\n",
+            "# set by hand\n[[metadata]]\n",
+        ] {
+            assert!(written.contains(part), "{part}: {written}");
+        }
+        assert!(!written.contains("gone"), "{written}");
+        assert!(written.ends_with("\n\n# Not applied by rspm apply:\n# token of 'ann'\n"), "{written}");
+        let places = [
+            "[repositories.dev]",
+            "[repositories.next]",
+            "[sources.list]",
+            "[sources.\"new.1\"]",
+            "# about age",
+        ];
+        let places = places.map(|part| written.find(part).unwrap_or_else(|| panic!("{part}: {written}")));
+        assert!(places.is_sorted(), "{places:?}: {written}");
+        let read = StateFiles::read(std::slice::from_ref(&file)).expect("a state").state;
+        let [metadata, name_guards] = [read.metadata.is_some(), read.name_guards.is_some()];
+        assert!(metadata && name_guards, "other sections stay: {written}");
+        let sections = State { metadata: None, name_guards: None, ..read };
+        let count = |state: &State| state.block_rules.as_ref().map(Vec::len);
+        assert_eq!(count(&sections), count(&exported.state));
+        assert_eq!(
+            State { block_rules: None, ..sections },
+            State { block_rules: None, ..exported.state.clone() }
+        );
+        write(&exported, &file).expect("written");
+        assert_eq!(fs::read_to_string(&file).expect("text"), written, "nothing differs");
+        // An empty section stays one, and an invalid file is not replaced.
+        let empty = State {
+            format: FORMAT,
+            sources: Some(BTreeMap::new()),
+            block_rules: Some(Vec::new()),
+            ..State::default()
+        };
+        write(&ExportedState { state: empty.clone(), ..exported }, &file).expect("written");
+        let read = StateFiles::read(std::slice::from_ref(&file)).expect("a state").state;
+        assert_eq!((read.sources, read.block_rules), (empty.sources.clone(), empty.block_rules.clone()));
+        fs::write(&file, "format = 1\n[sources").expect("a file");
+        let exported = ExportedState { version: "1".to_owned(), state: empty, comments: Vec::new() };
+        let error = write(&exported, &file).expect_err("invalid").to_string();
+        assert!(error.contains("site.toml: TOML parse error at line 2"), "{error}");
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod plan;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use self::plan::{Pair, PromotedChanges};
@@ -18,7 +19,7 @@ use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
 use content::serve::{RepoError, Repositories, withheld};
 use runtime::catalog::resolve::Selection;
-use runtime::catalog::{Catalog, CatalogHandle, Repository};
+use runtime::catalog::{Catalog, CatalogHandle, Repository, RuleChanges};
 use runtime::publish::edit::{apply_edit, end_of_past, publish_list};
 use runtime::state::State;
 use store::db::author::{self, Author};
@@ -154,13 +155,27 @@ pub(super) struct FixedState {
     pub(super) withheld: Vec<u8>,
 }
 
-/// Returns the current state of a repository that will change by promotion only.
-pub(super) async fn fixed_state(state: &State, repo: &Repository) -> Result<FixedState, RepoError> {
+/// Returns the current states of repositories that will change by promotion only, under the current rules with these changes.
+pub(super) async fn fixed_states(
+    state: &State,
+    repos: &[&Repository],
+    changes: &RuleChanges,
+) -> Result<Vec<FixedState>, RepoError> {
+    let mut states = Vec::with_capacity(repos.len());
+    if repos.is_empty() {
+        return Ok(states);
+    }
     let end = past_end(state, (state.clock)()).await?;
-    let selection = plan::newest_selection(repo).promoted(repo.id, end);
-    let rules = withheld::current(state, repo).await;
-    let withheld = withheld::of_selection(state, rules.as_ref(), repo, &selection).await?;
-    Ok(FixedState { list: selection.list.to_vec(), pinned_at: selection.end, withheld })
+    let mut indexes = HashMap::new();
+    for repo in repos {
+        let language = repo.kind.language();
+        let indexes = indexes.entry(language).or_insert_with(|| withheld::indexes(state, language, changes));
+        let selection = plan::newest_selection(repo).promoted(repo.id, end);
+        let rules = withheld::current(state, repo, indexes).await;
+        let withheld = withheld::of_selection(state, rules.as_ref(), repo, &selection).await?;
+        states.push(FixedState { list: selection.list.to_vec(), pinned_at: selection.end, withheld });
+    }
+    Ok(states)
 }
 
 /// Approves a requested promotion, which applies it.

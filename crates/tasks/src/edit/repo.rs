@@ -1,12 +1,12 @@
 //! Creates, changes and deletes repositories.
 
-use super::promotion::{FixedState, fixed_state};
+use super::promotion::{FixedState, fixed_states};
 use super::{Actor, NewRepo, OnExisting, RepoEdit, Write, exists_already, name_conflict, publish};
 use base::model::ids::{RepoId, Seq, SourceId, TxId};
 use base::model::kind::ChangePolicy;
 use base::model::time::Timestamp;
 use content::serve::{RepoError, find};
-use runtime::catalog::{RepoStep, Repository};
+use runtime::catalog::{RepoStep, Repository, RuleChanges};
 use runtime::publish::edit::{apply_edit, apply_unless_refused, publish_list};
 use runtime::state::State;
 use store::db::clock::Change;
@@ -46,7 +46,8 @@ pub async fn create(
     let initial_publish = publish(TxKind::Subscribe, now, actor);
     let fixed = match changes {
         ChangePolicy::Promotion | ChangePolicy::TwoPersons if kind.has_parts() => {
-            Some(fixed_state(state, &new_bioconductor(&row, now)).await?)
+            let repo = new_bioconductor(&row, now);
+            fixed_states(state, &[&repo], &RuleChanges::default()).await?.pop()
         }
         ChangePolicy::Promotion | ChangePolicy::TwoPersons | ChangePolicy::Any => None,
     };
@@ -97,7 +98,8 @@ pub async fn edit(state: &State, name: &str, edit: RepoEdit, actor: &Actor) -> R
         Some(ChangePolicy::Promotion | ChangePolicy::TwoPersons) if repo.changes == ChangePolicy::Any => {
             state.catalog.refresh(&state.db).await?;
             let catalog = state.catalog.get();
-            Some(fixed_state(state, catalog.repo_by_id(repo.id).unwrap_or(&repo)).await?)
+            let repo = catalog.repo_by_id(repo.id).unwrap_or(&repo);
+            fixed_states(state, &[repo], &RuleChanges::default()).await?.pop()
         }
         Some(_) | None => None,
     };

@@ -126,12 +126,7 @@ pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
 
 pub(super) fn write_deletion(c: &mut dyn Conn, source: &Source, now: Timestamp) -> Write<()> {
     db::clock::lock(c)?;
-    let mut subscribers = Vec::new();
-    for repo in db::repo::list(c)? {
-        if db::repo::subscriptions(c, repo.id)?.iter().any(|entry| entry.source == source.id) {
-            subscribers.push((repo.name, repo.changes));
-        }
-    }
+    let subscribers = db::repo::subscribers(c, source.id)?;
     if !subscribers.is_empty() {
         return Err(still_subscribed(source.name.as_str(), &subscribers).into());
     }

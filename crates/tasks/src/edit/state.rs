@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::promotion::{FixedState, current_catalog, fixed_state};
+use super::promotion::{FixedState, current_catalog, fixed_states};
 use super::subscription::subscription_label;
 use super::{Actor, OnExisting, Write, apply, block_rule, metadata, name_guard, publish, repo, source};
 use base::model::ids::{RepoId, SourceId};
@@ -13,7 +13,7 @@ use base::model::name::Name;
 use base::model::time::Timestamp;
 use content::serve::RepoError;
 use formats::policy::Rule;
-use runtime::catalog::{Catalog, Repository, Source};
+use runtime::catalog::{Catalog, Repository, RuleChanges, Source};
 use runtime::publish::edit::publish_list;
 use runtime::state::State;
 use store::db::metadata::Metadata;
@@ -44,14 +44,15 @@ pub struct ObjectChange {
 pub struct ObjectChanges {
     /// The digest of the current objects.
     pub digest: String,
+    /// Sources come first, then repositories.
     pub changes: Vec<ObjectChange>,
     /// The text for the audit trail.
     pub detail: String,
 }
 
 /// Makes the changes that `plan` returns for the catalog of the write, all or none, if they are those of `planned`. The
-/// states of repositories that accept only promotions from now on are determined before. The plan of the written objects
-/// must have no changes.
+/// states of repositories that accept only promotions from now on are determined before, under the rules of the plan. The
+/// plan of the written objects must have no changes.
 ///
 /// # Errors
 /// Those of `plan`; [`RepoError::Conflict`] if the objects changed since the plan, a repository subscribes to a deleted
@@ -66,14 +67,17 @@ pub async fn commit<F>(
 where
     F: Fn(&mut dyn Conn, &Catalog) -> Write<ObjectChanges> + Send + 'static,
 {
-    let mut fixed = BTreeMap::new();
-    for change in &planned.changes {
-        if let (old, Some(Object::Repository(repo))) = (&change.old, &change.new)
-            && is_fixed_now(old.as_ref(), repo)
-        {
-            fixed.insert(repo.name.clone(), fixed_state(state, repo).await?);
-        }
-    }
+    let rule = |object: &Option<Object>| match object {
+        Some(Object::Rule(rule)) => Some(Arc::clone(rule)),
+        _ => None,
+    };
+    let rules = RuleChanges {
+        removed: planned.changes.iter().filter_map(|change| rule(&change.old)).collect(),
+        added: planned.changes.iter().filter_map(|change| rule(&change.new)).collect(),
+    };
+    let repos: Vec<&Repository> = planned.changes.iter().filter_map(fixed_now).collect();
+    let states = fixed_states(state, &repos, &rules).await?;
+    let fixed: BTreeMap<Name, FixedState> = repos.iter().map(|repo| repo.name.clone()).zip(states).collect();
     let now = (state.clock)();
     let publish = Publish { comment: comment.to_owned(), ..publish(TxKind::Subscribe, now, actor) };
     let (handle, actor, digest) = (state.catalog.clone(), actor.clone(), planned.digest.clone());
@@ -93,14 +97,12 @@ where
         let catalog = current_catalog(c, &handle)?;
         delete_contents(c, &changes, &catalog)?;
         write_contents(c, &changes, &catalog, &ids, &actor, now)?;
-        for change in changes.iter().filter(|change| change.new.is_none()) {
-            if let Some(Object::Repository(old)) = &change.old {
-                repo::write_deletion(c, old)?;
-            }
-        }
-        for change in changes.iter().filter(|change| change.new.is_none()) {
-            if let Some(Object::Source(old)) = &change.old {
-                source::write_deletion(c, old, now)?;
+        // Repositories follow the sources to which they subscribe.
+        for change in changes.iter().rev().filter(|change| change.new.is_none()) {
+            match &change.old {
+                Some(Object::Repository(old)) => repo::write_deletion(c, old)?,
+                Some(Object::Source(old)) => source::write_deletion(c, old, now)?,
+                _ => {}
             }
         }
         let catalog = current_catalog(c, &handle)?;
@@ -115,13 +117,12 @@ where
     .await
 }
 
-/// Returns whether a repository accepts only promotions after a change, and did not before.
-fn is_fixed_now(old: Option<&Object>, new: &Repository) -> bool {
-    let was_open = match old {
-        Some(Object::Repository(old)) => old.changes == ChangePolicy::Any,
-        _ => true,
-    };
-    was_open && new.changes != ChangePolicy::Any
+/// Returns the new values of a repository that accepts only promotions after a change, and did not before.
+fn fixed_now(change: &ObjectChange) -> Option<&Repository> {
+    let Some(Object::Repository(new)) = &change.new else { return None };
+    let is_open = |repo: &Repository| repo.changes == ChangePolicy::Any;
+    let was_open = !matches!(&change.old, Some(Object::Repository(old)) if !is_open(old));
+    (was_open && !is_open(new)).then_some(new)
 }
 
 /// The ids of new sources and repositories, by their negative ones.
@@ -160,22 +161,14 @@ fn write_place(
                 Some(Object::Repository(old)) => Some(old),
                 _ => None,
             };
-            let fixed = match is_fixed_now(change.old.as_ref(), new) {
-                false => None,
-                true => Some(fixed.get(&new.name).ok_or_else(|| changed_meanwhile(new))?),
-            };
-            write_repository(c, old, new, fixed, ids, publish)?;
+            let text = "the repository changed at the same time; run the command again";
+            let conflict = || RepoError::Conflict(format!("'{}': {text}", new.name));
+            let fixed = fixed_now(change).map(|repo| fixed.get(&repo.name).ok_or_else(conflict));
+            write_repository(c, old, new, fixed.transpose()?, ids, publish)?;
         }
         _ => {}
     }
     Ok(())
-}
-
-fn changed_meanwhile(repo: &Repository) -> RepoError {
-    RepoError::Conflict(format!(
-        "the repository '{}' changed at the same time; run the command again",
-        repo.name
-    ))
 }
 
 fn write_repository(

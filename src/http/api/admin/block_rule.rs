@@ -115,7 +115,8 @@ pub(super) async fn create(
     Ok(WithStatus(status, created))
 }
 
-async fn matches(app: &App, rule: &Rule) -> Result<Vec<wire::BlockRuleMatches>, Failure> {
+/// Returns the packages that a rule matches, by repository; a new rule in addition to those in force.
+pub(super) async fn matches(app: &App, rule: &Rule) -> Result<Vec<wire::BlockRuleMatches>, Failure> {
     let matches = rule_matches::of_rule(&app.repositories, rule).await?.into_iter();
     let is_block = rule.effect == RuleEffect::Block;
     let example = |found: &RuleMatch| {

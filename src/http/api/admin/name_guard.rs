@@ -6,6 +6,7 @@ use super::call::{Answer, Call, WithStatus};
 use crate::http::app::App;
 use crate::http::error::{Failure, truncate};
 use api::name_guard as wire;
+use base::model::ids::SourceId;
 use base::model::kind::Language;
 use content::serve::guard_effects::{NameChange, ProvidedPackage};
 use content::serve::name_audit;
@@ -56,14 +57,14 @@ pub(super) async fn create(
     };
     let (row, hidden) = edit::name_guard::create(&app.state, &new, body.dry_run, &actor).await?;
     let catalog = app.state.catalog.get();
-    let hidden = hidden.into_iter();
-    let created = wire::CreatedNameGuard {
-        hidden: hidden
-            .map(|(name, source)| wire::HiddenName { name, source: catalog.source_name(source) })
-            .collect(),
-        guard: wire_of_row(app, &catalog, row),
-    };
+    let hidden = hidden_names(&catalog, hidden);
+    let created = wire::CreatedNameGuard { guard: wire_of_row(app, &catalog, row), hidden };
     Ok(WithStatus(if body.dry_run { StatusCode::OK } else { StatusCode::CREATED }, created))
+}
+
+pub(super) fn hidden_names(catalog: &Catalog, hidden: Vec<(String, SourceId)>) -> Vec<wire::HiddenName> {
+    let name = |(name, source)| wire::HiddenName { name, source: catalog.source_name(source) };
+    hidden.into_iter().map(name).collect()
 }
 
 fn language(text: &str) -> Result<Language, Failure> {

@@ -6,23 +6,28 @@ use super::allowed::blocked::{withheld, withheld_versions};
 use super::allowed::{RuleDecision, View};
 use super::policies;
 use crate::serve::RepoError;
-use base::model::kind::Layout;
+use base::model::kind::{Language, Layout};
 use base::model::snapshot::Snapshot;
-use formats::policy::encode_withheld;
-use runtime::catalog::Repository;
+use formats::policy::{RuleIndexes, encode_withheld};
 use runtime::catalog::resolve::{self, Selection};
+use runtime::catalog::{Repository, RuleChanges};
 use runtime::state::State;
 use runtime::state::policies::RepoPolicy;
 use store::db::{Conn, DbError};
 
 const MAX_REASONS: usize = 50;
 
-/// Returns the current rules for the subscriptions of a repository, perhaps unpublished; `None` if they hide nothing.
-pub async fn current(state: &State, repo: &Repository) -> Option<Arc<RepoPolicy>> {
-    let catalog = state.catalog.get();
-    let (indexes, guards) =
-        (policies::indexes(state, &catalog, repo.kind.language()), policies::guards(state, &catalog));
-    policies::of_indexes(state, repo, &indexes, &guards).await
+/// Returns the current rules of a language, with changes that are not made yet, for [`current`].
+pub fn indexes(state: &State, language: Language, changes: &RuleChanges) -> RuleIndexes {
+    let mut indexes = policies::indexes(state, &state.catalog.get(), language);
+    indexes.update(&changes.removed, &changes.added);
+    indexes
+}
+
+/// Returns these rules for the subscriptions of a repository, perhaps unpublished; `None` if they hide nothing.
+pub async fn current(state: &State, repo: &Repository, indexes: &RuleIndexes) -> Option<Arc<RepoPolicy>> {
+    let guards = policies::guards(state, &state.catalog.get());
+    policies::of_indexes(state, repo, indexes, &guards).await
 }
 
 /// Returns the versions that rules and advisories withhold in a promoted state, as [`store::db::repo::withheld`] does.

@@ -172,6 +172,14 @@ pub fn subscriptions(c: &mut dyn Conn, repo: RepoId) -> Result<Vec<Subscription>
     c.all(SELECT, &[repo.into()])
 }
 
+/// Returns the names and policies of the repositories whose current lists have a source, by id.
+pub fn subscribers(c: &mut dyn Conn, source: SourceId) -> Result<Vec<(String, ChangePolicy)>, DbError> {
+    const SELECT: &str = "SELECT r.name, r.changes FROM repo r WHERE EXISTS (SELECT 1 FROM subscription u \
+        WHERE u.repo_id = r.id AND u.source_id = $1 \
+        AND u.seq = (SELECT max(s.seq) FROM repo_step s WHERE s.repo_id = r.id)) ORDER BY r.id";
+    c.all(SELECT, &[source.into()])
+}
+
 /// The complete new subscription list of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRepoStep {

@@ -12,7 +12,7 @@ use base::model::time::Timestamp;
 use content::serve::difference::{self, Change, FileChange, ListedPackage};
 use content::serve::{RepoError, Repositories, find, withheld};
 use runtime::catalog::resolve::{self, Selection};
-use runtime::catalog::{Catalog, RepoStep, Repository, Subscription};
+use runtime::catalog::{Catalog, RepoStep, Repository, RuleChanges, Subscription};
 use runtime::state::State;
 use runtime::state::policies::RepoPolicy;
 
@@ -154,7 +154,8 @@ pub(super) async fn rules(
     repo: &Repository,
     selection: &Selection,
 ) -> Option<Arc<RepoPolicy>> {
-    withheld::current(state, &with_list(repo, selection)).await
+    let indexes = withheld::indexes(state, repo.kind.language(), &RuleChanges::default());
+    withheld::current(state, &with_list(repo, selection), &indexes).await
 }
 
 /// Compares two states of a repository, as clients get them under these block rules and name guards.

@@ -1,10 +1,10 @@
 //! The name guards, block rules, metadata, builders and credentials of a state file, checked by the functions of the edits.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::objects::{Key, Rows, guard_key, of_builder, of_guard, of_metadata, of_rule};
-use super::request::{Request, refuse_surplus, text};
+use super::objects::{Objects, Rows, guard_key};
+use super::request::{Request, refuse_surplus, require_new, text};
 use crate::http::api::admin::block_rule_form::rule_of_wire;
 use crate::http::api::admin::metadata::new_metadata;
 use api::block_rule::BlockRule;
@@ -14,9 +14,8 @@ use base::model::kind::{Language, Supply};
 use base::model::project_name::spelling_key;
 use base::model::time::Timestamp;
 use content::serve::find;
-use runtime::catalog::{Catalog, Source};
+use runtime::catalog::Catalog;
 use store::db::git_builder::Trigger;
-use store::db::git_credential::GitCredential;
 use store::db::name_guard::NameGuardRow;
 use tasks::edit::name_guard::NewNameGuard;
 use tasks::edit::state::Object;
@@ -33,16 +32,14 @@ pub(super) fn requested(
     let mut request = Request::new(catalog, body, now);
     let State { git_credentials, git_builders, name_guards, block_rules, metadata, .. } = &body.state;
     for name in git_credentials.iter().flat_map(BTreeMap::keys) {
-        request.add(Section::GitCredentials, name, |_| credential(rows, name));
+        let is_known = rows.credentials.iter().any(|row| format!("{}:{}", row.kind, row.name) == *name);
+        request.add(Section::GitCredentials, name, |_| require_credential(is_known, name));
     }
     for (name, new) in git_builders.iter().flatten() {
         request.add(Section::GitBuilders, name, |request| builder(request, rows, name, new));
     }
     for (name, new) in name_guards.iter().flatten() {
-        request.add(Section::NameGuards, name, |request| {
-            let row = guard(&request.catalog, name, new, now, actor)?;
-            add_guard(request, rows, row)
-        });
+        request.add(Section::NameGuards, name, |request| guard(request, rows, name, new, actor));
     }
     for (index, new) in block_rules.iter().flatten().enumerate() {
         request.add(Section::BlockRules, &index.to_string(), |request| rule(request, new));
@@ -66,22 +63,20 @@ fn builder(request: &mut Request, rows: &Rows, name: &str, builder: &StateBuilde
     if builder.build_trigger.as_deref().is_some_and(|trigger| Trigger::parse(trigger).is_none()) {
         return Err("'build_trigger' is commits or tags".to_owned());
     }
-    if let Some(credential) = &builder.credential
-        && rows.credentials.iter().all(|row| row.name != *credential)
-    {
-        return Err(missing_credential(credential));
+    if let Some(credential) = &builder.credential {
+        require_credential(rows.credentials.iter().any(|row| row.name == *credential), credential)?;
     }
-    let entry = of_builder(source.name.as_str(), builder);
-    request.insert(Key::new(Section::GitBuilders, name), entry)
+    require_new(request.objects.add_builder(name, builder))
 }
 
+/// Adds a guard, with the number of the present one of this name.
 fn guard(
-    catalog: &Catalog,
+    request: &mut Request,
+    rows: &Rows,
     name: &str,
     new: &StateGuard,
-    now: Timestamp,
     actor: &Actor,
-) -> Result<NameGuardRow, String> {
+) -> Result<(), String> {
     let (language, pattern) = name.split_once(':').unwrap_or(("", name));
     let language = Language::parse(language).ok_or_else(|| {
         let languages = Language::WORDS.join(":name or ");
@@ -93,44 +88,37 @@ fn guard(
         source: new.source.clone(),
         description: new.description.clone(),
     };
-    name_guard::new_row(catalog, &new, actor, now).map_err(text)
-}
-
-/// Adds a guard, with the number of the present one of this name.
-fn add_guard(request: &mut Request, rows: &Rows, row: NameGuardRow) -> Result<(), String> {
-    let key = guard_key(&row);
-    let known = rows.guards.iter().find(|known| !known.automatic && guard_key(known) == key);
-    let row = match known {
-        Some(known) => NameGuardRow { source: row.source, description: row.description, ..known.clone() },
-        None => row,
+    let source = find::source(&request.catalog, &new.source).map_err(text)?;
+    let mut row = name_guard::new_row(&request.catalog, &new, actor, request.now).map_err(text)?;
+    let is_known = |known: &&NameGuardRow| {
+        !known.automatic && (&known.language, &known.pattern) == (&row.language, &row.pattern)
     };
-    let Some(source) = request.catalog.source_by_id(row.source) else { return Ok(()) };
-    let entry = of_guard(source, &row);
-    request.insert(key, entry)
+    if let Some(known) = rows.guards.iter().find(is_known) {
+        row = NameGuardRow { source: row.source, description: row.description, ..known.clone() };
+    }
+    require_new(request.objects.add_guard(source, &row))
 }
 
 fn rule(request: &mut Request, requested: &BlockRule) -> Result<(), String> {
-    const SURPLUS: [&str; 9] = [
-        "id",
-        "source_id",
-        "source_type",
-        "repo_id",
-        "language",
-        "without_effect",
-        "created_by",
-        "created",
-        "matches",
+    let BlockRule { id, source_id, source_type, repo_id, language, .. } = requested;
+    let surplus = [
+        ("id", id.is_some()),
+        ("source_id", source_id.is_some()),
+        ("source_type", source_type.is_some()),
+        ("repo_id", repo_id.is_some()),
+        ("language", language.is_some()),
+        ("without_effect", requested.without_effect.is_some()),
+        ("created_by", requested.created_by.is_some()),
+        ("created", requested.created.is_some()),
+        ("matches", !requested.matches.is_empty()),
     ];
-    refuse_surplus(requested, &SURPLUS, "name the source by source_name, and the repository by repo")?;
+    refuse_surplus(&surplus, "name the source by source_name, and the repository by repo")?;
     let rule =
         rule_of_wire(&request.catalog, requested).map_err(|failure| match failure.unconfirmed_reason() {
             Some(reason) => format!("{reason}: write all = true to confirm that"),
             None => failure.phrase,
         })?;
-    let rule = Arc::new(rule);
-    let entry = of_rule(&request.catalog, &rule)?;
-    request.objects.add_rule(entry);
-    Ok(())
+    request.objects.add_rule(&request.catalog, &Arc::new(rule))
 }
 
 /// Adds metadata. `spellings` has the names of the packages of all languages.
@@ -139,7 +127,9 @@ fn value(
     requested: &MetadataRecord,
     spellings: &mut BTreeMap<[String; 3], String>,
 ) -> Result<(), String> {
-    refuse_surplus(requested, &["id", "actor", "changed"], "remove it")?;
+    let MetadataRecord { id, actor, changed, .. } = requested;
+    let surplus = [("id", id.is_some()), ("actor", actor.is_some()), ("changed", changed.is_some())];
+    refuse_surplus(&surplus, "remove it")?;
     let row = metadata::check(&request.catalog, new_metadata(requested.clone())).map_err(text)?;
     if metadata::is_of_every_language(&row.scope) {
         let place = [spelling_key(&row.scope.name), row.scope.version.clone(), row.key.clone()];
@@ -151,68 +141,48 @@ fn value(
             ));
         }
     }
-    let (key, entry) = of_metadata(&request.catalog, &row)
-        .ok_or_else(|| "its source or repository is deleted".to_owned())?;
-    request.insert(key, entry)
+    let is_new = request.objects.add_metadata(&request.catalog, &row);
+    require_new(is_new.ok_or_else(|| "its source or repository is deleted".to_owned())?)
 }
 
 /// Adds problems about references of objects that are not in the sections: lists of repositories to deleted sources,
-/// and guards with names in common.
-pub(super) fn check_others(request: &mut Request, rows: &Rows, deleted_guards: &BTreeSet<Key>) {
-    let deleted: Vec<&Source> = request
-        .renamed
-        .sources
-        .iter()
-        .filter(|source| request.catalog.source_by_id(source.id).is_none())
-        .collect();
-    let mut problems = Vec::new();
-    for source in deleted {
-        if let Some(repo) = request.catalog.repos.iter().find(|repo| repo.subscribes_to(source.id)) {
-            problems.push(StateProblem {
-                section: Some(Section::Sources),
-                name: source.name.to_string(),
-                error: format!("it is not deleted, because the repository '{}' subscribes to it", repo.name),
-            });
+/// and guards with names in common. Guards that only the server has are deleted with `prune`.
+pub(super) fn check_others(request: &mut Request, rows: &Rows, current: &Objects, prune: bool) {
+    let Request { renamed, catalog, objects, problems, .. } = request;
+    let mut refuse = |section, name: &str, error| {
+        problems.push(StateProblem { section: Some(section), name: name.to_owned(), error });
+    };
+    for source in renamed.sources.iter().filter(|source| catalog.source_by_id(source.id).is_none()) {
+        if let Some(repo) = catalog.repos.iter().find(|repo| repo.subscribes_to(source.id)) {
+            let error = format!("it is not deleted, because the repository '{}' subscribes to it", repo.name);
+            refuse(Section::Sources, source.name.as_str(), error);
         }
     }
-    let requested: Vec<_> = request
-        .objects
-        .0
-        .iter()
-        .filter_map(|(key, entry)| match &entry.object {
-            Some(Object::Guard(row)) => Some((key, row)),
-            _ => None,
-        })
-        .collect();
+    let requested = objects.all.values().filter_map(|entry| match &entry.object {
+        Some(Object::Guard(row)) => Some(row),
+        _ => None,
+    });
     let is_other = |row: &&NameGuardRow| {
         let key = guard_key(row);
-        !request.objects.0.contains_key(&key) && !deleted_guards.contains(&key)
+        !row.automatic && !objects.all.contains_key(&key) && !(prune && current.all.contains_key(&key))
     };
-    let others: Vec<_> = rows.guards.iter().filter(|row| !row.automatic).filter(is_other).collect();
-    for (index, (key, row)) in requested.iter().enumerate() {
-        let before = requested.iter().take(index).map(|(_, row)| *row);
-        if let Some(other) = name_guard::conflict_among(before.chain(others.iter().copied()), row) {
-            let (name, source) = (guard_key(other).name, request.catalog.source_name(other.source));
-            problems.push(StateProblem {
-                section: Some(Section::NameGuards),
-                name: key.name.clone(),
-                error: format!(
-                    "it has names in common with '{name}' of the source '{source}': change one of the two patterns"
-                ),
-            });
+    let mut before: Vec<&NameGuardRow> = rows.guards.iter().filter(is_other).collect();
+    for row in requested {
+        if let Some(other) = name_guard::conflict_among(before.iter().copied(), row) {
+            let (name, source) = (guard_key(other).name, catalog.source_name(other.source));
+            let error = format!(
+                "it has names in common with '{name}' of the source '{source}': change one of the two patterns"
+            );
+            refuse(Section::NameGuards, &guard_key(row).name, error);
         }
+        before.push(row);
     }
-    request.problems.extend(problems);
 }
 
-fn missing_credential(name: &str) -> String {
-    format!(
-        "the git credential '{name}' is missing: import it with rspm import https-credential or rspm import ssh-key"
-    )
-}
-
-/// Checks that a credential exists, such as `https:deploy`.
-fn credential(rows: &Rows, name: &str) -> Result<(), String> {
-    let has_name = |row: &GitCredential| format!("{}:{}", row.kind, row.name) == name;
-    if rows.credentials.iter().any(has_name) { Ok(()) } else { Err(missing_credential(name)) }
+fn require_credential(is_known: bool, name: &str) -> Result<(), String> {
+    is_known.then_some(()).ok_or_else(|| {
+        format!(
+            "the git credential '{name}' is missing: import it with rspm import https-credential or rspm import ssh-key"
+        )
+    })
 }

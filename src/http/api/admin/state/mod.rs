@@ -1,6 +1,7 @@
 //! The configured objects of the server as one value: export, plan, commit.
 
 mod contents;
+mod effects;
 mod objects;
 mod plan;
 mod request;
@@ -19,7 +20,7 @@ use api::state::{
 use api::token::ListTokens;
 use base::access::Action;
 use base::model::digest::Sha256;
-use content::serve::{self, RepoError};
+use content::serve::RepoError;
 use objects::{Pattern, Rows};
 use plan::{Input, Plan};
 use runtime::catalog::Catalog;
@@ -57,9 +58,7 @@ pub(super) async fn export(call: Call<'_>, query: ExportState) -> Answer<Exporte
     let names = Pattern(query.names.clone());
     let selected = sections.clone();
     let objects = read(call.app, move |c, catalog| {
-        let (mut objects, comments) = Rows::read(c, catalog, &selected)?.objects(catalog, &selected);
-        objects.0.retain(|_, entry| names.selects(entry));
-        Ok((objects, comments))
+        Ok(Rows::read(c, catalog, &selected)?.objects(catalog, &selected, &names))
     });
     let (objects, mut comments) = objects.await?;
     if query.names.is_some() {
@@ -110,13 +109,14 @@ pub(super) async fn apply(call: Call<'_>, body: ApplyState) -> Answer<StatePlan>
     let (actor, now) = (call.actor.clone(), (call.app.state.clock)());
     let input = Arc::new(Input { body, sections, sha256, actor, now });
     let reader = Arc::clone(&input);
-    let Plan { mut wire, objects } =
-        read(call.app, move |c, catalog| plan::plan(c, catalog, &reader)).await?;
-    permit(&call, wire.changes.iter().map(access_of_change)).await?;
-    count_packages(call.app, &mut wire).await;
-    if !input.body.commit || !wire.problems.is_empty() || objects.changes.is_empty() {
-        return Ok(StatePlan { committed: input.body.commit && wire.problems.is_empty(), ..wire });
+    let mut plan = read(call.app, move |c, catalog| plan::plan(c, catalog, &reader)).await?;
+    permit(&call, plan.wire.changes.iter().map(access_of_change)).await?;
+    let is_committed = input.body.commit && plan.wire.problems.is_empty();
+    if !is_committed || plan.objects.changes.is_empty() {
+        effects::add(call.app, &mut plan).await;
+        return Ok(StatePlan { committed: is_committed, ..plan.wire });
     }
+    let Plan { wire, objects } = plan;
     let (comment, writer) = (input.body.comment.clone(), Arc::clone(&input));
     let committed = commit(&call.app.state, &objects, &comment, &call.actor, move |c, catalog| {
         let Plan { wire, objects } = plan::plan(c, catalog, &writer)?;
@@ -135,17 +135,16 @@ const fn server(action: Action) -> Access<'static> {
 
 /// Returns the sections that a state has.
 fn sections(state: &State) -> Vec<Section> {
-    let State { format: _, sources, repositories, git_credentials, git_builders, name_guards, .. } = state;
-    let present = [
-        (Section::Sources, sources.is_some()),
-        (Section::Repositories, repositories.is_some()),
-        (Section::GitCredentials, git_credentials.is_some()),
-        (Section::GitBuilders, git_builders.is_some()),
-        (Section::NameGuards, name_guards.is_some()),
-        (Section::BlockRules, state.block_rules.is_some()),
-        (Section::Metadata, state.metadata.is_some()),
-    ];
-    present.into_iter().filter(|(_, is_present)| *is_present).map(|(section, _)| section).collect()
+    let has = |section: &Section| match section {
+        Section::Sources => state.sources.is_some(),
+        Section::Repositories => state.repositories.is_some(),
+        Section::GitCredentials => state.git_credentials.is_some(),
+        Section::GitBuilders => state.git_builders.is_some(),
+        Section::NameGuards => state.name_guards.is_some(),
+        Section::BlockRules => state.block_rules.is_some(),
+        Section::Metadata => state.metadata.is_some(),
+    };
+    Section::ALL.into_iter().filter(has).collect()
 }
 
 /// Returns the permission that a change requires.
@@ -186,21 +185,4 @@ async fn permit<'a>(call: &Call<'_>, all: impl Iterator<Item = Access<'a>>) -> R
         audit::record_refusal(call.app, token, author.address.parse().ok(), "apply state", &failure).await;
     }
     Err(failure)
-}
-
-/// Adds the number of packages of deleted sources to a plan.
-async fn count_packages(app: &App, plan: &mut StatePlan) {
-    let is_deletion = |change: &&mut StateChange| {
-        change.section == Section::Sources && change.action == StateAction::Delete
-    };
-    for change in plan.changes.iter_mut().filter(is_deletion) {
-        if let Ok(info) = serve::info::source(&app.repositories, &change.name).await
-            && info.packages > 0
-        {
-            change.effects.push(format!(
-                "its {} packages stay in snapshots of days on which a repository subscribed to it",
-                info.packages
-            ));
-        }
-    }
 }

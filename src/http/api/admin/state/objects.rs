@@ -16,6 +16,7 @@ use api::state::{
 };
 use base::model::digest::Sha256;
 use base::model::kind::{ChangePolicy, Layout, SourceKind, Supply};
+use base::model::name::Name;
 use formats::policy::Rule;
 use formats::r::closure::Kinds;
 use formats::r::curated::include_text;
@@ -52,30 +53,43 @@ impl Key {
     }
 }
 
-#[derive(Clone, Debug)]
 pub(super) struct Entry {
-    /// The fields as a state file has them, without defaults.
-    pub(super) fields: Map<String, Value>,
+    /// The fields as a state file has them, without defaults: a JSON object.
+    fields: String,
     /// The object; `None` for a definition, a builder and a credential, which have operations of their own.
     pub(super) object: Option<Object>,
-    /// The names of sources and repositories that select the object.
-    places: Vec<String>,
 }
 
 impl Entry {
-    fn new<T: Serialize>(fields: &T, object: Option<Object>, places: &[Option<&str>]) -> Entry {
-        let fields = match serde_json::to_value(fields) {
-            Ok(Value::Object(fields)) => fields,
-            // The types of the sections are objects with keys that are texts.
-            Ok(_) | Err(_) => Map::new(),
-        };
-        Entry { fields, object, places: places.iter().flatten().map(|name| (*name).to_owned()).collect() }
+    pub(super) fn has_fields_of(&self, other: &Entry) -> bool {
+        self.fields == other.fields
+    }
+
+    pub(super) fn fields(&self) -> Map<String, Value> {
+        serde_json::from_str(&self.fields).unwrap_or_default()
     }
 
     /// Returns the text of a field; `None` if it is absent or has another type.
-    pub(super) fn text(&self, field: &str) -> Option<&str> {
-        self.fields.get(field)?.as_str()
+    pub(super) fn text(&self, field: &str) -> Option<String> {
+        self.fields().get(field)?.as_str().map(str::to_owned)
     }
+
+    /// Gives a renamed object one of its names, also as a field.
+    pub(super) fn set_name(&mut self, name: &Name) {
+        let mut fields = self.fields();
+        fields.insert("name".to_owned(), name.as_str().into());
+        self.fields = json(&fields);
+        match &mut self.object {
+            Some(Object::Source(source)) => source.name = name.clone(),
+            Some(Object::Repository(repo)) => repo.name = name.clone(),
+            _ => {}
+        }
+    }
+}
+
+fn json<T: Serialize>(fields: &T) -> String {
+    // The types of the sections have keys that are texts.
+    serde_json::to_string(fields).unwrap_or_default()
 }
 
 /// A name, or a prefix followed by `*`.
@@ -90,37 +104,141 @@ impl Pattern {
             Some((text, None)) => name == text,
         }
     }
-
-    pub(super) fn selects(&self, entry: &Entry) -> bool {
-        self.0.is_none() || entry.places.iter().any(|name| self.matches(name))
-    }
 }
 
-/// Objects by identity. Rules and metadata have names that are made of their content.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Objects(pub(super) BTreeMap<Key, Entry>);
+/// The objects that a pattern selects, by identity. Rules and metadata have names that are made of their content. The methods
+/// that add an object return false if there is one of its name.
+pub(super) struct Objects {
+    pub(super) all: BTreeMap<Key, Entry>,
+    names: Pattern,
+}
 
 impl Objects {
-    /// Adds an object; returns whether there was none of this name.
-    pub(super) fn add(&mut self, key: Key, entry: Entry) -> bool {
-        self.0.insert(key, entry).is_none()
+    pub(super) fn new(names: &Pattern) -> Objects {
+        Objects { all: BTreeMap::new(), names: names.clone() }
     }
 
-    /// Adds a rule. Equal rules are several objects.
-    pub(super) fn add_rule(&mut self, entry: Entry) {
-        let first = Key::new(Section::BlockRules, Value::Object(entry.fields.clone()).to_string());
+    /// Adds an object if one of `places`, names of sources and repositories, is selected.
+    fn add(&mut self, key: Key, fields: String, object: Option<Object>, places: &[Option<&str>]) -> bool {
+        let mut places = places.iter().flatten();
+        let is_selected = self.names.0.is_none() || places.any(|name| self.names.matches(name));
+        !is_selected || self.all.insert(key, Entry { fields, object }).is_none()
+    }
+
+    pub(super) fn add_source(&mut self, source: &Source) -> bool {
+        let kind = Some(source.kind.to_string()).filter(|kind| kind != DEFAULT_SOURCE);
+        let (fields, name) = (json(&StateSource { kind, ..StateSource::default() }), source.name.as_str());
+        let object = Some(Object::Source(source.clone()));
+        self.add(Key::new(Section::Sources, name), fields, object, &[Some(name)])
+    }
+
+    /// Adds the definition of a source; its type is no part of it.
+    pub(super) fn add_definition(&mut self, name: &str, definition: StateSource) -> bool {
+        let definition = StateSource { kind: None, renamed_from: None, ..definition };
+        self.add(Key::definition(name), json(&definition), None, &[Some(name)])
+    }
+
+    pub(super) fn add_repository(&mut self, catalog: &Catalog, repo: &Repository) -> bool {
+        let subscription = |entry: &runtime::catalog::Subscription| {
+            let source = catalog.source_by_id(entry.source)?.name.to_string();
+            Some(match entry.version {
+                None => StateSubscription::Name(source),
+                Some(version) => StateSubscription::Version { source, version: version.to_string() },
+            })
+        };
+        let fields = StateRepository {
+            kind: Some(repo.kind.to_string()).filter(|kind| kind != DEFAULT_REPOSITORY),
+            renamed_from: None,
+            description: repo.description.clone(),
+            hidden: repo.hidden,
+            authenticated: repo.authenticated,
+            changes: Some(repo.changes.to_string()).filter(|_| repo.changes != ChangePolicy::Any),
+            sources: repo.subscriptions().iter().filter_map(subscription).collect(),
+        };
+        let (name, object) = (repo.name.as_str(), Some(Object::Repository(repo.clone())));
+        self.add(Key::new(Section::Repositories, name), json(&fields), object, &[Some(name)])
+    }
+
+    /// Adds a builder by its name with that of its source: `team-git/acme`.
+    pub(super) fn add_builder(&mut self, name: &str, builder: &StateBuilder) -> bool {
+        let fields = StateBuilder {
+            build_trigger: builder
+                .build_trigger
+                .clone()
+                .filter(|trigger| trigger != Trigger::Commits.as_str()),
+            clone_depth: builder.clone_depth.filter(|depth| *depth != 1),
+            recurse_submodules: builder.recurse_submodules.filter(|levels| *levels != 0),
+            ..builder.clone()
+        };
+        let source = name.split_once('/').map(|(source, _)| source);
+        self.add(Key::new(Section::GitBuilders, name), json(&fields), None, &[source])
+    }
+
+    pub(super) fn add_guard(&mut self, source: &Source, row: &NameGuardRow) -> bool {
+        let fields = StateGuard { source: source.name.to_string(), description: row.description.clone() };
+        let object = Some(Object::Guard(row.clone()));
+        self.add(guard_key(row), json(&fields), object, &[Some(source.name.as_str())])
+    }
+
+    /// Adds a rule. Equal rules are several objects. The error is the line about a rule that cannot be created: its source or
+    /// repository was deleted. SECURITY: without this limit, it would apply to the whole server.
+    pub(super) fn add_rule(&mut self, catalog: &Catalog, rule: &Arc<Rule>) -> Result<(), String> {
+        let form = BlockRule { id: None, ..wire_of_rule(catalog, rule) };
+        if let Some(reason) = &form.without_effect {
+            let text = json(&BlockRule { without_effect: None, ..form.clone() });
+            return Err(format!("block rule without effect, because {reason}: {text}"));
+        }
+        let fields = BlockRule {
+            priority: form.priority.filter(|priority| *priority != DEFAULT_PRIORITY),
+            source_id: None,
+            source_type: None,
+            repo_id: None,
+            block_unscored: form.block_unscored.filter(|blocks| !blocks),
+            min_age_fixes: form.min_age_fixes.filter(|fixes| fixes == "wait"),
+            language: None,
+            ..form
+        };
+        let text = json(&fields);
+        let first = Key::new(Section::BlockRules, text.clone());
         let last = Key { number: usize::MAX, ..first.clone() };
-        let number = self.0.range(&first..=&last).next_back().map_or(0, |(key, _)| key.number + 1);
-        self.0.insert(Key { number, ..first }, entry);
+        let number = self.all.range(&first..=&last).next_back().map_or(0, |(key, _)| key.number + 1);
+        let places = [fields.source_name.as_deref(), fields.repo.as_deref()];
+        self.add(Key { number, ..first }, text, Some(Object::Rule(Arc::clone(rule))), &places);
+        Ok(())
+    }
+
+    /// Adds metadata; returns `None` if its source or repository was deleted.
+    pub(super) fn add_metadata(&mut self, catalog: &Catalog, row: &Metadata) -> Option<bool> {
+        let scope = &row.scope;
+        let source = match scope.source {
+            None => None,
+            Some(id) => Some(catalog.source_by_id(id)?.name.as_str()),
+        };
+        let repo = match scope.repo {
+            None => None,
+            Some(id) => Some(catalog.repo_by_id(id)?.name.as_str()),
+        };
+        let fields = MetadataRecord {
+            package_name: scope.name.clone(),
+            version: Some(scope.version.clone()).filter(|version| !version.is_empty()),
+            source: source.map(str::to_owned),
+            repo: repo.map(str::to_owned),
+            key: row.key.clone(),
+            value: row.value.clone(),
+            ..MetadataRecord::default()
+        };
+        let limits = [("version", fields.version.as_deref()), ("source", source), ("repo", repo)];
+        let limits = limits.iter().filter_map(|(word, name)| Some(format!(", {word} {}", (*name)?)));
+        let name = format!("{}{}: {}", scope.name, limits.collect::<String>(), row.key);
+        let (key, object) = (Key::new(Section::Metadata, name), Some(Object::Metadata(row.clone())));
+        Some(self.add(key, json(&fields), object, &[source, repo]))
     }
 
     /// Returns the SHA-256 of the objects.
     pub(super) fn digest(&self) -> String {
         let mut text = String::new();
-        for (key, entry) in &self.0 {
-            let line = (key.section.as_str(), &key.name, &entry.fields);
-            text += &serde_json::json!(line).to_string();
-            text.push('\n');
+        for (key, entry) in &self.all {
+            text += &format!("{} {} {}\n", key.section, json(&key.name), entry.fields);
         }
         Sha256::of(text).to_string()
     }
@@ -135,14 +253,16 @@ impl Objects {
             };
             file.insert(section.as_str().to_owned(), empty);
         }
-        for (key, entry) in self.0 {
+        for (key, entry) in self.all {
+            let fields = entry.fields();
             match file.get_mut(key.section.as_str()) {
-                Some(Value::Array(list)) => list.push(Value::Object(entry.fields)),
+                Some(Value::Array(list)) => list.push(Value::Object(fields)),
                 Some(Value::Object(named)) => {
-                    let object = named.entry(key.name).or_insert_with(|| Value::Object(Map::new()));
                     // A source and its definition are one object of the file.
-                    if let Value::Object(fields) = object {
-                        fields.extend(entry.fields);
+                    if let Value::Object(object) =
+                        named.entry(key.name).or_insert_with(|| Value::Object(Map::new()))
+                    {
+                        object.extend(fields);
                     }
                 }
                 _ => {}
@@ -190,30 +310,33 @@ impl Rows {
     }
 
     /// Returns the objects of a catalog, and lines about those that a state file cannot have.
-    pub(super) fn objects(&self, catalog: &Catalog, sections: &[Section]) -> (Objects, Vec<String>) {
-        let (mut objects, mut comments) = (Objects::default(), Vec::new());
+    pub(super) fn objects(
+        &self,
+        catalog: &Catalog,
+        sections: &[Section],
+        names: &Pattern,
+    ) -> (Objects, Vec<String>) {
+        let (mut objects, mut comments) = (Objects::new(names), Vec::new());
         let has = |section| sections.contains(&section);
         if has(Section::Sources) {
             for source in catalog.sources.iter().filter(|source| !source.kind.is_built_in()) {
-                objects.add(Key::new(Section::Sources, source.name.as_str()), of_source(source));
+                objects.add_source(source);
             }
             for (source, curation) in &self.definitions {
-                let name = catalog.source_name(source.id);
-                objects.add(Key::definition(&name), of_definition(&name, &definition(source.kind, curation)));
+                objects.add_definition(&catalog.source_name(source.id), definition(source.kind, curation));
             }
         }
         if has(Section::Repositories) {
             for repo in catalog.repos.iter() {
-                objects
-                    .add(Key::new(Section::Repositories, repo.name.as_str()), of_repository(catalog, repo));
+                objects.add_repository(catalog, repo);
             }
         }
         if has(Section::GitCredentials) {
             for row in &self.credentials {
-                let (name, username, host) = (row.name.clone(), row.username.clone(), row.host.clone());
+                let (username, host) = (row.username.clone(), row.host.clone());
                 let fields = StateCredential { username, host, fingerprint: row.fingerprint.clone() };
-                let key = Key::new(Section::GitCredentials, format!("{}:{name}", row.kind));
-                objects.add(key, Entry::new(&fields, None, &[Some(&name)]));
+                let key = Key::new(Section::GitCredentials, format!("{}:{}", row.kind, row.name));
+                objects.add(key, json(&fields), None, &[Some(&row.name)]);
             }
         }
         if has(Section::GitBuilders) {
@@ -230,16 +353,13 @@ impl Rows {
                     vignettes: row.vignettes,
                     credential: credential.map(|credential| credential.name.clone()),
                 };
-                let name = format!("{}/{}", source.name, row.name);
-                objects.add(Key::new(Section::GitBuilders, name), of_builder(source.name.as_str(), &fields));
+                objects.add_builder(&format!("{}/{}", source.name, row.name), &fields);
             }
         }
         if has(Section::NameGuards) {
             for row in &self.guards {
                 match catalog.source_by_id(row.source) {
-                    Some(source) if !row.automatic => {
-                        objects.add(guard_key(row), of_guard(source, row));
-                    }
+                    Some(source) if !row.automatic => drop(objects.add_guard(source, row)),
                     source => {
                         let kind = if row.automatic { "automatic name guard" } else { "name guard" };
                         let source = source.map_or("a deleted source", |source| source.name.as_str());
@@ -249,21 +369,14 @@ impl Rows {
             }
         }
         if has(Section::BlockRules) {
-            for stored in catalog.rules.in_order() {
-                match of_rule(catalog, &stored.rule) {
-                    Ok(entry) => objects.add_rule(entry),
-                    Err(comment) => comments.push(comment),
-                }
-            }
+            let rules = catalog.rules.in_order().into_iter();
+            comments.extend(rules.filter_map(|stored| objects.add_rule(catalog, &stored.rule).err()));
         }
         if has(Section::Metadata) {
             for row in &self.metadata {
-                match of_metadata(catalog, row) {
-                    Some((key, entry)) => drop(objects.add(key, entry)),
-                    None => comments.push(format!(
-                        "metadata '{}' of {} for a deleted source or repository",
-                        row.key, row.scope.name
-                    )),
+                if objects.add_metadata(catalog, row).is_none() {
+                    let (key, name) = (&row.key, &row.scope.name);
+                    comments.push(format!("metadata '{key}' of {name} for a deleted source or repository"));
                 }
             }
         }
@@ -273,13 +386,6 @@ impl Rows {
 
 pub(super) fn has_definition(kind: SourceKind) -> bool {
     matches!(kind.supply(), Supply::Curated | Supply::Snapshot)
-}
-
-pub(super) fn of_source(source: &Source) -> Entry {
-    let object = Some(Object::Source(source.clone()));
-    let kind = Some(source.kind.to_string()).filter(|kind| kind != DEFAULT_SOURCE);
-    let fields = StateSource { kind, ..StateSource::default() };
-    Entry::new(&fields, object, &[Some(source.name.as_str())])
 }
 
 /// Returns the definition of a source as a state file has it.
@@ -298,96 +404,6 @@ fn definition(kind: SourceKind, curation: &Curation) -> StateSource {
     }
 }
 
-pub(super) fn of_definition(name: &str, definition: &StateSource) -> Entry {
-    let definition = StateSource { kind: None, renamed_from: None, ..definition.clone() };
-    Entry::new(&definition, None, &[Some(name)])
-}
-
-pub(super) fn of_repository(catalog: &Catalog, repo: &Repository) -> Entry {
-    let subscription = |entry: &runtime::catalog::Subscription| {
-        let source = catalog.source_by_id(entry.source)?.name.to_string();
-        Some(match entry.version {
-            None => StateSubscription::Name(source),
-            Some(version) => StateSubscription::Version { source, version: version.to_string() },
-        })
-    };
-    let fields = StateRepository {
-        kind: Some(repo.kind.to_string()).filter(|kind| kind != DEFAULT_REPOSITORY),
-        renamed_from: None,
-        description: repo.description.clone(),
-        hidden: repo.hidden,
-        authenticated: repo.authenticated,
-        changes: Some(repo.changes.to_string()).filter(|_| repo.changes != ChangePolicy::Any),
-        sources: repo.subscriptions().iter().filter_map(subscription).collect(),
-    };
-    Entry::new(&fields, Some(Object::Repository(repo.clone())), &[Some(repo.name.as_str())])
-}
-
-pub(super) fn of_builder(source: &str, builder: &StateBuilder) -> Entry {
-    let fields = StateBuilder {
-        build_trigger: builder.build_trigger.clone().filter(|trigger| trigger != Trigger::Commits.as_str()),
-        clone_depth: builder.clone_depth.filter(|depth| *depth != 1),
-        recurse_submodules: builder.recurse_submodules.filter(|levels| *levels != 0),
-        ..builder.clone()
-    };
-    Entry::new(&fields, None, &[Some(source)])
-}
-
 pub(super) fn guard_key(row: &NameGuardRow) -> Key {
     Key::new(Section::NameGuards, format!("{}:{}", row.language, row.pattern))
-}
-
-pub(super) fn of_guard(source: &Source, row: &NameGuardRow) -> Entry {
-    let fields = StateGuard { source: source.name.to_string(), description: row.description.clone() };
-    Entry::new(&fields, Some(Object::Guard(row.clone())), &[Some(source.name.as_str())])
-}
-
-/// Returns the object of a rule. The error is the line about a rule that cannot be created: its source or repository was
-/// deleted. SECURITY: without this limit, it would apply to the whole server.
-pub(super) fn of_rule(catalog: &Catalog, rule: &Arc<Rule>) -> Result<Entry, String> {
-    let form = wire_of_rule(catalog, rule);
-    if let Some(reason) = &form.without_effect {
-        let text = serde_json::to_string(&BlockRule { id: None, without_effect: None, ..form.clone() });
-        return Err(format!("block rule without effect, because {reason}: {}", text.unwrap_or_default()));
-    }
-    let fields = BlockRule {
-        id: None,
-        priority: form.priority.filter(|priority| *priority != DEFAULT_PRIORITY),
-        source_id: None,
-        source_type: None,
-        repo_id: None,
-        block_unscored: form.block_unscored.filter(|blocks| !blocks),
-        min_age_fixes: form.min_age_fixes.filter(|fixes| fixes == "wait"),
-        language: None,
-        ..form
-    };
-    let places = [fields.source_name.as_deref(), fields.repo.as_deref()];
-    Ok(Entry::new(&fields, Some(Object::Rule(Arc::clone(rule))), &places))
-}
-
-/// Returns the object of metadata; `None` if its source or repository was deleted.
-pub(super) fn of_metadata(catalog: &Catalog, row: &Metadata) -> Option<(Key, Entry)> {
-    let scope = &row.scope;
-    let source = match scope.source {
-        None => None,
-        Some(id) => Some(catalog.source_by_id(id)?.name.as_str()),
-    };
-    let repo = match scope.repo {
-        None => None,
-        Some(id) => Some(catalog.repo_by_id(id)?.name.as_str()),
-    };
-    let fields = MetadataRecord {
-        package_name: scope.name.clone(),
-        version: Some(scope.version.clone()).filter(|version| !version.is_empty()),
-        source: source.map(str::to_owned),
-        repo: repo.map(str::to_owned),
-        key: row.key.clone(),
-        value: row.value.clone(),
-        ..MetadataRecord::default()
-    };
-    let limits = [("version", fields.version.as_deref()), ("source", source), ("repo", repo)];
-    let limits = limits.iter().filter_map(|(word, name)| Some(format!(", {word} {}", (*name)?)));
-    let name = format!("{}{}: {}", scope.name, limits.collect::<String>(), row.key);
-    let entry = Entry::new(&fields, Some(Object::Metadata(row.clone())), &[source, repo]);
-    Some((Key::new(Section::Metadata, name), entry))
 }

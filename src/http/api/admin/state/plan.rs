@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
 use super::contents::{check_others, requested};
-use super::objects::{Entry, Key, Objects, Pattern, Rows, has_definition};
+use super::objects::{Entry, Key, Objects, Rows, has_definition};
+use super::request::Request;
 use api::state::{ApplyState, ChangedField, Section, StateAction, StateChange, StatePlan, StateProblem};
 use base::model::ids::{RepoId, SourceId};
 use base::model::kind::ChangePolicy;
@@ -46,44 +45,40 @@ struct Difference {
 }
 
 /// Returns the objects that are not equal in both, in the order of their identities.
-fn differences(current: Objects, mut requested: Objects) -> Vec<Difference> {
-    let mut all = Vec::new();
-    for (key, old) in current.0 {
-        match requested.0.remove(&key) {
-            None => all.push(Difference { key, action: StateAction::Delete, old: Some(old), new: None }),
-            Some(new) if new.fields == old.fields => {}
-            Some(new) => {
-                all.push(Difference { key, action: StateAction::Change, old: Some(old), new: Some(new) });
-            }
-        }
+fn differences(current: Objects, requested: Objects) -> Vec<Difference> {
+    let mut all: BTreeMap<Key, (Option<Entry>, Option<Entry>)> = BTreeMap::new();
+    for (key, old) in current.all {
+        all.entry(key).or_default().0 = Some(old);
     }
-    let new = requested.0.into_iter();
-    all.extend(new.map(|(key, new)| Difference {
-        key,
-        action: StateAction::Create,
-        old: None,
-        new: Some(new),
-    }));
-    all.sort_by(|a, b| a.key.cmp(&b.key));
-    all
+    for (key, new) in requested.all {
+        all.entry(key).or_default().1 = Some(new);
+    }
+    let difference = |(key, (old, new)): (Key, (Option<Entry>, Option<Entry>))| {
+        let action = match (&old, &new) {
+            (Some(old), Some(new)) if old.has_fields_of(new) => return None,
+            (Some(_), Some(_)) => StateAction::Change,
+            (Some(_), None) => StateAction::Delete,
+            (None, _) => StateAction::Create,
+        };
+        Some(Difference { key, action, old, new })
+    };
+    all.into_iter().filter_map(difference).collect()
 }
 
 impl Difference {
     /// Returns the fields with other values; all fields of a new named object.
     fn fields(&self) -> Vec<ChangedField> {
-        let has_named_fields = !matches!(self.key.section, Section::BlockRules);
-        let fields =
-            |entry: &Option<Entry>| entry.as_ref().map(|entry| entry.fields.clone()).unwrap_or_default();
-        let (old, new) = (fields(&self.old), fields(&self.new));
-        let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-        let value = |fields: &serde_json::Map<String, Value>, name: &str| {
-            fields.get(name).cloned().unwrap_or_default()
+        let Some(new) = self.new.as_ref().filter(|_| self.key.section != Section::BlockRules) else {
+            return Vec::new();
         };
-        names
-            .into_iter()
-            .filter(|name| self.new.is_some() && has_named_fields && old.get(*name) != new.get(*name))
-            .map(|name| ChangedField { field: name.clone(), from: value(&old, name), to: value(&new, name) })
-            .collect()
+        let mut new = new.fields();
+        let mut old = self.old.as_ref().map(Entry::fields).unwrap_or_default();
+        let names: BTreeSet<String> = old.keys().chain(new.keys()).cloned().collect();
+        let field = |field: String| {
+            let (from, to) = (old.remove(&field).unwrap_or_default(), new.remove(&field).unwrap_or_default());
+            (from != to).then_some(ChangedField { field, from, to })
+        };
+        names.into_iter().filter_map(field).collect()
     }
 
     fn object(&self) -> Option<&Object> {
@@ -91,34 +86,43 @@ impl Difference {
         entry.object.as_ref()
     }
 
+    fn old_object(&self) -> Option<&Object> {
+        self.old.as_ref()?.object.as_ref()
+    }
+
     /// Returns whether less is protected afterwards: packages can be read by more clients, or installed.
     fn is_weaker(&self) -> bool {
-        match (self.action, self.object()) {
-            (StateAction::Delete, Some(Object::Rule(rule))) => rule.effect == RuleEffect::Block,
-            (StateAction::Create, Some(Object::Rule(rule))) => rule.effect == RuleEffect::Allow,
-            (StateAction::Delete, Some(Object::Guard(_))) => true,
-            (StateAction::Change, Some(Object::Guard(_))) => {
-                let source = |entry: &Option<Entry>| entry.as_ref()?.text("source").map(str::to_owned);
-                source(&self.old) != source(&self.new)
-            }
-            (StateAction::Change, Some(Object::Repository(new))) => {
-                matches!(self.old_object(), Some(Object::Repository(old)) if old.authenticated && !new.authenticated)
+        match (self.action, self.old_object(), self.object()) {
+            (StateAction::Delete, _, Some(Object::Rule(rule))) => rule.effect == RuleEffect::Block,
+            (StateAction::Create, _, Some(Object::Rule(rule))) => rule.effect == RuleEffect::Allow,
+            (StateAction::Delete, _, Some(Object::Guard(_))) => true,
+            (_, Some(Object::Guard(old)), Some(Object::Guard(new))) => old.source != new.source,
+            (_, Some(Object::Repository(old)), Some(Object::Repository(new))) => {
+                old.authenticated && !new.authenticated
             }
             _ => false,
         }
     }
 
-    fn old_object(&self) -> Option<&Object> {
-        self.old.as_ref()?.object.as_ref()
+    /// Returns the sources of a requested repository that everyone may read.
+    fn readable_sources(&self) -> Vec<SourceId> {
+        let repo = repository(self.new.as_ref()).filter(|repo| !repo.authenticated);
+        repo.map(Repository::sources).unwrap_or_default()
     }
 
-    /// Returns the sources whose packages everyone can read only after the change.
-    fn opened_sources(&self, catalog: &Catalog) -> Vec<String> {
-        let Some(Object::Repository(new)) = self.object().filter(|_| self.new.is_some()) else {
-            return Vec::new();
+    /// Returns another name that differs only in case from that of a new or renamed source or repository.
+    fn other_spelling<'a>(
+        &self,
+        names: &BTreeMap<(Section, String), Vec<&'a str>>,
+        catalog: &Catalog,
+    ) -> Option<&'a str> {
+        let Key { section, name, .. } = &self.key;
+        let is_known = match self.new.as_ref()?.object.as_ref()? {
+            Object::Source(_) => catalog.source(name).is_some(),
+            _ => catalog.repo(name).is_some(),
         };
-        let is_opened = |id: &SourceId| !new.authenticated && !catalog.is_open(*id);
-        new.sources().into_iter().filter(is_opened).map(|id| catalog.source_name(id)).collect()
+        let names = names.get(&(*section, name.to_lowercase())).filter(|_| !is_known)?;
+        names.iter().find(|other| *other != name).copied()
     }
 }
 
@@ -127,37 +131,31 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
     let Input { body, sections, .. } = input;
     let rows = Rows::read(c, catalog, sections)?;
     let mut request = requested(catalog, &rows, body, input.now, &input.actor);
-    let (mut current, _) = rows.objects(&request.renamed, sections);
-    let names = Pattern(body.names.clone());
-    current.0.retain(|_, entry| names.selects(entry));
-    request.objects.0.retain(|_, entry| names.selects(entry));
-    let digest = current.digest();
-    for (key, old) in &request.renames {
-        let name = |objects: &mut Objects, name: &str| {
-            if let Some(entry) = objects.0.get_mut(key) {
-                entry.fields.insert("name".to_owned(), name.into());
-            }
+    let (mut current, _) = rows.objects(&request.renamed, sections, &request.names);
+    let mut plan = StatePlan { digest: current.digest(), ..StatePlan::default() };
+    for (key, new_name) in &request.renames {
+        let old_name = match key.section {
+            Section::Sources => catalog.source(&key.name).map(|source| &source.name),
+            _ => catalog.repo(&key.name).map(|repo| &repo.name),
         };
-        name(&mut current, old);
-        name(&mut request.objects, &key.name);
+        let key = Key::new(key.section, new_name.as_str());
+        for (objects, name) in [(&mut current, old_name), (&mut request.objects, Some(new_name))] {
+            if let (Some(entry), Some(name)) = (objects.all.get_mut(&key), name) {
+                entry.set_name(name);
+            }
+        }
     }
-    use_previous_names(&mut current, catalog);
-    let deleted_guards: BTreeSet<Key> = current
-        .0
-        .keys()
-        .filter(|key| {
-            body.prune && key.section == Section::NameGuards && !request.objects.0.contains_key(*key)
-        })
-        .cloned()
-        .collect();
-    check_others(&mut request, &rows, &deleted_guards);
+    check_others(&mut request, &rows, &current, body.prune);
+    let Request { catalog: requested, objects, problems, .. } = request;
+    plan.problems = problems;
     let counts = counts(&current);
-    let all = differences(current, std::mem::take(&mut request.objects));
-    let mut plan = StatePlan { digest: digest.clone(), problems: request.problems, ..StatePlan::default() };
-    let waiting = waiting_repos(&all, catalog, &request.catalog);
+    let all = differences(current, objects);
+    let waiting = waiting_repos(&all, catalog, &requested);
+    let spellings = spellings(&requested);
     let (mut changes, mut deletions) = (Vec::new(), BTreeMap::<Section, usize>::new());
+    let mut is_open = BTreeMap::new();
     for difference in all {
-        if is_covered(&difference, body, &request.catalog) {
+        if is_covered(&difference, body, &requested) {
             continue;
         }
         if let Some(error) =
@@ -173,20 +171,22 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
             }
             *deletions.entry(difference.key.section).or_default() += 1;
         }
-        let opened = difference.opened_sources(catalog).into_iter();
-        let effects: Vec<String> = opened
-            .map(|source| {
-                format!("everyone who can connect to the server can read the packages of '{source}'")
-            })
-            .collect();
+        let mut opened = difference.readable_sources();
+        opened.retain(|id| !*is_open.entry(*id).or_insert_with(|| catalog.is_open(*id)));
+        let readable = |id: &SourceId| {
+            let source = catalog.source_name(*id);
+            format!("everyone who can connect to the server can read the packages of '{source}'")
+        };
+        let twin = difference.other_spelling(&spellings, catalog);
+        let twin = twin.map(|name| format!("its name differs from '{name}' only in upper and lower case"));
         let later = is_later(&difference, &waiting);
         plan.changes.push(StateChange {
             action: difference.action,
             section: difference.key.section,
             fields: difference.fields(),
-            weaker: difference.is_weaker() || !effects.is_empty(),
+            weaker: difference.is_weaker() || !opened.is_empty(),
             later,
-            effects,
+            effects: opened.iter().map(readable).chain(twin).collect(),
             name: difference.key.name,
         });
         if !later {
@@ -195,33 +195,25 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
         }
     }
     check_protection(&mut plan, body, &deletions, &counts);
-    let detail = detail(&plan, input);
+    let (digest, detail) = (plan.digest.clone(), detail(&plan, input));
     Ok(Plan { wire: plan, objects: ObjectChanges { digest, changes, detail } })
 }
 
-/// Gives the current objects the names that they have before the changes: a renamed one is changed under its new name.
-fn use_previous_names(current: &mut Objects, catalog: &Catalog) {
-    for entry in current.0.values_mut() {
-        match &mut entry.object {
-            Some(Object::Source(source)) => {
-                if let Some(before) = catalog.source_by_id(source.id) {
-                    *source = before.clone();
-                }
-            }
-            Some(Object::Repository(repo)) => {
-                if let Some(before) = catalog.repo_by_id(repo.id) {
-                    repo.name = before.name.clone();
-                }
-            }
-            _ => {}
-        }
+/// Returns the names of sources and repositories, by their section and themselves in lower case.
+fn spellings(catalog: &Catalog) -> BTreeMap<(Section, String), Vec<&str>> {
+    let sources = catalog.sources.iter().map(|source| (Section::Sources, source.name.as_str()));
+    let repos = catalog.repos.iter().map(|repo| (Section::Repositories, repo.name.as_str()));
+    let mut names: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+    for (section, name) in sources.chain(repos) {
+        names.entry((section, name.to_lowercase())).or_default().push(name);
     }
+    names
 }
 
 /// Returns the number of objects of each section.
 fn counts(objects: &Objects) -> BTreeMap<Section, usize> {
     let mut counts = BTreeMap::new();
-    for key in objects.0.keys().filter(|key| !key.is_definition) {
+    for key in objects.all.keys().filter(|key| !key.is_definition) {
         *counts.entry(key.section).or_default() += 1;
     }
     counts
@@ -268,7 +260,7 @@ fn refusal(difference: &Difference, body: &ApplyState, rows: &Rows, catalog: &Ca
             })
         }
         (StateAction::Change, None) if difference.key.section == Section::GitBuilders => {
-            let trigger = |entry: &Option<Entry>| entry.as_ref()?.text("build_trigger").map(str::to_owned);
+            let trigger = |entry: &Option<Entry>| entry.as_ref()?.text("build_trigger");
             (trigger(&difference.old) != trigger(&difference.new)).then(|| {
                 "'build_trigger' of a builder does not change: delete the builder, and apply again".to_owned()
             })
@@ -295,18 +287,19 @@ fn waiting_repos(all: &[Difference], catalog: &Catalog, requested: &Catalog) -> 
         let source = requested.source_by_id(id);
         source.is_some_and(|source| has_definition(source.kind) && !catalog.has_steps(id))
     };
-    let old_list = |difference: &Difference| match difference.old_object() {
-        Some(Object::Repository(old)) => old.sources(),
-        _ => Vec::new(),
-    };
-    let waiting = all.iter().filter_map(|difference| match &difference.new.as_ref()?.object {
-        Some(Object::Repository(new)) => {
-            let old = old_list(difference);
-            new.sources().into_iter().any(|id| !old.contains(&id) && is_undefined(id)).then_some(new.id)
-        }
-        _ => None,
+    let waiting = all.iter().filter_map(|difference| {
+        let new = repository(difference.new.as_ref())?;
+        let old = repository(difference.old.as_ref()).map(Repository::sources).unwrap_or_default();
+        new.sources().into_iter().any(|id| !old.contains(&id) && is_undefined(id)).then_some(new.id)
     });
     waiting.collect()
+}
+
+fn repository(entry: Option<&Entry>) -> Option<&Repository> {
+    match &entry?.object {
+        Some(Object::Repository(repo)) => Some(repo),
+        _ => None,
+    }
 }
 
 fn is_later(difference: &Difference, waiting: &BTreeSet<RepoId>) -> bool {

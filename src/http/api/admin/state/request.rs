@@ -4,12 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Serialize;
-
-use super::objects::{
-    DEFAULT_REPOSITORY, DEFAULT_SOURCE, Entry, Key, Objects, Pattern, has_definition, of_definition,
-    of_repository, of_source,
-};
+use super::objects::{DEFAULT_REPOSITORY, DEFAULT_SOURCE, Key, Objects, Pattern, has_definition};
 use api::state::{
     ApplyState, Section, StateFile, StateProblem, StateRepository, StateSource, StateSubscription,
 };
@@ -33,10 +28,10 @@ pub(super) struct Request {
     pub(super) catalog: Catalog,
     pub(super) objects: Objects,
     pub(super) problems: Vec<StateProblem>,
-    /// The previous names of renamed objects.
-    pub(super) renames: BTreeMap<Key, String>,
-    names: Pattern,
-    now: Timestamp,
+    /// The new names of renamed objects, by their previous ones.
+    pub(super) renames: BTreeMap<Key, Name>,
+    pub(super) names: Pattern,
+    pub(super) now: Timestamp,
     /// Rows for the catalog, which takes them at once: each change copies its list.
     new_sources: Vec<(SourceId, Option<Source>)>,
     new_repos: Vec<(RepoId, Option<Repository>)>,
@@ -45,13 +40,14 @@ pub(super) struct Request {
 impl Request {
     /// Checks the sources and repositories of a state.
     pub(super) fn new(catalog: &Catalog, body: &ApplyState, now: Timestamp) -> Request {
+        let names = Pattern(body.names.clone());
         let mut request = Request {
             renamed: catalog.clone(),
-            catalog: catalog.clone(),
-            objects: Objects::default(),
+            catalog: Catalog::default(),
+            objects: Objects::new(&names),
             problems: Vec::new(),
             renames: BTreeMap::new(),
-            names: Pattern(body.names.clone()),
+            names,
             now,
             new_sources: Vec::new(),
             new_repos: Vec::new(),
@@ -60,27 +56,29 @@ impl Request {
         for (name, source) in sources.iter().flatten() {
             let is_requested = |old: &str| sources.iter().any(|all| all.contains_key(old));
             request.add(Section::Sources, name, |request| {
-                request.rename(Section::Sources, name, source.renamed_from.as_deref(), is_requested)?;
-                request.source(name, source)
+                request.rename(Section::Sources, name, source.renamed_from.as_deref(), is_requested)
             });
         }
-        let new_sources = std::mem::take(&mut request.new_sources);
-        request.catalog.sources = request.catalog.sources.with(new_sources);
         for (name, repository) in repositories.iter().flatten() {
             let is_requested = |old: &str| repositories.iter().any(|all| all.contains_key(old));
             request.add(Section::Repositories, name, |request| {
-                let renamed_from = repository.renamed_from.as_deref();
-                request.rename(Section::Repositories, name, renamed_from, is_requested)
+                request.rename(Section::Repositories, name, repository.renamed_from.as_deref(), is_requested)
             });
         }
+        request.renamed.sources = request.renamed.sources.with(std::mem::take(&mut request.new_sources));
+        request.renamed.repos = request.renamed.repos.with(std::mem::take(&mut request.new_repos));
+        request.catalog = request.renamed.clone();
+        for (name, source) in sources.iter().flatten() {
+            request.add(Section::Sources, name, |request| request.source(name, source));
+        }
+        request.catalog.sources = request.catalog.sources.with(std::mem::take(&mut request.new_sources));
         if body.prune {
             request.delete_places(sources.as_ref(), repositories.as_ref());
         }
         for (name, repository) in repositories.iter().flatten() {
             request.add(Section::Repositories, name, |request| request.repository(name, repository));
         }
-        let new_repos = std::mem::take(&mut request.new_repos);
-        request.catalog.repos = request.catalog.repos.with(new_repos);
+        request.catalog.repos = request.catalog.repos.with(std::mem::take(&mut request.new_repos));
         request
     }
 
@@ -100,14 +98,7 @@ impl Request {
         }
     }
 
-    pub(super) fn insert(&mut self, key: Key, entry: Entry) -> Result<(), String> {
-        match self.objects.add(key, entry) {
-            true => Ok(()),
-            false => Err("it is repeated, in another spelling".to_owned()),
-        }
-    }
-
-    /// Renames an object in both catalogs if it has its previous name.
+    /// Adds a row with the new name of an object that has its previous name.
     fn rename(
         &mut self,
         section: Section,
@@ -115,13 +106,16 @@ impl Request {
         renamed_from: Option<&str>,
         is_requested: impl Fn(&str) -> bool,
     ) -> Result<(), String> {
-        let Some(old) = renamed_from.filter(|old| *old != name) else { return Ok(()) };
-        let new_name: Name = name.parse().map_err(text)?;
+        let (Some(old), Ok(new_name)) = (renamed_from.filter(|old| *old != name), name.parse::<Name>())
+        else {
+            return Ok(());
+        };
+        let key = Key::new(section, old);
         let has = |name: &str| match section {
             Section::Sources => self.renamed.source(name).is_some(),
             _ => self.renamed.repo(name).is_some(),
         };
-        if !has(old) {
+        if !has(old) || self.renames.contains_key(&key) {
             return Ok(());
         }
         if has(name) || is_requested(old) {
@@ -132,9 +126,8 @@ impl Request {
         }
         if let Some(source) = self.renamed.source(old).filter(|_| section == Section::Sources) {
             source::check_rename(&self.renamed, source, &new_name).map_err(text)?;
-            let row = Source { name: new_name, ..source.clone() };
-            self.renamed.sources = self.renamed.sources.with([(row.id, Some(row.clone()))]);
-            self.catalog.sources = self.catalog.sources.with([(row.id, Some(row))]);
+            let row = Source { name: new_name.clone(), ..source.clone() };
+            self.new_sources.push((row.id, Some(row)));
         } else if let Some(repo) = self.renamed.repo(old) {
             if repo.changes != ChangePolicy::Any {
                 return Err(format!(
@@ -142,11 +135,10 @@ impl Request {
                      --name={old} --new-name={name}"
                 ));
             }
-            let row = Repository { name: new_name, ..repo.clone() };
-            self.renamed.repos = self.renamed.repos.with([(row.id, Some(row.clone()))]);
-            self.catalog.repos = self.catalog.repos.with([(row.id, Some(row))]);
+            let row = Repository { name: new_name.clone(), ..repo.clone() };
+            self.new_repos.push((row.id, Some(row)));
         }
-        self.renames.insert(Key::new(section, name), old.to_owned());
+        self.renames.insert(key, new_name);
         Ok(())
     }
 
@@ -167,27 +159,27 @@ impl Request {
             None => {
                 source::check_new(&self.catalog, &parsed, kind).map_err(text)?;
                 let id = SourceId(new_id(self.new_sources.len()));
-                Source { id, name: parsed, kind, created_at: self.now }
+                let row = Source { id, name: parsed, kind, created_at: self.now };
+                self.new_sources.push((id, Some(row.clone())));
+                row
             }
         };
-        let entry = of_source(&row);
-        self.new_sources.push((row.id, Some(row)));
-        self.insert(Key::new(Section::Sources, name), entry)?;
+        require_new(self.objects.add_source(&row))?;
         self.definition(name, kind, requested)
     }
 
     /// Adds the definition of a curated source, or the state of a snapshot.
     fn definition(&mut self, name: &str, kind: SourceKind, requested: &StateSource) -> Result<(), String> {
-        let StateSource { snapshot, include, files, .. } = requested;
-        let is_list = kind.layout() == Layout::Lists;
-        let is_curated = kind.supply() == Supply::Curated;
-        let surplus: &[&str] = match (has_definition(kind), is_curated, is_list) {
-            (false, ..) => &["snapshot", "include", "dependencies", "files"],
-            (true, false, _) => &["include", "dependencies", "files"],
-            (true, true, true) => &["dependencies"],
-            (true, true, false) => &["include"],
-        };
-        refuse_surplus(requested, surplus, &format!("a source of type {kind} has none"))?;
+        let StateSource { snapshot, include, dependencies, files, .. } = requested;
+        let is_curated = |layout| kind.supply() == Supply::Curated && kind.layout() == layout;
+        let has_files = kind.supply() == Supply::Curated;
+        let surplus = [
+            ("snapshot", snapshot.is_some() && !has_definition(kind)),
+            ("include", include.is_some() && !is_curated(Layout::Lists)),
+            ("dependencies", *dependencies && !is_curated(Layout::Projects)),
+            ("files", !files.is_empty() && !has_files),
+        ];
+        refuse_surplus(&surplus, &format!("a source of type {kind} has none"))?;
         let Some(snapshot) = snapshot else {
             return match files.is_empty() {
                 true => Ok(()),
@@ -200,12 +192,11 @@ impl Request {
         }
         let include = include.as_deref().map(parse_include).transpose().map_err(text)?.map(include_text);
         let definition = StateSource {
-            renamed_from: None,
             snapshot: Some(snapshot.to_string()),
             include: include.filter(|include| *include != include_text(Kinds::STRONG)),
             ..requested.clone()
         };
-        self.insert(Key::definition(name), of_definition(name, &definition))
+        require_new(self.objects.add_definition(name, definition))
     }
 
     /// Removes the sources and repositories that the sections do not have from the catalog of the requested objects.
@@ -214,23 +205,17 @@ impl Request {
         sources: Option<&BTreeMap<String, StateSource>>,
         repositories: Option<&BTreeMap<String, StateRepository>>,
     ) {
-        if let Some(requested) = sources {
-            let is_deleted = |source: &&Source| {
-                let name = source.name.as_str();
-                !source.kind.is_built_in() && !requested.contains_key(name) && self.names.matches(name)
-            };
-            let deleted: Vec<SourceId> =
-                self.renamed.sources.iter().filter(is_deleted).map(|source| source.id).collect();
-            self.catalog.sources = self.catalog.sources.with(deleted.into_iter().map(|id| (id, None)));
-        }
-        if let Some(requested) = repositories {
-            let is_deleted = |repo: &&Repository| {
-                !requested.contains_key(repo.name.as_str()) && self.names.matches(repo.name.as_str())
-            };
-            let deleted: Vec<RepoId> =
-                self.renamed.repos.iter().filter(is_deleted).map(|repo| repo.id).collect();
-            self.catalog.repos = self.catalog.repos.with(deleted.into_iter().map(|id| (id, None)));
-        }
+        let Request { renamed, catalog, names, .. } = self;
+        let is_deleted = |is_requested: Option<bool>, name: &Name| {
+            is_requested == Some(false) && names.matches(name.as_str())
+        };
+        let is_requested = |source: &Source| sources.map(|all| all.contains_key(source.name.as_str()));
+        let own = renamed.sources.iter().filter(|source| !source.kind.is_built_in());
+        let deleted = own.filter(|source| is_deleted(is_requested(source), &source.name));
+        catalog.sources = catalog.sources.with(deleted.map(|source| (source.id, None)));
+        let is_requested = |repo: &Repository| repositories.map(|all| all.contains_key(repo.name.as_str()));
+        let deleted = renamed.repos.iter().filter(|repo| is_deleted(is_requested(repo), &repo.name));
+        catalog.repos = catalog.repos.with(deleted.map(|repo| (repo.id, None)));
     }
 
     fn repository(&mut self, name: &str, requested: &StateRepository) -> Result<(), String> {
@@ -240,32 +225,31 @@ impl Request {
             .map_err(|error| format!("'description' is refused: {error}"))?;
         let changes: Option<ChangePolicy> =
             requested.changes.as_deref().map(str::parse).transpose().map_err(text)?;
-        let known = self.catalog.repo(name).cloned();
-        if let Some(known) = known.as_ref().filter(|known| known.kind != kind) {
+        let known = self.catalog.repo(name);
+        if let Some(known) = known.filter(|known| known.kind != kind) {
             return Err(format!(
                 "'type' is {kind}, but the repository is of type {}: types do not change; use another name",
                 known.kind
             ));
         }
-        let id = known.as_ref().map_or_else(|| RepoId(new_id(self.new_repos.len())), |known| known.id);
         let row = Repository {
-            id,
+            id: known.map_or_else(|| RepoId(new_id(self.new_repos.len())), |known| known.id),
             name: parsed,
             kind,
             description,
             hidden: requested.hidden,
             authenticated: requested.authenticated,
-            created_at: known.as_ref().map_or(self.now, |known| known.created_at),
+            created_at: known.map_or(self.now, |known| known.created_at),
             changes: changes.unwrap_or_default(),
-            steps: known.as_ref().map(|known| known.steps.clone()).unwrap_or_default(),
+            steps: known.map(|known| known.steps.clone()).unwrap_or_default(),
         };
         let row = self.with_list(row, &requested.sources)?;
-        if let Some(known) = &known {
+        if let Some(known) = known {
             check_policy(known, &row)?;
         }
-        let entry = of_repository(&self.catalog, &row);
+        let is_new = self.objects.add_repository(&self.catalog, &row);
         self.new_repos.push((row.id, Some(row)));
-        self.insert(Key::new(Section::Repositories, name), entry)
+        require_new(is_new)
     }
 
     /// Returns a repository with the requested list of sources, if it is another one than its current list.
@@ -319,14 +303,18 @@ pub(super) fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// Refuses an object with keys that it cannot have here.
-pub(super) fn refuse_surplus<T: Serialize>(object: &T, keys: &[&str], advice: &str) -> Result<(), String> {
-    let object = serde_json::to_value(object).map_err(text)?;
-    match keys.iter().find(|key| object.get(**key).is_some()) {
-        Some(key) => Err(format!("'{key}' cannot be used here: {advice}")),
+/// Refuses an object that has one of these keys.
+pub(super) fn refuse_surplus(keys: &[(&str, bool)], advice: &str) -> Result<(), String> {
+    match keys.iter().find(|(_, is_present)| *is_present) {
+        Some((key, _)) => Err(format!("'{key}' cannot be used here: {advice}")),
         None => Ok(()),
     }
 }
+
+pub(super) fn require_new(is_new: bool) -> Result<(), String> {
+    is_new.then_some(()).ok_or_else(|| "it is repeated, in another spelling".to_owned())
+}
+
 /// SECURITY: a state file cannot change the list of a repository that accepts promotions only, or weaken its policy.
 fn check_policy(old: &Repository, new: &Repository) -> Result<(), String> {
     let name = &old.name;

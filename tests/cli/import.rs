@@ -76,6 +76,39 @@ pub(super) fn on(engine: db::Engine) -> Server {
 }
 
 #[test]
+fn a_package_that_comes_back_is_there_whatever_part_of_its_list_was_imported_before() {
+    let kept = "--commit --change-past-days";
+    for (flags, has_newer_state) in [(kept, false), ("--commit --dates=none", false), (kept, true)] {
+        let server = on(db::Engine::Sqlite);
+        let folder = Folder::new();
+        if has_newer_state {
+            let newer = folder.package(None, "newer", "1.0.0");
+            let file = folder.path().join(newer["file"].as_str().expect("a name"));
+            server.rspm_stdout(&format!("add --source=team --path={}", file.display()));
+        }
+        let changes = [
+            folder.package(Some("2024-01-01T00:00:00Z"), "tally", "1.0.0"),
+            json!({ "op": "remove", "at": "2024-01-04T00:00:00Z", "name": "tally", "version": "1.0.0" }),
+            folder.package(Some("2024-01-07T00:00:00Z"), "tally", "1.0.0"),
+        ];
+        for length in [1, 2, 1, 3, 3] {
+            let (done, code) = report(&server, &folder.list(&changes[..length]), flags);
+            assert_eq!(code, 0, "{flags}: the first {length}: {done}");
+        }
+        let (again, _) = report(&server, &folder.list(&changes), flags);
+        let existing = again["outcomes"].as_object().expect("an object");
+        assert_eq!(existing.keys().collect::<Vec<_>>(), ["existing"], "{flags}: {again}");
+        let lists = |day: &str| {
+            server.get(&format!("/prod/{day}/src/contrib/PACKAGES")).text().contains("Package: tally\n")
+        };
+        assert!(lists("latest"), "{flags}");
+        if flags == kept && !has_newer_state {
+            assert!(lists("2024-01-03") && !lists("2024-01-05") && lists("2024-01-08"));
+        }
+    }
+}
+
+#[test]
 fn past_days_are_those_of_the_other_server_on_sqlite() {
     past_days_are_those_of_the_other_server(db::Engine::Sqlite);
 }

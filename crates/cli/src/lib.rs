@@ -63,6 +63,7 @@ use args::{
     Repair,
 };
 use backup::BackupCommand;
+use base::model::visible::for_terminal;
 use block_rule::Test;
 use bootstrap::BootstrapCommand;
 use client::{Client, ParseMode, server_config};
@@ -97,7 +98,7 @@ fn finish(outcome: Result<ExitCode, CliError>) -> ExitCode {
         Err(CliError::Output(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             let red = anstyle::AnsiColor::Red.on_default().bold();
-            note(format!("{red}Error:{red:#} {error}"));
+            note(format!("{red}Error:{red:#} {}", for_terminal(&error.to_string())));
             error.exit_code()
         }
     }

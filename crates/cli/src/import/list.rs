@@ -184,7 +184,7 @@ struct Check<'a> {
     now: Timestamp,
     /// The files that the list has at this line, with their line and digest.
     added: HashMap<String, (usize, Option<String>)>,
-    /// The files that it has removed, with their line.
+    /// The files that it has removed without a time, with their line.
     removed: HashMap<String, usize>,
     /// The lines with removals of files that are added again. Without times, a server cannot tell such an addition from the
     /// one before the removal.
@@ -196,6 +196,9 @@ struct Check<'a> {
 impl Check<'_> {
     fn line(&mut self, number: usize, text: &[u8]) -> Result<Line, String> {
         let mut event: Event = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        event.exact().map_or(Ok(()), |exact| check_line("exact", exact))?;
+        event.forget_implausible_time(self.now);
+        let is_undated = !self.keeps_times || event.at().is_none();
         match &event {
             Event::Add(file) | Event::Replace(file) => {
                 self.check_file(file)?;
@@ -209,7 +212,7 @@ impl Check<'_> {
                         file.file
                     ));
                 }
-                if let Some(removal) = self.removed.remove(&file.file).filter(|_| !self.keeps_times) {
+                if let Some(removal) = self.removed.remove(&file.file).filter(|_| is_undated) {
                     self.undone.insert(removal);
                     event = Event::Replace(file.clone());
                 }
@@ -218,13 +221,14 @@ impl Check<'_> {
                 (Some(file), None) if removal.version.is_none() => {
                     check_name("file", file)?;
                     self.added.remove(file);
-                    self.removed.insert(file.clone(), number);
+                    self.removed.extend(is_undated.then(|| (file.clone(), number)));
                 }
                 (None, Some(name)) => {
                     check_name("name", name)?;
                     if let Some(version) = &removal.version {
                         check_name("version", version)?;
-                        self.removed.insert(format!("{name}_{version}.tar.gz"), number);
+                        let file = format!("{name}_{version}.tar.gz");
+                        self.removed.extend(is_undated.then_some((file, number)));
                     }
                     // The names of the files of a package are known only to the server.
                     self.added.clear();
@@ -237,8 +241,6 @@ impl Check<'_> {
             }
             Event::Lost(_) => {}
         }
-        event.exact().map_or(Ok(()), |exact| check_line("exact", exact))?;
-        event.forget_implausible_time(self.now);
         if let Some(at) = event.at() {
             if let Some((newest, earlier)) = self.newest.filter(|(newest, _)| at < *newest) {
                 return Err(format!(

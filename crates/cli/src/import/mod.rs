@@ -3,7 +3,7 @@
 mod fetch;
 mod list;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -15,9 +15,11 @@ use super::error::CliError;
 use super::output::{Output, format_count, note, shortened, warn};
 use api::error::Code;
 use api::operations::admin as operations;
-use api::source::{AddPackages, AddedPackages, ChangedDays, ImportOutcome, ImportedChange};
+use api::source::{AddPackages, AddedPackages, ChangedDays, ImportOutcome, ImportedChange, ImportedResult};
 use base::model::import_list::Event;
+use base::model::text::one_line;
 use base::model::time::Timestamp;
+use base::model::visible::for_terminal;
 use fetch::Origins;
 use list::{Facts, Line, List};
 
@@ -25,6 +27,8 @@ use list::{Facts, Line, List};
 const GROUP: usize = 500;
 /// Number of files that are fetched and uploaded at the same time.
 const PARALLEL: usize = 4;
+/// Maximum length of a printed line, in characters.
+const MAX_TEXT: usize = 2_000;
 /// Maximum number of warnings that are printed.
 const MAX_WARNINGS: usize = 20;
 
@@ -177,7 +181,7 @@ impl Report {
         if !self.committed {
             lines.push("Nothing was changed; import it with --commit".to_owned());
         }
-        lines.join("\n")
+        lines.iter().map(|line| for_terminal(&one_line(line, MAX_TEXT))).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -209,12 +213,13 @@ pub(super) async fn run(
     let twins = if kind == "source" { list::case_twins(&list.lines) } else { Vec::new() };
     let mut report =
         Report { source: args.source.clone(), list: list.facts, warnings: twins, ..Report::default() };
-    let mut open = Vec::new();
+    let (mut open, mut changed) = (Vec::new(), HashSet::new());
     for lines in list.lines.chunks(GROUP) {
         let lines: Vec<&Line> = lines.iter().collect();
         let changes = lines.iter().map(|line| change(line, None)).collect();
         let body = AddPackages { changes, dry_run: true, ..AddPackages::default() };
-        let result = client.send::<operations::AddPackages>([&args.source], &body).await?;
+        let mut result = client.send::<operations::AddPackages>([&args.source], &body).await?;
+        expect_in_order(&lines, &mut result.changes, &mut changed);
         open.extend(report.add(&lines, result));
     }
     let result = match (args.commit, report.past_days.is_empty() || args.change_past_days) {
@@ -240,6 +245,29 @@ pub(super) async fn run(
     match report.refused.len() {
         0 => Ok(()),
         count => Err(CliError::refused(format!("{count} changes of the list are refused"))),
+    }
+}
+
+/// Corrects what the server expects of changes, because it does not know of earlier ones in the list that are not made yet.
+/// `changed` has the names of packages with such a change, up to the first character that is no letter or digit: what a later
+/// change of them does is known when it is made.
+fn expect_in_order(lines: &[&Line], results: &mut [ImportedResult], changed: &mut HashSet<String>) {
+    for (line, result) in lines.iter().zip(results) {
+        let name = line.event.subject().to_ascii_lowercase();
+        let name = name.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+        let (made, is_addition) = match &line.event {
+            Event::Add(_) => (ImportOutcome::Added, true),
+            Event::Replace(_) => (ImportOutcome::Replaced, false),
+            Event::Remove(_) => (ImportOutcome::Removed, false),
+            Event::Yank(_) => (ImportOutcome::Yanked, false),
+            Event::Lost(_) => continue,
+        };
+        if changed.contains(name) {
+            (result.outcome, result.reason) = (made, None);
+        } else if !is_addition && !matches!(result.outcome, ImportOutcome::Existing | ImportOutcome::Refused)
+        {
+            changed.insert(name.to_owned());
+        }
     }
 }
 

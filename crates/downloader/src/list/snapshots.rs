@@ -12,6 +12,7 @@ use crate::inventory::UpstreamFile;
 use crate::metadata::MetadataReader;
 use crate::mirror::Tree;
 use crate::workers::run_all;
+use base::model::digest::Md5;
 use base::model::import_list::{AddedFile, Event};
 use base::model::time::{Day, Timestamp};
 use formats::r::version;
@@ -48,8 +49,8 @@ struct Import {
     address: String,
     releases: Releases,
     listed: BTreeMap<String, UpstreamFile>,
-    /// The versions of each package, with the time of each.
-    present: BTreeMap<String, BTreeMap<String, Timestamp>>,
+    /// The versions of each package, with the time of each and the digest that an index stated last.
+    present: BTreeMap<String, BTreeMap<String, (Timestamp, Option<Md5>)>>,
     /// The names of all added files.
     added: BTreeSet<String>,
     events: Vec<Event>,
@@ -162,13 +163,14 @@ impl Import {
             self.remove(package, day, |_| true);
         }
         for (package, file) in &state {
-            let before = previous.get(package).filter(|before| before.version == file.version);
-            let has_other_bytes = before
-                .is_some_and(|before| before.md5 != file.md5 && before.md5.is_some() && file.md5.is_some());
             // A server lists the highest version: to list a lower one, the higher ones are removed.
             self.remove(package, day, |version| version::compare(version, &file.version).is_gt());
             let present = self.present.entry(package.clone()).or_default();
-            if present.contains_key(&file.version) && !has_other_bytes {
+            let before = present.get(&file.version);
+            // It may have got them while a higher version was listed.
+            let has_other_bytes =
+                before.is_some_and(|(_, md5)| md5.zip(file.md5).is_some_and(|(before, now)| before != now));
+            if before.is_some() && !has_other_bytes {
                 continue;
             }
             let published = self.releases.get(package).and_then(|all| all.get(&file.version)?.published);
@@ -176,7 +178,7 @@ impl Import {
                 Some(at) => (at, "releases"),
                 None => (Timestamp(day.start().0), INDEX),
             };
-            present.insert(file.version.clone(), at);
+            present.insert(file.version.clone(), (at, file.md5));
             let name = file.path().rsplit('/').next().unwrap_or_default();
             self.added.insert(name.to_owned());
             let added = AddedFile {
@@ -193,7 +195,8 @@ impl Import {
     /// Adds the releases that no day listed: they were archived when they arrived.
     fn add_archived(&mut self, events: &mut Events) -> Result<(), OfflineError> {
         for (package, listed) in &self.listed {
-            let first = self.present.get(package).and_then(|versions| versions.values().min());
+            let first =
+                self.present.get(package).and_then(|versions| versions.values().map(|(at, _)| at).min());
             for (version, release) in self.releases.get(package).into_iter().flatten() {
                 let file = format!("{package}_{version}.tar.gz");
                 if self.added.contains(&file) {

@@ -180,22 +180,26 @@ fn periods(c: &mut dyn Conn, source: &EditedSource, event: &Event) -> Result<Vec
     Ok(periods)
 }
 
-/// Returns whether a change was made at its time or later. `sha256` is the digest that the file of an addition has here.
+/// Returns whether a change was made at its time or later; one without a time, whether nothing is left to be done. `sha256` is
+/// the digest that the file of an addition has here.
 fn is_made(periods: &[FilePeriod], event: &Event, sha256: Option<&str>) -> bool {
     let at = event.at();
-    let is_lasting = |period: &FilePeriod| {
-        period.began_at == at || period.ended_at.is_none_or(|end| at.is_none_or(|at| end > at))
+    let is_lasting = |period: &FilePeriod| match (at, period.ended_at) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(at), Some(end)) => period.began_at == Some(at) || end > at,
     };
     let had = |is_same: &dyn Fn(&FilePeriod) -> bool| periods.iter().any(|p| is_same(p) && is_lasting(p));
-    match event {
-        Event::Add(_) | Event::Replace(_) => had(&|p| Some(&*p.sha256.to_string()) == sha256),
-        Event::Yank(_) => had(&|period| period.yanked.is_some()),
+    match (event, at) {
+        (Event::Add(_) | Event::Replace(_), _) => had(&|p| Some(&*p.sha256.to_string()) == sha256),
+        (Event::Yank(_), _) => had(&|period| period.yanked.is_some()),
+        (Event::Remove(_), None) => !periods.is_empty() && !had(&|_| true),
         // None of the files was there after one of them.
-        Event::Remove(_) => periods.iter().any(|period| {
-            let is_ended = period.ended_at.is_some_and(|end| at.is_none_or(|at| end >= at));
+        (Event::Remove(_), Some(at)) => periods.iter().any(|period| {
+            let is_ended = period.ended_at.is_some_and(|end| end >= at);
             is_ended && !periods.iter().any(|other| other.from <= period.to && period.to < other.to)
         }),
-        Event::Lost(_) => false,
+        (Event::Lost(_), _) => false,
     }
 }
 

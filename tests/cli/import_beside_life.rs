@@ -47,7 +47,7 @@ fn two_imports_at_the_same_time_and_uploads_lose_nothing(engine: db::Engine) {
     for version in ["1.0", "1.1", "1.2"] {
         server.add("team", &Tarball::new("own", version));
     }
-    server.rspm_stdout("remove --source=team --name=own@1.2");
+    server.rspm_stdout("remove package --source=team --name=own@1.2");
     let added = clients.map(|client| {
         let output = RspmOutput::from(client.wait_with_output().expect("our own child"));
         assert_eq!(output.code, 0, "{output:?}");

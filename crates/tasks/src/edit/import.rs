@@ -13,7 +13,7 @@ use super::{Actor, AddStatus, OnExisting, RemoveScope, SelectedResult, Write, pu
 use api::source::{AddedPackages, ChangedDays, ImportOutcome, ImportedChange, ImportedResult};
 use base::model::ids::TxId;
 use base::model::import_list::{EARLIEST, Event, Removal};
-use base::model::kind::{Language, Layout};
+use base::model::kind::Layout;
 use base::model::time::{SECOND, Timestamp};
 use content::serve::{RepoError, find, name_audit};
 use formats::language;
@@ -205,7 +205,7 @@ fn is_made(periods: &[FilePeriod], event: &Event, sha256: Option<&str>) -> bool 
 
 /// Returns the source with a mirror that has the file of an R package, too.
 fn mirror(c: &mut dyn Conn, source: &EditedSource, event: &Event) -> Result<Option<String>, DbError> {
-    let file = event.added().filter(|_| source.kind.language() == Language::R);
+    let file = event.added().filter(|_| source.kind.layout() == Layout::Lists);
     match file.map(|file| (file, SourceFileName::parse(&file.file))) {
         Some((file, Ok(name))) => mirror_of_file(c, name.package, name.version, file),
         Some((_, Err(_))) | None => Ok(None),

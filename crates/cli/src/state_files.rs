@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::{fmt, fs, io};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -77,7 +77,8 @@ impl StateFiles {
         let Value::Object(sections) = serde_json::to_value(state)? else { return Ok(()) };
         for (word, objects) in sections {
             let Some(section) = Section::parse(&word) else { continue };
-            match (merged.entry(word).or_insert_with(|| empty(&objects)), objects) {
+            let empty = if objects.is_array() { Value::Array(Vec::new()) } else { Value::Object(Map::new()) };
+            match (merged.entry(word).or_insert(empty), objects) {
                 (Value::Array(all), Value::Array(objects)) => {
                     for (number, object) in objects.into_iter().enumerate() {
                         let of_file = place(&(section, number.to_string()));
@@ -103,10 +104,6 @@ impl StateFiles {
         }
         Ok(())
     }
-}
-
-fn empty(objects: &Value) -> Value {
-    if objects.is_array() { Value::Array(Vec::new()) } else { Value::Object(Map::new()) }
 }
 
 /// Finds the state files of a path, in the order of their names: the file, or the files `*.toml` and `*.json` in a folder
@@ -156,22 +153,22 @@ fn add_file(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), CliError> {
 
 /// Reads the text of a file: JSON if it begins with `{`, otherwise TOML. Also returns the lines of its objects.
 fn parse(name: &str, text: &str) -> Result<(State, BTreeMap<Object, usize>), CliError> {
-    let refused = |reason: String| CliError::refused(format!("{name}: {reason}"));
+    let refused =
+        |reason: &dyn fmt::Display| CliError::refused(format!("{name}: {}", reason.to_string().trim_end()));
     if text.starts_with('\u{feff}') {
-        return Err(refused("it begins with a byte order mark; save it as UTF-8 without one".to_owned()));
+        return Err(refused(&"it begins with a byte order mark; save it as UTF-8 without one"));
     }
     if is_json(text) {
-        let Format { format } = serde_json::from_str(text).map_err(|error| refused(error.to_string()))?;
-        check_format(format.as_ref()).map_err(refused)?;
-        let state = serde_json::from_str(text).map_err(|error| refused(error.to_string()))?;
-        return Ok((state, BTreeMap::new()));
+        let Format { format } = serde_json::from_str(text).map_err(|error| refused(&error))?;
+        check_format(format.as_ref()).map_err(|error| refused(&error))?;
+        return Ok((serde_json::from_str(text).map_err(|error| refused(&error))?, BTreeMap::new()));
     }
-    let document = Document::parse(text).map_err(|error| refused(error.to_string().trim_end().to_owned()))?;
+    let document = Document::parse(text).map_err(|error| refused(&error))?;
     let format = document.get("format").map(|item| item.as_integer().map_or(Value::Null, Value::from));
-    check_format(format.as_ref()).map_err(refused)?;
+    check_format(format.as_ref()).map_err(|error| refused(&error))?;
     let lines = lines(&document, text);
     let state = State::deserialize(toml_edit::de::Deserializer::from(document));
-    Ok((state.map_err(|error| refused(error.to_string().trim_end().to_owned()))?, lines))
+    Ok((state.map_err(|error| refused(&error))?, lines))
 }
 
 fn is_json(text: &str) -> bool {

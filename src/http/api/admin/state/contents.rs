@@ -164,7 +164,8 @@ pub(super) fn check_others(request: &mut Request, rows: &Rows, current: &Objects
     });
     let is_other = |row: &&NameGuardRow| {
         let key = guard_key(row);
-        !(row.automatic || objects.all.contains_key(&key) || prune && current.all.contains_key(&key))
+        let is_deleted = prune && current.all.contains_key(&key);
+        !row.automatic && !is_deleted && !objects.all.contains_key(&key)
     };
     let mut before: Vec<&NameGuardRow> = rows.guards.iter().filter(is_other).collect();
     for row in requested {

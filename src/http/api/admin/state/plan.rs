@@ -148,12 +148,14 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
     check_others(&mut request, &rows, &current, body.prune);
     let Request { catalog: requested, objects, problems, .. } = request;
     plan.problems = problems;
-    let counts = counts(&current);
+    let mut counts: BTreeMap<Section, [usize; 2]> = BTreeMap::new();
+    for key in current.all.keys().filter(|key| !key.is_definition) {
+        counts.entry(key.section).or_default()[0] += 1;
+    }
     let all = differences(current, objects);
     let waiting = waiting_repos(&all, catalog, &requested);
     let spellings = spellings(&requested);
-    let (mut changes, mut deletions) = (Vec::new(), BTreeMap::<Section, usize>::new());
-    let mut is_open = BTreeMap::new();
+    let (mut changes, mut is_open) = (Vec::new(), BTreeMap::new());
     for difference in all {
         if is_covered(&difference, body, &requested) {
             continue;
@@ -169,7 +171,7 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
                 plan.kept += 1;
                 continue;
             }
-            *deletions.entry(difference.key.section).or_default() += 1;
+            counts.entry(difference.key.section).or_default()[1] += 1;
         }
         let mut opened = difference.readable_sources();
         opened.retain(|id| !*is_open.entry(*id).or_insert_with(|| catalog.is_open(*id)));
@@ -194,7 +196,7 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
             changes.push(ObjectChange { old: object(difference.old), new: object(difference.new) });
         }
     }
-    check_protection(&mut plan, body, &deletions, &counts);
+    check_protection(&mut plan, body, &counts);
     let (digest, detail) = (plan.digest.clone(), detail(&plan, input));
     Ok(Plan { wire: plan, objects: ObjectChanges { digest, changes, detail } })
 }
@@ -208,15 +210,6 @@ fn spellings(catalog: &Catalog) -> BTreeMap<(Section, String), Vec<&str>> {
         names.entry((section, name.to_lowercase())).or_default().push(name);
     }
     names
-}
-
-/// Returns the number of objects of each section.
-fn counts(objects: &Objects) -> BTreeMap<Section, usize> {
-    let mut counts = BTreeMap::new();
-    for key in objects.all.keys().filter(|key| !key.is_definition) {
-        *counts.entry(key.section).or_default() += 1;
-    }
-    counts
 }
 
 /// Returns whether nothing needs to be done: credentials only have to exist, and what belongs to a source is deleted or
@@ -313,13 +306,9 @@ fn is_later(difference: &Difference, waiting: &BTreeSet<RepoId>) -> bool {
     repo.is_some_and(|repo| waiting.contains(&repo))
 }
 
-/// Adds the problems that concern all changes: weaker protection, many deletions, another base.
-fn check_protection(
-    plan: &mut StatePlan,
-    body: &ApplyState,
-    deletions: &BTreeMap<Section, usize>,
-    counts: &BTreeMap<Section, usize>,
-) {
+/// Adds the problems that concern all changes: weaker protection, many deletions, another base. `counts` are the numbers of
+/// present and of deleted objects.
+fn check_protection(plan: &mut StatePlan, body: &ApplyState, counts: &BTreeMap<Section, [usize; 2]>) {
     let mut refuse = |error: String| {
         plan.problems.push(StateProblem { section: None, name: String::new(), error });
     };
@@ -334,10 +323,9 @@ fn check_protection(
         let changes = count_of(weaker, "change", "changes");
         refuse(format!("{changes} with ! would protect less than now: --allow-weaker permits that"));
     }
-    let total: usize = deletions.values().sum();
-    let is_most =
-        |(section, count): (&Section, &usize)| 2 * count > counts.get(section).copied().unwrap_or(0);
-    let is_large = total > MAX_DELETIONS || deletions.iter().any(is_most);
+    let total: usize = counts.values().map(|[_, deleted]| deleted).sum();
+    let is_most = |[present, deleted]: &[usize; 2]| 2 * deleted > *present;
+    let is_large = total > MAX_DELETIONS || counts.values().any(is_most);
     if is_large && body.confirm_deletes != Some(total) {
         refuse(format!(
             "{} would be deleted, more than {MAX_DELETIONS} or more than half of a section: --confirm-deletes={total} permits \

@@ -73,6 +73,7 @@ pub const PAGES: &[ManualPage] = &[
     page!("runbooks/postgres-fail-over", "admin/runbooks/postgres-fail-over"),
     page!("runbooks/postgres-to-sqlite", "admin/runbooks/postgres-to-sqlite"),
     page!("runbooks/read-only", "admin/runbooks/read-only"),
+    page!("runbooks/second-server", "admin/runbooks/second-server"),
     page!("runbooks/sqlite-to-postgres", "admin/runbooks/sqlite-to-postgres"),
     page!("runbooks/upgrade", "admin/runbooks/upgrade"),
     page!("scrub", "admin/scrub"),

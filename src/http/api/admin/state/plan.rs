@@ -104,10 +104,17 @@ impl Difference {
         }
     }
 
-    /// Returns the sources of a requested repository that everyone may read.
-    fn readable_sources(&self) -> Vec<SourceId> {
-        let repo = repository(self.new.as_ref()).filter(|repo| !repo.authenticated);
-        repo.map(Repository::sources).unwrap_or_default()
+    /// Returns the sources that everyone may read after the change: those of an open repository, and of a deleted one those that
+    /// are open in `remaining`, the catalog without the deleted ones.
+    fn readable_sources(&self, remaining: Option<&Catalog>) -> BTreeSet<SourceId> {
+        match (repository(self.old.as_ref()), repository(self.new.as_ref())) {
+            (_, Some(new)) if !new.authenticated => new.sources().into_iter().collect(),
+            (Some(old), None) => {
+                let sources = old.steps.iter().flat_map(|step| step.list.iter()).map(|entry| entry.source);
+                sources.filter(|id| remaining.is_some_and(|catalog| catalog.is_open(*id))).collect()
+            }
+            _ => BTreeSet::new(),
+        }
     }
 
     /// Returns another name that differs only in case from that of a new or renamed source or repository.
@@ -155,6 +162,13 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
     let all = differences(current, objects);
     let waiting = waiting_repos(&all, catalog, &requested);
     let spellings = spellings(&requested);
+    let is_deletion = |difference: &&Difference| body.prune && difference.new.is_none();
+    let deleted: Vec<RepoId> =
+        all.iter().filter(is_deletion).filter_map(|it| Some(repository(it.old.as_ref())?.id)).collect();
+    let remaining = (!deleted.is_empty()).then(|| Catalog {
+        repos: catalog.repos.with(deleted.into_iter().map(|id| (id, None))),
+        ..catalog.clone()
+    });
     let (mut changes, mut is_open) = (Vec::new(), BTreeMap::new());
     for difference in all {
         if is_covered(&difference, body, &requested) {
@@ -173,7 +187,7 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
             }
             counts.entry(difference.key.section).or_default()[1] += 1;
         }
-        let mut opened = difference.readable_sources();
+        let mut opened = difference.readable_sources(remaining.as_ref());
         opened.retain(|id| !*is_open.entry(*id).or_insert_with(|| catalog.is_open(*id)));
         let readable = |id: &SourceId| {
             let source = catalog.source_name(*id);

@@ -608,6 +608,8 @@ fn a_repository_that_makes_private_packages_readable_protects_less() {
     let private =
         "format=1\n[sources.team]\n[repositories.private]\nauthenticated=true\nsources=[\"team\"]\n";
     commit(&server, private, "");
+    let without = "format=1\n[sources.team]\n[repositories]\n";
+    assert!(refused(&server, without, "--prune --confirm-deletes=1 --commit").contains("--allow-weaker"));
     let open = format!("{private}[repositories.open]\nsources=[\"team\"]\n");
     assert!(refused(&server, &open, "--commit").contains("--allow-weaker"));
     let output = commit(&server, &open, "--allow-weaker");
@@ -635,8 +637,8 @@ fn a_plan_is_printed_with_the_next_step() {
         format!(
             "+ source      team2\n\
              ! repository  prod   authenticated: true → default; description: \"a\" → \"b\"; sources: default → [\"team2\"]\n\
-             1 created, 1 changed, 1 protecting less (!), 1 not in the files; to apply: rspm apply {path} --commit \
-             --base={digest}\n"
+             1 created, 1 changed, 1 protecting less (!), 1 not in the files; to apply: rspm apply {path} \
+             --allow-weaker --commit --base={digest}\n"
         )
     );
     let different = apply(&server, text, "--expect-no-changes --allow-weaker");

@@ -9,7 +9,7 @@ use url::{Position, Url};
 
 use super::client::Client;
 use super::error::CliError;
-use super::import::{self, ImportFlags};
+use super::import::{self, ImportFlags, Input};
 use super::output::Output;
 use super::programs::{program_command, start_error};
 
@@ -77,8 +77,9 @@ pub(super) async fn run(client: &Client, output: &Output, origin: Origin) -> Res
     if let Some(url) = url.as_ref().filter(|url| url.has_host()) {
         flags.hosts.push(url[Position::BeforeHost..Position::AfterPort].to_owned());
     }
+    let login = url.clone().filter(|url| !url.username().is_empty() || url.password().is_some());
     // Paths in the list of a folder are relative to that folder, those of a git repository to the list.
     let path = url.and_then(|url| url.to_file_path().ok()).unwrap_or_else(|| PathBuf::from(&origin));
     let folder = (kind != "from-git").then_some(path).filter(|path| Path::is_dir(path));
-    import::run(client, output, &list, folder, &flags).await
+    import::run(client, output, Input { list: &list, folder, login }, &flags).await
 }

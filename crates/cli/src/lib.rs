@@ -310,7 +310,8 @@ async fn dispatch(client: &Client, output: &Output, command: Remote) -> Result<(
         Remote::List { list: Some(List::GitCredentials) } => git_credential::list(client, output).await,
         Remote::Import(Import::HttpsCredential(args)) => git_credential::import(client, output, args).await,
         Remote::Import(Import::List(args)) => {
-            import::run(client, output, &args.list, None, &args.flags).await
+            let input = import::Input { list: &args.list, folder: None, login: None };
+            import::run(client, output, input, &args.flags).await
         }
         Remote::Import(Import::From(origin)) => import_origin::run(client, output, origin).await,
         Remote::Run(Run::GitBuilder(args)) => git::run(client, output, args).await,

@@ -70,8 +70,7 @@ pub(super) async fn apply(client: &Client, output: &Output, args: Apply) -> Resu
     let files = StateFiles::read(&args.files)?;
     let request = ApplyState { state: files.state.clone(), ..args.request };
     let plan = client.send::<operations::ApplyState>([], &request).await?;
-    let command = args.files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" ");
-    output.print(&plan, || describe(&plan, &command))?;
+    output.print(&plan, || describe(&plan, &arguments(&args.files, &request)))?;
     if !plan.problems.is_empty() {
         let lines = plan.problems.iter().map(|problem| describe_problem(&files, problem));
         return Err(CliError::refused(lines.collect::<Vec<_>>().join("\n")));
@@ -83,6 +82,21 @@ pub(super) async fn apply(client: &Client, output: &Output, args: Apply) -> Resu
     if plan.committed { make_later_changes(client, &request, &plan).await } else { Ok(()) }
 }
 
+/// Returns the files and flags of a command that makes the changes of a plan.
+fn arguments(files: &[PathBuf], request: &ApplyState) -> String {
+    let flag = |name: &str, is_given: bool| is_given.then(|| format!("--{name}"));
+    let sources = request.delete_packages_of.join(",");
+    let flags = [
+        flag("prune", request.prune),
+        request.names.as_ref().map(|names| format!("--names='{names}'")),
+        flag("allow-weaker", request.allow_weaker),
+        (!sources.is_empty()).then(|| format!("--delete-packages-of={sources}")),
+        request.confirm_deletes.map(|count| format!("--confirm-deletes={count}")),
+    ];
+    let files = files.iter().map(|path| path.display().to_string());
+    files.chain(flags.into_iter().flatten()).collect::<Vec<_>>().join(" ")
+}
+
 fn describe_problem(files: &StateFiles, problem: &StateProblem) -> String {
     match problem.section {
         Some(section) => format!("{}: {}", files.describe(section, &problem.name), problem.error),
@@ -91,7 +105,7 @@ fn describe_problem(files: &StateFiles, problem: &StateProblem) -> String {
 }
 
 /// Returns the changes of a plan, a line each, and the next step.
-fn describe(plan: &StatePlan, files: &str) -> String {
+fn describe(plan: &StatePlan, arguments: &str) -> String {
     let rows: Vec<(char, &str, String, String)> = plan.changes.iter().take(MAX_PRINTED).map(row).collect();
     let width = |cell: fn(&(char, &str, String, String)) -> usize| rows.iter().map(cell).max().unwrap_or(0);
     let (kind_width, name_width) = (width(|row| row.1.len()), width(|row| row.2.chars().count()).min(40));
@@ -120,9 +134,10 @@ fn describe(plan: &StatePlan, files: &str) -> String {
     let counts = no_changes.into_iter().chain(parts).collect::<Vec<_>>().join(", ");
     let next = match (plan.problems.is_empty(), plan.committed, plan.changes.is_empty()) {
         (false, ..) => "nothing was changed, see the problems below".to_owned(),
+        (true, true, _) if plan.changes.iter().any(|change| change.later) => "now the later ones".to_owned(),
         (true, true, _) => "done".to_owned(),
         (true, false, true) => "the server is as in the files".to_owned(),
-        (true, false, false) => format!("to apply: rspm apply {files} --commit --base={}", plan.digest),
+        (true, false, false) => format!("to apply: rspm apply {arguments} --commit --base={}", plan.digest),
     };
     format!("{text}{counts}; {next}\n")
 }

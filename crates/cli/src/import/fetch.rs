@@ -28,6 +28,8 @@ const PIECE: usize = 128 << 10;
 
 pub(super) struct Origins {
     folder: PathBuf,
+    /// An address with the user and password of its server.
+    login: Option<Url>,
     client: reqwest::Client,
 }
 
@@ -39,9 +41,10 @@ pub(super) struct Fetched {
 }
 
 impl Origins {
-    /// Creates the origins of a list in `folder`, which may fetch from `hosts`.
-    pub(super) fn new(folder: PathBuf, hosts: Vec<String>) -> Result<Origins, CliError> {
-        // SECURITY: this client has no token, and requests only addresses that a list may contain.
+    /// Creates the origins of a list in `folder`, which may fetch from `hosts`; `login` has the user and password of a server.
+    pub(super) fn new(folder: PathBuf, hosts: Vec<String>, login: Option<Url>) -> Result<Origins, CliError> {
+        // SECURITY: this client has no token, and requests only addresses that a list may contain. A redirect to another
+        // server does not get the user and password.
         let redirects = Policy::custom(move |attempt| {
             let (url, count) = (attempt.url(), attempt.previous().len());
             let is_encrypted = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
@@ -59,7 +62,7 @@ impl Origins {
         let builder = client_builder().redirect(redirects).referer(false);
         let builder = builder.connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT);
         let client = builder.build().map_err(|error| CliError::refused(error_chain(&error)))?;
-        Ok(Origins { folder, client })
+        Ok(Origins { folder, login, client })
     }
 
     /// Fetches a file if it is not on this machine, and compares its size and digests with those of the list. The error is
@@ -96,7 +99,13 @@ impl Origins {
 
     async fn download(&self, url: Url, limit: u64) -> Result<NamedTempFile, String> {
         let failure = |error: reqwest::Error| format!("{url}: {}", error_chain(&error.without_url()));
-        let mut response = self.client.get(url.clone()).send().await.map_err(failure)?;
+        let mut address = url.clone();
+        if let Some(login) = self.login.as_ref().filter(|login| login.origin() == url.origin()) {
+            let result = address.set_username(login.username());
+            let result = result.and_then(|()| address.set_password(login.password()));
+            result.map_err(|()| format!("{url}: it cannot have a user"))?;
+        }
+        let mut response = self.client.get(address).send().await.map_err(failure)?;
         if !response.status().is_success() {
             return Err(format!("{}: {}", response.url(), response.status()));
         }

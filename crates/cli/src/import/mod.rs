@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
+use url::Url;
 
 use super::client::Client;
 use super::error::CliError;
@@ -189,14 +190,22 @@ fn number(number: impl TryInto<i64>) -> String {
     format_count(number.try_into().unwrap_or(i64::MAX))
 }
 
-/// Imports a list. `folder` is the folder of relative paths of files, by default that of the list.
+/// A list, and where its files are.
+pub(super) struct Input<'a> {
+    pub(super) list: &'a Path,
+    /// The folder of relative paths of files, by default that of the list.
+    pub(super) folder: Option<PathBuf>,
+    /// An address with the user and password of its server.
+    pub(super) login: Option<Url>,
+}
+
 pub(super) async fn run(
     client: &Client,
     output: &Output,
-    list: &Path,
-    folder: Option<PathBuf>,
+    input: Input<'_>,
     args: &ImportFlags,
 ) -> Result<(), CliError> {
+    let Input { list, folder, login } = input;
     let now = Timestamp(jiff::Timestamp::now().as_microsecond());
     let list = List::read(list, &args.hosts, args.dates != Some(Dates::None), now)?;
     let kind = client.upload_kind(&args.source).await?;
@@ -232,7 +241,7 @@ pub(super) async fn run(
             report.committed = true;
             (report.late, report.past_days) = (0, Vec::new());
             report.outcomes.retain(|it, _| matches!(it, ImportOutcome::Existing | ImportOutcome::Refused));
-            let origins = Origins::new(folder.unwrap_or(list.folder), args.hosts.clone())?;
+            let origins = Origins::new(folder.unwrap_or(list.folder), args.hosts.clone(), login)?;
             let import = Import { client, origins, kind, args };
             import.all(&open, &mut report).await
         }

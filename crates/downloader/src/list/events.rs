@@ -1,6 +1,7 @@
 //! The events that a reader collects: limited in number, with plausible times, in order.
 
 use base::model::import_list::{AddedFile, Event, Loss, Removal};
+use base::model::text::one_line;
 use base::model::time::Timestamp;
 use formats::python::file_name::{FileKind, FileName, SdistName};
 use formats::r::layout::PackageFile;
@@ -10,6 +11,9 @@ use crate::error::OfflineError;
 
 /// Maximum number of events of a list, and of files that a reader examines.
 pub(super) const MAX_FILES: usize = 1_000_000;
+
+/// Maximum length of a text, in characters: four bytes of each are below the limit of a list.
+const MAX_TEXT: usize = 120;
 
 pub(super) struct Events {
     now: Timestamp,
@@ -33,6 +37,12 @@ impl Events {
             )));
         }
         event.forget_implausible_time(self.now);
+        match &mut event {
+            Event::Add(file) | Event::Replace(file) => file.note = file.note.as_deref().map(plain),
+            Event::Yank(yank) => yank.reason = plain(&yank.reason),
+            Event::Lost(loss) => (loss.what, loss.why) = (plain(&loss.what), plain(&loss.why)),
+            Event::Remove(_) => {}
+        }
         self.all.push(event);
         Ok(())
     }
@@ -72,6 +82,11 @@ impl Events {
         });
         self.all
     }
+}
+
+/// Returns a text of an origin as the line that a list can have.
+fn plain(text: &str) -> String {
+    one_line(&text.replace(char::is_control, " "), MAX_TEXT)
 }
 
 /// Returns whether a path is that of a package file. The error is the reason why a package or archive cannot be imported.

@@ -173,16 +173,18 @@ impl Import {
             if before.is_some() && !has_other_bytes {
                 continue;
             }
-            let published = self.releases.get(package).and_then(|all| all.get(&file.version)?.published);
-            let (at, exact) = match published.filter(|at| at.day() == day && !has_other_bytes) {
-                Some(at) => (at, "releases"),
-                None => (Timestamp(day.start().0), INDEX),
+            let release = self.releases.get(package).and_then(|all| all.get(&file.version));
+            let release = release.filter(|_| !has_other_bytes);
+            let (at, exact, sha256) = match release.map(|release| (release.published, &release.sha256)) {
+                Some((Some(at), sha256)) if at.day() == day => (at, "releases", sha256.clone()),
+                _ => (Timestamp(day.start().0), INDEX, None),
             };
             present.insert(file.version.clone(), (at, file.md5));
             let name = file.path().rsplit('/').next().unwrap_or_default();
             self.added.insert(name.to_owned());
             let added = AddedFile {
                 from: Some(format!("{}/{day}/{}", self.address, file.path())),
+                sha256,
                 md5: file.md5.map(|digest| digest.to_string()),
                 size: file.size,
                 ..AddedFile::new(name, Some(at), exact)

@@ -30,11 +30,11 @@ pub(super) fn changed(
             let has_source = period.trees.iter().any(|(other, _)| *other == source);
             has_source && period.states_at.is_none_or(|end| at < end)
         };
-        let promoted = periods.last().filter(changes).and_then(|period| period.states_at);
+        let promoted = periods.iter().filter(changes).find_map(|period| period.states_at);
         if let Some(end) = promoted.filter(|_| repo.changes != ChangePolicy::Any) {
             return Err(RepoError::Conflict(format!(
-                "the repository '{}' serves the state of {end}, which only a promotion may change, and this change is older: \
-                 import it without its time",
+                "the repository '{}' serves or served the state of {end}, which was promoted and does not change, and this change \
+                 is older: import it without its time",
                 repo.name
             )));
         }

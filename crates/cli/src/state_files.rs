@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use toml_edit::{ArrayOfTables, Document, DocumentMut, Item, Key};
 
 use super::error::CliError;
@@ -279,9 +279,8 @@ pub(super) fn write(exported: &ExportedState, path: &Path) -> Result<(), CliErro
     let mut comments = exported.comments.clone();
     for section in Section::ALL {
         let Some(objects) = sections.remove(section.as_str()) else { continue };
-        let mut only = Map::from_iter([("format".to_owned(), FORMAT.into())]);
-        only.insert(section.as_str().to_owned(), objects);
-        let (version, state) = (exported.version.clone(), serde_json::from_value(Value::Object(only))?);
+        let state = serde_json::from_value(json!({ "format": FORMAT, (section.as_str()): objects }))?;
+        let version = exported.version.clone();
         let part = ExportedState { version, state, comments: std::mem::take(&mut comments) };
         write_file(&part, &path.join(format!("{section}.toml")))?;
     }

@@ -134,7 +134,7 @@ pub(super) fn read(
         (rules.by_id, rules.aged_count) = (previous.by_id.clone(), previous.aged_count);
     }
     let mut last_author: Arc<str> = Arc::from("");
-    for (first, last) in changed.map_or_else(|| vec![ALL], merged) {
+    for (first, last) in changed.map_or_else(|| vec![ALL], merged_ranges) {
         let ids: Vec<i64> = rules.by_id.range(first..=last).map(|(id, _)| *id).collect();
         let replaced: HashMap<i64, StoredRule> =
             ids.into_iter().filter_map(|id| Some((id, rules.remove(id)?))).collect();
@@ -186,7 +186,7 @@ fn rule(row: BlockRule, known: Option<&Arc<Rule>>) -> Option<Arc<Rule>> {
 }
 
 /// Merges ranges that overlap or follow each other; returns them in ascending order.
-fn merged(mut ranges: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
+pub fn merged_ranges(mut ranges: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
     ranges.sort_unstable();
     let mut merged: Vec<(i64, i64)> = Vec::new();
     for (first, last) in ranges {
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn ranges_are_merged() {
-        let ranges = merged(vec![(7, 9), (1, 2), (3, 3), (8, 20), (30, i64::MAX), (40, 41)]);
+        let ranges = merged_ranges(vec![(7, 9), (1, 2), (3, 3), (8, 20), (30, i64::MAX), (40, 41)]);
         assert_eq!(ranges, [(1, 3), (7, 20), (30, i64::MAX)]);
     }
 }

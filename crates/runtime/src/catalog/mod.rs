@@ -10,7 +10,7 @@ pub mod resolve;
 mod shared;
 mod spaced;
 
-pub use block_rules::{BlockRules, RuleChanges, StoredRule, rule_of_row};
+pub use block_rules::{BlockRules, RuleChanges, StoredRule, merged_ranges, rule_of_row};
 pub use handle::{CatalogHandle, read};
 pub use name_guards::{Guards, guards_in_force};
 pub use shared::Shared;

@@ -13,7 +13,7 @@ use base::model::name::Name;
 use base::model::time::Timestamp;
 use content::serve::RepoError;
 use formats::policy::Rule;
-use runtime::catalog::{Catalog, Repository, RuleChanges, Source};
+use runtime::catalog::{Catalog, Repository, RuleChanges, Source, merged_ranges};
 use runtime::publish::edit::publish_list;
 use runtime::state::State;
 use store::db::metadata::Metadata;
@@ -230,19 +230,11 @@ fn delete_contents(c: &mut dyn Conn, changes: &[ObjectChange], catalog: &Catalog
         match &change.old {
             Some(Object::Guard(row)) => name_guard::write_deletion(c, row)?,
             Some(Object::Metadata(row)) => metadata::write_deletion(c, catalog, row)?,
-            Some(Object::Rule(rule)) => rules.push(rule.id),
+            Some(Object::Rule(rule)) => rules.push((rule.id, rule.id)),
             Some(Object::Source(_) | Object::Repository(_)) | None => {}
         }
     }
-    rules.sort_unstable();
-    let mut ranges: Vec<(i64, i64)> = Vec::new();
-    for id in rules {
-        match ranges.last_mut().filter(|(_, last)| *last + 1 == id) {
-            Some((_, last)) => *last = id,
-            None => ranges.push((id, id)),
-        }
-    }
-    block_rule::write_deletion(c, &ranges)?;
+    block_rule::write_deletion(c, &merged_ranges(rules))?;
     Ok(())
 }
 

@@ -109,6 +109,28 @@ fn a_package_that_comes_back_is_there_whatever_part_of_its_list_was_imported_bef
 }
 
 #[test]
+fn a_requested_promotion_is_approved_as_it_was_requested() {
+    let server = on(db::Engine::Sqlite);
+    let folder = Folder::new();
+    let listed = folder.package(None, "tally", "1.0.0");
+    server.rspm_stdout(&format!(
+        "add --source=team --path={}",
+        folder.path().join("tally_1.0.0.tar.gz").display()
+    ));
+    server.rspm_stdout("create repo --name=live --changes=two-persons");
+    server.rspm_stdout("promote --from=prod --to=live");
+    let older = folder.package(Some("2024-01-01T00:00:00Z"), "evil", "1.0.0");
+    let list = folder.list(&[older, listed]);
+    let refused = import(&server, &list, "--commit --change-past-days");
+    assert!(
+        refused.code == 1 && refused.err.contains("is requested with a state that would change"),
+        "{refused:?}"
+    );
+    let (done, code) = report(&server, &list, "--commit --dates=none");
+    assert_eq!((code, &done["outcomes"]), (0, &json!({ "added": 1, "existing": 1 })), "{done}");
+}
+
+#[test]
 fn past_days_are_those_of_the_other_server_on_sqlite() {
     past_days_are_those_of_the_other_server(db::Engine::Sqlite);
 }

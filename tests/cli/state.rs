@@ -608,6 +608,9 @@ fn a_repository_that_makes_private_packages_readable_protects_less() {
     let private =
         "format=1\n[sources.team]\n[repositories.private]\nauthenticated=true\nsources=[\"team\"]\n";
     commit(&server, private, "");
+    commit(&server, "format=1\n[[block_rules]]\npackage_name=\"evil\"\n", "");
+    let warning = "format=1\n[[block_rules]]\npackage_name=\"evil\"\nwarn=true\npriority=1\n";
+    assert!(refused(&server, warning, "--commit").contains("--allow-weaker"), "it precedes the block");
     let without = "format=1\n[sources.team]\n[repositories]\n";
     assert!(refused(&server, without, "--prune --confirm-deletes=1 --commit").contains("--allow-weaker"));
     let open = format!("{private}[repositories.open]\nsources=[\"team\"]\n");

@@ -93,6 +93,7 @@ pub async fn apply(
         if !past_days.is_empty() && !may_change_past_days {
             return Err(past_days::refusal(&past_days).into());
         }
+        times.first.map_or(Ok(()), |first| past_days::check_requests(c, import.source.id, first))?;
         let warnings = name_audit::warnings(c, &state, import.source.id, &new_names)?;
         staged.iter().try_for_each(StagedUpload::wait_durable).map_err(RepoError::from)?;
         let (transaction, late) = (transaction.map(|id| id.0), times.late);

@@ -1,13 +1,17 @@
 //! The past days of repositories that a state of a source with a time in the past changes.
 
+use super::Write;
 use api::source::ChangedDays;
 use base::model::ids::SourceId;
 use base::model::kind::ChangePolicy;
+use base::model::recorded_words::PromotionState;
 use base::model::snapshot::Snapshot;
 use base::model::time::{Day, Timestamp};
 use content::serve::RepoError;
 use runtime::catalog::resolve::{self, Period};
 use runtime::catalog::{Catalog, Repository};
+use store::db::Conn;
+use store::db::promotion::{self, Promotion};
 
 /// Maximum number of repositories that a refusal names.
 const MAX_NAMES: usize = 10;
@@ -65,6 +69,25 @@ fn days<'a>(
     let first = days.iter().map(|(first, _)| *first).min()?;
     let last = days.iter().map(|(_, last)| *last).max()?;
     Some(ChangedDays { repo: repo.name.to_string(), first: first.to_string(), last: last.to_string() })
+}
+
+/// Refuses a change of a source from `at` on if a promotion of such a state is requested: what is approved is what was
+/// requested.
+pub(super) fn check_requests(c: &mut dyn Conn, source: SourceId, at: Timestamp) -> Write<()> {
+    let requested = promotion::list(c, None, Some(PromotionState::Requested), i64::MAX)?;
+    let is_changed = |promotion: &&Promotion| {
+        let request = &promotion.request;
+        request.pinned_at > at && request.subscriptions.iter().any(|entry| entry.source == source)
+    };
+    match requested.iter().find(is_changed) {
+        Some(Promotion { id, request, .. }) => Err(RepoError::Conflict(format!(
+            "promotion {id} to '{}' is requested with a state that would change: decide on it first, or import without times \
+             (--dates=none)",
+            request.to_name
+        ))
+        .into()),
+        None => Ok(()),
+    }
 }
 
 /// Returns the refusal of a change of past days that was not permitted.

@@ -91,10 +91,16 @@ impl Difference {
     }
 
     /// Returns whether less is protected afterwards: packages can be read by more clients, or installed.
-    fn is_weaker(&self) -> bool {
+    ///
+    /// `last_block` is the largest priority number of the current rules that block: a warning before such a rule precedes it.
+    fn is_weaker(&self, last_block: Option<i64>) -> bool {
         match (self.action, self.old_object(), self.object()) {
             (StateAction::Delete, _, Some(Object::Rule(rule))) => rule.effect == RuleEffect::Block,
-            (StateAction::Create, _, Some(Object::Rule(rule))) => rule.effect == RuleEffect::Allow,
+            (StateAction::Create, _, Some(Object::Rule(rule))) => match rule.effect {
+                RuleEffect::Allow => true,
+                RuleEffect::Warn => last_block.is_some_and(|priority| rule.priority < priority),
+                RuleEffect::Block => false,
+            },
             (StateAction::Delete, _, Some(Object::Guard(_))) => true,
             (_, Some(Object::Guard(old)), Some(Object::Guard(new))) => old.source != new.source,
             (_, Some(Object::Repository(old)), Some(Object::Repository(new))) => {
@@ -162,6 +168,11 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
     let all = differences(current, objects);
     let waiting = waiting_repos(&all, catalog, &requested);
     let spellings = spellings(&requested);
+    let is_warning =
+        |it: &Difference| matches!(it.object(), Some(Object::Rule(rule)) if rule.effect == RuleEffect::Warn);
+    let rules = if all.iter().any(is_warning) { catalog.rules.in_order() } else { Vec::new() };
+    let last_block = rules.iter().rev().find(|stored| stored.rule.effect == RuleEffect::Block);
+    let last_block = last_block.map(|stored| stored.rule.priority);
     let is_deletion = |difference: &&Difference| body.prune && difference.new.is_none();
     let deleted: Vec<RepoId> =
         all.iter().filter(is_deletion).filter_map(|it| Some(repository(it.old.as_ref())?.id)).collect();
@@ -200,7 +211,7 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
             action: difference.action,
             section: difference.key.section,
             fields: difference.fields(),
-            weaker: difference.is_weaker() || !opened.is_empty(),
+            weaker: difference.is_weaker(last_block) || !opened.is_empty(),
             later,
             effects: opened.iter().map(readable).chain(twin).collect(),
             name: difference.key.name,

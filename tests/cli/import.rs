@@ -91,9 +91,13 @@ fn a_package_that_comes_back_is_there_whatever_part_of_its_list_was_imported_bef
             json!({ "op": "remove", "at": "2024-01-04T00:00:00Z", "name": "tally", "version": "1.0.0" }),
             folder.package(Some("2024-01-07T00:00:00Z"), "tally", "1.0.0"),
         ];
-        for length in [1, 2, 1, 3, 3] {
+        for length in [1, 2, 2, 1, 2, 3, 3] {
             let (done, code) = report(&server, &folder.list(&changes[..length]), flags);
             assert_eq!(code, 0, "{flags}: the first {length}: {done}");
+            let is_listed =
+                server.get("/prod/latest/src/contrib/PACKAGES").text().contains("Package: tally\n");
+            let is_repeated = length == 1 && flags == kept;
+            assert!(is_listed == (length != 2) || is_repeated, "{flags}: the first {length}");
         }
         let (again, _) = report(&server, &folder.list(&changes), flags);
         let existing = again["outcomes"].as_object().expect("an object");

@@ -114,7 +114,12 @@ fn find_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), CliError> {
         return add_file(path, files);
     }
     let root = fs::canonicalize(path).map_err(local_error)?;
-    find_in(path, &root, files)
+    let count = files.len();
+    find_in(path, &root, files)?;
+    match files.len() == count {
+        true => Err(CliError::refused(format!("{} has no *.toml or *.json file", path.display()))),
+        false => Ok(()),
+    }
 }
 
 fn find_in(folder: &Path, root: &Path, files: &mut Vec<PathBuf>) -> Result<(), CliError> {

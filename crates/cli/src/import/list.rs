@@ -91,8 +91,7 @@ impl List {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let folder = parent.unwrap_or(Path::new(".")).canonicalize().map_err(local)?;
         let mut input = BufReader::new(File::open(path).map_err(local)?);
-        let (added, removed, undone) = (HashMap::new(), HashMap::new(), HashSet::new());
-        let mut check = Check { hosts, keeps_times, now, added, removed, undone, newest: None };
+        let mut check = Check { hosts, keeps_times, now, ..Check::default() };
         let (mut lines, mut facts, mut problems) = (Vec::new(), Facts::default(), Vec::new());
         let mut text = Vec::new();
         for number in 1.. {
@@ -124,8 +123,8 @@ impl List {
         let bulk_day = bulk_day(&lines);
         if !keeps_times {
             lines.iter_mut().for_each(|line: &mut Line| line.event.forget_time());
-            lines.retain(|line| !check.undone.contains(&line.number));
         }
+        lines.retain(|line| !check.undone.contains(&line.number));
         lines.sort_by_key(|line| line.event.at().is_none());
         Ok(List { lines, facts, bulk_day, folder })
     }
@@ -178,16 +177,16 @@ pub(super) fn case_twins(lines: &[Line]) -> Vec<String> {
 }
 
 /// What the lines so far contain.
+#[derive(Default)]
 struct Check<'a> {
     hosts: &'a [String],
     keeps_times: bool,
     now: Timestamp,
     /// The files that the list has at this line, with their line and digest.
     added: HashMap<String, (usize, Option<String>)>,
-    /// The files that it has removed without a time, with their line.
-    removed: HashMap<String, usize>,
-    /// The lines with removals of files that are added again. Without times, a server cannot tell such an addition from the
-    /// one before the removal.
+    /// The lines without a time that add, yank or remove a file, since its last addition or removal.
+    undated: HashMap<String, Vec<usize>>,
+    /// Those of them that a later one undoes: without times, a server cannot tell an addition from the one before a removal.
     undone: HashSet<usize>,
     /// The latest time, with its line.
     newest: Option<(Timestamp, usize)>,
@@ -212,8 +211,7 @@ impl Check<'_> {
                         file.file
                     ));
                 }
-                if let Some(removal) = self.removed.remove(&file.file).filter(|_| is_undated) {
-                    self.undone.insert(removal);
+                if is_undated && self.undo(&file.file, number) {
                     event = Event::Replace(file.clone());
                 }
             }
@@ -221,14 +219,14 @@ impl Check<'_> {
                 (Some(file), None) if removal.version.is_none() => {
                     check_name("file", file)?;
                     self.added.remove(file);
-                    self.removed.extend(is_undated.then(|| (file.clone(), number)));
+                    let _ = is_undated && self.undo(file, number);
                 }
                 (None, Some(name)) => {
                     check_name("name", name)?;
                     if let Some(version) = &removal.version {
                         check_name("version", version)?;
                         let file = format!("{name}_{version}.tar.gz");
-                        self.removed.extend(is_undated.then_some((file, number)));
+                        let _ = is_undated && self.undo(&file, number);
                     }
                     // The names of the files of a package are known only to the server.
                     self.added.clear();
@@ -238,6 +236,9 @@ impl Check<'_> {
             Event::Yank(yank) => {
                 check_name("file", &yank.file)?;
                 check_line("reason", &yank.reason)?;
+                if is_undated {
+                    self.undated.entry(yank.file.clone()).or_default().push(number);
+                }
             }
             Event::Lost(_) => {}
         }
@@ -250,6 +251,14 @@ impl Check<'_> {
             self.newest = Some((at, number));
         }
         Ok(Line { number, event })
+    }
+
+    /// Undoes the earlier lines without a time about a file, for one that adds or removes it. Returns whether there are some.
+    fn undo(&mut self, file: &str, number: usize) -> bool {
+        let earlier = self.undated.insert(file.to_owned(), vec![number]).unwrap_or_default();
+        let has_earlier = !earlier.is_empty();
+        self.undone.extend(earlier);
+        has_earlier
     }
 
     fn check_file(&self, file: &AddedFile) -> Result<(), String> {

@@ -264,8 +264,9 @@ fn expect_in_order(lines: &[&Line], results: &mut [ImportedResult], changed: &mu
     for (line, result) in lines.iter().zip(results) {
         let name = line.event.subject().to_ascii_lowercase();
         let name = name.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
-        let (made, is_addition) = match &line.event {
-            Event::Add(_) => (ImportOutcome::Added, true),
+        let (made, is_certain) = match &line.event {
+            // One with a time is no reason for doubts: the server compares times.
+            Event::Add(file) => (ImportOutcome::Added, file.at.is_some()),
             Event::Replace(_) => (ImportOutcome::Replaced, false),
             Event::Remove(_) => (ImportOutcome::Removed, false),
             Event::Yank(_) => (ImportOutcome::Yanked, false),
@@ -273,8 +274,7 @@ fn expect_in_order(lines: &[&Line], results: &mut [ImportedResult], changed: &mu
         };
         if changed.contains(name) {
             (result.outcome, result.reason) = (made, None);
-        } else if !is_addition && !matches!(result.outcome, ImportOutcome::Existing | ImportOutcome::Refused)
-        {
+        } else if !is_certain && !matches!(result.outcome, ImportOutcome::Existing | ImportOutcome::Refused) {
             changed.insert(name.to_owned());
         }
     }

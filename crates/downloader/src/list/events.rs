@@ -69,8 +69,13 @@ impl Events {
         )
     }
 
-    /// Returns the events, oldest first: at one time removals first, then files by name. Those without a time follow.
-    pub(super) fn sorted(mut self) -> Vec<Event> {
+    /// Returns the events, oldest first: at one time in their order if it is that of the origin, otherwise removals first, then
+    /// files by name. Those without a time follow.
+    pub(super) fn sorted(mut self, is_in_order: bool) -> Vec<Event> {
+        if is_in_order {
+            self.all.sort_by_key(|event| (matches!(event, Event::Lost(_)), event.at().is_none(), event.at()));
+            return self.all;
+        }
         self.all.sort_by_cached_key(|event| {
             let rank = match event {
                 Event::Remove(_) => 0,
@@ -180,7 +185,7 @@ mod tests {
         events.push(removal(time("2024-01-02T00:00:00Z"), "log", "z1_1.0.tar.gz")).expect("few");
         events.add(add("e", "2020-01-02T00:00:00Z")).expect("few");
         let texts: Vec<String> =
-            events.sorted().iter().map(|event| serde_json::to_string(event).expect("JSON")).collect();
+            events.sorted(false).iter().map(|event| serde_json::to_string(event).expect("JSON")).collect();
         assert_eq!(
             texts,
             [

@@ -67,7 +67,7 @@ pub(super) fn read(args: &ListOrigin, events: &mut Events) -> Result<(), Offline
     let mut written: HashMap<String, Written> = HashMap::new();
     for (at, changes) in clone.commits()? {
         // The times of rewritten commits may decrease; the order of the commits is that of the states.
-        last = last.max(at);
+        last = last.max(at.min(events.now()));
         for (mut event, blob) in tree.apply(last, changes) {
             let (Some(blob), Event::Add(file) | Event::Replace(file)) = (blob, &mut event) else {
                 events.push(event)?;
@@ -218,7 +218,9 @@ impl Tree {
                 (Some(_), Some(_)) | (None, None) => None,
             }
         };
-        names.into_iter().zip(before).filter_map(event).collect()
+        let mut events: Vec<_> = names.into_iter().zip(before).filter_map(event).collect();
+        events.sort_by_key(|(event, _)| !matches!(event, Event::Remove(_)));
+        events
     }
 
     /// Returns the file with a name: the listed one, or the one in the archive.

@@ -39,7 +39,7 @@ pub(super) async fn run(args: ListOrigin, output: Output) -> Result<ExitStatus, 
             None => devpi::read_server(&upstream, origin, &mut events).await?,
         },
     }
-    let events = events.sorted();
+    let events = events.sorted(args.kind == OriginKind::FromGit);
     print(&events, args.out.as_deref())?;
     let lost = events.iter().filter(|event| matches!(event, Event::Lost(_))).count();
     output.info(&format!(

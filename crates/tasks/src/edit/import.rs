@@ -195,7 +195,7 @@ fn is_made(periods: &[FilePeriod], event: &Event, sha256: Option<&str>) -> bool 
     match (event, at) {
         (Event::Add(_) | Event::Replace(_), _) => had(&|p| Some(&*p.sha256.to_string()) == sha256),
         (Event::Yank(_), _) => had(&|period| period.yanked.is_some()),
-        (Event::Remove(_), None) => !periods.is_empty() && !had(&|_| true),
+        (Event::Remove(_), None) => !had(&|_| true),
         // None of the files was there after one of them.
         (Event::Remove(_), Some(at)) => periods.iter().any(|period| {
             let is_ended = period.ended_at.is_some_and(|end| end >= at);

@@ -91,7 +91,8 @@ impl List {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let folder = parent.unwrap_or(Path::new(".")).canonicalize().map_err(local)?;
         let mut input = BufReader::new(File::open(path).map_err(local)?);
-        let mut check = Check { hosts, keeps_times, now, ..Check::default() };
+        let (added, undated, undone) = (HashMap::new(), HashMap::new(), HashSet::new());
+        let mut check = Check { hosts, keeps_times, now, added, undated, undone, newest: None };
         let (mut lines, mut facts, mut problems) = (Vec::new(), Facts::default(), Vec::new());
         let mut text = Vec::new();
         for number in 1.. {
@@ -177,7 +178,6 @@ pub(super) fn case_twins(lines: &[Line]) -> Vec<String> {
 }
 
 /// What the lines so far contain.
-#[derive(Default)]
 struct Check<'a> {
     hosts: &'a [String],
     keeps_times: bool,
@@ -219,14 +219,18 @@ impl Check<'_> {
                 (Some(file), None) if removal.version.is_none() => {
                     check_name("file", file)?;
                     self.added.remove(file);
-                    let _ = is_undated && self.undo(file, number);
+                    if is_undated {
+                        self.undo(file, number);
+                    }
                 }
                 (None, Some(name)) => {
                     check_name("name", name)?;
                     if let Some(version) = &removal.version {
                         check_name("version", version)?;
                         let file = format!("{name}_{version}.tar.gz");
-                        let _ = is_undated && self.undo(&file, number);
+                        if is_undated {
+                            self.undo(&file, number);
+                        }
                     }
                     // The names of the files of a package are known only to the server.
                     self.added.clear();

@@ -67,10 +67,11 @@ fn the_list_of_snapshots_gives_the_state_of_each_day() {
     let adds: Vec<String> = lines(&events).into_iter().filter(|line| line.contains(" add ")).collect();
     assert_eq!(adds.len(), 5, "{adds:?}");
     assert_eq!(adds[0], "2020-01-01T12:00:00Z add alpha_1.0.tar.gz releases");
+    // Before the server has the file, and knows its digest.
+    assert_eq!(list(&["from-snapshots", &server.url("/prod/latest/")]), events);
     let from = events[0]["from"].as_str().expect("an address");
     let path = from.strip_prefix(&server.url("")).expect("of this server");
     assert_eq!(server.get(path).status, 200, "{from}");
-    assert_eq!(list(&["from-snapshots", &server.url("/prod/latest/")]), events);
     assert!(
         refused(2, &["from-snapshots", &server.url("/none")]).contains("is not the address of a repository")
     );

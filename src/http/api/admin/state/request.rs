@@ -186,9 +186,6 @@ impl Request {
                 false => Err("'snapshot' is missing: name a past day or a transaction".to_owned()),
             };
         };
-        if has_files && files.is_empty() {
-            return Err("'files' is missing: name the files of the definition".to_owned());
-        }
         let snapshot: Snapshot = snapshot.parse().map_err(text)?;
         if files.iter().any(|file| matches!(file, StateFile::Path(_))) {
             return Err("'files' has a path, which only rspm replaces by the text of the file".to_owned());

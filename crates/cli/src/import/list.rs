@@ -186,7 +186,7 @@ struct Check<'a> {
     added: HashMap<String, (usize, Option<String>)>,
     /// The lines without a time that add, yank or remove a file, since its last addition or removal.
     undated: HashMap<String, Vec<usize>>,
-    /// Those of them that a later one undoes: without times, a server cannot tell an addition from the one before a removal.
+    /// Those of them that a later one undoes: without times, a server cannot distinguish an addition from one before a removal.
     undone: HashSet<usize>,
     /// The latest time, with its line.
     newest: Option<(Timestamp, usize)>,

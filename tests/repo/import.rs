@@ -70,7 +70,7 @@ fn file(at: Option<Timestamp>) -> AddedFile {
 
 async fn upload(backend: &Backend, event: Event, package: &str, version: &str) -> ImportedChange {
     let upload = backend.upload(&Tarball::new(package, version)).await.expect("a package");
-    ImportedChange { event, upload: Some(upload.id) }
+    ImportedChange { event, upload: Some(upload.id), kept: Vec::new() }
 }
 
 async fn add(backend: &Backend, at: &str, package: &str, version: &str) -> ImportedChange {
@@ -80,7 +80,7 @@ async fn add(backend: &Backend, at: &str, package: &str, version: &str) -> Impor
 fn remove(at: &str, package: &str, version: &str) -> ImportedChange {
     let (name, version) = (Some(package.to_owned()), Some(version.to_owned()));
     let removal = Removal { at: time(at), name, version, ..Removal::default() };
-    ImportedChange { event: Event::Remove(removal), upload: None }
+    ImportedChange { event: Event::Remove(removal), upload: None, kept: Vec::new() }
 }
 
 async fn try_apply(backend: &Backend, changes: Vec<ImportedChange>) -> Result<AddedPackages, RepoError> {
@@ -108,7 +108,11 @@ async fn changes_are_served_from_their_times_on_and_an_import_can_be_repeated(ba
             add(backend, "2020-03-01T08:00:00Z", "alpha", "1.1").await,
             add(backend, "2020-03-01T08:00:00Z", "beta", "0.1").await,
             remove("2020-05-01T00:00:00Z", "alpha", "1.1"),
-            ImportedChange { event: Event::Replace(file(time("2020-06-01T00:00:00Z"))), upload: None },
+            ImportedChange {
+                event: Event::Replace(file(time("2020-06-01T00:00:00Z"))),
+                upload: None,
+                kept: Vec::new(),
+            },
         ]
     };
     let replacement = Tarball::new("beta", "0.1").field("Title: Other bytes");
@@ -231,7 +235,7 @@ async fn a_file_that_is_refused_does_not_stop_the_others(backend: Backend) {
     let other = Tarball::new("alpha", "1.0").field("Title: Other bytes");
     let other = backend.upload(&other).await.expect("a package").id;
     let changes = vec![
-        ImportedChange { event: Event::Add(file(None)), upload: Some(other) },
+        ImportedChange { event: Event::Add(file(None)), upload: Some(other), kept: Vec::new() },
         upload(&backend, Event::Add(file(None)), "beta", "1.0").await,
         upload(&backend, Event::Add(file(None)), "alpha", "1.0").await,
     ];
@@ -265,7 +269,7 @@ async fn files_of_projects_have_their_upload_times(backend: Backend) {
         let upload =
             edit::package::receive(&backend.uploads, &package.wheel_name(), body, kind, &actor()).await;
         let upload = Some(upload.expect("a wheel").id);
-        changes.push(ImportedChange { event: Event::Add(file(time(at))), upload });
+        changes.push(ImportedChange { event: Event::Add(file(time(at))), upload, kept: Vec::new() });
     }
     let wheel = Package::new("acme-tools", "1.0").wheel_name();
     let yank = Yank {
@@ -274,9 +278,9 @@ async fn files_of_projects_have_their_upload_times(backend: Backend) {
         reason: "broken".to_owned(),
         exact: None,
     };
-    changes.push(ImportedChange { event: Event::Yank(yank), upload: None });
+    changes.push(ImportedChange { event: Event::Yank(yank), upload: None, kept: Vec::new() });
     let removal = Removal { at: time("2021-04-01T00:00:00Z"), file: Some(wheel), ..Removal::default() };
-    changes.push(ImportedChange { event: Event::Remove(removal), upload: None });
+    changes.push(ImportedChange { event: Event::Remove(removal), upload: None, kept: Vec::new() });
     let author = actor();
     let import = |changes| import::apply(&backend.uploads, "py", changes, false, &author);
     let result = import(changes.clone()).await.expect("applied");
@@ -304,7 +308,7 @@ async fn files_of_projects_have_their_upload_times(backend: Backend) {
         .await
         .expect("yanked");
     let yank = Yank { at: time("2021-05-01T00:00:00Z"), file, reason: "there".to_owned(), exact: None };
-    let change = ImportedChange { event: Event::Yank(yank), upload: None };
+    let change = ImportedChange { event: Event::Yank(yank), upload: None, kept: Vec::new() };
     assert_eq!(outcomes(&import(vec![change]).await.expect("applied")), [ImportOutcome::Existing]);
     assert_consistent(&backend).await;
 }

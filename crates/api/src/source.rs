@@ -188,6 +188,9 @@ pub struct ImportedChange {
     /// The upload of the file that the change adds; absent in a dry run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload: Option<u64>,
+    /// Of a removal of a package without a time: files that later changes add. If the source has no others, it was made before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<String>,
 }
 
 words! {

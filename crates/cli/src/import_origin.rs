@@ -2,14 +2,13 @@
 //! imported as that of `rspm import list`.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use url::{Position, Url};
 
 use super::client::Client;
 use super::error::CliError;
-use super::import::{self, ImportFlags, Input};
+use super::import::{self, ImportFlags};
 use super::output::Output;
 use super::programs::{program_command, start_error};
 
@@ -60,7 +59,7 @@ pub struct ImportOrigin {
 }
 
 pub(super) async fn run(client: &Client, output: &Output, origin: Origin) -> Result<(), CliError> {
-    let (kind, ImportOrigin { origin, mut flags, list_out, reader_flags }) = origin.into_parts();
+    let (kind, ImportOrigin { origin, flags, list_out, reader_flags }) = origin.into_parts();
     let temporary = tempfile::tempdir()
         .map_err(|source| CliError::Local { operation: "create a temporary folder".to_owned(), source })?;
     let list = list_out.unwrap_or_else(|| temporary.path().join("list.ndjson"));
@@ -73,13 +72,7 @@ pub(super) async fn run(client: &Client, output: &Output, origin: Origin) -> Res
     if !status.success() {
         return Err(CliError::refused("the origin was not read, and nothing was imported"));
     }
-    let url = Url::parse(&origin).ok();
-    if let Some(url) = url.as_ref().filter(|url| url.has_host()) {
-        flags.hosts.push(url[Position::BeforeHost..Position::AfterPort].to_owned());
-    }
-    let login = url.clone().filter(|url| !url.username().is_empty() || url.password().is_some());
-    // Paths in the list of a folder are relative to that folder, those of a git repository to the list.
-    let path = url.and_then(|url| url.to_file_path().ok()).unwrap_or_else(|| PathBuf::from(&origin));
-    let folder = (kind != "from-git").then_some(path).filter(|path| Path::is_dir(path));
-    import::run(client, output, Input { list: &list, folder, login }, &flags).await
+    // Paths in the list of a git repository are relative to the list.
+    let origin = Some(origin.as_str()).filter(|_| kind != "from-git");
+    import::run(client, output, &list, origin, &flags).await
 }

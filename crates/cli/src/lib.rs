@@ -310,8 +310,7 @@ async fn dispatch(client: &Client, output: &Output, command: Remote) -> Result<(
         Remote::List { list: Some(List::GitCredentials) } => git_credential::list(client, output).await,
         Remote::Import(Import::HttpsCredential(args)) => git_credential::import(client, output, args).await,
         Remote::Import(Import::List(args)) => {
-            let input = import::Input { list: &args.list, folder: None, login: None };
-            import::run(client, output, input, &args.flags).await
+            import::run(client, output, &args.list, args.origin.as_deref(), &args.flags).await
         }
         Remote::Import(Import::From(origin)) => import_origin::run(client, output, origin).await,
         Remote::Run(Run::GitBuilder(args)) => git::run(client, output, args).await,

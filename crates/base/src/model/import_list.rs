@@ -1,11 +1,18 @@
 //! The list of an import: what another server had, and since when. One JSON object in each line, oldest first.
 
-use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::path::{Component, Path};
 
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::digest::{Md5, Sha256};
 use super::time::{SECOND, Timestamp};
 
 /// The earliest time of a change, 1995-01-01: earlier ones are those of clocks that were not set.
 pub const EARLIEST: Timestamp = Timestamp(788_918_400 * SECOND);
+/// Maximum length of a note, a reason and the name of an evidence, in bytes.
+const MAX_TEXT: usize = 500;
 
 /// A line of the list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,9 +92,56 @@ impl AddedFile {
     pub fn new(file: &str, at: Option<Timestamp>, exact: &str) -> AddedFile {
         AddedFile { file: file.to_owned(), at, exact: Some(exact.to_owned()), ..AddedFile::default() }
     }
+
+    /// Returns the place of the bytes: an address, or else a path relative to the list.
+    pub fn origin(&self) -> (Option<Url>, &str) {
+        let from = self.from.as_deref().unwrap_or(&self.file);
+        (from.contains("://").then(|| Url::parse(from).ok()).flatten(), from)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        check_name("file", &self.file)?;
+        self.note.as_ref().map_or(Ok(()), |note| check_line("note", note))?;
+        if self.sha256.as_ref().is_some_and(|text| text.parse::<Sha256>().is_err()) {
+            return Err("'sha256' is not a SHA-256 of 64 hexadecimal digits".to_owned());
+        }
+        if self.md5.as_ref().is_some_and(|text| text.parse::<Md5>().is_err()) {
+            return Err("'md5' is not an MD5 of 32 hexadecimal digits".to_owned());
+        }
+        let is_plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+        match self.origin() {
+            (Some(_), _) => Ok(()),
+            (None, from) if from.contains("://") => Err(format!("'from': '{from}' is not an address")),
+            (None, from) if from.is_empty() || !Path::new(from).components().all(is_plain) => {
+                Err(format!("'from': '{from}' is not a path below the folder of the list"))
+            }
+            (None, _) => Ok(()),
+        }
+    }
 }
 
 impl Event {
+    /// Checks the texts of a line, without regard to other lines. The error names the key.
+    pub fn check(&self) -> Result<(), String> {
+        self.exact().map_or(Ok(()), |exact| check_line("exact", exact))?;
+        match self {
+            Event::Add(file) | Event::Replace(file) => file.check(),
+            Event::Remove(Removal { file: Some(file), name: None, version: None, .. }) => {
+                check_name("file", file)
+            }
+            Event::Remove(Removal { file: None, name: Some(name), version, .. }) => {
+                check_name("name", name)?;
+                version.as_ref().map_or(Ok(()), |version| check_name("version", version))
+            }
+            Event::Remove(_) => Err("a removal has either 'file', or 'name' and 'version'".to_owned()),
+            Event::Yank(yank) => {
+                check_name("file", &yank.file)?;
+                check_line("reason", &yank.reason)
+            }
+            Event::Lost(_) => Ok(()),
+        }
+    }
+
     /// Returns the time of a change, if it is known.
     pub fn at(&self) -> Option<Timestamp> {
         self.date().0
@@ -110,13 +164,18 @@ impl Event {
 
     /// Removes the time, because it is not used, and its evidence.
     pub fn forget_time(&mut self) {
+        self.set_at(None);
+    }
+
+    /// Replaces the time; without one, there is no evidence for it.
+    pub fn set_at(&mut self, time: Option<Timestamp>) {
         let (at, exact) = match self {
             Event::Add(file) | Event::Replace(file) => (&mut file.at, &mut file.exact),
             Event::Remove(removal) => (&mut removal.at, &mut removal.exact),
             Event::Yank(yank) => (&mut yank.at, &mut yank.exact),
             Event::Lost(_) => return,
         };
-        (*at, *exact) = (None, None);
+        (*at, *exact) = (time, exact.take().filter(|_| time.is_some()));
     }
 
     /// Removes a time before [`EARLIEST`] or in the future.
@@ -164,4 +223,47 @@ impl Event {
             _ => false,
         }
     }
+}
+
+/// The files that the lines of a list have added so far, each with its line and SHA-256.
+#[derive(Default)]
+pub struct AddedFiles(HashMap<String, (usize, Option<String>)>);
+
+impl AddedFiles {
+    /// Takes the next change, in a line. If it adds a file that an earlier line added, returns that line, and whether both have
+    /// the same bytes.
+    pub fn apply(&mut self, line: usize, event: &Event) -> Option<(usize, bool)> {
+        match event {
+            Event::Add(file) | Event::Replace(file) => {
+                let sha256 = file.sha256.as_ref().map(|sha256| sha256.to_ascii_lowercase());
+                let (earlier, other) = self.0.insert(file.file.clone(), (line, sha256.clone()))?;
+                matches!(event, Event::Add(_)).then_some((earlier, sha256.is_some() && sha256 == other))
+            }
+            Event::Remove(Removal { file: Some(file), .. }) => {
+                self.0.remove(file);
+                None
+            }
+            // The names of the files of a package are known only to the server.
+            Event::Remove(_) => {
+                self.0.clear();
+                None
+            }
+            Event::Yank(_) | Event::Lost(_) => None,
+        }
+    }
+}
+
+fn check_line(key: &str, text: &str) -> Result<(), String> {
+    match text.len() <= MAX_TEXT && !text.chars().any(char::is_control) {
+        true => Ok(()),
+        false => Err(format!("'{key}' is not one line of at most {MAX_TEXT} bytes")),
+    }
+}
+
+fn check_name(key: &str, name: &str) -> Result<(), String> {
+    let is_valid = (1..=255).contains(&name.len())
+        && !matches!(name, "." | "..")
+        && !name.chars().any(|c| c.is_control() || matches!(c, '/' | '\\'));
+    let shown: String = name.chars().take(80).collect();
+    if is_valid { Ok(()) } else { Err(format!("'{key}': '{}' is not a name", shown.escape_debug())) }
 }

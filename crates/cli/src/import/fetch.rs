@@ -11,7 +11,7 @@ use reqwest::redirect::Policy;
 use tempfile::NamedTempFile;
 use url::Url;
 
-use super::list::{is_permitted, origin};
+use super::list::is_permitted;
 use crate::error::CliError;
 use crate::remote::client_builder;
 use base::model::digest::FileHasher;
@@ -28,21 +28,34 @@ const PIECE: usize = 128 << 10;
 
 pub(super) struct Origins {
     folder: PathBuf,
-    /// An address with the user and password of its server.
-    login: Option<Url>,
+    /// The address of the origin, with the user and password of its server.
+    address: Option<Url>,
     client: reqwest::Client,
 }
 
-/// A file on this machine with the bytes that the list declares.
-pub(super) struct Fetched {
-    pub(super) path: PathBuf,
-    /// The download, which is deleted when this is dropped.
-    _download: Option<NamedTempFile>,
+/// A file with the bytes that the list declares.
+pub(super) enum Fetched {
+    Local(PathBuf),
+    /// Deleted when this is dropped.
+    Download(NamedTempFile),
+}
+
+impl Fetched {
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Fetched::Local(path) => path,
+            Fetched::Download(file) => file.path(),
+        }
+    }
 }
 
 impl Origins {
-    /// Creates the origins of a list in `folder`, which may fetch from `hosts`; `login` has the user and password of a server.
-    pub(super) fn new(folder: PathBuf, hosts: Vec<String>, login: Option<Url>) -> Result<Origins, CliError> {
+    /// Creates the origins of a list in `folder`, which may fetch from `hosts`; `address` has the user and password of a server.
+    pub(super) fn new(
+        folder: PathBuf,
+        hosts: Vec<String>,
+        address: Option<Url>,
+    ) -> Result<Origins, CliError> {
         // SECURITY: this client has no token, and requests only addresses that a list may contain. A redirect to another
         // server does not get the user and password.
         let redirects = Policy::custom(move |attempt| {
@@ -62,20 +75,17 @@ impl Origins {
         let builder = client_builder().redirect(redirects).referer(false);
         let builder = builder.connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT);
         let client = builder.build().map_err(|error| CliError::refused(error_chain(&error)))?;
-        Ok(Origins { folder, login, client })
+        Ok(Origins { folder, address, client })
     }
 
     /// Fetches a file if it is not on this machine, and compares its size and digests with those of the list. The error is
     /// the reason why it is not imported.
     pub(super) async fn fetch(&self, file: &AddedFile) -> Result<Fetched, String> {
-        let fetched = match origin(file) {
-            (Some(url), _) => {
-                let download = self.download(url, file.size.unwrap_or(MAX_BYTES)).await?;
-                Fetched { path: download.path().to_owned(), _download: Some(download) }
-            }
-            (None, path) => Fetched { path: self.local(path)?, _download: None },
+        let fetched = match file.origin() {
+            (Some(url), _) => Fetched::Download(self.download(url, file.size.unwrap_or(MAX_BYTES)).await?),
+            (None, path) => Fetched::Local(self.local(path)?),
         };
-        let (path, declared) = (fetched.path.clone(), file.clone());
+        let (path, declared) = (fetched.path().to_owned(), file.clone());
         let verification = tokio::task::spawn_blocking(move || verify(&path, &declared)).await;
         verification.map_err(|error| error.to_string())??;
         Ok(fetched)
@@ -100,9 +110,9 @@ impl Origins {
     async fn download(&self, url: Url, limit: u64) -> Result<NamedTempFile, String> {
         let failure = |error: reqwest::Error| format!("{url}: {}", error_chain(&error.without_url()));
         let mut address = url.clone();
-        if let Some(login) = self.login.as_ref().filter(|login| login.origin() == url.origin()) {
-            let result = address.set_username(login.username());
-            let result = result.and_then(|()| address.set_password(login.password()));
+        if let Some(origin) = self.address.as_ref().filter(|origin| origin.origin() == url.origin()) {
+            let result = address.set_username(origin.username());
+            let result = result.and_then(|()| address.set_password(origin.password()));
             result.map_err(|()| format!("{url}: it cannot have a user"))?;
         }
         let mut response = self.client.get(address).send().await.map_err(failure)?;

@@ -2,22 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, stdin};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use url::Url;
 
 use crate::error::CliError;
-use base::model::digest::{Md5, Sha256};
-use base::model::import_list::{AddedFile, Event, Loss};
+use crate::input;
+use base::model::import_list::{AddedFile, AddedFiles, Event, Loss, Removal};
 use base::model::time::{Day, Timestamp};
 
 /// Maximum number of lines, and of bytes in one line.
 const MAX_LINES: usize = 1_000_000;
 const MAX_LINE: u64 = 64 << 10;
-/// Maximum length of a note, a reason and the name of an evidence, in bytes.
-const MAX_TEXT: usize = 500;
 /// Maximum number of problems that are printed.
 const MAX_PROBLEMS: usize = 100;
 /// Minimum number of files with times on one day, if they are more than half of all, that a copy may have set.
@@ -27,8 +25,18 @@ const BULK_COPY_FILES: usize = 20;
 pub(super) struct Line {
     /// Its line in the list, from 1.
     pub(super) number: usize,
-    /// Without a time that is not known, in the future or before 1995.
+    /// Without a time that is not known, in the future or before 1995. Changes of a package have different times.
     pub(super) event: Event,
+    /// Of a removal without a time: the files of later lines that may be of its package.
+    pub(super) kept: Vec<String>,
+}
+
+impl Line {
+    /// Returns the name of the package up to the first character that is no letter or digit, in lower case.
+    pub(super) fn package(&self) -> String {
+        let name = self.event.subject().to_ascii_lowercase();
+        name.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default().to_owned()
+    }
 }
 
 #[derive(Default, Serialize)]
@@ -70,14 +78,9 @@ pub(super) fn is_permitted(url: &Url, hosts: &[String]) -> bool {
         })
 }
 
-/// Returns the place of the bytes of a file: an address, or else a path relative to the list.
-pub(super) fn origin(file: &AddedFile) -> (Option<Url>, &str) {
-    let from = file.from.as_deref().unwrap_or(&file.file);
-    (from.contains("://").then(|| Url::parse(from).ok()).flatten(), from)
-}
-
 impl List {
-    /// Reads a list. `keeps_times` states whether its times are used.
+    /// Reads a list; `-` is standard input. `keeps_times` states whether its times are used, `is_of_packages` whether files
+    /// have the names of packages before `_`.
     ///
     /// # Errors
     /// All problems of the list, up to 100, each with its line.
@@ -85,14 +88,27 @@ impl List {
         path: &Path,
         hosts: &[String],
         keeps_times: bool,
-        now: Timestamp,
+        is_of_packages: bool,
     ) -> Result<List, CliError> {
-        let local = |source| CliError::Local { operation: format!("read {}", path.display()), source };
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let path = Some(path).filter(|path| *path != Path::new("-"));
+        let name = input::name(path);
+        let local = |source| CliError::Local { operation: format!("read {name}"), source };
+        let parent = path.and_then(Path::parent).filter(|parent| !parent.as_os_str().is_empty());
         let folder = parent.unwrap_or(Path::new(".")).canonicalize().map_err(local)?;
-        let mut input = BufReader::new(File::open(path).map_err(local)?);
-        let (added, undated, undone) = (HashMap::new(), HashMap::new(), HashSet::new());
-        let mut check = Check { hosts, keeps_times, now, added, undated, undone, newest: None };
+        let mut input: Box<dyn BufRead> = match path {
+            Some(path) => Box::new(BufReader::new(File::open(path).map_err(local)?)),
+            None => Box::new(stdin().lock()),
+        };
+        let mut check = Check {
+            hosts,
+            keeps_times,
+            is_of_packages,
+            now: Timestamp(jiff::Timestamp::now().as_microsecond()),
+            added: AddedFiles::default(),
+            undated: HashMap::new(),
+            undone: HashSet::new(),
+            newest: None,
+        };
         let (mut lines, mut facts, mut problems) = (Vec::new(), Facts::default(), Vec::new());
         let mut text = Vec::new();
         for number in 1.. {
@@ -103,18 +119,17 @@ impl List {
             }
             if text.len() as u64 > MAX_LINE || number > MAX_LINES {
                 problems.push(format!(
-                    "{}:{number}: a list has at most {MAX_LINES} lines of {MAX_LINE} bytes; split it",
-                    path.display()
+                    "{name}:{number}: a list has at most {MAX_LINES} lines of {MAX_LINE} bytes; split it"
                 ));
                 break;
             }
             if text.trim_ascii().is_empty() {
                 continue;
             }
-            match check.line(number, &text) {
-                Ok(Line { event: Event::Lost(loss), .. }) => facts.lost.push(loss),
-                Ok(line) => lines.push(line),
-                Err(problem) => problems.push(format!("{}:{number}: {problem}", path.display())),
+            match check.event(number, &text) {
+                Ok(Event::Lost(loss)) => facts.lost.push(loss),
+                Ok(event) => lines.push(Line { number, event, kept: Vec::new() }),
+                Err(problem) => problems.push(format!("{name}:{number}: {problem}")),
             }
         }
         if !problems.is_empty() {
@@ -126,8 +141,43 @@ impl List {
             lines.iter_mut().for_each(|line: &mut Line| line.event.forget_time());
         }
         lines.retain(|line| !check.undone.contains(&line.number));
+        separate(&mut lines);
         lines.sort_by_key(|line| line.event.at().is_none());
+        find_kept(&mut lines);
         Ok(List { lines, facts, bulk_day, folder })
+    }
+}
+
+/// Gives the changes of a package at one instant times that follow each other, except files that are only added: a server
+/// recognizes a change by its time.
+fn separate(lines: &mut [Line]) {
+    let (mut last, mut are_added) = (Timestamp(i64::MIN), HashMap::new());
+    for line in lines {
+        let Some(at) = line.event.at() else { continue };
+        let is_added = matches!(line.event, Event::Add(_));
+        let earlier = if at > last { None } else { are_added.get(&line.package()) };
+        if at > last || earlier.is_some_and(|are_added| !(is_added && *are_added)) {
+            last = at.max(Timestamp(last.0.saturating_add(1)));
+            are_added.clear();
+        }
+        are_added.insert(line.package(), is_added);
+        line.event.set_at(Some(last));
+    }
+}
+
+/// Finds the files that removals of packages without a time must not remove when they are repeated.
+fn find_kept(lines: &mut [Line]) {
+    let mut files: HashMap<String, Vec<String>> = HashMap::new();
+    for line in lines.iter_mut().rev().filter(|line| line.event.at().is_none()) {
+        match &line.event {
+            Event::Add(file) | Event::Replace(file) => {
+                files.entry(line.package()).or_default().push(file.file.clone());
+            }
+            Event::Remove(Removal { file: None, .. }) => {
+                line.kept = files.get(&line.package()).cloned().unwrap_or_default();
+            }
+            Event::Remove(_) | Event::Yank(_) | Event::Lost(_) => {}
+        }
     }
 }
 
@@ -181,9 +231,9 @@ pub(super) fn case_twins(lines: &[Line]) -> Vec<String> {
 struct Check<'a> {
     hosts: &'a [String],
     keeps_times: bool,
+    is_of_packages: bool,
     now: Timestamp,
-    /// The files that the list has at this line, with their line and digest.
-    added: HashMap<String, (usize, Option<String>)>,
+    added: AddedFiles,
     /// The lines without a time that add, yank or remove a file, since its last addition or removal.
     undated: HashMap<String, Vec<usize>>,
     /// Those of them that a later one undoes: without times, a server cannot distinguish an addition from one before a removal.
@@ -193,120 +243,67 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn line(&mut self, number: usize, text: &[u8]) -> Result<Line, String> {
+    fn event(&mut self, number: usize, text: &[u8]) -> Result<Event, String> {
         let mut event: Event = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-        event.exact().map_or(Ok(()), |exact| check_line("exact", exact))?;
         event.forget_implausible_time(self.now);
-        let is_undated = !self.keeps_times || event.at().is_none();
-        match &event {
-            Event::Add(file) | Event::Replace(file) => {
-                self.check_file(file)?;
-                let sha256 = file.sha256.as_ref().map(|sha256| sha256.to_ascii_lowercase());
-                let earlier = self.added.insert(file.file.clone(), (number, sha256.clone()));
-                if let (Event::Add(_), Some((earlier, other))) = (&event, earlier)
-                    && (sha256.is_none() || sha256 != other)
-                {
-                    return Err(format!(
-                        "the file '{}' was added in line {earlier}; write \"op\":\"replace\" for other bytes",
-                        file.file
-                    ));
-                }
-                if is_undated && self.undo(&file.file, number) {
-                    event = Event::Replace(file.clone());
-                }
-            }
-            Event::Remove(removal) => match (&removal.file, &removal.name) {
-                (Some(file), None) if removal.version.is_none() => {
-                    check_name("file", file)?;
-                    self.added.remove(file);
-                    if is_undated {
-                        self.undo(file, number);
-                    }
-                }
-                (None, Some(name)) => {
-                    check_name("name", name)?;
-                    if let Some(version) = &removal.version {
-                        check_name("version", version)?;
-                        let file = format!("{name}_{version}.tar.gz");
-                        if is_undated {
-                            self.undo(&file, number);
-                        }
-                    }
-                    // The names of the files of a package are known only to the server.
-                    self.added.clear();
-                }
-                _ => return Err("a removal has either 'file', or 'name' and 'version'".to_owned()),
-            },
-            Event::Yank(yank) => {
-                check_name("file", &yank.file)?;
-                check_line("reason", &yank.reason)?;
-                if is_undated {
-                    self.undated.entry(yank.file.clone()).or_default().push(number);
-                }
-            }
-            Event::Lost(_) => {}
+        event.check()?;
+        event.added().map_or(Ok(()), |file| self.check_host(file))?;
+        if let Some((earlier, false)) = self.added.apply(number, &event) {
+            return Err(format!(
+                "the file '{}' was added in line {earlier}; write \"op\":\"replace\" for other bytes",
+                event.subject()
+            ));
         }
-        if let Some(at) = event.at() {
-            if let Some((newest, earlier)) = self.newest.filter(|(newest, _)| at < *newest) {
-                return Err(format!(
-                    "'at': {at} is before {newest} in line {earlier}; write the oldest change first"
-                ));
-            }
-            self.newest = Some((at, number));
+        let at = event.at();
+        if (!self.keeps_times || at.is_none())
+            && self.undo(number, &event)
+            && let Event::Add(file) = event
+        {
+            event = Event::Replace(file);
         }
-        Ok(Line { number, event })
+        if let (Some(at), Some((newest, earlier))) = (at, self.newest)
+            && at < newest
+        {
+            return Err(format!(
+                "'at': {at} is before {newest} in line {earlier}; write the oldest change first"
+            ));
+        }
+        self.newest = at.map(|at| (at, number)).or(self.newest);
+        Ok(event)
     }
 
-    /// Undoes the earlier lines without a time about a file, for one that adds or removes it. Returns whether there are some.
-    fn undo(&mut self, file: &str, number: usize) -> bool {
-        let earlier = self.undated.insert(file.to_owned(), vec![number]).unwrap_or_default();
+    /// Undoes the earlier lines without a time about the files that a change without a time adds or removes. Returns whether
+    /// there are some.
+    fn undo(&mut self, number: usize, event: &Event) -> bool {
+        let file = match event {
+            Event::Yank(yank) => {
+                self.undated.entry(yank.file.clone()).or_default().push(number);
+                return false;
+            }
+            Event::Remove(Removal { name: Some(name), version: None, .. }) => {
+                let is_of_package =
+                    |file: &String, _: &mut _| self.is_of_packages && file.split('_').next() == Some(name);
+                self.undone.extend(self.undated.extract_if(is_of_package).flat_map(|(_, lines)| lines));
+                return false;
+            }
+            Event::Remove(Removal { name: Some(name), version: Some(version), .. }) => {
+                format!("{name}_{version}.tar.gz")
+            }
+            _ => event.file().unwrap_or_default().to_owned(),
+        };
+        let earlier = self.undated.insert(file, vec![number]).unwrap_or_default();
         let has_earlier = !earlier.is_empty();
         self.undone.extend(earlier);
         has_earlier
     }
 
-    fn check_file(&self, file: &AddedFile) -> Result<(), String> {
-        check_name("file", &file.file)?;
-        file.note.as_ref().map_or(Ok(()), |note| check_line("note", note))?;
-        if file.sha256.as_ref().is_some_and(|text| text.parse::<Sha256>().is_err()) {
-            return Err("'sha256' is not a SHA-256 of 64 hexadecimal digits".to_owned());
-        }
-        if file.md5.as_ref().is_some_and(|text| text.parse::<Md5>().is_err()) {
-            return Err("'md5' is not an MD5 of 32 hexadecimal digits".to_owned());
-        }
-        match origin(file) {
+    fn check_host(&self, file: &AddedFile) -> Result<(), String> {
+        match file.origin() {
             (Some(url), from) if !is_permitted(&url, self.hosts) => Err(format!(
                 "'from': {from} is not an address on a host that --host names; permit it with --host={}",
                 url.host_str().unwrap_or("HOST")
             )),
-            (None, from) if from.contains("://") => Err(format!("'from': '{from}' is not an address")),
-            (None, from) if !is_below(from) => {
-                Err(format!("'from': '{from}' is not a path below the folder of the list"))
-            }
             _ => Ok(()),
         }
     }
-}
-
-/// Returns whether a relative path leads nowhere above its beginning.
-fn is_below(path: &str) -> bool {
-    let is_plain = |part: std::path::Component<'_>| {
-        matches!(part, std::path::Component::Normal(_) | std::path::Component::CurDir)
-    };
-    !path.is_empty() && Path::new(path).components().all(is_plain)
-}
-
-fn check_line(key: &str, text: &str) -> Result<(), String> {
-    match text.len() <= MAX_TEXT && !text.chars().any(char::is_control) {
-        true => Ok(()),
-        false => Err(format!("'{key}' is not one line of at most {MAX_TEXT} bytes")),
-    }
-}
-
-fn check_name(key: &str, name: &str) -> Result<(), String> {
-    let is_valid = (1..=255).contains(&name.len())
-        && !matches!(name, "." | "..")
-        && !name.chars().any(|c| c.is_control() || matches!(c, '/' | '\\'));
-    let shown: String = name.chars().take(80).collect();
-    if is_valid { Ok(()) } else { Err(format!("'{key}': '{}' is not a name", shown.escape_debug())) }
 }

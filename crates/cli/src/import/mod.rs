@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
-use url::Url;
+use url::{Position, Url};
 
 use super::client::Client;
 use super::error::CliError;
@@ -18,8 +18,7 @@ use api::error::Code;
 use api::operations::admin as operations;
 use api::source::{AddPackages, AddedPackages, ChangedDays, ImportOutcome, ImportedChange, ImportedResult};
 use base::model::import_list::Event;
-use base::model::text::one_line;
-use base::model::time::Timestamp;
+use base::model::text::{count_of, one_line};
 use base::model::visible::for_terminal;
 use fetch::Origins;
 use list::{Facts, Line, List};
@@ -36,9 +35,12 @@ const MAX_WARNINGS: usize = 20;
 /// `rspm import list`
 #[derive(Debug, Args)]
 pub struct ImportList {
-    /// The list: one JSON object in each line, the oldest change first
+    /// The list: one JSON object in each line, the oldest change first; - for standard input
     #[arg(value_name = "LIST")]
     pub list: PathBuf,
+    /// Origin of a list that rspm import from-… kept: its folder, or its address with a user and a password for its files
+    #[arg(long, value_name = "ORIGIN")]
+    pub origin: Option<String>,
     #[command(flatten)]
     pub flags: ImportFlags,
 }
@@ -136,11 +138,11 @@ impl Report {
     fn text(&self) -> String {
         let Facts { files, removals, yanks, bytes, evidence, undated, first, last, lost } = &self.list;
         let mut lines = vec![format!(
-            "The list has {} files ({} bytes), {} removals, {} yanks",
-            number(*files),
-            number(*bytes),
-            number(*removals),
-            number(*yanks)
+            "The list has {} ({}), {}, {}",
+            count_of(*files, "file", "files"),
+            count_of(*bytes, "byte", "bytes"),
+            count_of(*removals, "removal", "removals"),
+            count_of(*yanks, "yank", "yanks")
         )];
         let mut times: Vec<String> =
             evidence.iter().map(|(evidence, count)| format!("{evidence} {}", number(*count))).collect();
@@ -161,19 +163,18 @@ impl Report {
         }
         lines.extend(self.mirrored.iter().map(|(mirror, count)| {
             format!(
-                "{} of {} files are those of the source '{mirror}': a curated source of it needs no copies of them",
+                "{} of {} of the source '{mirror}': a curated source of it needs no copies of them",
                 number(*count),
-                number(*files)
+                count_of(*files, "file is that", "files are those")
             )
         }));
         if self.late > 0 {
-            let late = number(self.late);
-            lines.push(format!(
-                "{late} changes are older than the newest state of the source, and are served after it"
-            ));
+            let singular = "change is older than the newest state of the source, and is served after it";
+            let plural = "changes are older than the newest state of the source, and are served after it";
+            lines.push(count_of(self.late, singular, plural));
         }
         lines.extend(self.past_days.iter().map(|ChangedDays { repo, first, last }| {
-            format!("Past days of the repository '{repo}' change: {first} to {last}")
+            format!("Past snapshots of the repository '{repo}' change: {first} to {last}")
         }));
         lines.extend(self.refused.iter().map(|RefusedLine { line, subject, reason }| {
             format!("Refused, line {line}: {subject}: {reason}")
@@ -190,25 +191,22 @@ fn number(number: impl TryInto<i64>) -> String {
     format_count(number.try_into().unwrap_or(i64::MAX))
 }
 
-/// A list, and where its files are.
-pub(super) struct Input<'a> {
-    pub(super) list: &'a Path,
-    /// The folder of relative paths of files, by default that of the list.
-    pub(super) folder: Option<PathBuf>,
-    /// An address with the user and password of its server.
-    pub(super) login: Option<Url>,
-}
-
+/// Imports a list; `origin` is the folder of its relative paths, by default that of the list, or the address of its files.
 pub(super) async fn run(
     client: &Client,
     output: &Output,
-    input: Input<'_>,
+    list: &Path,
+    origin: Option<&str>,
     args: &ImportFlags,
 ) -> Result<(), CliError> {
-    let Input { list, folder, login } = input;
-    let now = Timestamp(jiff::Timestamp::now().as_microsecond());
-    let list = List::read(list, &args.hosts, args.dates != Some(Dates::None), now)?;
+    let (mut hosts, address) = (args.hosts.clone(), origin.and_then(|origin| Url::parse(origin).ok()));
+    let with_host = address.as_ref().filter(|address| address.has_host());
+    hosts.extend(with_host.map(|address| address[Position::BeforeHost..Position::AfterPort].to_owned()));
+    let folder = address.as_ref().and_then(|address| address.to_file_path().ok());
+    let folder = folder.or(origin.map(PathBuf::from)).filter(|folder| folder.is_dir());
     let kind = client.upload_kind(&args.source).await?;
+    let is_of_packages = kind == "source";
+    let list = List::read(list, &hosts, args.dates != Some(Dates::None), is_of_packages)?;
     if let Some((day, count)) = list.bulk_day.filter(|_| args.dates.is_none()) {
         let reason = format!(
             "{count} files of the list, more than half, have the time {day}, which a copy of them may have set: choose \
@@ -219,7 +217,7 @@ pub(super) async fn run(
         }
         warn(reason);
     }
-    let twins = if kind == "source" { list::case_twins(&list.lines) } else { Vec::new() };
+    let twins = if is_of_packages { list::case_twins(&list.lines) } else { Vec::new() };
     let mut report =
         Report { source: args.source.clone(), list: list.facts, warnings: twins, ..Report::default() };
     let (mut open, mut changed) = (Vec::new(), HashSet::new());
@@ -234,18 +232,19 @@ pub(super) async fn run(
     let result = match (args.commit, report.past_days.is_empty() || args.change_past_days) {
         (false, _) => Ok(()),
         (true, false) => Err(CliError::refused(
-            "past days of repositories would change, and clients may depend on them: permit it with --change-past-days, or \
+            "past snapshots of repositories would change, and clients may depend on them: permit it with --change-past-days, or \
              import everything now with --dates=none; nothing was imported",
         )),
         (true, true) => {
             report.committed = true;
             (report.late, report.past_days) = (0, Vec::new());
             report.outcomes.retain(|it, _| matches!(it, ImportOutcome::Existing | ImportOutcome::Refused));
-            let origins = Origins::new(folder.unwrap_or(list.folder), args.hosts.clone(), login)?;
+            let origins = Origins::new(folder.unwrap_or(list.folder), hosts, address)?;
             let import = Import { client, origins, kind, args };
             import.all(&open, &mut report).await
         }
     };
+    report.refused.sort_by_key(|refused| refused.line);
     for warning in report.warnings.iter().take(MAX_WARNINGS) {
         warn(shortened(warning, 400));
     }
@@ -253,17 +252,19 @@ pub(super) async fn run(
     result?;
     match report.refused.len() {
         0 => Ok(()),
-        count => Err(CliError::refused(format!("{count} changes of the list are refused"))),
+        count => Err(CliError::refused(count_of(
+            count,
+            "change of the list is refused",
+            "changes of the list are refused",
+        ))),
     }
 }
 
 /// Corrects what the server expects of changes, because it does not know of earlier ones in the list that are not made yet.
-/// `changed` has the names of packages with such a change, up to the first character that is no letter or digit: what a later
-/// change of them does is known when it is made.
+/// `changed` has the packages with such a change: what a later change of them does is known when it is made.
 fn expect_in_order(lines: &[&Line], results: &mut [ImportedResult], changed: &mut HashSet<String>) {
     for (line, result) in lines.iter().zip(results) {
-        let name = line.event.subject().to_ascii_lowercase();
-        let name = name.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+        let package = line.package();
         let (made, is_certain) = match &line.event {
             // One with a time is no reason for doubts: the server compares times.
             Event::Add(file) => (ImportOutcome::Added, file.at.is_some()),
@@ -272,10 +273,10 @@ fn expect_in_order(lines: &[&Line], results: &mut [ImportedResult], changed: &mu
             Event::Yank(_) => (ImportOutcome::Yanked, false),
             Event::Lost(_) => continue,
         };
-        if changed.contains(name) {
+        if changed.contains(&package) {
             (result.outcome, result.reason) = (made, None);
         } else if !is_certain && !matches!(result.outcome, ImportOutcome::Existing | ImportOutcome::Refused) {
-            changed.insert(name.to_owned());
+            changed.insert(package);
         }
     }
 }
@@ -286,7 +287,7 @@ fn change(line: &Line, upload: Option<u64>) -> ImportedChange {
     if let Event::Add(file) | Event::Replace(file) = &mut event {
         file.from = None;
     }
-    ImportedChange { event, upload }
+    ImportedChange { event, upload, kept: line.kept.clone() }
 }
 
 struct Import<'a> {
@@ -314,7 +315,7 @@ impl Import<'_> {
                 other => other,
             })?;
             done += group.len();
-            note(format!("{done} of {} changes", lines.len()));
+            note(format!("{done} of {}", count_of(lines.len(), "change", "changes")));
         }
         Ok(())
     }
@@ -349,7 +350,7 @@ impl Import<'_> {
             Ok(fetched) => fetched,
             Err(reason) => return Ok(Err(reason)),
         };
-        match self.client.upload_as(&fetched.path, &file.file, self.kind).await {
+        match self.client.upload_as(fetched.path(), &file.file, self.kind).await {
             Ok(upload) => {
                 for notice in &upload.notices {
                     note(format!("{}: {notice}", file.file));

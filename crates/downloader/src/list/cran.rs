@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::autoindex;
-use super::events::{Events, MAX_FILES, http_time};
+use super::events::{Events, MAX_FILES, modified};
 use super::folder;
 use super::index::CONCURRENCY;
 use crate::error::OfflineError;
@@ -35,12 +35,8 @@ pub(super) async fn read(
     output: Output,
 ) -> Result<(), OfflineError> {
     let origin = origin.trim_end_matches('/');
-    let origin = origin.strip_suffix("/src/contrib").unwrap_or(origin);
-    let url = match origin.contains("://") {
-        true => origin.to_owned(),
-        false => crate::destination::Destination::open(std::path::Path::new(origin))?.url()?,
-    };
-    let mirror = upstream.mirror(&url)?;
+    let url = origin.strip_suffix("/src/contrib").unwrap_or(origin);
+    let mirror = upstream.mirror(url)?;
     let reader = MetadataReader::new(&mirror);
     let tree = Tree { reader: &reader, prefix: String::new(), folder: None };
     let inventory = tree.read_inventory((None, events.now().day())).await?;
@@ -50,7 +46,7 @@ pub(super) async fn read(
     })?;
     inventory.warnings.iter().for_each(|warning| output.warn(warning));
     if !inventory.is_complete {
-        inventory.files.extend(archived_files(upstream, &mirror, &url, events).await?);
+        inventory.files.extend(archived_files(upstream, &mirror, url, events).await?);
     }
     let (others, files): (Vec<_>, Vec<_>) = inventory.files.into_iter().partition(|it| it.folder.is_some());
     for UpstreamFile { folder, name, version, .. } in others {
@@ -129,10 +125,8 @@ async fn complete(mirror: &Mirror, file: &mut UpstreamFile) -> Result<&'static s
         file.size = Some(metadata.len());
         return Ok("mtime");
     }
-    let headers = mirror.request_headers(file.path()).await?;
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    file.published = text("last-modified").and_then(http_time);
-    file.size = file.size.or_else(|| text("content-length")?.parse().ok());
+    let (published, size) = modified(mirror, file.path()).await?;
+    (file.published, file.size) = (published, file.size.or(size));
     Ok("Last-Modified")
 }
 

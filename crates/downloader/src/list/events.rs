@@ -1,11 +1,13 @@
 //! The events that a reader collects: limited in number, with plausible times, in order.
 
-use base::model::import_list::{AddedFile, Event, Loss, Removal};
+use base::config::without_userinfo;
+use base::model::import_list::{AddedFile, AddedFiles, Event, Loss, Removal};
 use base::model::text::one_line;
 use base::model::time::Timestamp;
 use formats::python::file_name::{FileKind, FileName, SdistName};
 use formats::r::layout::PackageFile;
 use formats::r::name::SourceFileName;
+use upstream::{Mirror, UpstreamError};
 
 use crate::error::OfflineError;
 
@@ -29,7 +31,7 @@ impl Events {
         self.now
     }
 
-    /// Adds an event. A time before 1995 or in the future counts as unknown.
+    /// Adds an event; what no list can have is lost. A time before 1995 or in the future counts as unknown.
     pub(super) fn push(&mut self, mut event: Event) -> Result<(), OfflineError> {
         if self.all.len() == MAX_FILES {
             return Err(OfflineError::Refused(format!(
@@ -43,7 +45,14 @@ impl Events {
             Event::Lost(loss) => (loss.what, loss.why) = (plain(&loss.what), plain(&loss.why)),
             Event::Remove(_) => {}
         }
-        self.all.push(event);
+        let from = event.added().and_then(|file| file.from.as_deref()).unwrap_or_default();
+        let problem = match without_userinfo(from) != from && from.contains("://") {
+            true => Err("its address has a user or a password".to_owned()),
+            false => event.check(),
+        };
+        let loss =
+            problem.err().map(|why| Event::Lost(Loss { what: plain(&event.subject()), why: plain(&why) }));
+        self.all.push(loss.unwrap_or(event));
         Ok(())
     }
 
@@ -70,12 +79,8 @@ impl Events {
     }
 
     /// Returns the events, oldest first: at one time in their order if it is that of the origin, otherwise removals first, then
-    /// files by name. Those without a time follow.
+    /// files by name. Those without a time follow, then what is lost, also other bytes under the name of an earlier file.
     pub(super) fn sorted(mut self, is_in_order: bool) -> Vec<Event> {
-        if is_in_order {
-            self.all.sort_by_key(|event| (matches!(event, Event::Lost(_)), event.at().is_none(), event.at()));
-            return self.all;
-        }
         self.all.sort_by_cached_key(|event| {
             let rank = match event {
                 Event::Remove(_) => 0,
@@ -83,8 +88,19 @@ impl Events {
                 Event::Yank(_) => 2,
                 Event::Lost(_) => 3,
             };
-            (rank == 3, event.at().is_none(), event.at(), rank, event.subject())
+            let order = (!is_in_order).then(|| (rank, event.subject()));
+            (rank == 3, event.at().is_none(), event.at(), order)
         });
+        let (mut added, mut lost) = (AddedFiles::default(), Vec::new());
+        self.all.retain(|event| match (added.apply(0, event), event.added()) {
+            (Some((_, is_same)), Some(file)) => {
+                let why = "an earlier file has the same name, and other or unknown bytes".to_owned();
+                lost.extend((!is_same).then(|| Event::Lost(Loss { what: plain(file.origin().1), why })));
+                false
+            }
+            _ => true,
+        });
+        self.all.extend(lost);
         self.all
     }
 }
@@ -131,6 +147,17 @@ pub(super) fn removal(at: Option<Timestamp>, exact: &str, file: &str) -> Event {
         },
         Err(_) => Removal { at, exact, file: Some(file.to_owned()), ..Removal::default() },
     })
+}
+
+/// Requests the time (`Last-Modified`) and the size of a file.
+pub(super) async fn modified(
+    mirror: &Mirror,
+    path: &str,
+) -> Result<(Option<Timestamp>, Option<u64>), UpstreamError> {
+    let headers = mirror.request_headers(path).await?;
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let size = text("content-length").and_then(|length| length.parse().ok());
+    Ok((text("last-modified").and_then(http_time), size))
 }
 
 /// Parses the time of a header such as `Last-Modified`.

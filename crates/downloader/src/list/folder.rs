@@ -1,13 +1,11 @@
 //! The package files below a folder: a directory of `pip download`, of renv or packrat, or of another server.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::events::{Events, MAX_FILES, is_package};
 use crate::error::OfflineError;
 use crate::file::digest_of;
-use base::model::digest::Sha256;
 use base::model::import_list::AddedFile;
 use base::model::time::{SECOND, Timestamp};
 
@@ -30,24 +28,16 @@ pub(super) fn read(root: &Path, events: &mut Events) -> Result<(), OfflineError>
         return Err(OfflineError::Usage(text));
     }
     let mut files = find(root, events)?;
-    files.sort_by(|a, b| (a.modified, &a.relative).cmp(&(b.modified, &b.relative)));
-    let mut digests: HashMap<String, Sha256> = HashMap::new();
+    files.sort_by(|a, b| a.relative.cmp(&b.relative));
     for file in files {
         let sha256 = digest_of(&file.path).map_err(|e| OfflineError::destination("read", &file.path, e))?;
         let name = file.relative.rsplit('/').next().unwrap_or_default();
-        match digests.get(name) {
-            Some(earlier) if *earlier == sha256 => {}
-            Some(_) => events.lose(file.relative, "an older file has the same name and other bytes")?,
-            None => {
-                digests.insert(name.to_owned(), sha256);
-                events.add(AddedFile {
-                    from: Some(file.relative.clone()),
-                    sha256: Some(sha256.to_string()),
-                    size: Some(file.size),
-                    ..AddedFile::new(name, file.modified, "mtime")
-                })?;
-            }
-        }
+        events.add(AddedFile {
+            from: Some(file.relative.clone()),
+            sha256: Some(sha256.to_string()),
+            size: Some(file.size),
+            ..AddedFile::new(name, file.modified, "mtime")
+        })?;
     }
     Ok(())
 }

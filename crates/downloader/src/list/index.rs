@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::events::{Events, MAX_FILES, http_time, is_package};
+use super::events::{Events, MAX_FILES, is_package, modified};
 use crate::args::ListOrigin;
 use crate::error::OfflineError;
 use crate::projects::source::Source;
@@ -102,12 +102,10 @@ async fn file_events(
     };
     let (mut at, mut exact) = (file.uploaded_at, "upload-time");
     if at.is_none() && mirror.directory().is_none() {
-        let headers = match mirror.request_headers(&path).await {
+        (at, exact) = match modified(&mirror, &path).await {
             Err(UpstreamError::Missing(_)) => return lost("the index has a link, but no file".to_owned()),
-            result => result?,
+            result => (result?.0, "Last-Modified"),
         };
-        let modified = headers.get("last-modified").and_then(|value| value.to_str().ok());
-        (at, exact) = (modified.and_then(http_time), "Last-Modified");
     }
     // A file of an index in a folder has a path below that folder.
     let file_path =

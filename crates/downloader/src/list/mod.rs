@@ -22,8 +22,12 @@ use base::model::import_list::Event;
 use base::model::text::count_of;
 use events::Events;
 
-pub(super) async fn run(args: ListOrigin, output: Output) -> Result<ExitStatus, OfflineError> {
+pub(super) async fn run(mut args: ListOrigin, output: Output) -> Result<ExitStatus, OfflineError> {
     check_flags(&args)?;
+    let has_address = matches!(args.kind, OriginKind::FromIndex | OriginKind::FromCran);
+    if has_address && !args.origin.contains("://") {
+        args.origin = Destination::open(Path::new(&args.origin))?.url()?;
+    }
     let (mut events, origin) = (Events::new(now()), args.origin.as_str());
     let upstream = client(args.outbound_proxy.clone(), None)?;
     match args.kind {

@@ -9,10 +9,11 @@ use super::{Actor, AddStatus, OnExisting, Upload, Write, apply, project, publish
 use base::model::change::{Counts, NewFile, NewRelease};
 use base::model::digest::Sha256;
 use base::model::ids::{PackageId, ReleaseId, Seq, SourceId, TxId};
-use base::model::kind::{Layout, SourceKind, Supply};
+use base::model::kind::{Language, Layout, SourceKind, Supply};
 use base::model::time::Timestamp;
 use content::serve::{RepoError, find, name_audit};
 use formats::language;
+use formats::r::name::SourceFileName;
 use runtime::publish::edit::{EditPlan, publish_step};
 use store::db::life::CurrentLife;
 use store::db::tx::{Publish, TxKind};
@@ -59,22 +60,36 @@ pub async fn add(
 
 /// Checks that an upload is of the type that a source has.
 pub(super) fn check_type(source: &EditedSource, staged: &StagedUpload) -> Result<(), RepoError> {
-    let (file, EditedSource { name, kind, .. }) = (&staged.upload.file, source);
-    let language = staged.kind().language();
-    if language == kind.language() {
-        return match staged.binary_target {
-            Some(_) => {
-                Err(RepoError::Invalid(format!("'{file}' is a binary package; add it with rspm add binary")))
-            }
-            None => Ok(()),
-        };
+    let (file, language) = (&staged.upload.file, staged.kind().language());
+    match staged.binary_target {
+        _ if language != source.kind.language() => Err(other_type(source, file, language)),
+        Some(_) => {
+            Err(RepoError::Invalid(format!("'{file}' is a binary package; add it with rspm add binary")))
+        }
+        None => Ok(()),
     }
+}
+
+/// Checks that the name of a file is not one that only files of another language have.
+pub(super) fn check_name(source: &EditedSource, file: &str) -> Result<(), RepoError> {
+    let has_name = |language: &Language| match language::of(*language).projects() {
+        Some(projects) => projects.check_name(file).is_ok(),
+        None => SourceFileName::parse_archived(file).is_ok(),
+    };
+    if has_name(&source.kind.language()) {
+        return Ok(());
+    }
+    let other = Language::ALL.into_iter().find(has_name);
+    other.map_or(Ok(()), |language| Err(other_type(source, file, language)))
+}
+
+fn other_type(EditedSource { name, kind, .. }: &EditedSource, file: &str, language: Language) -> RepoError {
     let advice = match (language.layout(), SourceKind::find(language, Supply::Uploads)) {
         (Layout::Projects, Some(kind)) => format!("; add it to one of type {kind}"),
         (Layout::Projects, None) | (Layout::Lists, _) => String::new(),
     };
     let a_package = language::of(language).nouns().a_package;
-    Err(RepoError::Invalid(format!("'{file}' is {a_package}; the source '{name}' is of type {kind}{advice}")))
+    RepoError::Invalid(format!("'{file}' is {a_package}; the source '{name}' is of type {kind}{advice}"))
 }
 
 /// Adds uploads by a write, and returns them with its result. The same write removes the uploads.

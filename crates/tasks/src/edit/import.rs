@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::add::{Addition, add_staged, check_type, file_names};
+use super::add::{Addition, add_staged, check_name, check_type, file_names};
 use super::edited_source::EditedSource;
 use super::past_days;
 use super::project::{self, selection::Selection};
@@ -48,10 +48,10 @@ pub async fn check(
     let read = state.db.read(move |c| {
         let mut times = Times::new(tree::newest_instant(c, read_source.tree)?, now);
         let mut results = Vec::with_capacity(changes.len());
-        for ImportedChange { event, .. } in &changes {
-            let result = expected(c, &read_source, event)?;
-            times.add(event, &result);
-            results.push(ImportedResult { mirror: mirror(c, &read_source, event)?, ..result });
+        for change in &changes {
+            let result = expected(c, &read_source, change)?;
+            times.add(&change.event, &result);
+            results.push(ImportedResult { mirror: mirror(c, &read_source, &change.event)?, ..result });
         }
         Ok((results, times))
     });
@@ -164,8 +164,12 @@ impl Times {
 }
 
 /// Returns the periods of the files that a change concerns.
-fn periods(c: &mut dyn Conn, source: &EditedSource, event: &Event) -> Result<Vec<FilePeriod>, DbError> {
-    let (name, version) = match (event.file(), event) {
+fn periods(
+    c: &mut dyn Conn,
+    source: &EditedSource,
+    change: &ImportedChange,
+) -> Result<Vec<FilePeriod>, DbError> {
+    let (name, version) = match (change.event.file(), &change.event) {
         (Some(file), _) => return file_period::of_file(c, source.tree, file),
         (None, Event::Remove(Removal { name: Some(name), version, .. })) => (name, version.as_ref()),
         (None, _) => return Ok(Vec::new()),
@@ -173,11 +177,12 @@ fn periods(c: &mut dyn Conn, source: &EditedSource, event: &Event) -> Result<Vec
     let rules = language::of(source.kind.language());
     let name = rules.project_name(name).map_or_else(|_| name.clone(), |name| name.to_string());
     let mut periods = file_period::of_package(c, source.tree, &name)?;
+    let is_version = |period: &FilePeriod, version: &String| match source.kind.layout() {
+        Layout::Lists => *version == period.version,
+        Layout::Projects => rules.version(version) == rules.version(&period.version),
+    };
     periods.retain(|period| {
-        version.is_none_or(|version| match source.kind.layout() {
-            Layout::Lists => *version == period.version,
-            Layout::Projects => rules.version(version) == rules.version(&period.version),
-        })
+        version.is_none_or(|version| is_version(period, version)) && !change.kept.contains(&period.file)
     });
     Ok(periods)
 }
@@ -223,21 +228,27 @@ fn refused(reason: impl Into<String>) -> ImportedResult {
 }
 
 /// Returns what a change would do.
-fn expected(c: &mut dyn Conn, source: &EditedSource, event: &Event) -> Result<ImportedResult, DbError> {
+fn expected(
+    c: &mut dyn Conn,
+    source: &EditedSource,
+    change: &ImportedChange,
+) -> Result<ImportedResult, DbError> {
+    let event = &change.event;
+    if let Some(Err(error)) = event.file().map(|file| check_name(source, file)) {
+        return Ok(refused(error.to_string()));
+    }
+    let periods = periods(c, source, change)?;
     let sha256 = event.added().and_then(|file| file.sha256.as_deref()).map(str::to_ascii_lowercase);
-    let periods = periods(c, source, event)?;
     // Files of R packages get other bytes here: one with exactly this time is that of an earlier import.
-    let can_compare = sha256.is_some() && source.kind.layout() == Layout::Projects;
-    let is_known = event.added().is_some()
-        && !can_compare
-        && event.at().is_some()
-        && periods.iter().any(|period| period.began_at == event.at());
+    let compared = sha256.as_ref().filter(|_| source.kind.layout() == Layout::Projects);
+    let known_at = event.added().filter(|_| compared.is_none()).and_then(|file| file.at);
+    let is_known = known_at.is_some() && periods.iter().any(|period| period.began_at == known_at);
     if is_known || is_made(&periods, event, sha256.as_deref()) {
         return Ok(result(ImportOutcome::Existing));
     }
     let is_listed = periods.iter().any(|period| period.ended_at.is_none());
     Ok(match event {
-        Event::Add(_) if is_listed && source.kind.layout() == Layout::Projects && sha256.is_some() => {
+        Event::Add(_) if is_listed && compared.is_some() => {
             refused(format!("the source '{}' has other bytes under this name", source.name))
         }
         Event::Add(_) if is_listed => result(ImportOutcome::Differs),
@@ -266,7 +277,7 @@ impl Import {
     ) -> Write<(Option<TxId>, Vec<ImportedResult>, BTreeSet<String>)> {
         let (mut tx, mut results, mut new_names) = (None, Vec::new(), BTreeSet::new());
         for group in self.changes.chunk_by(|one, other| one.event.is_together(&other.event)) {
-            let [ImportedChange { event, .. }, ..] = group else { continue };
+            let [change @ ImportedChange { event, .. }, ..] = group else { continue };
             let (step_tx, step_results) = match event.added() {
                 Some(_) => {
                     let (files, rest) = staged.split_at(group.len().min(staged.len()));
@@ -277,7 +288,7 @@ impl Import {
                     new_names.extend(new.map(|(staged, _)| staged.upload.package.clone()));
                     step
                 }
-                None => self.select(c, event)?,
+                None => self.select(c, change)?,
             };
             step_results.iter().for_each(|result| times.add(event, result));
             tx = step_tx.or(tx);
@@ -352,8 +363,12 @@ impl Import {
     }
 
     /// Removes or yanks what a change selects.
-    fn select(&self, c: &mut dyn Conn, event: &Event) -> Write<(Option<TxId>, Vec<ImportedResult>)> {
-        let periods = periods(c, &self.source, event)?;
+    fn select(
+        &self,
+        c: &mut dyn Conn,
+        change: &ImportedChange,
+    ) -> Write<(Option<TxId>, Vec<ImportedResult>)> {
+        let (event, periods) = (&change.event, periods(c, &self.source, change)?);
         if is_made(&periods, event, None) {
             return Ok((None, vec![result(ImportOutcome::Existing)]));
         }

@@ -1,4 +1,4 @@
-//! The past days of repositories that a state of a source with a time in the past changes.
+//! The past days of repositories, and the transactions of today, that a state of a source with a time in the past changes.
 
 use super::Write;
 use api::source::ChangedDays;
@@ -16,8 +16,8 @@ use store::db::promotion::{self, Promotion};
 /// Maximum number of repositories that a refusal names.
 const MAX_NAMES: usize = 10;
 
-/// Returns the past days that change if a source gets a new state from `at` on. A repository that had no sources before today
-/// has no such days: its past days begin with its first list.
+/// Returns the past days that change if a source gets a new state from `at` on, and today if a later transaction of it does. A
+/// repository that had no sources before today has no such days: its past days begin with its first list.
 ///
 /// # Errors
 /// [`RepoError::Conflict`] if a state changes that was promoted to a repository that only promotions may change.
@@ -42,30 +42,40 @@ pub(super) fn changed(
                 repo.name
             )));
         }
-        found.extend(days(catalog, repo, periods.iter().filter(changes), at, now));
+        let changed: Vec<&Period> = periods.iter().filter(changes).collect();
+        found.extend(days(catalog, repo, &changed, at, now));
     }
     Ok(found)
 }
 
-/// Returns the past days of these periods that are over after `at`.
-fn days<'a>(
+/// Returns the days of these periods that change from `at` on.
+fn days(
     catalog: &Catalog,
     repo: &Repository,
-    periods: impl Iterator<Item = &'a Period>,
+    periods: &[&Period],
     at: Timestamp,
     now: Timestamp,
 ) -> Option<ChangedDays> {
-    let today = resolve::today(catalog, now).start();
-    let first_list = repo.steps.iter().find(|step| !step.list.is_empty())?;
-    if first_list.at >= today {
-        return None;
-    }
+    let today = resolve::today(catalog, now);
+    let first_list = repo.steps.iter().find(|step| !step.list.is_empty())?.at;
+    let has_past = first_list < today.start();
     // The state of a day is that before its end.
-    let of_period = |period: &Period| {
-        let end = period.until.min(today).day().start();
+    let of_period = |period: &&Period| {
+        let end = period.until.min(today.start()).day().start();
         (period.from.max(at).day(), Timestamp(end.0.saturating_sub(1)).day())
     };
-    let days: Vec<(Day, Day)> = periods.map(of_period).filter(|(first, last)| first <= last).collect();
+    let past = periods.iter().map(of_period).filter(|(first, last)| has_past && first <= last);
+    // A transaction of today has a number, whose snapshot was served. The list that has the source first is made for it.
+    let is_served = |instant: Timestamp| instant > at && instant >= today.start().max(first_list);
+    let has_step = |period: &&Period| {
+        let trees = period.trees.iter().filter_map(|(_, tree)| catalog.tree(*tree));
+        trees
+            .flat_map(|tree| &tree.steps)
+            .any(|step| is_served(step.at) && (period.from..period.until).contains(&step.at))
+    };
+    let has_list = has_past && periods.iter().skip(1).any(|period| is_served(period.from));
+    let is_numbered = has_list || periods.iter().any(has_step);
+    let days: Vec<(Day, Day)> = past.chain(is_numbered.then_some((today, today))).collect();
     let first = days.iter().map(|(first, _)| *first).min()?;
     let last = days.iter().map(|(_, last)| *last).max()?;
     Some(ChangedDays { repo: repo.name.to_string(), first: first.to_string(), last: last.to_string() })
@@ -99,7 +109,7 @@ pub(super) fn refusal(days: &[ChangedDays]) -> RepoError {
         names.push(format!("{} more", days.len() - MAX_NAMES));
     }
     RepoError::Conflict(format!(
-        "past days of repositories would change, and clients may depend on them: {}; permit it with change_past_days \
+        "past snapshots of repositories would change, and clients may depend on them: {}; permit it with change_past_days \
          (rspm import list --change-past-days), or import without times (--dates=none)",
         names.join(", ")
     ))

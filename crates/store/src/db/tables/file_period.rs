@@ -15,6 +15,7 @@ row! {
         LEFT JOIN step e ON e.tree_id = l.tree_id AND e.seq = l.to_seq LEFT JOIN tx et ON et.id = e.tx_id" {
         pub package: String = "p.name",
         pub version: String = "r.version",
+        pub file: String = "f.name",
         pub sha256: Sha256 = "f.sha256",
         pub from: Seq = "l.from_seq",
         /// The first step without it; [`Seq::OPEN`] if the tree has it now.

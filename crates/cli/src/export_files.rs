@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::client::{ParseMode, server_config};
 use super::error::CliError;
-use super::programs::{exec, program_command};
+use super::programs::{DOWNLOADER, exec, program_command};
 use super::tokens_file;
 use base::config::Listen;
 use base::model::time::Day;
@@ -51,7 +51,7 @@ pub(super) fn run(
 ) -> Result<ExitCode, CliError> {
     let address = self::address(config, address)?;
     let snapshot = args.date.map_or_else(|| "latest".to_owned(), |day| day.to_string());
-    let mut command = program_command("rspm-offline-downloader", None);
+    let mut command = program_command(DOWNLOADER, None);
     command.args(["export-files", "--base-url", &format!("{address}/{}/{snapshot}", args.repo)]);
     command.arg("--to").arg(args.to);
     command.args(args.no_archive.then_some("--no-archive")).args(args.prune.then_some("--prune"));

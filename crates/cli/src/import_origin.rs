@@ -10,7 +10,7 @@ use super::client::Client;
 use super::error::CliError;
 use super::import::{self, ImportFlags};
 use super::output::Output;
-use super::programs::{program_command, start_error};
+use super::programs::{DOWNLOADER, program_command, start_error};
 
 /// `rspm import from-…`
 #[derive(Debug, Subcommand)]
@@ -63,7 +63,7 @@ pub(super) async fn run(client: &Client, output: &Output, origin: Origin) -> Res
     let temporary = tempfile::tempdir()
         .map_err(|source| CliError::Local { operation: "create a temporary folder".to_owned(), source })?;
     let list = list_out.unwrap_or_else(|| temporary.path().join("list.ndjson"));
-    let mut command = program_command("rspm-offline-downloader", None);
+    let mut command = program_command(DOWNLOADER, None);
     command.args(["list", kind, &origin, "--out"]).arg(&list).args(reader_flags);
     if kind == "from-index" && !flags.hosts.is_empty() {
         command.args(["--file-hosts", &flags.hosts.join(",")]);

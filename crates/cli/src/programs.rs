@@ -15,6 +15,9 @@ use super::output::Format;
 use api::flag_values::SuggestedValues;
 use base::config::key_file::{CREDENTIALS_VARIABLE, KEY_VARIABLE};
 
+/// The program of the package with this name, which need not be installed with `rspm`.
+pub(super) const DOWNLOADER: &str = "rspm-offline-downloader";
+
 /// Returns a command that runs another installed program with this configuration: the program in the directory of
 /// `rspm`, otherwise the program on `PATH`.
 pub(super) fn program_command(name: &str, config: Option<&Path>) -> Command {
@@ -37,7 +40,13 @@ pub(super) fn exec(mut command: Command) -> CliError {
 
 /// Returns the error of a command that could not be started.
 pub(super) fn start_error(command: &Command, source: std::io::Error) -> CliError {
-    CliError::Local { operation: format!("run {}", Path::new(command.get_program()).display()), source }
+    let program = Path::new(command.get_program()).display();
+    match source.kind() {
+        std::io::ErrorKind::NotFound if command.get_program() == DOWNLOADER => {
+            CliError::refused(format!("{program} is not installed: install the package {program}"))
+        }
+        _ => CliError::Local { operation: format!("run {program}"), source },
+    }
 }
 
 /// Returns those environment variables of the running server with this configuration whose names are selected; its

@@ -70,6 +70,13 @@ pub(super) async fn apply(client: &Client, output: &Output, args: Apply) -> Resu
     let files = StateFiles::read(&args.files)?;
     let request = ApplyState { state: files.state.clone(), ..args.request };
     let plan = client.send::<operations::ApplyState>([], &request).await?;
+    let is_empty = plan.changes.is_empty() && plan.problems.is_empty() && plan.kept == 0;
+    if let Some(names) = request.names.as_ref().filter(|names| is_empty && !files.has_selected(names)) {
+        return Err(CliError::refused(format!(
+            "--names='{names}' selects no object of the files and of the server: give a name of a source or repository, or a \
+             prefix of names and '*'"
+        )));
+    }
     output.print(&plan, || describe(&plan, &arguments(&args.files, &request)))?;
     if !plan.problems.is_empty() {
         let lines = plan.problems.iter().map(|problem| describe_problem(&files, problem));
@@ -122,7 +129,7 @@ fn describe(plan: &StatePlan, arguments: &str) -> String {
     let count =
         |test: &dyn Fn(&StateChange) -> bool| plan.changes.iter().filter(|change| test(change)).count();
     let parts = [
-        (count(&|change| change.action == StateAction::Create), "created"),
+        (count(&|change| change.action == StateAction::Create && !is_definition(change)), "created"),
         (count(&|change| change.action == StateAction::Change), "changed"),
         (count(&|change| change.action == StateAction::Delete), "deleted"),
         (count(&|change| change.weaker), "protecting less (!)"),
@@ -151,6 +158,7 @@ fn row(change: &StateChange) -> (char, &'static str, String, String) {
         (false, StateAction::Delete) => '-',
     };
     let kind = match change.section {
+        Section::Sources if is_definition(change) => "definition",
         Section::Sources => "source",
         Section::Repositories => "repository",
         Section::GitCredentials => "git credential",
@@ -195,7 +203,7 @@ async fn make_later_changes(client: &Client, request: &ApplyState, plan: &StateP
     let mut failures = Vec::new();
     for change in later.iter().filter(|change| has_operation(change)) {
         let name = &change.name;
-        let result = if change.section == Section::Sources {
+        let result = if is_definition(change) {
             match request.state.sources.as_ref().and_then(|sources| sources.get(name)) {
                 Some(source) => update_definition(client, name, source, &request.comment).await,
                 None => Ok(()),
@@ -223,6 +231,11 @@ async fn make_later_changes(client: &Client, request: &ApplyState, plan: &StateP
     }
     let text = failures.join("\n");
     Err(CliError::refused(format!("{text}\nAll other changes were made; apply again to continue")))
+}
+
+/// Returns whether a change is that of the definition of a source, and not of the source.
+fn is_definition(change: &StateChange) -> bool {
+    change.section == Section::Sources && change.later
 }
 
 /// Returns whether a later change is made by an operation of its own, and does not only wait.

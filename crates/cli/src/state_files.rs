@@ -10,7 +10,8 @@ use toml_edit::{ArrayOfTables, Document, DocumentMut, Item, Key};
 
 use super::error::CliError;
 use super::{curated, input};
-use api::state::{ExportedState, FORMAT, Section, State, StateFile};
+use api::definition::DefinitionFile;
+use api::state::{ExportedState, FORMAT, Section, State, StateFile, StateSource};
 
 /// Maximum size of a file, in bytes.
 const MAX_FILE: u64 = 64 << 20;
@@ -43,12 +44,14 @@ impl StateFiles {
             let is_input = path == Path::new("-");
             let path = Some(path.as_path()).filter(|_| !is_input);
             let text = input::read(path, MAX_FILE)?;
-            let (mut state, lines) = parse(&input::name(path), &text)?;
-            read_definitions(path.and_then(Path::parent).unwrap_or(Path::new("")), &mut state)?;
-            all.add(&mut merged, state, |object| {
+            let name = input::name(path);
+            let (mut state, lines) = parse(&name, &text)?;
+            let place = |object: &Object| {
                 let line = lines.get(object).map(|line| format!(":{line}")).unwrap_or_default();
-                format!("{}{line}", input::name(path))
-            })?;
+                format!("{name}{line}")
+            };
+            read_definitions(path.and_then(Path::parent).unwrap_or(Path::new("")), &mut state, place)?;
+            all.add(&mut merged, state, place)?;
         }
         merged.insert("format".to_owned(), FORMAT.into());
         all.state = serde_json::from_value(Value::Object(merged))?;
@@ -65,6 +68,23 @@ impl StateFiles {
             Ok(_) | Err(_) => format!("{section}.{name}"),
         };
         format!("{}{object}", place.unwrap_or_default())
+    }
+
+    /// Returns whether a name, or a prefix and `*`, selects an object of the files, by the name of its source or repository.
+    pub(super) fn has_selected(&self, pattern: &str) -> bool {
+        let is_selected = |name: &str| match pattern.strip_suffix('*') {
+            Some(prefix) => name.starts_with(prefix),
+            None => name == pattern,
+        };
+        let State { name_guards, block_rules, metadata, .. } = &self.state;
+        let guards = name_guards.iter().flatten().map(|(_, guard)| &guard.source);
+        let rules = block_rules.iter().flatten().flat_map(|rule| [&rule.source_name, &rule.repo]);
+        let limits = metadata.iter().flatten().flat_map(|row| [&row.source, &row.repo]);
+        let is_named =
+            |section| matches!(section, Section::Sources | Section::Repositories | Section::GitBuilders);
+        let named = self.places.keys().filter(|(section, _)| is_named(*section)).map(|(_, name)| name);
+        let mut places = named.chain(guards).chain(rules.chain(limits).flatten());
+        places.any(|name| is_selected(name.split('/').next().unwrap_or_default()))
     }
 
     /// Adds the objects of a file to those of the files before it.
@@ -232,25 +252,38 @@ fn lines(document: &Document<&str>, text: &str) -> BTreeMap<Object, usize> {
 }
 
 /// Replaces the paths of files of definitions by their texts. A path is relative to the folder of the state file, and leads
-/// to a file in it.
-fn read_definitions(folder: &Path, state: &mut State) -> Result<(), CliError> {
-    let files = state.sources.iter_mut().flat_map(BTreeMap::values_mut).flat_map(|source| &mut source.files);
-    for file in files {
-        let StateFile::Path(name) = file else { continue };
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        let path = folder.join(&*name);
-        let local_error = |source| CliError::Local { operation: format!("read {}", path.display()), source };
-        let root = fs::canonicalize(folder).map_err(local_error)?;
-        if !fs::canonicalize(&path).map_err(local_error)?.starts_with(root) {
-            let text = format!("{} is not in the folder of the state file", path.display());
-            return Err(CliError::refused(text));
+/// to a file in it. Errors begin with the place of the source.
+fn read_definitions(
+    folder: &Path,
+    state: &mut State,
+    place: impl Fn(&Object) -> String,
+) -> Result<(), CliError> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    for (source, StateSource { files, .. }) in state.sources.iter_mut().flatten() {
+        for file in files {
+            let StateFile::Path(name) = file else { continue };
+            let read = read_definition(folder, name).map_err(|error| {
+                let object = (Section::Sources, source.clone());
+                CliError::refused(format!("{}: sources.{source}: {error}", place(&object)))
+            });
+            *file = StateFile::File(read?);
         }
-        if !fs::metadata(&path).map_err(local_error)?.is_file() {
-            return Err(CliError::refused(format!("{} is not a regular file", path.display())));
-        }
-        *file = StateFile::File(curated::read_file(&path, name.clone())?);
     }
     Ok(())
+}
+
+fn read_definition(folder: &Path, name: &str) -> Result<DefinitionFile, CliError> {
+    let path = folder.join(name);
+    let local_error = |source| CliError::Local { operation: format!("read {}", path.display()), source };
+    let root = fs::canonicalize(folder).map_err(local_error)?;
+    if !fs::canonicalize(&path).map_err(local_error)?.starts_with(root) {
+        let text = format!("{} is not in the folder of the state file", path.display());
+        return Err(CliError::refused(text));
+    }
+    if !fs::metadata(&path).map_err(local_error)?.is_file() {
+        return Err(CliError::refused(format!("{} is not a regular file", path.display())));
+    }
+    curated::read_file(&path, name.to_owned())
 }
 
 /// Returns a state as TOML, with comments about what it does not have.
@@ -306,7 +339,7 @@ fn updated(path: &Path, text: &str, exported: &ExportedState) -> Result<String, 
     let text = std::iter::once(text).chain(rest).collect::<Vec<_>>().join("\n");
     let name = path.display().to_string();
     let (mut state, _) = parse(&name, &text)?;
-    read_definitions(path.parent().unwrap_or(Path::new("")), &mut state)?;
+    read_definitions(path.parent().unwrap_or(Path::new("")), &mut state, |_| name.clone())?;
     let (old, new) = (serde_json::to_value(&state)?, serde_json::to_value(&exported.state)?);
     let document = text.parse::<DocumentMut>();
     let mut document = document.map_err(|error| CliError::refused(format!("{name}: {error}")))?;
@@ -385,7 +418,6 @@ fn replace(path: &Path, text: &str) -> Result<(), CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use api::definition::DefinitionFile;
 
     fn read(files: &[(&str, &str)]) -> Result<StateFiles, String> {
         let folder = tempfile::tempdir().expect("a folder");

@@ -11,6 +11,9 @@ import sys
 import urllib.parse
 import urllib.request
 
+sys.excepthook = lambda kind, error, _: print(f"gitea.py: {kind.__name__}: {error}", file=sys.stderr)
+if len(sys.argv) != 4:
+    sys.exit("usage: " + " ".join(__doc__.split("\n\n")[1].split()))
 base, owner, kind = sys.argv[1].rstrip("/"), urllib.parse.quote(sys.argv[2], safe=""), sys.argv[3]
 
 

@@ -11,6 +11,9 @@ import sys
 import urllib.parse
 import urllib.request
 
+sys.excepthook = lambda kind, error, _: print(f"gitlab.py: {kind.__name__}: {error}", file=sys.stderr)
+if len(sys.argv) != 3:
+    sys.exit("usage: " + " ".join(__doc__.split("\n\n")[1].split()))
 project = f"{sys.argv[1].rstrip('/')}/api/v4/projects/{urllib.parse.quote(sys.argv[2], safe='')}"
 
 

@@ -11,6 +11,9 @@ import urllib.parse
 import urllib.request
 from datetime import datetime, timezone
 
+sys.excepthook = lambda kind, error, _: print(f"nexus.py: {kind.__name__}: {error}", file=sys.stderr)
+if len(sys.argv) != 3:
+    sys.exit("usage: " + " ".join(__doc__.split("\n\n")[1].split()))
 base, repository = sys.argv[1].rstrip("/"), sys.argv[2]
 
 

@@ -13,6 +13,9 @@ import sys
 import urllib.parse
 import urllib.request
 
+sys.excepthook = lambda kind, error, _: print(f"pulp.py: {kind.__name__}: {error}", file=sys.stderr)
+if len(sys.argv) != 3:
+    sys.exit("usage: " + " ".join(__doc__.split("\n\n")[1].split()).replace("\\ ", ""))
 repository, distribution = (address.rstrip("/") + "/" for address in sys.argv[1:3])
 origin = urllib.parse.urlsplit(repository)._replace(path="", query="").geturl()
 

@@ -10,6 +10,9 @@ import sys
 import urllib.parse
 import urllib.request
 
+sys.excepthook = lambda kind, error, _: print(f"r_universe.py: {kind.__name__}: {error}", file=sys.stderr)
+if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+    sys.exit("usage: " + " ".join(__doc__.split("\n\n")[1].split()))
 base = sys.argv[1].rstrip("/")
 LIMIT = 10_000
 

@@ -10,6 +10,9 @@ import os
 import sys
 import urllib.request
 
+sys.excepthook = lambda kind, error, _: print(f"rdepot.py: {kind.__name__}: {error}", file=sys.stderr)
+if len(sys.argv) != 4:
+    sys.exit("usage: " + " ".join(__doc__.split("\n\n")[1].split()))
 base, repository, published = sys.argv[1].rstrip("/"), sys.argv[2], sys.argv[3].rstrip("/")
 
 

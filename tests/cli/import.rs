@@ -29,7 +29,7 @@ impl Folder {
     }
 
     /// Writes a file, and returns the change that adds it.
-    fn file(&self, at: Option<&str>, name: &str, bytes: &[u8]) -> Value {
+    pub(super) fn file(&self, at: Option<&str>, name: &str, bytes: &[u8]) -> Value {
         std::fs::write(self.path().join(name), bytes).expect("written");
         let mut change = json!({ "op": "add", "file": name, "sha256": Sha256::of(bytes).to_string(), "size": bytes.len() });
         if let Some(at) = at {

@@ -151,3 +151,129 @@ fn without_times_a_file_that_was_removed_and_added_again_is_there() {
     assert_eq!(import("--commit --dates=none"), json!({ "existing": 1, "removed": 1 }));
     assert_eq!(listed(&server), "beta ");
 }
+
+#[test]
+fn changes_of_a_file_at_one_instant_are_different_changes() {
+    let server = on(db::Engine::Sqlite);
+    let folder = Folder::new();
+    let (old, new) = ("2024-01-01T00:00:00Z", "2024-01-04T00:00:00Z");
+    let add = |op: &str, at: &str, package: &str, title: &str| {
+        let tarball =
+            Tarball::new(package, "1.0").field(&format!("Title: {title}")).field("Repository: RSPM");
+        let mut change = folder.file(Some(at), &tarball.file(), &tarball.bytes());
+        let name = format!("{package}-{title}");
+        std::fs::rename(folder.path().join(tarball.file()), folder.path().join(&name)).expect("renamed");
+        (change["op"], change["from"]) = (op.into(), name.into());
+        change
+    };
+    let removal = json!({ "op": "remove", "at": new, "name": "alpha", "version": "1.0" });
+    let changes = [
+        add("add", old, "alpha", "one"),
+        add("add", old, "beta", "one"),
+        removal.clone(),
+        add("add", new, "alpha", "two"),
+        removal,
+        add("replace", new, "beta", "two"),
+        add("replace", new, "beta", "one"),
+    ];
+    for length in [4, 6, 7, 7] {
+        let (done, code) = report(&server, &folder.list(&changes[..length]), "--commit --change-past-days");
+        assert_eq!(code, 0, "{length}: {done}");
+    }
+    let (again, _) = report(&server, &folder.list(&changes), "");
+    assert_eq!(again["outcomes"], json!({ "existing": 7 }));
+    assert_eq!(listed(&server), "beta ");
+    let index = server.get("/prod/latest/src/contrib/PACKAGES").text();
+    let beta = std::fs::read(folder.path().join("beta-one")).expect("a file");
+    let served = server.get("/prod/latest/src/contrib/beta_1.0.tar.gz");
+    assert_eq!(served.body, beta, "{index}");
+}
+
+#[test]
+fn a_removal_of_all_versions_without_times_is_made_once() {
+    let server = team();
+    let folder = Folder::new();
+    let removal = json!({ "op": "remove", "name": "alpha" });
+    server.add("team", &Tarball::new("alpha", "0.9"));
+    let changes = [
+        folder.package(None, "alpha", "1.0"),
+        folder.package(None, "alpha", "1.1"),
+        removal.clone(),
+        folder.package(None, "alpha", "1.1"),
+    ];
+    let import = |changes: &[Value]| report(&server, &folder.list(changes), "--commit").0["outcomes"].clone();
+    assert_eq!(import(&changes), json!({ "added": 1, "removed": 1 }));
+    assert_eq!(import(&changes), json!({ "existing": 2 }));
+    let index = server.get("/prod/latest/src/contrib/PACKAGES").text();
+    assert!(index.contains("Package: alpha\nVersion: 1.1\n"), "{index}");
+    let archived = server.get("/prod/latest/src/contrib/Archive/alpha/alpha_0.9.tar.gz");
+    assert_eq!(archived.status, 404, "all versions were removed");
+    let ended = [&changes[..], &[removal]].concat();
+    for outcome in ["removed", "existing"] {
+        let outcomes = import(&ended);
+        assert!(outcomes[outcome].as_u64() >= Some(1), "{outcomes}");
+        assert_eq!(listed(&server), "");
+    }
+}
+
+#[test]
+fn the_report_of_a_list_from_standard_input_is_in_its_order_and_names_files_of_another_language() {
+    let server = team();
+    let folder = Folder::new();
+    let mut missing = folder.package(None, "missing", "1.0");
+    missing["from"] = "nowhere".into();
+    let lines = [
+        missing,
+        json!({ "op": "add", "file": "acme-1.0-py3-none-any.whl" }),
+        json!({ "op": "yank", "file": "acme-1.0-py3-none-any.whl", "reason": "broken" }),
+        json!({ "op": "remove", "name": "nothing", "version": "1.0" }),
+        folder.package(None, "alpha", "1.0"),
+    ];
+    let list = folder.list(&lines);
+    let input = |flags: &str| {
+        let mut command = server.rspm_command(&format!("import list - --source=team {flags}"));
+        command.current_dir(folder.path()).stdin(std::fs::File::open(&list).expect("a list"));
+        RspmOutput::from(command.output().expect("rspm runs"))
+    };
+    let planned = input("");
+    assert_eq!(planned.code, 1, "{planned:?}");
+    assert!(planned.out.starts_with("The list has 3 files ("), "{planned:?}");
+    assert!(planned.out.contains(" bytes), 1 removal, 1 yank\n"), "{planned:?}");
+    let wheel = "acme-1.0-py3-none-any.whl: 'acme-1.0-py3-none-any.whl' is a Python package; the source 'team' is of type local";
+    for line in [2, 3] {
+        assert!(planned.out.contains(&format!("Refused, line {line}: {wheel}")), "{planned:?}");
+    }
+    let done = input("--commit -o json");
+    let report: Value = serde_json::from_str(&done.out).unwrap_or_else(|e| panic!("{e}: {done:?}"));
+    let refused: Vec<_> =
+        report["refused"].as_array().expect("a list").iter().map(|row| row["line"].as_u64()).collect();
+    assert_eq!(refused, [1, 2, 3].map(Some), "{report}");
+    assert_eq!(report["outcomes"]["added"], 1, "{report}");
+    assert_eq!(listed(&server), "alpha ");
+}
+
+#[test]
+fn files_of_a_server_with_a_password_are_imported_from_the_origin_and_from_its_kept_list() {
+    let origin = Server::start();
+    origin.local_repository("priv", &[Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")]);
+    origin.rspm_stdout("edit repo --name=priv --authenticated");
+    let token = origin.rspm_stdout("create token --description=ci --scope=repos:read --repos=priv --quiet");
+    let address = origin.url("/priv/latest").replace("://", &format!("://__token__:{}@", token.trim()));
+    let server = team();
+    let folder = Folder::new();
+    let kept = folder.path().join("kept.ndjson");
+    let planned =
+        server.rspm(&format!("import from-cran {address} --source=team --list-out={}", kept.display()));
+    assert_eq!(planned.code, 0, "{planned:?}");
+    let text = std::fs::read_to_string(&kept).expect("a list");
+    assert!(text.lines().count() == 2 && !text.contains(token.trim()), "{text}");
+    std::fs::write(&kept, text.lines().next().expect("a line")).expect("written");
+    let refused = import(&server, &kept, &format!("--commit --origin={}", origin.url("/priv/latest")));
+    assert!(refused.code == 1 && refused.out.contains("401 Unauthorized"), "{refused:?}");
+    let done = import(&server, &kept, &format!("--commit --origin={address}"));
+    assert!(done.code == 0 && !done.out.contains(token.trim()), "{done:?}");
+    assert_eq!(listed(&server), "alpha ");
+    let done = server.rspm(&format!("import from-cran {address} --source=team --commit"));
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(listed(&server), "alpha beta ");
+}

@@ -469,6 +469,15 @@ fn names_limit_what_is_compared_and_rules_never_become_wider() {
     let changes: Vec<&Value> = planned["changes"].as_array().expect("changes").iter().collect();
     assert_eq!(changes.len(), 1, "{planned}");
     assert_eq!((&changes[0]["name"], &changes[0]["action"]), (&json!("team2"), &json!("delete")));
+    let file = server.dir().join("nomatch.toml");
+    std::fs::write(&file, "format=1\n[sources.nomatch]").expect("written");
+    for names in ["*team", "tema*"] {
+        let refused = server.refused(&format!("apply {} --names={names}", file.display()));
+        assert!(
+            refused.starts_with(&format!("--names='{names}' selects no object of the files")),
+            "{refused}"
+        );
+    }
 }
 
 #[test]

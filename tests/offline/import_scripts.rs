@@ -255,3 +255,31 @@ fn r_universe() {
         &["2024-03-10T09:06:00Z add greeting_1.1.0.tar.gz _published", "lost broken 0.1"],
     );
 }
+
+#[test]
+fn wrong_arguments_and_answers_are_one_line() {
+    let server = Listener::open(move |mut stream| {
+        let mut request = [0; 4096];
+        let _ = stream.read(&mut request)?;
+        stream.write_all(
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 20\r\n\r\n<html>Sign in</html>",
+        )
+    });
+    let address = format!("http://{}", server.address);
+    let content = format!("{address}/content");
+    for (script, args) in [
+        ("artifactory.py", &[&*address, "py"][..]),
+        ("gitea.py", &[&address, "team", "pypi"]),
+        ("gitlab.py", &[&address, "7"]),
+        ("nexus.py", &[&address, "py"]),
+        ("pulp.py", &[&address, &content]),
+        ("r_universe.py", &[&address]),
+        ("rdepot.py", &[&address, "r", &address]),
+    ] {
+        for (args, part) in [(&[][..], "usage: "), (&["--help"], script), (args, "JSONDecodeError")] {
+            check_refused(script, args, part);
+            let error = String::from_utf8_lossy(&run(script, args).stderr).into_owned();
+            assert_eq!(error.lines().count(), 1, "{script}: {error}");
+        }
+    }
+}

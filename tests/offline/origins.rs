@@ -233,6 +233,44 @@ fn the_history_of_a_git_repository_is_read_without_running_its_programs() {
     assert!(!error.contains("secret"), "{error}");
 }
 
+#[test]
+fn commits_of_one_second_stay_in_order_and_wrong_clocks_change_no_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("drat");
+    std::fs::create_dir(&root).unwrap();
+    let repository = Repository(&root);
+    repository.git(&["init", "--quiet"], "2024-01-01T00:00:00Z");
+    let file = root.join("alpha_1.0.tar.gz");
+    for (bytes, time) in [
+        (Some("one"), "2024-01-10T09:00:00Z"),
+        (None, "2024-01-10T09:00:00Z"),
+        (Some("two"), "2024-01-10T09:00:00Z"),
+        (Some("three"), "2023-01-01T00:00:00Z"),
+        // Its clock was far ahead; the commit after it was right.
+        (None, "2099-01-01T00:00:00Z"),
+        (Some("four"), "2024-02-10T09:00:00Z"),
+    ] {
+        match bytes {
+            Some(bytes) => std::fs::write(&file, bytes).unwrap(),
+            None => std::fs::remove_file(&file).unwrap(),
+        }
+        repository.commit(time);
+    }
+    let out = dir.path().join("list.ndjson");
+    list(&["from-git", text(&root), "--out", text(&out)]);
+    let printed = std::fs::read_to_string(&out).unwrap();
+    let events: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let expected =
+        ["add alpha_1.0.tar.gz", "remove alpha 1.0", "add alpha_1.0.tar.gz", "replace alpha_1.0.tar.gz"];
+    let lines = lines(&events);
+    assert_eq!(lines[..4], expected.map(|line| format!("2024-01-10T09:00:00Z {line} commit")));
+    // Those after the wrong clock have the time at which the list was made.
+    assert!(
+        lines[4].contains(" remove alpha 1.0 commit") && lines[5].contains(" add alpha_1.0.tar.gz commit")
+    );
+    assert_eq!((events[4]["at"].is_string(), &events[4]["at"]), (true, &events[5]["at"]), "{lines:?}");
+}
+
 /// A repository with a history whose files have the times of their publication.
 fn mirror(dir: &Path) -> MirrorDir {
     let mut mirror = MirrorDir::new(dir.join("mirror"));
@@ -291,4 +329,31 @@ fn a_repository_has_the_same_list_with_tables_and_by_the_listings_of_web_servers
     assert!(
         refused(1, &["from-cran", &format!("{}/none", web.url())]).contains("has no src/contrib/PACKAGES")
     );
+}
+
+#[test]
+fn a_folder_with_an_index_is_read_and_what_no_list_can_have_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let page = |project: &str, links: &str| {
+        let folder = dir.path().join("simple").join(project);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("index.html"), format!("<!DOCTYPE html><h1>Links</h1>{links}")).unwrap();
+    };
+    let link = |file: &str, rest: &str| format!("<a href=\"../../packages/{file}\"{rest}>{file}</a>");
+    page("", "<a href=\"acme/\">acme</a><a href=\"other/\">other</a>");
+    let wheel = "acme-1.0-py3-none-any.whl";
+    let reason = " data-yanked=\"broken&#10;Refused: all &#27;[8m\"";
+    let damaged = link("acme-1.1-py3-none-any.whl#md5=zz", "").replace("whl#md5=zz</a>", "whl</a>");
+    page("acme", &(link(wheel, reason) + &damaged));
+    page("other", &link(wheel, ""));
+    std::fs::create_dir(dir.path().join("packages")).unwrap();
+    for file in [wheel, "acme-1.1-py3-none-any.whl"] {
+        std::fs::write(dir.path().join("packages").join(file), "x").unwrap();
+    }
+    let events = list(&["from-index", text(dir.path())]);
+    let lines = lines(&events);
+    assert_eq!(lines[..2], [format!("add {wheel}"), format!("yank {wheel}")], "{events:#?}");
+    assert_eq!(events[0]["from"], format!("packages/{wheel}"));
+    assert_eq!(events[1]["reason"], "broken Refused: all [8m");
+    assert!(lines[2..].iter().all(|line| line.starts_with("lost ")) && lines.len() == 4, "{events:#?}");
 }

@@ -404,6 +404,17 @@ async fn past_days_change_only_with_permission_and_on_every_server(backend: Back
     // A change of today changes no past day.
     let today = vec![add(&backend, "2024-03-05T01:00:00Z", "beta", "1.0").await];
     assert_eq!(apply(&backend, today).await, [ImportOutcome::Added]);
+    // Until another source of the repository has a transaction of today, with a number.
+    backend.create_local_source("other").await;
+    edit::subscription::subscribe(&backend.state, "prod", "other", None, OnExisting::Fail, &actor())
+        .await
+        .expect("subscribed");
+    backend.add("other", "omega", "1.0").await;
+    let today = async || vec![add(&backend, "2024-03-05T02:00:00Z", "delta", "1.0").await];
+    let refusal = try_apply(&backend, today().await).await.expect_err("refused").to_string();
+    assert!(refusal.contains("prod (2024-03-05 to 2024-03-05)"), "{refusal}");
+    let permitted = import::apply(&backend.uploads, "team", today().await, true, &actor()).await;
+    assert_eq!(outcomes(&permitted.expect("applied")), [ImportOutcome::Added]);
     // A repository of today shows its past days from now on.
     backend.create_local_source("new").await;
     backend.create_repository("fresh", &["new"]).await;
@@ -425,17 +436,19 @@ async fn a_promoted_state_does_not_change(backend: Backend) {
     let changes = ChangePolicy::TwoPersons;
     let frozen = NewRepo { changes, ..NewRepo::open(&"frozen".parse().expect("a name"), RepoKind::R, "") };
     edit::repo::create(&backend.state, frozen, OnExisting::Fail, &actor()).await.expect("a repository");
-    let request = PromotionRequest {
-        from: "prod".to_owned(),
-        to: "frozen".to_owned(),
-        snapshot: "latest".parse().expect("a snapshot"),
-        comment: String::new(),
-        opening: Opening::Permitted,
+    let promote = async |snapshot: &str, id: i64| {
+        let request = PromotionRequest {
+            from: "prod".to_owned(),
+            to: "frozen".to_owned(),
+            snapshot: snapshot.parse().expect("a snapshot"),
+            comment: String::new(),
+            opening: Opening::Permitted,
+        };
+        let (repositories, state) = (&backend.repositories, &backend.state);
+        promotion::request(repositories, state, request, &person("ann")).await.expect("requested");
+        promotion::approve(state, id, "", &person("bob"), Opening::Permitted).await.expect("approved");
     };
-    promotion::request(&backend.repositories, &backend.state, request, &person("ann"))
-        .await
-        .expect("requested");
-    promotion::approve(&backend.state, 1, "", &person("bob"), Opening::Permitted).await.expect("approved");
+    promote("latest", 1).await;
     assert_eq!(listing(&backend, "frozen", "latest").await, "alpha 1.0");
     let change = async || vec![add(&backend, "2020-01-01T00:00:00Z", "beta", "1.0").await];
     let refusal = import::apply(&backend.uploads, "more", change().await, true, &actor()).await;
@@ -446,6 +459,20 @@ async fn a_promoted_state_does_not_change(backend: Backend) {
     import::apply(&backend.uploads, "more", undated, false, &actor()).await.expect("applied");
     assert_eq!(listing(&backend, "frozen", "latest").await, "alpha 1.0");
     assert_eq!(listing(&backend, "prod", "latest").await, "alpha 1.0, beta 1.0");
+
+    // After a return to an older state, the days of the state before it do not change either.
+    backend.advance_to_noon("2024-03-05");
+    promote("latest", 2).await;
+    backend.advance_to_noon("2024-03-07");
+    promote("2024-03-01", 3).await;
+    let between = vec![add(&backend, "2024-03-03T00:00:00Z", "gamma", "1.0").await];
+    let refusal = import::apply(&backend.uploads, "more", between, true, &actor()).await;
+    let refusal = refusal.expect_err("refused").to_string();
+    assert!(
+        refusal.starts_with("the repository 'frozen' serves or served the state of 2024-03-05"),
+        "{refusal}"
+    );
+    assert_eq!(listing(&backend, "frozen", "2024-03-06").await, "alpha 1.0, beta 1.0");
 }
 
 async fn packages_with_their_times_are_old_enough_for_a_rule(backend: Backend) {

@@ -492,7 +492,15 @@ mod tests {
         );
         let path = "format=1\n[sources.x]\nfiles=[\"../y.txt\"]";
         let outside = read(&[("sub/a.toml", path), ("y.txt", "R6")]).expect_err("outside");
-        assert_eq!(outside, "DIR/sub/../y.txt is not in the folder of the state file");
+        let place = "DIR/sub/a.toml:2: sources.x: ";
+        assert_eq!(outside, format!("{place}DIR/sub/../y.txt is not in the folder of the state file"));
+        let missing = read(&[("sub/a.toml", &path.replace("../y.txt", "z.txt"))]).expect_err("missing");
+        assert!(
+            missing.starts_with(&format!("{place}could not read DIR/sub/z.txt: No such file")),
+            "{missing}"
+        );
+        let none = read(&[("notes.md", "format = 1")]).expect_err("no file");
+        assert_eq!(none, "DIR has no *.toml or *.json file");
     }
 
     #[test]

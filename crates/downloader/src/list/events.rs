@@ -228,6 +228,31 @@ mod tests {
     }
 
     #[test]
+    fn what_no_list_can_have_is_lost_and_texts_are_one_line() {
+        let mut events = Events::new(Timestamp(i64::MAX));
+        let from = |from: &str| Some(from.to_owned());
+        let file = |name: &str| AddedFile { file: name.to_owned(), ..AddedFile::default() };
+        let note = from("uploaded by\nann\u{1b}[31m\u{9d}");
+        events.add(AddedFile { note, ..file("a") }).expect("few");
+        events.add(AddedFile { md5: from("zz"), ..file("b") }).expect("few");
+        events.add(AddedFile { from: from("http://ann:secret@h/c"), ..file("c") }).expect("few");
+        events.add(AddedFile { from: from("../d"), ..file("d") }).expect("few");
+        events.add(AddedFile { from: from("x/a"), ..file("a") }).expect("few");
+        let texts: Vec<String> =
+            events.sorted(false).iter().map(|event| serde_json::to_string(event).expect("JSON")).collect();
+        assert_eq!(texts[0], r#"{"op":"add","file":"a","note":"uploaded by ann [31m"}"#);
+        assert_eq!(texts.len(), 5, "{texts:?}");
+        for (text, part) in
+            texts[1..].iter().zip(["'md5' is not", "a user or a password", "'../d'", "\"x/a\""])
+        {
+            assert!(
+                text.contains("\"op\":\"lost\"") && text.contains(part) && !text.contains("secret"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
     fn times_of_headers_are_read() {
         let time = http_time("Thu, 26 Nov 2026 21:13:21 GMT").map(|time| time.to_string());
         assert_eq!(time.as_deref(), Some("2026-11-26T21:13:21Z"));

@@ -346,7 +346,7 @@ async fn impossible_times_and_sources_are_refused(backend: Backend) {
     let order = refusal(vec![at("2020-01-02T00:00:00Z"), at("2020-01-01T00:00:00Z")]).await;
     assert!(order.contains("is before 2020-01-02T00:00:00Z, that of the change before it"), "{order}");
     let mut undated = at("2020-01-01T00:00:00Z");
-    undated.event.forget_time();
+    undated.event.set_at(None);
     let mixed = refusal(vec![undated, at("2020-01-01T00:00:00Z")]).await;
     assert!(mixed.contains("the change before it has none"), "{mixed}");
     let many = refusal(vec![at("2020-01-01T00:00:00Z"); 501]).await;
@@ -455,13 +455,14 @@ async fn a_promoted_state_does_not_change(backend: Backend) {
     let refusal = refusal.expect_err("refused").to_string();
     assert!(refusal.starts_with("the repository 'frozen' serves or served the state of"), "{refusal}");
     let mut undated = change().await;
-    undated[0].event.forget_time();
+    undated[0].event.set_at(None);
     import::apply(&backend.uploads, "more", undated, false, &actor()).await.expect("applied");
     assert_eq!(listing(&backend, "frozen", "latest").await, "alpha 1.0");
     assert_eq!(listing(&backend, "prod", "latest").await, "alpha 1.0, beta 1.0");
 
     // After a return to an older state, the days of the state before it do not change either.
     backend.advance_to_noon("2024-03-05");
+    backend.add("team", "omega", "1.0").await;
     promote("latest", 2).await;
     backend.advance_to_noon("2024-03-07");
     promote("2024-03-01", 3).await;
@@ -472,7 +473,7 @@ async fn a_promoted_state_does_not_change(backend: Backend) {
         refusal.starts_with("the repository 'frozen' serves or served the state of 2024-03-05"),
         "{refusal}"
     );
-    assert_eq!(listing(&backend, "frozen", "2024-03-06").await, "alpha 1.0, beta 1.0");
+    assert_eq!(listing(&backend, "frozen", "2024-03-06").await, "alpha 1.0, beta 1.0, omega 1.0");
 }
 
 async fn packages_with_their_times_are_old_enough_for_a_rule(backend: Backend) {

@@ -41,12 +41,10 @@ pub(super) fn exec(mut command: Command) -> CliError {
 /// Returns the error of a command that could not be started.
 pub(super) fn start_error(command: &Command, source: std::io::Error) -> CliError {
     let program = Path::new(command.get_program()).display();
-    match source.kind() {
-        std::io::ErrorKind::NotFound if command.get_program() == DOWNLOADER => {
-            CliError::refused(format!("{program} is not installed: install the package {program}"))
-        }
-        _ => CliError::Local { operation: format!("run {program}"), source },
-    }
+    // Without a path, it is not beside `rspm`.
+    let advice =
+        if command.get_program() == DOWNLOADER { " (install the package with this name)" } else { "" };
+    CliError::Local { operation: format!("run {program}{advice}"), source }
 }
 
 /// Returns those environment variables of the running server with this configuration whose names are selected; its

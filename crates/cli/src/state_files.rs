@@ -80,10 +80,8 @@ impl StateFiles {
         let guards = name_guards.iter().flatten().map(|(_, guard)| &guard.source);
         let rules = block_rules.iter().flatten().flat_map(|rule| [&rule.source_name, &rule.repo]);
         let limits = metadata.iter().flatten().flat_map(|row| [&row.source, &row.repo]);
-        let is_named =
-            |section| matches!(section, Section::Sources | Section::Repositories | Section::GitBuilders);
-        let named = self.places.keys().filter(|(section, _)| is_named(*section)).map(|(_, name)| name);
-        let mut places = named.chain(guards).chain(rules.chain(limits).flatten());
+        let mut places =
+            self.places.keys().map(|(_, name)| name).chain(guards).chain(rules.chain(limits).flatten());
         places.any(|name| is_selected(name.split('/').next().unwrap_or_default()))
     }
 
@@ -230,14 +228,12 @@ fn lines(document: &Document<&str>, text: &str) -> BTreeMap<Object, usize> {
     for section in Section::ALL {
         match document.get(section.as_str()) {
             Some(Item::ArrayOfTables(tables)) => {
-                for (number, table) in tables.iter().enumerate() {
-                    add(section, number.to_string(), table.span());
-                }
+                let spans = tables.iter().map(toml_edit::Table::span).enumerate();
+                spans.for_each(|(number, span)| add(section, number.to_string(), span));
             }
             Some(Item::Value(toml_edit::Value::Array(values))) => {
-                for (number, value) in values.iter().enumerate() {
-                    add(section, number.to_string(), value.span());
-                }
+                let spans = values.iter().map(toml_edit::Value::span).enumerate();
+                spans.for_each(|(number, span)| add(section, number.to_string(), span));
             }
             Some(item) => {
                 let Some(table) = item.as_table_like() else { continue };

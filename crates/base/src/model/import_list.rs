@@ -101,7 +101,7 @@ impl AddedFile {
 
     fn check(&self) -> Result<(), String> {
         check_name("file", &self.file)?;
-        self.note.as_ref().map_or(Ok(()), |note| check_line("note", note))?;
+        check_line("note", self.note.as_deref().unwrap_or_default())?;
         if self.sha256.as_ref().is_some_and(|text| text.parse::<Sha256>().is_err()) {
             return Err("'sha256' is not a SHA-256 of 64 hexadecimal digits".to_owned());
         }
@@ -123,17 +123,17 @@ impl AddedFile {
 impl Event {
     /// Checks the texts of a line, without regard to other lines. The error names the key.
     pub fn check(&self) -> Result<(), String> {
-        self.exact().map_or(Ok(()), |exact| check_line("exact", exact))?;
+        check_line("exact", self.exact().unwrap_or_default())?;
         match self {
             Event::Add(file) | Event::Replace(file) => file.check(),
-            Event::Remove(Removal { file: Some(file), name: None, version: None, .. }) => {
-                check_name("file", file)
+            Event::Remove(Removal { file, name, version, .. }) => {
+                if file.is_some() != name.is_none() || (version.is_some() && name.is_none()) {
+                    return Err("a removal has either 'file', or 'name' and 'version'".to_owned());
+                }
+                let texts = [("file", file), ("name", name), ("version", version)];
+                let mut given = texts.into_iter().filter_map(|(key, text)| Some((key, text.as_ref()?)));
+                given.try_for_each(|(key, text)| check_name(key, text))
             }
-            Event::Remove(Removal { file: None, name: Some(name), version, .. }) => {
-                check_name("name", name)?;
-                version.as_ref().map_or(Ok(()), |version| check_name("version", version))
-            }
-            Event::Remove(_) => Err("a removal has either 'file', or 'name' and 'version'".to_owned()),
             Event::Yank(yank) => {
                 check_name("file", &yank.file)?;
                 check_line("reason", &yank.reason)
@@ -162,11 +162,6 @@ impl Event {
         (at, exact.as_deref())
     }
 
-    /// Removes the time, because it is not used, and its evidence.
-    pub fn forget_time(&mut self) {
-        self.set_at(None);
-    }
-
     /// Replaces the time; without one, there is no evidence for it.
     pub fn set_at(&mut self, time: Option<Timestamp>) {
         let (at, exact) = match self {
@@ -181,7 +176,7 @@ impl Event {
     /// Removes a time before [`EARLIEST`] or in the future.
     pub fn forget_implausible_time(&mut self, now: Timestamp) {
         if !self.at().is_some_and(|at| (EARLIEST..=now).contains(&at)) {
-            self.forget_time();
+            self.set_at(None);
         }
     }
 
@@ -234,22 +229,15 @@ impl AddedFiles {
     /// the same bytes.
     pub fn apply(&mut self, line: usize, event: &Event) -> Option<(usize, bool)> {
         match event {
-            Event::Add(file) | Event::Replace(file) => {
-                let sha256 = file.sha256.as_ref().map(|sha256| sha256.to_ascii_lowercase());
-                let (earlier, other) = self.0.insert(file.file.clone(), (line, sha256.clone()))?;
-                matches!(event, Event::Add(_)).then_some((earlier, sha256.is_some() && sha256 == other))
-            }
-            Event::Remove(Removal { file: Some(file), .. }) => {
-                self.0.remove(file);
-                None
-            }
+            Event::Remove(Removal { file: Some(file), .. }) => drop(self.0.remove(file)),
             // The names of the files of a package are known only to the server.
-            Event::Remove(_) => {
-                self.0.clear();
-                None
-            }
-            Event::Yank(_) | Event::Lost(_) => None,
+            Event::Remove(_) => self.0.clear(),
+            _ => {}
         }
+        let file = event.added()?;
+        let sha256 = file.sha256.as_ref().map(|sha256| sha256.to_ascii_lowercase());
+        let (earlier, other) = self.0.insert(file.file.clone(), (line, sha256.clone()))?;
+        matches!(event, Event::Add(_)).then_some((earlier, sha256.is_some() && sha256 == other))
     }
 }
 

@@ -33,21 +33,8 @@ pub(super) struct Origins {
     client: reqwest::Client,
 }
 
-/// A file with the bytes that the list declares.
-pub(super) enum Fetched {
-    Local(PathBuf),
-    /// Deleted when this is dropped.
-    Download(NamedTempFile),
-}
-
-impl Fetched {
-    pub(super) fn path(&self) -> &Path {
-        match self {
-            Fetched::Local(path) => path,
-            Fetched::Download(file) => file.path(),
-        }
-    }
-}
+/// The path of a file with the bytes that the list declares; a download is deleted when this is dropped.
+pub(super) type Fetched = Box<dyn AsRef<Path> + Send + Sync>;
 
 impl Origins {
     /// Creates the origins of a list in `folder`, which may fetch from `hosts`; `address` has the user and password of a server.
@@ -81,11 +68,11 @@ impl Origins {
     /// Fetches a file if it is not on this machine, and compares its size and digests with those of the list. The error is
     /// the reason why it is not imported.
     pub(super) async fn fetch(&self, file: &AddedFile) -> Result<Fetched, String> {
-        let fetched = match file.origin() {
-            (Some(url), _) => Fetched::Download(self.download(url, file.size.unwrap_or(MAX_BYTES)).await?),
-            (None, path) => Fetched::Local(self.local(path)?),
+        let fetched: Fetched = match file.origin() {
+            (Some(url), _) => Box::new(self.download(url, file.size.unwrap_or(MAX_BYTES)).await?),
+            (None, path) => Box::new(self.local(path)?),
         };
-        let (path, declared) = (fetched.path().to_owned(), file.clone());
+        let (path, declared) = ((*fetched).as_ref().to_owned(), file.clone());
         let verification = tokio::task::spawn_blocking(move || verify(&path, &declared)).await;
         verification.map_err(|error| error.to_string())??;
         Ok(fetched)
@@ -140,9 +127,6 @@ fn verify(path: &Path, declared: &AddedFile) -> Result<(), String> {
     let actual = file.metadata().map_err(failure)?.len();
     if let Some(size) = declared.size.filter(|size| *size != actual) {
         return Err(format!("it has {actual} bytes, and {size} in the list"));
-    }
-    if declared.sha256.is_none() && declared.md5.is_none() {
-        return Ok(());
     }
     let (mut hasher, mut piece) = (FileHasher::default(), vec![0; PIECE]);
     loop {

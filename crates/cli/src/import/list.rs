@@ -31,12 +31,10 @@ pub(super) struct Line {
     pub(super) kept: Vec<String>,
 }
 
-impl Line {
-    /// Returns the name of the package up to the first character that is no letter or digit, in lower case.
-    pub(super) fn package(&self) -> String {
-        let name = self.event.subject().to_ascii_lowercase();
-        name.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default().to_owned()
-    }
+/// Returns the name of the package of a change up to the first character that is no letter or digit, in lower case.
+pub(super) fn package(event: &Event) -> String {
+    let name = event.subject().to_ascii_lowercase();
+    name.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default().to_owned()
 }
 
 #[derive(Default, Serialize)]
@@ -99,16 +97,8 @@ impl List {
             Some(path) => Box::new(BufReader::new(File::open(path).map_err(local)?)),
             None => Box::new(stdin().lock()),
         };
-        let mut check = Check {
-            hosts,
-            keeps_times,
-            is_of_packages,
-            now: Timestamp(jiff::Timestamp::now().as_microsecond()),
-            added: AddedFiles::default(),
-            undated: HashMap::new(),
-            undone: HashSet::new(),
-            newest: None,
-        };
+        let now = Timestamp(jiff::Timestamp::now().as_microsecond());
+        let mut check = Check { hosts, keeps_times, is_of_packages, ..Check::default() };
         let (mut lines, mut facts, mut problems) = (Vec::new(), Facts::default(), Vec::new());
         let mut text = Vec::new();
         for number in 1.. {
@@ -126,7 +116,7 @@ impl List {
             if text.trim_ascii().is_empty() {
                 continue;
             }
-            match check.event(number, &text) {
+            match check.event(number, &text, now) {
                 Ok(Event::Lost(loss)) => facts.lost.push(loss),
                 Ok(event) => lines.push(Line { number, event, kept: Vec::new() }),
                 Err(problem) => problems.push(format!("{name}:{number}: {problem}")),
@@ -138,7 +128,7 @@ impl List {
         lines.iter().for_each(|line| facts.count(line));
         let bulk_day = bulk_day(&lines);
         if !keeps_times {
-            lines.iter_mut().for_each(|line: &mut Line| line.event.forget_time());
+            lines.iter_mut().for_each(|line: &mut Line| line.event.set_at(None));
         }
         lines.retain(|line| !check.undone.contains(&line.number));
         separate(&mut lines);
@@ -155,12 +145,12 @@ fn separate(lines: &mut [Line]) {
     for line in lines {
         let Some(at) = line.event.at() else { continue };
         let is_added = matches!(line.event, Event::Add(_));
-        let earlier = if at > last { None } else { are_added.get(&line.package()) };
+        let earlier = if at > last { None } else { are_added.get(&package(&line.event)) };
         if at > last || earlier.is_some_and(|are_added| !(is_added && *are_added)) {
             last = at.max(Timestamp(last.0.saturating_add(1)));
             are_added.clear();
         }
-        are_added.insert(line.package(), is_added);
+        are_added.insert(package(&line.event), is_added);
         line.event.set_at(Some(last));
     }
 }
@@ -171,10 +161,10 @@ fn find_kept(lines: &mut [Line]) {
     for line in lines.iter_mut().rev().filter(|line| line.event.at().is_none()) {
         match &line.event {
             Event::Add(file) | Event::Replace(file) => {
-                files.entry(line.package()).or_default().push(file.file.clone());
+                files.entry(package(&line.event)).or_default().push(file.file.clone());
             }
             Event::Remove(Removal { file: None, .. }) => {
-                line.kept = files.get(&line.package()).cloned().unwrap_or_default();
+                line.kept = files.get(&package(&line.event)).cloned().unwrap_or_default();
             }
             Event::Remove(_) | Event::Yank(_) | Event::Lost(_) => {}
         }
@@ -228,26 +218,35 @@ pub(super) fn case_twins(lines: &[Line]) -> Vec<String> {
 }
 
 /// What the lines so far contain.
+#[derive(Default)]
 struct Check<'a> {
     hosts: &'a [String],
     keeps_times: bool,
     is_of_packages: bool,
-    now: Timestamp,
     added: AddedFiles,
     /// The lines without a time that add, yank or remove a file, since its last addition or removal.
     undated: HashMap<String, Vec<usize>>,
     /// Those of them that a later one undoes: without times, a server cannot distinguish an addition from one before a removal.
     undone: HashSet<usize>,
+    /// The packages of which a line without a time removes all versions.
+    removed: HashSet<String>,
     /// The latest time, with its line.
     newest: Option<(Timestamp, usize)>,
 }
 
 impl Check<'_> {
-    fn event(&mut self, number: usize, text: &[u8]) -> Result<Event, String> {
+    fn event(&mut self, number: usize, text: &[u8], now: Timestamp) -> Result<Event, String> {
         let mut event: Event = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-        event.forget_implausible_time(self.now);
+        event.forget_implausible_time(now);
         event.check()?;
-        event.added().map_or(Ok(()), |file| self.check_host(file))?;
+        if let Some((Some(url), from)) = event.added().map(AddedFile::origin)
+            && !is_permitted(&url, self.hosts)
+        {
+            let host = url.host_str().unwrap_or("HOST");
+            return Err(format!(
+                "'from': {from} is not an address on a host that --host names; permit it with --host={host}"
+            ));
+        }
         if let Some((earlier, false)) = self.added.apply(number, &event) {
             return Err(format!(
                 "the file '{}' was added in line {earlier}; write \"op\":\"replace\" for other bytes",
@@ -273,7 +272,7 @@ impl Check<'_> {
     }
 
     /// Undoes the earlier lines without a time about the files that a change without a time adds or removes. Returns whether
-    /// there are some.
+    /// earlier ones add or remove them.
     fn undo(&mut self, number: usize, event: &Event) -> bool {
         let file = match event {
             Event::Yank(yank) => {
@@ -284,6 +283,7 @@ impl Check<'_> {
                 let is_of_package =
                     |file: &String, _: &mut _| self.is_of_packages && file.split('_').next() == Some(name);
                 self.undone.extend(self.undated.extract_if(is_of_package).flat_map(|(_, lines)| lines));
+                self.removed.insert(package(event));
                 return false;
             }
             Event::Remove(Removal { name: Some(name), version: Some(version), .. }) => {
@@ -294,16 +294,6 @@ impl Check<'_> {
         let earlier = self.undated.insert(file, vec![number]).unwrap_or_default();
         let has_earlier = !earlier.is_empty();
         self.undone.extend(earlier);
-        has_earlier
-    }
-
-    fn check_host(&self, file: &AddedFile) -> Result<(), String> {
-        match file.origin() {
-            (Some(url), from) if !is_permitted(&url, self.hosts) => Err(format!(
-                "'from': {from} is not an address on a host that --host names; permit it with --host={}",
-                url.host_str().unwrap_or("HOST")
-            )),
-            _ => Ok(()),
-        }
+        has_earlier || self.removed.contains(&package(event))
     }
 }

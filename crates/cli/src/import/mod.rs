@@ -264,7 +264,7 @@ pub(super) async fn run(
 /// `changed` has the packages with such a change: what a later change of them does is known when it is made.
 fn expect_in_order(lines: &[&Line], results: &mut [ImportedResult], changed: &mut HashSet<String>) {
     for (line, result) in lines.iter().zip(results) {
-        let package = line.package();
+        let package = list::package(&line.event);
         let (made, is_certain) = match &line.event {
             // One with a time is no reason for doubts: the server compares times.
             Event::Add(file) => (ImportOutcome::Added, file.at.is_some()),
@@ -350,7 +350,7 @@ impl Import<'_> {
             Ok(fetched) => fetched,
             Err(reason) => return Ok(Err(reason)),
         };
-        match self.client.upload_as(fetched.path(), &file.file, self.kind).await {
+        match self.client.upload_as((*fetched).as_ref(), &file.file, self.kind).await {
             Ok(upload) => {
                 for notice in &upload.notices {
                     note(format!("{}: {notice}", file.file));

@@ -109,27 +109,27 @@ fn check_times(changes: &[ImportedChange], now: Timestamp) -> Result<(), RepoErr
             "there are {count} changes; a request has at most {MAX_CHANGES}"
         )));
     }
-    let mut previous = None;
+    // That of the change before; `None` if it has none.
+    let mut previous = Some(EARLIEST);
     for (number, change) in (1..).zip(changes) {
-        let at = change.event.at();
-        let problem = match (at, previous) {
+        let problem = match (change.event.at(), previous) {
             (Some(at), _) if at > now => {
-                Some(format!("its time {at} is in the future: the clock of this server shows {now}"))
+                format!("its time {at} is in the future: the clock of this server shows {now}")
             }
-            (Some(at), _) if at < EARLIEST => Some(format!(
-                "its time {at} is before {}: leave out a time that is not known",
-                EARLIEST.day()
-            )),
-            (Some(at), Some(Some(before))) if at < before => {
-                Some(format!("its time {at} is before {before}, that of the change before it"))
+            (Some(at), _) if at < EARLIEST => {
+                let day = EARLIEST.day();
+                format!("its time {at} is before {day}: leave out a time that is not known")
             }
-            (Some(at), Some(None)) => Some(format!("its time is {at}, and the change before it has none")),
-            (Some(_) | None, _) => None,
+            (Some(at), Some(before)) if at < before => {
+                format!("its time {at} is before {before}, that of the change before it")
+            }
+            (Some(at), None) => format!("its time is {at}, and the change before it has none"),
+            (at, _) => {
+                previous = at;
+                continue;
+            }
         };
-        if let Some(problem) = problem {
-            return Err(RepoError::Invalid(format!("change {number} is refused: {problem}")));
-        }
-        previous = Some(at);
+        return Err(RepoError::Invalid(format!("change {number} is refused: {problem}")));
     }
     Ok(())
 }
@@ -177,12 +177,12 @@ fn periods(
     let rules = language::of(source.kind.language());
     let name = rules.project_name(name).map_or_else(|_| name.clone(), |name| name.to_string());
     let mut periods = file_period::of_package(c, source.tree, &name)?;
-    let is_version = |period: &FilePeriod, version: &String| match source.kind.layout() {
-        Layout::Lists => *version == period.version,
-        Layout::Projects => rules.version(version) == rules.version(&period.version),
-    };
+    periods.retain(|period| !change.kept.contains(&period.file));
     periods.retain(|period| {
-        version.is_none_or(|version| is_version(period, version)) && !change.kept.contains(&period.file)
+        version.is_none_or(|version| match source.kind.layout() {
+            Layout::Lists => *version == period.version,
+            Layout::Projects => rules.version(version) == rules.version(&period.version),
+        })
     });
     Ok(periods)
 }
@@ -330,10 +330,8 @@ impl Import {
             return Ok((None, results.into_iter().flatten().collect()));
         }
         let note = event.added().and_then(|file| file.note.as_deref()).unwrap_or_default();
-        let existing = match event {
-            Event::Replace(_) => OnExisting::Replace,
-            Event::Add(_) | Event::Remove(_) | Event::Yank(_) | Event::Lost(_) => OnExisting::Fail,
-        };
+        let is_replacement = matches!(event, Event::Replace(_));
+        let existing = if is_replacement { OnExisting::Replace } else { OnExisting::Fail };
         let publish = self.publish(TxKind::Add, event, note, file_names(&new));
         let addition = Addition { source: self.source.clone(), existing, replaces_versions: false, publish };
         match (addition.step(c, &new), staged) {

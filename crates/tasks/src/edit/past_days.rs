@@ -6,6 +6,7 @@ use base::model::ids::SourceId;
 use base::model::kind::ChangePolicy;
 use base::model::recorded_words::PromotionState;
 use base::model::snapshot::Snapshot;
+use base::model::text::first_names;
 use base::model::time::{Day, Timestamp};
 use content::serve::RepoError;
 use runtime::catalog::resolve::{self, Period};
@@ -102,15 +103,10 @@ pub(super) fn check_requests(c: &mut dyn Conn, source: SourceId, at: Timestamp) 
 
 /// Returns the refusal of a change of past days that was not permitted.
 pub(super) fn refusal(days: &[ChangedDays]) -> RepoError {
-    let named = days.iter().take(MAX_NAMES);
-    let mut names: Vec<String> =
-        named.map(|days| format!("{} ({} to {})", days.repo, days.first, days.last)).collect();
-    if days.len() > MAX_NAMES {
-        names.push(format!("{} more", days.len() - MAX_NAMES));
-    }
+    let name = |days: &ChangedDays| format!("{} ({} to {})", days.repo, days.first, days.last);
+    let names = first_names(&days.iter().map(name).collect::<Vec<_>>(), MAX_NAMES);
     RepoError::Conflict(format!(
-        "past snapshots of repositories would change, and clients may depend on them: {}; permit it with change_past_days \
-         (rspm import list --change-past-days), or import without times (--dates=none)",
-        names.join(", ")
+        "past snapshots of repositories would change, and clients may depend on them: {names}; permit it with change_past_days \
+         (rspm import list --change-past-days), or import without times (--dates=none)"
     ))
 }

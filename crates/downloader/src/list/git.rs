@@ -63,11 +63,13 @@ pub(super) fn read(args: &ListOrigin, events: &mut Events) -> Result<(), Offline
         return Err(OfflineError::Usage(text.to_owned()));
     };
     let clone = BareClone::create(args)?;
-    let (mut tree, mut last) = (Tree::default(), Timestamp(i64::MIN));
+    let (mut tree, now, commits) = (Tree::default(), events.now(), clone.commits()?);
     let mut written: HashMap<String, Written> = HashMap::new();
-    for (at, changes) in clone.commits()? {
-        // The times of rewritten commits may decrease; the order of the commits is that of the states.
-        last = last.max(at.min(events.now()));
+    // Times in the future are not known, and those of rewritten commits may decrease; the order of the commits is that of the
+    // states.
+    let mut last = commits.iter().map(|(at, _)| *at).find(|at| *at <= now).unwrap_or(now);
+    for (at, changes) in commits {
+        last = if at <= now { last.max(at) } else { last };
         for (mut event, blob) in tree.apply(last, changes) {
             let (Some(blob), Event::Add(file) | Event::Replace(file)) = (blob, &mut event) else {
                 events.push(event)?;

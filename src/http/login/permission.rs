@@ -120,7 +120,7 @@ impl Principal {
             AccessTarget::Source(name) => match catalog.source_by_name_or_id(name) {
                 Some(source) => {
                     let object = source_object(catalog, source);
-                    self.check(action, Object::Source(&object), name)?;
+                    self.check(action, Object::Source(object), name)?;
                     Ok(!object.open)
                 }
                 None => self.check(action, Object::UnknownSource, "").map(|()| false),
@@ -151,8 +151,8 @@ impl Principal {
                     self.check(access.action, private, name)?;
                 }
                 AccessTarget::Source(name) if catalog.source_by_name_or_id(name).is_none() => {
-                    let private = SourceObject { id: SourceId(0), open: false, repositories: Vec::new() };
-                    self.check(access.action, Object::Source(&private), name)?;
+                    let private = SourceObject { id: SourceId(0), open: false, repositories: &[] };
+                    self.check(access.action, Object::Source(private), name)?;
                 }
                 AccessTarget::Server | AccessTarget::Repository(_) | AccessTarget::Source(_) => {}
             }
@@ -190,7 +190,7 @@ impl Principal {
 
     pub(crate) fn may_read_source(&self, catalog: &Catalog, source: &Source) -> bool {
         let object = source_object(catalog, source);
-        access::permit(self.actor(), Action::Read, Object::Source(&object)).is_ok()
+        access::permit(self.actor(), Action::Read, Object::Source(object)).is_ok()
     }
 
     /// Returns the name of a source, empty if the client cannot read it. SECURITY: a snapshot of an open
@@ -264,13 +264,9 @@ fn repository(repo: &Repository) -> Object<'static> {
     Object::Repository { id: repo.id, authenticated: repo.authenticated }
 }
 
-/// Returns the object of a decision. The repositories of an open source, which everyone may read, decide nothing.
-fn source_object(catalog: &Catalog, source: &Source) -> SourceObject {
-    let open = catalog.is_open(source.id);
-    let is_reader = |repo: &&Repository| repo.authenticated && repo.subscribes_to(source.id);
-    let readers = || catalog.repos.iter().filter(is_reader).map(|repo| repo.id).collect();
-    let repositories = if open { Vec::new() } else { readers() };
-    SourceObject { id: source.id, open, repositories }
+fn source_object<'a>(catalog: &'a Catalog, source: &Source) -> SourceObject<'a> {
+    let repositories = catalog.authenticated_readers(source.id);
+    SourceObject { id: source.id, open: catalog.is_open(source.id), repositories }
 }
 
 /// Converts a refusal. SECURITY: `name` is the name or number in the request, so no other name is disclosed.

@@ -49,19 +49,19 @@ pub enum Object<'a> {
         /// Whether it is for authenticated clients only.
         authenticated: bool,
     },
-    Source(&'a SourceObject),
+    Source(SourceObject<'a>),
     UnknownRepository,
     UnknownSource,
 }
 
 /// A source, and the repositories in which its packages can be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceObject {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceObject<'a> {
     pub id: SourceId,
     /// Whether everyone may read its packages: an open repository subscribes to it, or no authenticated one ever did.
     pub open: bool,
-    /// The authenticated repositories that subscribe to it.
-    pub repositories: Vec<RepoId>,
+    /// The authenticated repositories that subscribe to it, in the order of their ids.
+    pub repositories: &'a [RepoId],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,10 +108,10 @@ pub fn permit(actor: Actor<'_>, action: Action, object: Object<'_>) -> Result<()
                 (true, ScopeKind::ReposRead)
             }
             Object::Repository { id, authenticated } => {
-                (!authenticated || grant.reads(id), ScopeKind::ReposRead)
+                (!authenticated || grant.reads_any(&[id]), ScopeKind::ReposRead)
             }
             Object::Source(source) => {
-                let reads = source.repositories.iter().any(|repository| grant.reads(*repository));
+                let reads = grant.reads_any(source.repositories);
                 (source.open || reads || grant.writes(Some(source.id)), ScopeKind::ReposRead)
             }
         },
@@ -195,13 +195,9 @@ mod tests {
             ("write 7", Actor::Token(&write)),
             ("write all", Actor::Token(&write_all)),
         ];
-        let private = |id, repository| SourceObject {
-            id: SourceId(id),
-            open: false,
-            repositories: vec![RepoId(repository)],
-        };
-        let (seven, eight) = (private(7, 1), private(8, 2));
-        let open = SourceObject { id: SourceId(9), open: true, repositories: vec![RepoId(1)] };
+        let private = |id, repositories| SourceObject { id: SourceId(id), open: false, repositories };
+        let (seven, eight) = (private(7, &[RepoId(1)]), private(8, &[RepoId(2)]));
+        let open = SourceObject { id: SourceId(9), open: true, repositories: &[RepoId(1)] };
         // One line for each object, one text for each actor.
         #[rustfmt::skip]
         let table = [
@@ -209,9 +205,9 @@ mod tests {
             (Object::Repository { id: RepoId(1), authenticated: true }, ["yyaaaaaaa", "yyyyyyyyy", "yyyyyyyyl", "yyrrsssgl", "yyyysssgl", "yyyysssgl", "yyrrssygl", "yyrryyygl"]),
             (Object::Repository { id: RepoId(2), authenticated: true }, ["yyaaaaaaa", "yyyyyyyyy", "yyyyyyyyl", "yyrrsssgl", "yyrrsssgl", "yyyysssgl", "yyrrssygl", "yyrryyygl"]),
             (Object::Repository { id: RepoId(2), authenticated: false }, ["yyyaaaaaa", "yyyyyyyyy", "yyyyyyyyl", "yyyysssgl", "yyyysssgl", "yyyysssgl", "yyyyssygl", "yyyyyyygl"]),
-            (Object::Source(&seven), ["yyaaaaaaa", "yyyyyyyyy", "yyyyyyyyl", "yyrrsssgl", "yyyysssgl", "yyyysssgl", "yyyyysygl", "yyyyyyygl"]),
-            (Object::Source(&eight), ["yyaaaaaaa", "yyyyyyyyy", "yyyyyyyyl", "yyrrsssgl", "yyrrsssgl", "yyyysssgl", "yyrrssygl", "yyyyyyygl"]),
-            (Object::Source(&open), ["yyyaaaaaa", "yyyyyyyyy", "yyyyyyyyl", "yyyysssgl", "yyyysssgl", "yyyysssgl", "yyyyssygl", "yyyyyyygl"]),
+            (Object::Source(seven), ["yyaaaaaaa", "yyyyyyyyy", "yyyyyyyyl", "yyrrsssgl", "yyyysssgl", "yyyysssgl", "yyyyysygl", "yyyyyyygl"]),
+            (Object::Source(eight), ["yyaaaaaaa", "yyyyyyyyy", "yyyyyyyyl", "yyrrsssgl", "yyrrsssgl", "yyyysssgl", "yyrrssygl", "yyyyyyygl"]),
+            (Object::Source(open), ["yyyaaaaaa", "yyyyyyyyy", "yyyyyyyyl", "yyyysssgl", "yyyysssgl", "yyyysssgl", "yyyyssygl", "yyyyyyygl"]),
             (Object::UnknownSource, ["yyyaaaaaa", "yyyyyyyyy", "yyyyyyyyl", "yyyysssgl", "yyyysssgl", "yyyysssgl", "yyyyssygl", "yyyyyyygl"]),
         ];
         for (object, expected) in table {

@@ -111,10 +111,14 @@ impl Grant {
         self.scopes.contains(&Scope::GlobalAdmin)
     }
 
-    pub(super) fn reads(&self, repository: RepoId) -> bool {
+    /// Returns whether the grant permits reading one of the repositories, which are in the order of their ids.
+    pub(super) fn reads_any(&self, repositories: &[RepoId]) -> bool {
         let reads = |scope: &Scope| match scope {
-            Scope::ReposRead(repositories) | Scope::ReposPromote(repositories) => {
-                repositories.contains(&repository)
+            Scope::ReposRead(Selection::All) | Scope::ReposPromote(Selection::All) => {
+                !repositories.is_empty()
+            }
+            Scope::ReposRead(Selection::Only(ids)) | Scope::ReposPromote(Selection::Only(ids)) => {
+                ids.iter().any(|id| repositories.binary_search(id).is_ok())
             }
             Scope::GlobalAdmin => true,
             Scope::SourcesWrite(_) | Scope::BlocklistRead | Scope::BlocklistAdmin | Scope::MetadataAdmin => {
@@ -194,6 +198,6 @@ mod tests {
             Scope::ReposRead(Selection::Only(vec![])),
             Scope::SourcesWrite(Selection::Only(vec![])),
         ]);
-        assert!(!grant.reads(RepoId(1)) && !grant.writes(Some(SourceId(1))) && !grant.writes(None));
+        assert!(!grant.reads_any(&[RepoId(1)]) && !grant.writes(Some(SourceId(1))) && !grant.writes(None));
     }
 }

@@ -6,6 +6,7 @@
 mod block_rules;
 mod handle;
 mod name_guards;
+mod readers;
 pub mod resolve;
 mod shared;
 mod spaced;
@@ -184,6 +185,7 @@ impl Subscription {
 impl shared::Row for Source {
     type Id = SourceId;
     type Key = str;
+    type Summary = ();
 
     fn id(&self) -> SourceId {
         self.id
@@ -192,11 +194,14 @@ impl shared::Row for Source {
     fn key(&self) -> &str {
         self.name.as_str()
     }
+
+    fn summary<'a>(_: impl Iterator<Item = &'a Source>) {}
 }
 
 impl shared::Row for Tree {
     type Id = TreeId;
     type Key = SourceId;
+    type Summary = ();
 
     fn id(&self) -> TreeId {
         self.id
@@ -205,19 +210,8 @@ impl shared::Row for Tree {
     fn key(&self) -> &SourceId {
         &self.source
     }
-}
 
-impl shared::Row for Repository {
-    type Id = RepoId;
-    type Key = str;
-
-    fn id(&self) -> RepoId {
-        self.id
-    }
-
-    fn key(&self) -> &str {
-        self.name.as_str()
-    }
+    fn summary<'a>(_: impl Iterator<Item = &'a Tree>) {}
 }
 
 impl Catalog {
@@ -285,21 +279,6 @@ impl Catalog {
     /// Returns the source that a path of the public API names: by name first, then by id.
     pub fn source_by_name_or_id(&self, text: &str) -> Option<&Source> {
         self.source(text).or_else(|| self.source_by_id(SourceId(text.parse().ok()?)))
-    }
-
-    /// Returns whether an authenticated repository subscribes to the source, or has subscribed to it earlier.
-    pub fn is_private(&self, source: SourceId) -> bool {
-        let has_listed = |repo: &Repository| {
-            repo.steps.iter().any(|step| step.list.iter().any(|entry| entry.source == source))
-        };
-        self.repos.iter().any(|repo| repo.authenticated && has_listed(repo))
-    }
-
-    /// Returns whether everyone may read the packages of the source: an open repository subscribes to it, or no
-    /// authenticated repository has ever subscribed to it.
-    pub fn is_open(&self, source: SourceId) -> bool {
-        self.repos.iter().any(|repo| !repo.authenticated && repo.subscribes_to(source))
-            || !self.is_private(source)
     }
 
     pub fn tree(&self, id: TreeId) -> Option<&Tree> {

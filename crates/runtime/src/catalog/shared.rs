@@ -2,16 +2,21 @@
 //! previous one, and the whole list if none did: reading a catalog again then costs as much as its changes.
 
 use std::ops::Index;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A row of a catalog.
 pub trait Row {
     type Id: Copy + Ord;
     /// What rows are looked up by besides their ids.
     type Key: Ord + ?Sized;
+    /// What is computed from all rows when it is first used, and kept until a row changes.
+    type Summary;
 
     fn id(&self) -> Self::Id;
     fn key(&self) -> &Self::Key;
+    fn summary<'a>(rows: impl Iterator<Item = &'a Self>) -> Self::Summary
+    where
+        Self: 'a;
 }
 
 #[derive(Debug)]
@@ -19,17 +24,19 @@ pub struct Shared<T: Row> {
     rows: Arc<Vec<Arc<T>>>,
     /// The ids, in the order of keys, those with the same key in the order of ids.
     by_key: Arc<Vec<T::Id>>,
+    summary: Arc<OnceLock<T::Summary>>,
 }
 
 impl<T: Row> Clone for Shared<T> {
     fn clone(&self) -> Shared<T> {
-        Shared { rows: Arc::clone(&self.rows), by_key: Arc::clone(&self.by_key) }
+        let Shared { rows, by_key, summary } = self;
+        Shared { rows: Arc::clone(rows), by_key: Arc::clone(by_key), summary: Arc::clone(summary) }
     }
 }
 
 impl<T: Row> Default for Shared<T> {
     fn default() -> Shared<T> {
-        Shared { rows: Arc::default(), by_key: Arc::default() }
+        Shared { rows: Arc::default(), by_key: Arc::default(), summary: Arc::default() }
     }
 }
 
@@ -39,7 +46,7 @@ impl<T: Row> FromIterator<T> for Shared<T> {
         let mut ordered: Vec<&Arc<T>> = rows.iter().collect();
         ordered.sort_by(|a, b| a.key().cmp(b.key()));
         let by_key = ordered.into_iter().map(|row| row.id()).collect();
-        Shared { rows: Arc::new(rows), by_key: Arc::new(by_key) }
+        Shared { rows: Arc::new(rows), by_key: Arc::new(by_key), summary: Arc::default() }
     }
 }
 
@@ -67,6 +74,10 @@ impl<T: Row> Shared<T> {
     pub fn find(&self, id: T::Id) -> Option<&T> {
         let index = self.rows.binary_search_by_key(&id, |row| row.id()).ok()?;
         self.rows.get(index).map(Arc::as_ref)
+    }
+
+    pub fn summary(&self) -> &T::Summary {
+        self.summary.get_or_init(|| T::summary(self.iter()))
     }
 
     /// Returns the rows with a key, in the order of their ids.
@@ -103,6 +114,7 @@ impl<T: Row> Shared<T> {
                 (Err(index), Some(row)) => rows.insert(index, row),
                 (Err(_), None) => {}
             }
+            list.summary = Arc::default();
         }
         list
     }
@@ -123,6 +135,7 @@ impl<T: Row + Clone> Shared<T> {
     }
 
     pub(crate) fn get_mut(&mut self, index: usize) -> &mut T {
+        self.summary = Arc::default();
         Arc::make_mut(&mut Arc::make_mut(&mut self.rows)[index])
     }
 }
@@ -137,6 +150,7 @@ mod tests {
     impl Row for Numbered {
         type Id = i64;
         type Key = str;
+        type Summary = i64;
 
         fn id(&self) -> i64 {
             self.0
@@ -144,6 +158,10 @@ mod tests {
 
         fn key(&self) -> &str {
             self.1
+        }
+
+        fn summary<'a>(rows: impl Iterator<Item = &'a Numbered>) -> i64 {
+            rows.map(|row| row.0).sum()
         }
     }
 
@@ -166,5 +184,8 @@ mod tests {
         assert_eq!((after.find(2), after.find(4)), (Some(&Numbered(2, "b")), None));
         assert_eq!((with_key(&before, "a"), with_key(&before, "x")), (vec![5], vec![1]));
         assert_eq!((with_key(&after, "a"), with_key(&after, "x")), (vec![], vec![1, 3]));
+        assert_eq!((*before.summary(), *after.summary()), (9, 6));
+        assert_eq!(*after.with([(3, None)]).summary(), 3, "it is computed again after a change");
+        assert!(Arc::ptr_eq(&after.summary, &after.with([]).summary));
     }
 }

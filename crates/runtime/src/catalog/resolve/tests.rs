@@ -431,3 +431,41 @@ fn a_promoted_list_has_the_states_before_its_pin_until_the_next_one() {
     let point = selected_point(&builder.catalog, &builder.catalog.repos[0], &selected, None);
     assert_eq!(point.trees.iter().map(|tree| tree.seq.0).collect::<Vec<_>>(), [1, 1]);
 }
+
+#[test]
+fn a_source_is_open_as_its_repositories_are() {
+    let mut catalog = CatalogBuilder::new(&[]).catalog;
+    let step = |seq: i64, sources: &[i64]| RepoStep {
+        seq: Seq(seq),
+        at: Timestamp(seq),
+        tx: TxId(seq),
+        list: sources.iter().map(|id| Subscription::to(SourceId(*id))).collect(),
+        pinned_at: None,
+        has_withheld: false,
+    };
+    let template = catalog.repos[0].clone();
+    let repo = |id: i64, authenticated, lists: &[&[i64]]| {
+        let steps = (1..).zip(lists).map(|(seq, sources)| step(seq, sources)).collect();
+        let name = format!("r{id}").parse().expect("a name");
+        Repository { id: RepoId(id), name, authenticated, steps, ..template.clone() }
+    };
+    catalog.repos.push(repo(2, true, &[&[1], &[1, 2], &[2, 3, 4]]));
+    catalog.repos.push(repo(3, true, &[&[4], &[4]]));
+    catalog.repos.push(repo(4, false, &[&[5], &[3]]));
+    let of = |catalog: &Catalog, id| {
+        let id = SourceId(id);
+        (catalog.is_private(id), catalog.is_open(id), catalog.authenticated_readers(id).to_vec())
+    };
+    let expected = [
+        (1, (true, false, vec![])),
+        (2, (true, false, vec![RepoId(2)])),
+        (3, (true, true, vec![RepoId(2)])),
+        (4, (true, false, vec![RepoId(2), RepoId(3)])),
+        (5, (false, true, vec![])),
+        (6, (false, true, vec![])),
+    ];
+    expected.iter().for_each(|(id, readers)| assert_eq!(of(&catalog, *id), *readers, "source {id}"));
+    catalog.repos.push(repo(4, true, &[&[5], &[3]]));
+    assert_eq!(of(&catalog, 3), (true, false, vec![RepoId(2), RepoId(4)]));
+    assert_eq!(of(&catalog, 5), (true, false, vec![]));
+}

@@ -128,10 +128,22 @@ pub(super) async fn read(
         // A page also names the account, and what only this client may see.
         is_restricted: is_page && *head.principal != Principal::Anonymous,
     };
+    let catalog = app.state.catalog.get();
     let result = match require_permission(app, &route, head.principal) {
         Ok(is_restricted) => {
             privacy.is_restricted |= is_restricted;
-            let result = serve(app, &route, query, head, body, &mut privacy).await;
+            let mut result = serve(app, &route, query, head, body).await;
+            // SECURITY: while the request waited, for its body, memory or an index, the token may have been revoked, and the
+            // name in the address may have become that of a repository that the client may not read.
+            if route.is_read() {
+                result = result.and_then(|response| {
+                    head.principal.require_valid(app)?;
+                    if !Arc::ptr_eq(&catalog, &app.state.catalog.load()) {
+                        privacy.is_restricted |= require_permission(app, &route, head.principal)?;
+                    }
+                    Ok(response)
+                });
+            }
             result.inspect_err(|failure| count_blocked(app, failure, parts, received_at))
         }
         Err(failure) => {
@@ -161,7 +173,6 @@ async fn serve(
     query: &Query,
     head: &RequestHead<'_>,
     body: Incoming,
-    privacy: &mut Privacy,
 ) -> Result<Response<Body>, Failure> {
     let RequestHead { parts, path: raw, received_at, .. } = *head;
     match route {
@@ -185,13 +196,7 @@ async fn serve(
         }
         Route::Web { repo, snapshot, path } => {
             let posted = match parts.method {
-                Method::POST => {
-                    let posted = web::lock_file::read(app, body, head).await?;
-                    // SECURITY: the token or the repository's access may have changed while the body was received.
-                    head.principal.require_valid(app)?;
-                    privacy.is_restricted |= require_permission(app, route, head.principal)?;
-                    Some(posted)
-                }
+                Method::POST => Some(web::lock_file::read(app, body, head).await?),
                 _ => None,
             };
             let client = app.client(head.peer);

@@ -258,55 +258,41 @@ fn files_that_are_too_large_or_no_lock_files_or_from_other_sites_are_refused() {
 }
 
 #[test]
-fn a_lock_file_is_authorised_again_after_its_body() {
+fn a_request_is_authorized_again_after_its_body() {
     let server = super::server();
     let lock = br#"{"Packages": {"beta": {"Package": "beta", "Version": "2.0"}}}"#;
-    server.rspm_stdout("edit repo --name=team --authenticated=true");
-    // The answer to a body whose last byte is sent after `change`.
-    let answer_after = |secret: &str, change: &dyn Fn()| {
-        let mut stream = http::connect(server.host());
-        let head = format!(
-            "POST {PAGE} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {secret}\r\nContent-Length: {}\r\n\
-             Connection: close\r\n\r\n",
-            server.host(),
-            lock.len()
-        );
-        stream.write_all(head.as_bytes()).expect("sent");
-        stream.write_all(&lock[..lock.len() - 1]).expect("sent");
-        // A request that is answered after this one began.
-        assert_eq!(
-            http::request("GET", &server.url(PAGE), &[("Authorization", &format!("Bearer {secret}"))], b"")
-                .status,
-            200
-        );
-        change();
-        stream.write_all(&lock[lock.len() - 1..]).expect("sent");
-        http::read(&mut stream, "POST")
-    };
+    let description = b"Package: new\nVersion: 1.0\nImports: beta\n";
     let token = || {
         let text = server.rspm_stdout("create token --description=x --quiet --scope=repos:read --repos=team");
         text.trim().to_owned()
     };
-    let answer = answer_after(&token(), &|| {});
-    assert!(answer.status == 200 && answer.text().contains("1 listed"), "{}", answer.text());
-    let revoked = token();
-    let answer =
-        answer_after(&revoked, &|| drop(server.rspm_stdout(&format!("revoke token --token={revoked}"))));
-    assert_eq!(answer.status, 401, "{}", answer.text());
-    assert!(!answer.text().contains("1 listed"), "{}", answer.text());
-    // An open repository becomes authenticated while the body arrives.
-    assert_eq!(server.rspm("edit repo --name=team --authenticated=false").code, 0);
-    let mut stream = http::connect(server.host());
-    let head = format!(
-        "POST {PAGE} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-        server.host(),
-        lock.len()
-    );
-    stream.write_all(head.as_bytes()).expect("sent");
-    stream.write_all(&lock[..lock.len() - 1]).expect("sent");
-    assert_eq!(server.get(PAGE).status, 200);
-    server.rspm_stdout("edit repo --name=team --authenticated=true");
-    stream.write_all(&lock[lock.len() - 1..]).expect("sent");
-    let answer = http::read(&mut stream, "POST");
-    assert_eq!(answer.status, 401, "{}", answer.text());
+    for (path, body) in [(PAGE, lock.as_slice()), ("/__api__/repos/team/sysreqs", description)] {
+        // The answer to a body whose last byte is sent after `change`.
+        let answer_after = |secret: Option<&str>, change: &dyn Fn()| {
+            let mut stream = http::connect(server.host());
+            let token = secret.map(|secret| format!("Authorization: Bearer {secret}\r\n"));
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nHost: {}\r\n{}Content-Length: {}\r\nConnection: close\r\n\r\n",
+                server.host(),
+                token.unwrap_or_default(),
+                body.len()
+            );
+            stream.write_all(head.as_bytes()).expect("sent");
+            stream.write_all(&body[..body.len() - 1]).expect("sent");
+            // A request that is answered after this one began.
+            assert_eq!(server.get("/__ping__").status, 200);
+            change();
+            stream.write_all(&body[body.len() - 1..]).expect("sent");
+            http::read(&mut stream, "POST").status
+        };
+        server.rspm_stdout("edit repo --name=team --authenticated=true");
+        assert_eq!(answer_after(Some(&token()), &|| {}), 200, "{path}");
+        let revoked = token();
+        let revoke = || drop(server.rspm_stdout(&format!("revoke token --token={revoked}")));
+        assert_eq!(answer_after(Some(&revoked), &revoke), 401, "{path}");
+        // An open repository becomes authenticated while the body arrives.
+        assert_eq!(server.rspm("edit repo --name=team --authenticated=false").code, 0);
+        let close = || drop(server.rspm_stdout("edit repo --name=team --authenticated=true"));
+        assert_eq!(answer_after(None, &close), 401, "{path}");
+    }
 }

@@ -146,6 +146,19 @@ impl Route {
         )
     }
 
+    /// Returns whether the answer only shows data that the client may read.
+    pub fn is_read(&self) -> bool {
+        !matches!(
+            self,
+            Route::UploadPython { .. }
+                | Route::Login(_)
+                | Route::PublishingAudience
+                | Route::MintToken
+                | Route::Admin(_)
+                | Route::Administration(_)
+        )
+    }
+
     /// Returns true for routes that `Authentication.RequireAuthForUI` restricts: pages about repositories, and the
     /// lists of all repositories and sources.
     pub fn is_interface(&self) -> bool {

@@ -1,6 +1,7 @@
 //! Authenticated repositories: their readers, the headers of responses, and the absence of their names elsewhere.
 
 use super::{basic, bearer, get, private_repository, send, token};
+use crate::support::fixtures::until;
 use crate::support::http;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
@@ -300,6 +301,17 @@ fn an_earlier_snapshot_does_not_name_a_source_that_is_private_now() {
         let answer = get(&server, &path, Some(&reader));
         assert!(answer.text().contains("secretrepo"), "{path}: {}", answer.text());
     }
+    let file = "/secretrepo/latest/src/contrib/secretpkg_2.0.tar.gz";
+    assert_eq!(get(&server, file, Some(&reader)).status, 200);
+    let downloads = |authorization: Option<&str>| {
+        let package = format!("/__api__/repos/open/packages/secretpkg?snapshot={number}");
+        let body = format!(r#"{{"repo": "open", "names": ["secretpkg"], "snapshot": "{number}"}}"#);
+        let listed = send(&server, "POST", "/__api__/filter/packages", authorization, &body).json();
+        let count = get(&server, &package, authorization).json()["downloads"]["count"].as_i64();
+        (count, listed["downloads"].as_i64())
+    };
+    until("the download is counted", || downloads(Some(&reader)) == (Some(1), Some(1)));
+    assert_eq!(downloads(None), (Some(0), Some(0)), "they are those of the authenticated repository");
 }
 
 /// A hidden repository can be requested by its number, and responses do not have its name or description.
@@ -360,6 +372,13 @@ fn a_number_does_not_disclose_the_name_of_a_hidden_repository() {
             assert!(!answer.text().contains("hidden"), "{id} {rest}: {} {}", answer.status, answer.text());
             api_answers += usize::from(answer.status == 200);
         }
+        let answer = get(&server, &format!("/__api__/admin/v1/repos/{id}"), Some(&reader));
+        assert_eq!(
+            (answer.status, answer.text().contains("hidden")),
+            (404, false),
+            "{id}: {}",
+            answer.text()
+        );
     }
     assert!(pages > 0 && api_answers > 0, "some are served");
     assert!(get(&server, "/hiddenr/latest/", None).text().contains("for hiddenr"), "by its name");

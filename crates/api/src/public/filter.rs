@@ -50,7 +50,7 @@ pub struct FilterResult {
     /// Its dependencies, unless omitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dependencies: Option<Dependencies>,
-    /// Number of downloads, unless omitted; 0 if downloads are not counted.
+    /// Number of downloads, unless omitted; 0 if downloads are not counted, or the client may not read the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub downloads: Option<i64>,
     /// The metadata that administrators set for the version, by key, if requested and not empty.

@@ -215,7 +215,8 @@ impl KeyValue {
 /// Download count of a package.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Downloads {
-    /// Downloads of all versions from this source since counting began; 0 in lists, and if downloads are not counted.
+    /// Downloads of all versions from this source since counting began; 0 in lists, if downloads are not counted, and if the
+    /// client may not read the source.
     pub count: i64,
 }
 

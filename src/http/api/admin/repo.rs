@@ -85,6 +85,12 @@ pub(super) async fn create(call: Call<'_>, body: CreateRepo) -> Answer<WithStatu
 }
 
 pub(super) async fn info(call: Call<'_>, name: &str) -> Answer<Repo> {
+    let catalog = call.app.state.catalog.get();
+    let is_hidden = |repo: &Repository| repo.hidden && repo.name.as_str() != name;
+    // SECURITY: the response has the name of the repository.
+    if catalog.repo_by_name_or_id(name).is_some_and(is_hidden) && !call.principal.is_administrator() {
+        return Err(Failure::not_found(format!("there is no repository '{name}'")));
+    }
     show(call.app, name)
 }
 
@@ -144,12 +150,12 @@ pub(super) async fn subscribe(call: Call<'_>, name: &str, body: Subscribe) -> An
 fn open_access_warning(app: &App, repo: &Repo, source: &str) -> Option<String> {
     let catalog = app.state.catalog.get();
     let id = serve::find::source(&catalog, source).ok()?.id;
-    let private = catalog.repos.iter().find(|other| other.authenticated && other.subscribes_to(id));
-    let private = private.filter(|_| !repo.authenticated)?;
+    let private = catalog.authenticated_readers(id).first().filter(|_| !repo.authenticated)?;
     Some(format!(
         "everyone who can connect to the server can now read the packages of the source '{source}', because '{}' requires no token; \
          the authenticated repository '{}' subscribes to it too",
-        repo.name, private.name
+        repo.name,
+        catalog.repo_name(*private)
     ))
 }
 

@@ -11,7 +11,7 @@ use futures_util::stream::{self, BoxStream};
 use http::StatusCode;
 use tokio::sync::Semaphore;
 
-use super::lookup::repository;
+use super::lookup::{ReadableDownloads, repository};
 use super::{Answer, PublicCall, Raw, project_filter, vulnerabilities};
 use crate::http::error::Failure;
 use crate::http::net::Client;
@@ -34,7 +34,6 @@ use formats::r;
 use formats::r::dependency::DependencyKind;
 use formats::r::description::Description;
 use runtime::state::State;
-use tasks::usage::Usage;
 
 /// Maximum number of names in a request.
 const MAX_NAMES: usize = 10_000;
@@ -58,7 +57,7 @@ type Specification = (String, Option<String>);
 struct PendingRows {
     repositories: Arc<Repositories>,
     state: Arc<State>,
-    usage: Usage,
+    downloads: ReadableDownloads,
     language: Language,
     point: Point,
     filter: Arc<Filter>,
@@ -79,6 +78,7 @@ pub(super) async fn of_named_repo(call: PublicCall<'_>, mut filter: Filter) -> A
 /// Handles a request; `repo`, the repository of the address, has precedence over that of the body. A streamed response
 /// holds the bytes of the body, so that they stay counted in the budget of request bodies.
 pub(super) async fn of_repo(call: PublicCall<'_>, repo: &str, mut filter: Filter) -> Answer<Raw> {
+    let downloads = ReadableDownloads::new(&call);
     let PublicCall { app, head, bytes, .. } = call;
     if filter.names.len() > MAX_NAMES {
         return Err(Failure::bad_request(format!(
@@ -99,7 +99,7 @@ pub(super) async fn of_repo(call: PublicCall<'_>, repo: &str, mut filter: Filter
     let mut rows = PendingRows {
         repositories: Arc::clone(&app.repositories),
         state: Arc::clone(&app.state),
-        usage: app.usage.clone(),
+        downloads,
         language,
         point,
         filter: Arc::new(filter),
@@ -160,7 +160,7 @@ impl PendingRows {
     ) -> Result<Bytes, Failure> {
         let rows = project_filter::rows(
             &self.repositories,
-            &self.usage,
+            &self.downloads,
             self.language,
             &self.point,
             requests,
@@ -185,7 +185,7 @@ impl PendingRows {
         } else {
             let names: Vec<_> =
                 packages.iter().map(|detail| (detail.source, detail.release.package.as_str())).collect();
-            self.usage.totals(&names).await.into_iter().map(Some).collect()
+            self.downloads.totals(&names).await.into_iter().map(Some).collect()
         };
         let metadata = match self.filter.metadata {
             true => metadata_of(&self.repositories, self.language, &self.point, &packages).await?,

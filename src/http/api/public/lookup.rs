@@ -1,20 +1,50 @@
 //! Finds the repository, source, point, Bioconductor version or page that a request names.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::PublicCall;
 use crate::http::error::{Failure, truncate};
 use crate::http::login::permission::Principal;
+use base::model::ids::SourceId;
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
 use content::serve;
 use formats::r::bioconductor::{BadBioconductorVersion, BioconductorVersion, Part};
 use runtime::catalog::{self, Catalog, Repository};
+use runtime::state::State;
+use tasks::usage::Usage;
 
 /// Maximum number of rows in a response.
 const MAX_ROWS: usize = 1000;
 /// Maximum page number; later pages are always empty.
 const MAX_PAGE: usize = 1_000_000;
+
+/// The downloads of packages that a client may read.
+pub(super) struct ReadableDownloads {
+    usage: Usage,
+    state: Arc<State>,
+    principal: Principal,
+}
+
+impl ReadableDownloads {
+    pub(super) fn new(call: &PublicCall<'_>) -> ReadableDownloads {
+        let (app, principal) = (call.app, call.head.principal.clone());
+        ReadableDownloads { usage: app.usage.clone(), state: Arc::clone(&app.state), principal }
+    }
+
+    /// As [`Usage::totals`]; 0 for sources that the client may not read. SECURITY: downloads are counted over all
+    /// repositories of a source.
+    pub(super) async fn totals(&self, packages: &[(SourceId, &str)]) -> Vec<i64> {
+        let catalog = self.state.catalog.get();
+        let is_readable = |id| {
+            let source = catalog.source_by_id(id);
+            source.is_some_and(|source| self.principal.may_read_source(&catalog, source))
+        };
+        let counts = self.usage.totals(packages).await.into_iter().zip(packages);
+        counts.map(|(count, (source, _))| if is_readable(*source) { count } else { 0 }).collect()
+    }
+}
 
 /// Returns the positions of the rows of a page: `_limit` and `_page` of a query.
 pub(super) fn positions(limit: Option<usize>, page: Option<usize>) -> Range<usize> {

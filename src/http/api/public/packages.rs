@@ -1,6 +1,8 @@
 //! Packages in the form of the public API: converts index records and DESCRIPTIONs to rows.
 
-use super::lookup::{bioconductor_version, positions, repository, requested_point, source};
+use super::lookup::{
+    ReadableDownloads, bioconductor_version, positions, repository, requested_point, source,
+};
 use super::vulnerabilities::{self, wire};
 use super::{Answer, PublicCall, project_packages};
 use crate::http::api::platforms::wire_binary;
@@ -153,7 +155,12 @@ async fn detail(
     let forward_links =
         description.as_ref().map(|description| forward_links(description, &graph)).unwrap_or_default();
     let release = &detail.release;
-    let count = app.usage.totals(&[(detail.source, &release.package)]).await.first().copied().unwrap_or(0);
+    let count = ReadableDownloads::new(call)
+        .totals(&[(detail.source, &release.package)])
+        .await
+        .first()
+        .copied()
+        .unwrap_or(0);
     let vulnerabilities = serve::vulnerabilities::current(&app.state).await;
     let summary = package(call, point, detail.source, detail.tree, &detail.description, release.published_at);
     let served = ServedVersion {

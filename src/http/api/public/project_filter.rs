@@ -1,5 +1,6 @@
 //! Rows of `POST /filter/packages` for projects.
 
+use super::lookup::ReadableDownloads;
 use super::vulnerabilities::wire;
 use crate::http::error::Failure;
 use api::public::filter::{Dependencies, Details, Filter, FilterResult};
@@ -16,7 +17,6 @@ use content::serve::project::file::RequestBudget;
 use content::serve::vulnerabilities::Vulnerabilities;
 use content::serve::{self, RepoError, Repositories};
 use formats::language::{self, Rules};
-use tasks::usage::Usage;
 
 /// Maximum number of requests to an index, for pages and files, that one request of a client causes.
 const MAX_REQUESTS: usize = 10;
@@ -55,7 +55,7 @@ struct RequestedVersion {
 /// guard hides, and projects of an index that require a request after the limit of [`MAX_REQUESTS`] is reached.
 pub(super) async fn rows(
     repositories: &Repositories,
-    usage: &Usage,
+    downloads: &ReadableDownloads,
     language: Language,
     point: &Point,
     specifications: &[(String, Option<String>)],
@@ -94,7 +94,7 @@ pub(super) async fn rows(
                 row.dependencies = Some(dependencies(requirements));
             }
             if !filter.omit_downloads {
-                row.downloads = usage.totals(&[(source, project)]).await.first().copied();
+                row.downloads = downloads.totals(&[(source, project)]).await.first().copied();
             }
         }
         if filter.metadata {

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::PublicCall;
+use super::lookup::ReadableDownloads;
 use super::vulnerabilities::wire;
 use crate::http::error::Failure;
 use crate::http::repo::python::project::{self, Base};
@@ -44,7 +45,8 @@ pub(super) async fn package(
     let metadata = metadata::of_release(&app.repositories, point, &detail.release).await;
     let described = metadata.as_ref().map(|metadata| metadata.describe()).unwrap_or_default();
     let project = detail.project.as_str();
-    let count = app.usage.totals(&[(detail.source, project)]).await.first().copied().unwrap_or(0);
+    let count =
+        ReadableDownloads::new(call).totals(&[(detail.source, project)]).await.first().copied().unwrap_or(0);
     let vulnerabilities = serve::vulnerabilities::current(&app.state).await;
     let release = &detail.release;
     let info = project::info(&detail, metadata.as_deref(), base);

@@ -67,10 +67,10 @@ fn section(name: &str) -> &'static Section {
 
 /// Returns the names of a section's subsections with values, those of the embedded table first.
 fn names(reader: &Reader<'_>, name: &str) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
+    let (section, mut names) = (section(name), Vec::<String>::new());
     for settings in [&*EMBEDDED_TABLE, reader.settings] {
         let non_empty = settings.iter().filter(|setting| {
-            std::ptr::eq(setting.section, section(name))
+            std::ptr::eq(setting.section, section)
                 && setting.values.iter().any(|value| !value.text.is_empty())
         });
         for sub in non_empty.filter_map(|setting| setting.sub.as_deref()) {

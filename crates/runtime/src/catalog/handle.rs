@@ -3,6 +3,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,9 +11,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use super::block_rules::{self, merged_ranges};
 use super::{
     Catalog, FixedUrls, ReadExtent, RepoStep, Repository, Rewind, Shared, Source, Subscription, Tree,
-    block_rules, name_guards, spaced,
+    name_guards, spaced,
 };
 use base::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
 use base::model::kind::SourceKind;
@@ -420,14 +422,8 @@ fn repos(
     changes: Option<&[Change]>,
 ) -> Result<(Shared<Repository>, bool), DbError> {
     let Some(changes) = changes else {
-        let mut steps = db::repo::steps(c, db::repo::ALL, Seq(0))?.into_iter().peekable();
-        let repos = db::repo::list(c)?.into_iter().filter_map(|row| {
-            while steps.next_if(|step| step.repo < row.id).is_some() {}
-            let steps = std::iter::from_fn(|| steps.next_if(|step| step.repo == row.id));
-            let steps = steps.map(repo_step).collect();
-            repo(row, steps)
-        });
-        let repos: Shared<Repository> = repos.collect();
+        let repos = read_repos(c, &Catalog::default(), db::repo::ALL)?.into_iter();
+        let repos: Shared<Repository> = repos.filter_map(|(_, repo)| repo).collect();
         let has_withheld = repos.iter().any(Repository::has_withheld);
         return Ok((repos, has_withheld));
     };
@@ -435,19 +431,36 @@ fn repos(
         Change::Repo(repo) => Some(*repo),
         Change::Nothing | Change::Source(_) | Change::Bioconductor => None,
     });
-    let mut repos = Vec::new();
-    for id in changed.collect::<BTreeSet<RepoId>>() {
-        // A list never changes, except in a repair of the clock, after which everything is read.
-        let mut steps = previous.repo_by_id(id).map(|repo| repo.steps.clone()).unwrap_or_default();
-        let last = steps.last().map_or(Seq(0), |step| step.seq);
-        steps.extend(db::repo::steps(c, id..=id, last)?.into_iter().map(repo_step));
-        repos.push((id, db::repo::get(c, id)?.and_then(|row| repo(row, steps))));
+    let mut repos: BTreeMap<RepoId, Option<Repository>> = changed.map(|repo| (repo, None)).collect();
+    for (first, last) in merged_ranges(repos.keys().map(|id| (id.0, id.0)).collect()) {
+        repos.extend(read_repos(c, previous, RepoId(first)..=RepoId(last))?);
     }
-    let may_have_withheld = previous.has_withheld
-        || repos.iter().filter_map(|(_, repo)| repo.as_ref()).any(Repository::has_withheld);
+    let may_have_withheld = previous.has_withheld || repos.values().flatten().any(Repository::has_withheld);
     let repos = previous.repos.with(repos);
     let has_withheld = may_have_withheld && repos.iter().any(Repository::has_withheld);
     Ok((repos, has_withheld))
+}
+
+/// Reads the repositories with these ids, by id; `None` for one that this program cannot read. If the range is one id, its
+/// lists that `previous` has are not read again.
+fn read_repos(
+    c: &mut dyn Conn,
+    previous: &Catalog,
+    ids: RangeInclusive<RepoId>,
+) -> Result<Vec<(RepoId, Option<Repository>)>, DbError> {
+    // A list never changes, except in a repair of the clock, after which everything is read.
+    let known = previous.repo_by_id(*ids.start()).filter(|_| ids.start() == ids.end());
+    let known = known.map(|repo| repo.steps.as_slice()).unwrap_or_default();
+    let last = known.last().map_or(Seq(0), |step| step.seq);
+    let mut steps = db::repo::steps(c, ids.clone(), last)?.into_iter().peekable();
+    let rows = db::repo::list(c, ids)?.into_iter();
+    let repos = rows.map(|row| {
+        while steps.next_if(|step| step.repo < row.id).is_some() {}
+        let new = std::iter::from_fn(|| steps.next_if(|step| step.repo == row.id)).map(repo_step);
+        let steps = known.iter().cloned().chain(new).collect();
+        (row.id, repo(row, steps))
+    });
+    Ok(repos.collect())
 }
 
 fn repo_step(step: db::repo::RepoStep) -> RepoStep {

@@ -78,9 +78,7 @@ fn check_exist(
         return Ok(());
     }
     clock::lock(c)?;
-    for source in sources {
-        source::check_exists(c, *source)?;
-    }
+    source::check_exist(c, sources.iter().copied())?;
     for id in repos {
         if repo::get(c, *id)?.is_none() {
             return Err(DbError::NoRepo(*id));

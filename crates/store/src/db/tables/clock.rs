@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::audit::AuditRow;
 use super::repo::{CurrentList, PublishedStep, Subscription};
 use super::tx::Publish;
 use super::{Conn, DbError, Value, audit, name_guard, name_overlap, repo, source, tree, tx};
@@ -74,15 +75,6 @@ pub struct PublishResult {
     pub steps: Vec<(TreeId, Seq)>,
 }
 
-/// A publish with the number and the instant of its transaction.
-struct NewTx<'a> {
-    publish: &'a Publish,
-    id: TxId,
-    at: Timestamp,
-    /// The instant that the clock row gave it; later than `at` for a transaction with a time in the past.
-    now: Timestamp,
-}
-
 /// Maximum lead of a publisher's clock over that of the database's host. Below [`skew::TOLERANCE`], so
 /// that a publish never moves the clock row so far ahead that nodes with a correct clock refuse to publish.
 const MAX_LEAD: Duration = Duration::from_secs(240);
@@ -120,21 +112,20 @@ pub fn publish_all(c: &mut dyn Conn, publishes: &[Publish]) -> Result<Vec<Publis
     let changes: Vec<Change> = publishes.iter().flat_map(changes_of).collect();
     let (last_tx, newest) = advance(c, Timestamp(first.now.0.saturating_add(count - 1)), count, &changes)?;
     c.announce()?;
-    let mut new = Vec::with_capacity(publishes.len());
+    let mut results = Vec::with_capacity(publishes.len());
     for (number, publish) in (1 - count..).zip(publishes) {
-        let (id, now) = (TxId(last_tx.0 + number), Timestamp(newest.0 + number));
+        let (tx, now) = (TxId(last_tx.0 + number), Timestamp(newest.0 + number));
         let at = match publish.at {
             Some(at) => past_instant(c, &publish.trees, at)?.min(now),
             None => now,
         };
-        new.push(NewTx { publish, id, at, now });
+        results.push(PublishResult { tx, at, steps: Vec::with_capacity(publish.trees.len()) });
     }
-    tx::insert(c, &new.iter().map(|new| new.publish.row(new.id, new.at)).collect::<Vec<_>>())?;
-    let mut results = Vec::with_capacity(new.len());
-    for NewTx { publish, id, at, .. } in &new {
-        let mut steps = Vec::with_capacity(publish.trees.len());
+    let rows = publishes.iter().zip(&results).map(|(publish, result)| publish.row(result.tx, result.at));
+    tx::insert(c, &rows.collect::<Vec<_>>())?;
+    for (publish, PublishResult { tx, at, steps }) in publishes.iter().zip(&mut results) {
         for &tree in &publish.trees {
-            let (seq, source) = tree::publish(c, tree, *at, *id)?;
+            let (seq, source) = tree::publish(c, tree, *at, *tx)?;
             // Local and git sources have own names, curated ones and snapshots their mirror's. Mirrors cannot be deleted.
             if source.is_mirror() {
                 name_overlap::record_published(c, tree, seq, *at)?;
@@ -146,11 +137,14 @@ pub fn publish_all(c: &mut dyn Conn, publishes: &[Publish]) -> Result<Vec<Publis
         if let Some(source) = publish.source {
             name_guard::guard_names(c, source, &publish.new_names, *at)?;
         }
-        results.push(PublishResult { tx: *id, at: *at, steps });
     }
-    let steps: Vec<PublishedStep<'_>> = new.iter().flat_map(published_steps).collect();
-    let repos = repo::add_steps(c, &steps)?;
-    audit_publishes(c, &new, &repos)?;
+    let steps = publishes.iter().zip(&results).flat_map(|(publish, result)| {
+        let (tx, at) = (result.tx, result.at);
+        publish.repo_steps.iter().map(move |step| PublishedStep { step, tx, at })
+    });
+    let repos = repo::add_steps(c, &steps.collect::<Vec<_>>())?;
+    let rows = audited(c, publishes, &results, newest, &repos)?;
+    audit::record_all(c, rows)?;
     Ok(results)
 }
 
@@ -161,11 +155,6 @@ fn changes_of(publish: &Publish) -> Vec<Change> {
     let changes: Vec<Change> =
         publish.repo_steps.iter().map(|step| Change::Repo(step.repo)).chain(index).collect();
     if changes.is_empty() { vec![Change::Nothing] } else { changes }
-}
-
-fn published_steps<'a>(new: &NewTx<'a>) -> impl Iterator<Item = PublishedStep<'a>> + use<'a> {
-    let (tx, at) = (new.id, new.at);
-    new.publish.repo_steps.iter().map(move |step| PublishedStep { step, tx, at })
 }
 
 /// Returns the first instant from `at` on that no transaction has and that is later than the newest step of each tree.
@@ -184,25 +173,30 @@ fn past_instant(c: &mut dyn Conn, trees: &[TreeId], at: Timestamp) -> Result<Tim
     Ok(free)
 }
 
-/// Records publishes in the audit trail, at the times of the clock row. `repos` are those with new lists.
-fn audit_publishes(
+/// Returns the rows of publishes in the audit trail. `now` is the newest time of the clock row, `repos` are those with new
+/// lists.
+fn audited(
     c: &mut dyn Conn,
-    new: &[NewTx<'_>],
+    publishes: &[Publish],
+    results: &[PublishResult],
+    now: Timestamp,
     repos: &BTreeMap<RepoId, CurrentList>,
-) -> Result<(), DbError> {
-    let entries = new.iter().flat_map(|new| &new.publish.repo_steps).flat_map(|step| &step.subscriptions);
-    let changed = new.iter().filter_map(|new| new.publish.source.filter(|_| new.publish.repo.is_none()));
+) -> Result<Vec<AuditRow>, DbError> {
+    let entries =
+        publishes.iter().flat_map(|publish| &publish.repo_steps).flat_map(|step| &step.subscriptions);
+    let changed = publishes.iter().filter(|publish| publish.repo.is_none()).filter_map(|it| it.source);
     let names = source::names(c, entries.map(|entry| entry.source).chain(changed))?;
     let name = |id: &SourceId| names.get(id).map(String::as_str).unwrap_or_default();
-    let mut rows = Vec::with_capacity(new.len());
-    for NewTx { publish, id, now, .. } in new {
-        let author = author::of_write().unwrap_or_else(|| Author::job(&publish.actor, *now));
+    let mut rows = Vec::with_capacity(publishes.len());
+    for (publish, result) in publishes.iter().zip(results) {
+        let at = if publish.at.is_some() { now } else { result.at };
+        let author = author::of_write().unwrap_or_else(|| Author::job(&publish.actor, at));
         let (kind, object) = match (&publish.source, &publish.repo) {
             (_, Some(repo)) => ("repository", repos.get(repo).map_or("", |repo| repo.name.as_str())),
             (Some(source), None) => ("source", name(source)),
             (None, None) => ("server", ""),
         };
-        let mut detail = format!("transaction {id}");
+        let mut detail = format!("transaction {}", result.tx);
         for (count, word) in [
             (publish.counts.added, "added"),
             (publish.counts.updated, "updated"),
@@ -227,7 +221,7 @@ fn audit_publishes(
         rows.extend_from_slice(&publish.preceding);
         rows.push(audit::row_by(&author, publish.kind.as_str(), kind, object, audit::SUCCESS, &detail));
     }
-    audit::record_all(c, rows)
+    Ok(rows)
 }
 
 /// Takes the next `count` transaction ids and as many later instants; returns the last id and the last instant.

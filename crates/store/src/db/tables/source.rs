@@ -1,6 +1,7 @@
 //! Sources: the origins of packages.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use super::{Conn, DbError, Value, ids};
 use crate::db::engine::columns::{insert, row, select};
@@ -30,7 +31,13 @@ pub(in crate::db) use is_mirror;
 
 /// Returns every source that is not deleted, by id.
 pub fn list(c: &mut dyn Conn) -> Result<Vec<Source>, DbError> {
-    c.all(select!(Source, "WHERE deleted_at IS NULL ORDER BY id"), &[])
+    range(c, SourceId(i64::MIN)..=SourceId(i64::MAX))
+}
+
+/// Returns the sources with these ids that are not deleted, by id.
+pub fn range(c: &mut dyn Conn, ids: RangeInclusive<SourceId>) -> Result<Vec<Source>, DbError> {
+    const RANGE: &str = select!(Source, "WHERE id >= $1 AND id <= $2 AND deleted_at IS NULL ORDER BY id");
+    c.all(RANGE, &[(*ids.start()).into(), (*ids.end()).into()])
 }
 
 /// Returns the source with that id, if not deleted.

@@ -55,8 +55,6 @@ row! {
     }
 }
 
-pub const ALL: RangeInclusive<TreeId> = TreeId(i64::MIN)..=TreeId(i64::MAX);
-
 /// Returns every tree, by id.
 pub fn list(c: &mut dyn Conn) -> Result<Vec<Tree>, DbError> {
     c.all(select!(Tree, "ORDER BY id"), &[])
@@ -68,7 +66,16 @@ pub fn get(c: &mut dyn Conn, tree: TreeId) -> Result<Option<Tree>, DbError> {
 
 /// Returns the trees of a source, by id.
 pub fn of_source(c: &mut dyn Conn, source: SourceId) -> Result<Vec<Tree>, DbError> {
-    c.all(select!(Tree, "WHERE source_id = $1 ORDER BY id"), &[source.into()])
+    of_sources(c, source..=source)
+}
+
+/// Returns the trees of sources with these ids, by id.
+pub fn of_sources(c: &mut dyn Conn, sources: RangeInclusive<SourceId>) -> Result<Vec<Tree>, DbError> {
+    // Sorted here: with ORDER BY, SQLite would scan every tree in the order of the table.
+    const LIST: &str = select!(Tree, "WHERE source_id >= $1 AND source_id <= $2");
+    let mut trees: Vec<Tree> = c.all(LIST, &[(*sources.start()).into(), (*sources.end()).into()])?;
+    trees.sort_unstable_by_key(|tree| tree.id);
+    Ok(trees)
 }
 
 /// Returns the tree of source packages of a built-in source with one such tree, which the first migration creates.

@@ -129,8 +129,9 @@ pub(super) fn write(
         return Ok(Vec::new());
     }
     clock::bump_catalog(c, clock::Change::Nothing)?;
-    let (mut created, changed): (Vec<_>, Vec<_>) =
-        values.iter().map(|it| it.new.clone()).partition(|row| row.id == 0);
+    let (new, old): (Vec<_>, Vec<_>) = values.iter().partition(|it| it.old.is_none());
+    let rows = |values: Vec<&NewValues<'_>>| values.into_iter().map(|it| it.new.clone()).collect();
+    let (mut created, changed): (Vec<NameGuardRow>, Vec<NameGuardRow>) = (rows(new), rows(old));
     let first = if created.is_empty() { 0 } else { name_guard::insert(c, &created)? };
     (first..).zip(&mut created).for_each(|(id, row)| row.id = id);
     if !changed.is_empty() {

@@ -15,6 +15,7 @@ mod promotion;
 mod promotion_access;
 mod retries;
 mod state;
+mod state_commits;
 mod state_recipes;
 mod syncing;
 mod texts;

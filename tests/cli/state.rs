@@ -97,7 +97,7 @@ key = "status"
 value = "approved"
 "#;
 
-fn start(engine: Engine) -> Server {
+pub(super) fn start(engine: Engine) -> Server {
     Builder::default().gcfg(&settings(engine)).start()
 }
 
@@ -108,7 +108,7 @@ fn apply(server: &Server, text: &str, flags: &str) -> RspmOutput {
 }
 
 /// Applies a state; the command must succeed.
-fn commit(server: &Server, text: &str, flags: &str) -> String {
+pub(super) fn commit(server: &Server, text: &str, flags: &str) -> String {
     let output = apply(server, text, &format!("--commit {flags}"));
     assert_eq!((output.code, output.err.as_str()), (0, ""), "{text}\n{}", output.out);
     output.out
@@ -129,7 +129,7 @@ fn refused(server: &Server, text: &str, flags: &str) -> String {
 }
 
 /// Returns the exported objects; without the comments about tokens.
-fn export(server: &Server) -> String {
+pub(super) fn export(server: &Server) -> String {
     let text = server.rspm_stdout("export state");
     text.split("\n# Not applied by rspm apply:").next().unwrap_or_default().trim_end().to_owned() + "\n"
 }

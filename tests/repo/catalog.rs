@@ -3,7 +3,10 @@
 
 use rstudio_pm::catalog::{self, Catalog};
 use rstudio_pm::db::clock::{self, Change};
+use rstudio_pm::db::repo;
+use rstudio_pm::db::tx::{Publish, TxKind};
 use rstudio_pm::edit::{self, OnExisting, RepoEdit};
+use rstudio_pm::model::ids::{RepoId, SourceId};
 use rstudio_pm::model::kind::{ChangePolicy, RepoKind, SourceKind};
 use rstudio_pm::model::name::Name;
 
@@ -83,6 +86,53 @@ async fn every_change_is_read(engine: db::Engine) {
     let count =
         state.db.read(|c| c.query("SELECT revision FROM catalog_change", &[])).await.expect("rows").len();
     assert!((1000..1100).contains(&count), "{count}");
+
+    // Repositories that are changed together.
+    let now = (state.clock)();
+    let write = state.db.write(move |c| {
+        let new = ["x", "y", "z"].map(|text| repo::NewRepo {
+            name: name(text),
+            kind: RepoKind::R,
+            description: String::new(),
+            hidden: false,
+            authenticated: false,
+            changes: ChangePolicy::Any,
+        });
+        let first = repo::create_all(c, &new, now)?;
+        let ids = [0, 1, 2].map(|number| RepoId(first.0 + number));
+        clock::bump_catalog_for(c, &ids.map(Change::Repo))?;
+        let publish = |repo| {
+            let subscriptions = vec![repo::Subscription { source: SourceId::CRAN, label: String::new() }];
+            let step = repo::NewRepoStep { repo, subscriptions, pinned_at: None, withheld: Vec::new() };
+            let new = Publish::new(TxKind::Subscribe, now, now, "test");
+            Publish { repo: Some(repo), repo_steps: vec![step], ..new }
+        };
+        let published = clock::publish_all(c, &[publish(ids[0]), publish(ids[2])])?;
+        assert!(published[0].tx.0 + 1 == published[1].tx.0 && published[0].at < published[1].at);
+        Ok(ids)
+    });
+    let ids = write.await.expect("repositories");
+    state.catalog.refresh(&state.db).await.expect("a catalog");
+    assert_current(&backend, "new repositories together").await;
+    let write = state.db.write(move |c| {
+        repo::delete(c, &[ids[0], ids[2]].into())?;
+        repo::edit(c, ids[1], &repo::Edit { hidden: Some(true), ..repo::Edit::default() })?;
+        clock::bump_catalog_for(c, &ids.map(Change::Repo))
+    });
+    write.await.expect("changes");
+    state.catalog.refresh(&state.db).await.expect("a catalog");
+    assert_current(&backend, "other changes together").await;
+
+    // More changes together than records.
+    let write = state.db.write(|c| {
+        c.execute("UPDATE repo SET description = 'together'", &[])?;
+        clock::bump_catalog_for(c, &[Change::Nothing; 2000])
+    });
+    write.await.expect("many changes");
+    state.catalog.refresh(&state.db).await.expect("a catalog");
+    assert_current(&backend, "many changes together").await;
+    let rows = state.db.read(|c| c.query("SELECT revision FROM catalog_change", &[])).await.expect("rows");
+    assert_eq!(rows, []);
 
     // A repair of the clock of which this server reads only after later publishes.
     let write = state.db.write(|c| {

@@ -130,9 +130,9 @@ async fn no_name_guard_is_of_a_source_that_was_just_deleted(backend: Backend) {
         let mut rows = guard_rows::list(c)?;
         rows.retain(|row| row.id == guard.id);
         let row = guard_rows::NameGuardRow { state: guard_rows::GuardState::ListedBefore, ..rows.remove(0) };
-        guard_rows::update(c, &row)
+        guard_rows::update(c, std::slice::from_ref(&row))
     });
-    assert!(idle.await.expect("changed"));
+    assert_eq!(idle.await.expect("changed"), 1);
     delete_unnoticed(&backend, "third").await;
     let give = NameGuardChanges { source: Some("third".to_owned()), ..NameGuardChanges::default() };
     let updated = name_guard::update(repositories, state, guard.id, &give, false).await;
@@ -164,8 +164,8 @@ async fn no_block_rule_is_of_a_source_or_repository_that_was_just_deleted(backen
     let rules = [rule(Criteria::default()), team.clone()];
     let created = block_rule::create_validated(state, &catalog, &rules, &actor()).await;
     assert_deleted(&created.expect_err("deleted"), "team");
-    let deletion = state.db.write(move |c| repo_rows::delete(c, dev));
-    assert!(deletion.await.expect("deleted"));
+    let deletion = state.db.write(move |c| repo_rows::delete(c, &[dev].into()));
+    assert_eq!(deletion.await.expect("deleted"), 1);
     let created = block_rule::create_validated(state, &catalog, &[of_dev], &actor()).await;
     assert!(matches!(&created, Err(RepoError::Db(DbError::NoRepo(id))) if *id == dev), "{created:?}");
 
@@ -185,8 +185,8 @@ async fn no_block_rule_is_of_a_source_or_repository_that_was_just_deleted(backen
 async fn a_repository_that_was_just_deleted_is_not_found(backend: Backend) {
     let state = &backend.state;
     let dev = state.catalog.get().repo("dev").expect("a repository").id;
-    let deletion = state.db.write(move |c| repo_rows::delete(c, dev));
-    assert!(deletion.await.expect("deleted"));
+    let deletion = state.db.write(move |c| repo_rows::delete(c, &[dev].into()));
+    assert_eq!(deletion.await.expect("deleted"), 1);
     let subscribed_to =
         edit::subscription::subscribe(state, "dev", "team", None, OnExisting::Fail, &actor()).await;
     let error = subscribed_to.expect_err("deleted");

@@ -310,6 +310,20 @@ impl DedicatedServer {
         run(self.home.path(), self.port, sql);
     }
 
+    /// Makes the server log each statement from now on.
+    pub(crate) fn log_statements(&self) {
+        self.sql("ALTER SYSTEM SET log_statement = 'all'");
+        self.sql("SELECT pg_reload_conf()");
+    }
+
+    /// The number of statements in the log.
+    pub(crate) fn logged_statements(&self) -> usize {
+        let log = fs::read_to_string(self.home.path().join("log")).expect("the log of the server");
+        let is_statement =
+            |line: &&str| line.contains("LOG:  execute ") || line.contains("LOG:  statement: ");
+        log.lines().filter(is_statement).count()
+    }
+
     /// Terminates all other sessions.
     pub(crate) fn end_sessions(&self) {
         self.sql(

@@ -97,16 +97,16 @@ fn a_catalog_reads_only_the_rules_that_changed(db: &mut TestDb) {
     assert_eq!(follower.rules()[0].id, 7, "it is evaluated first now");
     update(db, 7, "other", 5);
     assert_eq!(follower.refresh(), (1, vec![]), "the values are the same");
-    assert_eq!(db.write(|c| block_rule::delete(c, 3, 5)), 3);
+    assert_eq!(db.write(|c| block_rule::delete(c, &[(3, 5)])), 3);
     assert_eq!(follower.refresh(), (0, vec![]));
-    db.write(|c| block_rule::delete(c, 10, 10));
+    db.write(|c| block_rule::delete(c, &[(10, 10)]));
     update(db, 20, "twenty", 100);
     update(db, 20, "twenty", 200);
     insert(db, &["last"]);
     assert_eq!(follower.refresh(), (2, vec![53, 20]), "four changes at once");
     db.write(|c| clock::bump_catalog(c, clock::Change::Nothing));
     assert_eq!(follower.refresh(), (0, vec![]), "another change of the catalog");
-    db.write(|c| block_rule::delete(c, 1, i64::MAX));
+    db.write(|c| block_rule::delete(c, &[(1, i64::MAX)]));
     assert_eq!(follower.refresh(), (0, vec![]));
     assert!(follower.rules().is_empty());
     insert(db, &["again"]);
@@ -139,7 +139,7 @@ fn the_ids_of_changed_rules_are_recorded(db: &mut TestDb) {
     assert_eq!(changed(start, start), Some(vec![]));
     insert(db, &["a", "b"]);
     update(db, 2, "c", 100);
-    db.write(|c| block_rule::delete(c, 1, 9));
+    db.write(|c| block_rule::delete(c, &[(1, 9)]));
     assert_eq!(db.read(block_rule::revision), start + 3);
     assert_eq!(changed(start, start + 3), Some(vec![(1, 2), (1, 9), (2, 2)]));
     assert_eq!(changed(start + 1, start + 2), Some(vec![(2, 2)]));
@@ -152,7 +152,7 @@ fn records_of_old_changes_are_deleted(db: &mut TestDb) {
     let start = db.read(block_rule::revision);
     db.write(|c| {
         for _ in 0..1005 {
-            block_rule::delete(c, 8, 9)?;
+            block_rule::delete(c, &[(8, 9)])?;
         }
         Ok(())
     });

@@ -129,7 +129,7 @@ fn a_catalog_reads_only_the_guards_of_added_names(db: &mut TestDb) {
     let name = ended.pattern.clone();
     db.write(move |c| {
         clock::bump_catalog(c, clock::Change::Nothing)?;
-        name_guard::update(c, &ended)
+        name_guard::update(c, std::slice::from_ref(&ended))
     });
     follower.publish(follower.tree, 8, &["last"]);
     assert!(follower.refresh() >= NAMES, "a change of a guard and a new one");

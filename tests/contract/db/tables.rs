@@ -99,10 +99,11 @@ fn a_repository_is_created_edited_and_deleted(db: &mut TestDb) {
         withheld: Vec::new(),
     });
     db.write(move |c| clock::publish(c, &publish));
-    assert!(db.write(move |c| repo::delete(c, id)));
-    assert!(!db.write(move |c| repo::delete(c, id)));
+    assert_eq!(db.write(move |c| repo::delete(c, &[id].into())), 1);
+    assert_eq!(db.write(move |c| repo::delete(c, &[id].into())), 0);
     assert!(
-        db.read(|c| repo::list(c)).is_empty() && db.read(|c| repo::steps(c, repo::ALL, Seq(0))).is_empty()
+        db.read(|c| repo::list(c, repo::ALL)).is_empty()
+            && db.read(|c| repo::steps(c, repo::ALL, Seq(0))).is_empty()
     );
     let mut publish = publish_of(&[], NEW_YEAR);
     publish.repo_steps.push(NewRepoStep {
@@ -178,7 +179,7 @@ fn a_list_is_read_as_one_value_or_from_its_subscriptions(db: &mut TestDb) {
         let steps = db.block(db.db.read(|c| repo::steps(c, repo::ALL, Seq(0))));
         assert!(matches!(steps, Err(DbError::Shape { .. })), "{damaged}: {steps:?}");
     }
-    assert!(db.write(move |c| repo::delete(c, repo)));
+    assert_eq!(db.write(move |c| repo::delete(c, &[repo].into())), 1);
     assert_eq!(values(db), []);
 }
 
@@ -195,14 +196,14 @@ fn an_error_rolls_everything_back(db: &mut TestDb) {
         Err::<(), _>(DbError::NoRepo(RepoId(1)))
     });
     assert!(matches!(result, Err(DbError::NoRepo(_))));
-    assert!(db.read(|c| repo::list(c)).is_empty());
+    assert!(db.read(|c| repo::list(c, repo::ALL)).is_empty());
     // Also if the database itself refuses a statement in the middle of the write.
     let result = db.try_write(|c| {
         repo::create(c, &new_repo("prod"), NEW_YEAR)?;
         repo::create(c, &new_repo("prod"), NEW_YEAR)
     });
     assert!(matches!(result, Err(DbError::Conflict(_))));
-    assert!(db.read(|c| repo::list(c)).is_empty());
+    assert!(db.read(|c| repo::list(c, repo::ALL)).is_empty());
     assert_eq!(db.write(|c| repo::create(c, &new_repo("prod"), NEW_YEAR)), RepoId(1));
 }
 
@@ -217,7 +218,7 @@ fn a_refused_write_is_rolled_back_once(db: &mut TestDb) {
     let result = db.block(write);
     assert!(matches!(result, Err(WriteError::Refused("on purpose"))), "{result:?}");
     assert_eq!(attempts.load(Ordering::Relaxed), 1);
-    assert!(db.read(|c| repo::list(c)).is_empty(), "it was rolled back");
+    assert!(db.read(|c| repo::list(c, repo::ALL)).is_empty(), "it was rolled back");
     db.write(|c| repo::create(c, &new_repo("prod"), NEW_YEAR));
 }
 
@@ -232,7 +233,7 @@ fn a_refusal_is_returned_with_its_type(db: &mut TestDb) {
     let error = result.expect_err("it was refused");
     assert_eq!(error.to_string(), "package a is not wanted");
     assert_eq!(error.into_refusal::<Unwanted>().ok(), Some(Unwanted("a")));
-    assert!(db.read(|c| repo::list(c)).is_empty());
+    assert!(db.read(|c| repo::list(c, repo::ALL)).is_empty());
 }
 
 fn packages_keep_their_ids(db: &mut TestDb) {
@@ -423,7 +424,7 @@ fn a_text_with_a_nul_character_is_refused_wherever_it_is_bound(db: &mut TestDb) 
         assert!(matches!(error, DbError::Nul(_)), "{name}: {error:?}");
         assert!(error.to_string().starts_with("the text 'a\\0b' contains a NUL character"), "{error}");
     }
-    assert!(db.read(|c| repo::list(c)).is_empty(), "each write was rolled back");
+    assert!(db.read(|c| repo::list(c, repo::ALL)).is_empty(), "each write was rolled back");
 }
 
 #[allow(clippy::async_yields_async, reason = "the read continues while the test writes")]
@@ -465,6 +466,6 @@ fn a_panic_is_rolled_back_and_the_database_stays_usable(db: &mut TestDb) {
         panic!("on purpose")
     });
     assert!(matches!(result, Err(DbError::Closed)), "{result:?}");
-    assert!(db.read(|c| repo::list(c)).is_empty(), "it was rolled back");
+    assert!(db.read(|c| repo::list(c, repo::ALL)).is_empty(), "it was rolled back");
     db.write(|c| repo::create(c, &new_repo("prod"), NEW_YEAR));
 }

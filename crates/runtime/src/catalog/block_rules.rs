@@ -56,9 +56,14 @@ impl BlockRules {
         self.by_id.get(&id)
     }
 
+    /// Returns the rules by id.
+    pub fn iter(&self) -> impl Iterator<Item = &StoredRule> {
+        self.by_id.values()
+    }
+
     /// Returns the rules in the order of evaluation ([`Rule::order`]).
     pub fn in_order(&self) -> Vec<&StoredRule> {
-        let mut rules: Vec<&StoredRule> = self.by_id.values().collect();
+        let mut rules: Vec<&StoredRule> = self.iter().collect();
         rules.sort_by_key(|stored| stored.rule.order());
         rules
     }

@@ -3,6 +3,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,9 +11,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use super::block_rules::{self, merged_ranges};
 use super::{
     Catalog, FixedUrls, ReadExtent, RepoStep, Repository, Rewind, Shared, Source, Subscription, Tree,
-    block_rules, name_guards, spaced,
+    name_guards, spaced,
 };
 use base::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
 use base::model::kind::SourceKind;
@@ -305,9 +307,11 @@ fn sources(
     if changed.is_empty() {
         return Ok((previous.sources.clone(), Arc::clone(&previous.deleted_sources)));
     }
-    let mut rows = Vec::with_capacity(changed.len());
-    for id in changed {
-        rows.push((id, db::source::get(c, id)?.and_then(source)));
+    let ranges = ranges(changed.iter().map(|id| id.0));
+    let mut rows: BTreeMap<SourceId, Option<Source>> = changed.into_iter().map(|id| (id, None)).collect();
+    for (first, last) in ranges {
+        let found = db::source::range(c, SourceId(first)..=SourceId(last))?;
+        rows.extend(found.into_iter().map(|row| (row.id, source(row))));
     }
     Ok((previous.sources.with(rows), Arc::new(db::source::deleted(c)?)))
 }
@@ -320,6 +324,11 @@ fn changed_sources(changes: &[Change]) -> BTreeSet<SourceId> {
     changes.iter().filter_map(source).collect()
 }
 
+/// Returns the ranges of ids that follow each other.
+fn ranges(ids: impl Iterator<Item = i64>) -> Vec<(i64, i64)> {
+    merged_ranges(ids.map(|id| (id, id)).collect())
+}
+
 /// Reads the trees with new steps, and those of changed sources; all of them without changes.
 fn trees(
     c: &mut dyn Conn,
@@ -328,36 +337,46 @@ fn trees(
     changes: Option<&[Change]>,
 ) -> Result<Shared<Tree>, DbError> {
     let steps = db::tree::steps_after(c, last_tx)?;
-    let Some(changes) = changes else {
-        let rows = db::tree::list(c)?;
-        let bases = db::curation::bases(c, db::tree::ALL)?;
-        let (mut steps, mut bases) = (steps.into_iter().peekable(), bases.into_iter().peekable());
-        let mut trees = Vec::with_capacity(rows.len());
-        for row in rows {
-            let bases = std::iter::from_fn(|| bases.next_if(|(tree, ..)| *tree == row.id)).collect();
-            let steps = std::iter::from_fn(|| steps.next_if(|(tree, _)| *tree == row.id)).collect();
-            trees.push(tree(c, previous, row, steps, bases)?);
-        }
-        return Ok(trees.into_iter().collect());
+    let rows = match changes {
+        None => db::tree::list(c)?,
+        Some(changes) => changed_trees(c, changes, &steps)?,
     };
-    let mut rows = BTreeMap::new();
-    for source in changed_sources(changes) {
-        rows.extend(db::tree::of_source(c, source)?.into_iter().map(|row| (row.id, row)));
+    let mut bases = Vec::new();
+    for (first, last) in ranges(rows.iter().map(|row| row.id.0)) {
+        bases.extend(db::curation::bases(c, TreeId(first)..=TreeId(last))?);
     }
-    for (tree, _) in &steps {
+    let (mut steps, mut bases) = (steps.into_iter().peekable(), bases.into_iter().peekable());
+    let mut trees = Vec::with_capacity(rows.len());
+    for row in rows {
+        let bases = std::iter::from_fn(|| bases.next_if(|(tree, ..)| *tree == row.id)).collect();
+        let steps = std::iter::from_fn(|| steps.next_if(|(tree, _)| *tree == row.id)).collect();
+        trees.push(tree(c, previous, row, steps, bases)?);
+    }
+    Ok(match changes {
+        None => trees.into_iter().collect(),
+        Some(_) => previous.trees.with(trees.into_iter().map(|tree| (tree.id, Some(tree)))),
+    })
+}
+
+/// Reads the rows of the trees of changed sources, and of those with new steps, by id.
+fn changed_trees(
+    c: &mut dyn Conn,
+    changes: &[Change],
+    steps: &[(TreeId, Step)],
+) -> Result<Vec<db::tree::Tree>, DbError> {
+    let mut rows = BTreeMap::new();
+    for (first, last) in ranges(changed_sources(changes).into_iter().map(|id| id.0)) {
+        let found = db::tree::of_sources(c, SourceId(first)..=SourceId(last))?;
+        rows.extend(found.into_iter().map(|row| (row.id, row)));
+    }
+    for (tree, _) in steps {
         if let Entry::Vacant(entry) = rows.entry(*tree)
             && let Some(row) = db::tree::get(c, *tree)?
         {
             entry.insert(row);
         }
     }
-    let mut trees = Vec::with_capacity(rows.len());
-    for (id, row) in rows {
-        let bases = db::curation::bases(c, id..=id)?;
-        let steps = steps.iter().filter(|(tree, _)| *tree == id).copied().collect();
-        trees.push((id, Some(tree(c, previous, row, steps, bases)?)));
-    }
-    Ok(previous.trees.with(trees))
+    Ok(rows.into_values().collect())
 }
 
 /// Returns the tree of a row, with its steps after the last transaction of the previous catalog, and its bases.
@@ -420,14 +439,8 @@ fn repos(
     changes: Option<&[Change]>,
 ) -> Result<(Shared<Repository>, bool), DbError> {
     let Some(changes) = changes else {
-        let mut steps = db::repo::steps(c, db::repo::ALL, Seq(0))?.into_iter().peekable();
-        let repos = db::repo::list(c)?.into_iter().filter_map(|row| {
-            while steps.next_if(|step| step.repo < row.id).is_some() {}
-            let steps = std::iter::from_fn(|| steps.next_if(|step| step.repo == row.id));
-            let steps = steps.map(repo_step).collect();
-            repo(row, steps)
-        });
-        let repos: Shared<Repository> = repos.collect();
+        let repos = read_repos(c, &Catalog::default(), db::repo::ALL)?.into_iter();
+        let repos: Shared<Repository> = repos.filter_map(|(_, repo)| repo).collect();
         let has_withheld = repos.iter().any(Repository::has_withheld);
         return Ok((repos, has_withheld));
     };
@@ -435,19 +448,36 @@ fn repos(
         Change::Repo(repo) => Some(*repo),
         Change::Nothing | Change::Source(_) | Change::Bioconductor => None,
     });
-    let mut repos = Vec::new();
-    for id in changed.collect::<BTreeSet<RepoId>>() {
-        // A list never changes, except in a repair of the clock, after which everything is read.
-        let mut steps = previous.repo_by_id(id).map(|repo| repo.steps.clone()).unwrap_or_default();
-        let last = steps.last().map_or(Seq(0), |step| step.seq);
-        steps.extend(db::repo::steps(c, id..=id, last)?.into_iter().map(repo_step));
-        repos.push((id, db::repo::get(c, id)?.and_then(|row| repo(row, steps))));
+    let mut repos: BTreeMap<RepoId, Option<Repository>> = changed.map(|repo| (repo, None)).collect();
+    for (first, last) in ranges(repos.keys().map(|id| id.0)) {
+        repos.extend(read_repos(c, previous, RepoId(first)..=RepoId(last))?);
     }
-    let may_have_withheld = previous.has_withheld
-        || repos.iter().filter_map(|(_, repo)| repo.as_ref()).any(Repository::has_withheld);
+    let may_have_withheld = previous.has_withheld || repos.values().flatten().any(Repository::has_withheld);
     let repos = previous.repos.with(repos);
     let has_withheld = may_have_withheld && repos.iter().any(Repository::has_withheld);
     Ok((repos, has_withheld))
+}
+
+/// Reads the repositories with these ids, by id; `None` for one that this program cannot read. If the range is one id, its
+/// lists that `previous` has are not read again.
+fn read_repos(
+    c: &mut dyn Conn,
+    previous: &Catalog,
+    ids: RangeInclusive<RepoId>,
+) -> Result<Vec<(RepoId, Option<Repository>)>, DbError> {
+    // A list never changes, except in a repair of the clock, after which everything is read.
+    let known = previous.repo_by_id(*ids.start()).filter(|_| ids.start() == ids.end());
+    let known = known.map(|repo| repo.steps.as_slice()).unwrap_or_default();
+    let last = known.last().map_or(Seq(0), |step| step.seq);
+    let mut steps = db::repo::steps(c, ids.clone(), last)?.into_iter().peekable();
+    let rows = db::repo::list(c, ids)?.into_iter();
+    let repos = rows.map(|row| {
+        while steps.next_if(|step| step.repo < row.id).is_some() {}
+        let new = std::iter::from_fn(|| steps.next_if(|step| step.repo == row.id)).map(repo_step);
+        let steps = known.iter().cloned().chain(new).collect();
+        (row.id, repo(row, steps))
+    });
+    Ok(repos.collect())
 }
 
 fn repo_step(step: db::repo::RepoStep) -> RepoStep {

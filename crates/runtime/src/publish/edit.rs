@@ -156,8 +156,12 @@ pub fn publish_subscriptions(
 
 /// Publishes a complete new subscription list of a repository, optionally with a pin.
 pub fn publish_list(c: &mut dyn Conn, step: NewRepoStep, publish: &Publish) -> Result<TxId, DbError> {
-    let publish = Publish { repo: Some(step.repo), repo_steps: vec![step], ..publish.clone() };
-    Ok(clock::publish(c, &publish)?.tx)
+    Ok(clock::publish(c, &list_publish(step, publish))?.tx)
+}
+
+/// Returns the publish of a complete new subscription list of a repository.
+pub fn list_publish(step: NewRepoStep, publish: &Publish) -> Publish {
+    Publish { repo: Some(step.repo), repo_steps: vec![step], ..publish.clone() }
 }
 
 /// Makes the states up to `now` final: prevents further publishes at or before `now`. Returns the instant before which

@@ -78,9 +78,7 @@ fn check_exist(
         return Ok(());
     }
     clock::lock(c)?;
-    for source in sources {
-        source::check_exists(c, *source)?;
-    }
+    source::check_exist(c, sources.iter().copied())?;
     for id in repos {
         if repo::get(c, *id)?.is_none() {
             return Err(DbError::NoRepo(*id));
@@ -133,20 +131,21 @@ pub async fn delete(state: &State, ranges: Vec<(i64, i64)>) -> Result<u64, RepoE
 }
 
 pub(super) fn write_deletion(c: &mut dyn Conn, ranges: &[(i64, i64)]) -> Write<u64> {
-    let mut details = Vec::with_capacity(ranges.len());
+    if ranges.is_empty() {
+        return Ok(0);
+    }
+    let mut audited = Vec::with_capacity(ranges.len());
     for (first, last) in ranges {
         let rules = block_rule::range(c, *first, *last, MAX_AUDITED_RULES as i64)?;
         if rules.is_empty() && first == last {
             return Err(unknown(*first).into());
         }
-        details.push(rules.iter().map(describe).collect::<Vec<_>>().join("; "));
-    }
-    let mut deleted_count = 0;
-    for ((first, last), detail) in ranges.iter().zip(&details) {
-        deleted_count += block_rule::delete(c, *first, *last)?;
+        let detail = rules.iter().map(describe).collect::<Vec<_>>().join("; ");
         let object = if first == last { first.to_string() } else { format!("{first}-{last}") };
-        audit::record(c, "delete block rules", "block rule", &object, detail)?;
+        audited.push(audit::row("delete block rules", "block rule", &object, &detail));
     }
+    let deleted_count = block_rule::delete(c, ranges)?;
+    audit::record_all(c, audited)?;
     Ok(deleted_count)
 }
 

@@ -11,8 +11,9 @@ use formats::language;
 use formats::r;
 use runtime::catalog::Catalog;
 use runtime::state::State;
+use store::db::audit::{self, AuditRow};
 use store::db::metadata::{self, Metadata, MetadataScope};
-use store::db::{Conn, DbError, audit};
+use store::db::{Conn, DbError};
 
 /// Maximum length of a key, in characters.
 const MAX_KEY: usize = 100;
@@ -91,10 +92,12 @@ pub async fn set(
         return Err(RepoError::Invalid(text));
     }
     let write = state.db.write_unless_refused(move |c| {
+        let valid: Vec<&Metadata> = rows.iter().flatten().collect();
+        let mut found = metadata::of_scopes(c, &valid)?.into_iter();
         let mut present = Vec::with_capacity(rows.len());
         for row in &rows {
             present.push(match row {
-                Ok(row) => existing_row(&catalog, metadata::of_scope(c, &row.scope, &row.key)?, row),
+                Ok(row) => existing_row(&catalog, found.next().unwrap_or_default(), row),
                 Err(reason) => Err(reason.clone()),
             });
         }
@@ -108,20 +111,16 @@ pub async fn set(
                     describe(&catalog, row),
                     present.id
                 )),
-                (Ok(row), Ok(present)) => Ok((row, present.as_ref())),
+                (Ok(row), Ok(present)) => Ok(Setting { row, present: present.as_ref() }),
             });
         }
         if is_atomic && let Some(text) = refusal(&results) {
             return Err(RepoError::Conflict(text).into());
         }
-        let mut done = Vec::with_capacity(results.len());
-        for result in results {
-            done.push(match result {
-                Ok((row, present)) => Ok(write_row(c, &catalog, row, present, existing)?),
-                Err(reason) => Err(reason),
-            });
-        }
-        Ok(done)
+        let accepted = results.iter().flatten().copied();
+        let mut written = write_rows(c, &catalog, accepted, existing)?.into_iter();
+        let done = results.into_iter().map(|result| result.map(|_| written.next()).transpose());
+        Ok(done.flatten().collect())
     });
     Ok(write.await?)
 }
@@ -170,32 +169,46 @@ fn existing_row(catalog: &Catalog, rows: Vec<Metadata>, row: &Metadata) -> Resul
     }
 }
 
-/// Writes a row and records it in the audit trail; `present` is the existing row with this scope and key.
-pub(super) fn write_row(
+/// A value to set, and the row that sets its key for the same packages already.
+#[derive(Clone, Copy)]
+pub(super) struct Setting<'a> {
+    pub(super) row: &'a Metadata,
+    pub(super) present: Option<&'a Metadata>,
+}
+
+/// Writes values and records them in the audit trail; returns a result for each, in order.
+pub(super) fn write_rows<'a>(
     c: &mut dyn Conn,
     catalog: &Catalog,
-    row: &Metadata,
-    present: Option<&Metadata>,
+    settings: impl Iterator<Item = Setting<'a>>,
     existing: OnExisting,
-) -> Result<SetMetadata, DbError> {
+) -> Result<Vec<SetMetadata>, DbError> {
+    let (mut set, mut audited) = (Vec::new(), Vec::new());
+    for Setting { row, present } in settings {
+        let (id, action, status) = match present {
+            None => (0, "create metadata", MetadataStatus::Created),
+            Some(present) if existing != OnExisting::Replace || present.value == row.value => {
+                set.push((present.clone(), MetadataStatus::Unchanged));
+                continue;
+            }
+            Some(present) => (present.id, "update metadata", MetadataStatus::Updated),
+        };
+        audited.push(audited_row(catalog, action, row));
+        set.push((Metadata { id, ..row.clone() }, status));
+    }
+    let created = set.iter_mut().filter(|(_, status)| *status == MetadataStatus::Created);
+    metadata::insert(c, created.map(|(row, _)| row).collect())?;
+    let updated = set.iter().filter(|(_, status)| *status == MetadataStatus::Updated);
+    metadata::update(c, updated.map(|(row, _)| row))?;
+    audit::record_all(c, audited)?;
+    Ok(set)
+}
+
+/// Returns the row of a change in the audit trail.
+fn audited_row(catalog: &Catalog, action: &str, row: &Metadata) -> AuditRow {
     let object = format!("{} {}", row.scope.name, row.key);
     let detail = format!("{}value: {}", places(catalog, &row.scope), row.value);
-    match present {
-        None => {
-            let id = metadata::insert(c, row)?;
-            audit::record(c, "create metadata", "metadata", &object, &detail)?;
-            Ok((Metadata { id, ..row.clone() }, MetadataStatus::Created))
-        }
-        Some(present) if existing != OnExisting::Replace || present.value == row.value => {
-            Ok((present.clone(), MetadataStatus::Unchanged))
-        }
-        Some(present) => {
-            let row = Metadata { id: present.id, ..row.clone() };
-            metadata::update(c, &row)?;
-            audit::record(c, "update metadata", "metadata", &object, &detail)?;
-            Ok((row, MetadataStatus::Updated))
-        }
-    }
+    audit::row(action, "metadata", &object, &detail)
 }
 
 /// Deletes the rows with these ids, or all rows, and returns them.
@@ -224,19 +237,15 @@ pub async fn delete(state: &State, ids: Option<Vec<i64>>) -> Result<Vec<Metadata
                 rows
             }
         };
-        for row in &rows {
-            write_deletion(c, &catalog, row)?;
-        }
+        write_deletion(c, &catalog, &rows.iter().collect::<Vec<_>>())?;
         Ok(rows)
     });
     Ok(write.await?)
 }
 
-pub(super) fn write_deletion(c: &mut dyn Conn, catalog: &Catalog, row: &Metadata) -> Result<(), DbError> {
-    metadata::delete(c, row.id)?;
-    let object = format!("{} {}", row.scope.name, row.key);
-    let detail = format!("{}value: {}", places(catalog, &row.scope), row.value);
-    audit::record(c, "delete metadata", "metadata", &object, &detail)
+pub(super) fn write_deletion(c: &mut dyn Conn, catalog: &Catalog, rows: &[&Metadata]) -> Result<(), DbError> {
+    metadata::delete(c, rows)?;
+    audit::record_all(c, rows.iter().map(|row| audited_row(catalog, "delete metadata", row)).collect())
 }
 
 /// Checks a value and finds its source and repository. The row has no id and no author.

@@ -9,8 +9,9 @@ use content::serve::{RepoError, Repositories, find};
 use formats::policy::NamePattern;
 use runtime::catalog::{Catalog, Source};
 use runtime::state::State;
+use store::db::audit::{self, AuditRow};
 use store::db::name_guard::{self, GuardState, NameGuardRow};
-use store::db::{Conn, DbError, audit, clock, source};
+use store::db::{Conn, DbError, clock, source};
 
 /// Maximum length of a description, in characters.
 const MAX_DESCRIPTION: usize = 500;
@@ -71,12 +72,13 @@ pub async fn create(
     }
     apply(state, move |c| {
         clock::lock(c)?;
-        source::check_exists(c, row.source)?;
+        source::check_exist(c, [row.source])?;
         if let Some(other) = conflict(c, &row)? {
             return Err(conflict_error(&catalog, &row, &other).into());
         }
         let hidden = name_guard::hidden(c, &row)?;
-        Ok((write_new(c, &row, now)?, hidden))
+        let created = write(c, vec![NewValues { old: None, new: row.clone() }], now)?;
+        Ok((created.into_iter().next().unwrap_or_else(|| row.clone()), hidden))
     })
     .await
 }
@@ -111,17 +113,46 @@ pub fn new_row(
     })
 }
 
-pub(super) fn write_new(
+/// A guard to create, or to change if there is an old one.
+pub(super) struct NewValues<'a> {
+    pub(super) old: Option<&'a NameGuardRow>,
+    pub(super) new: NameGuardRow,
+}
+
+/// Creates and changes guards; returns the new ones with their ids, in order.
+pub(super) fn write(
     c: &mut dyn Conn,
-    row: &NameGuardRow,
+    values: Vec<NewValues<'_>>,
     now: Timestamp,
-) -> Result<NameGuardRow, DbError> {
+) -> Result<Vec<NameGuardRow>, DbError> {
+    if values.is_empty() {
+        return Ok(Vec::new());
+    }
     clock::bump_catalog(c, clock::Change::Nothing)?;
-    let id = name_guard::insert(c, std::slice::from_ref(row))?;
-    let row = NameGuardRow { id, ..row.clone() };
-    name_guard::record_present(c, &row, now)?;
-    audit::record(c, "create name guard", "name guard", &id.to_string(), &describe(&row))?;
-    Ok(row)
+    let (new, old): (Vec<_>, Vec<_>) = values.iter().partition(|it| it.old.is_none());
+    let rows = |values: Vec<&NewValues<'_>>| values.into_iter().map(|it| it.new.clone()).collect();
+    let (mut created, changed): (Vec<NameGuardRow>, Vec<NameGuardRow>) = (rows(new), rows(old));
+    let first = if created.is_empty() { 0 } else { name_guard::insert(c, &created)? };
+    (first..).zip(&mut created).for_each(|(id, row)| row.id = id);
+    if !changed.is_empty() {
+        name_guard::update(c, &changed)?;
+    }
+    let present = created.iter().chain(changed.iter().filter(|row| !row.automatic)).cloned();
+    name_guard::record_present(c, &present.collect::<Vec<_>>(), now)?;
+    let mut new = created.iter();
+    let rows = values.iter().filter_map(|NewValues { old, new: row }| {
+        Some(match old {
+            None => audited(new.next()?, "create name guard", ""),
+            Some(old) => audited(row, "change name guard", &format!("; before: {}", describe(old))),
+        })
+    });
+    audit::record_all(c, rows.collect())?;
+    Ok(created)
+}
+
+/// Returns the row of a change in the audit trail.
+fn audited(guard: &NameGuardRow, action: &str, rest: &str) -> AuditRow {
+    audit::row(action, "name guard", &guard.id.to_string(), &(describe(guard) + rest))
 }
 
 /// Changes a guard, or only validates the change in a dry run. Only the description of an automatic guard can be changed.
@@ -188,30 +219,15 @@ pub async fn update(
         // The guard of a deleted source can be changed without a new source.
         if row.source != current.source {
             clock::lock(c)?;
-            source::check_exists(c, row.source)?;
+            source::check_exist(c, [row.source])?;
         }
         if let Some(other) = conflict_of_change(c, &row)? {
             return Err(conflict_error(&catalog, &row, &other).into());
         }
-        write_change(c, &current, &row, now)?;
+        write(c, vec![NewValues { old: Some(&current), new: row.clone() }], now)?;
         Ok(row.clone())
     });
     Ok(ChangedGuard { row: write.await?, changes: name_changes })
-}
-
-pub(super) fn write_change(
-    c: &mut dyn Conn,
-    current: &NameGuardRow,
-    row: &NameGuardRow,
-    now: Timestamp,
-) -> Result<(), DbError> {
-    clock::bump_catalog(c, clock::Change::Nothing)?;
-    name_guard::update(c, row)?;
-    if !row.automatic {
-        name_guard::record_present(c, row, now)?;
-    }
-    let detail = format!("{}; before: {}", describe(row), describe(current));
-    audit::record(c, "change name guard", "name guard", &row.id.to_string(), &detail)
 }
 
 /// Deletes a guard, or only returns what that would change in a dry run. An automatic guard is ended: a later upload of
@@ -235,20 +251,23 @@ pub async fn delete(
         if row != known {
             return Err(changed_meanwhile(id).into());
         }
-        write_deletion(c, &row)?;
+        write_deletion(c, std::slice::from_ref(&row))?;
         Ok(row)
     });
     Ok(ChangedGuard { row: write.await?, changes })
 }
 
-pub(super) fn write_deletion(c: &mut dyn Conn, row: &NameGuardRow) -> Result<(), DbError> {
-    clock::bump_catalog(c, clock::Change::Nothing)?;
-    if row.automatic {
-        name_guard::update(c, &NameGuardRow { state: GuardState::Ended, ..row.clone() })?;
-    } else {
-        name_guard::delete(c, row.id)?;
+pub(super) fn write_deletion(c: &mut dyn Conn, rows: &[NameGuardRow]) -> Result<(), DbError> {
+    if rows.is_empty() {
+        return Ok(());
     }
-    audit::record(c, "delete name guard", "name guard", &row.id.to_string(), &describe(row))
+    clock::bump_catalog(c, clock::Change::Nothing)?;
+    let end = |row: &NameGuardRow| NameGuardRow { state: GuardState::Ended, ..row.clone() };
+    let ended: Vec<NameGuardRow> = rows.iter().filter(|row| row.automatic).map(end).collect();
+    let deleted: Vec<i64> = rows.iter().filter(|row| !row.automatic).map(|row| row.id).collect();
+    name_guard::update(c, &ended)?;
+    name_guard::delete(c, &deleted)?;
+    audit::record_all(c, rows.iter().map(|row| audited(row, "delete name guard", "")).collect())
 }
 
 /// Returns a guard, unless it was ended.

@@ -1,5 +1,7 @@
 //! Creates, changes and deletes repositories.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::promotion::{FixedState, fixed_states};
 use super::{Actor, NewRepo, OnExisting, RepoEdit, Write, exists_already, name_conflict, publish};
 use base::model::ids::{RepoId, Seq, SourceId, TxId};
@@ -9,10 +11,11 @@ use content::serve::{RepoError, find};
 use runtime::catalog::{RepoStep, Repository, RuleChanges};
 use runtime::publish::edit::{apply_edit, apply_unless_refused, publish_list};
 use runtime::state::State;
+use store::db::audit::{self, AuditRow};
 use store::db::clock::Change;
 use store::db::repo::{NewRepoStep, Subscription};
 use store::db::tx::{Publish, TxKind};
-use store::db::{self, Conn, DbError, audit};
+use store::db::{self, Conn, DbError};
 
 /// Creates a repository without subscriptions; a Bioconductor repository subscribes to the Bioconductor source.
 ///
@@ -52,7 +55,8 @@ pub async fn create(
         ChangePolicy::Promotion | ChangePolicy::TwoPersons | ChangePolicy::Any => None,
     };
     let creation = apply_edit(state, move |c| {
-        let repo = write_new(c, &row, now)?;
+        let repo = write_new(c, std::slice::from_ref(&row), now)?;
+        audit::record_all(c, vec![creation(&row)])?;
         if !kind.has_parts() {
             return Ok(());
         }
@@ -62,17 +66,23 @@ pub async fn create(
     creation.await.map_err(|error| name_conflict(error.into(), "repository", &name))
 }
 
+/// Creates repositories, which get the next ids in their order; returns the first. The caller records each [`creation`].
 pub(super) fn write_new(
     c: &mut dyn Conn,
-    row: &db::repo::NewRepo,
+    rows: &[db::repo::NewRepo],
     now: Timestamp,
 ) -> Result<RepoId, DbError> {
-    let repo = db::repo::create(c, row, now)?;
+    let first = db::repo::create_all(c, rows, now)?;
+    let changes = (first.0..).take(rows.len()).map(|id| Change::Repo(RepoId(id)));
+    db::clock::bump_catalog_for(c, &changes.collect::<Vec<_>>())?;
+    Ok(first)
+}
+
+/// Returns the row of a new repository in the audit trail.
+pub(super) fn creation(row: &db::repo::NewRepo) -> AuditRow {
     let (kind, authenticated, changes) = (row.kind.label(), row.authenticated, row.changes);
     let detail = format!("type {kind}; authenticated: {authenticated}; changes: {changes}");
-    audit::record(c, "create repository", "repository", row.name.as_str(), &detail)?;
-    db::clock::bump_catalog(c, Change::Repo(repo))?;
-    Ok(repo)
+    audit::row("create repository", "repository", row.name.as_str(), &detail)
 }
 
 /// Changes a repository's name, description, visibility, authentication, or the changes that it accepts. A repository
@@ -107,15 +117,21 @@ pub async fn edit(state: &State, name: &str, edit: RepoEdit, actor: &Actor) -> R
         if let Some(changes) = edit.changes {
             change_policy(c, &repo, changes, fixed.as_ref(), &publish)?;
         }
-        Ok(write_edit(c, &repo, &edit)?)
+        write_edits(c, &BTreeMap::from([(repo.id, edit.clone())]))?;
+        Ok(audit::record_all(c, vec![change(&repo, &edit)])?)
     });
     update.await.map_err(|error| name_conflict(error, "repository", &new_name))
 }
 
-pub(super) fn write_edit(c: &mut dyn Conn, repo: &Repository, edit: &db::repo::Edit) -> Result<(), DbError> {
-    db::repo::edit(c, repo.id, edit)?;
-    audit::record(c, "edit repository", "repository", repo.name.as_str(), &describe(edit))?;
-    db::clock::bump_catalog(c, Change::Repo(repo.id))
+/// Changes repositories. The caller records each [`change`].
+pub(super) fn write_edits(c: &mut dyn Conn, edits: &BTreeMap<RepoId, db::repo::Edit>) -> Result<(), DbError> {
+    db::repo::edit_all(c, edits)?;
+    db::clock::bump_catalog_for(c, &edits.keys().map(|id| Change::Repo(*id)).collect::<Vec<_>>())
+}
+
+/// Returns the row of a changed repository in the audit trail.
+pub(super) fn change(repo: &Repository, edit: &db::repo::Edit) -> AuditRow {
+    audit::row("edit repository", "repository", repo.name.as_str(), &describe(edit))
 }
 
 /// Publishes the list of subscriptions with or without a pin, if a change of the policy requires another one. Requested
@@ -140,7 +156,7 @@ fn change_policy(
         return Err(RepoError::Conflict(text).into());
     }
     if subscriptions.is_empty() {
-        return Ok(db::repo::supersede_promotions(c, repo.id)?);
+        return Ok(db::repo::supersede_promotions(c, &BTreeSet::from([repo.id]))?);
     }
     publish_list(c, new_step(repo.id, subscriptions, fixed), publish)?;
     Ok(())
@@ -180,16 +196,18 @@ fn new_bioconductor(row: &db::repo::NewRepo, now: Timestamp) -> Repository {
 /// Deletes a repository with its subscriptions. The sources are not deleted.
 pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
     let repo = find::repo(&state.catalog.get(), name)?.clone();
-    Ok(apply_edit(state, move |c| write_deletion(c, &repo)).await?)
+    Ok(apply_edit(state, move |c| write_deletion(c, &[&repo])).await?)
 }
 
-pub(super) fn write_deletion(c: &mut dyn Conn, repo: &Repository) -> Result<(), DbError> {
-    // Other edits that refer to the repository are finished, or do not find it any more.
+pub(super) fn write_deletion(c: &mut dyn Conn, repos: &[&Repository]) -> Result<(), DbError> {
+    // Other edits that refer to the repositories are finished, or do not find them any more.
     db::clock::lock(c)?;
-    db::metadata::delete_of_repo(c, repo.id)?;
-    db::repo::delete(c, repo.id)?;
-    audit::record(c, "delete repository", "repository", repo.name.as_str(), "")?;
-    db::clock::bump_catalog(c, Change::Repo(repo.id))
+    let ids: BTreeSet<RepoId> = repos.iter().map(|repo| repo.id).collect();
+    db::metadata::delete_of_repos(c, &ids)?;
+    db::repo::delete(c, &ids)?;
+    let row = |repo: &&Repository| audit::row("delete repository", "repository", repo.name.as_str(), "");
+    audit::record_all(c, repos.iter().map(row).collect())?;
+    db::clock::bump_catalog_for(c, &ids.into_iter().map(Change::Repo).collect::<Vec<_>>())
 }
 
 /// The changes of an edit, for the audit trail.

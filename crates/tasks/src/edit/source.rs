@@ -11,9 +11,11 @@ use formats::language;
 use runtime::catalog::{Catalog, Source};
 use runtime::publish::edit::apply_edit;
 use runtime::state::State;
+use store::db::audit::{self, AuditRow};
 use store::db::clock::Change;
-use store::db::tree::{Axis, Role};
-use store::db::{self, Conn, DbError, audit};
+use store::db::source::NewSource;
+use store::db::tree::{Axis, NewTree, Role};
+use store::db::{self, Conn, DbError};
 
 /// Creates a source. Sources of type `cran`, `bioconductor` and `pypi` are built in and cannot be created.
 ///
@@ -36,9 +38,12 @@ pub async fn create(
         };
     }
     check_name(&catalog, name)?;
-    let (new_name, now) = (name.clone(), (state.clock)());
-    let creation = apply_edit(state, move |c| write_new(c, &new_name, kind, now).map(drop));
-    creation.await.map_err(|error| name_conflict(error.into(), "source", name))
+    let (new, now) = (NewSource { name: name.clone(), kind }, (state.clock)());
+    let write = apply_edit(state, move |c| {
+        write_new(c, std::slice::from_ref(&new), now)?;
+        audit::record_all(c, vec![creation(&new)])
+    });
+    write.await.map_err(|error| name_conflict(error.into(), "source", name))
 }
 
 /// Checks the name and the kind of a new source.
@@ -47,18 +52,27 @@ pub fn check_new(catalog: &Catalog, name: &Name, kind: SourceKind) -> Result<(),
     check_name(catalog, name)
 }
 
+/// Creates sources, which get the next ids in their order; returns the first. The caller records each [`creation`].
 pub(super) fn write_new(
     c: &mut dyn Conn,
-    name: &Name,
-    kind: SourceKind,
+    sources: &[NewSource],
     now: Timestamp,
 ) -> Result<SourceId, DbError> {
-    let source = db::source::create(c, name, kind, now)?;
-    let label = language::of(kind.language()).nouns().directory;
-    db::tree::create(c, source, label, Role::Source, Axis::Step)?;
-    audit::record(c, "create source", "source", name.as_str(), kind.as_str())?;
-    db::clock::bump_catalog(c, Change::Source(source))?;
-    Ok(source)
+    let first = db::source::create_all(c, sources, now)?;
+    let ids = || (first.0..).map(SourceId);
+    let tree = |(source, new): (SourceId, &NewSource)| {
+        let label = language::of(new.kind.language()).nouns().directory;
+        NewTree { source, label, role: Role::Source, axis: Axis::Step }
+    };
+    db::tree::create_all(c, &ids().zip(sources).map(tree).collect::<Vec<_>>())?;
+    let changes: Vec<Change> = ids().take(sources.len()).map(Change::Source).collect();
+    db::clock::bump_catalog_for(c, &changes)?;
+    Ok(first)
+}
+
+/// Returns the row of a new source in the audit trail.
+pub(super) fn creation(new: &NewSource) -> AuditRow {
+    audit::row("create source", "source", new.name.as_str(), new.kind.as_str())
 }
 
 pub async fn rename(state: &State, name: &str, new_name: &Name) -> Result<(), RepoError> {
@@ -68,7 +82,10 @@ pub async fn rename(state: &State, name: &str, new_name: &Name) -> Result<(), Re
         return Ok(());
     }
     let new = new_name.clone();
-    let update = apply_edit(state, move |c| write_name(c, &source, &new));
+    let update = apply_edit(state, move |c| {
+        let row = write_name(c, &source, &new)?;
+        audit::record_all(c, vec![row])
+    });
     update.await.map_err(|error| name_conflict(error.into(), "source", new_name))
 }
 
@@ -80,10 +97,11 @@ pub fn check_rename(catalog: &Catalog, source: &Source, new_name: &Name) -> Resu
     check_name(catalog, new_name)
 }
 
-pub(super) fn write_name(c: &mut dyn Conn, source: &Source, new_name: &Name) -> Result<(), DbError> {
+/// Renames a source; returns the row in the audit trail, which the caller records.
+pub(super) fn write_name(c: &mut dyn Conn, source: &Source, new_name: &Name) -> Result<AuditRow, DbError> {
     db::source::rename(c, source.id, new_name)?;
-    audit::record(c, "rename source", "source", source.name.as_str(), &format!("new name: {new_name}"))?;
-    db::clock::bump_catalog(c, Change::Source(source.id))
+    db::clock::bump_catalog(c, Change::Source(source.id))?;
+    Ok(audit::row("rename source", "source", source.name.as_str(), &format!("new name: {new_name}")))
 }
 
 /// Checks that a source without a subscribed repository has no builders, and never had packages.

@@ -1,9 +1,11 @@
 //! Makes the changes of many objects in one write, as of a state file: sources, repositories with their lists of
 //! subscriptions, name guards, block rules and metadata.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::metadata::Setting;
+use super::name_guard::NewValues;
 use super::promotion::{FixedState, current_catalog, fixed_states};
 use super::subscription::subscription_label;
 use super::{Actor, OnExisting, Write, apply, block_rule, metadata, name_guard, publish, repo, source};
@@ -14,13 +16,14 @@ use base::model::time::Timestamp;
 use content::serve::RepoError;
 use formats::policy::Rule;
 use runtime::catalog::{Catalog, Repository, RuleChanges, Source, merged_ranges};
-use runtime::publish::edit::publish_list;
+use runtime::publish::edit::list_publish;
 use runtime::state::State;
 use store::db::metadata::Metadata;
 use store::db::name_guard::NameGuardRow;
 use store::db::repo::{Edit, NewRepo, Subscription, supersede_promotions};
+use store::db::source::NewSource;
 use store::db::tx::{Publish, TxKind};
-use store::db::{Conn, DbError, audit};
+use store::db::{Conn, DbError, audit, clock};
 
 /// An object with all its values. A new source or repository has a negative id, by which other objects refer to it.
 #[derive(Clone, Debug)]
@@ -89,21 +92,17 @@ where
             return Err(RepoError::Conflict(text.to_owned()).into());
         }
         let ObjectChanges { changes, detail, .. } = current;
-        let mut ids = NewIds::default();
-        for change in &changes {
-            write_place(c, change, &mut ids, &fixed, &publish)?;
-        }
+        let ids = write_places(c, &changes, &fixed, &publish)?;
         // The new catalog has the names of new sources and repositories for the audit trail.
         let catalog = current_catalog(c, &handle)?;
         delete_contents(c, &changes, &catalog)?;
         write_contents(c, &changes, &catalog, &ids, &actor, now)?;
         // Repositories follow the sources to which they subscribe.
-        for change in changes.iter().rev().filter(|change| change.new.is_none()) {
-            match &change.old {
-                Some(Object::Repository(old)) => repo::write_deletion(c, old)?,
-                Some(Object::Source(old)) => source::write_deletion(c, old, now)?,
-                _ => {}
-            }
+        let deleted = || changes.iter().rev().filter(|change| change.new.is_none());
+        let repos: Vec<&Repository> = deleted().filter_map(|change| as_repository(&change.old)).collect();
+        repo::write_deletion(c, &repos)?;
+        for old in deleted().filter_map(|change| as_source(&change.old)) {
+            source::write_deletion(c, old, now)?;
         }
         let catalog = current_catalog(c, &handle)?;
         let rest = plan(c, &catalog)?.changes;
@@ -117,12 +116,25 @@ where
     .await
 }
 
+fn as_source(object: &Option<Object>) -> Option<&Source> {
+    match object {
+        Some(Object::Source(source)) => Some(source),
+        _ => None,
+    }
+}
+
+fn as_repository(object: &Option<Object>) -> Option<&Repository> {
+    match object {
+        Some(Object::Repository(repo)) => Some(repo),
+        _ => None,
+    }
+}
+
 /// Returns the new values of a repository that accepts only promotions after a change, and did not before.
 fn fixed_now(change: &ObjectChange) -> Option<&Repository> {
-    let Some(Object::Repository(new)) = &change.new else { return None };
-    let is_open = |repo: &Repository| repo.changes == ChangePolicy::Any;
-    let was_open = !matches!(&change.old, Some(Object::Repository(old)) if !is_open(old));
-    (was_open && !is_open(new)).then_some(new)
+    let is_open = |repo: &&Repository| repo.changes == ChangePolicy::Any;
+    let was_open = as_repository(&change.old).is_none_or(|old| is_open(&old));
+    as_repository(&change.new).filter(|new| was_open && !is_open(new))
 }
 
 /// The ids of new sources and repositories, by their negative ones.
@@ -142,98 +154,119 @@ impl NewIds {
     }
 }
 
-/// Creates or changes a source or a repository.
-fn write_place(
+/// Creates and changes sources and repositories; returns the ids of the new ones.
+fn write_places(
     c: &mut dyn Conn,
-    change: &ObjectChange,
-    ids: &mut NewIds,
+    changes: &[ObjectChange],
     fixed: &BTreeMap<Name, FixedState>,
     publish: &Publish,
-) -> Write<()> {
-    match (&change.old, &change.new) {
-        (None, Some(Object::Source(new))) => {
-            let id = source::write_new(c, &new.name, new.kind, publish.now)?;
-            ids.sources.insert(new.id, id);
+) -> Write<NewIds> {
+    let ids = create_places(c, changes, publish.now)?;
+    let (mut edits, mut publishes, mut superseded) = (BTreeMap::new(), Vec::new(), BTreeSet::new());
+    let mut audited = Vec::new();
+    for change in changes {
+        match (as_source(&change.old), as_source(&change.new)) {
+            (None, Some(new)) => audited.push(source::creation(&source_row(new))),
+            (Some(old), Some(new)) => audited.push(source::write_name(c, old, &new.name)?),
+            (_, None) => {}
         }
-        (Some(Object::Source(old)), Some(Object::Source(new))) => source::write_name(c, old, &new.name)?,
-        (old, Some(Object::Repository(new))) => {
-            let old = match old {
-                Some(Object::Repository(old)) => Some(old),
-                _ => None,
+        let (old, Some(new)) = (as_repository(&change.old), as_repository(&change.new)) else { continue };
+        let id = ids.repo(new.id);
+        match old.map(|old| (old, edit(old, new))) {
+            None => audited.push(repo::creation(&repo_row(new))),
+            Some((_, edit)) if edit == Edit::default() => {}
+            Some((old, edit)) => {
+                audited.push(repo::change(old, &edit));
+                edits.insert(id, edit);
+            }
+        }
+        let fixed = match fixed_now(change).map(|repo| fixed.get(&repo.name)) {
+            Some(None) => {
+                let text = "the repository changed at the same time; run the command again";
+                return Err(RepoError::Conflict(format!("'{}': {text}", new.name)).into());
+            }
+            fixed => fixed.flatten(),
+        };
+        let list = new.subscriptions();
+        if list != old.map(Repository::subscriptions).unwrap_or_default()
+            || (fixed.is_some() && !list.is_empty())
+        {
+            let entry = |entry: &runtime::catalog::Subscription| Subscription {
+                source: ids.source(entry.source),
+                label: subscription_label(entry.version),
             };
-            let text = "the repository changed at the same time; run the command again";
-            let conflict = || RepoError::Conflict(format!("'{}': {text}", new.name));
-            let fixed = fixed_now(change).map(|repo| fixed.get(&repo.name).ok_or_else(conflict));
-            write_repository(c, old, new, fixed.transpose()?, ids, publish)?;
+            let step = repo::new_step(id, list.iter().map(entry).collect(), fixed);
+            publishes
+                .push(Publish { preceding: std::mem::take(&mut audited), ..list_publish(step, publish) });
+        } else if fixed.is_some() {
+            superseded.insert(id);
         }
-        _ => {}
     }
-    Ok(())
+    repo::write_edits(c, &edits)?;
+    supersede_promotions(c, &superseded)?;
+    clock::publish_all(c, &publishes)?;
+    audit::record_all(c, audited)?;
+    Ok(ids)
 }
 
-fn write_repository(
-    c: &mut dyn Conn,
-    old: Option<&Repository>,
-    new: &Repository,
-    fixed: Option<&FixedState>,
-    ids: &mut NewIds,
-    publish: &Publish,
-) -> Write<()> {
-    let id = match old {
-        None => {
-            let row = NewRepo {
-                name: new.name.clone(),
-                kind: new.kind,
-                description: new.description.clone(),
-                hidden: new.hidden,
-                authenticated: new.authenticated,
-                changes: new.changes,
-            };
-            let id = repo::write_new(c, &row, publish.now)?;
-            ids.repos.insert(new.id, id);
-            id
-        }
-        Some(old) => {
-            let edit = Edit {
-                name: (old.name != new.name).then(|| new.name.clone()),
-                description: (old.description != new.description).then(|| new.description.clone()),
-                hidden: (old.hidden != new.hidden).then_some(new.hidden),
-                authenticated: (old.authenticated != new.authenticated).then_some(new.authenticated),
-                changes: (old.changes != new.changes).then_some(new.changes),
-            };
-            if edit != Edit::default() {
-                repo::write_edit(c, old, &edit)?;
-            }
-            old.id
-        }
-    };
-    let before = old.map(Repository::subscriptions).unwrap_or_default();
-    let list = new.subscriptions();
-    if list == before && (fixed.is_none() || list.is_empty()) {
-        if fixed.is_some() {
-            supersede_promotions(c, id)?;
-        }
-        return Ok(());
+/// Creates the new sources and repositories; returns their ids. [`write_places`] records them in the audit trail.
+fn create_places(c: &mut dyn Conn, changes: &[ObjectChange], now: Timestamp) -> Result<NewIds, DbError> {
+    let new = || changes.iter().filter(|change| change.old.is_none()).map(|change| &change.new);
+    let (sources, repos) = (|| new().filter_map(as_source), || new().filter_map(as_repository));
+    let mut ids = NewIds::default();
+    let rows: Vec<NewSource> = sources().map(source_row).collect();
+    if !rows.is_empty() {
+        let first = source::write_new(c, &rows, now)?;
+        ids.sources = sources().map(|source| source.id).zip((first.0..).map(SourceId)).collect();
     }
-    let entry = |entry: &runtime::catalog::Subscription| Subscription {
-        source: ids.source(entry.source),
-        label: subscription_label(entry.version),
-    };
-    publish_list(c, repo::new_step(id, list.iter().map(entry).collect(), fixed), publish)?;
-    Ok(())
+    let rows: Vec<NewRepo> = repos().map(repo_row).collect();
+    if !rows.is_empty() {
+        let first = repo::write_new(c, &rows, now)?;
+        ids.repos = repos().map(|repo| repo.id).zip((first.0..).map(RepoId)).collect();
+    }
+    Ok(ids)
+}
+
+fn source_row(new: &Source) -> NewSource {
+    NewSource { name: new.name.clone(), kind: new.kind }
+}
+
+/// Returns the row of a new repository.
+fn repo_row(new: &Repository) -> NewRepo {
+    NewRepo {
+        name: new.name.clone(),
+        kind: new.kind,
+        description: new.description.clone(),
+        hidden: new.hidden,
+        authenticated: new.authenticated,
+        changes: new.changes,
+    }
+}
+
+/// Returns the difference between two values of a repository, besides their lists.
+fn edit(old: &Repository, new: &Repository) -> Edit {
+    Edit {
+        name: (old.name != new.name).then(|| new.name.clone()),
+        description: (old.description != new.description).then(|| new.description.clone()),
+        hidden: (old.hidden != new.hidden).then_some(new.hidden),
+        authenticated: (old.authenticated != new.authenticated).then_some(new.authenticated),
+        changes: (old.changes != new.changes).then_some(new.changes),
+    }
 }
 
 /// Deletes guards, rules and metadata.
 fn delete_contents(c: &mut dyn Conn, changes: &[ObjectChange], catalog: &Catalog) -> Write<()> {
-    let mut rules = Vec::new();
+    let (mut guards, mut rules, mut values) = (Vec::new(), Vec::new(), Vec::new());
     for change in changes.iter().filter(|change| change.new.is_none()) {
         match &change.old {
-            Some(Object::Guard(row)) => name_guard::write_deletion(c, row)?,
-            Some(Object::Metadata(row)) => metadata::write_deletion(c, catalog, row)?,
+            Some(Object::Guard(row)) => guards.push(row.clone()),
+            Some(Object::Metadata(row)) => values.push(row),
             Some(Object::Rule(rule)) => rules.push((rule.id, rule.id)),
             Some(Object::Source(_) | Object::Repository(_)) | None => {}
         }
     }
+    name_guard::write_deletion(c, &guards)?;
+    metadata::write_deletion(c, catalog, &values)?;
     block_rule::write_deletion(c, &merged_ranges(rules))?;
     Ok(())
 }
@@ -247,15 +280,16 @@ fn write_contents(
     actor: &Actor,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    let mut rules = Vec::new();
+    let (mut guards, mut rules, mut values) = (Vec::new(), Vec::new(), Vec::new());
     for change in changes {
         match &change.new {
             Some(Object::Guard(row)) => {
-                let row = NameGuardRow { source: ids.source(row.source), ..row.clone() };
-                match &change.old {
-                    Some(Object::Guard(old)) => name_guard::write_change(c, old, &row, now)?,
-                    _ => drop(name_guard::write_new(c, &row, now)?),
-                }
+                let new = NameGuardRow { source: ids.source(row.source), ..row.clone() };
+                let old = match &change.old {
+                    Some(Object::Guard(old)) => Some(old),
+                    _ => None,
+                };
+                guards.push(NewValues { old, new });
             }
             Some(Object::Rule(rule)) => {
                 let mut rule = Rule::clone(rule);
@@ -267,15 +301,17 @@ fn write_contents(
                 let mut row = Metadata { actor: actor.0.clone(), changed_at: now, ..row.clone() };
                 row.scope.source = row.scope.source.map(|id| ids.source(id));
                 row.scope.repo = row.scope.repo.map(|id| ids.repo(id));
-                let present = match &change.old {
-                    Some(Object::Metadata(old)) => Some(old),
-                    _ => None,
-                };
-                metadata::write_row(c, catalog, &row, present, OnExisting::Replace)?;
+                values.push((row, &change.old));
             }
             Some(Object::Source(_) | Object::Repository(_)) | None => {}
         }
     }
+    name_guard::write(c, guards, now)?;
+    let settings = values.iter().map(|(row, old)| match old {
+        Some(Object::Metadata(old)) => Setting { row, present: Some(old) },
+        _ => Setting { row, present: None },
+    });
+    metadata::write_rows(c, catalog, settings, OnExisting::Replace)?;
     if !rules.is_empty() {
         block_rule::write_new(c, &rules, actor, now)?;
     }

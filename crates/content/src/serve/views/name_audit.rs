@@ -71,9 +71,9 @@ fn find(c: &mut dyn Conn, has_automatic: bool) -> Result<Vec<Finding>, DbError> 
         .map(|overlap| ((overlap.language, overlap.name, overlap.source), overlap.seen_at))
         .collect();
     let mut findings = Vec::new();
-    for row in &rows {
+    for (row, present) in rows.iter().zip(name_guard::present(c, &rows)?) {
         findings.push(guard_finding(row, has_automatic));
-        for (name, other) in name_guard::present(c, row)? {
+        for (name, other) in present {
             let key = (row.language.clone(), name.clone(), other);
             let is_mirror = other.is_mirror();
             if row.automatic && !is_mirror {

@@ -188,6 +188,16 @@ macro_rules! select {
 }
 pub(in crate::db) use select;
 
+/// Inserts a row for each item of an iterator: the columns, with their values by a pattern for the item.
+macro_rules! insert {
+    ($c:expr, $table:literal, $items:expr, |$item:pat_param| { $($column:ident: $value:expr,)+ }) => {{
+        let rows: Vec<Vec<$crate::db::Value>> =
+            $items.map(|$item| vec![$($crate::db::Value::from($value)),+]).collect();
+        $c.batch_insert($table, &[$(stringify!($column)),+], &rows)
+    }};
+}
+pub(in crate::db) use insert;
+
 /// Returns the bytes of two texts, whose length is `LENGTH`.
 pub(in crate::db) const fn joined<const LENGTH: usize>(first: &str, second: &str) -> [u8; LENGTH] {
     let mut bytes = [0; LENGTH];

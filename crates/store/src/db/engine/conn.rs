@@ -55,7 +55,8 @@ pub trait Conn {
         Ok(())
     }
 
-    /// Inserts many rows: prepared statements on SQLite, COPY on PostgreSQL.
+    /// Inserts rows: by a prepared statement on SQLite; on PostgreSQL many by COPY, and one by a statement, which is a message
+    /// less.
     fn batch_insert(
         &mut self,
         table: &'static str,
@@ -65,6 +66,12 @@ pub trait Conn {
 
     /// Returns the time of the database's host; `None` if that is this host.
     fn host_time(&mut self) -> Result<Option<Timestamp>, DbError>;
+}
+
+/// Returns the statement that inserts one row.
+pub(in crate::db) fn insertion(table: &str, columns: &[&str]) -> String {
+    let placeholders: Vec<String> = (1..=columns.len()).map(|number| format!("${number}")).collect();
+    format!("INSERT INTO {table} ({}) VALUES ({})", columns.join(", "), placeholders.join(", "))
 }
 
 impl dyn Conn + '_ {

@@ -8,6 +8,7 @@ use futures_util::{SinkExt, TryStreamExt, pin_mut};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Statement};
 
+use super::conn::insertion;
 use super::migrate::{self, Migration, MigrationConn, MigrationMode};
 use super::pgconnect::{self, NotificationSender, SessionKind};
 use super::pgerror::{check_writable, map};
@@ -196,6 +197,13 @@ impl PgConn {
         Ok(statement)
     }
 
+    /// Runs a statement and returns the number of affected rows.
+    fn run(&mut self, sql: &str, params: &[Value]) -> Result<u64, DbError> {
+        let statement = self.prepare(sql, &types(params))?;
+        let run = self.client.execute_raw(&statement, params);
+        self.runtime.block_on(run).map_err(|e| map(&self.target, e))
+    }
+
     /// Prepares a statement for rows of parameters.
     fn prepare_many(&mut self, sql: &str, rows: &[Vec<Value>]) -> Result<Statement, DbError> {
         let types: Vec<Type> = (0..rows.first().map_or(0, Vec::len))
@@ -238,6 +246,9 @@ impl Conn for PgConn {
     }
 
     fn query_many(&mut self, sql: &'static str, params: &[Vec<Value>]) -> Result<Vec<Vec<Row>>, DbError> {
+        if params.is_empty() {
+            return Ok(Vec::new());
+        }
         let statement = self.prepare_many(sql, params)?;
         let (client, target) = (&self.client, &self.target);
         let params: Vec<_> = params.iter().map(|p| refs(p)).collect();
@@ -252,12 +263,13 @@ impl Conn for PgConn {
     }
 
     fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, DbError> {
-        let statement = self.prepare(sql, &types(params))?;
-        let run = self.client.execute_raw(&statement, params);
-        self.runtime.block_on(run).map_err(|e| map(&self.target, e))
+        self.run(sql, params)
     }
 
     fn execute_many(&mut self, sql: &'static str, params: &[Vec<Value>]) -> Result<u64, DbError> {
+        if params.is_empty() {
+            return Ok(0);
+        }
         let statement = self.prepare_many(sql, params)?;
         let mut affected = 0;
         for chunk in params.chunks(PIPELINE) {
@@ -273,8 +285,10 @@ impl Conn for PgConn {
         columns: &'static [&'static str],
         rows: &[Vec<Value>],
     ) -> Result<(), DbError> {
-        if rows.is_empty() {
-            return Ok(());
+        match rows {
+            [] => return Ok(()),
+            [row] => return self.run(&insertion(table, columns), row).map(drop),
+            _ => {}
         }
         let statement =
             self.prepare(&format!("COPY {table} ({}) FROM STDIN (FORMAT binary)", columns.join(", ")), &[])?;

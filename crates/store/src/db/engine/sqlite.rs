@@ -12,6 +12,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, params_from_iter};
 
 use super::checkpoint::{CheckpointTrigger, Checkpointer, WalLimit};
+use super::conn::insertion;
 use super::error::NulText;
 use super::invariants::Examination;
 use super::migrate::{self, Migration, MigrationConn, MigrationMode};
@@ -350,9 +351,7 @@ impl Conn for SqliteConn {
         columns: &'static [&'static str],
         rows: &[Vec<Value>],
     ) -> Result<(), DbError> {
-        let placeholders: Vec<String> = (1..=columns.len()).map(|n| format!("${n}")).collect();
-        let sql =
-            format!("INSERT INTO {table} ({}) VALUES ({})", columns.join(", "), placeholders.join(", "));
+        let sql = insertion(table, columns);
         let mut statement = self.connection.prepare_cached(&sql).map_err(|e| map(&self.path, e))?;
         for row in rows {
             statement.execute(params_from_iter(row)).map_err(|e| map(&self.path, e))?;

@@ -1,12 +1,12 @@
 //! The audit trail, with digests and their verification: a row for each change by an administrator, written in the
 //! transaction of the change. Each row contains the digest of the row before it, so that a changed, removed or moved
-//! row is detected. A write calls `record`.
+//! row is detected. A write calls `record`, or `record_all` for many changes.
 
 use sha2::Digest;
 
 use super::{Conn, DbError, Value};
 use crate::db::engine::author::{self, Author};
-use crate::db::engine::columns::{row, select};
+use crate::db::engine::columns::{insert, row, select};
 use base::model::time::Timestamp;
 
 pub const SUCCESS: &str = "success";
@@ -84,9 +84,7 @@ pub fn record(
     object: &str,
     detail: &str,
 ) -> Result<(), DbError> {
-    let author = author::of_write()
-        .unwrap_or_else(|| Author::job("server", Timestamp(jiff::Timestamp::now().as_microsecond())));
-    record_by(c, &author, action, object_kind, object, SUCCESS, detail)
+    record_all(c, vec![row(action, object_kind, object, detail)])
 }
 
 /// Records a change by `author`, with its outcome. Call it in the write that makes the change.
@@ -99,18 +97,27 @@ pub fn record_by(
     outcome: &str,
     detail: &str,
 ) -> Result<(), DbError> {
-    const LOCK: &str = "UPDATE clock SET catalog = catalog WHERE id = 1";
-    const NEXT: &str = "UPDATE audit_head SET last = last + 1 WHERE id = 1 RETURNING last, sha256";
-    const INSERT: &str = "INSERT INTO audit (id, at, actor_kind, actor, address, action, object_kind, object, outcome, \
-        detail, previous, sha256) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
-    const HEAD: &str = "UPDATE audit_head SET sha256 = $1 WHERE id = 1";
-    // Every write locks the clock (`clock::lock`) before `audit_head`; otherwise two writes could deadlock. The lock of
-    // `audit_head` lasts until the commit, so the order of rows is the order of commits.
-    c.execute(LOCK, &[])?;
-    let mut rows = c.query(NEXT, &[])?;
-    let head = rows.first_mut().ok_or_else(missing_head)?;
-    let mut row = AuditRow {
-        id: head.int(0)?,
+    record_all(c, vec![row_by(author, action, object_kind, object, outcome, detail)])
+}
+
+/// Returns the row of a successful change by the author of the current write, for [`record_all`].
+pub fn row(action: &str, object_kind: &str, object: &str, detail: &str) -> AuditRow {
+    let author = author::of_write()
+        .unwrap_or_else(|| Author::job("server", Timestamp(jiff::Timestamp::now().as_microsecond())));
+    row_by(&author, action, object_kind, object, SUCCESS, detail)
+}
+
+/// Returns the row of a change by `author`, with its outcome, for [`record_all`].
+pub(in crate::db) fn row_by(
+    author: &Author,
+    action: &str,
+    object_kind: &str,
+    object: &str,
+    outcome: &str,
+    detail: &str,
+) -> AuditRow {
+    AuditRow {
+        id: 0,
         at: author.at,
         actor_kind: author.kind.as_str().to_owned(),
         actor: text(&author.name),
@@ -120,26 +127,44 @@ pub fn record_by(
         object: text(object),
         outcome: outcome.to_owned(),
         detail: text(detail),
-        previous: head.text(1)?,
+        previous: String::new(),
         sha256: String::new(),
-    };
-    row.sha256 = row.digest();
-    let sha256 = row.sha256.clone();
-    let params: [Value; 12] = [
-        row.id.into(),
-        row.at.into(),
-        row.actor_kind.into(),
-        row.actor.into(),
-        row.address.into(),
-        row.action.into(),
-        row.object_kind.into(),
-        row.object.into(),
-        row.outcome.into(),
-        row.detail.into(),
-        row.previous.into(),
-        row.sha256.into(),
-    ];
-    c.execute(INSERT, &params)?;
+    }
+}
+
+/// Records changes, in this order, and gives the rows their numbers and digests. Call it in the write that makes the changes.
+pub fn record_all(c: &mut dyn Conn, rows: Vec<AuditRow>) -> Result<(), DbError> {
+    const LOCK: &str = "UPDATE clock SET catalog = catalog WHERE id = 1";
+    const NEXT: &str = "UPDATE audit_head SET last = last + $1 WHERE id = 1 RETURNING last, sha256";
+    const HEAD: &str = "UPDATE audit_head SET sha256 = $1 WHERE id = 1";
+    if rows.is_empty() {
+        return Ok(());
+    }
+    // Every write locks the clock (`clock::lock`) before `audit_head`; otherwise two writes could deadlock. The lock of
+    // `audit_head` lasts until the commit, so the order of rows is the order of commits.
+    c.execute(LOCK, &[])?;
+    let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    let (last, mut sha256): (i64, String) = c.first(NEXT, &[count.into()])?.ok_or_else(missing_head)?;
+    let numbered = (last - count + 1..).zip(rows).map(|(id, row)| {
+        let mut row = AuditRow { id, previous: std::mem::take(&mut sha256), ..row };
+        row.sha256 = row.digest();
+        sha256.clone_from(&row.sha256);
+        row
+    });
+    insert!(c, "audit", numbered, |row| {
+        id: row.id,
+        at: row.at,
+        actor_kind: row.actor_kind,
+        actor: row.actor,
+        address: row.address,
+        action: row.action,
+        object_kind: row.object_kind,
+        object: row.object,
+        outcome: row.outcome,
+        detail: row.detail,
+        previous: row.previous,
+        sha256: row.sha256,
+    })?;
     c.execute(HEAD, &[sha256.into()]).map(drop)
 }
 

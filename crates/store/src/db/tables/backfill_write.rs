@@ -7,7 +7,8 @@ use std::collections::HashSet;
 
 use super::clock::{self, Change};
 use super::import::{ImportTarget, LIFE_COLUMNS, insert_releases};
-use super::{Conn, DbError, Value, audit, tree};
+use super::tx::{Tx, TxKind};
+use super::{Conn, DbError, Value, audit, tree, tx};
 use crate::db::engine::author::{self, Author};
 use crate::db::engine::columns::{row, select};
 use base::model::change::{Counts, LifeState, NewRelease};
@@ -198,23 +199,6 @@ pub struct BackfillPublish {
     pub steps: Vec<PastStep>,
 }
 
-const TX_COLUMNS: [&str; 14] = [
-    "id",
-    "at",
-    "source_id",
-    "repo_id",
-    "kind",
-    "started_at",
-    "published_from",
-    "published_to",
-    "added",
-    "updated",
-    "archived",
-    "removed",
-    "actor",
-    "comment",
-];
-
 /// Publishes steps before the first one, each with a new transaction, whose id is higher than all others. The instant
 /// of the transaction is that of its step, so that a snapshot named by its id has the state of the step. Call it last
 /// in the closure of a write: it blocks other publishers. Returns the first and the last transaction.
@@ -225,38 +209,35 @@ const TX_COLUMNS: [&str; 14] = [
 pub fn publish(c: &mut dyn Conn, publish: &BackfillPublish) -> Result<(TxId, TxId), DbError> {
     const SET_FIRST: &str = "UPDATE tree SET first = $1 WHERE id = $2 AND first = $3";
     let count = i64::try_from(publish.steps.len()).unwrap_or(i64::MAX);
-    let (last, _) = clock::advance(c, publish.now, count, Change::Nothing)?;
+    let (last, _) = clock::advance(c, publish.now, count, &[Change::Nothing])?;
     c.announce()?;
     let used_instants = instants_before_first(c, publish)?;
     let (first_tx, lowest) = (last.0 - count + 1, publish.first.0 - count);
     let (mut txs, mut steps) =
         (Vec::with_capacity(publish.steps.len()), Vec::with_capacity(publish.steps.len()));
     for (number, step) in (0..).zip(&publish.steps) {
-        let tx = first_tx + number;
+        let id = first_tx + number;
         // Every transaction has a distinct instant.
         let mut at = step.at;
         while used_instants.contains(&at) {
             at.0 -= 1;
         }
-        txs.push(vec![
-            tx.into(),
-            at.into(),
-            publish.source.into(),
-            Value::Null,
-            super::tx::TxKind::Backfill.as_str().into(),
-            publish.started_at.into(),
-            step.published_from.into(),
-            step.published_to.into(),
-            step.counts.added.into(),
-            step.counts.updated.into(),
-            step.counts.archived.into(),
-            step.counts.removed.into(),
-            publish.actor.as_str().into(),
-            step.comment.as_str().into(),
-        ]);
-        steps.push(vec![publish.tree.into(), (lowest + number).into(), at.into(), tx.into()]);
+        txs.push(Tx {
+            id: TxId(id),
+            at,
+            source: Some(publish.source),
+            repo: None,
+            kind: TxKind::Backfill,
+            started_at: publish.started_at,
+            published_from: step.published_from,
+            published_to: step.published_to,
+            counts: step.counts,
+            actor: publish.actor.clone(),
+            comment: step.comment.clone(),
+        });
+        steps.push(vec![publish.tree.into(), (lowest + number).into(), at.into(), id.into()]);
     }
-    c.batch_insert("tx", &TX_COLUMNS, &txs)?;
+    tx::insert(c, &txs)?;
     c.batch_insert("step", &["tree_id", "seq", "at", "tx_id"], &steps)?;
     let updated_rows =
         c.execute(SET_FIRST, &[Seq(lowest).into(), publish.tree.into(), publish.first.into()])?;

@@ -118,7 +118,7 @@ pub fn apply(c: &mut dyn Conn, tree: TreeId, pending: Seq, changes: &[BinaryChan
     if offers.is_empty() {
         return Ok(());
     }
-    let first = ids::reserve(c, ids::Sequence::File, i64::try_from(offers.len()).unwrap_or(i64::MAX))?;
+    let first = ids::reserve(c, ids::Sequence::File, offers.len())?;
     let state = FileState::Known.as_i64();
     let (mut files, mut records, mut lives) = (Vec::new(), Vec::new(), Vec::new());
     for (number, offer) in (first..).zip(offers) {

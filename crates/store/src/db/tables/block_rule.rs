@@ -3,7 +3,7 @@
 
 use super::ids::{self, Sequence};
 use super::{Conn, DbError, Value, clock};
-use crate::db::engine::columns::{row, select};
+use crate::db::engine::columns::{insert, row, select};
 use base::model::ids::{RepoId, SourceId};
 use base::model::time::Timestamp;
 
@@ -55,36 +55,21 @@ pub fn changed_ids(c: &mut dyn Conn, from: i64, to: i64) -> Result<Option<Vec<(i
 
 /// Inserts rules, with the next ids in their order; returns the first id.
 pub fn insert(c: &mut dyn Conn, rules: &[BlockRule]) -> Result<i64, DbError> {
-    const COLUMNS: [&str; 9] = [
-        "id",
-        "priority",
-        "exception",
-        "source_id",
-        "repo_id",
-        "criteria",
-        "description",
-        "created_by",
-        "created_at",
-    ];
     let count = i64::try_from(rules.len()).unwrap_or(i64::MAX);
     clock::bump_catalog(c, clock::Change::Nothing)?;
-    let first = ids::reserve(c, Sequence::BlockRule, count)?;
-    record_change(c, first, first.saturating_add(count).saturating_sub(1))?;
-    let row = |(id, rule): (i64, &BlockRule)| -> Vec<Value> {
-        vec![
-            id.into(),
-            rule.priority.into(),
-            rule.exception.into(),
-            rule.source.map(|source| source.0).into(),
-            rule.repo.map(|repo| repo.0).into(),
-            rule.criteria.as_str().into(),
-            rule.description.as_str().into(),
-            rule.created_by.as_str().into(),
-            rule.created_at.into(),
-        ]
-    };
-    let rows: Vec<Vec<Value>> = (first..).zip(rules).map(row).collect();
-    c.batch_insert("block_rule", &COLUMNS, &rows)?;
+    let first = ids::reserve(c, Sequence::BlockRule, rules.len())?;
+    record_changes(c, &[(first, first.saturating_add(count).saturating_sub(1))])?;
+    insert!(c, "block_rule", (first..).zip(rules), |(id, rule)| {
+        id: id,
+        priority: rule.priority,
+        exception: rule.exception,
+        source_id: rule.source,
+        repo_id: rule.repo,
+        criteria: rule.criteria.as_str(),
+        description: rule.description.as_str(),
+        created_by: rule.created_by.as_str(),
+        created_at: rule.created_at,
+    })?;
     Ok(first)
 }
 
@@ -102,22 +87,28 @@ pub fn update(c: &mut dyn Conn, rule: &BlockRule) -> Result<bool, DbError> {
         rule.id.into(),
     ];
     clock::bump_catalog(c, clock::Change::Nothing)?;
-    record_change(c, rule.id, rule.id)?;
+    record_changes(c, &[(rule.id, rule.id)])?;
     Ok(c.execute(UPDATE, &params)? == 1)
 }
 
-/// Deletes the rules with ids from `first` to `last`; returns their number.
-pub fn delete(c: &mut dyn Conn, first: i64, last: i64) -> Result<u64, DbError> {
+/// Deletes the rules with ids in these inclusive ranges; returns their number.
+pub fn delete(c: &mut dyn Conn, ranges: &[(i64, i64)]) -> Result<u64, DbError> {
     clock::bump_catalog(c, clock::Change::Nothing)?;
-    record_change(c, first, last)?;
-    c.execute("DELETE FROM block_rule WHERE id >= $1 AND id <= $2", &[first.into(), last.into()])
+    record_changes(c, ranges)?;
+    let params: Vec<Vec<Value>> =
+        ranges.iter().map(|(first, last)| vec![(*first).into(), (*last).into()]).collect();
+    c.execute_many("DELETE FROM block_rule WHERE id >= $1 AND id <= $2", &params)
 }
 
-/// Counts a change of the rules with ids from `first` to `last`, and records it.
-fn record_change(c: &mut dyn Conn, first: i64, last: i64) -> Result<(), DbError> {
-    const RECORD: &str = "INSERT INTO block_rule_change (revision, first_id, last_id) VALUES ($1, $2, $3)";
+/// Counts a change of the rules of each of these ranges of ids, and records it.
+fn record_changes(c: &mut dyn Conn, ranges: &[(i64, i64)]) -> Result<(), DbError> {
     const EXPIRE: &str = "DELETE FROM block_rule_change WHERE revision <= $1";
-    let revision = ids::reserve(c, Sequence::BlockRuleChange, 1)? + 1;
-    c.execute(RECORD, &[revision.into(), first.into(), last.into()])?;
-    c.execute(EXPIRE, &[(revision - STORED_CHANGES).into()]).map(drop)
+    let before = ids::reserve(c, Sequence::BlockRuleChange, ranges.len())?;
+    insert!(c, "block_rule_change", (before + 1..).zip(ranges), |(revision, (first, last))| {
+        revision: revision,
+        first_id: *first,
+        last_id: *last,
+    })?;
+    let last = before.saturating_add(i64::try_from(ranges.len()).unwrap_or(i64::MAX));
+    c.execute(EXPIRE, &[(last - STORED_CHANGES).into()]).map(drop)
 }

@@ -1,9 +1,12 @@
 //! The clock row: it orders all publishes, so that ids, times and commits have the same order.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::audit::AuditRow;
+use super::repo::{CurrentList, PublishedStep, Subscription};
 use super::tx::Publish;
-use super::{Conn, DbError, audit, name_guard, name_overlap, repo, source, tree, tx};
+use super::{Conn, DbError, Value, audit, name_guard, name_overlap, repo, source, tree, tx};
 use crate::db::engine::author::{self, Author};
 use crate::db::engine::columns::{row, select};
 use crate::db::engine::skew;
@@ -62,7 +65,7 @@ impl Change {
 
 /// Number of changes of the catalog whose records are stored, at least. A server that missed more of them reads everything.
 const STORED_CHANGES: i64 = 1000;
-/// Records are deleted when the number of the change is a multiple of this.
+/// Records are deleted when the number of a change is a multiple of this.
 const EXPIRY_INTERVAL: i64 = 64;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,36 +101,60 @@ pub fn lock(c: &mut dyn Conn) -> Result<(), DbError> {
 /// [`DbError::ClockAhead`], [`DbError::Skew`], [`DbError::NothingPending`]; [`DbError::SourceDeleted`] for a tree, or a
 /// new subscription, of a deleted source; [`DbError::NoRepo`].
 pub fn publish(c: &mut dyn Conn, publish: &Publish) -> Result<PublishResult, DbError> {
+    publish_all(c, std::slice::from_ref(publish))?.pop().ok_or_else(missing_row)
+}
+
+/// Like [`publish`], for several transactions in this order, with the same `now` and without an `at`, each of other trees
+/// and repositories.
+pub fn publish_all(c: &mut dyn Conn, publishes: &[Publish]) -> Result<Vec<PublishResult>, DbError> {
+    let Some(first) = publishes.first() else { return Ok(Vec::new()) };
+    let count = i64::try_from(publishes.len()).unwrap_or(i64::MAX);
+    let changes: Vec<Change> = publishes.iter().flat_map(changes_of).collect();
+    let (last_tx, newest) = advance(c, Timestamp(first.now.0.saturating_add(count - 1)), count, &changes)?;
+    c.announce()?;
+    let mut results = Vec::with_capacity(publishes.len());
+    for (number, publish) in (1 - count..).zip(publishes) {
+        let (tx, now) = (TxId(last_tx.0 + number), Timestamp(newest.0 + number));
+        let at = match publish.at {
+            Some(at) => past_instant(c, &publish.trees, at)?.min(now),
+            None => now,
+        };
+        results.push(PublishResult { tx, at, steps: Vec::with_capacity(publish.trees.len()) });
+    }
+    let rows = publishes.iter().zip(&results).map(|(publish, result)| publish.row(result.tx, result.at));
+    tx::insert(c, &rows.collect::<Vec<_>>())?;
+    for (publish, PublishResult { tx, at, steps }) in publishes.iter().zip(&mut results) {
+        for &tree in &publish.trees {
+            let (seq, source) = tree::publish(c, tree, *at, *tx)?;
+            // Local and git sources have own names, curated ones and snapshots their mirror's. Mirrors cannot be deleted.
+            if source.is_mirror() {
+                name_overlap::record_published(c, tree, seq, *at)?;
+            } else {
+                source::check_exist(c, [source])?;
+            }
+            steps.push((tree, seq));
+        }
+        if let Some(source) = publish.source {
+            name_guard::guard_names(c, source, &publish.new_names, *at)?;
+        }
+    }
+    let steps = publishes.iter().zip(&results).flat_map(|(publish, result)| {
+        let (tx, at) = (result.tx, result.at);
+        publish.repo_steps.iter().map(move |step| PublishedStep { step, tx, at })
+    });
+    let repos = repo::add_steps(c, &steps.collect::<Vec<_>>())?;
+    let rows = audited(c, publishes, &results, newest, &repos)?;
+    audit::record_all(c, rows)?;
+    Ok(results)
+}
+
+/// Returns the changes of a publish, at least one.
+fn changes_of(publish: &Publish) -> Vec<Change> {
     // An index without steps has a new head.
     let index = publish.source.filter(|_| publish.trees.is_empty()).map(Change::Source);
-    let mut changes = publish.repo_steps.iter().map(|step| Change::Repo(step.repo)).chain(index);
-    let (tx, newest) = advance(c, publish.now, 1, changes.next().unwrap_or(Change::Nothing))?;
-    changes.try_for_each(|change| count_change(c, change))?;
-    c.announce()?;
-    let at = match publish.at {
-        Some(at) => past_instant(c, &publish.trees, at)?.min(newest),
-        None => newest,
-    };
-    tx::insert(c, tx, at, publish)?;
-    let mut steps = Vec::with_capacity(publish.trees.len());
-    for &tree in &publish.trees {
-        let (seq, source) = tree::publish(c, tree, at, tx)?;
-        // Local and git sources have own names, curated ones and snapshots their mirror's. Mirrors cannot be deleted.
-        if source.is_mirror() {
-            name_overlap::record_published(c, tree, seq, at)?;
-        } else {
-            source::check_exists(c, source)?;
-        }
-        steps.push((tree, seq));
-    }
-    if let Some(source) = publish.source {
-        name_guard::guard_names(c, source, &publish.new_names, at)?;
-    }
-    for step in &publish.repo_steps {
-        repo::add_step(c, step, at, tx)?;
-    }
-    audit_publish(c, publish, tx, newest)?;
-    Ok(PublishResult { tx, at, steps })
+    let changes: Vec<Change> =
+        publish.repo_steps.iter().map(|step| Change::Repo(step.repo)).chain(index).collect();
+    if changes.is_empty() { vec![Change::Nothing] } else { changes }
 }
 
 /// Returns the first instant from `at` on that no transaction has and that is later than the newest step of each tree.
@@ -146,42 +173,55 @@ fn past_instant(c: &mut dyn Conn, trees: &[TreeId], at: Timestamp) -> Result<Tim
     Ok(free)
 }
 
-/// Records a publish in the audit trail, at the time of the clock row.
-fn audit_publish(c: &mut dyn Conn, publish: &Publish, tx: TxId, now: Timestamp) -> Result<(), DbError> {
-    let author = author::of_write().unwrap_or_else(|| Author::job(&publish.actor, now));
-    let object = match (publish.source, publish.repo) {
-        (_, Some(repo)) => ("repository", name(c, "SELECT name FROM repo WHERE id = $1", repo.0)?),
-        (Some(source), None) => ("source", name(c, "SELECT name FROM source WHERE id = $1", source.0)?),
-        (None, None) => ("server", String::new()),
-    };
-    let mut detail = format!("transaction {tx}");
-    for (count, word) in [
-        (publish.counts.added, "added"),
-        (publish.counts.updated, "updated"),
-        (publish.counts.archived, "archived"),
-        (publish.counts.removed, "removed"),
-    ] {
-        if count != 0 {
-            detail += &format!(", {count} {word}");
+/// Returns the rows of publishes in the audit trail. `now` is the newest time of the clock row, `repos` are those with new
+/// lists.
+fn audited(
+    c: &mut dyn Conn,
+    publishes: &[Publish],
+    results: &[PublishResult],
+    now: Timestamp,
+    repos: &BTreeMap<RepoId, CurrentList>,
+) -> Result<Vec<AuditRow>, DbError> {
+    let entries =
+        publishes.iter().flat_map(|publish| &publish.repo_steps).flat_map(|step| &step.subscriptions);
+    let changed = publishes.iter().filter(|publish| publish.repo.is_none()).filter_map(|it| it.source);
+    let names = source::names(c, entries.map(|entry| entry.source).chain(changed))?;
+    let name = |id: &SourceId| names.get(id).map(String::as_str).unwrap_or_default();
+    let mut rows = Vec::with_capacity(publishes.len());
+    for (publish, result) in publishes.iter().zip(results) {
+        let at = if publish.at.is_some() { now } else { result.at };
+        let author = author::of_write().unwrap_or_else(|| Author::job(&publish.actor, at));
+        let (kind, object) = match (&publish.source, &publish.repo) {
+            (_, Some(repo)) => ("repository", repos.get(repo).map_or("", |repo| repo.name.as_str())),
+            (Some(source), None) => ("source", name(source)),
+            (None, None) => ("server", ""),
+        };
+        let mut detail = format!("transaction {}", result.tx);
+        for (count, word) in [
+            (publish.counts.added, "added"),
+            (publish.counts.updated, "updated"),
+            (publish.counts.archived, "archived"),
+            (publish.counts.removed, "removed"),
+        ] {
+            if count != 0 {
+                detail += &format!(", {count} {word}");
+            }
         }
-    }
-    for step in &publish.repo_steps {
-        let mut sources = Vec::with_capacity(step.subscriptions.len());
-        for entry in &step.subscriptions {
-            let source = name(c, "SELECT name FROM source WHERE id = $1", entry.source.0)?;
-            sources.push(if entry.label.is_empty() { source } else { format!("{source} {}", entry.label) });
+        for step in &publish.repo_steps {
+            let source = |entry: &Subscription| match entry.label.as_str() {
+                "" => name(&entry.source).to_owned(),
+                label => format!("{} {label}", name(&entry.source)),
+            };
+            let sources: Vec<String> = step.subscriptions.iter().map(source).collect();
+            detail += &format!("; the list of sources: {}", sources.join(", "));
         }
-        detail += &format!("; the list of sources: {}", sources.join(", "));
+        for text in [&publish.subject, &publish.comment].into_iter().filter(|text| !text.is_empty()) {
+            detail += &format!("; {text}");
+        }
+        rows.extend_from_slice(&publish.preceding);
+        rows.push(audit::row_by(&author, publish.kind.as_str(), kind, object, audit::SUCCESS, &detail));
     }
-    for text in [&publish.subject, &publish.comment].into_iter().filter(|text| !text.is_empty()) {
-        detail += &format!("; {text}");
-    }
-    audit::record_by(c, &author, publish.kind.as_str(), object.0, &object.1, audit::SUCCESS, &detail)
-}
-
-/// Returns the name in a row; empty if there is no such row.
-fn name(c: &mut dyn Conn, sql: &'static str, id: i64) -> Result<String, DbError> {
-    Ok(c.first(sql, &[id.into()])?.unwrap_or_default())
+    Ok(rows)
 }
 
 /// Takes the next `count` transaction ids and as many later instants; returns the last id and the last instant.
@@ -189,15 +229,16 @@ pub(in crate::db) fn advance(
     c: &mut dyn Conn,
     now: Timestamp,
     count: i64,
-    change: Change,
+    changes: &[Change],
 ) -> Result<(TxId, Timestamp), DbError> {
     const ADVANCE: &str = "UPDATE clock SET tx = tx + $1, at = CASE WHEN at + $1 > $2 THEN at + $1 ELSE $2 END, \
-        catalog = catalog + 1 WHERE id = 1 RETURNING tx, at, catalog";
+        catalog = catalog + $3 WHERE id = 1 RETURNING tx, at, catalog";
     check_host_time(c, now)?;
     lock(c)?;
     check_skew(c, now)?;
-    let (tx, at, revision) = c.first(ADVANCE, &[count.into(), now.into()])?.ok_or_else(missing_row)?;
-    record(c, revision, change)?;
+    let params = [count.into(), now.into(), number_of(changes).into()];
+    let (tx, at, revision) = c.first(ADVANCE, &params)?.ok_or_else(missing_row)?;
+    record(c, revision, changes)?;
     Ok((tx, at))
 }
 
@@ -213,31 +254,47 @@ pub fn close_day(c: &mut dyn Conn, end: Timestamp) -> Result<bool, DbError> {
         return Err(skew.into());
     }
     let Some(revision) = c.first(CLOSE, &[end.into()])? else { return Ok(false) };
-    record(c, revision, Change::Nothing)?;
+    record(c, revision, &[Change::Nothing])?;
     c.announce()?;
     Ok(true)
 }
 
 /// Makes every node reload its catalog after a change without a transaction (a description, a new source).
 pub fn bump_catalog(c: &mut dyn Conn, change: Change) -> Result<(), DbError> {
-    count_change(c, change)?;
+    bump_catalog_for(c, &[change])
+}
+
+/// Like [`bump_catalog`], for several changes; does nothing if there are none.
+pub fn bump_catalog_for(c: &mut dyn Conn, changes: &[Change]) -> Result<(), DbError> {
+    const COUNT: &str = "UPDATE clock SET catalog = catalog + $1 WHERE id = 1 RETURNING catalog";
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let revision = c.first(COUNT, &[number_of(changes).into()])?.ok_or_else(missing_row)?;
+    record(c, revision, changes)?;
     c.announce()
 }
 
-fn count_change(c: &mut dyn Conn, change: Change) -> Result<(), DbError> {
-    const COUNT: &str = "UPDATE clock SET catalog = catalog + 1 WHERE id = 1 RETURNING catalog";
-    let revision = c.first(COUNT, &[])?.ok_or_else(missing_row)?;
-    record(c, revision, change)
+fn number_of(changes: &[Change]) -> i64 {
+    i64::try_from(changes.len()).unwrap_or(i64::MAX)
 }
 
-fn record(c: &mut dyn Conn, revision: i64, change: Change) -> Result<(), DbError> {
+/// Records the changes that made `clock.catalog` equal to `last`. More changes than are stored are not recorded.
+fn record(c: &mut dyn Conn, last: i64, changes: &[Change]) -> Result<(), DbError> {
     const RECORD: &str = "INSERT INTO catalog_change (revision, part, object) VALUES ($1, $2, $3) \
         ON CONFLICT (revision) DO UPDATE SET part = excluded.part, object = excluded.object";
     const EXPIRE: &str = "DELETE FROM catalog_change WHERE revision <= $1";
-    let [part, object] = change.columns();
-    c.execute(RECORD, &[revision.into(), part.into(), object.into()])?;
-    if revision % EXPIRY_INTERVAL == 0 {
-        c.execute(EXPIRE, &[(revision - STORED_CHANGES).into()])?;
+    let count = number_of(changes);
+    if count > STORED_CHANGES {
+        return c.execute(EXPIRE, &[last.into()]).map(drop);
+    }
+    let row = |(revision, change): (i64, &Change)| -> Vec<Value> {
+        let [part, object] = change.columns();
+        vec![revision.into(), part.into(), object.into()]
+    };
+    c.execute_many(RECORD, &(last - count + 1..).zip(changes).map(row).collect::<Vec<_>>())?;
+    if last / EXPIRY_INTERVAL > (last - count) / EXPIRY_INTERVAL {
+        c.execute(EXPIRE, &[(last - STORED_CHANGES).into()])?;
     }
     Ok(())
 }

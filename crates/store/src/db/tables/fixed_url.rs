@@ -67,10 +67,3 @@ pub fn create(c: &mut dyn Conn, alias: &FixedUrl, actor: &str, now: Timestamp) -
     c.execute_many(TREE, &rows)?;
     Ok(name)
 }
-
-pub(in crate::db) fn delete_of_repo(c: &mut dyn Conn, repo: RepoId) -> Result<(), DbError> {
-    const TREES: &str =
-        "DELETE FROM fixed_url_tree WHERE token IN (SELECT token FROM fixed_url WHERE repo_id = $1)";
-    c.execute(TREES, &[repo.into()])?;
-    c.execute("DELETE FROM fixed_url WHERE repo_id = $1", &[repo.into()]).map(drop)
-}

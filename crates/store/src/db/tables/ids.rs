@@ -54,8 +54,9 @@ impl Sequence {
 }
 
 /// Takes `count` consecutive ids and returns the first. Ids of a rolled back transaction are reused.
-pub fn reserve(c: &mut dyn Conn, sequence: Sequence, count: i64) -> Result<i64, DbError> {
+pub fn reserve(c: &mut dyn Conn, sequence: Sequence, count: usize) -> Result<i64, DbError> {
     const TAKE: &str = "UPDATE sequence SET next = next + $1 WHERE name = $2 RETURNING next";
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
     let missing = DbError::Shape { column: 0, found: "no row", expected: "a sequence" };
     let next: i64 = c.first(TAKE, &[count.into(), sequence.name().into()])?.ok_or(missing)?;
     Ok(next - count)

@@ -100,9 +100,8 @@ pub(in crate::db) fn insert_releases(
     }
     let packages = package::upsert_many(c, target.origin, &names)?;
     let files: usize = new_releases.iter().map(|release| release.files.len()).sum();
-    let count = |number| i64::try_from(number).unwrap_or(i64::MAX);
-    let first_release = ids::reserve(c, ids::Sequence::Release, count(new_releases.len()))?;
-    let mut next_file = ids::reserve(c, ids::Sequence::File, count(files))?;
+    let first_release = ids::reserve(c, ids::Sequence::Release, new_releases.len())?;
+    let mut next_file = ids::reserve(c, ids::Sequence::File, files)?;
 
     let mut new_ids = Vec::with_capacity(new_releases.len());
     let (mut release_rows, mut file_rows) =

@@ -255,7 +255,7 @@ pub fn apply(c: &mut dyn Conn, target: IndexTarget, changes: &[FileRowChange]) -
     c.execute_many(LOCATE, &locators)?;
     let releases = releases(c, target, &new_files)?;
     let metadata_count = new_files.iter().filter(|new| new.file.metadata.is_some()).count() + metadata.len();
-    let count = i64::try_from(new_files.len() + metadata_count).unwrap_or(i64::MAX);
+    let count = new_files.len() + metadata_count;
     if count > 0 {
         let mut next = ids::reserve(c, ids::Sequence::File, count)?;
         let mut id = || {
@@ -410,8 +410,7 @@ fn releases<'a>(
         }
     }
     if !missing.is_empty() {
-        let first =
-            ids::reserve(c, ids::Sequence::Release, i64::try_from(missing.len()).unwrap_or(i64::MAX))?;
+        let first = ids::reserve(c, ids::Sequence::Release, missing.len())?;
         let mut rows = Vec::with_capacity(missing.len());
         for (id, (version, from)) in (first..).zip(missing) {
             releases.insert(version, ReleaseId(id));

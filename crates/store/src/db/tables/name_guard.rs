@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::ids::{self, Sequence};
 use super::source::is_mirror;
 use super::{Conn, DbError, Value};
-use crate::db::engine::columns::{numbers, row, select};
+use crate::db::engine::columns::{insert, numbers, row, select};
 use base::model::ids::SourceId;
 use base::model::kind::{Language, Layout, SourceKind};
 use base::model::time::Timestamp;
@@ -149,55 +149,43 @@ pub fn changes(c: &mut dyn Conn) -> Result<GuardChanges, DbError> {
 
 /// Inserts guards, with the next ids in their order; returns the first id.
 pub fn insert(c: &mut dyn Conn, guards: &[NameGuardRow]) -> Result<i64, DbError> {
-    const COLUMNS: [&str; 9] = [
-        "id",
-        "language",
-        "pattern",
-        "source_id",
-        "automatic",
-        "state",
-        "description",
-        "created_by",
-        "created_at",
-    ];
     count_change(c)?;
-    let first = ids::reserve(c, Sequence::NameGuard, i64::try_from(guards.len()).unwrap_or(i64::MAX))?;
-    let row = |(id, guard): (i64, &NameGuardRow)| -> Vec<Value> {
-        vec![
-            id.into(),
-            guard.language.as_str().into(),
-            guard.pattern.as_str().into(),
-            guard.source.into(),
-            i64::from(guard.automatic).into(),
-            guard.state.as_i64().into(),
-            guard.description.as_str().into(),
-            guard.created_by.as_str().into(),
-            guard.created_at.into(),
-        ]
-    };
-    let rows: Vec<Vec<Value>> = (first..).zip(guards).map(row).collect();
-    c.batch_insert("name_guard", &COLUMNS, &rows)?;
+    let first = ids::reserve(c, Sequence::NameGuard, guards.len())?;
+    insert!(c, "name_guard", (first..).zip(guards), |(id, guard)| {
+        id: id,
+        language: guard.language.as_str(),
+        pattern: guard.pattern.as_str(),
+        source_id: guard.source,
+        automatic: guard.automatic,
+        state: guard.state.as_i64(),
+        description: guard.description.as_str(),
+        created_by: guard.created_by.as_str(),
+        created_at: guard.created_at,
+    })?;
     Ok(first)
 }
 
-/// Replaces the pattern, the source, the state and the description of a guard. Returns false if there is no such guard.
-pub fn update(c: &mut dyn Conn, guard: &NameGuardRow) -> Result<bool, DbError> {
+/// Replaces the pattern, the source, the state and the description of guards; returns the number of those that exist.
+pub fn update(c: &mut dyn Conn, guards: &[NameGuardRow]) -> Result<u64, DbError> {
     const UPDATE: &str = "UPDATE name_guard SET pattern = $1, source_id = $2, state = $3, description = $4 \
         WHERE id = $5";
-    let params: [Value; 5] = [
-        guard.pattern.as_str().into(),
-        guard.source.into(),
-        guard.state.as_i64().into(),
-        guard.description.as_str().into(),
-        guard.id.into(),
-    ];
+    let params = |guard: &NameGuardRow| -> Vec<Value> {
+        vec![
+            guard.pattern.as_str().into(),
+            guard.source.into(),
+            guard.state.as_i64().into(),
+            guard.description.as_str().into(),
+            guard.id.into(),
+        ]
+    };
     count_change(c)?;
-    Ok(c.execute(UPDATE, &params)? == 1)
+    c.execute_many(UPDATE, &guards.iter().map(params).collect::<Vec<_>>())
 }
 
-pub fn delete(c: &mut dyn Conn, id: i64) -> Result<(), DbError> {
+pub fn delete(c: &mut dyn Conn, ids: &[i64]) -> Result<(), DbError> {
     count_change(c)?;
-    c.execute("DELETE FROM name_guard WHERE id = $1", &[id.into()]).map(drop)
+    let params: Vec<Vec<Value>> = ids.iter().map(|id| vec![(*id).into()]).collect();
+    c.execute_many("DELETE FROM name_guard WHERE id = $1", &params).map(drop)
 }
 
 /// Counts a change: servers that read a new catalog compare the number, see [`changes`].
@@ -241,7 +229,7 @@ pub(in crate::db) fn guard_names(
             created_at: at,
         };
         if is_listed && !is_listed_before {
-            record_present(c, &guard, at)?;
+            record_present(c, std::slice::from_ref(&guard), at)?;
         }
         guards.push(guard);
     }
@@ -297,7 +285,7 @@ pub(in crate::db) fn range(pattern: &str) -> (String, String) {
 
 /// Returns the names that a guard hides in other sources, by name: the names in [`present`], and names in curated sources
 /// and snapshots, which take their packages from a mirror.
-pub fn hidden(c: &mut dyn Conn, guard: &NameGuardRow) -> Result<Vec<(String, SourceId)>, DbError> {
+pub fn hidden(c: &mut dyn Conn, guard: &NameGuardRow) -> Result<NamesWithSources, DbError> {
     const SELECTED: &str = "SELECT p.name, s.id FROM package p JOIN source s ON s.language = p.language \
         JOIN tree t ON t.source_id = s.id AND t.role = 'source' AND t.axis = 'step' \
         WHERE p.language = $1 AND p.name >= $2 AND p.name < $3 AND s.id <> $4 AND s.kind = 'curated-cran' \
@@ -312,20 +300,24 @@ pub fn hidden(c: &mut dyn Conn, guard: &NameGuardRow) -> Result<Vec<(String, Sou
         JOIN tree t ON t.id = k.tree_id AND k.seq <= t.head JOIN source s ON s.id = t.source_id \
         WHERE s.language = $1 AND k.normalized_name >= $2 AND k.normalized_name < $3 AND s.id <> $4 \
         AND s.deleted_at IS NULL";
-    let mut found = present(c, guard)?;
+    let guards = std::slice::from_ref(guard);
+    let mut found: NamesWithSources = present(c, guards)?.into_iter().flatten().collect();
     let queries: &[&'static str] = match Language::parse(&guard.language).map(Language::layout) {
         Some(Layout::Lists) => &[SELECTED, SNAPSHOTS],
         // Only curated sources have rules.
         Some(Layout::Projects) => &[PROJECTS],
         None => &[],
     };
-    found.extend(matching(c, guard, queries)?);
+    found.extend(matching(c, guards, queries)?.into_iter().flatten());
     found.sort_unstable();
     Ok(found)
 }
 
-/// Returns the names that match a guard and that other sources list or listed, by name, with their sources.
-pub fn present(c: &mut dyn Conn, guard: &NameGuardRow) -> Result<Vec<(String, SourceId)>, DbError> {
+/// Names of packages, each with a source that lists it.
+pub type NamesWithSources = Vec<(String, SourceId)>;
+
+/// Returns for each guard the names that match it and that other sources list or listed, by name.
+pub fn present(c: &mut dyn Conn, guards: &[NameGuardRow]) -> Result<Vec<NamesWithSources>, DbError> {
     const PACKAGES: &str = "SELECT p.name, s.id FROM package p JOIN source s ON s.language = p.language \
         JOIN tree t ON t.source_id = s.id AND t.role = 'source' AND t.axis = 'step' \
         WHERE p.language = $1 AND p.name >= $2 AND p.name < $3 AND s.id <> $4 \
@@ -334,34 +326,45 @@ pub fn present(c: &mut dyn Conn, guard: &NameGuardRow) -> Result<Vec<(String, So
         AND l.from_seq <= t.head)";
     const PROJECTS: &str = "SELECT r.normalized_name, s.id FROM project r JOIN source s ON s.id = r.source_id \
         WHERE s.language = $1 AND r.normalized_name >= $2 AND r.normalized_name < $3 AND s.id <> $4";
-    let mut found = matching(c, guard, &[PACKAGES, PROJECTS])?;
-    found.sort_unstable();
-    found.dedup();
-    Ok(found)
+    let mut all = matching(c, guards, &[PACKAGES, PROJECTS])?;
+    for found in &mut all {
+        found.sort_unstable();
+        found.dedup();
+    }
+    Ok(all)
 }
 
-/// Records the names that the mirrors list now and that a new guard matches, without a warning, because the response to
-/// the author of the guard contains them.
-pub fn record_present(c: &mut dyn Conn, guard: &NameGuardRow, now: Timestamp) -> Result<(), DbError> {
+/// Records the names that the mirrors list now and that new guards match, without a warning, because the response to the
+/// author of the guards contains them.
+pub fn record_present(c: &mut dyn Conn, guards: &[NameGuardRow], now: Timestamp) -> Result<(), DbError> {
     const ADD: &str = "INSERT INTO name_overlap (language, name, source_id, seen_at, appeared) \
         VALUES ($1, $2, $3, $4, 0) ON CONFLICT (language, name, source_id) DO NOTHING";
-    for (name, source) in present(c, guard)? {
-        c.execute(ADD, &[guard.language.as_str().into(), name.into(), source.into(), now.into()])?;
+    let mut rows = Vec::new();
+    for (guard, found) in guards.iter().zip(present(c, guards)?) {
+        let row = |(name, source): (String, SourceId)| -> Vec<Value> {
+            vec![guard.language.as_str().into(), name.into(), source.into(), now.into()]
+        };
+        rows.extend(found.into_iter().map(row));
     }
-    Ok(())
+    c.execute_many(ADD, &rows).map(drop)
 }
 
-/// Runs queries with the language, the range of names and the source of a guard; they return names with sources.
+/// Runs queries with the language, the range of names and the source of each guard; they return names with sources.
 fn matching(
     c: &mut dyn Conn,
-    guard: &NameGuardRow,
+    guards: &[NameGuardRow],
     queries: &[&'static str],
-) -> Result<Vec<(String, SourceId)>, DbError> {
-    let (first, end) = range(&guard.pattern);
-    let params: [Value; 4] = [guard.language.as_str().into(), first.into(), end.into(), guard.source.into()];
-    let mut found = Vec::new();
+) -> Result<Vec<NamesWithSources>, DbError> {
+    let params = |guard: &NameGuardRow| -> Vec<Value> {
+        let (first, end) = range(&guard.pattern);
+        vec![guard.language.as_str().into(), first.into(), end.into(), guard.source.into()]
+    };
+    let params: Vec<Vec<Value>> = guards.iter().map(params).collect();
+    let mut found = vec![Vec::new(); guards.len()];
     for sql in queries.iter().copied() {
-        found.extend(c.all(sql, &params)?);
+        for (found, names) in found.iter_mut().zip(c.many(sql, &params)?) {
+            found.extend(names);
+        }
     }
     Ok(found)
 }

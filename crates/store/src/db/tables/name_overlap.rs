@@ -96,7 +96,7 @@ fn record_overlaps(
         }
         for name in listed_names(c, published, only.unwrap_or(&guard.pattern))? {
             if guard.automatic && published.is_first && is_older(c, published, &name, guard.created_at)? {
-                update(c, &NameGuardRow { state: GuardState::ListedBefore, ..guard.clone() })?;
+                update(c, &[NameGuardRow { state: GuardState::ListedBefore, ..guard.clone() }])?;
             } else if !found.iter().any(|(known, _)| *known == name) {
                 found.push((name, guard.id));
             }

@@ -16,8 +16,7 @@ pub fn upsert_many(c: &mut dyn Conn, source: SourceId, names: &[&str]) -> Result
     missing.sort_unstable();
     missing.dedup();
     if !missing.is_empty() {
-        let first =
-            ids::reserve(c, ids::Sequence::Package, i64::try_from(missing.len()).unwrap_or(i64::MAX))?;
+        let first = ids::reserve(c, ids::Sequence::Package, missing.len())?;
         let row = |(id, name): (i64, &&str)| {
             vec![id.into(), language.as_str().into(), (*name).into(), name.to_lowercase().into()]
         };

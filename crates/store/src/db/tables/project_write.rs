@@ -105,7 +105,7 @@ fn insert(
     let package = package::upsert_many(c, target.origin, &[&new_file.project])?;
     let package = package.first().copied().unwrap_or(PackageId(0));
     let release = release(c, target, package, &new_file.version)?;
-    let count = 1 + i64::from(new_file.metadata.is_some());
+    let count = 1 + usize::from(new_file.metadata.is_some());
     let file = FileId(ids::reserve(c, ids::Sequence::File, count)?);
     let row = |id: FileId, role: &str, sha256: String, size: i64, facts: Value| -> Vec<Value> {
         vec![

@@ -1,9 +1,10 @@
 //! Repositories and their versioned lists of subscriptions.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use super::{Conn, DbError, Value, ids, source};
-use crate::db::engine::columns::{row, select};
+use crate::db::engine::columns::{insert, row, select};
 use crate::db::engine::conn::{Cells, Columns};
 use base::model::ids::{RepoId, Seq, SourceId, TxId};
 use base::model::kind::{ChangePolicy, RepoKind};
@@ -89,9 +90,10 @@ fn entries(cells: &mut Cells) -> Result<Vec<Subscription>, DbError> {
 
 pub const ALL: RangeInclusive<RepoId> = RepoId(i64::MIN)..=RepoId(i64::MAX);
 
-/// Returns every repository, by id.
-pub fn list(c: &mut dyn Conn) -> Result<Vec<Repo>, DbError> {
-    c.all(select!(Repo, "ORDER BY id"), &[])
+/// Returns the repositories with these ids, by id.
+pub fn list(c: &mut dyn Conn, repos: RangeInclusive<RepoId>) -> Result<Vec<Repo>, DbError> {
+    const LIST: &str = select!(Repo, "WHERE id >= $1 AND id <= $2 ORDER BY id");
+    c.all(LIST, &[(*repos.start()).into(), (*repos.end()).into()])
 }
 
 pub fn get(c: &mut dyn Conn, id: RepoId) -> Result<Option<Repo>, DbError> {
@@ -107,21 +109,23 @@ pub fn by_name(c: &mut dyn Conn, name: &str) -> Result<Option<Repo>, DbError> {
 /// # Errors
 /// [`DbError::Conflict`] if the name is taken.
 pub fn create(c: &mut dyn Conn, repo: &NewRepo, now: Timestamp) -> Result<RepoId, DbError> {
-    const CREATE: &str = "INSERT INTO repo (id, name, kind, description, hidden, authenticated, created_at, changes) \
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-    let id = RepoId(ids::reserve(c, ids::Sequence::Repo, 1)?);
-    let params: [Value; 8] = [
-        id.into(),
-        repo.name.as_str().into(),
-        repo.kind.as_str().into(),
-        repo.description.as_str().into(),
-        repo.hidden.into(),
-        repo.authenticated.into(),
-        now.into(),
-        repo.changes.as_str().into(),
-    ];
-    c.execute(CREATE, &params)?;
-    Ok(id)
+    create_all(c, std::slice::from_ref(repo), now)
+}
+
+/// Like [`create`], for several repositories, which get the next ids in their order; returns the first id.
+pub fn create_all(c: &mut dyn Conn, repos: &[NewRepo], now: Timestamp) -> Result<RepoId, DbError> {
+    let first = ids::reserve(c, ids::Sequence::Repo, repos.len())?;
+    insert!(c, "repo", (first..).zip(repos), |(id, repo)| {
+        id: id,
+        name: repo.name.as_str(),
+        kind: repo.kind.as_str(),
+        description: repo.description.as_str(),
+        hidden: repo.hidden,
+        authenticated: repo.authenticated,
+        created_at: now,
+        changes: repo.changes.as_str(),
+    })?;
+    Ok(RepoId(first))
 }
 
 /// Changes a repository. Call `clock::bump_catalog` afterwards. Returns false if the repository does not exist.
@@ -129,30 +133,45 @@ pub fn create(c: &mut dyn Conn, repo: &NewRepo, now: Timestamp) -> Result<RepoId
 /// # Errors
 /// [`DbError::Conflict`] if the new name is taken.
 pub fn edit(c: &mut dyn Conn, id: RepoId, edit: &Edit) -> Result<bool, DbError> {
-    const EDIT: &str = "UPDATE repo SET name = $1, description = $2, hidden = $3, authenticated = $4, changes = $5 \
-        WHERE id = $6";
-    let Some(old) = get(c, id)? else { return Ok(false) };
-    let params: [Value; 6] = [
-        edit.name.as_ref().map_or(old.name.as_str(), Name::as_str).into(),
-        edit.description.as_deref().unwrap_or(&old.description).into(),
-        edit.hidden.unwrap_or(old.hidden).into(),
-        edit.authenticated.unwrap_or(old.authenticated).into(),
-        edit.changes.unwrap_or(old.changes).as_str().into(),
-        id.into(),
-    ];
-    Ok(c.execute(EDIT, &params)? == 1)
+    Ok(edit_all(c, &BTreeMap::from([(id, edit.clone())]))? == 1)
 }
 
-/// Deletes a repository, its subscription lists and its fixed URLs, not its transactions. Call `clock::bump_catalog`
-/// afterwards. Returns false if the repository does not exist.
-pub fn delete(c: &mut dyn Conn, id: RepoId) -> Result<bool, DbError> {
-    c.execute("DELETE FROM subscription WHERE repo_id = $1", &[id.into()])?;
-    c.execute("DELETE FROM subscription_list WHERE repo_id = $1", &[id.into()])?;
-    c.execute("DELETE FROM repo_step WHERE repo_id = $1", &[id.into()])?;
-    c.execute("DELETE FROM withheld_alarm WHERE repo_id = $1", &[id.into()])?;
-    super::fixed_url::delete_of_repo(c, id)?;
-    supersede_promotions(c, id)?;
-    Ok(c.execute("DELETE FROM repo WHERE id = $1", &[id.into()])? == 1)
+/// Like [`edit`], for several repositories; returns the number of those that exist.
+pub fn edit_all(c: &mut dyn Conn, edits: &BTreeMap<RepoId, Edit>) -> Result<u64, DbError> {
+    const EDIT: &str = "UPDATE repo SET name = coalesce($1, name), description = coalesce($2, description), \
+        hidden = coalesce($3, hidden), authenticated = coalesce($4, authenticated), changes = coalesce($5, changes) \
+        WHERE id = $6";
+    let row = |(id, edit): (&RepoId, &Edit)| -> Vec<Value> {
+        vec![
+            edit.name.as_ref().map(Name::as_str).into(),
+            edit.description.as_deref().into(),
+            edit.hidden.into(),
+            edit.authenticated.into(),
+            edit.changes.map(ChangePolicy::as_str).into(),
+            (*id).into(),
+        ]
+    };
+    c.execute_many(EDIT, &edits.iter().map(row).collect::<Vec<_>>())
+}
+
+/// Deletes repositories, their subscription lists and their fixed URLs, not their transactions. Call `clock::bump_catalog`
+/// afterwards. Returns the number of those that existed.
+pub fn delete(c: &mut dyn Conn, repos: &BTreeSet<RepoId>) -> Result<u64, DbError> {
+    const FIXED_URL_TREES: &str =
+        "DELETE FROM fixed_url_tree WHERE token IN (SELECT token FROM fixed_url WHERE repo_id = $1)";
+    supersede_promotions(c, repos)?;
+    let rows: Vec<Vec<Value>> = repos.iter().map(|repo| vec![(*repo).into()]).collect();
+    for sql in [
+        "DELETE FROM subscription WHERE repo_id = $1",
+        "DELETE FROM subscription_list WHERE repo_id = $1",
+        "DELETE FROM repo_step WHERE repo_id = $1",
+        "DELETE FROM withheld_alarm WHERE repo_id = $1",
+        FIXED_URL_TREES,
+        "DELETE FROM fixed_url WHERE repo_id = $1",
+    ] {
+        c.execute_many(sql, &rows)?;
+    }
+    c.execute_many("DELETE FROM repo WHERE id = $1", &rows)
 }
 
 /// Returns the subscription lists of these repositories that follow the list with a number, 0 for all, by repository, oldest
@@ -198,51 +217,82 @@ pub fn withheld(c: &mut dyn Conn, repo: RepoId, seq: Seq) -> Result<Vec<u8>, DbE
     Ok(c.first(SELECT, &[repo.into(), seq.into()])?.unwrap_or_default())
 }
 
-/// Writes the next subscription list. Requested promotions of the repository are superseded. A deleted source can be in
-/// the list only if it is in the current one. Fails with [`DbError::NoRepo`]; [`DbError::SourceDeleted`].
-pub(in crate::db) fn add_step(
-    c: &mut dyn Conn,
-    step: &NewRepoStep,
-    at: Timestamp,
-    tx: TxId,
-) -> Result<(), DbError> {
-    const NEXT: &str = "SELECT coalesce(max(seq), 0) + 1 FROM repo_step WHERE repo_id = $1";
-    const STEP: &str = "INSERT INTO repo_step (repo_id, seq, at, tx_id, pinned_at, withheld) \
-        VALUES ($1, $2, $3, $4, $5, $6)";
-    const ENTRY: &str = "INSERT INTO subscription (repo_id, seq, position, source_id, label) \
-        VALUES ($1, $2, $3, $4, $5)";
-    const LIST: &str = "INSERT INTO subscription_list (repo_id, seq, entries) \
-        SELECT repo_id, seq, string_agg(source_id || ' ' || label, ',' ORDER BY position) FROM subscription \
-        WHERE repo_id = $1 AND seq = $2 GROUP BY repo_id, seq";
-    if get(c, step.repo)?.is_none() {
-        return Err(DbError::NoRepo(step.repo));
-    }
-    let current = subscriptions(c, step.repo)?;
-    for new in step.subscriptions.iter().filter(|new| current.iter().all(|old| old.source != new.source)) {
-        source::check_exists(c, new.source)?;
-    }
-    let seq: i64 = c.first(NEXT, &[step.repo.into()])?.ok_or(DbError::NoRepo(step.repo))?;
-    let withheld = (!step.withheld.is_empty()).then_some(step.withheld.as_slice());
-    let params: [Value; 6] = [
-        step.repo.into(),
-        seq.into(),
-        at.into(),
-        tx.into(),
-        step.pinned_at.map(|at| at.0).into(),
-        withheld.map_or(Value::Null, Value::from),
-    ];
-    c.execute(STEP, &params)?;
-    supersede_promotions(c, step.repo)?;
-    for (position, s) in (1_i64..).zip(&step.subscriptions) {
-        let label = s.label.as_str().into();
-        c.execute(ENTRY, &[step.repo.into(), seq.into(), position.into(), s.source.into(), label])?;
-    }
-    c.execute(LIST, &[step.repo.into(), seq.into()]).map(drop)
+/// A list of subscriptions of a transaction.
+pub(in crate::db) struct PublishedStep<'a> {
+    pub(in crate::db) step: &'a NewRepoStep,
+    pub(in crate::db) tx: TxId,
+    pub(in crate::db) at: Timestamp,
 }
 
-/// Ends the requested promotions to a repository that changed or was deleted.
-pub fn supersede_promotions(c: &mut dyn Conn, repo: RepoId) -> Result<(), DbError> {
+row! {
+    /// The current list of a repository.
+    pub(in crate::db) struct CurrentList from
+        "(SELECT r.id AS repo_id, r.name, coalesce((SELECT max(s.seq) FROM repo_step s WHERE s.repo_id = r.id), 0) AS seq \
+        FROM repo r WHERE r.id >= $1 AND r.id <= $2) c"
+    {
+        pub(in crate::db) repo: RepoId = "c.repo_id",
+        /// The name of the repository.
+        pub(in crate::db) name: String = "c.name",
+        /// The number of the list; 0 if there is none.
+        pub(in crate::db) seq: i64 = "c.seq",
+        pub(in crate::db) subscriptions: Vec<Subscription> = "coalesce((SELECT string_agg(u.source_id || ' ' || u.label, ',' \
+            ORDER BY u.position) FROM subscription u WHERE u.repo_id = c.repo_id AND u.seq = c.seq), '')" => entries,
+    }
+}
+
+/// Writes the next subscription lists of repositories, each of another one; returns their lists from before. Requested
+/// promotions of the repositories are superseded. A deleted source can be in a list only if it is in the current one. Fails
+/// with [`DbError::NoRepo`]; [`DbError::SourceDeleted`].
+pub(in crate::db) fn add_steps(
+    c: &mut dyn Conn,
+    steps: &[PublishedStep<'_>],
+) -> Result<BTreeMap<RepoId, CurrentList>, DbError> {
+    let repos: BTreeSet<RepoId> = steps.iter().map(|new| new.step.repo).collect();
+    let (Some(first), Some(last)) = (repos.first(), repos.last()) else { return Ok(BTreeMap::new()) };
+    let current: Vec<CurrentList> = c.all(CurrentList::SELECT, &[(*first).into(), (*last).into()])?;
+    let current: BTreeMap<RepoId, CurrentList> = current.into_iter().map(|list| (list.repo, list)).collect();
+    let mut new_sources = BTreeSet::new();
+    for PublishedStep { step, .. } in steps {
+        let before = current.get(&step.repo).ok_or(DbError::NoRepo(step.repo))?;
+        let is_new = |new: &SourceId| before.subscriptions.iter().all(|old| old.source != *new);
+        new_sources.extend(step.subscriptions.iter().map(|entry| entry.source).filter(is_new));
+    }
+    source::check_exist(c, new_sources)?;
+    let seq = |step: &NewRepoStep| current.get(&step.repo).map_or(1, |before| before.seq + 1);
+    insert!(c, "repo_step", steps.iter(), |PublishedStep { step, tx, at }| {
+        repo_id: step.repo,
+        seq: seq(step),
+        at: *at,
+        tx_id: *tx,
+        pinned_at: step.pinned_at,
+        withheld: Some(step.withheld.as_slice()).filter(|withheld| !withheld.is_empty()),
+    })?;
+    supersede_promotions(c, &repos)?;
+    let lists = || steps.iter().map(|new| new.step).filter(|step| !step.subscriptions.is_empty());
+    let entries = lists().flat_map(|step| (1_i64..).zip(&step.subscriptions).map(move |entry| (step, entry)));
+    insert!(c, "subscription", entries, |(step, (position, entry))| {
+        repo_id: step.repo,
+        seq: seq(step),
+        position: position,
+        source_id: entry.source,
+        label: entry.label.as_str(),
+    })?;
+    let text = |entry: &Subscription| format!("{} {}", entry.source, entry.label);
+    insert!(c, "subscription_list", lists(), |step| {
+        repo_id: step.repo,
+        seq: seq(step),
+        entries: step.subscriptions.iter().map(text).collect::<Vec<_>>().join(","),
+    })?;
+    Ok(current)
+}
+
+/// Ends the requested promotions to repositories that changed or were deleted.
+pub fn supersede_promotions(c: &mut dyn Conn, repos: &BTreeSet<RepoId>) -> Result<(), DbError> {
+    const FIND: &str = "SELECT DISTINCT repo_id FROM promotion WHERE repo_id >= $1 AND repo_id <= $2";
     const UPDATE: &str =
         "UPDATE promotion SET state = 'superseded' WHERE state = 'requested' AND repo_id = $1";
-    c.execute(UPDATE, &[repo.into()]).map(drop)
+    let (Some(first), Some(last)) = (repos.first(), repos.last()) else { return Ok(()) };
+    let promoted: Vec<RepoId> = c.all(FIND, &[(*first).into(), (*last).into()])?;
+    let changed = promoted.into_iter().filter(|repo| repos.contains(repo));
+    c.execute_many(UPDATE, &changed.map(|repo| vec![repo.into()]).collect::<Vec<_>>()).map(drop)
 }

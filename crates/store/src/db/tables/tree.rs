@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 
 use super::{Conn, DbError, ids};
-use crate::db::engine::columns::{column, row, select};
+use crate::db::engine::columns::{column, insert, row, select};
 use base::model::ids::{Seq, SourceId, TreeId, TxId};
 use base::model::time::Timestamp;
 use base::words;
@@ -55,8 +55,6 @@ row! {
     }
 }
 
-pub const ALL: RangeInclusive<TreeId> = TreeId(i64::MIN)..=TreeId(i64::MAX);
-
 /// Returns every tree, by id.
 pub fn list(c: &mut dyn Conn) -> Result<Vec<Tree>, DbError> {
     c.all(select!(Tree, "ORDER BY id"), &[])
@@ -68,13 +66,30 @@ pub fn get(c: &mut dyn Conn, tree: TreeId) -> Result<Option<Tree>, DbError> {
 
 /// Returns the trees of a source, by id.
 pub fn of_source(c: &mut dyn Conn, source: SourceId) -> Result<Vec<Tree>, DbError> {
-    c.all(select!(Tree, "WHERE source_id = $1 ORDER BY id"), &[source.into()])
+    of_sources(c, source..=source)
+}
+
+/// Returns the trees of sources with these ids, by id.
+pub fn of_sources(c: &mut dyn Conn, sources: RangeInclusive<SourceId>) -> Result<Vec<Tree>, DbError> {
+    // Sorted here: with ORDER BY, SQLite would scan every tree in the order of the table.
+    const LIST: &str = select!(Tree, "WHERE source_id >= $1 AND source_id <= $2");
+    let mut trees: Vec<Tree> = c.all(LIST, &[(*sources.start()).into(), (*sources.end()).into()])?;
+    trees.sort_unstable_by_key(|tree| tree.id);
+    Ok(trees)
 }
 
 /// Returns the tree of source packages of a built-in source with one such tree, which the first migration creates.
 pub fn built_in(c: &mut dyn Conn, source: SourceId) -> Result<Tree, DbError> {
     let missing = DbError::Shape { column: 0, found: "no row", expected: "the tree of a built-in source" };
     of_source(c, source)?.into_iter().find(|tree| tree.role == Role::Source).ok_or(missing)
+}
+
+#[derive(Clone, Debug)]
+pub struct NewTree<'a> {
+    pub source: SourceId,
+    pub label: &'a str,
+    pub role: Role,
+    pub axis: Axis,
 }
 
 /// Creates an empty tree. Call `clock::bump_catalog` afterwards.
@@ -85,10 +100,20 @@ pub fn create(
     role: Role,
     axis: Axis,
 ) -> Result<TreeId, DbError> {
-    const CREATE: &str = "INSERT INTO tree (id, source_id, label, role, axis) VALUES ($1, $2, $3, $4, $5)";
-    let id = TreeId(ids::reserve(c, ids::Sequence::Tree, 1)?);
-    c.execute(CREATE, &[id.into(), source.into(), label.into(), role.as_str().into(), axis.as_str().into()])?;
-    Ok(id)
+    create_all(c, &[NewTree { source, label, role, axis }])
+}
+
+/// Like [`create`], for several trees, which get the next ids in their order; returns the first id.
+pub fn create_all(c: &mut dyn Conn, trees: &[NewTree<'_>]) -> Result<TreeId, DbError> {
+    let first = ids::reserve(c, ids::Sequence::Tree, trees.len())?;
+    insert!(c, "tree", (first..).zip(trees), |(id, tree)| {
+        id: id,
+        source_id: tree.source,
+        label: tree.label,
+        role: tree.role.as_str(),
+        axis: tree.axis.as_str(),
+    })?;
+    Ok(TreeId(first))
 }
 
 /// Claims a tree for writing and returns the step to write: one after the head, 1 in an empty tree. `job` is any number

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::audit::AuditRow;
 use super::repo::NewRepoStep;
 use super::{Conn, DbError};
-use crate::db::engine::columns::{column, row, select};
+use crate::db::engine::columns::{column, insert, row, select};
 use crate::db::engine::conn::{Cells, Columns};
 use base::model::change::Counts;
 use base::model::ids::{RepoId, SourceId, TreeId, TxId};
@@ -39,12 +40,31 @@ pub struct Publish {
     pub trees: Vec<TreeId>,
     /// Repositories that get a new list of subscriptions.
     pub repo_steps: Vec<NewRepoStep>,
+    /// What the same write did before, for the audit trail: rows that precede that of the publish.
+    pub preceding: Vec<AuditRow>,
 }
 
 impl Publish {
     /// Returns the time of the content: that of its origin, or now.
     pub fn date(&self) -> Timestamp {
         self.at.unwrap_or(self.now)
+    }
+
+    /// Returns the row of its transaction.
+    pub(in crate::db) fn row(&self, id: TxId, at: Timestamp) -> Tx {
+        Tx {
+            id,
+            at,
+            source: self.source,
+            repo: self.repo,
+            kind: self.kind,
+            started_at: self.started_at,
+            published_from: self.published_from,
+            published_to: self.published_to,
+            counts: self.counts,
+            actor: self.actor.clone(),
+            comment: self.comment.clone(),
+        }
     }
 
     /// Creates a publish without changes.
@@ -65,6 +85,7 @@ impl Publish {
             new_names: BTreeSet::new(),
             trees: Vec::new(),
             repo_steps: Vec::new(),
+            preceding: Vec::new(),
         }
     }
 }
@@ -169,30 +190,21 @@ pub fn instant(c: &mut dyn Conn, tx: TxId) -> Result<Option<Timestamp>, DbError>
     c.first("SELECT at FROM tx WHERE id = $1", &[tx.into()])
 }
 
-pub(in crate::db) fn insert(
-    c: &mut dyn Conn,
-    id: TxId,
-    at: Timestamp,
-    publish: &Publish,
-) -> Result<(), DbError> {
-    const INSERT: &str = "INSERT INTO tx (id, at, source_id, repo_id, kind, started_at, published_from, published_to, \
-        added, updated, archived, removed, actor, comment) \
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
-    let params = [
-        id.into(),
-        at.into(),
-        publish.source.into(),
-        publish.repo.into(),
-        publish.kind.as_str().into(),
-        publish.started_at.into(),
-        publish.published_from.into(),
-        publish.published_to.into(),
-        publish.counts.added.into(),
-        publish.counts.updated.into(),
-        publish.counts.archived.into(),
-        publish.counts.removed.into(),
-        publish.actor.as_str().into(),
-        publish.comment.as_str().into(),
-    ];
-    c.execute(INSERT, &params).map(drop)
+pub(in crate::db) fn insert(c: &mut dyn Conn, rows: &[Tx]) -> Result<(), DbError> {
+    insert!(c, "tx", rows.iter(), |tx| {
+        id: tx.id,
+        at: tx.at,
+        source_id: tx.source,
+        repo_id: tx.repo,
+        kind: tx.kind.as_str(),
+        started_at: tx.started_at,
+        published_from: tx.published_from,
+        published_to: tx.published_to,
+        added: tx.counts.added,
+        updated: tx.counts.updated,
+        archived: tx.counts.archived,
+        removed: tx.counts.removed,
+        actor: tx.actor.as_str(),
+        comment: tx.comment.as_str(),
+    })
 }

@@ -112,12 +112,12 @@ impl Difference {
 
     /// Returns the sources that everyone may read after the change: those of an open repository, and of a deleted one those that
     /// are open in `remaining`, the catalog without the deleted ones.
-    fn readable_sources(&self, remaining: Option<&Catalog>) -> BTreeSet<SourceId> {
+    fn readable_sources(&self, remaining: &Catalog) -> BTreeSet<SourceId> {
         match (repository(self.old.as_ref()), repository(self.new.as_ref())) {
             (_, Some(new)) if !new.authenticated => new.sources().into_iter().collect(),
             (Some(old), None) => {
                 let sources = old.steps.iter().flat_map(|step| step.list.iter()).map(|entry| entry.source);
-                sources.filter(|id| remaining.is_some_and(|catalog| catalog.is_open(*id))).collect()
+                sources.filter(|id| remaining.is_open(*id)).collect()
             }
             _ => BTreeSet::new(),
         }
@@ -168,18 +168,13 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
     let all = differences(current, objects);
     let waiting = waiting_repos(&all, catalog, &requested);
     let spellings = spellings(&requested);
-    let is_warning =
-        |it: &Difference| matches!(it.object(), Some(Object::Rule(rule)) if rule.effect == RuleEffect::Warn);
-    let rules = if all.iter().any(is_warning) { catalog.rules.in_order() } else { Vec::new() };
-    let last_block = rules.iter().rev().find(|stored| stored.rule.effect == RuleEffect::Block);
-    let last_block = last_block.map(|stored| stored.rule.priority);
+    let blocks = catalog.rules.iter().filter(|stored| stored.rule.effect == RuleEffect::Block);
+    let last_block = blocks.map(|stored| stored.rule.priority).max();
     let is_deletion = |difference: &&Difference| body.prune && difference.new.is_none();
-    let deleted: Vec<RepoId> =
-        all.iter().filter(is_deletion).filter_map(|it| Some(repository(it.old.as_ref())?.id)).collect();
-    let remaining = (!deleted.is_empty()).then(|| Catalog {
-        repos: catalog.repos.with(deleted.into_iter().map(|id| (id, None))),
-        ..catalog.clone()
-    });
+    let deleted =
+        all.iter().filter(is_deletion).filter_map(|it| Some((repository(it.old.as_ref())?.id, None)));
+    // Only repositories decide whether a source is open.
+    let remaining = Catalog { repos: catalog.repos.with(deleted), ..Catalog::default() };
     let (mut changes, mut is_open) = (Vec::new(), BTreeMap::new());
     for difference in all {
         if is_covered(&difference, body, &requested) {
@@ -198,7 +193,7 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
             }
             counts.entry(difference.key.section).or_default()[1] += 1;
         }
-        let mut opened = difference.readable_sources(remaining.as_ref());
+        let mut opened = difference.readable_sources(&remaining);
         opened.retain(|id| !*is_open.entry(*id).or_insert_with(|| catalog.is_open(*id)));
         let readable = |id: &SourceId| {
             let source = catalog.source_name(*id);

@@ -136,12 +136,12 @@ fn declare(
     let at = valid_at.max(life.from) + 1;
     let facts = FileFacts::read(&file.facts).with_metadata_of_wheel(sha256).write();
     let (revision, name) = (file.revision, file.name);
-    let changes = [
+    let changes = vec![
         FileRowChange::StoredMetadata { release, revision, name, sha256, size },
         FileRowChange::Facts { file: id, variant, facts },
         FileRowChange::End { release, file: id, from: life.from, at },
         FileRowChange::Begin { release, file: id, variant, from: at, yanked: life.yanked },
     ];
-    index_file::apply(c, target, &changes)?;
+    index_file::apply(c, target, changes)?;
     Ok(true)
 }

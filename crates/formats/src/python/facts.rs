@@ -1,11 +1,8 @@
 //! Facts about a published file that its name does not state, stored as JSON.
 
-use std::borrow::Cow;
-use std::fmt;
-
-use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 
+use super::json_text::JsonText;
 use super::metadata::Metadata;
 use super::name::normalize;
 use super::simple::page::PageFile;
@@ -80,9 +77,9 @@ impl FileFacts {
             },
             metadata_of_wheel: None,
             provenance: file.provenance.clone(),
-            other_digest: match file.sha256() {
-                Some(_) => None,
-                None => file.hashes.iter().next().map(|(algorithm, digest)| format!("{algorithm}={digest}")),
+            other_digest: match file.hashes.contains_key("sha256") {
+                true => None,
+                false => file.hashes.iter().next().map(|(algorithm, digest)| format!("{algorithm}={digest}")),
             },
             // The signatures of an index are not served.
             has_signature: false,
@@ -156,13 +153,13 @@ pub struct PageFacts<'a> {
     #[serde(rename = "u")]
     upload_time: Option<i64>,
     #[serde(rename = "rp", borrow)]
-    requires_python: Option<StoredText<'a>>,
+    requires_python: Option<JsonText<'a>>,
     #[serde(rename = "cm", borrow)]
-    metadata: Option<StoredText<'a>>,
+    metadata: Option<JsonText<'a>>,
     #[serde(rename = "wm", borrow)]
-    metadata_of_wheel: Option<StoredText<'a>>,
+    metadata_of_wheel: Option<JsonText<'a>>,
     #[serde(rename = "pv", borrow)]
-    provenance: Option<StoredText<'a>>,
+    provenance: Option<JsonText<'a>>,
     #[serde(rename = "sg", default)]
     pub has_signature: bool,
     #[serde(rename = "at", default)]
@@ -196,36 +193,10 @@ impl<'a> PageFacts<'a> {
     }
 }
 
-/// A text that is borrowed unless it has escapes. The type that serde derives for an optional `Cow` never borrows.
-#[derive(Debug)]
-struct StoredText<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for StoredText<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<StoredText<'a>, D::Error> {
-        deserializer.deserialize_str(TextVisitor)
-    }
-}
-
-struct TextVisitor;
-
-impl<'de> Visitor<'de> for TextVisitor {
-    type Value = StoredText<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text")
-    }
-
-    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<StoredText<'de>, E> {
-        Ok(StoredText(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<StoredText<'de>, E> {
-        Ok(StoredText(Cow::Owned(text.to_owned())))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
 
     #[test]
@@ -277,6 +248,6 @@ mod tests {
         }
         assert_eq!(PageFacts::read(texts[1].as_bytes()).metadata(), Some(Sha256([10; 32])));
         let first = PageFacts::read(texts[0].as_bytes());
-        assert!(matches!(first.requires_python, Some(StoredText(Cow::Borrowed(">=3.9")))), "{first:?}");
+        assert!(matches!(first.requires_python, Some(JsonText(Cow::Borrowed(">=3.9")))), "{first:?}");
     }
 }

@@ -115,10 +115,11 @@ fn upstream_file(
     file: PageFile,
 ) -> UpstreamFile {
     let listed = file.name.version(project, versions);
+    let version = listed.or_else(|| file.name.version(project, None));
     let facts = FileFacts::of_page(&file).write();
     UpstreamFile {
-        version: listed.or_else(|| file.name.version(project, None)),
-        name: file.name.as_str().to_owned(),
+        version,
+        name: file.name.into_text(),
         url: file.url,
         hashes: file.hashes,
         size: file.size,

@@ -172,7 +172,6 @@ fn new_file(plan: &mut Plan, others: &[KnownIndexFile], row: PageRow, instants: 
         size: row.size,
         sha256: row.sha256,
         facts: row.facts,
-        metadata: row.metadata,
     };
     // The index does not state when it yanked the file, so the time of this reading is used.
     let changed_at = instants.change();
@@ -204,22 +203,34 @@ fn known_file(
     if file.locator != row.locator {
         plan.changes.push(FileRowChange::Locate { file: file.file, locator: row.locator.clone() });
     }
+    let record = |plan: &mut Plan, sha256: Sha256| {
+        plan.changes.push(FileRowChange::Metadata {
+            release: file.release,
+            revision: file.revision,
+            name: file.name.clone(),
+            locator: format!("{}.metadata", row.locator),
+            sha256,
+        });
+    };
     let facts = match (file.metadata, row.metadata) {
         // If the page states METADATA after it was read from the wheel, the digest stays the same.
         (Some(known), _) if file.is_metadata_of_wheel => language.with_metadata(&row.facts, Some(known)),
-        (None, Some(sha256)) => {
-            plan.changes.push(FileRowChange::Metadata {
-                release: file.release,
-                revision: file.revision,
-                name: row.name,
-                locator: format!("{}.metadata", row.locator),
-                sha256,
-            });
-            row.facts
-        }
+        (None, declared) => match (language.unrecorded_metadata(&file.facts), declared) {
+            (Some(known), _) if declared != Some(known) => {
+                // From now on, only the row has the digest.
+                record(plan, known);
+                language.with_metadata(&row.facts, None)
+            }
+            (None, Some(sha256)) => {
+                record(plan, sha256);
+                language.with_recorded_metadata(&row.facts)
+            }
+            (_, _) => row.facts,
+        },
         // The METADATA of a file cannot change; a different digest is ignored.
         (Some(known), Some(sha256)) if known != sha256 => language.with_metadata(&row.facts, None),
-        (Some(_), Some(_)) | (_, None) => row.facts,
+        (Some(_), Some(_)) if row.facts != file.facts => language.with_recorded_metadata(&row.facts),
+        (Some(_), _) => row.facts,
     };
     let is_same = facts == file.facts;
     let variant = |plan: &mut Plan, current: i64| {

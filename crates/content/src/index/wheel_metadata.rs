@@ -56,6 +56,12 @@ pub async fn add_to_pages(reads: &IndexReads, is_halted: impl Fn() -> bool) -> R
             if started_at.elapsed() >= MAX_DURATION || is_halted() {
                 return Ok(count);
             }
+            if let Some(sha256) = reads.language.unrecorded_metadata(&wheel.facts) {
+                let record =
+                    move |c: &mut dyn Conn| attached_file::record_metadata(c, &[(wheel.file, sha256)]);
+                reads.state.db.write(record).await?;
+                continue;
+            }
             if reads.unreadable_wheels.lock().contains(&wheel.file) {
                 continue;
             }

@@ -27,9 +27,13 @@ pub struct FileFacts {
     pub requires_python: Option<String>,
     #[serde(rename = "s", skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
-    /// The digest of METADATA that an index declares.
+    /// The digest of METADATA that an index declares, for which the database has a row.
     #[serde(rename = "cm", skip_serializing_if = "Option::is_none")]
     metadata: Option<String>,
+    /// The digest of METADATA that an index declares, for which the database may have no row until it is requested.
+    /// Version 1.0.0, which has no METADATA without a row, does not know this key: its pages do not declare METADATA.
+    #[serde(rename = "um", skip_serializing_if = "Option::is_none")]
+    unrecorded_metadata: Option<String>,
     /// The digest of METADATA that this server read from the wheel, because the index declares none.
     #[serde(rename = "wm", skip_serializing_if = "Option::is_none")]
     metadata_of_wheel: Option<String>,
@@ -56,6 +60,7 @@ impl FileFacts {
             requires_python: metadata.requires_python.clone(),
             summary: metadata.summary.as_ref().map(one_line),
             metadata: None,
+            unrecorded_metadata: None,
             metadata_of_wheel: None,
             provenance: None,
             other_digest: None,
@@ -71,7 +76,8 @@ impl FileFacts {
             name: None,
             requires_python: file.requires_python.clone(),
             summary: None,
-            metadata: match file.core_metadata {
+            metadata: None,
+            unrecorded_metadata: match file.core_metadata {
                 MetadataFile::Sha256(sha256) => Some(sha256.to_string()),
                 MetadataFile::None | MetadataFile::Unverified => None,
             },
@@ -106,17 +112,29 @@ impl FileFacts {
     }
 
     pub fn without_metadata(self) -> FileFacts {
-        FileFacts { metadata: None, ..self }
+        FileFacts { metadata: None, unrecorded_metadata: None, ..self }
     }
 
     /// Sets the digest of METADATA that was read from the wheel; a digest that the index declares is removed.
     pub fn with_metadata_of_wheel(self, sha256: Sha256) -> FileFacts {
-        FileFacts { metadata: None, metadata_of_wheel: Some(sha256.to_string()), ..self }
+        FileFacts { metadata_of_wheel: Some(sha256.to_string()), ..self.without_metadata() }
+    }
+
+    /// Returns the digest of METADATA that an index declares, for which the database may have no row.
+    pub fn unrecorded_metadata(&self) -> Option<Sha256> {
+        self.unrecorded_metadata.as_ref()?.parse().ok()
+    }
+
+    /// Returns the facts if the database has a row for METADATA that an index declares.
+    pub fn with_recorded_metadata(self) -> FileFacts {
+        let metadata = self.metadata.or(self.unrecorded_metadata);
+        FileFacts { metadata, unrecorded_metadata: None, ..self }
     }
 
     /// Returns the digest of METADATA that an index declares, or that was read from the wheel.
     pub fn metadata(&self) -> Option<Sha256> {
-        self.metadata.as_ref().or(self.metadata_of_wheel.as_ref())?.parse().ok()
+        let declared = self.metadata.as_ref().or(self.unrecorded_metadata.as_ref());
+        declared.or(self.metadata_of_wheel.as_ref())?.parse().ok()
     }
 
     pub fn uploaded_at(self, time: Timestamp) -> FileFacts {
@@ -156,6 +174,8 @@ pub struct PageFacts<'a> {
     requires_python: Option<JsonText<'a>>,
     #[serde(rename = "cm", borrow)]
     metadata: Option<JsonText<'a>>,
+    #[serde(rename = "um", borrow)]
+    unrecorded_metadata: Option<JsonText<'a>>,
     #[serde(rename = "wm", borrow)]
     metadata_of_wheel: Option<JsonText<'a>>,
     #[serde(rename = "pv", borrow)]
@@ -181,7 +201,8 @@ impl<'a> PageFacts<'a> {
     }
 
     pub fn metadata(&self) -> Option<Sha256> {
-        self.metadata.as_ref().or(self.metadata_of_wheel.as_ref())?.0.parse().ok()
+        let declared = self.metadata.as_ref().or(self.unrecorded_metadata.as_ref());
+        declared.or(self.metadata_of_wheel.as_ref())?.0.parse().ok()
     }
 
     pub fn provenance(&self) -> Option<&str> {
@@ -220,6 +241,14 @@ mod tests {
             |name: &str| FileFacts::of_metadata(&Metadata { name: name.to_owned(), ..Metadata::default() });
         assert_eq!(named("Odd.Name").write(), br#"{"n":"Odd.Name"}"#);
         assert_eq!(named("odd-name").name, None);
+        let text = format!(r#"{{"um":"{}"}}"#, "0a".repeat(32));
+        let unrecorded = FileFacts::read(text.as_bytes());
+        assert_eq!(unrecorded.unrecorded_metadata(), Some(Sha256([10; 32])));
+        assert_eq!(
+            unrecorded.clone().with_recorded_metadata().write(),
+            text.replace("um", "cm").into_bytes()
+        );
+        assert_eq!(unrecorded.without_metadata(), FileFacts::default());
     }
 
     #[test]
@@ -231,6 +260,7 @@ mod tests {
                 r#"{{"rp":">=3,\u00e9 \"x\"","cm":"{digest}","wm":"x","sg":true,"at":true,"later":[1]}}"#
             ),
             format!(r#"{{"u":null,"rp":"","wm":"{digest}","d":"md5=00"}}"#),
+            format!(r#"{{"um":"{digest}","wm":"x"}}"#),
             r#"{"cm":"0a","pv":1}"#.to_owned(),
             "{".to_owned(),
         ];

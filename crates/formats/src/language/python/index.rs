@@ -90,6 +90,14 @@ impl ProjectIndex for Python {
         }
     }
 
+    fn unrecorded_metadata(&self, facts: &[u8]) -> Option<Sha256> {
+        FileFacts::read(facts).unrecorded_metadata()
+    }
+
+    fn with_recorded_metadata(&self, facts: &[u8]) -> Vec<u8> {
+        FileFacts::read(facts).with_recorded_metadata().write()
+    }
+
     fn other_digest(&self, facts: &[u8]) -> Option<String> {
         FileFacts::read(facts).other_digest
     }

@@ -60,10 +60,9 @@ pub struct NewFile {
     /// Its size in bytes, if the index states it.
     pub size: Option<i64>,
     pub sha256: Sha256,
-    /// Facts for the page of the project, as JSON.
+    /// Facts for the page of the project, as JSON, with the declared digest of its METADATA: a row of METADATA is written
+    /// when it is requested, see [`attached_file::record_metadata`](super::attached_file::record_metadata).
     pub facts: Vec<u8>,
-    /// The declared digest of its METADATA.
-    pub metadata: Option<Sha256>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -247,8 +246,7 @@ pub fn apply(c: &mut dyn Conn, target: IndexTarget, changes: Vec<FileRowChange>)
     }
     c.execute_many(LOCATE, &locators)?;
     let releases = releases(c, target, &new_files)?;
-    let metadata_count = new_files.iter().filter(|new| new.file.metadata.is_some()).count() + metadata.len();
-    let count = i64::try_from(new_files.len() + metadata_count).unwrap_or(i64::MAX);
+    let count = i64::try_from(new_files.len() + metadata.len()).unwrap_or(i64::MAX);
     if count > 0 {
         let mut next = ids::reserve(c, ids::Sequence::File, count)?;
         let mut id = || {
@@ -259,16 +257,9 @@ pub fn apply(c: &mut dyn Conn, target: IndexTarget, changes: Vec<FileRowChange>)
         for (IntroducedFile { file, from, yanked, marked_from, read_at }, release) in
             new_files.into_iter().zip(releases)
         {
-            let NewFile { revision, name, locator, size, sha256, facts, metadata, .. } = *file;
-            let (state, facts) = (FileState::Known, Value::Bytes(facts));
-            // In the order of the index of the releases, in which SQLite appends rows without a search.
-            if let Some(sha256) = metadata {
-                let (name, locator) = (name.clone(), format!("{locator}.metadata"));
-                let (role, size, facts) = (METADATA, None, Value::Null);
-                let row = FileRow { release, role, revision, name, locator, size, sha256, state, facts };
-                rows.push(row.values(id()));
-            }
+            let NewFile { revision, name, locator, size, sha256, facts, .. } = *file;
             let (file_id, role) = (id(), DISTRIBUTION);
+            let (state, facts) = (FileState::Known, Value::Bytes(facts));
             let row = FileRow { release, role, revision, name, locator, size, sha256, state, facts };
             rows.push(row.values(file_id));
             if let Some(at) = read_at {
@@ -445,7 +436,6 @@ mod tests {
             sha256: Sha256::of(&name),
             facts: br#"{"requires-python":">=3.9","upload-time":"2024-06-01T00:00:00.000001Z"}"#.to_vec(),
             name,
-            metadata: None,
         };
         let (file, from) = (Box::new(file), number);
         FileRowChange::Introduce { file, from, yanked: None, marked_from: None, read_at: None }

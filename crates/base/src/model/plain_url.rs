@@ -11,14 +11,14 @@ pub fn resolve(base: &Url, text: &str) -> Option<String> {
         return None;
     }
     if is_path(text) {
-        return Some(format!("{}{text}", &base[..Position::BeforePath]));
+        return Some([&base[..Position::BeforePath], text].concat());
     }
     let (mut folder, mut rest) = (parent(base.path()), text);
     while let Some(below) = rest.strip_prefix("../") {
         (folder, rest) = (parent(folder.strip_suffix('/')?), below);
     }
     let is_relative = !rest.is_empty() && !rest.starts_with('/') && has_plain_parts(rest);
-    is_relative.then(|| format!("{}{folder}{rest}", &base[..Position::BeforePath]))
+    is_relative.then(|| [&base[..Position::BeforePath], folder, rest].concat())
 }
 
 /// Returns the path of an address on the server of a URL, if the address needs no parser and has no user.

@@ -6,6 +6,8 @@ use crate::support::cluster::Shared;
 use crate::support::fixtures::until;
 use crate::support::http;
 use crate::support::pypi::Pypi;
+use crate::support::python::index::{get, wheel};
+use crate::support::python::package::Package;
 use crate::support::server::Server;
 
 const OLD: &str = "2021-03-05T00:00:00Z";
@@ -77,6 +79,53 @@ fn two_servers_serve_the_same_bytes_of_an_index() {
     assert_ne!(before[&latest], after[&latest]);
     let past = "/py/2022-01-01/simple/one/ application/vnd.pypi.simple.v1+json";
     assert_eq!(before[past], after[past], "a past day stays");
+}
+
+/// The page of a project is read by one server; each file of metadata gets its row when a server is asked for it first.
+#[test]
+fn metadata_is_found_by_the_first_requests_to_both_servers() {
+    let pypi = Pypi::start();
+    let packages = ["1.0", "2.0", "3.0"].map(|version| Package::new("one", version));
+    for package in &packages {
+        wheel(&pypi, package, OLD);
+    }
+    let shared = Shared::new();
+    let start = |name: &str| {
+        let builder = shared.builder(name).gcfg(&format!("[PyPI]\nURL = {}", pypi.url()));
+        builder.env("NO_PROXY", "*").start()
+    };
+    let servers = [start("pm1"), start("pm2")];
+    servers[0].rspm_stdout("create repo --name=py --type=python");
+    servers[0].rspm_stdout("subscribe --repo=py --source=pypi");
+    servers[0].sync_of("pypi").expect("an index");
+    let page = get(&servers[0], "/py/latest/simple/one/").json();
+    for package in &packages {
+        let mut files = page["files"].as_array().expect("files").iter();
+        let file = files.find(|file| file["filename"] == package.wheel_name()).expect("the file");
+        let url = file["url"].as_str().and_then(|url| url.strip_prefix("../../")).expect("relative");
+        let path = format!("/py/2022-01-01/{url}.metadata");
+        let ask = |server: &Server| {
+            let answer = server.get(&path);
+            (answer.status, answer.body)
+        };
+        let answers = std::thread::scope(|scope| {
+            let second = scope.spawn(|| ask(&servers[1]));
+            [ask(&servers[0]), second.join().expect("an answer")]
+        });
+        assert_eq!(answers, [(); 2].map(|()| (200, package.metadata().into_bytes())), "{path}");
+    }
+    pypi.edit("one", &packages[0].wheel_name(), |file| file.metadata = Some(b"Name: other\n".to_vec()));
+    servers[1].sync_of("pypi").expect("an index");
+    let page = get(&servers[1], "/py/latest/simple/one/").json();
+    let declared = page["files"].as_array().expect("files").iter();
+    assert_eq!(declared.filter(|file| file.get("core-metadata").is_some()).count(), 2, "{page}");
+    pypi.edit("one", &packages[0].wheel_name(), |file| {
+        file.metadata = Some(packages[0].metadata().into_bytes())
+    });
+    servers[1].sync_of("pypi").expect("an index");
+    let page = get(&servers[1], "/py/latest/simple/one/").json();
+    let declared = page["files"].as_array().expect("files").iter();
+    assert_eq!(declared.filter(|file| file.get("core-metadata").is_some()).count(), 3, "{page}");
 }
 
 /// Random uploads, yanks, removals, syncs and readings on either server: both give the same bytes, and past days stay.

@@ -14,8 +14,19 @@ pub struct BadDigest {
 }
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
+/// The two digits of each byte.
+static BYTE_DIGITS: [[u8; 2]; 256] = byte_digits();
 /// The values of the digits, also in upper case; 255 for other bytes.
 static DIGIT_VALUES: [u8; 256] = digit_values();
+
+const fn byte_digits() -> [[u8; 2]; 256] {
+    let (mut digits, mut byte) = ([[0; 2]; 256], 0);
+    while byte < 256 {
+        digits[byte] = [DIGITS[byte >> 4], DIGITS[byte & 0xf]];
+        byte += 1;
+    }
+    digits
+}
 
 const fn digit_values() -> [u8; 256] {
     let mut values = [u8::MAX; 256];
@@ -39,8 +50,7 @@ macro_rules! digest {
             pub fn digits(&self) -> [u8; 2 * $bytes] {
                 let mut text = [0; 2 * $bytes];
                 for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
-                    pair[0] = DIGITS[usize::from(byte >> 4)];
-                    pair[1] = DIGITS[usize::from(byte & 0xf)];
+                    pair.copy_from_slice(&BYTE_DIGITS[usize::from(byte)]);
                 }
                 text
             }

@@ -16,6 +16,7 @@ pub mod loopback;
 pub mod members;
 pub mod name;
 pub mod owned_bytes;
+pub mod plain_url;
 pub mod point;
 pub mod project_name;
 pub mod project_page;

@@ -5,6 +5,7 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use base::config::IndexConfig;
+use base::model::plain_url;
 use formats::bundle::layout::object_of_page;
 use formats::language::{self, IndexAddresses};
 
@@ -29,6 +30,13 @@ pub fn base(index: &IndexConfig) -> Option<Url> {
 /// Returns the location to store for an address on a page: relative to an index in a directory, the absolute
 /// path on the index's server, otherwise the whole address. `index` is its base URL. `None` if it cannot be requested.
 pub fn locator(file: &str, index: &Url) -> Option<String> {
+    if let Some(path) = plain_url::path_on(index, file) {
+        return Some(path.to_owned());
+    }
+    // One on the server of the index was found by now.
+    if plain_url::is_plain(file) {
+        return Some(file.to_owned());
+    }
     let file = Url::parse(file).ok()?;
     if file.query().is_some() {
         return None;

@@ -559,7 +559,7 @@ impl ParsedPage {
             is_quarantined: page.status == ProjectStatus::Quarantined,
             status: page.status.as_str().to_owned(),
             reason: page.status_reason.clone(),
-            page: Some(Arc::new(page)),
+            page: Some(page),
             digests: ComputedDigests::default(),
         }
     }

@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::digests::ComputedDigest;
 use base::model::digest::Sha256;
-use base::model::project_page::{MetadataFile, UpstreamPage};
+use base::model::project_page::{MetadataFile, UpstreamFile};
 use base::model::time::Timestamp;
 use formats::language::Projects;
 use store::db::index_file::{FileRowChange, KnownIndexFile, NewFile};
@@ -84,25 +84,25 @@ impl Instants {
     }
 }
 
-/// Returns the files of a page that can be served, and the number of others: with an address that cannot be
-/// requested, a SHA-256 that is neither declared nor in `computed`, by file name, or the name of an earlier file.
+/// Returns the files of a page that can be served. Others have an address that cannot be requested, a SHA-256 that is
+/// neither declared nor in `computed`, by file name, or the name of an earlier file.
 pub fn rows(
     language: &dyn Projects,
-    page: &UpstreamPage,
+    files: Vec<UpstreamFile>,
     computed: &HashMap<String, ComputedDigest>,
     locator: impl Fn(&str) -> Option<String>,
-) -> (Vec<PageRow>, usize) {
-    let (mut rows, mut names) = (Vec::with_capacity(page.files.len()), HashSet::new());
-    for file in &page.files {
+) -> Vec<PageRow> {
+    let (mut rows, mut names) = (Vec::with_capacity(files.len()), HashSet::with_capacity(files.len()));
+    for file in files {
         let computed = computed.get(&file.name).copied();
         let sha256 = file.sha256().or_else(|| computed.map(|digest| digest.sha256));
         let (Some(sha256), Some(locator)) = (sha256, locator(&file.url)) else { continue };
-        if !names.insert(file.name.as_str()) {
+        if !names.insert(file.name.clone()) {
             continue;
         }
         rows.push(PageRow {
-            name: file.name.clone(),
-            version: file.version.clone().unwrap_or_else(|| language.stem(&file.name).trim().to_owned()),
+            version: file.version.unwrap_or_else(|| language.stem(&file.name).trim().to_owned()),
+            name: file.name,
             locator,
             size: file
                 .size
@@ -114,12 +114,11 @@ pub fn rows(
                 MetadataFile::Sha256(sha256) => Some(sha256),
                 MetadataFile::None | MetadataFile::Unverified => None,
             },
-            facts: file.facts.clone(),
-            yanked: file.yanked.clone(),
+            facts: file.facts,
+            yanked: file.yanked,
         });
     }
-    let skipped = page.files.len() - rows.len();
-    (rows, skipped)
+    rows
 }
 
 /// Returns the changes after which the project has the files of a page.
@@ -173,7 +172,6 @@ fn new_file(plan: &mut Plan, others: &[KnownIndexFile], row: PageRow, instants: 
         size: row.size,
         sha256: row.sha256,
         facts: row.facts,
-        metadata: row.metadata,
     };
     // The index does not state when it yanked the file, so the time of this reading is used.
     let changed_at = instants.change();
@@ -205,22 +203,34 @@ fn known_file(
     if file.locator != row.locator {
         plan.changes.push(FileRowChange::Locate { file: file.file, locator: row.locator.clone() });
     }
+    let record = |plan: &mut Plan, sha256: Sha256| {
+        plan.changes.push(FileRowChange::Metadata {
+            release: file.release,
+            revision: file.revision,
+            name: file.name.clone(),
+            locator: format!("{}.metadata", row.locator),
+            sha256,
+        });
+    };
     let facts = match (file.metadata, row.metadata) {
         // If the page states METADATA after it was read from the wheel, the digest stays the same.
         (Some(known), _) if file.is_metadata_of_wheel => language.with_metadata(&row.facts, Some(known)),
-        (None, Some(sha256)) => {
-            plan.changes.push(FileRowChange::Metadata {
-                release: file.release,
-                revision: file.revision,
-                name: row.name,
-                locator: format!("{}.metadata", row.locator),
-                sha256,
-            });
-            row.facts
-        }
+        (None, declared) => match (language.unrecorded_metadata(&file.facts), declared) {
+            (Some(known), _) if declared != Some(known) => {
+                // From now on, only the row has the digest.
+                record(plan, known);
+                language.with_metadata(&row.facts, None)
+            }
+            (None, Some(sha256)) => {
+                record(plan, sha256);
+                language.with_recorded_metadata(&row.facts)
+            }
+            (_, _) => row.facts,
+        },
         // The METADATA of a file cannot change; a different digest is ignored.
         (Some(known), Some(sha256)) if known != sha256 => language.with_metadata(&row.facts, None),
-        (Some(_), Some(_)) | (_, None) => row.facts,
+        (Some(_), Some(_)) if row.facts != file.facts => language.with_recorded_metadata(&row.facts),
+        (Some(_), _) => row.facts,
     };
     let is_same = facts == file.facts;
     let variant = |plan: &mut Plan, current: i64| {

@@ -24,7 +24,7 @@ use upstream::{PageAge, UpstreamError};
 /// Maximum number of files of a reading that is written as an interactive write; a larger one has lower priority.
 const LARGE: usize = 2_000;
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct PageRead {
     pub(super) serial: Option<i64>,
     /// Age of the page in a cache, in seconds.
@@ -37,7 +37,7 @@ pub(super) struct PageRead {
     pub(super) is_quarantined: bool,
     pub(super) status: String,
     pub(super) reason: Option<String>,
-    pub(super) page: Option<Arc<UpstreamPage>>,
+    pub(super) page: Option<UpstreamPage>,
     pub(super) digests: ComputedDigests,
 }
 
@@ -122,7 +122,7 @@ pub(super) enum Stored {
 pub(super) async fn store(
     reads: &IndexReads,
     project: &ProjectName,
-    read: PageRead,
+    mut read: PageRead,
     may_shrink: bool,
 ) -> Result<Stored, PageError> {
     let (state, language, config) = (&reads.state, reads.language, reads.config()?);
@@ -136,14 +136,15 @@ pub(super) async fn store(
         may_shrink,
     };
     let base = locator::base(&config);
-    let (rows, skipped) = match &read.page {
-        Some(page) => {
-            let locator = |url: &str| locator::locator(url, base.as_ref()?);
-            plan::rows(language, page, &read.digests.by_name, locator)
-        }
-        None => (Vec::new(), 0),
-    };
-    if rows.is_empty() && skipped > 0 {
+    let page = read.page.take();
+    let others = page.as_ref().map_or(0, |page| page.skipped_files.len());
+    let page = page.map(|page| {
+        let (count, locator) = (page.files.len(), |url: &str| locator::locator(url, base.as_ref()?));
+        PageRows { count, rows: plan::rows(language, page.files, &read.digests.by_name, locator) }
+    });
+    let rows = page.as_ref().map_or(0, |page| page.rows.len());
+    let skipped = page.as_ref().map_or(0, |page| page.count) - rows;
+    if rows == 0 && skipped > 0 {
         let reason = format!(
             "none of its {skipped} files can be served: their digests could not be computed (the server log has the \
              reasons), or their addresses cannot be requested"
@@ -151,13 +152,12 @@ pub(super) async fn store(
         let url = format!("{}/{project}/", language.addresses().folder());
         return Err(UpstreamError::Refused { url, reason }.into());
     }
-    let others = read.page.as_ref().map_or(0, |page| page.skipped_files.len());
     if skipped + others > 0 {
         tracing::info!(target: "sync", %project, files = skipped + others, "files of a page are left out: their names or addresses cannot be used, or their digests could not be computed");
     }
     let (project_name, clock) = (project.clone(), Arc::clone(&state.clock));
-    let reading = Arc::new(Reading { project: project_name, read, rows, options, clock });
-    let result = if reading.rows.len() > LARGE {
+    let reading = Arc::new(Reading { project: project_name, read, page, options, clock });
+    let result = if rows > LARGE {
         state.db.bulk(move |c| write_one(c, &reading)).await
     } else {
         reads.writes.write(&state.db, reading).await
@@ -183,10 +183,23 @@ struct Options {
 /// A reading to be written.
 struct Reading {
     project: ProjectName,
+    /// Without its page, whose files became rows.
     read: PageRead,
-    rows: Vec<PageRow>,
+    page: Option<PageRows>,
     options: Options,
     clock: Clock,
+}
+
+struct PageRows {
+    rows: Vec<PageRow>,
+    /// The number of files on the page, with those that have no row.
+    count: usize,
+}
+
+impl Reading {
+    fn rows(&self) -> &[PageRow] {
+        self.page.as_ref().map_or(&[], |page| &page.rows)
+    }
 }
 
 /// Writes readings of one index, in one transaction.
@@ -199,13 +212,14 @@ fn write(c: &mut dyn Conn, readings: &[Arc<Reading>]) -> Result<Vec<Stored>, DbE
     }
     let mut written = Vec::with_capacity(readings.len());
     let mut last_head = None;
-    for Reading { project, read, rows, options, .. } in readings.iter().map(Arc::as_ref) {
-        let Some(known) = project::known(c, options.source, project.as_str())? else {
+    for reading in readings {
+        let source = reading.options.source;
+        let Some(known) = project::known(c, source, reading.project.as_str())? else {
             written.push(unchanged());
             continue;
         };
-        last_head = last_head.max(Some((known.head, options.source)));
-        written.push(write_known(c, project, known, read, rows, *options)?);
+        last_head = last_head.max(Some((known.head, source)));
+        written.push(write_known(c, known, reading)?);
     }
     if let Some((head, source)) = last_head {
         project::check_not_reset(c, source, head)?;
@@ -257,7 +271,7 @@ impl ReadingWrites {
         {
             let mut waiting = self.waiting.lock();
             while let Some(next) = waiting.pop_front() {
-                files += next.reading.rows.len();
+                files += next.reading.rows().len();
                 if files > LARGE && !batch.is_empty() {
                     waiting.push_front(next);
                     break;
@@ -280,15 +294,9 @@ fn unchanged() -> Stored {
     Stored::Written { replaced: Vec::new() }
 }
 
-fn write_known(
-    c: &mut dyn Conn,
-    project: &ProjectName,
-    known: KnownProject,
-    read: &PageRead,
-    rows: &[PageRow],
-    options: Options,
-) -> Result<Stored, DbError> {
-    let Options { source, language, lists_recent_files, begins_yanks_at_reading, may_shrink } = options;
+fn write_known(c: &mut dyn Conn, known: KnownProject, reading: &Reading) -> Result<Stored, DbError> {
+    let Reading { project, read, page, options, .. } = reading;
+    let Options { source, language, lists_recent_files, begins_yanks_at_reading, may_shrink } = *options;
     let package = match known.package {
         Some(package) => package,
         None => {
@@ -297,8 +305,8 @@ fn write_known(
         }
     };
     let previous_valid_at = known.valid_at();
-    let valid_at = read.valid_at(&known, rows).max(previous_valid_at.unwrap_or(0));
-    let reading = PageState {
+    let valid_at = read.valid_at(&known, reading.rows()).max(previous_valid_at.unwrap_or(0));
+    let state = PageState {
         serial: read.serial,
         etag: read.etag.clone(),
         page: read.digest,
@@ -311,26 +319,24 @@ fn write_known(
     let is_same = |last: &PageState| last.page == read.digest && last.status == read.status;
     let is_unchanged = read.digests.missing == 0 && known.reading.as_ref().is_some_and(is_same);
     // The page of a quarantined project lists no files, but their lives only pause.
-    let page = read.page.as_ref().filter(|_| !is_unchanged && !read.is_quarantined);
+    let page = page.as_ref().filter(|_| !is_unchanged && !read.is_quarantined);
     let target = IndexTarget { source, tree: tree::built_in(c, source)?.id, package };
     let files = if page.is_some() { index_file::of_project(c, target)? } else { Vec::new() };
     if let Some(page) = page.filter(|_| !may_shrink && !read.is_newer_than_reading(&known)) {
         let listed = files.iter().filter(|file| file.life.is_some()).count();
-        let left = page.files.len();
+        let left = page.count;
         if left * 2 < listed {
             return Ok(Stored::Shrunk { listed, left });
         }
     }
-    if !project::put_reading(c, source, package, &reading)? {
+    if !project::put_reading(c, source, package, &state)? {
         return Ok(unchanged());
     }
     if known.reading.as_ref().is_some_and(|last| last.status != read.status) {
         // A quarantine applies to all days, and servers keep resolved addresses until the catalog changes.
         clock::bump_catalog(c, clock::Change::Nothing)?;
     }
-    if page.is_none() {
-        return Ok(unchanged());
-    }
+    let Some(page) = page else { return Ok(unchanged()) };
     // A project that was quarantined at the first reading has no history yet.
     let previous_valid_at = previous_valid_at.filter(|_| !files.is_empty() || !was_quarantined(&known));
     let instants = Instants {
@@ -341,8 +347,8 @@ fn write_known(
         lists_recent_files,
         begins_yanks_at_reading,
     };
-    let plan = plan::plan(language, files, rows.to_vec(), instants);
-    index_file::apply(c, target, &plan.changes)?;
+    let plan = plan::plan(language, files, page.rows.clone(), instants);
+    index_file::apply(c, target, plan.changes)?;
     Ok(Stored::Written { replaced: plan.replaced })
 }
 
@@ -371,7 +377,7 @@ pub(super) async fn end(reads: &IndexReads, project: &ProjectName) -> ReadResult
             lists_recent_files,
             begins_yanks_at_reading,
         };
-        index_file::apply(c, target, &plan::plan(language, files, Vec::new(), instants).changes)?;
+        index_file::apply(c, target, plan::plan(language, files, Vec::new(), instants).changes)?;
         project::check_not_reset(c, source, known.head)
     };
     reads.state.db.write(write).await.map_err(write_error)
@@ -427,8 +433,9 @@ mod tests {
             language.read_page(Some("text/html"), body.as_bytes(), &url, std::slice::from_ref(&project));
         let page = pages.expect("a page").remove(0);
         let digests = ComputedDigests::default();
-        let (rows, _) = plan::rows(language, &page, &digests.by_name, |url| Some(url.to_owned()));
+        let rows = plan::rows(language, page.files, &digests.by_name, |url| Some(url.to_owned()));
         assert_eq!(rows.len(), files);
+        let page = Some(PageRows { count: rows.len(), rows });
         let read = PageRead {
             serial: None,
             age: 0,
@@ -438,7 +445,7 @@ mod tests {
             is_quarantined: false,
             status: ProjectStatus::Active.as_str().to_owned(),
             reason: None,
-            page: Some(Arc::new(page)),
+            page: None,
             digests,
         };
         let options = Options {
@@ -448,7 +455,7 @@ mod tests {
             begins_yanks_at_reading: false,
             may_shrink: false,
         };
-        Arc::new(Reading { project, read, rows, options, clock: Arc::new(|| NOW) })
+        Arc::new(Reading { project, read, page, options, clock: Arc::new(|| NOW) })
     }
 
     async fn read_projects(db: &Db) -> Vec<&'static str> {

@@ -56,6 +56,12 @@ pub async fn add_to_pages(reads: &IndexReads, is_halted: impl Fn() -> bool) -> R
             if started_at.elapsed() >= MAX_DURATION || is_halted() {
                 return Ok(count);
             }
+            if let Some(sha256) = reads.language.unrecorded_metadata(&wheel.facts) {
+                let record =
+                    move |c: &mut dyn Conn| attached_file::record_metadata(c, &[(wheel.file, sha256)]);
+                reads.state.db.write(record).await?;
+                continue;
+            }
             if reads.unreadable_wheels.lock().contains(&wheel.file) {
                 continue;
             }
@@ -136,12 +142,12 @@ fn declare(
     let at = valid_at.max(life.from) + 1;
     let facts = FileFacts::read(&file.facts).with_metadata_of_wheel(sha256).write();
     let (revision, name) = (file.revision, file.name);
-    let changes = [
+    let changes = vec![
         FileRowChange::StoredMetadata { release, revision, name, sha256, size },
         FileRowChange::Facts { file: id, variant, facts },
         FileRowChange::End { release, file: id, from: life.from, at },
         FileRowChange::Begin { release, file: id, variant, from: at, yanked: life.yanked },
     ];
-    index_file::apply(c, target, &changes)?;
+    index_file::apply(c, target, changes)?;
     Ok(true)
 }

@@ -111,6 +111,16 @@ pub trait ProjectIndex: Sync {
         facts.to_vec()
     }
 
+    /// Returns the digest in stored facts of metadata that an index declares, for which the database may have no row.
+    fn unrecorded_metadata(&self, _facts: &[u8]) -> Option<Sha256> {
+        None
+    }
+
+    /// Returns stored facts of a file if the database has a row for metadata that an index declares.
+    fn with_recorded_metadata(&self, facts: &[u8]) -> Vec<u8> {
+        facts.to_vec()
+    }
+
     /// Returns the digest in stored facts that the index declares instead of a SHA-256: `md5=…`.
     fn other_digest(&self, _facts: &[u8]) -> Option<String> {
         None

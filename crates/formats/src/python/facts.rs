@@ -1,11 +1,8 @@
 //! Facts about a published file that its name does not state, stored as JSON.
 
-use std::borrow::Cow;
-use std::fmt;
-
-use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 
+use super::json_text::JsonText;
 use super::metadata::Metadata;
 use super::name::normalize;
 use super::simple::page::PageFile;
@@ -30,9 +27,13 @@ pub struct FileFacts {
     pub requires_python: Option<String>,
     #[serde(rename = "s", skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
-    /// The digest of METADATA that an index declares.
+    /// The digest of METADATA that an index declares, for which the database has a row.
     #[serde(rename = "cm", skip_serializing_if = "Option::is_none")]
     metadata: Option<String>,
+    /// The digest of METADATA that an index declares, for which the database may have no row until it is requested.
+    /// Version 1.0.0, which has no METADATA without a row, does not know this key: its pages do not declare METADATA.
+    #[serde(rename = "um", skip_serializing_if = "Option::is_none")]
+    unrecorded_metadata: Option<String>,
     /// The digest of METADATA that this server read from the wheel, because the index declares none.
     #[serde(rename = "wm", skip_serializing_if = "Option::is_none")]
     metadata_of_wheel: Option<String>,
@@ -59,6 +60,7 @@ impl FileFacts {
             requires_python: metadata.requires_python.clone(),
             summary: metadata.summary.as_ref().map(one_line),
             metadata: None,
+            unrecorded_metadata: None,
             metadata_of_wheel: None,
             provenance: None,
             other_digest: None,
@@ -74,15 +76,16 @@ impl FileFacts {
             name: None,
             requires_python: file.requires_python.clone(),
             summary: None,
-            metadata: match file.core_metadata {
+            metadata: None,
+            unrecorded_metadata: match file.core_metadata {
                 MetadataFile::Sha256(sha256) => Some(sha256.to_string()),
                 MetadataFile::None | MetadataFile::Unverified => None,
             },
             metadata_of_wheel: None,
             provenance: file.provenance.clone(),
-            other_digest: match file.sha256() {
-                Some(_) => None,
-                None => file.hashes.iter().next().map(|(algorithm, digest)| format!("{algorithm}={digest}")),
+            other_digest: match file.hashes.contains_key("sha256") {
+                true => None,
+                false => file.hashes.iter().next().map(|(algorithm, digest)| format!("{algorithm}={digest}")),
             },
             // The signatures of an index are not served.
             has_signature: false,
@@ -109,17 +112,29 @@ impl FileFacts {
     }
 
     pub fn without_metadata(self) -> FileFacts {
-        FileFacts { metadata: None, ..self }
+        FileFacts { metadata: None, unrecorded_metadata: None, ..self }
     }
 
     /// Sets the digest of METADATA that was read from the wheel; a digest that the index declares is removed.
     pub fn with_metadata_of_wheel(self, sha256: Sha256) -> FileFacts {
-        FileFacts { metadata: None, metadata_of_wheel: Some(sha256.to_string()), ..self }
+        FileFacts { metadata_of_wheel: Some(sha256.to_string()), ..self.without_metadata() }
+    }
+
+    /// Returns the digest of METADATA that an index declares, for which the database may have no row.
+    pub fn unrecorded_metadata(&self) -> Option<Sha256> {
+        self.unrecorded_metadata.as_ref()?.parse().ok()
+    }
+
+    /// Returns the facts if the database has a row for METADATA that an index declares.
+    pub fn with_recorded_metadata(self) -> FileFacts {
+        let metadata = self.metadata.or(self.unrecorded_metadata);
+        FileFacts { metadata, unrecorded_metadata: None, ..self }
     }
 
     /// Returns the digest of METADATA that an index declares, or that was read from the wheel.
     pub fn metadata(&self) -> Option<Sha256> {
-        self.metadata.as_ref().or(self.metadata_of_wheel.as_ref())?.parse().ok()
+        let declared = self.metadata.as_ref().or(self.unrecorded_metadata.as_ref());
+        declared.or(self.metadata_of_wheel.as_ref())?.parse().ok()
     }
 
     pub fn uploaded_at(self, time: Timestamp) -> FileFacts {
@@ -156,13 +171,15 @@ pub struct PageFacts<'a> {
     #[serde(rename = "u")]
     upload_time: Option<i64>,
     #[serde(rename = "rp", borrow)]
-    requires_python: Option<StoredText<'a>>,
+    requires_python: Option<JsonText<'a>>,
     #[serde(rename = "cm", borrow)]
-    metadata: Option<StoredText<'a>>,
+    metadata: Option<JsonText<'a>>,
+    #[serde(rename = "um", borrow)]
+    unrecorded_metadata: Option<JsonText<'a>>,
     #[serde(rename = "wm", borrow)]
-    metadata_of_wheel: Option<StoredText<'a>>,
+    metadata_of_wheel: Option<JsonText<'a>>,
     #[serde(rename = "pv", borrow)]
-    provenance: Option<StoredText<'a>>,
+    provenance: Option<JsonText<'a>>,
     #[serde(rename = "sg", default)]
     pub has_signature: bool,
     #[serde(rename = "at", default)]
@@ -184,7 +201,8 @@ impl<'a> PageFacts<'a> {
     }
 
     pub fn metadata(&self) -> Option<Sha256> {
-        self.metadata.as_ref().or(self.metadata_of_wheel.as_ref())?.0.parse().ok()
+        let declared = self.metadata.as_ref().or(self.unrecorded_metadata.as_ref());
+        declared.or(self.metadata_of_wheel.as_ref())?.0.parse().ok()
     }
 
     pub fn provenance(&self) -> Option<&str> {
@@ -196,36 +214,10 @@ impl<'a> PageFacts<'a> {
     }
 }
 
-/// A text that is borrowed unless it has escapes. The type that serde derives for an optional `Cow` never borrows.
-#[derive(Debug)]
-struct StoredText<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for StoredText<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<StoredText<'a>, D::Error> {
-        deserializer.deserialize_str(TextVisitor)
-    }
-}
-
-struct TextVisitor;
-
-impl<'de> Visitor<'de> for TextVisitor {
-    type Value = StoredText<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text")
-    }
-
-    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<StoredText<'de>, E> {
-        Ok(StoredText(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<StoredText<'de>, E> {
-        Ok(StoredText(Cow::Owned(text.to_owned())))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
 
     #[test]
@@ -249,6 +241,14 @@ mod tests {
             |name: &str| FileFacts::of_metadata(&Metadata { name: name.to_owned(), ..Metadata::default() });
         assert_eq!(named("Odd.Name").write(), br#"{"n":"Odd.Name"}"#);
         assert_eq!(named("odd-name").name, None);
+        let text = format!(r#"{{"um":"{}"}}"#, "0a".repeat(32));
+        let unrecorded = FileFacts::read(text.as_bytes());
+        assert_eq!(unrecorded.unrecorded_metadata(), Some(Sha256([10; 32])));
+        assert_eq!(
+            unrecorded.clone().with_recorded_metadata().write(),
+            text.replace("um", "cm").into_bytes()
+        );
+        assert_eq!(unrecorded.without_metadata(), FileFacts::default());
     }
 
     #[test]
@@ -260,6 +260,7 @@ mod tests {
                 r#"{{"rp":">=3,\u00e9 \"x\"","cm":"{digest}","wm":"x","sg":true,"at":true,"later":[1]}}"#
             ),
             format!(r#"{{"u":null,"rp":"","wm":"{digest}","d":"md5=00"}}"#),
+            format!(r#"{{"um":"{digest}","wm":"x"}}"#),
             r#"{"cm":"0a","pv":1}"#.to_owned(),
             "{".to_owned(),
         ];
@@ -277,6 +278,6 @@ mod tests {
         }
         assert_eq!(PageFacts::read(texts[1].as_bytes()).metadata(), Some(Sha256([10; 32])));
         let first = PageFacts::read(texts[0].as_bytes());
-        assert!(matches!(first.requires_python, Some(StoredText(Cow::Borrowed(">=3.9")))), "{first:?}");
+        assert!(matches!(first.requires_python, Some(JsonText(Cow::Borrowed(">=3.9")))), "{first:?}");
     }
 }

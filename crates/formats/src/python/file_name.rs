@@ -24,17 +24,17 @@ pub enum FileKind {
     Dmg,
 }
 
-/// Extensions with their kinds; longer ones first.
+/// Extensions with their kinds, usual ones first. None is the end of another.
 const EXTENSIONS: [(&str, FileKind); 15] = [
-    (".tar.bz2", FileKind::Sdist),
+    (".whl", FileKind::Wheel),
     (".tar.gz", FileKind::Sdist),
+    (".tar.bz2", FileKind::Sdist),
     (".tar.xz", FileKind::Sdist),
     (".tar.Z", FileKind::Sdist),
     (".tgz", FileKind::Sdist),
     (".tbz", FileKind::Sdist),
     (".tar", FileKind::Sdist),
     (".zip", FileKind::Sdist),
-    (".whl", FileKind::Wheel),
     (".egg", FileKind::Egg),
     (".exe", FileKind::WindowsInstaller),
     (".msi", FileKind::Msi),
@@ -105,6 +105,10 @@ impl FileName {
         &self.text
     }
 
+    pub fn into_text(self) -> String {
+        self.text.into()
+    }
+
     pub fn kind(&self) -> FileKind {
         self.kind
     }
@@ -124,7 +128,7 @@ impl FileName {
         if self.kind == FileKind::Wheel {
             let wheel = WheelName::parse(&self.text).ok()?;
             let listed_version = versions.and_then(|versions| versions.find(wheel.version));
-            let is_own = name::normalize(wheel.distribution) == project.as_str();
+            let is_own = name::is_spelling(wheel.distribution, project);
             return is_own.then(|| listed_version.unwrap_or(wheel.version).to_owned());
         }
         let candidates = self.stem().match_indices('-').filter_map(|(at, _)| {

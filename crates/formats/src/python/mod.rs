@@ -10,6 +10,7 @@ pub mod environment;
 pub mod exact_versions;
 pub mod facts;
 pub mod file_name;
+mod json_text;
 pub mod license_types;
 pub mod lock_file;
 pub mod marker;

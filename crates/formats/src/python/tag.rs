@@ -1,14 +1,15 @@
 //! Compatibility tags of wheels: interpreter, ABI and platform (PyPA: platform compatibility tags, PEP 425). Unknown
 //! tags are accepted, because new families of tags appear every year.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// The tags of a wheel: all combinations of three sets, whose members are joined by dots, such as `py2.py3-none-any`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct WheelTags {
-    python: Box<str>,
-    abi: Box<str>,
-    platform: Box<str>,
+pub struct WheelTags<'a> {
+    python: Cow<'a, str>,
+    abi: Cow<'a, str>,
+    platform: Cow<'a, str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,13 +22,16 @@ pub struct Tag<'a> {
     pub platform: &'a str,
 }
 
-impl WheelTags {
+impl<'a> WheelTags<'a> {
     /// Parses the three sets. `None` unless every member consists of ASCII letters, digits and `_`.
-    pub fn new(python: &str, abi: &str, platform: &str) -> Option<WheelTags> {
+    pub fn new(python: &'a str, abi: &'a str, platform: &'a str) -> Option<WheelTags<'a>> {
         let is_tag =
             |tag: &str| !tag.is_empty() && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         let is_set = |set: &&str| set.split('.').all(is_tag);
-        let lower = |set: &str| set.to_ascii_lowercase().into();
+        let lower = |set: &'a str| match set.bytes().any(|b| b.is_ascii_uppercase()) {
+            true => Cow::Owned(set.to_ascii_lowercase()),
+            false => Cow::Borrowed(set),
+        };
         [python, abi, platform].iter().all(is_set).then(|| WheelTags {
             python: lower(python),
             abi: lower(abi),
@@ -54,7 +58,7 @@ impl WheelTags {
     }
 }
 
-impl fmt::Display for WheelTags {
+impl fmt::Display for WheelTags<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}-{}", self.python, self.abi, self.platform)
     }

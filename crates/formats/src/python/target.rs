@@ -44,7 +44,7 @@ pub enum BadTarget {
 }
 
 impl WheelTarget {
-    pub fn accepts(&self, tags: &WheelTags) -> bool {
+    pub fn accepts(&self, tags: &WheelTags<'_>) -> bool {
         tags.expand().any(|tag| self.python.accepts(tag) && self.platform.accepts(tag.platform))
     }
 }

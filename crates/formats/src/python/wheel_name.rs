@@ -15,7 +15,7 @@ pub struct WheelName<'a> {
     /// The version as written; it may be invalid, see [`Pep440Version::is_valid`].
     pub version: &'a str,
     pub build: Option<Build<'a>>,
-    pub tags: WheelTags,
+    pub tags: WheelTags<'a>,
 }
 
 /// A build tag, which begins with a digit and orders the wheels of one version.

@@ -102,6 +102,11 @@ impl Page {
 
     pub fn decoded(&self, limit: u64) -> Result<Bytes, UpstreamError> {
         let refusal = |reason: String| UpstreamError::Refused { url: self.display_url(), reason };
+        if let (0, 1, Some(part)) = (self.gzip_layers, self.parts.0.len(), self.parts.0.front())
+            && part.len() as u64 <= limit
+        {
+            return Ok(part.clone());
+        }
         let mut body = Vec::new();
         self.clone()
             .into_reader()
@@ -194,7 +199,8 @@ async fn page_once(
     let mut url = response.url().clone();
     // SECURITY: links are resolved against this URL, and must not get user and password.
     let _ = (url.set_username(""), url.set_password(None));
-    let (mut parts, mut last) = (VecDeque::new(), BytesMut::new());
+    let length = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+    let (mut parts, mut last) = (VecDeque::new(), BytesMut::with_capacity(length.min(PART)));
     let append = |chunk: &Bytes| {
         if last.len() + chunk.len() > PART {
             parts.push_back(std::mem::replace(&mut last, BytesMut::with_capacity(PART)).freeze());

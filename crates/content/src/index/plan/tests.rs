@@ -244,6 +244,42 @@ fn metadata_that_was_read_from_a_wheel_stays_whatever_the_index_declares() {
 }
 
 #[test]
+fn metadata_that_the_index_declares_cannot_change() {
+    let (first, other) = (Sha256([5; 32]), Sha256([6; 32]));
+    let declares = |metadata: Option<Sha256>| {
+        let name = FileName::parse("a-1.0-py3-none-any.whl").unwrap();
+        let core_metadata = metadata.map_or(MetadataFile::None, MetadataFile::Sha256);
+        let file = PageFile { core_metadata, ..PageFile::new(name, String::new()) };
+        PageRow { metadata, facts: FileFacts::of_page(&file).write(), ..row("a", Some(7)) }
+    };
+    let recorded = |facts: &[u8]| FileFacts::read(facts).with_recorded_metadata().write();
+    let metadata = |sha256| FileRowChange::Metadata {
+        release: ReleaseId(1),
+        revision: 0,
+        name: "a".to_owned(),
+        locator: "/packages/a.metadata".to_owned(),
+        sha256,
+    };
+    let facts = |facts: &[u8]| FileRowChange::Facts { file: FileId(1), variant: 1, facts: facts.to_vec() };
+    // Without a row, as the first reading writes it; with a row, as of a request, and as of version 1.0.0.
+    let unrecorded = KnownIndexFile { metadata: None, ..known(&declares(Some(first)), Some(7)) };
+    let requested = KnownIndexFile { metadata: Some(first), ..unrecorded.clone() };
+    let old = KnownIndexFile { facts: recorded(&requested.facts), ..requested.clone() };
+    for (file, is_recorded) in [(unrecorded, false), (requested, true), (old, true)] {
+        assert_eq!(plan(vec![file.clone()], vec![declares(Some(first))], LATER), Plan::default());
+        for page_row in [declares(Some(other)), declares(None)] {
+            let row_change = (!is_recorded).then(|| metadata(first));
+            let expected = [end(7, 199), facts(&declares(None).facts), begin(1, 199, None)];
+            let expected: Vec<FileRowChange> = row_change.into_iter().chain(expected).collect();
+            assert_eq!(plan(vec![file.clone()], vec![page_row], LATER).changes, expected);
+        }
+    }
+    let later = plan(vec![known(&declares(None), Some(7))], vec![declares(Some(first))], LATER);
+    let recorded = recorded(&declares(Some(first)).facts);
+    assert_eq!(later.changes, [metadata(first), end(7, 199), facts(&recorded), begin(1, 199, None)]);
+}
+
+#[test]
 fn other_bytes_are_another_revision() {
     let (file, mut other) = (row("a", Some(7)), row("a", Some(7)));
     other.sha256 = Sha256([2; 32]);
@@ -303,7 +339,7 @@ impl Rows {
                         facts: file.facts,
                         life: Some(OpenLife { from: begin, variant: 0, yanked }),
                         last_end: marked_from,
-                        metadata: file.metadata,
+                        metadata: None,
                         is_metadata_of_wheel: false,
                     });
                 }

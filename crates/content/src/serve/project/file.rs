@@ -13,7 +13,7 @@ use crate::serve::selection::{name_guards, policies};
 use crate::serve::{BlockedRelease, GuardedName, RepoError, Repositories};
 use base::model::change::LifeKey;
 use base::model::digest::Sha256;
-use base::model::ids::{PackageId, Seq, SourceId};
+use base::model::ids::{FileId, PackageId, Seq, SourceId};
 use base::model::kind::ChangePolicy;
 use base::model::point::{Point, PointTree};
 use base::model::project_name::ProjectName;
@@ -284,6 +284,52 @@ pub async fn list_point(repositories: &Repositories, point: Point) -> Result<Poi
 /// Removed and yanked files are still found, because lock files refer to them, except in a source to which
 /// the repository no longer subscribes.
 pub async fn locate(
+    repositories: &Repositories,
+    point: &Point,
+    sha256: Sha256,
+    file: &str,
+    part: FilePart,
+) -> Result<LocatedFile, RepoError> {
+    let result = locate_row(repositories, point, sha256, file, part).await;
+    match &result {
+        Err(RepoError::NotFound(_) | RepoError::Guarded(_)) if part == FilePart::Metadata => {}
+        _ => return result,
+    }
+    // The first request for metadata.
+    match record_metadata(repositories, point, sha256, file).await? {
+        true => locate_row(repositories, point, sha256, file, part).await,
+        false => result,
+    }
+}
+
+/// Writes the rows of metadata that indexes declare for a file. Returns false if none declares any.
+async fn record_metadata(
+    repositories: &Repositories,
+    point: &Point,
+    sha256: Sha256,
+    file: &str,
+) -> Result<bool, RepoError> {
+    let Some(projects) = language::of(point.language).projects() else { return Ok(false) };
+    let (trees, name) = (point.trees.clone(), file.to_owned());
+    let declared = repositories.state.db.read(move |c| {
+        let mut declared = Vec::new();
+        for tree in trees.iter().map(PointTree::listing) {
+            let found = db::project_file::find(c, tree.tree, sha256, &name, FilePart::Distribution, None)?;
+            declared.extend(
+                found.and_then(|found| Some((found.row.file, projects.unrecorded_metadata(&found.facts)?))),
+            );
+        }
+        Ok(declared)
+    });
+    let declared: Vec<(FileId, Sha256)> = declared.await?;
+    if declared.is_empty() {
+        return Ok(false);
+    }
+    repositories.state.db.write(move |c| db::attached_file::record_metadata(c, &declared)).await?;
+    Ok(true)
+}
+
+async fn locate_row(
     repositories: &Repositories,
     point: &Point,
     sha256: Sha256,

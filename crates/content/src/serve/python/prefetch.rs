@@ -8,6 +8,7 @@ use crate::serve::project::curated::base_state;
 use crate::serve::selection::allowed::{self, View};
 use crate::serve::selection::name_guards;
 use crate::serve::{RepoError, Repositories};
+use base::model::digest::Sha256;
 use base::model::ids::{FileId, SourceId};
 use base::model::point::{Base, Point};
 use base::model::project_name::ProjectName;
@@ -90,9 +91,9 @@ pub async fn choose(
     reads.at(project, base.seq, Priority::Background).await?;
     let (scope, name) = (scope.clone(), project.clone());
     let (rule, environments) = (rule.clone(), environments.to_vec());
-    let choice = state.db.read(move |c| {
+    let choose = move |c: &mut dyn Conn| -> Result<_, DbError> {
         let Some(package) = db::package::by_name(c, base.source, name.as_str())? else {
-            return Ok(Some(ChosenFiles::default()));
+            return Ok(Some((ChosenFiles::default(), Vec::new())));
         };
         let reading = db::project::last_reading(c, base.source, package)?;
         if reading.is_some_and(|reading| reading.status == ProjectStatus::Quarantined.as_str()) {
@@ -107,14 +108,29 @@ pub async fn choose(
             .iter()
             .map(|file| (Pep440Version::lenient(&file.version), file.version.as_str()))
             .collect();
-        Ok(Some(ChosenFiles {
+        let metadata = located(c, base, &chosen, FilePart::Metadata)?;
+        let is_recorded = |file: &ListedFile| metadata.iter().any(|located| located.row.name == file.name);
+        let unrecorded = chosen
+            .iter()
+            .filter(|file| !is_recorded(file))
+            .filter_map(|file| Some((file.key.file, FileFacts::read(&file.facts).unrecorded_metadata()?)));
+        let unrecorded: Vec<(FileId, Sha256)> = unrecorded.collect();
+        let chosen = ChosenFiles {
             versions: versions.into_values().rev().map(str::to_owned).collect(),
             files: located(c, base, &chosen, FilePart::Distribution)?,
-            metadata: located(c, base, &chosen, FilePart::Metadata)?,
+            metadata,
             problems,
-        }))
-    });
-    choice.await?.ok_or_else(|| RepoError::Conflict("the index has quarantined the project".to_owned()))
+        };
+        Ok(Some((chosen, unrecorded)))
+    };
+    let quarantined = || RepoError::Conflict("the index has quarantined the project".to_owned());
+    let (chosen, unrecorded) = state.db.read(choose.clone()).await?.ok_or_else(quarantined)?;
+    if unrecorded.is_empty() {
+        return Ok(chosen);
+    }
+    state.db.write(move |c| db::attached_file::record_metadata(c, &unrecorded)).await?;
+    let (chosen, _) = state.db.read(choose).await?.ok_or_else(quarantined)?;
+    Ok(chosen)
 }
 
 fn retain_allowed(c: &mut dyn Conn, views: &[View], files: &mut Vec<ListedFile>) -> Result<(), DbError> {

@@ -85,6 +85,7 @@ pub(in crate::serve) async fn store(
         name: wheel.row.name.clone(),
         sha256: *key.digest(),
         class: key.class().as_str().to_owned(),
+        facts: Vec::new(),
     };
     let reason = match read(&repositories.state, &stored_wheel).await {
         Ok(metadata) => {

@@ -90,6 +90,14 @@ impl ProjectIndex for Python {
         }
     }
 
+    fn unrecorded_metadata(&self, facts: &[u8]) -> Option<Sha256> {
+        FileFacts::read(facts).unrecorded_metadata()
+    }
+
+    fn with_recorded_metadata(&self, facts: &[u8]) -> Vec<u8> {
+        FileFacts::read(facts).with_recorded_metadata().write()
+    }
+
     fn other_digest(&self, facts: &[u8]) -> Option<String> {
         FileFacts::read(facts).other_digest
     }
@@ -115,10 +123,11 @@ fn upstream_file(
     file: PageFile,
 ) -> UpstreamFile {
     let listed = file.name.version(project, versions);
+    let version = listed.or_else(|| file.name.version(project, None));
     let facts = FileFacts::of_page(&file).write();
     UpstreamFile {
-        version: listed.or_else(|| file.name.version(project, None)),
-        name: file.name.as_str().to_owned(),
+        version,
+        name: file.name.into_text(),
         url: file.url,
         hashes: file.hashes,
         size: file.size,

@@ -12,7 +12,7 @@ use crate::python::tag::{Tag, WheelTags};
 pub(super) fn check(
     bytes: &[u8],
     path: &str,
-    tags: &WheelTags,
+    tags: &WheelTags<'_>,
     notices: &mut Vec<String>,
 ) -> Result<(), PackageError> {
     if let Some(error) = encoding_error(bytes, path) {

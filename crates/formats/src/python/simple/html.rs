@@ -1,11 +1,13 @@
 //! Project pages in HTML: anchors, `base`, `meta` and the comment with the serial. Everything else is skipped.
 
+use std::borrow::Cow;
+
 use super::page::{RawFile, RawPage};
 use base::model::html::{Tag, Token, Tokens};
 use base::model::project_page::MetadataFile;
 
 /// Parses a page of at most `max_files` links; `None` if it has more.
-pub(super) fn parse(document: &str, max_files: usize) -> Option<RawPage> {
+pub(super) fn parse(document: &str, max_files: usize) -> Option<RawPage<'static>> {
     let mut page = RawPage::default();
     for token in Tokens::of_page(document) {
         match token {
@@ -31,7 +33,7 @@ fn owned(tag: &Tag, attribute: &str) -> Option<String> {
     tag.attribute(attribute).map(str::to_owned)
 }
 
-fn meta(tag: &Tag, page: &mut RawPage) {
+fn meta(tag: &Tag, page: &mut RawPage<'_>) {
     let content = owned(tag, "content");
     match tag.attribute("name") {
         Some("pypi:repository-version") => {
@@ -44,13 +46,14 @@ fn meta(tag: &Tag, page: &mut RawPage) {
     }
 }
 
-fn file(tag: &Tag) -> Option<RawFile> {
+fn file(tag: &Tag) -> Option<RawFile<'static>> {
     let metadata = tag.attribute("data-core-metadata").or_else(|| tag.attribute("data-dist-info-metadata"));
+    let owned = |attribute| owned(tag, attribute).map(Cow::Owned);
     Some(RawFile {
         name: None,
-        url: owned(tag, "href")?,
+        url: owned("href")?,
         hashes: Vec::new(),
-        requires_python: owned(tag, "data-requires-python"),
+        requires_python: owned("data-requires-python"),
         core_metadata: match metadata.map(str::trim) {
             None | Some("false") => MetadataFile::None,
             Some(value) => value
@@ -59,10 +62,10 @@ fn file(tag: &Tag) -> Option<RawFile> {
                 .map_or(MetadataFile::Unverified, MetadataFile::Sha256),
         },
         gpg_sig: tag.attribute("data-gpg-sig").and_then(|value| value.parse().ok()),
-        yanked: owned(tag, "data-yanked"),
+        yanked: owned("data-yanked"),
         size: None,
-        upload_time: owned(tag, "data-upload-time"),
-        provenance: owned(tag, "data-provenance"),
+        upload_time: owned("data-upload-time"),
+        provenance: owned("data-provenance"),
     })
 }
 

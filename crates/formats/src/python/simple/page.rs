@@ -1,5 +1,6 @@
 //! A project page as a value.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::python::file_name::FileName;
@@ -99,7 +100,7 @@ pub struct Yank {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct RawPage {
+pub(super) struct RawPage<'a> {
     pub(super) api_version: Option<String>,
     pub(super) last_serial: Option<String>,
     pub(super) name: Option<String>,
@@ -108,24 +109,24 @@ pub(super) struct RawPage {
     pub(super) versions: Option<Vec<String>>,
     /// The base of relative addresses, if the page states one.
     pub(super) base: Option<String>,
-    pub(super) files: Vec<RawFile>,
+    pub(super) files: Vec<RawFile<'a>>,
     /// Whether the document is recognizable as a project page even without files.
     pub(super) is_project_page: bool,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct RawFile {
+pub(super) struct RawFile<'a> {
     /// The file name; `None` for HTML, where it is the last part of the address.
-    pub(super) name: Option<String>,
+    pub(super) name: Option<Cow<'a, str>>,
     /// The address, which may have a fragment.
-    pub(super) url: String,
-    pub(super) hashes: Vec<(String, String)>,
-    pub(super) requires_python: Option<String>,
+    pub(super) url: Cow<'a, str>,
+    pub(super) hashes: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    pub(super) requires_python: Option<Cow<'a, str>>,
     pub(super) core_metadata: MetadataFile,
     pub(super) gpg_sig: Option<bool>,
     /// The reason for a yanked file, which may be empty.
-    pub(super) yanked: Option<String>,
+    pub(super) yanked: Option<Cow<'a, str>>,
     pub(super) size: Option<u64>,
-    pub(super) upload_time: Option<String>,
-    pub(super) provenance: Option<String>,
+    pub(super) upload_time: Option<Cow<'a, str>>,
+    pub(super) provenance: Option<Cow<'a, str>>,
 }

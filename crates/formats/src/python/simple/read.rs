@@ -1,5 +1,6 @@
 //! Reads project pages of other servers, in both formats. Unusable files are skipped; other documents are errors.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
 use url::Url;
@@ -9,6 +10,7 @@ use super::{html, json};
 use crate::python::accept::SimpleFormat;
 use crate::python::file_name::FileName;
 use crate::python::name;
+use base::model::plain_url;
 use base::model::project_name::ProjectName;
 use base::model::project_page::{ProjectStatus, SkippedFile};
 use base::model::time::{SECOND, Timestamp};
@@ -74,12 +76,14 @@ pub fn read(
     }
     let base = raw.base.as_deref().and_then(|base| url.join(base.trim()).ok());
     let base = base.as_ref().unwrap_or(url);
-    let (count, mut names, mut skipped_files) = (raw.files.len(), HashSet::new(), Vec::new());
+    let (count, mut skipped_files) = (raw.files.len(), Vec::new());
+    let mut names = HashSet::with_capacity(count);
     let mut page = ProjectPage {
         status: raw.status.as_deref().map(ProjectStatus::of_word).unwrap_or_default(),
         status_reason: raw.status_reason.and_then(non_empty).map(without_nul),
         last_serial: raw.last_serial.and_then(|text| text.trim().parse().ok()),
         versions: raw.versions,
+        files: Vec::with_capacity(count),
         ..ProjectPage::new(project.clone())
     };
     for raw in raw.files {
@@ -102,7 +106,7 @@ pub fn read(
     Ok(ReadPage { page, skipped_files })
 }
 
-fn parse(format: SimpleFormat, body: &[u8]) -> Result<RawPage, BadPage> {
+fn parse(format: SimpleFormat, body: &[u8]) -> Result<RawPage<'_>, BadPage> {
     if body.len() > MAX_PAGE {
         return Err(BadPage::TooLarge(body.len()));
     }
@@ -142,7 +146,8 @@ fn non_empty(text: String) -> Option<String> {
 }
 
 /// Replaces NUL characters, which databases do not store.
-fn without_nul(text: String) -> String {
+fn without_nul(text: impl Into<String>) -> String {
+    let text = text.into();
     if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
 }
 
@@ -150,30 +155,38 @@ fn skipped_file(name: &str, reason: impl Into<String>) -> SkippedFile {
     SkippedFile { name: name.chars().take(120).collect(), reason: reason.into() }
 }
 
-fn read_file(raw: RawFile, base: &Url) -> Result<PageFile, SkippedFile> {
+fn read_file(raw: RawFile<'_>, base: &Url) -> Result<PageFile, SkippedFile> {
     let skip = |reason: &str| skipped_file(raw.name.as_deref().unwrap_or(&raw.url), reason);
-    let mut url = base.join(raw.url.trim()).map_err(|_| skip("its address is malformed"))?;
-    if raw.url.trim().is_empty() || !matches!(url.scheme(), "http" | "https" | "file") {
-        return Err(skip("its address has a scheme other than http, https or file"));
-    }
-    let mut hashes = hashes(raw.hashes);
-    if let Some(fragment) = url.fragment() {
-        let pairs = fragment.split('&').filter_map(|pair| pair.split_once('='));
-        for (name, hex) in self::hashes(pairs.map(|(name, hex)| (name.to_owned(), hex.to_owned()))) {
-            hashes.entry(name).or_insert(hex);
+    let (mut hashes, address) = (hashes(raw.hashes), raw.url.trim());
+    let mut parse = || {
+        let mut url = base.join(address).map_err(|_| skip("its address is malformed"))?;
+        if address.is_empty() || !matches!(url.scheme(), "http" | "https" | "file") {
+            return Err(skip("its address has a scheme other than http, https or file"));
         }
-    }
-    url.set_fragment(None);
-    let last = url.path_segments().and_then(|mut segments| segments.next_back()).unwrap_or_default();
-    let last = percent_encoding::percent_decode_str(last).decode_utf8_lossy();
-    let text = raw.name.as_deref().unwrap_or(&last);
+        if let Some(fragment) = url.fragment() {
+            let pairs = fragment.split('&').filter_map(|pair| pair.split_once('='));
+            for (name, hex) in self::hashes(pairs.map(|(name, hex)| (name.into(), hex.into()))) {
+                hashes.entry(name).or_insert(hex);
+            }
+        }
+        url.set_fragment(None);
+        let last = url.path_segments().and_then(|mut segments| segments.next_back()).unwrap_or_default();
+        let last = percent_encoding::percent_decode_str(last).decode_utf8_lossy().into_owned();
+        Ok((String::from(url), Some(last)))
+    };
+    let (url, last) = match plain_url::resolve(base, address) {
+        Some(url) => (url, None),
+        None => parse()?,
+    };
+    let last = last.as_deref().or_else(|| url.rsplit('/').next()).unwrap_or_default();
+    let text = raw.name.as_deref().unwrap_or(last);
     let name = FileName::parse(text).map_err(|error| skip(&error.to_string()))?;
     if text != last {
         return Err(skip("its address ends in another name"));
     }
     Ok(PageFile {
         name,
-        url: url.into(),
+        url,
         hashes,
         requires_python: raw.requires_python.map(|text| text.trim().to_owned()).and_then(non_empty),
         core_metadata: raw.core_metadata,
@@ -181,7 +194,10 @@ fn read_file(raw: RawFile, base: &Url) -> Result<PageFile, SkippedFile> {
         yanked: raw.yanked.map(|reason| Yank { reason: without_nul(reason) }),
         size: raw.size,
         upload_time: raw.upload_time.and_then(|text| text.trim().parse().ok()).filter(is_plausible),
-        provenance: raw.provenance.filter(|url| is_web_address(url) || is_object_of(base, url)),
+        provenance: raw
+            .provenance
+            .filter(|url| is_web_address(url) || is_object_of(base, url))
+            .map(Cow::into_owned),
     })
 }
 
@@ -194,9 +210,8 @@ fn is_object_of(page: &Url, text: &str) -> bool {
 
 /// Returns true for an absolute `http` or `https` address, which can be passed on to clients.
 pub fn is_web_address(text: &str) -> bool {
-    text.len() <= MAX_ADDRESS
-        && Url::parse(text)
-            .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && !url.cannot_be_a_base())
+    let is_parsed = |url: Url| matches!(url.scheme(), "http" | "https") && !url.cannot_be_a_base();
+    text.len() <= MAX_ADDRESS && (plain_url::is_plain(text) || Url::parse(text).is_ok_and(is_parsed))
 }
 
 /// Returns whether a time is in the years 1970 to 9999.
@@ -205,8 +220,9 @@ fn is_plausible(time: &Timestamp) -> bool {
 }
 
 /// Returns the digests in lower case. Malformed digests and digests of unknown algorithms are left out.
-fn hashes(pairs: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {
-    let pairs = pairs.into_iter().map(|(mut name, mut hex)| {
+fn hashes<'a>(pairs: impl IntoIterator<Item = (Cow<'a, str>, Cow<'a, str>)>) -> BTreeMap<String, String> {
+    let pairs = pairs.into_iter().map(|(name, hex)| {
+        let (mut name, mut hex) = (name.into_owned(), hex.into_owned());
         name.make_ascii_lowercase();
         hex.make_ascii_lowercase();
         (name, hex)
@@ -224,5 +240,7 @@ fn hashes(pairs: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String,
         };
         hex.len() == length && hex.bytes().all(|b| b.is_ascii_hexdigit())
     };
-    pairs.filter(is_digest).collect()
+    let mut hashes = BTreeMap::new();
+    hashes.extend(pairs.filter(is_digest));
+    hashes
 }

@@ -71,6 +71,26 @@ pub fn put(
     c.execute(PUT, &params).map(drop)
 }
 
+/// Writes the rows of METADATA that an index declares for distributions, with its digests, where they are missing.
+pub fn record_metadata(c: &mut dyn Conn, declared: &[(FileId, Sha256)]) -> Result<(), DbError> {
+    const RECORD: &str = "INSERT INTO file (id, release_id, role, platform, build, name, locator, sha256, state) \
+        SELECT $1, f.release_id, $2, '', f.build, f.name, f.locator || '.metadata', $3, $4 FROM file f \
+        WHERE f.id = $5 AND f.role = $6 ON CONFLICT (release_id, role, platform, build, name) DO NOTHING";
+    let first = ids::reserve(c, ids::Sequence::File, declared.len())?;
+    let row = |(id, (distribution, sha256)): (i64, &(FileId, Sha256))| -> Vec<Value> {
+        vec![
+            id.into(),
+            METADATA.into(),
+            sha256.to_string().into(),
+            FileState::Known.as_i64().into(),
+            (*distribution).into(),
+            DISTRIBUTION.into(),
+        ]
+    };
+    let rows: Vec<Vec<Value>> = (first..).zip(declared).map(row).collect();
+    c.execute_many(RECORD, &rows).map(drop)
+}
+
 row! {
     /// The stored facts about the provenance of a distribution.
     #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,6 +131,8 @@ row! {
         pub sha256: Sha256 = "b.sha256",
         /// The storage class with its bytes.
         pub class: String = "b.class",
+        /// The facts of the first reading, as JSON.
+        pub facts: Vec<u8> = "f.facts" => or_default,
     }
 }
 
@@ -121,7 +143,7 @@ pub fn wheel_of(c: &mut dyn Conn, metadata: FileId) -> Result<Option<Sha256>, Db
     Ok(c.first(FIND, &[DISTRIBUTION.into(), metadata.into(), METADATA.into()])?.flatten())
 }
 
-/// Returns at most `limit` stored wheels of an index that are listed now and have no METADATA, by digest, after the
+/// Returns at most `limit` stored wheels of an index that are listed now and have no row of METADATA, by digest, after the
 /// digest `after`. Of several files with the same bytes, the last ones may be missing.
 pub fn without_metadata(
     c: &mut dyn Conn,

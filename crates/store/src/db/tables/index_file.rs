@@ -60,10 +60,9 @@ pub struct NewFile {
     /// Its size in bytes, if the index states it.
     pub size: Option<i64>,
     pub sha256: Sha256,
-    /// Facts for the page of the project, as JSON.
+    /// Facts for the page of the project, as JSON, with the declared digest of its METADATA: a row of METADATA is written
+    /// when it is requested, see [`attached_file::record_metadata`](super::attached_file::record_metadata).
     pub facts: Vec<u8>,
-    /// The declared digest of its METADATA.
-    pub metadata: Option<Sha256>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,66 +182,59 @@ pub fn of_project(c: &mut dyn Conn, target: IndexTarget) -> Result<Vec<KnownInde
 ///
 /// # Errors
 /// [`DbError::Conflict`] if a life to end is not open.
-pub fn apply(c: &mut dyn Conn, target: IndexTarget, changes: &[FileRowChange]) -> Result<(), DbError> {
+pub fn apply(c: &mut dyn Conn, target: IndexTarget, changes: Vec<FileRowChange>) -> Result<(), DbError> {
     const END: &str = "UPDATE life SET to_seq = $1 WHERE tree_id = $2 AND state = 0 AND package_id = $3 AND path = '' \
         AND from_seq = $4 AND release_id = $5 AND file_id = $6 AND to_seq = $7";
     const LOCATE: &str = "UPDATE file SET locator = $1 WHERE id = $2";
     let (mut ends, mut locators) = (Vec::new(), Vec::new());
     let (mut lives, mut facts, mut metadata) = (Vec::new(), Vec::new(), Vec::new());
     let mut readings = Vec::new();
-    let mut new_files: Vec<IntroducedFile<'_>> = Vec::new();
+    let mut new_files: Vec<IntroducedFile> = Vec::new();
     for change in changes {
         match change {
             FileRowChange::Introduce { file, from, yanked, marked_from, read_at } => {
-                new_files.push(IntroducedFile {
-                    file,
-                    from: *from,
-                    yanked: yanked.as_deref(),
-                    marked_from: *marked_from,
-                    read_at: *read_at,
-                });
+                new_files.push(IntroducedFile { file, from, yanked, marked_from, read_at });
             }
             FileRowChange::Begin { release, file, variant, from, yanked } => {
-                let yanked = yanked.as_deref();
-                lives.push(life(target, *release, *file, *variant, *from, Seq::OPEN.0, yanked));
+                lives.push(life(target, release, file, variant, from, Seq::OPEN.0, yanked));
             }
             FileRowChange::End { release, file, from, at } => ends.push(vec![
-                (*at).into(),
+                at.into(),
                 target.tree.into(),
                 target.package.into(),
-                (*from).into(),
-                (*release).into(),
-                (*file).into(),
+                from.into(),
+                release.into(),
+                file.into(),
                 Seq::OPEN.into(),
             ]),
             FileRowChange::Facts { file, variant, facts: json } => {
-                facts.push(vec![(*file).into(), (*variant).into(), json.as_slice().into()]);
+                facts.push(vec![file.into(), variant.into(), Value::Bytes(json)]);
             }
             FileRowChange::Locate { file, locator } => {
-                locators.push(vec![locator.as_str().into(), (*file).into()]);
+                locators.push(vec![locator.into(), file.into()]);
             }
             FileRowChange::Metadata { release, revision, name, locator, sha256 } => {
                 metadata.push(FileRow {
-                    release: *release,
+                    release,
                     role: METADATA,
-                    revision: *revision,
+                    revision,
                     name,
                     locator,
                     size: None,
-                    sha256: *sha256,
+                    sha256,
                     state: FileState::Known,
                     facts: Value::Null,
                 });
             }
             FileRowChange::StoredMetadata { release, revision, name, sha256, size } => {
                 metadata.push(FileRow {
-                    release: *release,
+                    release,
                     role: METADATA,
-                    revision: *revision,
+                    revision,
                     name,
-                    locator: METADATA_OF_WHEEL,
-                    size: Some(*size),
-                    sha256: *sha256,
+                    locator: METADATA_OF_WHEEL.to_owned(),
+                    size: Some(size),
+                    sha256,
                     state: FileState::Stored,
                     facts: Value::Null,
                 });
@@ -254,8 +246,7 @@ pub fn apply(c: &mut dyn Conn, target: IndexTarget, changes: &[FileRowChange]) -
     }
     c.execute_many(LOCATE, &locators)?;
     let releases = releases(c, target, &new_files)?;
-    let metadata_count = new_files.iter().filter(|new| new.file.metadata.is_some()).count() + metadata.len();
-    let count = new_files.len() + metadata_count;
+    let count = new_files.len() + metadata.len();
     if count > 0 {
         let mut next = ids::reserve(c, ids::Sequence::File, count)?;
         let mut id = || {
@@ -263,35 +254,22 @@ pub fn apply(c: &mut dyn Conn, target: IndexTarget, changes: &[FileRowChange]) -
             FileId(next - 1)
         };
         let mut rows = Vec::new();
-        for IntroducedFile { file, from, yanked, marked_from, read_at } in &new_files {
-            let release = releases.get(file.version.as_str()).copied().unwrap_or(ReleaseId(0));
-            let file_id = id();
-            let distribution = FileRow {
-                release,
-                role: DISTRIBUTION,
-                revision: file.revision,
-                name: &file.name,
-                locator: &file.locator,
-                size: file.size,
-                sha256: file.sha256,
-                state: FileState::Known,
-                facts: file.facts.as_slice().into(),
-            };
-            if let Some(sha256) = file.metadata {
-                let locator = &format!("{}.metadata", file.locator);
-                let facts = Value::Null;
-                let row = FileRow { role: METADATA, locator, size: None, sha256, facts, ..distribution };
-                rows.push(row.values(id()));
-            }
-            rows.push(distribution.values(file_id));
-            if let Some(at) = *read_at {
+        for (IntroducedFile { file, from, yanked, marked_from, read_at }, release) in
+            new_files.into_iter().zip(releases)
+        {
+            let NewFile { revision, name, locator, size, sha256, facts, .. } = *file;
+            let (file_id, role) = (id(), DISTRIBUTION);
+            let (state, facts) = (FileState::Known, Value::Bytes(facts));
+            let row = FileRow { release, role, revision, name, locator, size, sha256, state, facts };
+            rows.push(row.values(file_id));
+            if let Some(at) = read_at {
                 readings.push(vec![file_id.into(), at.into()]);
             }
-            if let Some(at) = *marked_from {
-                lives.push(life(target, release, file_id, 0, *from, at, None));
+            if let Some(at) = marked_from {
+                lives.push(life(target, release, file_id, 0, from, at, None));
             }
-            let from = marked_from.unwrap_or(*from);
-            lives.push(life(target, release, file_id, 0, from, Seq::OPEN.0, *yanked));
+            let from = marked_from.unwrap_or(from);
+            lives.push(life(target, release, file_id, 0, from, Seq::OPEN.0, yanked));
         }
         rows.extend(metadata.into_iter().map(|row| row.values(id())));
         c.batch_insert("file", &FILE_COLUMNS, &rows)?;
@@ -318,19 +296,19 @@ pub fn list_recent_files(c: &mut dyn Conn, target: IndexTarget, at: i64) -> Resu
     c.execute(MOVE, &[at.into(), tree.into(), package.into(), Seq::OPEN.into()]).map(drop)
 }
 
-struct FileRow<'a> {
+struct FileRow {
     release: ReleaseId,
-    role: &'a str,
+    role: &'static str,
     revision: i64,
-    name: &'a str,
-    locator: &'a str,
+    name: String,
+    locator: String,
     size: Option<i64>,
     sha256: Sha256,
     state: FileState,
     facts: Value,
 }
 
-impl FileRow<'_> {
+impl FileRow {
     fn values(self, id: FileId) -> Vec<Value> {
         vec![
             id.into(),
@@ -356,7 +334,7 @@ fn life(
     variant: i64,
     from: i64,
     to: i64,
-    yanked: Option<&str>,
+    yanked: Option<String>,
 ) -> Vec<Value> {
     vec![
         target.tree.into(),
@@ -369,51 +347,52 @@ fn life(
         variant.into(),
         file.into(),
         yanked.is_some().into(),
-        Value::opt_text(yanked),
+        yanked.into(),
     ]
 }
 
-struct IntroducedFile<'a> {
-    file: &'a NewFile,
+struct IntroducedFile {
+    file: Box<NewFile>,
     from: i64,
-    yanked: Option<&'a str>,
+    yanked: Option<String>,
     marked_from: Option<i64>,
     read_at: Option<i64>,
 }
 
-/// Returns the releases of the versions of new files, and inserts new ones.
-fn releases<'a>(
+/// Returns the releases of new files, in their order, and inserts new ones.
+fn releases(
     c: &mut dyn Conn,
     target: IndexTarget,
-    new_files: &[IntroducedFile<'a>],
-) -> Result<HashMap<&'a str, ReleaseId>, DbError> {
+    new_files: &[IntroducedFile],
+) -> Result<Vec<ReleaseId>, DbError> {
     const FIND: &str =
         "SELECT version, id FROM release WHERE package_id = $1 AND origin_id = $2 AND revision = 0";
     if new_files.is_empty() {
-        return Ok(HashMap::new());
+        return Ok(Vec::new());
     }
     let known = c.all(FIND, &[target.package.into(), target.source.into()])?;
     let known: HashMap<String, ReleaseId> = known.into_iter().collect();
-    let mut releases = HashMap::new();
     // The time of the first file of each new version.
-    let mut missing: Vec<(&'a str, i64)> = Vec::new();
-    let mut positions: HashMap<&'a str, usize> = HashMap::new();
+    let mut missing: Vec<(&str, i64)> = Vec::new();
+    let mut positions: HashMap<&str, usize> = HashMap::new();
     for IntroducedFile { file, from, .. } in new_files {
         let version = file.version.as_str();
-        if let Some(id) = known.get(version) {
-            releases.insert(version, *id);
-        } else if let Some((_, first)) = positions.get(version).and_then(|at| missing.get_mut(*at)) {
+        if known.contains_key(version) {
+            continue;
+        }
+        if let Some((_, first)) = positions.get(version).and_then(|at| missing.get_mut(*at)) {
             *first = (*first).min(*from);
         } else {
             positions.insert(version, missing.len());
             missing.push((version, *from));
         }
     }
+    let mut new_releases = HashMap::with_capacity(missing.len());
     if !missing.is_empty() {
         let first = ids::reserve(c, ids::Sequence::Release, missing.len())?;
         let mut rows = Vec::with_capacity(missing.len());
         for (id, (version, from)) in (first..).zip(missing) {
-            releases.insert(version, ReleaseId(id));
+            new_releases.insert(version, ReleaseId(id));
             rows.push(vec![
                 id.into(),
                 target.source.into(),
@@ -425,7 +404,11 @@ fn releases<'a>(
         }
         c.batch_insert("release", &import::RELEASE_COLUMNS, &rows)?;
     }
-    Ok(releases)
+    let release = |new: &IntroducedFile| {
+        let version = new.file.version.as_str();
+        known.get(version).or_else(|| new_releases.get(version)).copied().unwrap_or(ReleaseId(0))
+    };
+    Ok(new_files.iter().map(release).collect())
 }
 
 #[cfg(test)]
@@ -452,7 +435,6 @@ mod tests {
             sha256: Sha256::of(&name),
             facts: br#"{"requires-python":">=3.9","upload-time":"2024-06-01T00:00:00.000001Z"}"#.to_vec(),
             name,
-            metadata: None,
         };
         let (file, from) = (Box::new(file), number);
         FileRowChange::Introduce { file, from, yanked: None, marked_from: None, read_at: None }
@@ -463,7 +445,7 @@ mod tests {
         session.parts().0.execute_batch("BEGIN").unwrap();
         let target = IndexTarget { source: SourceId::PYPI, tree: TreeId(2), package: PackageId(project) };
         let files: Vec<FileRowChange> = (0..FILES).map(|number| file(project, number)).collect();
-        apply(session, target, &files).unwrap();
+        apply(session, target, files).unwrap();
         let connection = session.parts().0;
         connection.execute_batch("COMMIT").unwrap();
         // After a complete checkpoint, the next transaction begins the WAL anew.

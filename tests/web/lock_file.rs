@@ -261,12 +261,12 @@ fn files_that_are_too_large_or_no_lock_files_or_from_other_sites_are_refused() {
 fn a_request_is_authorized_again_after_its_body() {
     let server = super::server();
     let lock = br#"{"Packages": {"beta": {"Package": "beta", "Version": "2.0"}}}"#;
-    let description = b"Package: new\nVersion: 1.0\nImports: beta\n";
+    let names = br#"{"names": ["beta"]}"#.as_slice();
     let token = || {
         let text = server.rspm_stdout("create token --description=x --quiet --scope=repos:read --repos=team");
         text.trim().to_owned()
     };
-    for (path, body) in [(PAGE, lock.as_slice()), ("/__api__/repos/team/sysreqs", description)] {
+    for (path, body) in [(PAGE, lock.as_slice()), ("/__api__/repos/team/filter/packages", names)] {
         // The answer to a body whose last byte is sent after `change`.
         let answer_after = |secret: Option<&str>, change: &dyn Fn()| {
             let mut stream = http::connect(server.host());

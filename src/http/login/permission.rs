@@ -179,6 +179,11 @@ impl Principal {
         self.may_read(repo) && (!repo.hidden || self.is_administrator())
     }
 
+    /// Returns whether a response may contain the name of a repository: a hidden one is found only by its name.
+    pub(crate) fn may_name(&self, repo: &Repository, requested: &str) -> bool {
+        !repo.hidden || repo.name.as_str() == requested || self.is_administrator()
+    }
+
     /// As [`Principal::may_list`], for lists for everyone, which omit hidden repositories even for administrators.
     pub(crate) fn may_list_publicly(&self, repo: &Repository) -> bool {
         !repo.hidden && self.may_read(repo)

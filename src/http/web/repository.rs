@@ -198,13 +198,11 @@ pub(super) async fn newest_events(
     limit: usize,
 ) -> Result<Vec<RepositoryEvent>, Failure> {
     let catalog = app.state.catalog.get();
-    // Each source once: a decision reads all repositories, and a long history names few sources.
-    let subscribed: BTreeSet<SourceId> =
-        repo.steps.iter().flat_map(|step| step.list.iter()).map(|entry| entry.source).collect();
-    let subscribed: Vec<SourceId> = subscribed.into_iter().collect();
-    let readable = context::readable_sources(&catalog, principal, &subscribed);
     let mut events = subscription_events(repo, |subscription| {
-        let source = readable.iter().find(|source| source.id == subscription.source)?;
+        let source = catalog.source_by_id(subscription.source)?;
+        if !principal.may_read_source(&catalog, source) {
+            return None;
+        }
         Some(match subscription.version {
             Some(version) => format!("{} {version}", source.name),
             None => source.name.to_string(),

@@ -221,14 +221,13 @@ fn open_access_warnings(
     let new = sources.iter().filter(|source| source.before.is_none());
     let warning = |promoted: &PromotedSource| {
         let source = catalog.source(&promoted.name)?;
-        let id = source.id;
-        let private: Vec<&Repository> =
-            catalog.repos.iter().filter(|repo| repo.authenticated && repo.subscribes_to(id)).collect();
+        let private = catalog.authenticated_readers(source.id);
         if private.is_empty() {
             return None;
         }
         // SECURITY: the names of authenticated repositories are for clients that may read them.
-        let private = match private.iter().find(|repo| principal.may_read(repo)) {
+        let mut private = private.iter().filter_map(|id| catalog.repo_by_id(*id));
+        let private = match private.find(|repo| principal.may_read(repo)) {
             Some(repo) => format!("the authenticated repository '{}' subscribes", repo.name),
             None => "an authenticated repository subscribes".to_owned(),
         };

@@ -86,9 +86,8 @@ pub(super) async fn create(call: Call<'_>, body: CreateRepo) -> Answer<WithStatu
 
 pub(super) async fn info(call: Call<'_>, name: &str) -> Answer<Repo> {
     let catalog = call.app.state.catalog.get();
-    let is_hidden = |repo: &Repository| repo.hidden && repo.name.as_str() != name;
     // SECURITY: the response has the name of the repository.
-    if catalog.repo_by_name_or_id(name).is_some_and(is_hidden) && !call.principal.is_administrator() {
+    if catalog.repo_by_name_or_id(name).is_some_and(|repo| !call.principal.may_name(repo, name)) {
         return Err(Failure::not_found(format!("there is no repository '{name}'")));
     }
     show(call.app, name)

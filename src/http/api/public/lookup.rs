@@ -89,9 +89,7 @@ pub(super) fn named_repository<'a>(
     requested: &str,
     principal: &Principal,
 ) -> Result<&'a Repository, Failure> {
-    let is_disclosed =
-        |repo: &&Repository| !repo.hidden || repo.name.as_str() == requested || principal.is_administrator();
-    let repo = repository(catalog, requested).ok().filter(is_disclosed);
+    let repo = repository(catalog, requested).ok().filter(|repo| principal.may_name(repo, requested));
     repo.ok_or_else(|| Failure::not_found(format!("there is no repository '{}'", truncate(requested))))
 }
 

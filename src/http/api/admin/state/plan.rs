@@ -175,7 +175,7 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
         all.iter().filter(is_deletion).filter_map(|it| Some((repository(it.old.as_ref())?.id, None)));
     // Only repositories decide whether a source is open.
     let remaining = Catalog { repos: catalog.repos.with(deleted), ..Catalog::default() };
-    let (mut changes, mut is_open) = (Vec::new(), BTreeMap::new());
+    let mut changes = Vec::new();
     for difference in all {
         if is_covered(&difference, body, &requested) {
             continue;
@@ -194,7 +194,7 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
             counts.entry(difference.key.section).or_default()[1] += 1;
         }
         let mut opened = difference.readable_sources(&remaining);
-        opened.retain(|id| !*is_open.entry(*id).or_insert_with(|| catalog.is_open(*id)));
+        opened.retain(|id| !catalog.is_open(*id));
         let readable = |id: &SourceId| {
             let source = catalog.source_name(*id);
             format!("everyone who can connect to the server can read the packages of '{source}'")

@@ -1,10 +1,11 @@
 //! Help template of the grammar: `rspm --help` lists the commands in groups.
 
 use std::fmt::Write;
+use std::mem::ManuallyDrop;
 
 use clap::builder::StyledStr;
 use clap::error::ErrorKind;
-use clap::{Command, CommandFactory, Parser};
+use clap::{Command, CommandFactory, FromArgMatches};
 
 use super::args::Cli;
 
@@ -27,12 +28,19 @@ const GROUPS: [(&str, &str); 6] = [
 /// Parses the arguments of this process. The grouped help, which takes longer than a request, is created only if it is
 /// printed.
 pub fn parse() -> Result<Cli, clap::Error> {
-    Cli::try_parse().map_err(|error| match error.kind() {
+    try_parse().map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             command().try_get_matches().err().unwrap_or(error)
         }
         _ => error,
     })
+}
+
+/// As [`clap::Parser::try_parse`], but does not free the grammar of all commands, which would take longer than parsing.
+fn try_parse() -> Result<Cli, clap::Error> {
+    let mut command = ManuallyDrop::new(Cli::command());
+    let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
 /// Returns the grammar of [`Cli`] with grouped help.

@@ -225,12 +225,12 @@ fn distribution(file: &UpstreamFile, base: &str) -> Result<Vec<SiteFile>, Offlin
 impl Export {
     /// Writes a file, unless it is there; returns whether it was written.
     async fn write(&self, file: &SiteFile) -> Result<bool, OfflineError> {
-        let path = self.destination.path(&file.path);
+        let (path, folder) = (self.destination.path(&file.path), destination::folder_of(&file.path));
         let to_error = |e| OfflineError::destination("write", &path, e);
-        if tokio::task::block_in_place(|| is_same(&path, file)) {
+        // A missing file needs no thread for the comparison.
+        if path.exists() && tokio::task::block_in_place(|| is_same(&path, file)) {
             return Ok(false);
         }
-        let folder = self.destination.folder(destination::folder_of(&file.path))?;
         if let Some(bytes) = &file.bytes {
             self.destination.put(&file.path, bytes)?;
             let written = File::options().append(true).open(&path).map_err(to_error)?;
@@ -240,11 +240,13 @@ impl Export {
         let link = self.links.as_ref().map(|links| links.join(&file.path));
         if let Some(link) = link.filter(|link| tokio::task::block_in_place(|| is_same(link, file))) {
             // The link gets a temporary name first: a rename replaces another file.
+            let folder = self.destination.folder(folder)?;
             let temporary = Destination::temp_file(&folder).map_err(to_error)?.into_temp_path();
             let result = fs::remove_file(&temporary).and_then(|()| fs::hard_link(&link, &temporary));
             result.and_then(|()| fs::rename(&temporary, &path)).map_err(to_error)?;
             return Ok(true);
         }
+        let folder = self.destination.path(folder);
         let mut buffer = FileBuffer::new(folder.clone(), self.budget.clone());
         if let Err(error) = self.mirror.download(&file.path, file.size, &mut buffer).await {
             return Err(match buffer.take_error() {

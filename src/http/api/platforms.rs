@@ -107,7 +107,7 @@ mod tests {
     use super::*;
     use base::config;
 
-    fn platforms(text: &str) -> std::sync::Arc<Platforms> {
+    fn platforms(text: &str) -> base::config::SharedPlatforms {
         config::parse("f", text.as_bytes(), []).expect("valid").config.platforms.clone()
     }
 

@@ -65,7 +65,7 @@ pub use mirrors::{Bioconductor, Cran, Requirements, Vulnerabilities};
 pub use monitoring::{Logging, Metrics, StorageAlerts, StorageAudit};
 pub use open_id_connect::{GroupScopes, OpenIdConnect};
 pub use pattern::Pattern;
-pub use platforms::Platforms;
+pub use platforms::{Platforms, SharedPlatforms};
 pub use problem::{ConfigError, Origin, Position, Problem, ProblemCategory};
 pub use project_index::{IndexConfig, LocalPython};
 pub use reload::{PropertyChange, Reload, reload};
@@ -102,7 +102,7 @@ pub struct Config {
     pub indexes: Vec<Arc<IndexConfig>>,
     pub local_python: LocalPython,
     /// `[Platforms]`, `[Distribution "…"]` and `[MacOS "…"]` on top of the embedded table.
-    pub platforms: Arc<Platforms>,
+    pub platforms: SharedPlatforms,
     pub requirements: Requirements,
     pub vulnerabilities: Vulnerabilities,
     pub git: Git,

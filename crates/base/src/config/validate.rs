@@ -10,7 +10,7 @@ use super::problem::{ConfigError, Problem};
 use super::reader::Reader;
 use super::{
     Authentication, Bioconductor, Bootstrap, Config, Cran, Database, Federation, Git, IndexConfig, Loaded,
-    LocalPython, Logging, Metrics, OpenIdConnect, Platforms, Postgres, Proxy, Requirements, Server, Sqlite,
+    LocalPython, Logging, Metrics, OpenIdConnect, Postgres, Proxy, Requirements, Server, SharedPlatforms, Sqlite,
     StorageAlerts, StorageAudit, StorageConfig, Vulnerabilities, decryption, environment, listen, storage,
 };
 
@@ -125,7 +125,7 @@ fn config(reader: &mut Reader<'_>, environment: Environment) -> Config {
         indexes: IndexConfig::read_all(reader),
         local_python: LocalPython::read(reader),
         git: Git::read(reader),
-        platforms: Arc::new(Platforms::read(reader)),
+        platforms: SharedPlatforms::read(reader),
         metrics,
         storage_audit: StorageAudit::read(reader),
         storage_alerts: StorageAlerts::read(reader),

@@ -2,7 +2,29 @@
 
 mod read;
 
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+
 use crate::words;
+
+/// The platforms of a configuration; clones share them. Those of the embedded table alone are read at the first use: the
+/// command line never uses them, and needs as long to read them as for a request.
+#[derive(Clone, Debug, Default)]
+pub struct SharedPlatforms(Arc<OnceLock<Platforms>>);
+
+impl Deref for SharedPlatforms {
+    type Target = Platforms;
+
+    fn deref(&self) -> &Platforms {
+        self.0.get_or_init(Platforms::embedded)
+    }
+}
+
+impl From<Platforms> for SharedPlatforms {
+    fn from(platforms: Platforms) -> SharedPlatforms {
+        SharedPlatforms(Arc::new(OnceLock::from(platforms)))
+    }
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Platforms {

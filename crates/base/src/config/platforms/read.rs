@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::{Distribution, MacFolders, Os, Platforms};
+use super::{Distribution, MacFolders, Os, Platforms, SharedPlatforms};
 use crate::config::merged::{Settings, merge};
 use crate::config::parsed_file::ParsedFile;
 use crate::config::problem::{ProblemCategory, did_you_mean, nearest};
@@ -23,12 +23,27 @@ static EMBEDDED_TABLE: LazyLock<Settings> = LazyLock::new(|| {
 
 const DISTRIBUTION: &str = "Distribution";
 const MACOS: &str = "MacOS";
+const PLATFORMS: &str = "Platforms";
 /// Maximum length of a distribution's name in bytes: it is a part of URLs and of labels.
 const MAX_NAME_LENGTH: usize = 40;
 
+impl SharedPlatforms {
+    /// Reads the sections of the file.
+    pub(in crate::config) fn read(reader: &mut Reader<'_>) -> SharedPlatforms {
+        let mut sections = reader.settings.iter().map(|setting| setting.section.name);
+        let is_changed = sections.any(|name| [DISTRIBUTION, MACOS, PLATFORMS].contains(&name));
+        if is_changed { Platforms::read(reader).into() } else { SharedPlatforms::default() }
+    }
+}
+
 impl Platforms {
+    /// Reads the embedded table.
+    pub(super) fn embedded() -> Platforms {
+        Platforms::read(&mut Reader::new(&Settings::default()))
+    }
+
     /// Reads the embedded table, overridden by the sections of the file.
-    pub(in crate::config) fn read(reader: &mut Reader<'_>) -> Platforms {
+    fn read(reader: &mut Reader<'_>) -> Platforms {
         let mut platforms = Platforms {
             distributions: names(reader, DISTRIBUTION)
                 .iter()
@@ -177,9 +192,9 @@ fn resolve_aliases(reader: &mut Reader<'_>, distributions: &mut [Distribution]) 
 }
 
 fn r_versions(reader: &mut Reader<'_>) -> Vec<String> {
-    let versions = texts(reader, "Platforms", None, "RVersion");
+    let versions = texts(reader, PLATFORMS, None, "RVersion");
     if let Some(problem) = versions.iter().find_map(|text| r_version_problem(text, false)) {
-        reader.error(ProblemCategory::Syntax, "Platforms", None, "RVersion", problem);
+        reader.error(ProblemCategory::Syntax, PLATFORMS, None, "RVersion", problem);
     }
     versions
 }

@@ -153,6 +153,43 @@ fn without_times_a_file_that_was_removed_and_added_again_is_there() {
 }
 
 #[test]
+fn a_removal_without_a_time_follows_an_addition_with_one() {
+    let server = team();
+    let folder = Folder::new();
+    let list = folder.list(&[
+        folder.package(Some("2024-01-10T09:00:00Z"), "alpha", "1.0"),
+        json!({ "op": "remove", "name": "alpha", "version": "1.0" }),
+    ]);
+    let import = || report(&server, &list, "--commit").0["outcomes"].clone();
+    assert_eq!(import(), json!({ "added": 1, "removed": 1 }));
+    assert_eq!(listed(&server), "");
+    assert_eq!(import(), json!({ "existing": 2 }));
+}
+
+#[test]
+fn a_file_that_is_added_late_is_removed_with_its_package() {
+    let server = team();
+    let folder = Folder::new();
+    let time = |month: usize| format!("2024-{month:02}-10T09:00:00Z");
+    let changes = [
+        folder.package(Some(&time(1)), "alpha", "1.0"),
+        folder.package(Some(&time(2)), "alpha", "1.1"),
+        json!({ "op": "remove", "at": time(3), "name": "alpha" }),
+        folder.package(Some(&time(4)), "beta", "1.0"),
+    ];
+    let list = folder.list(&changes);
+    let late = folder.path().join("alpha_1.1.tar.gz");
+    let elsewhere = folder.path().join("elsewhere");
+    std::fs::rename(&late, &elsewhere).expect("moved");
+    let import = || report(&server, &list, "--commit").0["outcomes"].clone();
+    assert_eq!(import(), json!({ "added": 2, "refused": 1, "removed": 1 }));
+    std::fs::rename(&elsewhere, &late).expect("moved");
+    assert_eq!(import(), json!({ "added": 1, "existing": 2, "removed": 1 }));
+    assert_eq!(listed(&server), "beta ");
+    assert_eq!(import(), json!({ "existing": 4 }));
+}
+
+#[test]
 fn changes_of_a_file_at_one_instant_are_different_changes() {
     let server = on(db::Engine::Sqlite);
     let folder = Folder::new();

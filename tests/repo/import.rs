@@ -43,6 +43,7 @@ scenarios! {
     changes_are_served_from_their_times_on_and_an_import_can_be_repeated
     files_that_were_removed_and_added_again_are_recognized
     a_file_that_is_refused_does_not_stop_the_others
+    a_change_does_not_concern_what_was_added_later
     files_of_projects_have_their_upload_times
     a_change_that_is_older_than_the_newest_state_follows_it
     impossible_times_and_sources_are_refused
@@ -251,7 +252,8 @@ async fn a_file_that_is_refused_does_not_stop_the_others(backend: Backend) {
     assert_consistent(&backend).await;
 }
 
-async fn files_of_projects_have_their_upload_times(backend: Backend) {
+/// Creates the source `py` for files of Python, and the repository `simple` of it.
+async fn create_python_source(backend: &Backend) {
     let name = |text: &str| text.parse().expect("a name");
     edit::source::create(&backend.state, &name("py"), SourceKind::LocalPython, OnExisting::Fail)
         .await
@@ -261,15 +263,79 @@ async fn files_of_projects_have_their_upload_times(backend: Backend) {
     edit::subscription::subscribe(&backend.state, "simple", "py", None, OnExisting::Fail, &actor())
         .await
         .expect("subscribed");
+}
+
+/// Uploads a file of a Python project, which is added at a time.
+async fn add_distribution(backend: &Backend, at: &str, name: &str, bytes: Vec<u8>) -> ImportedChange {
+    let body = futures_util::stream::iter([Ok(bytes.into())]).boxed();
+    let kind = UploadKind::Project(Language::Python);
+    let upload = edit::package::receive(&backend.uploads, name, body, kind, &actor()).await;
+    let upload = Some(upload.expect("a package").id);
+    ImportedChange { event: Event::Add(file(time(at))), upload, kept: Vec::new() }
+}
+
+/// A change whose file was refused, or which came later than those after it, must not end what they began.
+async fn a_change_does_not_concern_what_was_added_later(backend: Backend) {
+    use ImportOutcome::{Added, Existing, Refused, Removed, Replaced};
+    for expected in [[Refused, Added], [Existing, Existing]] {
+        let removal = remove("2024-02-01T00:00:00Z", "alpha", "1.0");
+        let changes = vec![removal, add(&backend, "2024-03-01T00:00:00Z", "alpha", "1.0").await];
+        assert_eq!(apply(&backend, changes).await, expected);
+        assert_eq!(listing(&backend, "prod", "latest").await, "alpha 1.0");
+    }
+    let replace = async |at: &str, title: &str| {
+        let other = Tarball::new("alpha", "1.0").field(&format!("Title: {title}"));
+        let upload = Some(backend.upload(&other).await.expect("a package").id);
+        ImportedChange { event: Event::Replace(file(time(at))), upload, kept: Vec::new() }
+    };
+    let newer = replace("2024-03-01T03:00:00Z", "Newer").await;
+    assert_eq!(apply(&backend, vec![newer]).await, [Replaced]);
+    let changes =
+        vec![replace("2024-03-01T02:00:00Z", "Older").await, replace("2024-03-01T03:00:00Z", "Newer").await];
+    let result = try_apply(&backend, changes).await.expect("applied");
+    assert_eq!(outcomes(&result), [Refused, Existing]);
+    let reason = result.changes[0].reason.as_deref().unwrap_or_default();
+    assert!(reason.contains("alpha_1.0.tar.gz has other bytes since 2024-03-01T03:00:00Z"), "{reason}");
+
+    create_python_source(&backend).await;
+    let package = Package::new("acme", "1.0");
+    let author = actor();
+    let import = async |changes| {
+        outcomes(&import::apply(&backend.uploads, "py", changes, false, &author).await.expect("applied"))
+    };
+    let added = async || {
+        let (wheel, sdist) = (package.wheel_name(), package.sdist_name());
+        vec![
+            add_distribution(&backend, "2024-01-01T00:00:00Z", &wheel, package.wheel()).await,
+            add_distribution(&backend, "2024-03-01T00:00:00Z", &sdist, package.sdist()).await,
+        ]
+    };
+    assert_eq!(import(added().await).await, [Added, Added]);
+    let late = remove("2024-02-01T00:00:00Z", "acme", "1.0");
+    assert_eq!(import(vec![late.clone()]).await, [Removed]);
+    let yank = Event::Yank(Yank {
+        at: time("2024-02-01T00:00:00Z"),
+        file: package.sdist_name(),
+        reason: "broken".to_owned(),
+        exact: None,
+    });
+    let yank = ImportedChange { event: yank, upload: None, kept: Vec::new() };
+    assert_eq!(import(vec![late, yank]).await, [Existing, Existing]);
+    assert_eq!(import(added().await).await, [Existing, Existing]);
+    let point = point(&backend, "simple", "latest").await;
+    let found = serve::project::detail::releases_within(&backend.repositories, &point, "acme", None).await;
+    let found = found.expect("the project");
+    let release = found.release("1.0").expect("the sdist");
+    assert_eq!(release.uploaded_at(), time("2024-03-01T00:00:00Z"));
+    assert_consistent(&backend).await;
+}
+
+async fn files_of_projects_have_their_upload_times(backend: Backend) {
+    create_python_source(&backend).await;
     let mut changes = Vec::new();
     for (at, version) in [("2021-01-01T00:00:00Z", "1.0"), ("2021-02-01T00:00:00Z", "1.1")] {
         let package = Package::new("acme-tools", version);
-        let body = futures_util::stream::iter([Ok(package.wheel().into())]).boxed();
-        let kind = UploadKind::Project(Language::Python);
-        let upload =
-            edit::package::receive(&backend.uploads, &package.wheel_name(), body, kind, &actor()).await;
-        let upload = Some(upload.expect("a wheel").id);
-        changes.push(ImportedChange { event: Event::Add(file(time(at))), upload, kept: Vec::new() });
+        changes.push(add_distribution(&backend, at, &package.wheel_name(), package.wheel()).await);
     }
     let wheel = Package::new("acme-tools", "1.0").wheel_name();
     let yank = Yank {

@@ -3,7 +3,7 @@
 mod fetch;
 mod list;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -220,7 +220,7 @@ pub(super) async fn run(
     let twins = if is_of_packages { list::case_twins(&list.lines) } else { Vec::new() };
     let mut report =
         Report { source: args.source.clone(), list: list.facts, warnings: twins, ..Report::default() };
-    let (mut open, mut changed) = (Vec::new(), HashSet::new());
+    let (mut open, mut changed) = (Vec::new(), HashMap::new());
     for lines in list.lines.chunks(GROUP) {
         let lines: Vec<&Line> = lines.iter().collect();
         let changes = lines.iter().map(|line| change(line, None)).collect();
@@ -261,22 +261,23 @@ pub(super) async fn run(
 }
 
 /// Corrects what the server expects of changes, because it does not know of earlier ones in the list that are not made yet.
-/// `changed` has the packages with such a change: what a later change of them does is known when it is made.
-fn expect_in_order(lines: &[&Line], results: &mut [ImportedResult], changed: &mut HashSet<String>) {
+/// `changed` has the packages with such a change, and whether all of them are additions with a time. What a later change of the
+/// package does is known when it is made, except of other additions with a time, which the server compares.
+fn expect_in_order(lines: &[&Line], results: &mut [ImportedResult], changed: &mut HashMap<String, bool>) {
     for (line, result) in lines.iter().zip(results) {
         let package = list::package(&line.event);
-        let (made, is_certain) = match &line.event {
-            // One with a time is no reason for doubts: the server compares times.
+        let (made, is_compared) = match &line.event {
             Event::Add(file) => (ImportOutcome::Added, file.at.is_some()),
             Event::Replace(_) => (ImportOutcome::Replaced, false),
             Event::Remove(_) => (ImportOutcome::Removed, false),
             Event::Yank(_) => (ImportOutcome::Yanked, false),
             Event::Lost(_) => continue,
         };
-        if changed.contains(&package) {
+        if changed.get(&package).is_some_and(|are_compared| !(*are_compared && is_compared)) {
             (result.outcome, result.reason) = (made, None);
-        } else if !is_certain && !matches!(result.outcome, ImportOutcome::Existing | ImportOutcome::Refused) {
-            changed.insert(package);
+        }
+        if !matches!(result.outcome, ImportOutcome::Existing | ImportOutcome::Refused) {
+            *changed.entry(package).or_insert(true) &= is_compared;
         }
     }
 }

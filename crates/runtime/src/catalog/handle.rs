@@ -140,6 +140,13 @@ impl CatalogHandle {
         read_newer(c, &self.get())
     }
 
+    /// Returns the catalog that a transaction sees, if it has read nothing before.
+    pub fn of_transaction(&self, c: &mut dyn Conn) -> Result<Arc<Catalog>, DbError> {
+        // Only once: a publish between two calls would give a catalog that the transaction does not see.
+        let known = self.get();
+        Ok(read_newer(c, &known)?.map_or(known, Arc::new))
+    }
+
     /// Installs `catalog`, unless the current one is newer; one that was read after a rewind always.
     pub fn install(&self, catalog: Catalog) {
         if let Some(rewind) = catalog.rewind.clone() {

@@ -86,10 +86,10 @@ pub async fn apply(
     let state = uploads.state.clone();
     let import = Import { source, changes, actor: actor.clone(), now };
     let write = move |c: &mut dyn Conn, staged: &[StagedUpload]| -> Write<AddedPackages> {
-        let (known, newer) = (state.catalog.get(), state.catalog.read_in_write(c)?);
+        let catalog = state.catalog.of_transaction(c)?;
         let mut times = Times::new(tree::newest_instant(c, import.source.tree)?, now);
         let (transaction, changes, new_names) = import.write(c, staged, &mut times)?;
-        let past_days = times.past_days(newer.as_ref().unwrap_or(&known), &import.source)?;
+        let past_days = times.past_days(&catalog, &import.source)?;
         if !past_days.is_empty() && !may_change_past_days {
             return Err(past_days::refusal(&past_days).into());
         }
@@ -187,6 +187,32 @@ fn periods(
     Ok(periods)
 }
 
+/// Returns when a file began to have what `has` says of two of its periods, if it has it without a break: a yank or a replacement
+/// begins another period of the same file.
+fn began_at(
+    periods: &[FilePeriod],
+    period: &FilePeriod,
+    has: impl Fn(&FilePeriod, &FilePeriod) -> bool,
+) -> Option<Timestamp> {
+    let is_before = |earlier: &FilePeriod, later: &FilePeriod| {
+        earlier.file == later.file && earlier.to == later.from && earlier.from < later.from
+    };
+    let mut first = period;
+    while let Some(earlier) = periods.iter().find(|earlier| is_before(earlier, first) && has(earlier, first)) {
+        first = earlier;
+    }
+    first.began_at
+}
+
+/// Returns the periods of files that the source has now and had at a time: a change with that time does not concern what was
+/// added later.
+fn concerned(periods: &[FilePeriod], at: Option<Timestamp>) -> Vec<&FilePeriod> {
+    let is_concerned = |period: &&FilePeriod| {
+        period.ended_at.is_none() && (at.is_none() || began_at(periods, period, |_, _| true) <= at)
+    };
+    periods.iter().filter(is_concerned).collect()
+}
+
 /// Returns whether a change was made at its time or later; one without a time, whether nothing is left to be done. `sha256` is
 /// the digest that the file of an addition has here.
 fn is_made(periods: &[FilePeriod], event: &Event, sha256: Option<&str>) -> bool {
@@ -197,17 +223,28 @@ fn is_made(periods: &[FilePeriod], event: &Event, sha256: Option<&str>) -> bool 
         (Some(at), Some(end)) => period.began_at == Some(at) || end > at,
     };
     let had = |is_same: &dyn Fn(&FilePeriod) -> bool| periods.iter().any(|p| is_same(p) && is_lasting(p));
+    // Files that were added later are not those of the change.
+    let is_over = |is_ended: &dyn Fn(Timestamp) -> bool| {
+        let is_later = |period: &FilePeriod| period.ended_at.is_none_or(is_ended);
+        concerned(periods, at).is_empty() && periods.iter().any(is_later)
+    };
     match (event, at) {
         (Event::Add(_) | Event::Replace(_), _) => had(&|p| Some(&*p.sha256.to_string()) == sha256),
-        (Event::Yank(_), _) => had(&|period| period.yanked.is_some()),
+        (Event::Yank(_), _) => had(&|period| period.yanked.is_some()) || is_over(&|_| false),
         (Event::Remove(_), None) => !had(&|_| true),
-        // None of the files was there after one of them.
-        (Event::Remove(_), Some(at)) => periods.iter().any(|period| {
-            let is_ended = period.ended_at.is_some_and(|end| end >= at);
-            is_ended && !periods.iter().any(|other| other.from <= period.to && period.to < other.to)
-        }),
+        (Event::Remove(_), Some(at)) => is_over(&|end| end >= at),
         (Event::Lost(_), _) => false,
     }
+}
+
+/// Returns the reason why a replacement is refused: the file got its present bytes later.
+fn later_bytes(periods: &[FilePeriod], event: &Event) -> Option<String> {
+    let Event::Replace(file) = event else { return None };
+    let at = file.at?;
+    let listed = periods.iter().find(|period| period.ended_at.is_none())?;
+    let has_its_bytes = |one: &FilePeriod, other: &FilePeriod| one.sha256 == other.sha256;
+    let began_at = began_at(periods, listed, has_its_bytes).filter(|began_at| *began_at > at)?;
+    Some(format!("{} has other bytes since {began_at}, after the time of the replacement", listed.file))
 }
 
 /// Returns the source with a mirror that has the file of an R package, too.
@@ -252,7 +289,9 @@ fn expected(
             refused(format!("the source '{}' has other bytes under this name", source.name))
         }
         Event::Add(_) if is_listed => result(ImportOutcome::Differs),
-        Event::Replace(_) if is_listed => result(ImportOutcome::Replaced),
+        Event::Replace(_) if is_listed => {
+            later_bytes(&periods, event).map_or_else(|| result(ImportOutcome::Replaced), refused)
+        }
         Event::Add(_) | Event::Replace(_) => result(ImportOutcome::Added),
         Event::Remove(_) => result(ImportOutcome::Removed),
         Event::Yank(_) => result(ImportOutcome::Yanked),
@@ -322,9 +361,13 @@ impl Import {
                 Layout::Projects => file,
             };
             let periods = file_period::of_file(c, self.source.tree, name)?;
-            let is_made = is_made(&periods, event, Some(&sha256.to_string()));
-            results.push(is_made.then(|| result(ImportOutcome::Existing)));
-            new.extend((!is_made).then(|| upload.clone()));
+            let known = if is_made(&periods, event, Some(&sha256.to_string())) {
+                Some(result(ImportOutcome::Existing))
+            } else {
+                later_bytes(&periods, event).map(refused)
+            };
+            new.extend(known.is_none().then(|| upload.clone()));
+            results.push(known);
         }
         if new.is_empty() {
             return Ok((None, results.into_iter().flatten().collect()));
@@ -373,47 +416,66 @@ impl Import {
         let is_yank = matches!(event, Event::Yank(_));
         let made = if is_yank { ImportOutcome::Yanked } else { ImportOutcome::Removed };
         Ok(match self.select_in(c, event, &periods) {
-            Ok((tx, _)) => (tx, vec![result(if tx.is_some() { made } else { ImportOutcome::Existing })]),
+            Ok(tx) => (tx, vec![result(if tx.is_some() { made } else { ImportOutcome::Existing })]),
             Err(error) => (None, vec![self.refusal(c, error)?]),
         })
     }
 
-    fn select_in(&self, c: &mut dyn Conn, event: &Event, periods: &[FilePeriod]) -> Write<SelectedResult> {
-        let (kind, source) = (self.source.kind, self.source.clone());
-        let period = periods.iter().find(|period| period.ended_at.is_none()).or(periods.first());
-        let (package, scope) = match (event.file(), period, event) {
-            (Some(file), Some(period), _) => {
-                let text = match kind.layout() {
-                    Layout::Lists => period.version.as_str(),
-                    Layout::Projects => file,
-                };
-                (period.package.clone(), RemoveScope::Version(text.to_owned()))
-            }
-            (Some(file), None, _) => {
-                let reason = format!("the source '{}' has no file {file}", source.name);
-                return Err(RepoError::NotFound(reason).into());
-            }
-            (None, _, Event::Remove(Removal { name: Some(name), version, .. })) => {
-                (name.clone(), version.clone().map_or(RemoveScope::All, RemoveScope::Version))
-            }
-            (None, ..) => {
-                return Err(RepoError::Invalid("it names no file and no package".to_owned()).into());
-            }
+    fn select_in(&self, c: &mut dyn Conn, event: &Event, periods: &[FilePeriod]) -> Write<Option<TxId>> {
+        let concerned = concerned(periods, event.at());
+        let of_file = |period: &FilePeriod| {
+            let text = match self.source.kind.layout() {
+                Layout::Lists => period.version.clone(),
+                Layout::Projects => period.file.clone(),
+            };
+            (period.package.clone(), RemoveScope::Version(text))
         };
+        let selected = match (event.file(), event) {
+            (Some(file), _) => {
+                let period = concerned.first().copied().or(periods.first());
+                let reason = || format!("the source '{}' has no file {file}", self.source.name);
+                vec![period.map(of_file).ok_or_else(|| RepoError::NotFound(reason()))?]
+            }
+            (None, Event::Remove(Removal { name: Some(name), version, .. })) => {
+                if periods.iter().filter(|period| period.ended_at.is_none()).count() > concerned.len() {
+                    concerned.into_iter().map(of_file).collect()
+                } else {
+                    vec![(name.clone(), version.clone().map_or(RemoveScope::All, RemoveScope::Version))]
+                }
+            }
+            (None, _) => return Err(RepoError::Invalid("it names no file and no package".to_owned()).into()),
+        };
+        let mut tx = None;
+        for (package, scope) in selected {
+            tx = self.select_scope(c, event, &package, scope)?.0.or(tx);
+        }
+        Ok(tx)
+    }
+
+    fn select_scope(
+        &self,
+        c: &mut dyn Conn,
+        event: &Event,
+        package: &str,
+        scope: RemoveScope,
+    ) -> Write<SelectedResult> {
+        let (kind, source) = (self.source.kind, self.source.clone());
         let (tx_kind, reason) = match event {
             Event::Yank(yank) => (TxKind::Yank, Some(project::yank::check_reason(&yank.reason)?)),
             _ => (TxKind::Remove, None),
         };
         let comment = reason.as_deref().unwrap_or_default();
-        let publish = self.publish(tx_kind, event, comment, scope.of(&package));
+        let publish = self.publish(tx_kind, event, comment, scope.of(package));
         match (kind.layout(), reason) {
-            (Layout::Lists, None) => RemoveTransaction { source, package, scope, publish }.write(c),
+            (Layout::Lists, None) => {
+                RemoveTransaction { source, package: package.to_owned(), scope, publish }.write(c)
+            }
             (Layout::Lists, Some(_)) => {
                 Err(RepoError::Invalid(format!("packages of {} are not yanked", kind.language().label()))
                     .into())
             }
             (Layout::Projects, reason) => {
-                let project = project::remove::parse_project(kind, &package)?;
+                let project = project::remove::parse_project(kind, package)?;
                 let selection = Selection::new(scope, kind.language())?;
                 match reason {
                     None => project::remove::write(c, &source, &publish, &project, &selection),

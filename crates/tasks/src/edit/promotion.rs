@@ -266,8 +266,7 @@ async fn past_end(state: &State, now: Timestamp) -> Result<Timestamp, DbError> {
 /// Returns the catalog of this write. Blocks other publishers.
 pub(super) fn current_catalog(c: &mut dyn Conn, handle: &CatalogHandle) -> Result<Arc<Catalog>, DbError> {
     db::clock::lock(c)?;
-    let newer = handle.read_in_write(c)?.map(Arc::new);
-    Ok(newer.unwrap_or_else(|| handle.get()))
+    handle.of_transaction(c)
 }
 
 fn new_promotion(

@@ -38,8 +38,8 @@ where
 {
     let handle = app.state.catalog.clone();
     let query = app.state.db.read(move |c| {
-        let newer = handle.read_in_write(c)?.map(Arc::new);
-        read(c, &newer.unwrap_or_else(|| handle.get()))
+        let catalog = handle.of_transaction(c)?;
+        read(c, &catalog)
     });
     Ok(query.await?)
 }

@@ -504,7 +504,7 @@ fn rules_metadata_and_guards_of_deleted_objects_are_comments() {
         "\"package_name\":\"worse\"",
         "name guard r:gone.* of a deleted source",
         "automatic name guard r:alpha of team",
-        "token of 'ann' (reader)",
+        "token of 'ann' (reader): --scope=repos:read '--repos=*'",
     ] {
         assert!(
             comments.lines().any(|line| line.starts_with("# ") && line.contains(part)),
@@ -632,6 +632,59 @@ fn a_repository_that_makes_private_packages_readable_protects_less() {
 }
 
 #[test]
+fn an_object_with_an_error_is_not_shown_as_deleted() {
+    let server = start(Engine::Sqlite);
+    commit(&server, SITE, "--allow-weaker");
+    let changes = [
+        ("sources = [\"cran\", \"team\"]", "sources = [\"cran\", \"teem\"]"),
+        ("sources = [\"cran\", \"team\"]", "sources = [\"team\"]"),
+        ("[repositories.prod]", "[repositories.live]\nrenamed_from = \"prod\""),
+        ("[sources.team2]\n", "[sources.team2]\ntype = \"git\"\n"),
+        ("source = \"team\"\ndescription", "source = \"teem\"\ndescription"),
+        ("Acme_Tools\"]\nsource = \"py-team\"", "Acme_Tools\"]\nsource = \"pi-team\""),
+        ("min_age = \"168h\"", "min_age = \"soon\""),
+        ("key = \"status\"", "key = \"a=b\""),
+    ];
+    for (old, new) in changes {
+        let text = SITE.replace(old, new);
+        assert_ne!(text, SITE);
+        for flags in ["", "--prune"] {
+            let planned = plan(&server, &text, flags);
+            assert_eq!((&planned["changes"], &planned["kept"]), (&json!([]), &json!(0)), "{new}: {planned}");
+            assert_eq!(planned["problems"].as_array().map(Vec::len), Some(1), "{new}: {planned}");
+        }
+    }
+}
+
+#[test]
+fn a_refused_difference_is_a_difference() {
+    let server = start(Engine::Sqlite);
+    let text = "format=1\nname_guards={}\n[sources.team]\n";
+    commit(&server, text, "");
+    server.rspm_stdout("create name-guard --name=ours.* --source=team");
+    let drift = apply(&server, text, "--prune --expect-no-changes");
+    assert_eq!(drift.code, 5, "{drift:?}");
+    for part in
+        ["--allow-weaker permits that\n", "--confirm-deletes=1 permits that\n", "the server has 1 difference"]
+    {
+        assert!(drift.err.contains(part), "{part}: {drift:?}");
+    }
+    let kept = apply(&server, text, "").out;
+    let expected = "no changes, 1 not in the files; what the files have is as on the server (--prune deletes the rest)\n";
+    assert_eq!(kept, expected);
+}
+
+#[test]
+fn a_source_that_is_deleted_with_its_repository_is_not_opened() {
+    let server = start(Engine::Sqlite);
+    let private =
+        "format=1\n[sources.team]\n[repositories.private]\nauthenticated=true\nsources=[\"team\"]\n";
+    commit(&server, private, "");
+    let without = "format=1\nsources={}\nrepositories={}\n";
+    assert_eq!(commit(&server, without, "--prune --confirm-deletes=2").matches('!').count(), 0);
+}
+
+#[test]
 fn a_plan_is_printed_with_the_next_step() {
     let server = start(Engine::Sqlite);
     commit(
@@ -644,13 +697,14 @@ fn a_plan_is_printed_with_the_next_step() {
     assert_eq!(output.code, 0, "{output:?}");
     let digest = output.out.trim_end().rsplit('=').next().expect("a digest").to_owned();
     let path = server.dir().join("site.toml").display().to_string();
+    let config = server.config_file().display();
     assert_eq!(
         output.out,
         format!(
             "+ source      team2\n\
              ! repository  prod   authenticated: true → default; description: \"a\" → \"b\"; sources: default → [\"team2\"]\n\
-             1 created, 1 changed, 1 protecting less (!), 1 not in the files; to apply: rspm apply {path} \
-             --allow-weaker --commit --base={digest}\n"
+             1 created, 1 changed, 1 protecting less (!), 1 not in the files; to apply: rspm --config \
+             {config} apply {path} --allow-weaker --commit --base={digest}\n"
         )
     );
     let different = apply(&server, text, "--expect-no-changes --allow-weaker");

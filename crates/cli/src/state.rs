@@ -19,7 +19,7 @@ use api::state::{
     StateProblem, StateSource,
 };
 use base::model::kind::{Layout, SourceKind};
-use base::model::text::count_of;
+use base::model::text::{count_of, shell_argument};
 use base::model::visible::for_terminal;
 
 /// Maximum number of changes that are printed.
@@ -40,8 +40,8 @@ pub struct ExportArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Without --commit, nothing is changed. Exit codes: 0 done, or no difference; 1 refused; 5 with \
-                        --expect-no-changes if there are differences."
+    after_help = "Without --commit, nothing is changed. Exit codes: 0 done, or no difference; 1 refused; 2 wrong usage; 3 \
+                        server not reachable; 5 with --expect-no-changes if there are differences."
 )]
 pub struct Apply {
     /// State files, TOML or JSON, and folders with such files; - for standard input
@@ -77,31 +77,34 @@ pub(super) async fn apply(client: &Client, output: &Output, args: Apply) -> Resu
              prefix of names and '*'"
         )));
     }
-    output.print(&plan, || describe(&plan, &arguments(&args.files, &request)))?;
-    if !plan.problems.is_empty() {
-        let lines = plan.problems.iter().map(|problem| describe_problem(&files, problem));
-        return Err(CliError::refused(lines.collect::<Vec<_>>().join("\n")));
-    }
+    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    output.print(&plan, || describe(&plan, words))?;
+    let mut reasons: Vec<String> =
+        plan.problems.iter().map(|problem| describe_problem(&files, problem)).collect();
     if args.expect_no_changes && !plan.changes.is_empty() {
         let count = count_of(plan.changes.len(), "difference", "differences");
-        return Err(CliError::Different(format!("the server has {count} to the files")));
+        reasons.push(format!("the server has {count} to the files"));
+        return Err(CliError::Different(reasons.join("\n")));
+    }
+    if !reasons.is_empty() {
+        return Err(CliError::refused(reasons.join("\n")));
     }
     if plan.committed { make_later_changes(client, &request, &plan).await } else { Ok(()) }
 }
 
-/// Returns the files and flags of a command that makes the changes of a plan.
-fn arguments(files: &[PathBuf], request: &ApplyState) -> String {
-    let flag = |name: &str, is_given: bool| is_given.then(|| format!("--{name}"));
-    let sources = request.delete_packages_of.join(",");
-    let flags = [
-        flag("prune", request.prune),
-        request.names.as_ref().map(|names| format!("--names='{names}'")),
-        flag("allow-weaker", request.allow_weaker),
-        (!sources.is_empty()).then(|| format!("--delete-packages-of={sources}")),
-        request.confirm_deletes.map(|count| format!("--confirm-deletes={count}")),
-    ];
-    let files = files.iter().map(|path| path.display().to_string());
-    files.chain(flags.into_iter().flatten()).collect::<Vec<_>>().join(" ")
+/// Returns the words of a command that makes the changes of the plan of a command, without `--commit` and `--base`.
+fn commit_command(words: impl Iterator<Item = String>) -> String {
+    let mut command = vec!["rspm".to_owned()];
+    let mut words = words.skip(1);
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--base" => drop(words.next()),
+            "--plan" | "--expect-no-changes" => {}
+            word if word.starts_with("--base=") => {}
+            word => command.push(shell_argument(word)),
+        }
+    }
+    command.join(" ")
 }
 
 fn describe_problem(files: &StateFiles, problem: &StateProblem) -> String {
@@ -111,8 +114,8 @@ fn describe_problem(files: &StateFiles, problem: &StateProblem) -> String {
     }
 }
 
-/// Returns the changes of a plan, a line each, and the next step.
-fn describe(plan: &StatePlan, arguments: &str) -> String {
+/// Returns the changes of a plan, a line each, and the next step. `words` are those of the command.
+fn describe(plan: &StatePlan, words: impl Iterator<Item = String>) -> String {
     let rows: Vec<(char, &str, String, String)> = plan.changes.iter().take(MAX_PRINTED).map(row).collect();
     let width = |cell: fn(&(char, &str, String, String)) -> usize| rows.iter().map(cell).max().unwrap_or(0);
     let (kind_width, name_width) = (width(|row| row.1.len()), width(|row| row.2.chars().count()).min(40));
@@ -128,10 +131,11 @@ fn describe(plan: &StatePlan, arguments: &str) -> String {
     }
     let count =
         |test: &dyn Fn(&StateChange) -> bool| plan.changes.iter().filter(|change| test(change)).count();
+    let now = |action| count(&|change| change.action == action && !change.later);
     let parts = [
-        (count(&|change| change.action == StateAction::Create && !is_definition(change)), "created"),
-        (count(&|change| change.action == StateAction::Change), "changed"),
-        (count(&|change| change.action == StateAction::Delete), "deleted"),
+        (now(StateAction::Create), "created"),
+        (now(StateAction::Change), "changed"),
+        (now(StateAction::Delete), "deleted"),
         (count(&|change| change.weaker), "protecting less (!)"),
         (count(&|change| change.later), "later"),
         (plan.kept, "not in the files"),
@@ -143,8 +147,13 @@ fn describe(plan: &StatePlan, arguments: &str) -> String {
         (false, ..) => "nothing was changed, see the problems below".to_owned(),
         (true, true, _) if plan.changes.iter().any(|change| change.later) => "now the later ones".to_owned(),
         (true, true, _) => "done".to_owned(),
+        (true, false, true) if plan.kept > 0 => {
+            "what the files have is as on the server (--prune deletes the rest)".to_owned()
+        }
         (true, false, true) => "the server is as in the files".to_owned(),
-        (true, false, false) => format!("to apply: rspm apply {arguments} --commit --base={}", plan.digest),
+        (true, false, false) => {
+            format!("to apply: {} --commit --base={}", commit_command(words), plan.digest)
+        }
     };
     format!("{text}{counts}; {next}\n")
 }
@@ -200,30 +209,36 @@ fn style(sign: char) -> Style {
 /// one does not prevent the others.
 async fn make_later_changes(client: &Client, request: &ApplyState, plan: &StatePlan) -> Result<(), CliError> {
     let later: Vec<&StateChange> = plan.changes.iter().filter(|change| change.later).collect();
-    let mut failures = Vec::new();
+    let (mut failures, mut deleted) = (Vec::new(), 0);
     for change in later.iter().filter(|change| has_operation(change)) {
         let name = &change.name;
         let result = if is_definition(change) {
             match request.state.sources.as_ref().and_then(|sources| sources.get(name)) {
                 Some(source) => update_definition(client, name, source, &request.comment).await,
-                None => Ok(()),
+                None => Ok(Vec::new()),
             }
         } else {
             let builder = request.state.git_builders.as_ref().and_then(|builders| builders.get(name));
-            change_builder(client, change, builder).await
+            change_builder(client, change, builder).await.map(|()| Vec::new())
         };
         match result {
-            Ok(()) => note(format!("{} {name}: done", row(change).1)),
+            Ok(notices) => {
+                deleted += usize::from(change.action == StateAction::Delete);
+                for text in notices.iter().map(String::as_str).chain(["done"]) {
+                    note(format!("{} {name}: {text}", row(change).1));
+                }
+            }
             Err(error) => failures.push(format!("{} {name}: {error}", row(change).1)),
         }
     }
     if !later.iter().all(|change| has_operation(change)) {
-        let again = ApplyState { base: None, ..request.clone() };
+        let confirm_deletes = request.confirm_deletes.map(|count| count.saturating_sub(deleted));
+        let again = ApplyState { base: None, confirm_deletes, ..request.clone() };
         let plan = client.send::<operations::ApplyState>([], &again).await?;
         failures.extend(plan.problems.iter().map(|problem| problem.error.clone()));
         let waiting = plan.changes.iter().filter(|change| change.later && !has_operation(change));
         failures.extend(waiting.map(|change| {
-            format!("{} {}: waits for the definition of one of its sources", row(change).1, change.name)
+            format!("{} {}: waits for the definition of a source", row(change).1, change.name)
         }));
     }
     if failures.is_empty() {
@@ -243,20 +258,20 @@ fn has_operation(change: &StateChange) -> bool {
     matches!(change.section, Section::Sources | Section::GitBuilders)
 }
 
-/// Publishes the definition of a curated source, or sets the state of a snapshot.
+/// Publishes the definition of a curated source, or sets the state of a snapshot. Returns the notices about it.
 async fn update_definition(
     client: &Client,
     name: &str,
     source: &StateSource,
     comment: &str,
-) -> Result<(), CliError> {
+) -> Result<Vec<String>, CliError> {
     let file = |file: &StateFile| match file {
         StateFile::File(file) => Some(file.clone()),
         StateFile::Path(_) => None,
     };
     if source.files.is_empty() {
         let edit = EditSource { new_name: None, snapshot: source.snapshot.clone() };
-        return client.send::<operations::EditSource>([name], &edit).await.map(drop);
+        return client.send::<operations::EditSource>([name], &edit).await.map(|_| Vec::new());
     }
     let kind = source.kind.as_deref().and_then(SourceKind::parse);
     let is_of_projects = kind.is_some_and(|kind| kind.layout() == Layout::Projects);
@@ -272,7 +287,7 @@ async fn update_definition(
     };
     let plan = client.send::<operations::UpdateDefinition>([name], &update).await?;
     match plan.problems.is_empty() {
-        true => Ok(()),
+        true => Ok(plan.notices),
         false => Err(CliError::refused(plan.problems.join("; "))),
     }
 }
@@ -295,4 +310,29 @@ async fn change_builder(
     let edit: EditGitBuilder = serde_json::from_value(serde_json::to_value(create)?)?;
     let edit = EditGitBuilder { credential: edit.credential.or(Some(String::new())), ..edit };
     client.send::<operations::EditGitBuilder>([source, name], &edit).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_command_has_the_words_of_the_command() {
+        for (command, expected) in [
+            (
+                vec!["/usr/bin/rspm", "--config", "test.gcfg", "apply", "t/my site.toml"],
+                "rspm --config test.gcfg apply 't/my site.toml'",
+            ),
+            (
+                vec!["rspm", "apply", "-", "--plan", "--names=team-*", "--base", "0a"],
+                "rspm apply - '--names=team-*'",
+            ),
+            (
+                vec!["rspm", "-a", "https://h:1", "apply", "a", "--base=0a", "--expect-no-changes"],
+                "rspm -a https://h:1 apply a",
+            ),
+        ] {
+            assert_eq!(commit_command(command.into_iter().map(str::to_owned)), expected);
+        }
+    }
 }

@@ -303,9 +303,14 @@ fn not_applied(exported: &ExportedState) -> String {
     std::iter::once(head.to_owned()).chain(lines).collect()
 }
 
-/// Writes a state to a file, or to a file for each section in an existing folder. In a state file that exists, what does not
-/// differ keeps its place, its form and its comments.
+/// Writes a state to a file, or to a file for each section in a folder: an existing one, or one whose path ends with `/`. In
+/// a state file that exists, what does not differ keeps its place, its form and its comments.
 pub(super) fn write(exported: &ExportedState, path: &Path) -> Result<(), CliError> {
+    if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        let local_error =
+            |source| CliError::Local { operation: format!("create {}", path.display()), source };
+        fs::create_dir_all(path).map_err(local_error)?;
+    }
     if !path.is_dir() {
         return write_file(exported, path);
     }
@@ -323,7 +328,13 @@ pub(super) fn write(exported: &ExportedState, path: &Path) -> Result<(), CliErro
 
 fn write_file(exported: &ExportedState, path: &Path) -> Result<(), CliError> {
     let text = if path.is_file() { input::read(Some(path), MAX_FILE)? } else { String::new() };
-    let is_new = text.trim().is_empty() || is_json(&text);
+    if is_json(&text) {
+        return Err(CliError::refused(format!(
+            "{} is JSON, and only TOML files are updated: name a .toml file, or redirect rspm export state -o json",
+            path.display()
+        )));
+    }
+    let is_new = text.trim().is_empty();
     let text = if is_new { to_toml(exported)? } else { updated(path, &text, exported)? };
     replace(path, &text)
 }
@@ -528,9 +539,26 @@ mod tests {
         assert!(written.ends_with("\n# Not applied by rspm apply:\n# token of 'a b'\n"), "{written}");
         assert_eq!(StateFiles::read(std::slice::from_ref(&file)).expect("a state").state, state);
         fs::remove_file(file).expect("removed");
-        write(&exported, folder.path()).expect("written");
+        let new = folder.path().join("new/site/");
+        write(&exported, &new).expect("written");
+        assert!(new.join("repositories.toml").is_file());
+        write(&exported, &new).expect("written");
         assert_eq!(StateFiles::read(&[folder.path().to_owned()]).expect("a state").state, state);
     }
+
+    #[test]
+    fn a_json_file_is_not_replaced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, text) = (folder.path().join("full.json"), r#"{"format":1,"block_rules":[]}"#);
+        fs::write(&file, text).expect("a file");
+        let state = State { format: FORMAT, sources: Some(BTreeMap::new()), ..State::default() };
+        let exported = ExportedState { version: "1".to_owned(), state, comments: Vec::new() };
+        let error = write(&exported, &file).expect_err("JSON").to_string();
+        let expected = "full.json is JSON, and only TOML files are updated: name a .toml file, or redirect rspm export state -o json";
+        assert!(error.ends_with(expected), "{error}");
+        assert_eq!(fs::read_to_string(&file).expect("text"), text);
+    }
+
     #[test]
     fn a_written_file_keeps_its_comments_and_its_order() {
         let before = "# our site\nformat = 1 # the only one\n\n[repositories]\n# live\nprod = { sources = [\"team\"] }\n\n\

@@ -57,6 +57,12 @@ pub fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
+/// Quotes a word for the shell, if that is necessary.
+pub fn shell_argument(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%=,:".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) { text.to_owned() } else { shell_word(text) }
+}
+
 /// Returns a text as a cell of CSV (RFC 4180) for spreadsheets, in quotes if necessary.
 pub fn csv_cell(text: &str) -> String {
     let text = without_formula(text);
@@ -89,6 +95,20 @@ mod tests {
         assert_eq!(count_of(0_usize, "package", "packages"), "0 packages");
         assert_eq!(count_of(1_i64, "package", "packages"), "1 package");
         assert_eq!(count_of(23_144_u64, "package", "packages"), "23,144 packages");
+    }
+
+    #[test]
+    fn arguments_are_single_words() {
+        for (argument, word) in [
+            ("v1.0-rc.1", "v1.0-rc.1"),
+            ("--config=/etc/my site.gcfg", "'--config=/etc/my site.gcfg'"),
+            ("v1;touch${IFS}x", "'v1;touch${IFS}x'"),
+            ("v1'`id`", r"'v1'\''`id`'"),
+            ("v1\u{202e}", "'v1\u{202e}'"),
+            ("", "''"),
+        ] {
+            assert_eq!(shell_argument(argument), word);
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{Spool, StorageError, UnusableLocation};
 use base::config::{ClassLocation, DirectoryLocation, RESTART_COMMAND, S3Location, StorageConfig};
 use base::model::errors::error_chain;
 use base::model::kind::StorageClass;
-use base::model::text::shell_word;
+use base::model::text::shell_argument;
 use bytes::Bytes;
 use nix::sys::statfs::{
     BPF_FS_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, DEBUGFS_MAGIC, DEVPTS_SUPER_MAGIC,
@@ -234,12 +234,7 @@ fn first_file(location: &Path) -> Option<PathBuf> {
 }
 
 fn quote(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
-    match text.chars().all(is_plain) {
-        true => text,
-        false => shell_word(&text),
-    }
+    shell_argument(&path.display().to_string())
 }
 
 /// Writes, looks up, reads, lists and deletes `temp/validate.<random>.txt` in a bucket, and begins and aborts a

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::Builds;
 use super::references::{self, References};
 use base::model::recorded_words::BuildState;
-use base::model::text;
+use base::model::text::shell_argument;
 use base::model::time::Timestamp;
 use builder::url::GitUrl;
 use content::serve::RepoError;
@@ -176,7 +176,7 @@ pub(super) fn tag_words(builder: &GitBuilder) -> Vec<&str> {
 
 /// Returns the reason why a tag is not built; `relation` is its relation to the version in DESCRIPTION.
 pub(super) fn not_built(tag: &str, relation: &str) -> String {
-    format!("{relation}; to build it anyway: rspm rerun git-builder --tag={}", shell_word(tag))
+    format!("{relation}; to build it anyway: rspm rerun git-builder --tag={}", shell_argument(tag))
 }
 
 /// Puts the commits or tags in the queue that no earlier poll found.
@@ -255,7 +255,7 @@ fn record_tags(
             let reason = format!(
                 "the tag was moved: it named {}; to build it now: rspm rerun git-builder --tag={} --replace",
                 short(&earlier.commit),
-                shell_word(tag)
+                shell_argument(tag)
             );
             tracing::warn!(builder = builder.name, tag, commit, "a tag was moved; it is not built again");
             git_build::insert(c, &NewBuild { state: BuildState::Moved, reason: &reason, ..new }, now)?;
@@ -306,15 +306,6 @@ fn no_news_message(builder: &GitBuilder, build: &GitBuild) -> String {
     format!("Nothing new: {branch} is at {}, {state}.", short(&build.commit))
 }
 
-/// Quotes a tag for a shell command. Anyone who can push chooses its name, and administrators copy the command.
-pub(super) fn shell_word(tag: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%=,".contains(c);
-    match tag.chars().all(is_plain) {
-        true => tag.to_owned(),
-        false => text::shell_word(tag),
-    }
-}
-
 /// Returns the first digits of a commit.
 pub fn short(commit: &str) -> &str {
     commit.get(..SHORT_LENGTH).unwrap_or(commit)
@@ -361,20 +352,7 @@ impl Hosts {
 
 #[cfg(test)]
 mod tests {
-    use super::shell_word;
     use super::*;
-
-    #[test]
-    fn tags_in_commands_are_single_words() {
-        for (tag, word) in [
-            ("v1.0-rc.1", "v1.0-rc.1"),
-            ("v1;touch${IFS}x", "'v1;touch${IFS}x'"),
-            ("v1'`id`", r"'v1'\''`id`'"),
-            ("v1\u{202e}", "'v1\u{202e}'"),
-        ] {
-            assert_eq!(shell_word(tag), word);
-        }
-    }
 
     #[test]
     fn a_pause_applies_to_its_host_until_its_end() {

@@ -20,6 +20,7 @@ use crate::edit::project::receive;
 use crate::edit::{Actor, AddStatus, OnExisting, Upload, UploadKind, upload};
 use base::model::ids::TxId;
 use base::model::recorded_words::BuildState;
+use base::model::text::shell_argument;
 use base::model::time::Timestamp;
 use builder::message::{BuildPythonPackage, BuildRPackage, Job};
 use content::serve::RepoError;
@@ -263,7 +264,7 @@ impl Attempt<'_> {
             Err(RepoError::Conflict(_) | RepoError::FileExists(_)) => {
                 let revision = match build.tag.as_str() {
                     "" => format!("--commit-sha={}", build.commit),
-                    tag => format!("--tag={}", poll::shell_word(tag)),
+                    tag => format!("--tag={}", shell_argument(tag)),
                 };
                 let origin = match self.other_tag(&version).await? {
                     Some(tag) => format!(

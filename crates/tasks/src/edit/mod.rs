@@ -10,6 +10,7 @@ pub mod curated;
 pub mod curation;
 mod edited_source;
 pub mod fixed_url;
+pub mod guard_conflicts;
 pub mod import;
 mod last_plan;
 pub mod metadata;

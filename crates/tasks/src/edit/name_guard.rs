@@ -1,5 +1,6 @@
 //! Creates, changes and ends name guards.
 
+use super::guard_conflicts::Guards;
 use super::{Actor, apply};
 use base::model::ids::SourceId;
 use base::model::kind::Language;
@@ -308,23 +309,9 @@ fn description(text: &str) -> Result<String, RepoError> {
 
 /// Returns a guard of another source that has a name in common with this one, or an equal guard of the same source.
 fn conflict(c: &mut dyn Conn, row: &NameGuardRow) -> Result<Option<NameGuardRow>, DbError> {
-    let known = name_guard::list(c)?;
-    Ok(conflict_among(known.iter().filter(|other| other.id != row.id), row).cloned())
-}
-
-/// Returns that of `others` which conflicts with a guard that an administrator created; automatic guards do not.
-pub fn conflict_among<'a>(
-    mut others: impl Iterator<Item = &'a NameGuardRow>,
-    row: &NameGuardRow,
-) -> Option<&'a NameGuardRow> {
-    let own = pattern_of(&row.pattern, &row.language).ok()?;
-    others.find(|other| {
-        if other.automatic || other.language != row.language {
-            return false;
-        }
-        let Ok(pattern) = pattern_of(&other.pattern, &other.language) else { return false };
-        if other.source == row.source { pattern == own } else { pattern.overlaps(&own) }
-    })
+    let (known, mut others) = (name_guard::list(c)?, Guards::default());
+    known.iter().filter(|other| other.id != row.id).for_each(|other| others.add(other));
+    Ok(others.conflict(row).cloned())
 }
 
 /// Like [`conflict`]; an automatic guard, of which only the description changes, has none.

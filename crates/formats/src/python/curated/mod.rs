@@ -17,7 +17,7 @@ use super::requirements_file::{self, Entry};
 use super::version::Pep440Version;
 pub use bad_definition::{BadPythonDefinition, MAX_PROJECTS};
 use bad_definition::{MAX_FILES, MAX_LINES};
-use base::model::definition_file::included_path;
+use base::model::definition_file::{included_files, included_path};
 use base::model::digest::Sha256;
 use base::model::errors::ErrorList;
 use base::model::project_name::ProjectName;
@@ -71,7 +71,7 @@ fn nul((name, content): NamedFile<'_>) -> Option<BadPythonDefinition> {
     Some(BadPythonDefinition::Nul(origin))
 }
 
-/// Reads a definition: the first file, and the files to which it refers.
+/// Reads all files of a definition. Constraints are those to which others refer with `-c`.
 pub fn read(
     files: &[NamedFile<'_>],
     options: ReadOptions,
@@ -96,8 +96,12 @@ pub fn read_for(
         return Err(nul.into());
     }
     let mut reader = DefinitionReader { files, options, environments, ..DefinitionReader::default() };
-    if let Err(defect) = reader.file(main, false, None) {
-        reader.errors.push(defect);
+    for name in reading_order(files) {
+        if !reader.read.contains(&(name.to_owned(), true))
+            && let Err(defect) = reader.file(name, false, None)
+        {
+            reader.errors.push(defect);
+        }
     }
     let mut restrictions_size = 0;
     for (name, (origin, restriction)) in &reader.constraints {
@@ -141,6 +145,22 @@ pub fn read_for(
         ));
     }
     errors.or_value(definition)
+}
+
+/// Returns the names of the files: the first one, those to which no other refers, and the rest.
+fn reading_order<'a>(files: &[NamedFile<'a>]) -> Vec<&'a str> {
+    let [(main, _), others @ ..] = files else { return Vec::new() };
+    if others.is_empty() {
+        return vec![*main];
+    }
+    let mut referenced = HashSet::new();
+    for (name, bytes) in files {
+        let paths = included_files(&String::from_utf8_lossy(bytes));
+        referenced.extend(paths.iter().map(|path| included_path(name, path)));
+    }
+    let names = others.iter().map(|(name, _)| *name);
+    let (inner, outer): (Vec<&str>, Vec<&str>) = names.partition(|name| referenced.contains(*name));
+    std::iter::once(*main).chain(outer).chain(inner).collect()
 }
 
 #[derive(Default)]

@@ -28,6 +28,26 @@ fn refusal(files: &[(&str, &str)], strict: bool) -> String {
 }
 
 #[test]
+fn all_files_of_a_definition_are_read() {
+    let definition = definition(&[
+        ("a/r.txt", "one\n"),
+        ("limits.txt", "two<2\nthree<3\n"),
+        ("b/r.txt", "two\n-c ../limits.txt\n"),
+        ("c.txt", "-r d.txt\nfour\n"),
+        ("d.txt", "-r c.txt\nfive\n"),
+    ]);
+    let names: Vec<&str> = definition.rules.keys().map(ProjectName::as_str).collect();
+    assert_eq!(names, ["five", "four", "one", "two"]);
+    assert!(!definition.rules[&name("two")].allows_all());
+    assert_eq!(definition.constraints.keys().map(ProjectName::as_str).collect::<Vec<_>>(), ["three"]);
+    assert_eq!(definition.origins[&name("four")], "c.txt, line 2");
+    assert_eq!(
+        refusal(&[("a.txt", "one\n"), ("b.txt", "two==\n")], false).split(':').next(),
+        Some("b.txt, line 1")
+    );
+}
+
+#[test]
 fn requirements_for_other_environments_are_left_out() {
     let text = "one\ntwo; python_version < '3.9'\nthree; sys_platform == 'win32'\n\
         four; extra == 'x' and python_version >= '3.9'\nfive; platform_release > '1'\n-c limits.txt\n";

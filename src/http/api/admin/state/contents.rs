@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::objects::{Objects, Rows, guard_key};
+use super::objects::{Key, Objects, Rows, guard_key};
 use super::request::{Request, refuse_surplus, require_new, text};
 use crate::http::api::admin::block_rule_form::rule_of_wire;
 use crate::http::api::admin::metadata::new_metadata;
@@ -17,6 +17,7 @@ use content::serve::find;
 use runtime::catalog::Catalog;
 use store::db::git_builder::Trigger;
 use store::db::name_guard::NameGuardRow;
+use tasks::edit::guard_conflicts::Guards;
 use tasks::edit::name_guard::NewNameGuard;
 use tasks::edit::state::Object;
 use tasks::edit::{Actor, metadata, name_guard};
@@ -38,8 +39,10 @@ pub(super) fn requested(
     for (name, new) in git_builders.iter().flatten() {
         request.add(Section::GitBuilders, name, |request| builder(request, rows, name, new));
     }
+    let created = rows.guards.iter().filter(|row| !row.automatic);
+    let known: BTreeMap<Key, &NameGuardRow> = created.map(|row| (guard_key(row), row)).collect();
     for (name, new) in name_guards.iter().flatten() {
-        request.add(Section::NameGuards, name, |request| guard(request, rows, name, new, actor));
+        request.add(Section::NameGuards, name, |request| guard(request, &known, name, new, actor));
     }
     for (index, new) in block_rules.iter().flatten().enumerate() {
         request.add(Section::BlockRules, &index.to_string(), |request| rule(request, new));
@@ -72,7 +75,7 @@ fn builder(request: &mut Request, rows: &Rows, name: &str, builder: &StateBuilde
 /// Adds a guard, with the number of the present one of this name.
 fn guard(
     request: &mut Request,
-    rows: &Rows,
+    known: &BTreeMap<Key, &NameGuardRow>,
     name: &str,
     new: &StateGuard,
     actor: &Actor,
@@ -90,11 +93,8 @@ fn guard(
     };
     let source = find::source(&request.catalog, &new.source).map_err(text)?;
     let mut row = name_guard::new_row(&request.catalog, &new, actor, request.now).map_err(text)?;
-    let is_known = |known: &&NameGuardRow| {
-        !known.automatic && (&known.language, &known.pattern) == (&row.language, &row.pattern)
-    };
-    if let Some(known) = rows.guards.iter().find(is_known) {
-        row = NameGuardRow { source: row.source, description: row.description, ..known.clone() };
+    if let Some(known) = known.get(&guard_key(&row)) {
+        row = NameGuardRow { source: row.source, description: row.description, ..NameGuardRow::clone(known) };
     }
     require_new(request.objects.add_guard(source, &row))
 }
@@ -167,16 +167,17 @@ pub(super) fn check_others(request: &mut Request, rows: &Rows, current: &Objects
         let is_deleted = prune && current.all.contains_key(&key);
         !row.automatic && !is_deleted && !objects.all.contains_key(&key)
     };
-    let mut before: Vec<&NameGuardRow> = rows.guards.iter().filter(is_other).collect();
+    let mut before = Guards::default();
+    rows.guards.iter().filter(is_other).for_each(|row| before.add(row));
     for row in requested {
-        if let Some(other) = name_guard::conflict_among(before.iter().copied(), row) {
+        if let Some(other) = before.conflict(row) {
             let (name, source) = (guard_key(other).name, catalog.source_name(other.source));
             let error = format!(
                 "it has names in common with '{name}' of the source '{source}': change one of the two patterns"
             );
             refuse(Section::NameGuards, &guard_key(row).name, error);
         }
-        before.push(row);
+        before.add(row);
     }
 }
 

@@ -11,6 +11,7 @@ use crate::http::error::Failure;
 use api::block_rule::MAX_COUNTED_RULES;
 use api::name_guard::describe_hidden;
 use base::model::ids::{RepoId, SourceId};
+use base::model::text::count_of;
 use content::serve;
 use store::db::name_guard;
 use tasks::edit::state::{Object, ObjectChange};
@@ -50,9 +51,9 @@ async fn of_change(app: &App, change: &ObjectChange) -> Result<Vec<String>, Fail
     Ok(match (&change.old, &change.new) {
         (Some(Object::Source(source)), None) => {
             let packages = serve::info::source(&app.repositories, source.name.as_str()).await?.packages;
-            let text = format!(
-                "its {packages} packages stay in snapshots of days on which a repository subscribed to it"
-            );
+            let packages_stay = count_of(packages, "package stays", "packages stay");
+            let text =
+                format!("its {packages_stay} in snapshots of days on which a repository subscribed to it");
             if packages > 0 { vec![text] } else { Vec::new() }
         }
         (None, Some(Object::Rule(rule)))

@@ -17,9 +17,10 @@ use crate::http::route::access::{Access, AccessTarget, administer, change_blockl
 use api::state::{
     ApplyState, ExportState, ExportedState, FORMAT, Section, State, StateAction, StateChange, StatePlan,
 };
-use api::token::ListTokens;
+use api::token::{ListTokens, Scope};
 use base::access::Action;
 use base::model::digest::Sha256;
+use base::model::text::shell_argument;
 use content::serve::RepoError;
 use objects::{Pattern, Rows};
 use plan::{Input, Plan};
@@ -66,14 +67,12 @@ pub(super) async fn export(call: Call<'_>, query: ExportState) -> Answer<Exporte
     } else if query.only.is_empty() {
         let valid = ListTokens { expired: Some(false), revoked: Some(false) };
         for token in token::list(call, valid).await? {
-            let scopes: Vec<String> =
-                token.scopes.iter().map(|scope| serde_json::to_string(scope).unwrap_or_default()).collect();
             let expires = token.expires.map(|at| format!(", expires {at}")).unwrap_or_default();
             comments.push(format!(
                 "token of '{}' ({}): {}{expires}",
                 token.user,
                 token.description,
-                scopes.join(" ")
+                scope_flags(&token.scopes)
             ));
         }
     }
@@ -82,6 +81,20 @@ pub(super) async fn export(call: Call<'_>, query: ExportState) -> Answer<Exporte
         Failure::unavailable("the state could not be written; the log states the reason", 60)
     })?;
     Ok(ExportedState { version: env!("CARGO_PKG_VERSION").to_owned(), state, comments })
+}
+
+/// Returns the flags of `rspm create token` for these scopes.
+fn scope_flags(scopes: &[Scope]) -> String {
+    let mut flags = Vec::new();
+    for Scope { scope, objects } in scopes {
+        flags.push(format!("--scope={scope}"));
+        if !objects.is_empty() {
+            let flag = if scope.starts_with("sources:") { "sources" } else { "repos" };
+            let flag = shell_argument(&format!("--{flag}={}", objects.join(",")));
+            flags.extend(Some(flag).filter(|flag| !flags.contains(flag)));
+        }
+    }
+    flags.join(" ")
 }
 
 pub(super) async fn apply(call: Call<'_>, body: ApplyState) -> Answer<StatePlan> {

@@ -321,6 +321,10 @@ impl Rows {
         if has(Section::Sources) {
             for source in catalog.sources.iter().filter(|source| !source.kind.is_built_in()) {
                 objects.add_source(source);
+                let is_defined = self.definitions.iter().any(|(other, _)| other.id == source.id);
+                if has_definition(source.kind) && !is_defined {
+                    comments.push(format!("definition of {}: the source has none yet", source.name));
+                }
             }
             for (source, curation) in &self.definitions {
                 objects.add_definition(&catalog.source_name(source.id), definition(source.kind, curation));

@@ -15,6 +15,7 @@ use base::model::time::Timestamp;
 use runtime::catalog::{Catalog, Repository};
 use store::db::{Conn, DbError};
 use tasks::edit::Actor;
+use tasks::edit::guard_conflicts::Guards;
 use tasks::edit::state::{Object, ObjectChange, ObjectChanges};
 
 /// The number of deletions in a plan that need no confirmation.
@@ -158,6 +159,9 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
             }
         }
     }
+    // What looks deleted in these sections may be an object of the file that was refused.
+    let incomplete: BTreeSet<Section> =
+        request.problems.iter().filter_map(|problem| problem.section).collect();
     check_others(&mut request, &rows, &current, body.prune);
     let Request { catalog: requested, objects, problems, .. } = request;
     plan.problems = problems;
@@ -165,8 +169,8 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
     for key in current.all.keys().filter(|key| !key.is_definition) {
         counts.entry(key.section).or_default()[0] += 1;
     }
-    let all = differences(current, objects);
-    let waiting = waiting_repos(&all, catalog, &requested);
+    let mut all = differences(current, objects);
+    all.retain(|difference| difference.new.is_some() || !incomplete.contains(&difference.key.section));
     let spellings = spellings(&requested);
     let blocks = catalog.rules.iter().filter(|stored| stored.rule.effect == RuleEffect::Block);
     let last_block = blocks.map(|stored| stored.rule.priority).max();
@@ -175,8 +179,8 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
         all.iter().filter(is_deletion).filter_map(|it| Some((repository(it.old.as_ref())?.id, None)));
     // Only repositories decide whether a source is open.
     let remaining = Catalog { repos: catalog.repos.with(deleted), ..Catalog::default() };
-    let mut changes = Vec::new();
-    for difference in all {
+    let (later, mut changes) = (later(&all, catalog, &requested, last_block), Vec::new());
+    for (difference, later) in all.into_iter().zip(later) {
         if is_covered(&difference, body, &requested) {
             continue;
         }
@@ -194,14 +198,13 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
             counts.entry(difference.key.section).or_default()[1] += 1;
         }
         let mut opened = difference.readable_sources(&remaining);
-        opened.retain(|id| !catalog.is_open(*id));
+        opened.retain(|id| !catalog.is_open(*id) && requested.source_by_id(*id).is_some());
         let readable = |id: &SourceId| {
             let source = catalog.source_name(*id);
             format!("everyone who can connect to the server can read the packages of '{source}'")
         };
         let twin = difference.other_spelling(&spellings, catalog);
         let twin = twin.map(|name| format!("its name differs from '{name}' only in upper and lower case"));
-        let later = is_later(&difference, &waiting);
         plan.changes.push(StateChange {
             action: difference.action,
             section: difference.key.section,
@@ -315,15 +318,30 @@ fn repository(entry: Option<&Entry>) -> Option<&Repository> {
     }
 }
 
-fn is_later(difference: &Difference, waiting: &BTreeSet<RepoId>) -> bool {
-    let repo = match difference.object() {
-        None => return true,
-        Some(Object::Repository(Repository { id, .. })) => Some(*id),
-        Some(Object::Rule(rule)) => rule.criteria.repo,
-        Some(Object::Metadata(row)) => row.scope.repo,
-        Some(Object::Source(_) | Object::Guard(_)) => None,
+/// Returns for each change whether it is made later: by an operation of its own, or after the repositories that wait.
+///
+/// SECURITY: what protects is removed last, because its replacement may wait.
+fn later(all: &[Difference], catalog: &Catalog, requested: &Catalog, last_block: Option<i64>) -> Vec<bool> {
+    let waiting = waiting_repos(all, catalog, requested);
+    let is_removal = |it: &&Difference| {
+        !waiting.is_empty() && (it.action == StateAction::Delete || it.is_weaker(last_block))
     };
-    repo.is_some_and(|repo| waiting.contains(&repo))
+    let mut guards = Guards::default();
+    for removed in all.iter().filter(is_removal) {
+        if let Some(Object::Guard(row)) = removed.old_object() {
+            guards.add(row);
+        }
+    }
+    let is_later = |difference: &Difference| match difference.object() {
+        None => true,
+        Some(_) if is_removal(&difference) => true,
+        Some(Object::Repository(repo)) => waiting.contains(&repo.id),
+        Some(Object::Rule(rule)) => rule.criteria.repo.is_some_and(|repo| waiting.contains(&repo)),
+        Some(Object::Metadata(row)) => row.scope.repo.is_some_and(|repo| waiting.contains(&repo)),
+        Some(Object::Guard(row)) => guards.conflict(row).is_some(),
+        Some(Object::Source(_)) => false,
+    };
+    all.iter().map(is_later).collect()
 }
 
 /// Adds the problems that concern all changes: weaker protection, many deletions, another base. `counts` are the numbers of

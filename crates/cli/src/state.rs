@@ -233,8 +233,18 @@ async fn make_later_changes(client: &Client, request: &ApplyState, plan: &StateP
     }
     if !later.iter().all(|change| has_operation(change)) {
         let confirm_deletes = request.confirm_deletes.map(|count| count.saturating_sub(deleted));
-        let again = ApplyState { base: None, confirm_deletes, ..request.clone() };
-        let plan = client.send::<operations::ApplyState>([], &again).await?;
+        let again = ApplyState { commit: false, base: None, confirm_deletes, ..request.clone() };
+        let mut plan = client.send::<operations::ApplyState>([], &again).await?;
+        let is_new = |change: &&StateChange| !later.iter().any(|known| is_same(known, change));
+        let new = plan.changes.iter().filter(is_new);
+        let new: Vec<String> = new
+            .map(|change| format!("{} {}: was changed at the same time", row(change).1, change.name))
+            .collect();
+        if new.is_empty() {
+            let again = ApplyState { commit: true, base: Some(plan.digest), ..again };
+            plan = client.send::<operations::ApplyState>([], &again).await?;
+        }
+        failures.extend(new);
         failures.extend(plan.problems.iter().map(|problem| problem.error.clone()));
         let waiting = plan.changes.iter().filter(|change| change.later && !has_operation(change));
         failures.extend(waiting.map(|change| {
@@ -245,7 +255,12 @@ async fn make_later_changes(client: &Client, request: &ApplyState, plan: &StateP
         return Ok(());
     }
     let text = failures.join("\n");
-    Err(CliError::refused(format!("{text}\nAll other changes were made; apply again to continue")))
+    Err(CliError::refused(format!("{text}\nApply again to make what is left")))
+}
+
+/// Returns whether two changes do the same.
+fn is_same(one: &StateChange, other: &StateChange) -> bool {
+    (one.action, one.section, &one.name, &one.fields) == (other.action, other.section, &other.name, &other.fields)
 }
 
 /// Returns whether a change is that of the definition of a source, and not of the source.

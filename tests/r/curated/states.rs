@@ -1,5 +1,9 @@
 //! Definitions of curated sources, and snapshots of CRAN, in state files.
 
+use std::io::{Read, Write};
+use std::process::Stdio;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{Curated, listed, start};
@@ -22,6 +26,9 @@ sources = ["picked", "cran"]
 repo = "picked"
 package_name = "nothing"
 "#;
+
+/// Capacity of a pipe of Linux, in bytes.
+const PIPE_BYTES: usize = 1 << 16;
 
 fn apply(curated: &Curated, state: &str, definition: &str, flags: &str) -> RspmOutput {
     std::fs::create_dir_all(curated.server.dir().join("lists")).expect("a folder");
@@ -139,6 +146,36 @@ fn what_protects_is_removed_after_its_replacement() {
     assert_eq!(same.code, 0, "{same:?}");
     assert!(!has_util() && listed(server, "/live/latest").contains(&"lib 1.5".to_owned()));
     assert_eq!(guards(), ["ours.*"]);
+}
+
+#[test]
+fn what_others_change_before_the_waiting_changes_stays() {
+    let curated = start();
+    let server = &curated.server;
+    let state = format!("{STATE}[repositories.open]\nsources = [\"cran\"]\ndescription = \"as in the file\"\n");
+    plan(&curated, &state, "lib\n");
+    // The command waits when it reports its first definition, because the pipe is full.
+    let (mut reader, mut writer) = std::io::pipe().expect("a pipe");
+    writer.write_all(&[b'\n'; PIPE_BYTES]).expect("written");
+    let path = server.dir().join("site.toml");
+    let mut command = server.rspm_command(&format!("apply {} --commit", path.display()));
+    let mut apply_process = command.stderr(writer).stdout(Stdio::null()).spawn().expect("rspm");
+    drop(command);
+    let is_waiting = |state: &str| state.contains("[sources.day]") && !state.contains("# definition of day:");
+    while !is_waiting(&server.rspm_stdout("export state")) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    server.rspm_stdout("edit repo --name=open --description=other");
+    let mut errors = String::new();
+    reader.read_to_string(&mut errors).expect("read");
+    assert_eq!(apply_process.wait().expect("ended").code(), Some(1), "{errors}");
+    assert!(errors.contains("definition picked: done"), "{errors}");
+    assert!(errors.contains("repository open: was changed at the same time"), "{errors}");
+    let exported = server.rspm_stdout("export state");
+    assert!(exported.contains("description = \"other\"") && !exported.contains("[repositories.picked]"), "{exported}");
+    let output = apply(&curated, &state, "lib\n", "--commit");
+    assert_eq!(output.code, 0, "{output:?}");
+    assert_eq!(plan(&curated, &state, "lib\n")["changes"], json!([]));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Prints the list of an import of a local repository of Artifactory, of type PyPI or CRAN:
 
-    ARTIFACTORY_TOKEN=… artifactory.py https://host/artifactory REPOSITORY > list.ndjson
+    ARTIFACTORY_TOKEN=… python3 artifactory.py https://host/artifactory REPOSITORY > list.ndjson
 
 Uses the query language AQL; with the word `list` as a third argument, the file list of the storage API.
 """
@@ -12,7 +12,13 @@ import urllib.parse
 import urllib.request
 from datetime import datetime, timezone
 
-sys.excepthook = lambda kind, error, _: print(f"artifactory.py: {kind.__name__}: {error}", file=sys.stderr)
+
+def fail(kind, error, _):
+    remedy = "; set ARTIFACTORY_TOKEN" if getattr(error, "code", 0) == 401 else ""
+    print(f"artifactory.py: {getattr(error, 'url', kind.__name__)}: {error}{remedy}", file=sys.stderr)
+
+
+sys.excepthook = fail
 if len(sys.argv) not in (3, 4):
     sys.exit("usage: " + " ".join(__doc__.split("\n\n")[1].split()))
 base, repository = sys.argv[1].rstrip("/"), sys.argv[2]

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Prints the list of an import of the Python or R packages of an owner in Gitea or Forgejo:
 
-    GITEA_TOKEN=… gitea.py https://git.example.org OWNER pypi > list.ndjson      (or cran)
+    GITEA_TOKEN=… python3 gitea.py https://git.example.org OWNER pypi > list.ndjson      (or cran)
 
 All files of a version have the time of the version.
 """
@@ -11,7 +11,13 @@ import sys
 import urllib.parse
 import urllib.request
 
-sys.excepthook = lambda kind, error, _: print(f"gitea.py: {kind.__name__}: {error}", file=sys.stderr)
+
+def fail(kind, error, _):
+    remedy = "; set GITEA_TOKEN" if getattr(error, "code", 0) == 401 else ""
+    print(f"gitea.py: {getattr(error, 'url', kind.__name__)}: {error}{remedy}", file=sys.stderr)
+
+
+sys.excepthook = fail
 if len(sys.argv) != 4:
     sys.exit("usage: " + " ".join(__doc__.split("\n\n")[1].split()))
 base, owner, kind = sys.argv[1].rstrip("/"), urllib.parse.quote(sys.argv[2], safe=""), sys.argv[3]

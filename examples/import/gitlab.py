@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Prints the list of an import of the Python packages of a project of GitLab:
 
-    GITLAB_TOKEN=… gitlab.py https://gitlab.example.org PROJECT > list.ndjson
+    GITLAB_TOKEN=… python3 gitlab.py https://gitlab.example.org PROJECT > list.ndjson
 
 PROJECT is its number or its path. The token needs the scope read_api.
 """
@@ -11,7 +11,13 @@ import sys
 import urllib.parse
 import urllib.request
 
-sys.excepthook = lambda kind, error, _: print(f"gitlab.py: {kind.__name__}: {error}", file=sys.stderr)
+
+def fail(kind, error, _):
+    remedy = "; set GITLAB_TOKEN" if getattr(error, "code", 0) == 401 else ""
+    print(f"gitlab.py: {getattr(error, 'url', kind.__name__)}: {error}{remedy}", file=sys.stderr)
+
+
+sys.excepthook = fail
 if len(sys.argv) != 3:
     sys.exit("usage: " + " ".join(__doc__.split("\n\n")[1].split()))
 project = f"{sys.argv[1].rstrip('/')}/api/v4/projects/{urllib.parse.quote(sys.argv[2], safe='')}"

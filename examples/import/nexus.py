@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Prints the list of an import of a hosted repository of Sonatype Nexus, of format pypi or r:
 
-    NEXUS_USER=ann NEXUS_PASSWORD=… nexus.py https://nexus.example.org REPOSITORY > list.ndjson
+    NEXUS_USER=ann NEXUS_PASSWORD=… python3 nexus.py https://nexus.example.org REPOSITORY > list.ndjson
 """
 import base64
 import json
@@ -11,7 +11,13 @@ import urllib.parse
 import urllib.request
 from datetime import datetime, timezone
 
-sys.excepthook = lambda kind, error, _: print(f"nexus.py: {kind.__name__}: {error}", file=sys.stderr)
+
+def fail(kind, error, _):
+    remedy = "; set NEXUS_USER and NEXUS_PASSWORD" if getattr(error, "code", 0) == 401 else ""
+    print(f"nexus.py: {getattr(error, 'url', kind.__name__)}: {error}{remedy}", file=sys.stderr)
+
+
+sys.excepthook = fail
 if len(sys.argv) != 3:
     sys.exit("usage: " + " ".join(__doc__.split("\n\n")[1].split()))
 base, repository = sys.argv[1].rstrip("/"), sys.argv[2]

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Prints the list of an import of a Python repository of Pulp; its versions are its history:
 
-    PULP_USER=ann PULP_PASSWORD=… pulp.py https://pulp.example.org/pulp/api/v3/repositories/python/python/ID/ \\
+    PULP_USER=ann PULP_PASSWORD=… python3 pulp.py https://pulp.example.org/pulp/api/v3/repositories/python/python/ID/ \\
         https://pulp.example.org/pulp/content/team/ > list.ndjson
 
 The second address is that of a distribution of the repository, from which files are fetched.
@@ -13,7 +13,13 @@ import sys
 import urllib.parse
 import urllib.request
 
-sys.excepthook = lambda kind, error, _: print(f"pulp.py: {kind.__name__}: {error}", file=sys.stderr)
+
+def fail(kind, error, _):
+    remedy = "; set PULP_USER and PULP_PASSWORD" if getattr(error, "code", 0) == 401 else ""
+    print(f"pulp.py: {getattr(error, 'url', kind.__name__)}: {error}{remedy}", file=sys.stderr)
+
+
+sys.excepthook = fail
 if len(sys.argv) != 3:
     sys.exit("usage: " + " ".join(__doc__.split("\n\n")[1].split()).replace("\\ ", ""))
 repository, distribution = (address.rstrip("/") + "/" for address in sys.argv[1:3])

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Prints the list of an import of an R-universe, which has only the newest version of each package:
 
-    r_universe.py https://acme.r-universe.dev > list.ndjson
+    python3 r_universe.py https://acme.r-universe.dev > list.ndjson
 
 A git builder for each repository (rspm create git-builder) also follows later versions.
 """
@@ -10,7 +10,8 @@ import sys
 import urllib.parse
 import urllib.request
 
-sys.excepthook = lambda kind, error, _: print(f"r_universe.py: {kind.__name__}: {error}", file=sys.stderr)
+sys.excepthook = lambda kind, error, _: print(
+    f"r_universe.py: {getattr(error, 'url', kind.__name__)}: {error}", file=sys.stderr)
 if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
     sys.exit("usage: " + " ".join(__doc__.split("\n\n")[1].split()))
 base = sys.argv[1].rstrip("/")

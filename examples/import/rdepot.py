@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Prints the list of an import of a repository of R packages of RDepot; its events are its history:
 
-    RDEPOT_TOKEN=… rdepot.py https://rdepot.example.org REPOSITORY https://r.example.org/REPOSITORY > list.ndjson
+    RDEPOT_TOKEN=… python3 rdepot.py https://rdepot.example.org REPOSITORY https://r.example.org/REPOSITORY > list.ndjson
 
 The last address is that of the published repository, from which files are fetched.
 """
@@ -10,7 +10,13 @@ import os
 import sys
 import urllib.request
 
-sys.excepthook = lambda kind, error, _: print(f"rdepot.py: {kind.__name__}: {error}", file=sys.stderr)
+
+def fail(kind, error, _):
+    remedy = "; set RDEPOT_TOKEN" if getattr(error, "code", 0) == 401 else ""
+    print(f"rdepot.py: {getattr(error, 'url', kind.__name__)}: {error}{remedy}", file=sys.stderr)
+
+
+sys.excepthook = fail
 if len(sys.argv) != 4:
     sys.exit("usage: " + " ".join(__doc__.split("\n\n")[1].split()))
 base, repository, published = sys.argv[1].rstrip("/"), sys.argv[2], sys.argv[3].rstrip("/")

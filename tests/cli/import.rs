@@ -313,6 +313,10 @@ fn a_refused_file_is_named_and_the_others_are_imported() {
         folder.package(None, "omega", "1.0"),
     ];
     let list = folder.list(&changes);
+    // The digests and the content are only known when the files are read.
+    let (planned, code) = report(&server, &list, "");
+    let outcomes = json!({ "added": 4, "differs": 1, "refused": 3 });
+    assert_eq!((code, &planned["outcomes"]), (1, &outcomes), "{planned}");
     let (report, code) = report(&server, &list, "--commit");
     assert_eq!((code, &report["outcomes"]), (1, &json!({ "added": 2, "refused": 6 })), "{report}");
     let refused = report["refused"].as_array().expect("a list");
@@ -321,7 +325,7 @@ fn a_refused_file_is_named_and_the_others_are_imported() {
         (3, "damaged_1.0.tar.gz", "and 0000"),
         (4, "short_1.0.tar.gz", "and 7 in the list"),
         (5, "linked_1.0.tar.gz", "symbolic links are not followed"),
-        (6, "missing_1.0.tar.gz", "nowhere: No such file"),
+        (6, "missing_1.0.tar.gz", "nowhere is not in /"),
         (7, "page_1.0.tar.gz", "is refused"),
     ] {
         let found = refused.iter().find(|row| row["line"] == number).unwrap_or_else(|| panic!("{report}"));
@@ -383,15 +387,18 @@ fn files_are_fetched_from_named_hosts_only_also_after_redirects() {
         assert!(reasons.iter().any(|reason| reason.contains(part)), "{part}: {reasons:?}");
     }
     let unnamed = import(&server, &list, "--commit");
-    assert!(unnamed.err.contains("permit it with --host=127.0.0.1"), "{unnamed:?}");
+    assert!(unnamed.err.contains("permit it with --host=127.0.0.1:"), "{unnamed:?}");
 }
 
 #[test]
 fn times_that_a_copy_set_must_be_chosen_and_only_administrators_keep_them() {
     let server = team();
     let folder = Folder::new();
-    let changes: Vec<Value> =
+    let mut changes: Vec<Value> =
         (0..20).map(|n| folder.package(Some("2024-01-10T09:00:00Z"), &format!("copy{n}"), "1.0")).collect();
+    let stated = import(&server, &folder.list(&changes), "");
+    assert!(stated.code == 0 && !stated.err.contains("may have set"), "{stated:?}");
+    changes.iter_mut().for_each(|change| change["exact"] = "mtime".into());
     let list = folder.list(&changes);
     let output = import(&server, &list, "");
     assert_eq!(output.code, 0);
@@ -422,6 +429,10 @@ fn times_that_a_copy_set_must_be_chosen_and_only_administrators_keep_them() {
     assert!(server.get("/prod/latest/src/contrib/PACKAGES").text().contains("Package: copy19\n"));
     assert_eq!(server.get("/prod/2024-01-10/src/contrib/PACKAGES").status, 404);
     assert_eq!(report(&server, &list, "--commit --dates=none").0["outcomes"], json!({ "existing": 20 }));
+    let again = import(&server, &list, "");
+    assert!(again.out.contains("existing 20") && !again.err.contains("may have set"), "{again:?}");
+    let empty = import(&server, &folder.list(&[]), "").out;
+    assert!(empty.ends_with("There is nothing to import\n"), "{empty}");
 }
 
 #[test]

@@ -151,7 +151,10 @@ fn a_ci_job_commits_exactly_the_plan_of_another_one() {
     assert_eq!(machine.must_run(&script("commit")), "");
     machine.write("site/site.toml", "format = 1\n[repositories.prod]\nsources = [\"nope\"]\n");
     let refused = machine.run(&script("plan"));
-    assert!(refused.code == Some(1) && refused.err.contains("there is no source 'nope'"), "{refused:?}");
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    for text in [machine.read("plan.txt"), machine.read("comment")] {
+        assert!(text.contains("there is no source 'nope'"), "{text}");
+    }
 
     // Drift.
     machine.write("site/site.toml", SITE);
@@ -190,7 +193,7 @@ fn a_job_of_kubernetes_applies_a_config_map_with_a_token_of_bootstrap() {
     let keys = machine.path().join(".ppm/keys/public.key");
     let server = Builder::default().gcfg(&format!("[Bootstrap]\nPublicKey = {}", keys.display())).start();
     machine.must_run("rspm bootstrap keys");
-    machine.program("kubectl", "echo \"$*\" >> calls");
+    machine.program("kubectl", "[ \"$*\" != 'apply -f -' ] || cat; echo \"$*\" >> calls");
     machine.write("site/site.toml", SITE);
     let recipe = recipe("Kubernetes");
     let local =
@@ -198,9 +201,12 @@ fn a_job_of_kubernetes_applies_a_config_map_with_a_token_of_bootstrap() {
     machine.must_run(&local(block(&recipe, "sh")));
     let calls = machine.read("calls");
     let calls: Vec<&str> = calls.lines().collect();
-    let secret = calls[1].strip_prefix("create secret generic rspm --from-literal=token=").expect("a token");
-    let expected = ["create configmap site --from-file=site/", calls[1], "apply --filename=job.yaml"];
-    assert_eq!(calls, expected);
+    let made = " --dry-run=client -o yaml";
+    let secret = calls[2].strip_prefix("create secret generic rspm --from-literal=token=");
+    let secret = secret.and_then(|rest| rest.strip_suffix(made)).expect("a token");
+    let map = format!("create configmap site --from-file=site/{made}");
+    let replaced = "replace --force -f job.yaml";
+    assert_eq!(calls, [&*map, "apply -f -", calls[2], "apply -f -", replaced]);
 
     let job = yaml(block(&recipe, "yaml"));
     assert_eq!((&job["apiVersion"], &job["kind"]), (&"batch/v1".into(), &"Job".into()));

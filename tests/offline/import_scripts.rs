@@ -283,3 +283,26 @@ fn wrong_arguments_and_answers_are_one_line() {
         }
     }
 }
+
+#[test]
+fn a_refusal_of_a_server_has_its_address_and_the_variables_of_the_user() {
+    let server = Listener::open(move |mut stream| {
+        let mut request = [0; 4096];
+        let _ = stream.read(&mut request)?;
+        stream.write_all(b"HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+    });
+    let address = format!("http://{}", server.address);
+    let content = format!("{address}/content");
+    for (script, args, remedy) in [
+        ("artifactory.py", &[&*address, "py"][..], "; set ARTIFACTORY_TOKEN\n"),
+        ("gitea.py", &[&address, "team", "pypi"], "; set GITEA_TOKEN\n"),
+        ("gitlab.py", &[&address, "7"], "; set GITLAB_TOKEN\n"),
+        ("nexus.py", &[&address, "py"], "; set NEXUS_USER and NEXUS_PASSWORD\n"),
+        ("pulp.py", &[&address, &content], "; set PULP_USER and PULP_PASSWORD\n"),
+        ("r_universe.py", &[&address], "401: Unauthorized\n"),
+        ("rdepot.py", &[&address, "r", &address], "; set RDEPOT_TOKEN\n"),
+    ] {
+        check_refused(script, args, &format!("{script}: {address}/"));
+        check_refused(script, args, remedy);
+    }
+}

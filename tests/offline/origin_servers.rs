@@ -184,6 +184,29 @@ fn links_to_other_hosts_are_reported_and_not_followed() {
     assert!(lost.iter().all(|line| line.starts_with("lost ")), "{lost:?}");
 }
 
+#[test]
+fn an_origin_that_is_refused_is_named_with_the_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let web = Nginx::start(&format!("root {}; location /denied {{ return 401; }}", dir.path().display()));
+    let at = |path: &str| format!("{}{path}", web.url());
+    let (server, out) = (web.url(), dir.path().join("list.ndjson"));
+    for (code, args, parts) in [
+        (1, &["from-cran", &at("/denied")][..], ["401 Unauthorized", "http://USER:PASSWORD@HOST"]),
+        (1, &["from-index", &at("/denied")], ["401 Unauthorized", "http://USER:PASSWORD@HOST"]),
+        (1, &["from-cran", &at("/r")], ["has no src/contrib/PACKAGES", "add /latest"]),
+        (1, &["from-index", &at("/py")], ["/py/simple/ is missing", "add /latest"]),
+        (2, &["from-snapshots", &server], ["is not the address of a repository", "http://host:4242/team"]),
+        (
+            1,
+            &["from-git", "ssh://nowhere/r", "--out", out.to_str().unwrap()],
+            ["'ssh' not allowed", "; clone it"],
+        ),
+    ] {
+        let error = refused(code, args);
+        assert!(parts.iter().all(|part| error.contains(part)), "{args:?}: {error}");
+    }
+}
+
 /// Starts pypiserver with packages in a folder.
 fn pypiserver(folder: &Path) -> (HelperProgram, String) {
     let (server, port) = HelperProgram::on_free_port(|port| {
@@ -283,6 +306,9 @@ fn an_index_of_devpi_is_read_from_the_server_and_from_its_export() {
     run(script);
     let [over_http, prod_over_http] =
         ["dev", "prod"].map(|index| list(&["from-devpi", &format!("{url}/root/{index}/")]));
+    for address in [&url, &format!("{url}/root")] {
+        assert!(refused(1, &["from-devpi", address]).contains("give https://host/user/index"), "{address}");
+    }
     drop(server);
     let mut export_command = devpi("devpi-export", &data);
     export_command.arg(&export);

@@ -213,6 +213,11 @@ fn an_export_needs_the_address_of_a_repository() {
     assert!(code == Some(2) && err.contains("--base-url"), "{err}");
     let ProcessOutput { code, err, .. } = run("http://me:secret@127.0.0.1:1/prod/latest");
     assert!(code == Some(1) && !err.contains("secret"), "{err}");
+    let web = Nginx::start("location /denied { return 401; }");
+    let err = run(&format!("{}/denied/latest", web.url())).err;
+    assert!(err.contains("401 Unauthorized") && err.contains("set PACKAGEMANAGER_TOKEN to a token"), "{err}");
+    let err = run(&format!("{}/nope/latest", web.url())).err;
+    assert!(err.contains("/nope/latest has neither") && err.contains("rspm list repos"), "{err}");
     assert!(!to.exists());
 }
 

@@ -226,7 +226,8 @@ fn man_page_of_rspm() {
         ".SH EXIT STATUS\n.TP\n0\ndone\n.TP\n1\nrefused or failed; standard error gives the reason and what to do\n\
          .TP\n2\nwrong usage, or a command of Posit Package Manager that is not in this version\n\
          .TP\n3\nserver not reachable\n\
-         .TP\n4\nbackup made, verified or restored, but files are missing (\\fBrspm backup\\fR)\n",
+         .TP\n4\nbackup made, verified or restored, but files are missing (\\fBrspm backup\\fR)\n\
+         .TP\n5\nthe server differs from the files (\\fBrspm apply \\-\\-expect\\-no\\-changes\\fR)\n",
     );
     examples(
         &mut page,

@@ -99,6 +99,10 @@ impl fmt::Display for NoSandbox {
         for (kind, error) in &self.attempts {
             write!(f, " {kind}: {error}.")?;
         }
+        // A sandbox in which the job was refused works.
+        if self.attempts.iter().any(|(_, error)| matches!(error, JobError::Refused(_))) {
+            return Ok(());
+        }
         write!(
             f,
             " Enable the sockets with `{ENABLE_SOCKETS}`, or \
@@ -301,7 +305,8 @@ impl Sandbox {
             None => Ok(program),
             Some(failure) => {
                 let log = log.join().unwrap_or_default();
-                Err(refusal(&failure, format!("{failure}; the log ends with: {log}")))
+                let log = if log.is_empty() { log } else { format!("; the log ends with: {log}") };
+                Err(refusal(&failure, format!("{failure}{log}")))
             }
         }
     }

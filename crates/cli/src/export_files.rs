@@ -22,6 +22,7 @@ pub enum Export {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 done; 1 refused, or the server cannot be reached; 2 wrong usage.")]
 pub struct ExportFiles {
     /// The repository
     #[arg(long, value_name = "NAME")]
@@ -38,7 +39,7 @@ pub struct ExportFiles {
     /// Another export: its equal files are linked instead of downloaded
     #[arg(long, value_name = "DIR")]
     pub hardlink: Option<PathBuf>,
-    /// Remove other files below src/contrib, simple and packages
+    /// Remove other files below src, simple and packages
     #[arg(long)]
     pub prune: bool,
 }

@@ -23,9 +23,9 @@ pub enum Origin {
     FromCran(ImportOrigin),
     /// Import the packages and days of a server with dated snapshots
     FromSnapshots(ImportOrigin),
-    /// Import the packages of each commit of a git repository
+    /// Import the packages of each commit of a git repository; of another branch with -- --branch NAME
     FromGit(ImportOrigin),
-    /// Import the packages of an index of devpi, or of its export
+    /// Import the packages of an index of devpi, or of its export with -- --index USER/INDEX
     FromDevpi(ImportOrigin),
 }
 
@@ -53,7 +53,7 @@ pub struct ImportOrigin {
     /// Keep the list in this file
     #[arg(long, value_name = "FILE")]
     pub list_out: Option<PathBuf>,
-    /// Flags of the reader after `--`, as in `rspm-offline-downloader list --help`: -- --branch gh-pages
+    /// Flags of the reader after `--`, as in `rspm-offline-downloader list --help`
     #[arg(last = true, value_name = "FLAGS")]
     pub reader_flags: Vec<OsString>,
 }
@@ -62,7 +62,8 @@ pub(super) async fn run(client: &Client, output: &Output, origin: Origin) -> Res
     let (kind, ImportOrigin { origin, flags, list_out, reader_flags }) = origin.into_parts();
     let temporary = tempfile::tempdir()
         .map_err(|source| CliError::Local { operation: "create a temporary folder".to_owned(), source })?;
-    let list = list_out.unwrap_or_else(|| temporary.path().join("list.ndjson"));
+    let (is_kept, temporary_list) = (list_out.is_some(), temporary.path().join("list.ndjson"));
+    let list = list_out.unwrap_or(temporary_list);
     let mut command = program_command(DOWNLOADER, None);
     command.args(["list", kind, &origin, "--out"]).arg(&list).args(reader_flags);
     if kind == "from-index" && !flags.hosts.is_empty() {
@@ -74,5 +75,11 @@ pub(super) async fn run(client: &Client, output: &Output, origin: Origin) -> Res
     }
     // Paths in the list of a git repository are relative to the list.
     let origin = Some(origin.as_str()).filter(|_| kind != "from-git");
-    import::run(client, output, &list, origin, &flags).await
+    let result = import::run(client, output, &list, origin, &flags).await;
+    result.map_err(|error| match error {
+        CliError::Refused { code, reason } if !is_kept => {
+            CliError::Refused { code, reason: reason.replace(&format!("{}:", list.display()), "line ") }
+        }
+        other => other,
+    })
 }

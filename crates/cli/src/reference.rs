@@ -10,7 +10,7 @@ use super::unsupported::TABLE;
 /// Returns the page: every command with its flags, in the order of `rspm --help`.
 pub fn text() -> String {
     let mut page = String::from(
-        "# rspm\n\nThe command line connects to the server of its machine over a unix socket, as root or as a member of the server's group; `--address` and PACKAGEMANAGER_TOKEN select a server on another machine. \
+        "# rspm\n\nThe command line connects to the server of its machine over a unix socket, as root or as a member of the server's group; `check-config` and `encrypt` read files of the service and require root; `--address` and PACKAGEMANAGER_TOKEN select a server on another machine. \
          `--config FILE` names the server's configuration when it is not the default one; `-o json` prints one JSON value instead of sentences and tables. Tables are as wide as the terminal; in a file or a pipe, each \
          row is one line. Control characters, and invisible characters that change the display of others, are shown by their \
          code points, such as `⟨U+202E⟩`, in JSON as `\\u202e`.\n\n\

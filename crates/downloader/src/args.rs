@@ -190,7 +190,7 @@ pub struct ExportFiles {
     #[arg(long, value_name = "DIR")]
     pub hardlink: Option<PathBuf>,
 
-    /// Remove other files below src/contrib, simple and packages
+    /// Remove other files below src, simple and packages
     #[arg(long)]
     pub prune: bool,
 

@@ -25,6 +25,18 @@ impl OfflineError {
     pub(super) fn destination(operation: &'static str, path: &Path, source: io::Error) -> OfflineError {
         OfflineError::Destination { operation, path: path.to_owned(), source }
     }
+
+    /// Adds to the error of a server that denies access how to get it.
+    pub(super) fn if_denied(self, remedy: &str) -> OfflineError {
+        match self {
+            OfflineError::Upstream(UpstreamError::Refused { url, reason })
+                if reason.ends_with("access denied") =>
+            {
+                UpstreamError::Refused { url, reason: format!("{reason}; {remedy}") }.into()
+            }
+            other => other,
+        }
+    }
 }
 
 fn remedy(error: &io::Error) -> &'static str {

@@ -67,10 +67,12 @@ pub(super) async fn run(args: ExportFiles, output: Output) -> Result<ExitStatus,
     let base = address(&args.base_url)?;
     let mirror = upstream.mirror(&base)?;
     let reader = MetadataReader::new(&mirror);
-    let files = match r_files(&reader, !args.no_archive).await? {
-        Some(files) => files,
-        None => python_files(&upstream.transport(&base)?, args.concurrency.get()).await?,
+    let files = match r_files(&reader, !args.no_archive).await {
+        Ok(None) => python_files(&upstream.transport(&base)?, args.concurrency.get()).await,
+        files => files.map(Option::unwrap_or_default),
     };
+    let remedy = "set PACKAGEMANAGER_TOKEN to a token with repos:read";
+    let files = files.map_err(|error| error.if_denied(remedy))?;
     let paths: BTreeSet<String> = files.iter().map(|file| file.path.clone()).collect();
     let progress = Progress::new(output, files.len() as u64, files.iter().filter_map(|file| file.size).sum());
     let progress = Arc::new(progress);
@@ -191,8 +193,8 @@ async fn pages(transport: &Transport, path: &str) -> Result<[SiteFile; 2], Offli
         let bytes = bytes.filter(|bytes| is_json(bytes) == name.ends_with("json")).ok_or_else(|| {
             let address = transport.address();
             OfflineError::Refused(format!(
-                "{address} has neither src/contrib/PACKAGES nor {path}/ as {accept}: give the address of a repository in \
-                 one state, such as http://host:4242/prod/latest"
+                "{address} has neither src/contrib/PACKAGES nor {path}/ as {accept}: there is no such repository (rspm list \
+                 repos), or it has no such day; an address of one in one state is http://host:4242/prod/latest"
             ))
         })?;
         *file = SiteFile { path: format!("{path}/{name}"), bytes: Some(bytes), ..SiteFile::default() };

@@ -1,12 +1,13 @@
 //! The bytes of the files of a list: below its folder, or at addresses on permitted hosts.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
+use reqwest::StatusCode;
 use reqwest::redirect::Policy;
 use tempfile::NamedTempFile;
 use url::Url;
@@ -70,28 +71,12 @@ impl Origins {
     pub(super) async fn fetch(&self, file: &AddedFile) -> Result<Fetched, String> {
         let fetched: Fetched = match file.origin() {
             (Some(url), _) => Box::new(self.download(url, file.size.unwrap_or(MAX_BYTES)).await?),
-            (None, path) => Box::new(self.local(path)?),
+            (None, path) => Box::new(local(&self.folder, path)?),
         };
         let (path, declared) = ((*fetched).as_ref().to_owned(), file.clone());
         let verification = tokio::task::spawn_blocking(move || verify(&path, &declared)).await;
         verification.map_err(|error| error.to_string())??;
         Ok(fetched)
-    }
-
-    /// Returns a regular file below the folder; no part of its path is a symbolic link.
-    fn local(&self, path: &str) -> Result<PathBuf, String> {
-        let mut full_path = self.folder.clone();
-        for part in Path::new(path).components() {
-            full_path.push(part);
-            let metadata = full_path.symlink_metadata().map_err(|error| format!("{path}: {error}"))?;
-            if metadata.is_symlink() {
-                return Err(format!("{path}: symbolic links are not followed"));
-            }
-        }
-        match full_path.is_file() {
-            true => Ok(full_path),
-            false => Err(format!("{path}: it is not a file")),
-        }
     }
 
     async fn download(&self, url: Url, limit: u64) -> Result<NamedTempFile, String> {
@@ -104,7 +89,11 @@ impl Origins {
         }
         let mut response = self.client.get(address).send().await.map_err(failure)?;
         if !response.status().is_success() {
-            return Err(format!("{}: {}", response.url(), response.status()));
+            let remedy = match response.status() {
+                StatusCode::UNAUTHORIZED => "; give the origin as http://USER:PASSWORD@HOST",
+                _ => "",
+            };
+            return Err(format!("{}: {}{remedy}", response.url(), response.status()));
         }
         let local = |error: std::io::Error| format!("a temporary file: {error}");
         let (mut file, mut size) = (NamedTempFile::new().map_err(local)?, 0);
@@ -119,15 +108,48 @@ impl Origins {
     }
 }
 
+/// Returns a regular file below the folder; no part of its path is a symbolic link.
+fn local(folder: &Path, path: &str) -> Result<PathBuf, String> {
+    let mut full_path = folder.to_owned();
+    for part in Path::new(path).components() {
+        full_path.push(part);
+        let metadata = full_path.symlink_metadata().map_err(|error| match error.kind() {
+            ErrorKind::NotFound => {
+                let folder = folder.display();
+                format!("{path} is not in {folder}; name the folder of the origin with --origin=DIR")
+            }
+            _ => format!("{path}: {error}"),
+        })?;
+        if metadata.is_symlink() {
+            return Err(format!("{path}: symbolic links are not followed"));
+        }
+    }
+    match full_path.is_file() {
+        true => Ok(full_path),
+        false => Err(format!("{path}: it is not a file")),
+    }
+}
+
+/// Checks that a file without an address is in the folder, with the size in the list.
+pub(super) fn check_local(folder: &Path, file: &AddedFile) -> Result<(), String> {
+    let (None, path) = file.origin() else { return Ok(()) };
+    let metadata = local(folder, path)?.metadata().map_err(|error| format!("{path}: {error}"))?;
+    check_size(file, metadata.len())
+}
+
+fn check_size(declared: &AddedFile, actual: u64) -> Result<(), String> {
+    match declared.size.filter(|size| *size != actual) {
+        Some(size) => Err(format!("it has {actual} bytes, and {size} in the list")),
+        None => Ok(()),
+    }
+}
+
 /// Compares a file with its size and its digests in the list. Blocks.
 fn verify(path: &Path, declared: &AddedFile) -> Result<(), String> {
     let failure = |error: std::io::Error| format!("{}: {error}", path.display());
     let mut file =
         File::options().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path).map_err(failure)?;
-    let actual = file.metadata().map_err(failure)?.len();
-    if let Some(size) = declared.size.filter(|size| *size != actual) {
-        return Err(format!("it has {actual} bytes, and {size} in the list"));
-    }
+    check_size(declared, file.metadata().map_err(failure)?.len())?;
     let (mut hasher, mut piece) = (FileHasher::default(), vec![0; PIECE]);
     loop {
         match file.read(&mut piece).map_err(failure)? {

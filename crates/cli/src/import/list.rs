@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, stdin};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use url::Url;
+use url::{Position, Url};
 
 use crate::error::CliError;
 use crate::input;
@@ -20,6 +20,9 @@ const MAX_LINE: u64 = 64 << 10;
 const MAX_PROBLEMS: usize = 100;
 /// Minimum number of files with times on one day, if they are more than half of all, that a copy may have set.
 const BULK_COPY_FILES: usize = 20;
+/// The evidence for times of files, which a copy may have set.
+const TIMES_OF_FILES: [&str; 6] =
+    ["mtime", "Last-Modified", "lastModified", "last_modified", "Meta/current.rds", "Meta/archive.rds"];
 
 /// A change in the list.
 pub(super) struct Line {
@@ -196,9 +199,11 @@ impl Facts {
 
 fn bulk_day(lines: &[Line]) -> Option<(Day, usize)> {
     let mut days: BTreeMap<Day, usize> = BTreeMap::new();
-    let times = lines.iter().filter(|line| line.event.added().is_some()).filter_map(|line| line.event.at());
+    let files = || lines.iter().map(|line| &line.event).filter(|event| event.added().is_some());
+    let is_copied = |event: &&Event| event.exact().is_none_or(|exact| TIMES_OF_FILES.contains(&exact));
+    let times = files().filter(is_copied).filter_map(Event::at);
     times.for_each(|at| *days.entry(at.day()).or_default() += 1);
-    let all: usize = days.values().sum();
+    let all = files().filter(|event| event.at().is_some()).count();
     let (day, count) = days.into_iter().max_by_key(|(_, count)| *count)?;
     (count >= BULK_COPY_FILES && 2 * count > all).then_some((day, count))
 }
@@ -242,7 +247,8 @@ impl Check<'_> {
         if let Some((Some(url), from)) = event.added().map(AddedFile::origin)
             && !is_permitted(&url, self.hosts)
         {
-            let host = url.host_str().unwrap_or("HOST");
+            let host = &url[Position::BeforeHost..Position::AfterPort];
+            let host = if host.is_empty() { "HOST" } else { host };
             return Err(format!(
                 "'from': {from} is not an address on a host that --host names; permit it with --host={host}"
             ));

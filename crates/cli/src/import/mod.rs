@@ -19,8 +19,9 @@ use api::operations::admin as operations;
 use api::source::{AddPackages, AddedPackages, ChangedDays, ImportOutcome, ImportedChange, ImportedResult};
 use base::model::import_list::Event;
 use base::model::text::{count_of, one_line};
+use base::model::time::Day;
 use base::model::visible::for_terminal;
-use fetch::Origins;
+use fetch::{Origins, check_local};
 use list::{Facts, Line, List};
 
 /// Number of changes in one write of the server.
@@ -46,6 +47,9 @@ pub struct ImportList {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 done; 1 anything was refused; 2 wrong usage; 3 the server cannot be reached."
+)]
 pub struct ImportFlags {
     /// The local source
     #[arg(long)]
@@ -137,10 +141,13 @@ impl Report {
 
     fn text(&self) -> String {
         let Facts { files, removals, yanks, bytes, evidence, undated, first, last, lost } = &self.list;
+        let sizes = match *bytes {
+            0 if *files > 0 => "sizes not stated".to_owned(),
+            bytes => count_of(bytes, "byte", "bytes"),
+        };
         let mut lines = vec![format!(
-            "The list has {} ({}), {}, {}",
+            "The list has {} ({sizes}), {}, {}",
             count_of(*files, "file", "files"),
-            count_of(*bytes, "byte", "bytes"),
             count_of(*removals, "removal", "removals"),
             count_of(*yanks, "yank", "yanks")
         )];
@@ -180,7 +187,9 @@ impl Report {
             format!("Refused, line {line}: {subject}: {reason}")
         }));
         lines.extend(lost.iter().map(|lost| format!("Lost: {}: {}", lost.what, lost.why)));
-        if !self.committed {
+        if self.outcomes.is_empty() {
+            lines.push("There is nothing to import".to_owned());
+        } else if !self.committed {
             lines.push("Nothing was changed; import it with --commit".to_owned());
         }
         lines.iter().map(|line| for_terminal(&one_line(line, MAX_TEXT))).collect::<Vec<_>>().join("\n")
@@ -207,16 +216,7 @@ pub(super) async fn run(
     let kind = client.upload_kind(&args.source).await?;
     let is_of_packages = kind == "source";
     let list = List::read(list, &hosts, args.dates != Some(Dates::None), is_of_packages)?;
-    if let Some((day, count)) = list.bulk_day.filter(|_| args.dates.is_none()) {
-        let reason = format!(
-            "{count} files of the list, more than half, have the time {day}, which a copy of them may have set: choose \
-             --dates=keep if the other server had them since that day, otherwise --dates=none"
-        );
-        if args.commit {
-            return Err(CliError::refused(reason));
-        }
-        warn(reason);
-    }
+    let folder = folder.unwrap_or(list.folder);
     let twins = if is_of_packages { list::case_twins(&list.lines) } else { Vec::new() };
     let mut report =
         Report { source: args.source.clone(), list: list.facts, warnings: twins, ..Report::default() };
@@ -227,7 +227,19 @@ pub(super) async fn run(
         let body = AddPackages { changes, dry_run: true, ..AddPackages::default() };
         let mut result = client.send::<operations::AddPackages>([&args.source], &body).await?;
         expect_in_order(&lines, &mut result.changes, &mut changed);
+        expect_files(&folder, &lines, &mut result.changes);
         open.extend(report.add(&lines, result));
+    }
+    let is_open = |day: Day| open.iter().any(|line| line.event.at().is_some_and(|at| at.day() == day));
+    if let Some((day, count)) = list.bulk_day.filter(|(day, _)| args.dates.is_none() && is_open(*day)) {
+        let reason = format!(
+            "{count} files of the list, more than half, have the time {day}, which a copy of them may have set: choose \
+             --dates=keep if the other server had them since that day, otherwise --dates=none"
+        );
+        if args.commit {
+            return Err(CliError::refused(reason));
+        }
+        warn(reason);
     }
     let result = match (args.commit, report.past_days.is_empty() || args.change_past_days) {
         (false, _) => Ok(()),
@@ -239,7 +251,7 @@ pub(super) async fn run(
             report.committed = true;
             (report.late, report.past_days) = (0, Vec::new());
             report.outcomes.retain(|it, _| matches!(it, ImportOutcome::Existing | ImportOutcome::Refused));
-            let origins = Origins::new(folder.unwrap_or(list.folder), hosts, address)?;
+            let origins = Origins::new(folder, hosts, address)?;
             let import = Import { client, origins, kind, args };
             import.all(&open, &mut report).await
         }
@@ -278,6 +290,19 @@ fn expect_in_order(lines: &[&Line], results: &mut [ImportedResult], changed: &mu
         }
         if !matches!(result.outcome, ImportOutcome::Existing | ImportOutcome::Refused) {
             *changed.entry(package).or_insert(true) &= is_compared;
+        }
+    }
+}
+
+/// Corrects what the server expects of changes whose files are missing, or have other sizes.
+fn expect_files(folder: &Path, lines: &[&Line], results: &mut [ImportedResult]) {
+    for (line, result) in lines.iter().zip(results) {
+        let file = line
+            .event
+            .added()
+            .filter(|_| !matches!(result.outcome, ImportOutcome::Existing | ImportOutcome::Refused));
+        if let Some(Err(reason)) = file.map(|file| check_local(folder, file)) {
+            (result.outcome, result.reason) = (ImportOutcome::Refused, Some(reason));
         }
     }
 }

@@ -41,8 +41,11 @@ pub(super) async fn read(
     let tree = Tree { reader: &reader, prefix: String::new(), folder: None };
     let inventory = tree.read_inventory((None, events.now().day())).await?;
     let mut inventory = inventory.filter(|_| !mirror.is_bundle()).ok_or_else(|| {
-        let name = mirror.address();
-        OfflineError::Refused(format!("{name} has no src/contrib/PACKAGES; list from-folder needs none"))
+        let remedy = match mirror.directory() {
+            Some(_) => "list from-folder needs none",
+            None => "for a server with snapshots add /latest",
+        };
+        OfflineError::Refused(format!("{} has no src/contrib/PACKAGES; {remedy}", mirror.address()))
     })?;
     inventory.warnings.iter().for_each(|warning| output.warn(warning));
     if !inventory.is_complete {

@@ -83,22 +83,23 @@ pub(super) async fn read_server(
 ) -> Result<(), OfflineError> {
     let url = Url::parse(&format!("{}/", origin.trim_end_matches('/'))).ok();
     let Some(url) = url.filter(|url| matches!(url.scheme(), "http" | "https")) else {
-        return Err(OfflineError::Usage("list from-devpi with a folder needs --index user/index".to_owned()));
+        let text = "a folder needs --index user/index (rspm import from-devpi DIR … -- --index user/index)";
+        return Err(OfflineError::Usage(text.to_owned()));
     };
     let mut parts: Vec<&str> = url.path().trim_matches('/').rsplitn(3, '/').take(2).collect();
     parts.reverse();
     let (index, transport) = (parts.join("/"), upstream.transport(origin.trim_end_matches('/'))?);
+    let no_index = |path: &str| {
+        let address = transport.address();
+        OfflineError::Refused(format!("{address}/{path} is no index of devpi: give https://host/user/index"))
+    };
     let result = async |path: &str| {
         let page = page(&transport, path, "application/json").await?.unwrap_or_default();
         let answer: Option<Value> = serde_json::from_slice(&page).ok();
-        answer.and_then(|mut answer| answer.get_mut("result").map(Value::take)).ok_or_else(|| {
-            let address = transport.address();
-            OfflineError::Refused(format!(
-                "{address}/{path} is no index of devpi: give https://host/user/index"
-            ))
-        })
+        answer.and_then(|mut answer| answer.get_mut("result").map(Value::take)).ok_or_else(|| no_index(path))
     };
-    for project in list(&result("").await?["projects"]) {
+    // The server and its users have answers, too.
+    for project in result("").await?["projects"].as_array().ok_or_else(|| no_index(""))? {
         let versions = result(text(project)).await?;
         let versions = versions.as_object().into_iter().flat_map(|versions| versions.values());
         for link in versions.flat_map(|version| list(&version["+links"])) {

@@ -136,10 +136,15 @@ impl BareClone<'_> {
     fn output(&self, command: &mut Command) -> Result<Vec<u8>, OfflineError> {
         let refused = |text: &str| {
             let shown = without_userinfo(&self.args.origin);
-            let text = text.replace(&self.args.origin, &shown);
-            OfflineError::Refused(format!("{shown}: git: {}", one_line(&text, 500)))
+            let text = one_line(&text.replace(&self.args.origin, &shown), 500);
+            let is_of_transport = text.contains("transport '") && text.contains("not allowed");
+            let remedy = if is_of_transport { "; clone it first, and give the folder" } else { "" };
+            OfflineError::Refused(format!("{shown}: git: {text}{remedy}"))
         };
-        let output = command.output().map_err(|e| refused(&e.to_string()))?;
+        let output = command.output().map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => refused("not installed: install the package git"),
+            _ => refused(&e.to_string()),
+        })?;
         match output.status.success() {
             true => Ok(output.stdout),
             false => Err(refused(&String::from_utf8_lossy(&output.stderr))),

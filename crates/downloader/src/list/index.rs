@@ -32,7 +32,7 @@ pub(super) async fn read(
     let origin = &args.origin;
     let source = Source::new(language, projects, upstream, origin, args.file_hosts.clone())?;
     let names: BTreeSet<ProjectName> = match &args.projects {
-        None => source.names().await?.into_iter().collect(),
+        None => source.names().await.map_err(no_index)?.into_iter().collect(),
         Some(file) => named_projects(file, projects)?,
     };
     if names.len() > MAX_FILES {
@@ -48,6 +48,15 @@ pub(super) async fn read(
         result?.into_iter().try_for_each(|event| events.push(event))?;
     }
     Ok(())
+}
+
+fn no_index(error: UpstreamError) -> OfflineError {
+    match error {
+        UpstreamError::Missing(address) => OfflineError::Refused(format!(
+            "{address} is missing: for a server with snapshots add /latest, for a folder of files use list from-folder"
+        )),
+        other => other.into(),
+    }
 }
 
 /// Reads the file of `--projects`; `#` begins a comment.

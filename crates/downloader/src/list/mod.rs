@@ -30,19 +30,20 @@ pub(super) async fn run(mut args: ListOrigin, output: Output) -> Result<ExitStat
     }
     let (mut events, origin) = (Events::new(now()), args.origin.as_str());
     let upstream = client(args.outbound_proxy.clone(), None)?;
-    match args.kind {
+    let result = match args.kind {
         OriginKind::FromFolder => {
-            tokio::task::block_in_place(|| folder::read(Path::new(origin), &mut events))?
+            tokio::task::block_in_place(|| folder::read(Path::new(origin), &mut events))
         }
-        OriginKind::FromIndex => index::read(upstream, &args, &mut events).await?,
-        OriginKind::FromCran => cran::read(&upstream, origin, &mut events, output).await?,
-        OriginKind::FromSnapshots => snapshots::read(upstream, origin, &mut events).await?,
-        OriginKind::FromGit => tokio::task::block_in_place(|| git::read(&args, &mut events))?,
+        OriginKind::FromIndex => index::read(upstream, &args, &mut events).await,
+        OriginKind::FromCran => cran::read(&upstream, origin, &mut events, output).await,
+        OriginKind::FromSnapshots => snapshots::read(upstream, origin, &mut events).await,
+        OriginKind::FromGit => tokio::task::block_in_place(|| git::read(&args, &mut events)),
         OriginKind::FromDevpi => match &args.index {
-            Some(index) => devpi::read_export(&upstream, Path::new(origin), index, &mut events).await?,
-            None => devpi::read_server(&upstream, origin, &mut events).await?,
+            Some(index) => devpi::read_export(&upstream, Path::new(origin), index, &mut events).await,
+            None => devpi::read_server(&upstream, origin, &mut events).await,
         },
-    }
+    };
+    result.map_err(|error| error.if_denied("give the address as http://USER:PASSWORD@HOST"))?;
     let events = events.sorted(args.kind == OriginKind::FromGit);
     print(&events, args.out.as_deref())?;
     let lost = events.iter().filter(|event| matches!(event, Event::Lost(_))).count();

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value;
+use url::Url;
 
 use super::events::{Events, removal};
 use super::index::CONCURRENCY;
@@ -64,8 +65,14 @@ pub(super) async fn read(upstream: Upstream, origin: &str, events: &mut Events) 
     };
     let usage =
         |text: &str| OfflineError::Usage(format!("{}: {text}", base::config::without_userinfo(address)));
-    let no_repository = || usage("is not the address of a repository, such as http://host:4242/team");
-    let (server, name) = address.rsplit_once('/').ok_or_else(no_repository)?;
+    let no_repository = || {
+        usage(
+            "is not the address of a repository that the server lists, such as http://host:4242/team, or with a token \
+             http://__token__:TOKEN@host:4242/team",
+        )
+    };
+    let is_server = |(server, _): &(&str, &str)| Url::parse(server).is_ok_and(|url| url.has_host());
+    let (server, name) = address.rsplit_once('/').filter(is_server).ok_or_else(no_repository)?;
     let origin = Origin { upstream, server: server.to_owned(), repository: address.to_owned() };
     let repositories = origin.answer("repos").await?.unwrap_or_default();
     let repository =

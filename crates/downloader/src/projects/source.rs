@@ -180,7 +180,8 @@ fn check_host(url: &Url, index: &Url, hosts: &[String]) -> Result<(), String> {
             .any(|allowed| allowed.eq_ignore_ascii_case(&host) || allowed.eq_ignore_ascii_case(&with_port));
     if !is_allowed {
         return Err(format!(
-            "is on a host from which files are not fetched; if they may come from there, add --file-hosts {with_port}"
+            "is on a host from which files are not fetched; if they may come from there, add --file-hosts {with_port} \
+             (rspm import: --host)"
         ));
     }
     if index.scheme() == "https" && url.scheme() != "https" {

@@ -29,7 +29,10 @@ pub(super) fn find(job: &RunningJob, directory: Option<&Path>) -> Result<R, Stop
     let Some(program) = candidates.iter().find(|program| program.is_file()) else {
         let reason = match directory {
             Some(directory) => format!("there is no R in {}", directory.display()),
-            None => "there is no R in /opt/R, /usr/lib/R, /usr/lib64/R, /usr/local/lib/R".to_owned(),
+            None => {
+                "there is no R in /opt/R, /usr/lib/R, /usr/lib64/R, /usr/local/lib/R: install R (r-base-core)"
+                    .to_owned()
+            }
         };
         return Err(JobFailure::new(Cause::Builder, reason).into());
     };

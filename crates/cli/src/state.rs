@@ -260,7 +260,8 @@ async fn make_later_changes(client: &Client, request: &ApplyState, plan: &StateP
 
 /// Returns whether two changes do the same.
 fn is_same(one: &StateChange, other: &StateChange) -> bool {
-    (one.action, one.section, &one.name, &one.fields) == (other.action, other.section, &other.name, &other.fields)
+    (one.action, one.section, &one.name, &one.fields)
+        == (other.action, other.section, &other.name, &other.fields)
 }
 
 /// Returns whether a change is that of the definition of a source, and not of the source.

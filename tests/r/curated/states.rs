@@ -61,7 +61,7 @@ fn definitions_follow_the_other_changes_and_repositories_wait_for_them() {
         "definition day: done",
         "definition picked: lists/packages.txt, line 1: there is no package 'nowhere'",
         "repository picked: waits for the definition",
-        "apply again",
+        "Apply again",
     ] {
         assert!(output.err.contains(part), "{part}: {output:?}");
     }
@@ -152,7 +152,8 @@ fn what_protects_is_removed_after_its_replacement() {
 fn what_others_change_before_the_waiting_changes_stays() {
     let curated = start();
     let server = &curated.server;
-    let state = format!("{STATE}[repositories.open]\nsources = [\"cran\"]\ndescription = \"as in the file\"\n");
+    let state =
+        format!("{STATE}[repositories.open]\nsources = [\"cran\"]\ndescription = \"as in the file\"\n");
     plan(&curated, &state, "lib\n");
     // The command waits when it reports its first definition, because the pipe is full.
     let (mut reader, mut writer) = std::io::pipe().expect("a pipe");
@@ -172,7 +173,10 @@ fn what_others_change_before_the_waiting_changes_stays() {
     assert!(errors.contains("definition picked: done"), "{errors}");
     assert!(errors.contains("repository open: was changed at the same time"), "{errors}");
     let exported = server.rspm_stdout("export state");
-    assert!(exported.contains("description = \"other\"") && !exported.contains("[repositories.picked]"), "{exported}");
+    assert!(
+        exported.contains("description = \"other\"") && !exported.contains("[repositories.picked]"),
+        "{exported}"
+    );
     let output = apply(&curated, &state, "lib\n", "--commit");
     assert_eq!(output.code, 0, "{output:?}");
     assert_eq!(plan(&curated, &state, "lib\n")["changes"], json!([]));

@@ -10,8 +10,9 @@ use super::problem::{ConfigError, Problem};
 use super::reader::Reader;
 use super::{
     Authentication, Bioconductor, Bootstrap, Config, Cran, Database, Federation, Git, IndexConfig, Loaded,
-    LocalPython, Logging, Metrics, OpenIdConnect, Postgres, Proxy, Requirements, Server, SharedPlatforms, Sqlite,
-    StorageAlerts, StorageAudit, StorageConfig, Vulnerabilities, decryption, environment, listen, storage,
+    LocalPython, Logging, Metrics, OpenIdConnect, Postgres, Proxy, Requirements, Server, SharedPlatforms,
+    Sqlite, StorageAlerts, StorageAudit, StorageConfig, Vulnerabilities, decryption, environment, listen,
+    storage,
 };
 
 /// Parses `text` (`name` is used in messages), applies the environment and validates the result. Encrypted values stay

@@ -198,7 +198,8 @@ fn began_at(
         earlier.file == later.file && earlier.to == later.from && earlier.from < later.from
     };
     let mut first = period;
-    while let Some(earlier) = periods.iter().find(|earlier| is_before(earlier, first) && has(earlier, first)) {
+    while let Some(earlier) = periods.iter().find(|earlier| is_before(earlier, first) && has(earlier, first))
+    {
         first = earlier;
     }
     first.began_at

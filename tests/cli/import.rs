@@ -429,7 +429,10 @@ fn times_that_a_copy_set_must_be_chosen_and_only_administrators_keep_them() {
     assert!(server.get("/prod/latest/src/contrib/PACKAGES").text().contains("Package: copy19\n"));
     assert_eq!(server.get("/prod/2024-01-10/src/contrib/PACKAGES").status, 404);
     assert_eq!(report(&server, &list, "--commit --dates=none").0["outcomes"], json!({ "existing": 20 }));
-    let again = import(&server, &list, "");
+    server.rspm_stdout("create source --name=kept");
+    let keep = |flags: &str| server.rspm(&format!("import list {} --source=kept {flags}", list.display()));
+    assert_eq!(keep("--commit --dates=keep").code, 0);
+    let again = keep("");
     assert!(again.out.contains("existing 20") && !again.err.contains("may have set"), "{again:?}");
     let empty = import(&server, &folder.list(&[]), "").out;
     assert!(empty.ends_with("There is nothing to import\n"), "{empty}");

@@ -697,7 +697,7 @@ fn a_plan_is_printed_with_the_next_step() {
     assert_eq!(output.code, 0, "{output:?}");
     let digest = output.out.trim_end().rsplit('=').next().expect("a digest").to_owned();
     let path = server.dir().join("site.toml").display().to_string();
-    let config = server.config_file().display();
+    let config = server.config_file().display().to_string();
     assert_eq!(
         output.out,
         format!(

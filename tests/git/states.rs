@@ -34,6 +34,20 @@ fn builders_are_created_changed_and_deleted_after_the_other_changes() {
     let output = apply(&format!("{broken}[sources.third]\n"), "--commit");
     assert!(output.code == 1 && output.err.contains("git builder dev/other: "), "{output:?}");
     assert!(server.json("list sources").to_string().contains("third"), "the other changes are made");
+    // The number of deletions is that of the plan, also when some are made later than others.
+    server.rspm_stdout("create blocklist-rule --package-name=evil");
+    let waiting = "format = 1\ngit_builders = {}\nblock_rules = []\n[sources.dev]\ntype = \"git\"\n[sources.more]\n\
+        [sources.third]\n[sources.day]\ntype = \"cran-snapshot\"\nsnapshot = \"2024-01-01\"\n\
+        [repositories.dev]\nsources = [\"dev\"]\n[repositories.day]\nsources = [\"day\"]\n";
+    let output = apply(waiting, "--commit --prune --allow-weaker --confirm-deletes=2");
+    assert_eq!(output.code, 1, "{output:?}");
+    for part in
+        ["builder dev/tested: done\n", "block rule {\"package_name\":\"evil\"}: waits for the definition"]
+    {
+        assert!(output.err.contains(part), "{part}: {output:?}");
+    }
+    assert!(!output.err.contains("--confirm-deletes"), "{output:?}");
+    assert_eq!(apply(&site, "--commit").code, 0);
     let output = apply("format = 1\ngit_builders = {}\n", "--commit --prune --confirm-deletes=1");
     assert_eq!(output.code, 0, "{output:?}");
     assert_eq!(server.json("list git-builders"), json!([]));

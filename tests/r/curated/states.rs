@@ -104,26 +104,20 @@ fn definitions_follow_the_other_changes_and_repositories_wait_for_them() {
 fn what_protects_is_removed_after_its_replacement() {
     let curated = start();
     let server = &curated.server;
-    let rest = "[sources.gitr]\ntype = \"git\"\n[sources.subset]\ntype = \"curated-cran\"\n\
-        [repositories.prod]\nsources = [\"subset\"]\n";
-    let before = format!(
-        "format = 1\n{rest}[sources.old]\n[repositories.live]\nsources = [\"old\", \"cran\"]\n\
-         [[block_rules]]\npackage_name = \"util\"\n[name_guards.\"r:ours*\"]\nsource = \"old\"\n\
-         [git_builders.\"gitr/x\"]\nurl = \"https://h.invalid/x\"\n"
-    );
-    let output = apply(&curated, &before, "", "--commit");
+    for line in ["delete repo --name=prod", "delete source --name=subset --with-packages"] {
+        server.rspm_stdout(line);
+    }
+    let before = "format = 1\n[sources.more]\n[sources.old]\n[repositories.live]\nsources = [\"old\", \"cran\"]\n\
+        [[block_rules]]\npackage_name = \"util\"\n[name_guards.\"r:ours*\"]\nsource = \"old\"\n";
+    let output = apply(&curated, before, "", "--commit");
     assert_eq!(output.code, 0, "{output:?}");
-    let after = format!(
-        "format = 1\ngit_builders = {{}}\n{rest}[sources.new]\ntype = \"curated-cran\"\nsnapshot = \"2025-10-12\"\n\
-         files = [\"lists/packages.txt\"]\n[repositories.live]\nsources = [\"new\", \"cran\"]\n\
-         [[block_rules]]\npackage_name = \"util\"\nrepo = \"live\"\n\
-         [name_guards.\"r:ours.*\"]\nsource = \"new\"\n"
-    );
-    let flags = "--commit --prune --allow-weaker --confirm-deletes";
-    let output = apply(&curated, &after, "nowhere\n", &format!("{flags}=4"));
+    let after = "format = 1\n[sources.more]\n[sources.new]\ntype = \"curated-cran\"\nsnapshot = \"2025-10-12\"\n\
+        files = [\"lists/packages.txt\"]\n[repositories.live]\nsources = [\"new\", \"cran\"]\n\
+        [[block_rules]]\npackage_name = \"util\"\nrepo = \"live\"\n[name_guards.\"r:ours.*\"]\nsource = \"new\"\n";
+    let flags = "--commit --prune --allow-weaker --confirm-deletes=3";
+    let output = apply(&curated, after, "nowhere\n", flags);
     assert_eq!(output.code, 1, "{output:?}");
     for part in [
-        "git builder gitr/x: done",
         "block rule {\"package_name\":\"util\"}: waits for the definition of a source",
         "source old: waits for the definition",
         "name guard r:ours*: waits for the definition",
@@ -138,11 +132,11 @@ fn what_protects_is_removed_after_its_replacement() {
     };
     assert!(!has_util(), "the rule that blocks it was deleted before its replacement");
     assert_eq!(guards(), ["ours*"]);
-    let output = apply(&curated, &after, "app [suggests]\n", &format!("{flags}=3"));
+    let output = apply(&curated, after, "app [suggests]\n", flags);
     assert_eq!(output.code, 0, "{output:?}");
     let notice = "definition new: 1 dependency is not in CRAN at 2025-10-12 and was omitted: absent\n";
     assert!(output.err.contains(notice), "{output:?}");
-    let same = apply(&curated, &after, "app [suggests]\n", "--prune --expect-no-changes");
+    let same = apply(&curated, after, "app [suggests]\n", "--prune --expect-no-changes");
     assert_eq!(same.code, 0, "{same:?}");
     assert!(!has_util() && listed(server, "/live/latest").contains(&"lib 1.5".to_owned()));
     assert_eq!(guards(), ["ours.*"]);
@@ -180,22 +174,4 @@ fn what_others_change_before_the_waiting_changes_stays() {
     let output = apply(&curated, &state, "lib\n", "--commit");
     assert_eq!(output.code, 0, "{output:?}");
     assert_eq!(plan(&curated, &state, "lib\n")["changes"], json!([]));
-}
-
-#[test]
-fn deletions_of_a_waiting_plan_are_confirmed_once() {
-    let curated = start();
-    let before = "format = 1\n[sources.gitr]\ntype = \"git\"\n[[block_rules]]\npackage_name = \"util\"\n\
-        [git_builders.\"gitr/x\"]\nurl = \"https://h.invalid/x\"\n";
-    let output = apply(&curated, before, "", "--commit");
-    assert_eq!(output.code, 0, "{output:?}");
-    let after = format!(
-        "git_builders = {{}}\n{}",
-        STATE.replace("[sources.day]", "[sources.gitr]\ntype = \"git\"\n[sources.day]")
-    );
-    let sources = "[sources.subset]\ntype = \"curated-cran\"\n[repositories.prod]\nsources = [\"subset\"]\n";
-    let flags = "--commit --prune --allow-weaker --confirm-deletes=2";
-    let output = apply(&curated, &format!("{after}{sources}"), "lib\n", flags);
-    assert_eq!(output.code, 0, "{output:?}");
-    assert_eq!(curated.server.json("list blocklist-rules").as_array().map(Vec::len), Some(1));
 }

@@ -41,10 +41,8 @@ fn all_files_of_a_definition_are_read() {
     assert!(!definition.rules[&name("two")].allows_all());
     assert_eq!(definition.constraints.keys().map(ProjectName::as_str).collect::<Vec<_>>(), ["three"]);
     assert_eq!(definition.origins[&name("four")], "c.txt, line 2");
-    assert_eq!(
-        refusal(&[("a.txt", "one\n"), ("b.txt", "two==\n")], false).split(':').next(),
-        Some("b.txt, line 1")
-    );
+    let refused = refusal(&[("a.txt", "one\n"), ("b.txt", "two==\n")], false);
+    assert!(refused.starts_with("b.txt: "), "{refused}");
 }
 
 #[test]

@@ -264,14 +264,14 @@ fn is_same(one: &StateChange, other: &StateChange) -> bool {
         == (other.action, other.section, &other.name, &other.fields)
 }
 
-/// Returns whether a change is that of the definition of a source, and not of the source.
+/// Returns whether a change is that of the definition of a source, and not of the source. A definition is never deleted alone.
 fn is_definition(change: &StateChange) -> bool {
-    change.section == Section::Sources && change.later
+    change.section == Section::Sources && change.later && change.action != StateAction::Delete
 }
 
 /// Returns whether a later change is made by an operation of its own, and does not only wait.
 fn has_operation(change: &StateChange) -> bool {
-    matches!(change.section, Section::Sources | Section::GitBuilders)
+    is_definition(change) || change.section == Section::GitBuilders
 }
 
 /// Publishes the definition of a curated source, or sets the state of a snapshot. Returns the notices about it.

@@ -10,9 +10,8 @@ use super::problem::{ConfigError, Problem};
 use super::reader::Reader;
 use super::{
     Authentication, Bioconductor, Bootstrap, Config, Cran, Database, Federation, Git, IndexConfig, Loaded,
-    LocalPython, Logging, Metrics, OpenIdConnect, Postgres, Proxy, Requirements, Server, SharedPlatforms,
-    Sqlite, StorageAlerts, StorageAudit, StorageConfig, Vulnerabilities, decryption, environment, listen,
-    storage,
+    LocalPython, Logging, Metrics, OpenIdConnect, Platforms, Postgres, Proxy, Requirements, Server, Sqlite,
+    StorageAlerts, StorageAudit, StorageConfig, Vulnerabilities, decryption, environment, listen, storage,
 };
 
 /// Parses `text` (`name` is used in messages), applies the environment and validates the result. Encrypted values stay
@@ -126,7 +125,7 @@ fn config(reader: &mut Reader<'_>, environment: Environment) -> Config {
         indexes: IndexConfig::read_all(reader),
         local_python: LocalPython::read(reader),
         git: Git::read(reader),
-        platforms: SharedPlatforms::read(reader),
+        platforms: Platforms::shared(reader),
         metrics,
         storage_audit: StorageAudit::read(reader),
         storage_alerts: StorageAlerts::read(reader),

@@ -5,26 +5,12 @@ mod read;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
-use super::reader::Reader;
 use crate::words;
-
-const DISTRIBUTION: &str = "Distribution";
-const MACOS: &str = "MacOS";
-const PLATFORMS: &str = "Platforms";
 
 /// The platforms of a configuration; clones share them. Those of the embedded table alone are read at the first use: the
 /// command line never uses them, and needs as long to read them as for a request.
 #[derive(Clone, Debug, Default)]
 pub struct SharedPlatforms(Arc<OnceLock<Platforms>>);
-
-impl SharedPlatforms {
-    /// Reads the sections of the file.
-    pub(super) fn read(reader: &mut Reader<'_>) -> SharedPlatforms {
-        let mut sections = reader.settings.iter().map(|setting| setting.section.name);
-        let is_changed = sections.any(|name| [DISTRIBUTION, MACOS, PLATFORMS].contains(&name));
-        if is_changed { Platforms::read(reader).into() } else { SharedPlatforms::default() }
-    }
-}
 
 impl Deref for SharedPlatforms {
     type Target = Platforms;

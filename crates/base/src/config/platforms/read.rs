@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::{DISTRIBUTION, Distribution, MACOS, MacFolders, Os, PLATFORMS, Platforms};
+use super::{Distribution, MacFolders, Os, Platforms, SharedPlatforms};
 use crate::config::merged::{Settings, merge};
 use crate::config::parsed_file::ParsedFile;
 use crate::config::problem::{ProblemCategory, did_you_mean, nearest};
@@ -21,17 +21,27 @@ static EMBEDDED_TABLE: LazyLock<Settings> = LazyLock::new(|| {
     settings
 });
 
+const DISTRIBUTION: &str = "Distribution";
+const MACOS: &str = "MacOS";
+const PLATFORMS: &str = "Platforms";
 /// Maximum length of a distribution's name in bytes: it is a part of URLs and of labels.
 const MAX_NAME_LENGTH: usize = 40;
 
 impl Platforms {
+    /// Reads the sections of the file; without any, the embedded table at the first use.
+    pub(in crate::config) fn shared(reader: &mut Reader<'_>) -> SharedPlatforms {
+        let mut sections = reader.settings.iter().map(|setting| setting.section.name);
+        let is_changed = sections.any(|name| [DISTRIBUTION, MACOS, PLATFORMS].contains(&name));
+        if is_changed { Platforms::read(reader).into() } else { SharedPlatforms::default() }
+    }
+
     /// Reads the embedded table.
     pub(super) fn embedded() -> Platforms {
         Platforms::read(&mut Reader::new(&Settings::default()))
     }
 
     /// Reads the embedded table, overridden by the sections of the file.
-    pub(super) fn read(reader: &mut Reader<'_>) -> Platforms {
+    fn read(reader: &mut Reader<'_>) -> Platforms {
         let mut platforms = Platforms {
             distributions: names(reader, DISTRIBUTION)
                 .iter()

@@ -426,7 +426,7 @@ fn deletions_need_prune_and_confirmation_and_keep_what_is_protected() {
     let count = planned["changes"].as_array().expect("changes").len();
     let flags = format!("--prune --allow-weaker --delete-packages-of=own --confirm-deletes={count}");
     assert!(refused(&server, all, &flags.replace(&count.to_string(), "3")).contains("--confirm-deletes="));
-    assert!(planned.to_string().contains("its 1 packages stay in snapshots"), "{planned}");
+    assert!(planned.to_string().contains("its 1 package stays in snapshots"), "{planned}");
     let output = commit(&server, all, &flags);
     assert!(output.contains(&format!("{count} deleted")), "{output}");
     assert_eq!(server.json("list repos"), json!([]));

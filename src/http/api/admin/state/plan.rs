@@ -159,9 +159,8 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
             }
         }
     }
-    // What looks deleted in these sections may be an object of the file that was refused.
-    let incomplete: BTreeSet<Section> =
-        request.problems.iter().filter_map(|problem| problem.section).collect();
+    let name = |problem: &StateProblem| Some((problem.section?, problem.name.clone()));
+    let refused: BTreeSet<(Section, String)> = request.problems.iter().filter_map(name).collect();
     check_others(&mut request, &rows, &current, body.prune);
     let Request { catalog: requested, objects, problems, .. } = request;
     plan.problems = problems;
@@ -170,7 +169,11 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
         counts.entry(key.section).or_default()[0] += 1;
     }
     let mut all = differences(current, objects);
-    all.retain(|difference| difference.new.is_some() || !incomplete.contains(&difference.key.section));
+    all.retain(|Difference { key, new, .. }| match new {
+        Some(_) => !refused.contains(&(key.section, key.name.clone())),
+        // What looks deleted in a section may be an object of the file that was refused.
+        None => refused.iter().all(|(section, _)| *section != key.section),
+    });
     let spellings = spellings(&requested);
     let blocks = catalog.rules.iter().filter(|stored| stored.rule.effect == RuleEffect::Block);
     let last_block = blocks.map(|stored| stored.rule.priority).max();

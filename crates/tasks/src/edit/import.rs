@@ -448,7 +448,7 @@ impl Import {
         };
         let mut tx = None;
         for (package, scope) in selected {
-            tx = self.select_scope(c, event, &package, scope)?.0.or(tx);
+            tx = self.select_scope(c, event, package, scope)?.0.or(tx);
         }
         Ok(tx)
     }
@@ -457,7 +457,7 @@ impl Import {
         &self,
         c: &mut dyn Conn,
         event: &Event,
-        package: &str,
+        package: String,
         scope: RemoveScope,
     ) -> Write<SelectedResult> {
         let (kind, source) = (self.source.kind, self.source.clone());
@@ -466,17 +466,15 @@ impl Import {
             _ => (TxKind::Remove, None),
         };
         let comment = reason.as_deref().unwrap_or_default();
-        let publish = self.publish(tx_kind, event, comment, scope.of(package));
+        let publish = self.publish(tx_kind, event, comment, scope.of(&package));
         match (kind.layout(), reason) {
-            (Layout::Lists, None) => {
-                RemoveTransaction { source, package: package.to_owned(), scope, publish }.write(c)
-            }
+            (Layout::Lists, None) => RemoveTransaction { source, package, scope, publish }.write(c),
             (Layout::Lists, Some(_)) => {
                 Err(RepoError::Invalid(format!("packages of {} are not yanked", kind.language().label()))
                     .into())
             }
             (Layout::Projects, reason) => {
-                let project = project::remove::parse_project(kind, package)?;
+                let project = project::remove::parse_project(kind, &package)?;
                 let selection = Selection::new(scope, kind.language())?;
                 match reason {
                     None => project::remove::write(c, &source, &publish, &project, &selection),

@@ -35,7 +35,6 @@ impl Platforms {
         if is_changed { Platforms::read(reader).into() } else { SharedPlatforms::default() }
     }
 
-    /// Reads the embedded table.
     pub(super) fn embedded() -> Platforms {
         Platforms::read(&mut Reader::new(&Settings::default()))
     }

@@ -7,12 +7,14 @@ use serde_json::{Value, json};
 
 use super::import::{Folder, import, on, report};
 use crate::support::db;
+use crate::support::http;
 use crate::support::mirror_dir::MirrorDir;
 use crate::support::rerun;
 use crate::support::rspm::RspmOutput;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 use crate::support::team::team;
+use base::model::digest::Sha256;
 
 /// The packages that the repository `prod` lists, each with a space.
 fn listed(server: &Server) -> String {
@@ -61,6 +63,32 @@ fn two_imports_at_the_same_time_and_uploads_lose_nothing(engine: db::Engine) {
     assert!(index.contains("Package: own\nVersion: 1.1\n"), "{index}");
     let verified = server.rspm("scrub --database");
     assert_eq!(verified.code, 0, "{verified:?}");
+}
+
+#[test]
+fn an_upload_that_is_not_the_file_of_its_change_is_refused() {
+    let server = on(db::Engine::Sqlite);
+    let upload = |name: &str| {
+        let package = Tarball::new(name, "1.0");
+        let target = format!("/__api__/admin/v1/uploads?file={}", package.file());
+        let upload = http::admin(&server.admin_socket(), "POST", &target, &package.bytes()).json();
+        let sha256 = Sha256::of(package.bytes()).to_string();
+        (json!({ "op": "add", "file": package.file(), "sha256": sha256 }), upload["id"].clone())
+    };
+    let ((one, one_id), (two, two_id)) = (upload("one"), upload("two"));
+    let import = |ids: [&Value; 2]| {
+        let changes = json!([{ "event": one, "upload": ids[0] }, { "event": two, "upload": ids[1] }]);
+        server.admin("POST", "/sources/team/packages", &json!({ "changes": changes }))
+    };
+    let refused = import([&two_id, &one_id]);
+    let text = refused.text();
+    assert!(
+        refused.status == 400 && text.contains("the upload of one_1.0.tar.gz has the SHA-256 "),
+        "{text}"
+    );
+    assert_eq!(listed(&server), "");
+    assert_eq!(import([&one_id, &two_id]).status, 200);
+    assert_eq!(listed(&server), "one two ");
 }
 
 #[test]

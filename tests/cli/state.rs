@@ -289,6 +289,7 @@ fn a_refused_file_changes_nothing_and_names_the_object_and_the_remedy() {
             "'snapshot' is latest, which is not over",
         ),
         ("[sources.x]\ntype=\"curated-cran\"\nfiles=[{name=\"a\",text=\"R6\"}]", "'snapshot' is missing"),
+        ("[sources.x]\ntype=\"curated-pypi\"\nsnapshot=\"2024-01-01\"", "'files' is missing"),
         (
             "[repositories.x]\nsources=[\"nope\"]",
             "FILE:2: repositories.x: 'sources': there is no source 'nope'",

@@ -235,7 +235,7 @@ async fn make_later_changes(client: &Client, request: &ApplyState, plan: &StateP
         let confirm_deletes = request.confirm_deletes.map(|count| count.saturating_sub(deleted));
         let again = ApplyState { commit: false, base: None, confirm_deletes, ..request.clone() };
         let mut plan = client.send::<operations::ApplyState>([], &again).await?;
-        let is_new = |change: &&StateChange| !later.iter().any(|known| is_same(known, change));
+        let is_new = |change: &&StateChange| !later.iter().any(|known| is_of(known, change));
         let new = plan.changes.iter().filter(is_new);
         let new: Vec<String> = new
             .map(|change| format!("{} {}: was changed at the same time", row(change).1, change.name))
@@ -258,10 +258,10 @@ async fn make_later_changes(client: &Client, request: &ApplyState, plan: &StateP
     Err(CliError::refused(format!("{text}\nApply again to make what is left")))
 }
 
-/// Returns whether two changes do the same.
-fn is_same(one: &StateChange, other: &StateChange) -> bool {
-    (one.action, one.section, &one.name, &one.fields)
-        == (other.action, other.section, &other.name, &other.fields)
+/// Returns whether a change is that of the reviewed plan, or what is left of it.
+fn is_of(known: &StateChange, change: &StateChange) -> bool {
+    (known.action, known.section, &known.name) == (change.action, change.section, &change.name)
+        && change.fields.iter().all(|field| known.fields.contains(field))
 }
 
 /// Returns whether a change is that of the definition of a source, and not of the source. A definition is never deleted alone.

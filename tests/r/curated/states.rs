@@ -143,6 +143,28 @@ fn what_protects_is_removed_after_its_replacement() {
 }
 
 #[test]
+fn what_protects_more_does_not_wait_for_the_list_of_a_repository() {
+    let curated = start();
+    let server = &curated.server;
+    let output = apply(&curated, "format = 1\n[repositories.live]\nsources = [\"cran\"]\n", "", "--commit");
+    assert_eq!(output.code, 0, "{output:?}");
+    let after = "format = 1\n[sources.new]\ntype = \"curated-cran\"\nsnapshot = \"2025-10-12\"\n\
+        files = [\"lists/packages.txt\"]\n[repositories.live]\nauthenticated = true\nsources = [\"new\", \"cran\"]\n\
+        [[block_rules]]\npackage_name = \"util\"\nrepo = \"live\"\n";
+    let output = apply(&curated, after, "nowhere\n", "--commit");
+    assert!(
+        output.code == 1 && output.err.contains("repository live: waits for the definition"),
+        "{output:?}"
+    );
+    assert_eq!(server.get("/live/latest/src/contrib/PACKAGES").status, 401);
+    assert_eq!(server.json("list blocklist-rules").as_array().map(Vec::len), Some(1));
+    let output = apply(&curated, after, "lib\n", "--commit");
+    assert_eq!(output.code, 0, "{output:?}");
+    assert_eq!(plan(&curated, after, "lib\n")["changes"], json!([]));
+    assert_eq!(server.get("/live/latest/src/contrib/PACKAGES").status, 401);
+}
+
+#[test]
 fn what_others_change_before_the_waiting_changes_stays() {
     let curated = start();
     let server = &curated.server;

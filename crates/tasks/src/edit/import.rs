@@ -12,7 +12,7 @@ use super::uploads::{StagedUpload, Uploads};
 use super::{Actor, AddStatus, OnExisting, RemoveScope, SelectedResult, Write, publish};
 use api::source::{AddedPackages, ChangedDays, ImportOutcome, ImportedChange, ImportedResult};
 use base::model::ids::TxId;
-use base::model::import_list::{EARLIEST, Event, Removal};
+use base::model::import_list::{AddedFile, EARLIEST, Event, Removal};
 use base::model::kind::Layout;
 use base::model::time::{SECOND, Timestamp};
 use content::serve::{RepoError, find, name_audit};
@@ -83,6 +83,8 @@ pub async fn apply(
     let ids = ids.ok_or_else(|| RepoError::Invalid("a change that adds a file has no upload".to_owned()))?;
     let staged = uploads.get(&ids, &actor.0, now).await?;
     staged.iter().try_for_each(|staged| check_type(&source, staged))?;
+    let added = changes.iter().filter_map(|change| change.event.added());
+    added.zip(&staged).try_for_each(|(file, staged)| check_digest(file, staged))?;
     let state = uploads.state.clone();
     let import = Import { source, changes, actor: actor.clone(), now };
     let write = move |c: &mut dyn Conn, staged: &[StagedUpload]| -> Write<AddedPackages> {
@@ -100,6 +102,18 @@ pub async fn apply(
         Ok(AddedPackages { transaction, packages: Vec::new(), warnings, changes, late, past_days })
     };
     Ok(add_staged(uploads, staged, actor, now, write).await?.1)
+}
+
+/// Refuses an upload that is not the file of its change.
+fn check_digest(file: &AddedFile, staged: &StagedUpload) -> Result<(), RepoError> {
+    let received = staged.upload.original.to_string();
+    match file.sha256.as_ref().filter(|sha256| !sha256.eq_ignore_ascii_case(&received)) {
+        None => Ok(()),
+        Some(sha256) => Err(RepoError::Invalid(format!(
+            "the upload of {} has the SHA-256 {received}, and its change {sha256}: nothing was changed",
+            file.file
+        ))),
+    }
 }
 
 fn check_times(changes: &[ImportedChange], now: Timestamp) -> Result<(), RepoError> {

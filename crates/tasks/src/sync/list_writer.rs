@@ -106,7 +106,7 @@ impl ListWriter<'_> {
 
 /// Returns the projects that the source lists, in the order of their names.
 fn stored(c: &mut dyn Conn, source: SourceId) -> Result<StoredProjects, DbError> {
-    let mut stored = StoredProjects::default();
+    let mut stored = StoredProjects::with_room();
     let mut fits = true;
     project::each_listed(c, source, &mut |normalized_name, from_at, serial| {
         fits = fits && stored.push(&normalized_name, from_at, serial);

@@ -10,6 +10,9 @@ use store::db::project::ListChange;
 
 /// The serial of an entry without one. Serials are not negative.
 const NO_SERIAL: i64 = -1;
+/// Room for all of PyPI: for this many projects, and this many bytes of names. Memory that is reserved and not written is not
+/// used, and a vector that grows is in memory twice.
+const ROOM: (usize, usize) = (1 << 20, 16 << 20);
 
 /// A project of a list. Its names are in the text of the list: one after the other, so that a million names need neither
 /// an allocation nor a pointer each.
@@ -31,6 +34,10 @@ pub(super) struct Projects {
 }
 
 impl Projects {
+    fn with_room() -> Projects {
+        Projects { names: String::with_capacity(ROOM.1), entries: Vec::with_capacity(ROOM.0) }
+    }
+
     /// Adds a project: its normalized name, the name as its owner writes it if that differs, and its serial.
     fn push(&mut self, name: &str, display: Option<&str>, serial: Option<i64>) {
         let display = display.unwrap_or_default();
@@ -115,6 +122,10 @@ struct StoredProject {
 }
 
 impl StoredProjects {
+    pub(super) fn with_room() -> StoredProjects {
+        StoredProjects { names: String::with_capacity(ROOM.1), entries: Vec::with_capacity(ROOM.0) }
+    }
+
     /// Adds a project: its normalized name, the sequence number with which its row begins, and its serial. Returns false
     /// if all names together are too long.
     pub(super) fn push(&mut self, name: &str, from_at: i64, serial: Option<i64>) -> bool {
@@ -145,7 +156,7 @@ pub(super) fn read(
     media_type: Option<&str>,
     mut body: impl Read,
 ) -> Result<ProjectList, String> {
-    let mut projects = Projects::default();
+    let mut projects = Projects::with_room();
     let summary = language.read_list(media_type, &mut body, &mut |project: ListedName<'_>| {
         let display = (project.display != project.name).then_some(project.display);
         let serial = project.serial.and_then(|serial| i64::try_from(serial).ok());

@@ -111,6 +111,16 @@ impl Difference {
         }
     }
 
+    /// Returns the part of a change that does not wait: an open repository is authenticated before its list changes.
+    fn closing(&self) -> Option<ObjectChange> {
+        let (old, new) = (repository(self.old.as_ref())?, repository(self.new.as_ref())?);
+        let closed = Repository { authenticated: true, ..old.clone() };
+        (new.authenticated && !old.authenticated).then(|| ObjectChange {
+            old: Some(Object::Repository(old.clone())),
+            new: Some(Object::Repository(closed)),
+        })
+    }
+
     /// Returns the sources that everyone may read after the change: those of an open repository, and of a deleted one those that
     /// are open in `remaining`, the catalog without the deleted ones.
     fn readable_sources(&self, remaining: &Catalog) -> BTreeSet<SourceId> {
@@ -206,6 +216,7 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
             let source = catalog.source_name(*id);
             format!("everyone who can connect to the server can read the packages of '{source}'")
         };
+        let closing = difference.closing();
         let twin = difference.other_spelling(&spellings, catalog);
         let twin = twin.map(|name| format!("its name differs from '{name}' only in upper and lower case"));
         plan.changes.push(StateChange {
@@ -217,7 +228,9 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
             effects: opened.iter().map(readable).chain(twin).collect(),
             name: difference.key.name,
         });
-        if !later {
+        if later {
+            changes.extend(closing);
+        } else {
             let object = |entry: Option<Entry>| entry.and_then(|entry| entry.object);
             changes.push(ObjectChange { old: object(difference.old), new: object(difference.new) });
         }
@@ -323,7 +336,8 @@ fn repository(entry: Option<&Entry>) -> Option<&Repository> {
 
 /// Returns for each change whether it is made later: by an operation of its own, or after the repositories that wait.
 ///
-/// SECURITY: what protects is removed last, because its replacement may wait.
+/// SECURITY: what protects is removed last, because its replacement may wait; what protects more does not wait for the list
+/// of a repository that exists.
 fn later(all: &[Difference], catalog: &Catalog, requested: &Catalog, last_block: Option<i64>) -> Vec<bool> {
     let waiting = waiting_repos(all, catalog, requested);
     let is_removal = |it: &&Difference| {
@@ -335,12 +349,13 @@ fn later(all: &[Difference], catalog: &Catalog, requested: &Catalog, last_block:
             guards.add(row);
         }
     }
+    let is_missing = |repo: RepoId| waiting.contains(&repo) && catalog.repo_by_id(repo).is_none();
     let is_later = |difference: &Difference| match difference.object() {
         None => true,
         Some(_) if is_removal(&difference) => true,
         Some(Object::Repository(repo)) => waiting.contains(&repo.id),
-        Some(Object::Rule(rule)) => rule.criteria.repo.is_some_and(|repo| waiting.contains(&repo)),
-        Some(Object::Metadata(row)) => row.scope.repo.is_some_and(|repo| waiting.contains(&repo)),
+        Some(Object::Rule(rule)) => rule.criteria.repo.is_some_and(is_missing),
+        Some(Object::Metadata(row)) => row.scope.repo.is_some_and(is_missing),
         Some(Object::Guard(row)) => guards.conflict(row).is_some(),
         Some(Object::Source(_)) => false,
     };

@@ -187,6 +187,9 @@ impl Request {
             };
         };
         let snapshot: Snapshot = snapshot.parse().map_err(text)?;
+        if files.is_empty() && is_curated(Layout::Projects) {
+            return Err(format!("'files' is missing: those of a source of type {kind} name its packages"));
+        }
         if files.iter().any(|file| matches!(file, StateFile::Path(_))) {
             return Err("'files' has a path, which only rspm replaces by the text of the file".to_owned());
         }

@@ -230,7 +230,8 @@ impl Export {
         let (path, folder) = (self.destination.path(&file.path), destination::folder_of(&file.path));
         let to_error = |e| OfflineError::destination("write", &path, e);
         // A missing file needs no thread for the comparison.
-        if path.exists() && tokio::task::block_in_place(|| is_same(&path, file)) {
+        let exists = path.exists();
+        if exists && tokio::task::block_in_place(|| is_same(&path, file)) {
             return Ok(false);
         }
         if let Some(bytes) = &file.bytes {
@@ -267,7 +268,7 @@ impl Export {
             );
             return Err(OfflineError::Refused(text));
         }
-        let is_written = !digest_of(&path).is_ok_and(|digest| digest == complete.sha256);
+        let is_written = !exists || !digest_of(&path).is_ok_and(|digest| digest == complete.sha256);
         if is_written {
             let complete = complete.into_file(&folder).map_err(to_error)?;
             destination::set_published_time(complete.as_file(), file.published);

@@ -1,7 +1,7 @@
 //! A repository that was exported as files, behind a static web server and with real clients.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -14,15 +14,18 @@ use serde_json::json;
 use super::origins::{lines, list};
 use crate::python::clients::{command, installed_version, program, run as run_client, text};
 use crate::support::downloader::{run, tree};
+use crate::support::http;
 use crate::support::listener::Listener;
 use crate::support::mirror_dir::{MirrorDir, file_url};
 use crate::support::nginx::Nginx;
 use crate::support::process::ProcessOutput;
 use crate::support::pypi::Pypi;
 use crate::support::python::index::start;
-use crate::support::python::package::Package;
+use crate::support::python::package::{self, Package};
 use crate::support::rscript;
+use crate::support::rspm::RspmOutput;
 use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
 
 /// A server with a history of R packages in the repository `prod`.
 fn r_server(mirror: &MirrorDir) -> Server {
@@ -45,11 +48,72 @@ fn mirror(dir: &Path) -> MirrorDir {
 
 /// Runs `rspm export files`, which must succeed; returns its standard error.
 fn export(server: &Server, repository: &str, to: &Path, more: &str) -> String {
-    let (address, to) = (server.url(""), to.display());
-    let output =
-        server.rspm(&format!("--address={address} export files --repo={repository} --to={to} {more}"));
+    let output = export_from(&server.url(""), server, repository, to, more);
     assert_eq!(output.code, 0, "{}{}", output.out, output.err);
     output.err
+}
+
+fn export_from(address: &str, server: &Server, repository: &str, to: &Path, more: &str) -> RspmOutput {
+    let to = to.display();
+    server.rspm(&format!("--address={address} export files --repo={repository} --to={to} {more}"))
+}
+
+/// Passes requests on to a server, after `change` for those whose number `is_due`; also returns their count.
+fn changing(
+    server: &Arc<Server>,
+    is_due: impl Fn(usize) -> bool + Clone + Send + 'static,
+    change: impl Fn(&Server) + Clone + Send + 'static,
+) -> (Listener, Arc<AtomicUsize>) {
+    let (server, count) = (Arc::clone(server), Arc::new(AtomicUsize::new(0)));
+    let request_count = Arc::clone(&count);
+    let listener = Listener::open(move |mut stream: &TcpStream| {
+        let mut lines = BufReader::new(stream).lines();
+        let request = lines.next().transpose()?.unwrap_or_default();
+        let head: Vec<String> = lines.map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+        if is_due(request_count.fetch_add(1, Ordering::SeqCst)) {
+            change(&server);
+        }
+        let accept = head.iter().filter_map(|line| line.split_once(": "));
+        let accept = accept.filter(|(name, _)| name.eq_ignore_ascii_case("accept")).map(|(_, value)| value);
+        let fields: Vec<(&str, &str)> = accept.map(|value| ("Accept", value)).collect();
+        let path = request.split(' ').nth(1).unwrap_or_default();
+        let answer = http::request("GET", &server.url(path), &fields, b"");
+        write!(
+            stream,
+            "HTTP/1.1 {} x\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            answer.status,
+            answer.header("content-type").unwrap_or("text/plain"),
+            answer.body.len()
+        )?;
+        stream.write_all(&answer.body)
+    });
+    (listener, count)
+}
+
+/// Exports a repository that changes before one of the requests, another one each time, and checks each export.
+fn export_while_changing(
+    server: &Arc<Server>,
+    repository: &str,
+    change: impl Fn(&Server) + Clone + Send + 'static,
+    check: impl Fn(&BTreeMap<String, Vec<u8>>),
+) {
+    let dir = tempfile::tempdir().unwrap();
+    for due in (0_usize..).step_by(2) {
+        let (listener, count) = changing(server, move |number| number == due, change.clone());
+        let to = dir.path().join(due.to_string());
+        let output = export_from(&format!("http://{}", listener.address), server, repository, &to, "");
+        assert_eq!(output.code, 0, "before request {due}: {}{}", output.out, output.err);
+        check(&tree(&to));
+        if count.load(Ordering::SeqCst) <= due {
+            return;
+        }
+    }
+}
+
+/// The fields of an index, record by record.
+fn records(index: &str) -> Vec<BTreeMap<&str, &str>> {
+    let texts = index.split("\n\n").filter(|text| !text.trim().is_empty());
+    texts.map(|text| text.lines().filter_map(|line| line.split_once(": ")).collect()).collect()
 }
 
 /// The files of an export with their times, in seconds.
@@ -262,4 +326,81 @@ fn pages_of_several_projects_are_requested_at_the_same_time() {
     assert_eq!(output.code, Some(0), "{}{}", output.out, output.err);
     assert_eq!(tree(&to).len(), 10, "two pages of four projects, and the list");
     assert!(most.load(Ordering::SeqCst) > 1 && active.load(Ordering::SeqCst) == 0);
+}
+
+#[test]
+fn an_export_of_r_packages_is_of_one_state() {
+    let server = Arc::new(Server::start());
+    server.local_repository("team", &["stay", "p0"].map(|name| Tarball::new(name, "1.0")));
+    let number = Arc::new(AtomicUsize::new(0));
+    let change = move |server: &Server| {
+        let old = number.fetch_add(1, Ordering::SeqCst);
+        server.add("team", &Tarball::new(&format!("p{}", old + 1), "1.0"));
+        server.rspm_stdout(&format!("remove package --source=team --name=p{old}@all"));
+    };
+    export_while_changing(&server, "team", change.clone(), |files| {
+        let index = String::from_utf8_lossy(&files["src/contrib/PACKAGES"]);
+        let mut text = String::new();
+        let compressed = files["src/contrib/PACKAGES.gz"].as_slice();
+        flate2::read::MultiGzDecoder::new(compressed).read_to_string(&mut text).unwrap();
+        assert_eq!(text, index);
+        let records = records(&index);
+        assert_eq!(records.len(), 2, "{index}");
+        for record in records {
+            let file = format!("src/contrib/{}_{}.tar.gz", record["Package"], record["Version"]);
+            assert!(files.contains_key(&file), "{file}: {:?}", files.keys());
+        }
+    });
+
+    // Without a pause there is no state to export.
+    let (listener, _) = changing(&server, |number| number % 4 == 0, change);
+    let dir = tempfile::tempdir().unwrap();
+    let output = export_from(&format!("http://{}", listener.address), &server, "team", dir.path(), "");
+    assert!(output.code == 1 && output.err.contains("changed while it was exported"), "{}", output.err);
+    let files = tree(dir.path());
+    assert!(!files.is_empty() && !files.keys().any(|path| path.contains("PACKAGES")), "{:?}", files.keys());
+}
+
+#[test]
+fn an_export_of_python_packages_is_of_one_state() {
+    let server = Arc::new(Server::start());
+    package::repository(&server);
+    package::add(&server, "team", &Package::new("stay", "1.0"));
+    package::add(&server, "team", &Package::new("p0", "1.0"));
+    let number = Arc::new(AtomicUsize::new(0));
+    let change = move |server: &Server| {
+        let old = number.fetch_add(1, Ordering::SeqCst);
+        package::add(server, "team", &Package::new(&format!("p{}", old + 1), "1.0"));
+        package::add(server, "team", &Package::new("stay", &format!("1.{}", old + 1)));
+        server.rspm_stdout(&format!("remove package --source=team --name=p{old}@all"));
+        server.rspm_stdout(&format!("remove package --source=team --name=stay@1.{old}"));
+    };
+    // The addresses of a page without their fragments.
+    let links = |page: &[u8]| -> BTreeSet<String> {
+        let page = String::from_utf8_lossy(page);
+        let links = page.split("href=\"").skip(1).filter_map(|link| link.split(['"', '#']).next());
+        links.map(str::to_owned).collect()
+    };
+    let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
+    let json = |bytes: &[u8]| -> serde_json::Value { serde_json::from_slice(bytes).expect("JSON") };
+    export_while_changing(&server, "py", change, |files| {
+        let list = json(&files["simple/index.v1_json"]);
+        let names = list["projects"].as_array().expect("projects").iter();
+        let names: BTreeSet<String> = names.map(|project| text(&project["name"])).collect();
+        assert_eq!(names.len(), 2, "{names:?}");
+        let listed = links(&files["simple/index.html"]);
+        for name in &names {
+            assert!(listed.iter().any(|link| link.contains(name.as_str())), "{name}: {listed:?}");
+            let page = json(&files[&format!("simple/{name}/index.v1_json")]);
+            let page_files = page["files"].as_array().expect("files").iter();
+            let urls: BTreeSet<String> = page_files.map(|file| text(&file["url"])).collect();
+            assert_eq!(urls, links(&files[&format!("simple/{name}/index.html")]), "{name}");
+            assert_eq!(urls.len(), 1, "{name}: {urls:?}");
+            for url in urls {
+                let path = url.trim_start_matches("../");
+                assert!(files.contains_key(path), "{url}: {:?}", files.keys());
+            }
+        }
+        assert_eq!(listed.len(), names.len(), "{listed:?}");
+    });
 }

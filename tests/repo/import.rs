@@ -296,6 +296,33 @@ async fn a_change_does_not_concern_what_was_added_later(backend: Backend) {
     assert_eq!(outcomes(&result), [Refused, Existing]);
     let reason = result.changes[0].reason.as_deref().unwrap_or_default();
     assert!(reason.contains("alpha_1.0.tar.gz has other bytes since 2024-03-01T03:00:00Z"), "{reason}");
+    assert_eq!(apply(&backend, vec![remove("2024-03-01T02:30:00Z", "alpha", "1.0")]).await, [Existing]);
+    assert_eq!(listing(&backend, "prod", "latest").await, "alpha 1.0");
+    // An addition of what is there leaves no trace, and is made again after an older removal.
+    let other_server = async || {
+        vec![
+            add(&backend, "2024-03-01T07:00:00Z", "beta", "1.0").await,
+            add(&backend, "2024-03-01T08:00:00Z", "beta", "1.1").await,
+        ]
+    };
+    assert_eq!(
+        apply(&backend, vec![add(&backend, "2024-03-01T04:00:00Z", "beta", "1.0").await]).await,
+        [Added]
+    );
+    assert_eq!(apply(&backend, other_server().await).await, [Existing, Added]);
+    let removal = remove("2024-03-01T06:00:00Z", "beta", "1.0");
+    for (removed, added) in [(Removed, Added), (Existing, Existing)] {
+        assert_eq!(apply(&backend, vec![removal.clone()]).await, [removed]);
+        assert_eq!(apply(&backend, other_server().await).await, [added, Existing]);
+    }
+    // A removal without a time leaves what later changes add.
+    backend.add("team", "gamma", "1.1").await;
+    backend.add("team", "gamma", "1.0").await;
+    let event = Event::Remove(Removal { name: Some("gamma".to_owned()), ..Removal::default() });
+    let kept = vec!["gamma_1.1.tar.gz".to_owned()];
+    let removal = ImportedChange { event, upload: None, kept };
+    assert_eq!(apply(&backend, vec![removal]).await, [Removed]);
+    assert!(listing(&backend, "prod", "latest").await.contains("gamma 1.1"));
 
     create_python_source(&backend).await;
     let package = Package::new("acme", "1.0");

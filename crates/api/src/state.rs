@@ -279,7 +279,7 @@ pub struct StateChange {
     pub section: Section,
     /// The name of the object; the content of a rule; the package, its limits and the key of metadata.
     pub name: String,
-    /// The changed fields of an object that exists.
+    /// The fields that change; all of an object that is created or deleted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<ChangedField>,
     /// Whether less is protected afterwards.

@@ -181,7 +181,8 @@ fn row(change: &StateChange) -> (char, &'static str, String, String) {
         if value.is_null() { "default".to_owned() } else { text }
     };
     let mut rest = Vec::new();
-    for field in &change.fields {
+    let is_deletion = change.action == StateAction::Delete;
+    for field in change.fields.iter().filter(|_| !is_deletion) {
         rest.push(match change.action {
             StateAction::Create => format!("{}: {}", field.field, value(&field.to)),
             _ => format!("{}: {} → {}", field.field, value(&field.from), value(&field.to)),
@@ -259,9 +260,22 @@ async fn make_later_changes(client: &Client, request: &ApplyState, plan: &StateP
 }
 
 /// Returns whether a change is that of the reviewed plan, or what is left of it.
+///
+/// SECURITY: one that protects less than it did in that plan is another change, and so is the deletion of other values.
 fn is_of(known: &StateChange, change: &StateChange) -> bool {
+    let is_left = match change.action {
+        StateAction::Delete => change.fields == known.fields,
+        StateAction::Create | StateAction::Change => {
+            change.fields.iter().all(|field| known.fields.contains(field))
+        }
+    };
+    // The effects of a rule depend on the packages.
+    let has_effects = change.section != Section::Repositories
+        || change.effects.iter().all(|effect| known.effects.contains(effect));
     (known.action, known.section, &known.name) == (change.action, change.section, &change.name)
-        && change.fields.iter().all(|field| known.fields.contains(field))
+        && is_left
+        && has_effects
+        && (known.weaker || !change.weaker)
 }
 
 /// Returns whether a change is that of the definition of a source, and not of the source. A definition is never deleted alone.

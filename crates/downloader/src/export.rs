@@ -1,11 +1,16 @@
 //! `export-files`: reads one state of a repository over HTTP, and writes the answers as files that any web server can serve.
 //! Files are written before the indexes that list them; files that exist unchanged are not written again.
+//!
+//! The indexes are read again after the files were written: if they differ, the files that changed follow. No address makes
+//! that unnecessary: an index of projects changes without a transaction, an import publishes at earlier times, block rules
+//! apply to every state at once, and another server than this one may have no transactions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
@@ -27,8 +32,8 @@ use base::model::project_page::{ListedName, MetadataFile, UpstreamFile};
 use base::model::text::count_of;
 use base::model::time::Timestamp;
 use formats::language::with_directory;
-use upstream::Mirror;
 use upstream::transport::Transport;
+use upstream::{Mirror, UpstreamError};
 
 /// The two forms of a page, with the names of their files.
 const FORMATS: [(&str, &str); 2] =
@@ -37,19 +42,33 @@ const FORMATS: [(&str, &str); 2] =
 const FOLDERS: [&str; 3] = ["src", "simple", "packages"];
 const ARCHIVE: &str = "src/contrib/Archive/";
 const ARCHIVE_TABLE: &str = "Meta/archive.rds";
+const DENIED: &str = "set PACKAGEMANAGER_TOKEN to a token with repos:read";
+/// How often the files are written, if the indexes change each time, and how often indexes are read, if one disappears.
+const MAX_ATTEMPTS: usize = 3;
 
 /// A file of an export.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq)]
 struct SiteFile {
     /// Relative to the address of the repository, and to the folder.
     path: String,
     /// An index or page; package files are read from the server.
-    bytes: Option<Vec<u8>>,
+    bytes: Option<Bytes>,
     /// Of an index or page: the time of its newest file.
     published: Option<Timestamp>,
     size: Option<u64>,
     sha256: Option<Sha256>,
     md5: Option<Md5>,
+}
+
+/// Files by path.
+type Site = BTreeMap<String, SiteFile>;
+
+/// The repository, as it is read.
+struct Repository {
+    mirror: Mirror,
+    transport: Transport,
+    has_archive: bool,
+    concurrency: usize,
 }
 
 /// Where files come from, and where they are written.
@@ -60,49 +79,72 @@ struct Export {
     /// The folder of another export.
     links: Option<PathBuf>,
     budget: Arc<Budget>,
+    concurrency: usize,
+}
+
+/// What is in the folder.
+#[derive(Default)]
+struct Exported {
+    files: Site,
+    /// The paths of those that were not there before.
+    written: BTreeSet<String>,
 }
 
 pub(super) async fn run(args: ExportFiles, output: Output) -> Result<ExitStatus, OfflineError> {
     let upstream = client(args.outbound_proxy.clone(), None)?;
     let base = address(&args.base_url)?;
-    let mirror = upstream.mirror(&base)?;
-    let reader = MetadataReader::new(&mirror);
-    let files = match r_files(&reader, !args.no_archive).await {
-        Ok(None) => python_files(&upstream.transport(&base)?, args.concurrency.get()).await,
-        files => files.map(Option::unwrap_or_default),
-    };
-    let remedy = "set PACKAGEMANAGER_TOKEN to a token with repos:read";
-    let files = files.map_err(|error| error.if_denied(remedy))?;
-    let paths: BTreeSet<String> = files.iter().map(|file| file.path.clone()).collect();
-    let progress = Progress::new(output, files.len() as u64, files.iter().filter_map(|file| file.size).sum());
-    let progress = Arc::new(progress);
-    let export = Export {
+    let (mirror, concurrency) = (upstream.mirror(&base)?, args.concurrency.get());
+    let repository = Repository {
         mirror: mirror.clone(),
+        transport: upstream.transport(&base)?,
+        has_archive: !args.no_archive,
+        concurrency,
+    };
+    let site = repository.read().await?;
+    let export = Export {
+        mirror,
         destination: Destination::create(&args.to)?,
         links: args.hardlink,
         budget: Budget::new(BUDGET),
+        concurrency,
     };
-    let (packages, pages): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| file.bytes.is_none());
-    let mut written = 0;
-    for files in [packages, pages] {
-        let work = |file: SiteFile| {
-            let (export, progress) = (export.clone(), Arc::clone(&progress));
-            async move {
-                let is_written = export.write(&file).await?;
-                progress.add_file(file.size.unwrap_or_default());
-                Ok::<bool, OfflineError>(is_written)
-            }
-        };
-        for result in run_all(files, args.concurrency.get(), work).await {
-            written += usize::from(result?);
-        }
-    }
-    progress.finish();
+    let mut exported = Exported::default();
+    let site = export.write_packages(&repository, site, &mut exported, output).await?;
+    let pages = site.values().filter(|file| file.bytes.is_some()).cloned().collect();
+    export.write_all(pages, &mut exported, Output::Quiet).await?;
     if args.prune {
-        prune(&export.destination, &paths, output)?;
+        prune(&export.destination, &site, output)?;
     }
-    output.info(&format!("{}, {written} of them written", count_of(paths.len(), "file", "files")));
+    let written = exported.written.iter().filter(|path| site.contains_key(*path)).count();
+    output.info(&format!("{}, {written} of them written", count_of(site.len(), "file", "files")));
     Ok(ExitStatus::Complete)
+}
+
+/// Returns whether a change of the repository between two requests can be the cause of an error.
+fn can_be_a_change(error: &OfflineError) -> bool {
+    use UpstreamError::{Missing, Refused};
+    matches!(error, OfflineError::Refused(_) | OfflineError::Upstream(Missing(_) | Refused { .. }))
+}
+
+impl Repository {
+    /// Reads the indexes, again if one that another lists has disappeared in the meantime.
+    async fn read(&self) -> Result<Site, OfflineError> {
+        let mut result = self.read_once().await;
+        for _ in 1..MAX_ATTEMPTS {
+            if result.as_ref().is_err_and(can_be_a_change) {
+                result = self.read_once().await;
+            }
+        }
+        result
+    }
+
+    async fn read_once(&self) -> Result<Site, OfflineError> {
+        let files = match r_files(&MetadataReader::new(&self.mirror), self.has_archive).await? {
+            Some(files) => files,
+            None => python_files(&self.transport, self.concurrency).await?,
+        };
+        Ok(files.into_iter().map(|file| (file.path.clone(), file)).collect())
+    }
 }
 
 /// Returns the address with the token in `PACKAGEMANAGER_TOKEN`, as a password.
@@ -126,7 +168,11 @@ async fn r_files(
     has_archive: bool,
 ) -> Result<Option<Vec<SiteFile>>, OfflineError> {
     let tree = Tree { reader, prefix: String::new(), folder: None };
-    let Some(inventory) = tree.read_inventory((None, now().day())).await? else { return Ok(None) };
+    let Some(inventory) =
+        tree.read_inventory((None, now().day())).await.map_err(|error| error.if_denied(DENIED))?
+    else {
+        return Ok(None);
+    };
     let mut files: Vec<SiteFile> = inventory
         .files
         .iter()
@@ -144,7 +190,7 @@ async fn r_files(
     for name in INDEX_FILES.into_iter().chain(["Meta/current.rds", ARCHIVE_TABLE]) {
         let path = format!("src/contrib/{name}");
         if let Some(bytes) = reader.get(&path).await?.filter(|_| has_archive || name != ARCHIVE_TABLE) {
-            files.push(SiteFile { path, bytes: Some(bytes.to_vec()), published, ..SiteFile::default() });
+            files.push(SiteFile { path, bytes: Some(bytes), published, ..SiteFile::default() });
         }
     }
     Ok(Some(files))
@@ -156,11 +202,11 @@ async fn python_files(transport: &Transport, concurrency: usize) -> Result<Vec<S
     let refused = |reason: String| OfflineError::Refused(format!("{base}simple/: {reason}"));
     let json = Some(FORMATS[0].0);
     let (_, projects) = with_directory("simple").ok_or_else(|| refused("has no projects".to_owned()))?;
-    let mut list = pages(transport, "simple").await?;
+    let mut list = pages(transport, "simple").await.map_err(|error| error.if_denied(DENIED))?;
     let mut names = Vec::new();
     let mut add = |listed: ListedName<'_>| names.push(ProjectName::folded(listed.name));
     let bytes = list[0].bytes.clone().unwrap_or_default();
-    projects.read_list(json, &mut bytes.as_slice(), &mut add).map_err(refused)?;
+    projects.read_list(json, &mut &bytes[..], &mut add).map_err(refused)?;
     let request = |name: ProjectName| {
         let transport = transport.clone();
         async move { pages(&transport, &format!("simple/{name}")).await.map(|pages| (name, pages)) }
@@ -197,7 +243,7 @@ async fn pages(transport: &Transport, path: &str) -> Result<[SiteFile; 2], Offli
                  repos), or it has no such day; an address of one in one state is http://host:4242/prod/latest"
             ))
         })?;
-        *file = SiteFile { path: format!("{path}/{name}"), bytes: Some(bytes), ..SiteFile::default() };
+        *file = SiteFile { path: format!("{path}/{name}"), bytes: Some(bytes.into()), ..SiteFile::default() };
     }
     Ok(files)
 }
@@ -225,6 +271,66 @@ fn distribution(file: &UpstreamFile, base: &str) -> Result<Vec<SiteFile>, Offlin
 }
 
 impl Export {
+    /// Writes package files until all of one site are there, and the repository still has that site; returns it.
+    async fn write_packages(
+        &self,
+        repository: &Repository,
+        mut site: Site,
+        exported: &mut Exported,
+        output: Output,
+    ) -> Result<Site, OfflineError> {
+        for _ in 0..MAX_ATTEMPTS {
+            let is_new = |file: &&SiteFile| exported.files.get(&file.path) != Some(*file);
+            let packages =
+                site.values().filter(|file| file.bytes.is_none()).filter(is_new).cloned().collect();
+            let result = self.write_all(packages, exported, output).await;
+            if result.as_ref().is_err_and(|error| !can_be_a_change(error)) {
+                return result.map(|()| site);
+            }
+            let current = repository.read().await?;
+            if current == site {
+                return result.map(|()| site);
+            }
+            site = current;
+        }
+        let address = self.mirror.address();
+        Err(OfflineError::Refused(format!(
+            "{address} changed while it was exported, {MAX_ATTEMPTS} times in a row, and no index was written: run the command \
+             again, or export the state of a past day"
+        )))
+    }
+
+    /// Writes files; returns the first error after all others were tried.
+    async fn write_all(
+        &self,
+        files: Vec<SiteFile>,
+        exported: &mut Exported,
+        output: Output,
+    ) -> Result<(), OfflineError> {
+        let size = files.iter().filter_map(|file| file.size).sum();
+        let progress = Arc::new(Progress::new(output, files.len() as u64, size));
+        let work = |file: SiteFile| {
+            let (export, progress) = (self.clone(), Arc::clone(&progress));
+            async move {
+                let is_written = export.write(&file).await?;
+                progress.add_file(file.size.unwrap_or_default());
+                Ok::<(SiteFile, bool), OfflineError>((file, is_written))
+            }
+        };
+        let mut result = Ok(());
+        for file in run_all(files, self.concurrency, work).await {
+            match file {
+                Ok((file, is_written)) => {
+                    exported.written.extend(is_written.then(|| file.path.clone()));
+                    exported.files.insert(file.path.clone(), file);
+                }
+                Err(error) => result = result.and(Err(error)),
+            }
+        }
+        progress.finish();
+        result
+    }
+
     /// Writes a file, unless it is there; returns whether it was written.
     async fn write(&self, file: &SiteFile) -> Result<bool, OfflineError> {
         let (path, folder) = (self.destination.path(&file.path), destination::folder_of(&file.path));
@@ -294,12 +400,12 @@ fn is_same(path: &Path, file: &SiteFile) -> bool {
 }
 
 /// Removes files that the export does not have.
-fn prune(destination: &Destination, kept: &BTreeSet<String>, output: Output) -> Result<(), OfflineError> {
+fn prune(destination: &Destination, kept: &Site, output: Output) -> Result<(), OfflineError> {
     let found = walk(destination, &FOLDERS.map(str::to_owned))?;
     if let Some((folder, reason)) = found.unreadable_folders.first() {
         return Err(OfflineError::Refused(format!("{folder} cannot be read: {reason}")));
     }
-    for path in found.files.keys().filter(|path| path.contains('/') && !kept.contains(*path)) {
+    for path in found.files.keys().filter(|path| path.contains('/') && !kept.contains_key(*path)) {
         output.info(&format!("removed {path}"));
         destination.remove(path)?;
     }

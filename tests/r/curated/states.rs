@@ -164,36 +164,80 @@ fn what_protects_more_does_not_wait_for_the_list_of_a_repository() {
     assert_eq!(server.get("/live/latest/src/contrib/PACKAGES").status, 401);
 }
 
-#[test]
-fn what_others_change_before_the_waiting_changes_stays() {
-    let curated = start();
+/// Commits `site.toml`, and runs `commands` between the two commits of `apply`. Returns its exit code and its errors.
+fn apply_beside(curated: &Curated, flags: &str, commands: &[&str]) -> (Option<i32>, String) {
     let server = &curated.server;
-    let state =
-        format!("{STATE}[repositories.open]\nsources = [\"cran\"]\ndescription = \"as in the file\"\n");
-    plan(&curated, &state, "lib\n");
     // The command waits when it reports its first definition, because the pipe is full.
     let (mut reader, mut writer) = std::io::pipe().expect("a pipe");
     writer.write_all(&[b'\n'; PIPE_BYTES]).expect("written");
     let path = server.dir().join("site.toml");
-    let mut command = server.rspm_command(&format!("apply {} --commit", path.display()));
+    let mut command = server.rspm_command(&format!("apply {} --commit {flags}", path.display()));
     let mut apply_process = command.stderr(writer).stdout(Stdio::null()).spawn().expect("rspm");
     drop(command);
     let is_waiting = |state: &str| state.contains("[sources.day]") && !state.contains("# definition of day:");
     while !is_waiting(&server.rspm_stdout("export state")) {
         std::thread::sleep(Duration::from_millis(50));
     }
-    server.rspm_stdout("edit repo --name=open --description=other");
+    for command in commands {
+        server.rspm_stdout(command);
+    }
     let mut errors = String::new();
     reader.read_to_string(&mut errors).expect("read");
-    assert_eq!(apply_process.wait().expect("ended").code(), Some(1), "{errors}");
+    let code = apply_process.wait().expect("ended").code();
     assert!(errors.contains("definition picked: done"), "{errors}");
+    (code, errors)
+}
+
+#[test]
+fn what_others_change_before_the_waiting_changes_stays() {
+    let curated = start();
+    let server = &curated.server;
+    for line in [
+        "delete repo --name=prod",
+        "delete source --name=subset --with-packages",
+        "create metadata --package-name=pp --key=status --value=tested",
+    ] {
+        server.rspm_stdout(line);
+    }
+    let state = STATE.replace("format = 1\n", "format = 1\nmetadata = []\n");
+    let state =
+        format!("{state}[repositories.open]\nsources = [\"cran\"]\ndescription = \"as in the file\"\n");
+    plan(&curated, &state, "lib\n");
+    let commands = [
+        "edit repo --name=open --description=other",
+        "create metadata --package-name=pp --key=status --value=forbidden --update-existing",
+    ];
+    let (code, errors) = apply_beside(&curated, "--prune --confirm-deletes=1", &commands);
+    assert_eq!(code, Some(1), "{errors}");
     assert!(errors.contains("repository open: was changed at the same time"), "{errors}");
+    assert!(errors.contains("metadata pp: status: was changed at the same time"), "{errors}");
     let exported = server.rspm_stdout("export state");
     assert!(
         exported.contains("description = \"other\"") && !exported.contains("[repositories.picked]"),
         "{exported}"
     );
+    assert!(exported.contains("forbidden"), "{exported}");
     let output = apply(&curated, &state, "lib\n", "--commit");
     assert_eq!(output.code, 0, "{output:?}");
     assert_eq!(plan(&curated, &state, "lib\n")["changes"], json!([]));
+}
+
+#[test]
+fn what_others_protect_before_the_waiting_changes_is_not_opened_by_them() {
+    let curated = start();
+    let server = &curated.server;
+    for line in ["create source --name=own", "create repo --name=shop", "subscribe --repo=shop --source=own"]
+    {
+        server.rspm_stdout(line);
+    }
+    let state = STATE.replace("[\"picked\", \"cran\"]", "[\"picked\", \"own\"]");
+    let state = state.replace("[sources.day]", "[sources.own]\n[sources.day]");
+    let planned = plan(&curated, &state, "lib\n");
+    assert!(!planned.to_string().contains("weaker"), "{planned}");
+    let (code, errors) = apply_beside(&curated, "--allow-weaker", &["edit repo --name=shop --authenticated"]);
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains("repository picked: was changed at the same time"), "{errors}");
+    assert!(!server.rspm_stdout("export state").contains("[repositories.picked]"));
+    let refused = apply(&curated, &state, "lib\n", "--commit");
+    assert!(refused.code == 1 && refused.err.contains("--allow-weaker"), "{refused:?}");
 }

@@ -201,30 +201,40 @@ fn periods(
     Ok(periods)
 }
 
-/// Returns when a file began to have what `has` says of two of its periods, if it has it without a break: a yank or a replacement
-/// begins another period of the same file.
-fn began_at(
-    periods: &[FilePeriod],
-    period: &FilePeriod,
-    has: impl Fn(&FilePeriod, &FilePeriod) -> bool,
-) -> Option<Timestamp> {
-    let is_before = |earlier: &FilePeriod, later: &FilePeriod| {
-        earlier.file == later.file && earlier.to == later.from && earlier.from < later.from
-    };
+/// Returns when a file began to have the bytes of one of its periods: a yank and the archive begin another period of the same file.
+fn began_at(periods: &[FilePeriod], period: &FilePeriod) -> Option<Timestamp> {
     let mut first = period;
-    while let Some(earlier) = periods.iter().find(|earlier| is_before(earlier, first) && has(earlier, first))
+    while let Some(earlier) =
+        periods.iter().find(|earlier| follows(earlier, first) && earlier.sha256 == first.sha256)
     {
         first = earlier;
     }
     first.began_at
 }
 
-/// Returns the periods of files that the source has now and had at a time: a change with that time does not concern what was
-/// added later.
+/// Returns when a file ceased to have what `has` says of one of its periods; `None` if it has it now.
+fn ended_at(
+    periods: &[FilePeriod],
+    period: &FilePeriod,
+    has: impl Fn(&FilePeriod) -> bool,
+) -> Option<Timestamp> {
+    let mut last = period;
+    while let Some(later) = periods.iter().find(|later| follows(last, later) && has(later)) {
+        last = later;
+    }
+    last.ended_at
+}
+
+/// Returns whether a period of a file begins where another one ends.
+fn follows(earlier: &FilePeriod, later: &FilePeriod) -> bool {
+    earlier.file == later.file && earlier.to == later.from && earlier.from < later.from
+}
+
+/// Returns the periods of files that the source has now and had at a time, with the same bytes: a change with that time does
+/// not concern what was added or replaced later.
 fn concerned(periods: &[FilePeriod], at: Option<Timestamp>) -> Vec<&FilePeriod> {
-    let is_concerned = |period: &&FilePeriod| {
-        period.ended_at.is_none() && (at.is_none() || began_at(periods, period, |_, _| true) <= at)
-    };
+    let is_concerned =
+        |period: &&FilePeriod| period.ended_at.is_none() && (at.is_none() || began_at(periods, period) <= at);
     periods.iter().filter(is_concerned).collect()
 }
 
@@ -232,12 +242,15 @@ fn concerned(periods: &[FilePeriod], at: Option<Timestamp>) -> Vec<&FilePeriod> 
 /// the digest that the file of an addition has here.
 fn is_made(periods: &[FilePeriod], event: &Event, sha256: Option<&str>) -> bool {
     let at = event.at();
-    let is_lasting = |period: &FilePeriod| match (at, period.ended_at) {
-        (_, None) => true,
-        (None, Some(_)) => false,
-        (Some(at), Some(end)) => period.began_at == Some(at) || end > at,
+    // The archive ends a period, and so does a yank: neither removes the bytes that an addition brought.
+    let had = |is_same: &dyn Fn(&FilePeriod) -> bool| {
+        let is_lasting = |period: &&FilePeriod| match (at, ended_at(periods, period, is_same)) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(at), Some(end)) => period.began_at == Some(at) || end > at,
+        };
+        periods.iter().filter(|period| is_same(period)).any(|period| is_lasting(&period))
     };
-    let had = |is_same: &dyn Fn(&FilePeriod) -> bool| periods.iter().any(|p| is_same(p) && is_lasting(p));
     // Files that were added later are not those of the change.
     let is_over = |is_ended: &dyn Fn(Timestamp) -> bool| {
         let is_later = |period: &FilePeriod| period.ended_at.is_none_or(is_ended);
@@ -257,8 +270,7 @@ fn later_bytes(periods: &[FilePeriod], event: &Event) -> Option<String> {
     let Event::Replace(file) = event else { return None };
     let at = file.at?;
     let listed = periods.iter().find(|period| period.ended_at.is_none())?;
-    let has_its_bytes = |one: &FilePeriod, other: &FilePeriod| one.sha256 == other.sha256;
-    let began_at = began_at(periods, listed, has_its_bytes).filter(|began_at| *began_at > at)?;
+    let began_at = began_at(periods, listed).filter(|began_at| *began_at > at)?;
     Some(format!("{} has other bytes since {began_at}, after the time of the replacement", listed.file))
 }
 
@@ -304,9 +316,12 @@ fn expected(
             refused(format!("the source '{}' has other bytes under this name", source.name))
         }
         Event::Add(_) if is_listed => result(ImportOutcome::Differs),
-        Event::Replace(_) if is_listed => {
-            later_bytes(&periods, event).map_or_else(|| result(ImportOutcome::Replaced), refused)
-        }
+        Event::Replace(_) if is_listed => match later_bytes(&periods, event) {
+            None => result(ImportOutcome::Replaced),
+            // Those that the server makes of the file may be the bytes that the source had at the time.
+            Some(_) if compared.is_none() => result(ImportOutcome::Differs),
+            Some(reason) => refused(reason),
+        },
         Event::Add(_) | Event::Replace(_) => result(ImportOutcome::Added),
         Event::Remove(_) => result(ImportOutcome::Removed),
         Event::Yank(_) => result(ImportOutcome::Yanked),
@@ -430,13 +445,19 @@ impl Import {
         }
         let is_yank = matches!(event, Event::Yank(_));
         let made = if is_yank { ImportOutcome::Yanked } else { ImportOutcome::Removed };
-        Ok(match self.select_in(c, event, &periods) {
+        Ok(match self.select_in(c, change, &periods) {
             Ok(tx) => (tx, vec![result(if tx.is_some() { made } else { ImportOutcome::Existing })]),
             Err(error) => (None, vec![self.refusal(c, error)?]),
         })
     }
 
-    fn select_in(&self, c: &mut dyn Conn, event: &Event, periods: &[FilePeriod]) -> Write<Option<TxId>> {
+    fn select_in(
+        &self,
+        c: &mut dyn Conn,
+        change: &ImportedChange,
+        periods: &[FilePeriod],
+    ) -> Write<Option<TxId>> {
+        let event = &change.event;
         let concerned = concerned(periods, event.at());
         let of_file = |period: &FilePeriod| {
             let text = match self.source.kind.layout() {
@@ -452,7 +473,8 @@ impl Import {
                 vec![period.map(of_file).ok_or_else(|| RepoError::NotFound(reason()))?]
             }
             (None, Event::Remove(Removal { name: Some(name), version, .. })) => {
-                if periods.iter().filter(|period| period.ended_at.is_none()).count() > concerned.len() {
+                let open = periods.iter().filter(|period| period.ended_at.is_none()).count();
+                if open > concerned.len() || !change.kept.is_empty() {
                     concerned.into_iter().map(of_file).collect()
                 } else {
                     vec![(name.clone(), version.clone().map_or(RemoveScope::All, RemoveScope::Version))]

@@ -31,7 +31,8 @@ pub(super) struct Input {
     pub(super) now: Timestamp,
 }
 
-/// A plan, and the objects of its changes that are not made later.
+/// A plan, and the objects of its changes that are not made later, in their order, before the parts of later ones that do not
+/// wait.
 pub(super) struct Plan {
     pub(super) wire: StatePlan,
     pub(super) objects: ObjectChanges,
@@ -67,13 +68,13 @@ fn differences(current: Objects, requested: Objects) -> Vec<Difference> {
 }
 
 impl Difference {
-    /// Returns the fields with other values; all fields of a new named object.
+    /// Returns the fields with other values; all fields of an object that is created or deleted. A rule has none.
     fn fields(&self) -> Vec<ChangedField> {
-        let Some(new) = self.new.as_ref().filter(|_| self.key.section != Section::BlockRules) else {
+        if self.key.section == Section::BlockRules {
             return Vec::new();
-        };
-        let mut new = new.fields();
-        let mut old = self.old.as_ref().map(Entry::fields).unwrap_or_default();
+        }
+        let fields = |entry: &Option<Entry>| entry.as_ref().map(Entry::fields).unwrap_or_default();
+        let (mut old, mut new) = (fields(&self.old), fields(&self.new));
         let names: BTreeSet<String> = old.keys().chain(new.keys()).cloned().collect();
         let field = |field: String| {
             let (from, to) = (old.remove(&field).unwrap_or_default(), new.remove(&field).unwrap_or_default());
@@ -192,7 +193,8 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
         all.iter().filter(is_deletion).filter_map(|it| Some((repository(it.old.as_ref())?.id, None)));
     // Only repositories decide whether a source is open.
     let remaining = Catalog { repos: catalog.repos.with(deleted), ..Catalog::default() };
-    let (later, mut changes) = (later(&all, catalog, &requested, last_block), Vec::new());
+    let later = later(&all, catalog, &requested, last_block);
+    let (mut changes, mut closings) = (Vec::new(), Vec::new());
     for (difference, later) in all.into_iter().zip(later) {
         if is_covered(&difference, body, &requested) {
             continue;
@@ -216,7 +218,8 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
             let source = catalog.source_name(*id);
             format!("everyone who can connect to the server can read the packages of '{source}'")
         };
-        let closing = difference.closing();
+        let closing = difference.closing().filter(|_| later);
+        let closed = closing.as_ref().map(|_| "requires a token at once".to_owned());
         let twin = difference.other_spelling(&spellings, catalog);
         let twin = twin.map(|name| format!("its name differs from '{name}' only in upper and lower case"));
         plan.changes.push(StateChange {
@@ -225,18 +228,18 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
             fields: difference.fields(),
             weaker: difference.is_weaker(last_block) || !opened.is_empty(),
             later,
-            effects: opened.iter().map(readable).chain(twin).collect(),
+            effects: opened.iter().map(readable).chain(twin).chain(closed).collect(),
             name: difference.key.name,
         });
-        if later {
-            changes.extend(closing);
-        } else {
+        closings.extend(closing);
+        if !later {
             let object = |entry: Option<Entry>| entry.and_then(|entry| entry.object);
             changes.push(ObjectChange { old: object(difference.old), new: object(difference.new) });
         }
     }
     check_protection(&mut plan, body, &counts);
-    let (digest, detail) = (plan.digest.clone(), detail(&plan, input));
+    let (digest, detail) = (plan.digest.clone(), detail(&plan, input, closings.len()));
+    changes.append(&mut closings);
     Ok(Plan { wire: plan, objects: ObjectChanges { digest, changes, detail } })
 }
 
@@ -391,8 +394,9 @@ fn check_protection(plan: &mut StatePlan, body: &ApplyState, counts: &BTreeMap<S
     }
 }
 
-/// Returns the text of the changes that are made now, for the audit trail.
-fn detail(plan: &StatePlan, input: &Input) -> String {
+/// Returns the text of the changes that are made now, for the audit trail; `closed` repositories are authenticated before their
+/// other changes.
+fn detail(plan: &StatePlan, input: &Input, closed: usize) -> String {
     let count =
         |action| plan.changes.iter().filter(|change| !change.later && change.action == action).count();
     let comment = match input.body.comment.as_str() {
@@ -404,7 +408,7 @@ fn detail(plan: &StatePlan, input: &Input) -> String {
         input.sha256,
         plan.digest,
         count(StateAction::Create),
-        count(StateAction::Change),
+        count(StateAction::Change) + closed,
         count(StateAction::Delete)
     )
 }

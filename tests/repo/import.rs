@@ -276,7 +276,7 @@ async fn add_distribution(backend: &Backend, at: &str, name: &str, bytes: Vec<u8
 
 /// A change whose file was refused, or which came later than those after it, must not end what they began.
 async fn a_change_does_not_concern_what_was_added_later(backend: Backend) {
-    use ImportOutcome::{Added, Existing, Refused, Removed, Replaced};
+    use ImportOutcome::{Added, Existing, Refused, Removed, Replaced, Yanked};
     for expected in [[Refused, Added], [Existing, Existing]] {
         let removal = remove("2024-02-01T00:00:00Z", "alpha", "1.0");
         let changes = vec![removal, add(&backend, "2024-03-01T00:00:00Z", "alpha", "1.0").await];
@@ -349,6 +349,24 @@ async fn a_change_does_not_concern_what_was_added_later(backend: Backend) {
     let yank = ImportedChange { event: yank, upload: None, kept: Vec::new() };
     assert_eq!(import(vec![late, yank]).await, [Existing, Existing]);
     assert_eq!(import(added().await).await, [Existing, Existing]);
+    // So does a yank of a file that an older removal ended.
+    let wheel = || Package::new("nine", "1.0");
+    let added = async |at: &str| add_distribution(&backend, at, &wheel().wheel_name(), wheel().wheel()).await;
+    let yank = Event::Yank(Yank {
+        at: time("2024-03-01T08:00:00Z"),
+        file: wheel().wheel_name(),
+        reason: "broken".to_owned(),
+        exact: None,
+    });
+    let yank = ImportedChange { event: yank, upload: None, kept: Vec::new() };
+    let removal = remove("2024-03-01T06:00:00Z", "nine", "1.0");
+    assert_eq!(import(vec![added("2024-03-01T04:00:00Z").await]).await, [Added]);
+    let other_server = async || vec![added("2024-03-01T07:00:00Z").await, yank.clone()];
+    assert_eq!(import(other_server().await).await, [Existing, Yanked]);
+    for (removed, others) in [(Removed, [Added, Yanked]), (Existing, [Existing, Existing])] {
+        assert_eq!(import(vec![removal.clone()]).await, [removed]);
+        assert_eq!(import(other_server().await).await, others);
+    }
     let point = point(&backend, "simple", "latest").await;
     let found = serve::project::detail::releases_within(&backend.repositories, &point, "acme", None).await;
     let found = found.expect("the project");

@@ -2,6 +2,7 @@
 //! A change that was imported before is recognized by the periods of its file, so that an import can be repeated.
 
 use std::collections::BTreeSet;
+use std::iter;
 
 use super::add::{Addition, add_staged, check_name, check_type, file_names};
 use super::edited_source::EditedSource;
@@ -201,15 +202,22 @@ fn periods(
     Ok(periods)
 }
 
-/// Returns when a file began to have the bytes of one of its periods: a yank and the archive begin another period of the same file.
+/// Returns a period of a file and those before it without a break in which it has the same bytes, the newest first: a yank and the
+/// archive begin another period.
+fn with_earlier<'a>(
+    periods: &'a [FilePeriod],
+    period: &'a FilePeriod,
+) -> impl Iterator<Item = &'a FilePeriod> {
+    let earlier = |first: &&FilePeriod| {
+        let sha256 = first.sha256;
+        periods.iter().find(|earlier| follows(earlier, first) && earlier.sha256 == sha256)
+    };
+    iter::successors(Some(period), earlier)
+}
+
+/// Returns when a file began to have the bytes of one of its periods.
 fn began_at(periods: &[FilePeriod], period: &FilePeriod) -> Option<Timestamp> {
-    let mut first = period;
-    while let Some(earlier) =
-        periods.iter().find(|earlier| follows(earlier, first) && earlier.sha256 == first.sha256)
-    {
-        first = earlier;
-    }
-    first.began_at
+    with_earlier(periods, period).last()?.began_at
 }
 
 /// Returns when a file ceased to have what `has` says of one of its periods; `None` if it has it now.
@@ -258,7 +266,14 @@ fn is_made(periods: &[FilePeriod], event: &Event, sha256: Option<&str>) -> bool 
     };
     match (event, at) {
         (Event::Add(_) | Event::Replace(_), _) => had(&|p| Some(&*p.sha256.to_string()) == sha256),
-        (Event::Yank(_), _) => had(&|period| period.yanked.is_some()) || is_over(&|_| false),
+        (Event::Yank(_), at) => {
+            let is_yanked = |period: &FilePeriod| period.yanked.is_some();
+            match concerned(periods, at).split_first() {
+                // A file that was removed since its yank, and added again, is yanked again; one that is no longer yanked is not.
+                Some((file, [])) if at.is_some() => with_earlier(periods, file).any(is_yanked),
+                _ => had(&is_yanked) || is_over(&|_| false),
+            }
+        }
         (Event::Remove(_), None) => !had(&|_| true),
         (Event::Remove(_), Some(at)) => is_over(&|end| end >= at),
         (Event::Lost(_), _) => false,

@@ -236,7 +236,15 @@ async fn make_later_changes(client: &Client, request: &ApplyState, plan: &StateP
         let confirm_deletes = request.confirm_deletes.map(|count| count.saturating_sub(deleted));
         let again = ApplyState { commit: false, base: None, confirm_deletes, ..request.clone() };
         let mut plan = client.send::<operations::ApplyState>([], &again).await?;
-        let is_new = |change: &&StateChange| !later.iter().any(|known| is_of(known, change));
+        // An equal rule that somebody else created is not the one of the plan.
+        let mut known = later.clone();
+        let is_new = |change: &&StateChange| match known.iter().position(|known| is_of(known, change)) {
+            Some(index) => {
+                known.swap_remove(index);
+                false
+            }
+            None => true,
+        };
         let new = plan.changes.iter().filter(is_new);
         let new: Vec<String> = new
             .map(|change| format!("{} {}: was changed at the same time", row(change).1, change.name))

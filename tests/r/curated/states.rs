@@ -196,6 +196,7 @@ fn what_others_change_before_the_waiting_changes_stays() {
         "delete repo --name=prod",
         "delete source --name=subset --with-packages",
         "create metadata --package-name=pp --key=status --value=tested",
+        "create blocklist-rule --package-name=evil",
     ] {
         server.rspm_stdout(line);
     }
@@ -206,11 +207,16 @@ fn what_others_change_before_the_waiting_changes_stays() {
     let commands = [
         "edit repo --name=open --description=other",
         "create metadata --package-name=pp --key=status --value=forbidden --update-existing",
+        "create blocklist-rule --package-name=evil",
     ];
-    let (code, errors) = apply_beside(&curated, "--prune --confirm-deletes=1", &commands);
+    let flags = "--prune --allow-weaker --confirm-deletes=2";
+    let (code, errors) = apply_beside(&curated, flags, &commands);
     assert_eq!(code, Some(1), "{errors}");
     assert!(errors.contains("repository open: was changed at the same time"), "{errors}");
     assert!(errors.contains("metadata pp: status: was changed at the same time"), "{errors}");
+    assert!(errors.contains("block rule {\"package_name\":\"evil\"}: was changed"), "{errors}");
+    let rules = server.json("list blocklist-rules");
+    assert_eq!(rules.as_array().map(Vec::len), Some(2), "both equal rules: {errors}");
     let exported = server.rspm_stdout("export state");
     assert!(
         exported.contains("description = \"other\"") && !exported.contains("[repositories.picked]"),

@@ -298,7 +298,7 @@ async fn a_change_does_not_concern_what_was_added_later(backend: Backend) {
     assert!(reason.contains("alpha_1.0.tar.gz has other bytes since 2024-03-01T03:00:00Z"), "{reason}");
     assert_eq!(apply(&backend, vec![remove("2024-03-01T02:30:00Z", "alpha", "1.0")]).await, [Existing]);
     assert_eq!(listing(&backend, "prod", "latest").await, "alpha 1.0");
-    // An addition of what is there leaves no trace, and is made again after an older removal.
+    // An addition of what is there is not recorded, and is made again after an older removal.
     let other_server = async || {
         vec![
             add(&backend, "2024-03-01T07:00:00Z", "beta", "1.0").await,

@@ -236,7 +236,7 @@ async fn make_later_changes(client: &Client, request: &ApplyState, plan: &StateP
         let confirm_deletes = request.confirm_deletes.map(|count| count.saturating_sub(deleted));
         let again = ApplyState { commit: false, base: None, confirm_deletes, ..request.clone() };
         let mut plan = client.send::<operations::ApplyState>([], &again).await?;
-        // An equal rule that somebody else created is not the one of the plan.
+        // Each change of the plan is found once: an equal rule that was created since then is another one.
         let mut known = later.clone();
         let is_new = |change: &&StateChange| match known.iter().position(|known| is_of(known, change)) {
             Some(index) => {

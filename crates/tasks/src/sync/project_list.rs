@@ -10,9 +10,11 @@ use store::db::project::ListChange;
 
 /// The serial of an entry without one. Serials are not negative.
 const NO_SERIAL: i64 = -1;
-/// Room for all of PyPI: for this many projects, and this many bytes of names. Memory that is reserved and not written is not
-/// used, and a vector that grows is in memory twice.
-const ROOM: (usize, usize) = (1 << 20, 16 << 20);
+/// The number of projects for which memory is reserved: those of all of PyPI. Memory that is reserved and not written is not used,
+/// and a vector that grows is in memory twice.
+const RESERVED_PROJECTS: usize = 1 << 20;
+/// The bytes that are reserved for their names.
+const RESERVED_NAMES: usize = 16 << 20;
 
 /// A project of a list. Its names are in the text of the list: one after the other, so that a million names need neither
 /// an allocation nor a pointer each.
@@ -35,7 +37,10 @@ pub(super) struct Projects {
 
 impl Projects {
     fn with_room() -> Projects {
-        Projects { names: String::with_capacity(ROOM.1), entries: Vec::with_capacity(ROOM.0) }
+        Projects {
+            names: String::with_capacity(RESERVED_NAMES),
+            entries: Vec::with_capacity(RESERVED_PROJECTS),
+        }
     }
 
     /// Adds a project: its normalized name, the name as its owner writes it if that differs, and its serial.
@@ -123,7 +128,10 @@ struct StoredProject {
 
 impl StoredProjects {
     pub(super) fn with_room() -> StoredProjects {
-        StoredProjects { names: String::with_capacity(ROOM.1), entries: Vec::with_capacity(ROOM.0) }
+        StoredProjects {
+            names: String::with_capacity(RESERVED_NAMES),
+            entries: Vec::with_capacity(RESERVED_PROJECTS),
+        }
     }
 
     /// Adds a project: its normalized name, the sequence number with which its row begins, and its serial. Returns false

@@ -239,7 +239,7 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
     }
     check_protection(&mut plan, body, &counts);
     let (digest, detail) = (plan.digest.clone(), detail(&plan, input, closings.len()));
-    changes.append(&mut closings);
+    changes.extend(closings);
     Ok(Plan { wire: plan, objects: ObjectChanges { digest, changes, detail } })
 }
 

@@ -67,18 +67,16 @@ mod tests {
     use super::*;
     use tokio::net::{TcpListener, UnixListener};
 
-    const TIMEOUT: Duration = Duration::from_millis(200);
+    const TIMEOUT: Duration = Duration::from_secs(60);
 
-    /// Sends an answer to the next client; `None` sends nothing.
+    /// Sends an answer to the next client; `None` sends nothing until the client closes the connection.
     async fn respond(listener: &UnixListener, answer: Option<&str>) {
         let (mut stream, _) = listener.accept().await.expect("a client");
+        let mut request = [0; 512];
+        let _ = stream.read(&mut request).await.expect("a request");
         match answer {
-            None => tokio::time::sleep(TIMEOUT * 3).await,
-            Some(text) => {
-                let mut request = [0; 512];
-                let _ = stream.read(&mut request).await.expect("a request");
-                stream.write_all(text.as_bytes()).await.expect("the client reads");
-            }
+            None => assert_eq!(stream.read(&mut request).await.expect("the end"), 0),
+            Some(text) => stream.write_all(text.as_bytes()).await.expect("the client reads"),
         }
     }
 
@@ -96,7 +94,8 @@ mod tests {
             (Some(""), false),
             (None, false),
         ] {
-            let (result, ()) = tokio::join!(probe(&addresses, TIMEOUT), respond(&listener, answer));
+            let timeout = if answer.is_some() { TIMEOUT } else { Duration::from_millis(200) };
+            let (result, ()) = tokio::join!(probe(&addresses, timeout), respond(&listener, answer));
             assert_eq!(result.is_ok(), is_success, "{answer:?}: {result:?}");
         }
     }

@@ -189,7 +189,7 @@ mod tests {
         assert!(hosts.admit("h").await.is_ok());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn waiting_counts_as_inactivity_for_a_silent_host_and_not_for_a_busy_one() {
         const MAX_INACTIVITY: Duration = Duration::from_millis(100);
         let hosts = HostLimits::default();

@@ -256,7 +256,7 @@ impl Process {
             };
             let Some(ready_successor) = ready_successor else { break None };
             // A stop does not interrupt this step, during which both processes accept connections.
-            match self.supervisor.commit(ready_successor).await {
+            match self.supervisor.commit(ready_successor, self.server.drain()).await {
                 Ok(successor) => break Some(successor),
                 Err(reason) => drop(self.supervisor.cancel_hand_over(&reason)),
             }

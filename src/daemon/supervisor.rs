@@ -21,6 +21,7 @@ use super::listeners::{self, RetryResult};
 use super::running::RunningApp;
 use super::stores::SharedStores;
 use super::{configuration, files, reload, stores};
+use crate::http::net::drain::Drain;
 use crate::http::site::SiteSettings;
 use crate::http::{App, summary};
 use base::config::{Loaded, RESTART_COMMAND};
@@ -283,7 +284,11 @@ impl Supervisor {
     }
 
     /// Makes a successor the main process. Fails with the reason why this process is still the main one.
-    pub(super) async fn commit(&mut self, successor: ReadySuccessor) -> Result<Successor, String> {
+    pub(super) async fn commit(
+        &mut self,
+        successor: ReadySuccessor,
+        drain: &Drain,
+    ) -> Result<Successor, String> {
         let Some(running) = &self.running else { return Err("the server is not serving".to_owned()) };
         let halted_syncs = running.app.sync.take_halted();
         // The schedule restarts its own jobs.
@@ -292,8 +297,8 @@ impl Supervisor {
             let (kind, version) = (kind.to_string(), version.map(|version| version.to_string()));
             Some(SyncRestart { kind, version, actor: sync.administrator()?.to_owned() })
         });
-        let result =
-            successor.commit(&self.context.notifier, &running.app.state.db, restarts.collect()).await;
+        let (notifier, db) = (&self.context.notifier, &running.app.state.db);
+        let result = successor.commit(notifier, db, drain, restarts.collect()).await;
         if result.is_err() {
             self.halted_syncs = halted_syncs;
         }

@@ -12,7 +12,7 @@ use runtime::catalog::CatalogHandle;
 use store::db::Db;
 
 /// Polling interval for transactions of the old server, which completes its running edits.
-const POLL_INTERVAL: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 pub(in crate::daemon) struct ReceivedSockets {
     stream: UnixStream,

@@ -14,6 +14,7 @@ use super::protocol::{self, Channel, Message, SyncRestart};
 use crate::daemon::notify::Notifier;
 use crate::daemon::running::RunningApp;
 use crate::daemon::sockets::Sockets;
+use crate::http::net::drain::Drain;
 use runtime::control::Control;
 use runtime::jobs::Jobs;
 use store::db::Db;
@@ -174,12 +175,14 @@ pub(in crate::daemon) struct ReadySuccessor {
 }
 
 impl ReadySuccessor {
-    /// Permits the new server to serve and to become the main process. After an error it was killed, and this
-    /// process is still the main one. Not cancel-safe.
+    /// Permits the new server to serve and to become the main process; before it is that, this process accepts no more
+    /// connections, whose requests would not see what the new one publishes. After an error the new server was killed, and
+    /// this process is still the main one. Not cancel-safe.
     pub(in crate::daemon) async fn commit(
         mut self,
         notifier: &Notifier,
         db: &Db,
+        drain: &Drain,
         syncs: Vec<SyncRestart>,
     ) -> Result<Successor, String> {
         let reason = "the new program failed while taking over";
@@ -193,6 +196,7 @@ impl ReadySuccessor {
             self.kill();
             return Err(reason.to_owned());
         }
+        drain.stop_accepting().await;
         notifier.hand_over_main(pid, &format!("Process {pid}, version {}, takes over", self.version));
         // systemd rejects what the new process sends before this is read, also on a machine that is busy for a second.
         notifier.flush(Duration::from_secs(2));

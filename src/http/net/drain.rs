@@ -143,12 +143,20 @@ impl Drain {
         self.close(deadline).await
     }
 
-    /// Hands the listeners over to another process. Returns when every connection is closed,
-    /// `limits.drain_timeout` after `stop_requested`, or `limits.hand_over_timeout` from now; true if none
-    /// was aborted. Idle connections stay open until their usual timeout.
-    pub async fn hand_over(&self, limits: &Limits, stop_requested: impl Future<Output = ()>) -> bool {
+    /// Leaves new connections to another process that has the same sockets. Returns when no listener of this process
+    /// accepts any more.
+    pub async fn stop_accepting(&self) {
         self.0.stopping_since.get_or_init(Instant::now);
         self.advance(Phase::HandedOver);
+        while self.0.listeners.load(Ordering::Acquire) > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Finishes after [`Drain::stop_accepting`]. Returns when every connection is closed, `limits.drain_timeout` after
+    /// `stop_requested`, or `limits.hand_over_timeout` from now; true if none was aborted. Idle connections stay open
+    /// until their usual timeout.
+    pub async fn hand_over(&self, limits: &Limits, stop_requested: impl Future<Output = ()>) -> bool {
         self.0.connections.close();
         tokio::select! {
             () = self.0.connections.wait() => return true,

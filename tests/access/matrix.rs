@@ -38,6 +38,8 @@ pub(super) enum Rule {
     ChangeBlocklist,
     /// Clients that may change metadata.
     Metadata,
+    /// Clients with the permission of any section of a state.
+    ChangeState,
     /// Administrators.
     Administer,
     /// Administrators who send a form of a page of this server, with its token.
@@ -79,14 +81,15 @@ fn expected_statuses(rule: Rule) -> &'static str {
         Rule::ReadBlocklist => "aaaafffffyyfyy",
         Rule::ChangeBlocklist => "aaaaffffffyfyy",
         Rule::Metadata => "aaaafffffffyyy",
+        Rule::ChangeState => "aaaafffyyfyyyy",
         Rule::FormOfAdministrator => "aaaaffffffffff",
         Rule::Machine => "aaaafffffffffy",
     }
 }
 
 use Rule::{
-    Administer, AnyToken, ChangeBlocklist, Form, FormOfAdministrator, Health, Machine, Metadata, Open,
-    Promote, ReadBlocklist, ReadRepository, ReadSource, Upload, WriteSource,
+    Administer, AnyToken, ChangeBlocklist, ChangeState, Form, FormOfAdministrator, Health, Machine, Metadata,
+    Open, Promote, ReadBlocklist, ReadRepository, ReadSource, Upload, WriteSource,
 };
 
 /// Addresses that RFC 8628 and RFC 8693 define, so that the OpenAPI document does not list them.
@@ -320,7 +323,7 @@ pub(super) const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("GET", "/__api__/admin/v1/verify", AnyToken),
     // The handlers require the permissions of the sections of a state.
     ("GET", "/__api__/admin/v1/state", Administer),
-    ("POST", "/__api__/admin/v1/state", AnyToken),
+    ("POST", "/__api__/admin/v1/state", ChangeState),
     ("GET", "/__api__/admin/v1/audit", Administer),
     ("GET", "/__api__/admin/v1/audit/verify", Administer),
     ("GET", "/__api__/admin/v1/openapi.json", AnyToken),

@@ -613,6 +613,69 @@ fn each_change_needs_the_scope_of_its_object() {
 }
 
 #[test]
+fn the_objects_of_a_state_are_read_after_its_permissions_and_sizes() {
+    let server = start(Engine::Sqlite);
+    commit(&server, "format=1\n[sources.team]\n", "");
+    let [reader, team, admin] =
+        ["--scope=repos:read --repos=*", "--scope=sources:write --sources=team", "--scope=global:admin"]
+            .map(|flags| bearer(&token(&server, flags)));
+    let list = |object: &str, count: usize| format!("[{}]", vec![object; count].join(","));
+    let sources = |count: usize| {
+        let names: Vec<String> = (0..count).map(|number| format!("\"s{number:07}\":{{}}")).collect();
+        format!("{{{}}}", names.join(","))
+    };
+    let files = format!("{{\"team\":{{\"files\":{}}}}}", list("\"\"", 800_000));
+    for (token, section, objects, status, reason) in [
+        // Without a permission, the body is not read; without that of a section, its objects.
+        (&reader, "sources", "{", 403, "lacks the scope sources:write"),
+        (&team, "block_rules", "[5]", 403, "lacks the scope blocklist:admin"),
+        (&team, "repositories", "[5]", 403, "lacks the scope global:admin"),
+        (&team, "sources", &sources(40_000), 403, "sources:write for all sources"),
+        (&team, "sources", &sources(400_000), 400, "sources has 400000 objects, and at most 50000 are"),
+        (
+            &team,
+            "sources",
+            &files,
+            400,
+            "the section sources has 800002 values, and at most 800000 are accepted",
+        ),
+        (&admin, "block_rules", "[5]", 400, "the body is not valid JSON for this request: invalid type"),
+        (&admin, "block_rules", &list("{}", 200_001), 400, "has 200001 objects, and at most 200000 are"),
+        (&admin, "name_guards", &list("[[]]", 400_001), 400, "and at most 50000 are accepted"),
+        (&admin, "sources", &sources(40_000), 200, "\"problems\":[]"),
+    ] {
+        let body = format!("{{\"state\":{{\"format\":1,\"{section}\":{objects}}}}}");
+        let answer = send(&server, "POST", "/__api__/admin/v1/state", Some(token), &body);
+        assert_eq!(answer.status, status, "{section}: {objects:.100}: {:.500}", answer.text());
+        assert!(answer.text().contains(reason), "{section}: {objects:.100}: {:.500}", answer.text());
+    }
+    let rules = vec![json!({ "package_name": "a", "source_name": "taem" }); 3_000];
+    let answer = server.admin("POST", "/state", &json!({ "state": { "format": 1, "block_rules": rules } }));
+    let plan: Value = serde_json::from_str(&answer.text()).expect("JSON");
+    let problems = plan["problems"].as_array().expect("problems");
+    assert_eq!((problems.len(), &plan["changes"]), (1_001, &json!([])));
+    assert_eq!(problems[1_000]["error"], "the objects after the first 1000 problems were not checked");
+}
+
+#[test]
+fn a_source_without_a_definition_in_the_file_makes_no_change_wait() {
+    let server = start(Engine::Sqlite);
+    commit(&server, "format=1\n[[block_rules]]\npackage_name=\"evil\"\n", "");
+    let site = "format=1\nblock_rules=[]\n[sources.picked]\ntype=\"curated-cran\"\n[sources.team]\n\
+        [repositories.m]\nsources=[\"team\", \"picked\"]\n";
+    let output = commit(&server, site, "--prune --allow-weaker --confirm-deletes=1");
+    assert!(!output.contains("later"), "{output}");
+    let state = server.json("export state");
+    assert_eq!(state["repositories"]["m"]["sources"], json!(["team", "picked"]));
+    assert_eq!(state["block_rules"], json!([]));
+    let exported = export(&server);
+    let other = start(Engine::Sqlite);
+    commit(&other, &exported, "");
+    assert_eq!(export(&other), exported);
+    assert_eq!(plan(&other, &exported, "--prune")["changes"], json!([]));
+}
+
+#[test]
 fn a_repository_that_makes_private_packages_readable_protects_less() {
     let server = start(Engine::Sqlite);
     let private =

@@ -1,7 +1,9 @@
 //! Lists of imports from folders, git repositories and repositories of R packages.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -80,6 +82,12 @@ fn a_folder_has_the_times_of_its_files_and_names_what_cannot_be_imported() {
     std::os::unix::fs::symlink(secret.path().join("secret_1.0.tar.gz"), root.join("secret_1.0.tar.gz"))
         .unwrap();
     std::os::unix::fs::symlink(secret.path(), root.join("outside")).unwrap();
+    // Names that no server has.
+    for name in [&b"tally\nx_1.0.tar.gz"[..], b"tally%78_1.0.tar.gz", b"wrong\xff-1.0-py3-none-any.whl"] {
+        write_at(&root.join(OsStr::from_bytes(name)), b"x", "2024-01-01T00:00:00Z");
+    }
+    let folder = root.join(OsStr::from_bytes(b"zz\xff"));
+    write_at(&folder.join("tally_0.3.tar.gz"), b"x", "2024-01-01T00:00:00Z");
     let events = list(&["from-folder", text(root)]);
     assert_eq!(
         lines(&events),
@@ -90,6 +98,10 @@ fn a_folder_has_the_times_of_its_files_and_names_what_cannot_be_imported() {
             "lost bin/windows/contrib/4.5/tally_0.2.1.zip".to_owned(),
             format!("lost packrat/src/lib/{sha}.tar.gz"),
             "lost secret_1.0.tar.gz".to_owned(),
+            "lost tally x_1.0.tar.gz".to_owned(),
+            "lost tally%78_1.0.tar.gz".to_owned(),
+            "lost wrong\u{fffd}-1.0-py3-none-any.whl".to_owned(),
+            "lost zz\u{fffd}/tally_0.3.tar.gz".to_owned(),
             "lost y/tally_0.2.1.tar.gz".to_owned(),
         ]
     );
@@ -165,6 +177,8 @@ fn the_history_of_a_git_repository_is_read_without_running_its_programs() {
     std::fs::remove_file(contrib.join("tally_0.2.1.tar.gz")).unwrap();
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
     write("large_1.0.tar.gz", pointer.as_bytes());
+    write("tally\nx_1.0.tar.gz", b"x");
+    write("tally_0.2.1.zip", b"a binary");
     std::os::unix::fs::symlink("/etc/passwd", contrib.join("link_1.0.tar.gz")).unwrap();
     repository.commit("2024-05-10T09:00:00Z");
     // Of a branch, only the merge counts.
@@ -199,6 +213,8 @@ fn the_history_of_a_git_repository_is_read_without_running_its_programs() {
             "2024-03-10T09:00:00Z replace tally_0.2.1.tar.gz commit",
             "2024-05-10T09:00:00Z remove tally 0.2.1 commit",
             "2024-06-02T00:00:00Z add merged_1.0.tar.gz commit",
+            "lost src/contrib/tally x_1.0.tar.gz",
+            "lost src/contrib/tally_0.2.1.zip",
             "lost large_1.0.tar.gz",
             "lost link_1.0.tar.gz",
         ]

@@ -1,6 +1,7 @@
 //! A repository that was exported as files, behind a static web server and with real clients.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt;
@@ -13,7 +14,7 @@ use serde_json::json;
 
 use super::origins::{lines, list};
 use crate::python::clients::{command, installed_version, program, run as run_client, text};
-use crate::support::downloader::{run, tree};
+use crate::support::downloader::{get_cran, run, tree};
 use crate::support::http;
 use crate::support::listener::Listener;
 use crate::support::mirror_dir::{MirrorDir, file_url};
@@ -194,6 +195,75 @@ fn r_installs_from_the_files_of_a_repository() {
         site.display()
     ));
     assert!(output.code == 1 && output.err.contains("neither src/contrib/PACKAGES nor"), "{}", output.err);
+}
+
+#[test]
+fn a_damaged_file_with_its_size_and_time_is_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mirror = mirror(dir.path());
+    let server = r_server(&mirror);
+    let (site, next_site) = (dir.path().join("site"), dir.path().join("next"));
+    export(&server, "prod", &site, "");
+    let files = tree(&site);
+    let paths = ["src/contrib/Archive/alpha/alpha_1.0.tar.gz", "src/contrib/beta_1.0.tar.gz"];
+    let damage = || {
+        for path in paths.map(|path| site.join(path)) {
+            let time = path.metadata().unwrap().modified().unwrap();
+            let size = std::fs::read(&path).unwrap().len();
+            std::fs::write(&path, vec![0; size]).unwrap();
+            File::options().append(true).open(&path).unwrap().set_modified(time).unwrap();
+        }
+    };
+    damage();
+    export(&server, "prod", &next_site, &format!("--hardlink={}", site.display()));
+    assert!(tree(&next_site) == files);
+    let inode = |path: &Path| path.metadata().unwrap().ino();
+    assert!(paths.iter().all(|path| inode(&site.join(path)) != inode(&next_site.join(path))));
+    let message = export(&server, "prod", &site, "");
+    assert!(message.contains("8 files, 2 of them written"), "{message}");
+    assert!(tree(&site) == files);
+}
+
+#[test]
+fn a_repository_without_packages_is_exported_and_old_files_are_removed() {
+    let server = Server::start();
+    server.local_repository("team", &[Tarball::new("alpha", "1.0"), Tarball::new("alpha", "1.1")]);
+    let dir = tempfile::tempdir().unwrap();
+    let site = dir.path().join("site");
+    export(&server, "team", &site, "");
+    let packages = |site: &Path| tree(site).into_keys().filter(|path| path.ends_with(".tar.gz")).count();
+    assert_eq!(packages(&site), 2);
+    server.rspm_stdout("remove package --source=team --name=alpha@all");
+    export(&server, "team", &site, "--prune");
+    assert_eq!(packages(&site), 0);
+    let index = "src/contrib/PACKAGES";
+    let served = server.get(&format!("/team/latest/{index}"));
+    assert_eq!((served.status, std::fs::read(site.join(index)).unwrap()), (200, served.body));
+    // The list of an import is empty, too; of a mirror, such an index is refused.
+    assert!(list(&["from-cran", site.to_str().unwrap()]).is_empty());
+    let output = get_cran(&server.url("/team/latest"), &dir.path().join("bundle"), &[]);
+    assert!(output.code == Some(1) && output.err.contains("the index lists no package"), "{}", output.err);
+}
+
+#[test]
+fn a_folder_has_one_export_which_removes_the_temporary_files_of_others() {
+    let server = Server::start();
+    server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
+    let dir = tempfile::tempdir().unwrap();
+    let site = dir.path().join("site");
+    export(&server, "team", &site, "");
+    let files = tree(&site);
+    for path in [".tmp-abc", "src/.tmp-abc", "src/contrib/.tmp-abc"] {
+        std::fs::write(site.join(path), "a part").unwrap();
+    }
+    let folder = File::open(&site).unwrap();
+    folder.lock().unwrap();
+    let output = export_from(&server.url(""), &server, "team", &site, "");
+    assert!(output.code == 1 && output.err.contains("another rspm-offline-downloader"), "{}", output.err);
+    assert!(site.join(".tmp-abc").exists());
+    drop(folder);
+    export(&server, "team", &site, "");
+    assert!(tree(&site) == files);
 }
 
 #[test]

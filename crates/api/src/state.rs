@@ -1,10 +1,13 @@
 //! The configured objects of a server as one value: the content of state files, and the difference to the current objects.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use clap::Args;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 use utoipa::ToSchema;
 
 use super::block_rule::BlockRule;
@@ -72,6 +75,144 @@ where
         objects.insert(name, object);
     }
     Ok(Some(objects))
+}
+
+/// A state as JSON, of which a server reads the sections and their sizes before the objects.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StateText(Box<RawValue>);
+
+impl StateText {
+    /// # Errors
+    /// Those of `serde_json`; the types of the sections have none.
+    pub fn new(state: &State) -> serde_json::Result<StateText> {
+        to_raw_value(state).map(StateText)
+    }
+
+    /// Reads the format, and the size of each section. Stores no objects.
+    ///
+    /// # Errors
+    /// A key that a state does not have, or that is repeated; a missing format.
+    pub fn contents(&self) -> serde_json::Result<Contents> {
+        serde_json::from_str(self.0.get())
+    }
+
+    /// # Errors
+    /// The first key or value that a state cannot have.
+    pub fn parse(&self) -> serde_json::Result<State> {
+        serde_json::from_str(self.0.get())
+    }
+}
+
+/// The format of a state, and the size of each section that it has.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Contents {
+    pub format: u32,
+    #[serde(default)]
+    sources: Option<Size>,
+    #[serde(default)]
+    repositories: Option<Size>,
+    #[serde(default)]
+    git_credentials: Option<Size>,
+    #[serde(default)]
+    git_builders: Option<Size>,
+    #[serde(default)]
+    name_guards: Option<Size>,
+    #[serde(default)]
+    block_rules: Option<Size>,
+    #[serde(default)]
+    metadata: Option<Size>,
+}
+
+impl Contents {
+    /// Returns the sections that the state has, with their sizes.
+    pub fn sections(&self) -> impl Iterator<Item = (Section, Size)> {
+        Section::ALL.into_iter().filter_map(|section| {
+            let size = match section {
+                Section::Sources => self.sources,
+                Section::Repositories => self.repositories,
+                Section::GitCredentials => self.git_credentials,
+                Section::GitBuilders => self.git_builders,
+                Section::NameGuards => self.name_guards,
+                Section::BlockRules => self.block_rules,
+                Section::Metadata => self.metadata,
+            };
+            Some((section, size?))
+        })
+    }
+}
+
+/// The size of a JSON value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Number of members of the object, or of elements of the list; 0 for another value.
+    pub objects: usize,
+    /// The same with those of all objects and lists in it.
+    pub values: usize,
+}
+
+impl Size {
+    fn add(&mut self, object: Size) {
+        self.objects += 1;
+        self.values += 1 + object.values;
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Size, D::Error> {
+        deserializer.deserialize_any(SizeVisitor)
+    }
+}
+
+struct SizeVisitor;
+
+impl<'de> Visitor<'de> for SizeVisitor {
+    type Value = Size;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Size, A::Error> {
+        let mut size = Size::default();
+        while let Some((IgnoredAny, member)) = members.next_entry()? {
+            size.add(member);
+        }
+        Ok(size)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Size, A::Error> {
+        let mut size = Size::default();
+        while let Some(element) = elements.next_element()? {
+            size.add(element);
+        }
+        Ok(size)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Size, E> {
+        Ok(Size::default())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Size, E> {
+        Ok(Size::default())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Size, E> {
+        Ok(Size::default())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Size, E> {
+        Ok(Size::default())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Size, E> {
+        Ok(Size::default())
+    }
+
+    fn visit_unit<E>(self) -> Result<Size, E> {
+        Ok(Size::default())
+    }
 }
 
 /// A source that is not built in.
@@ -217,12 +358,13 @@ pub struct ExportedState {
 }
 
 /// `POST /state`: compares a state with the objects of the server, or makes the changes.
-#[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields)]
 pub struct ApplyState {
     #[arg(skip)]
-    pub state: State,
+    #[schema(value_type = State)]
+    pub state: StateText,
     /// Make the changes; otherwise they are only planned
     #[serde(default)]
     #[arg(long)]
@@ -319,4 +461,53 @@ pub struct StateProblem {
     /// The name of the object in the section, or its position in a list, from 0.
     pub name: String,
     pub error: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(json: &str) -> StateText {
+        serde_json::from_str(json).expect("JSON")
+    }
+
+    #[test]
+    fn the_sections_of_a_state_have_the_sizes_of_their_contents() {
+        let state = text(
+            r#"{"format":1,"sources":{"a":{},"b":{"files":["x",{"name":"y","text":"z"}]}},"block_rules":[{},{"vulns":true}],
+                "repositories":{},"metadata":null}"#,
+        );
+        let contents = state.contents().expect("contents");
+        let size = |objects, values| Size { objects, values };
+        let expected = [
+            (Section::Sources, size(2, 7)),
+            (Section::Repositories, size(0, 0)),
+            (Section::BlockRules, size(2, 3)),
+        ];
+        assert_eq!(contents.sections().collect::<Vec<_>>(), expected);
+        let of_other_types =
+            text(r#"{"format":1,"name_guards":[1,-1,1.5,"a",true,null,[]],"git_builders":5}"#);
+        let sizes = of_other_types.contents().expect("contents").sections().collect::<Vec<_>>();
+        assert_eq!(sizes, [(Section::GitBuilders, size(0, 0)), (Section::NameGuards, size(7, 7))]);
+        assert!(of_other_types.parse().is_err());
+    }
+
+    #[test]
+    fn a_state_has_only_its_keys_and_no_deep_values() {
+        let deep = format!(r#"{{"format":1,"sources":{}{}}}"#, "[".repeat(120), "]".repeat(120));
+        let too_deep = format!(r#"{{"format":1,"sources":{}{}}}"#, "[".repeat(200_000), "]".repeat(200_000));
+        assert!(text(&deep).contents().is_ok());
+        // The text of a value is skipped without recursion.
+        assert!(text(&too_deep).contents().expect_err("deep").to_string().contains("recursion limit"));
+        for (json, reason) in [
+            (r#"{"format":1,"users":{}}"#, "unknown field `users`, expected one of `format`, `sources`"),
+            (r#"{"format":1,"sources":{},"sources":{}}"#, "duplicate field `sources`"),
+            (r#"{"sources":{}}"#, "missing field `format`"),
+            ("[]", "invalid length 0"),
+            ("null", "invalid type: null"),
+        ] {
+            let error = text(json).contents().expect_err(json).to_string();
+            assert!(error.contains(reason), "{json}: {error}");
+        }
+    }
 }

@@ -15,8 +15,8 @@ use api::git::{CreateGitBuilder, EditGitBuilder};
 use api::operations::admin as operations;
 use api::source::EditSource;
 use api::state::{
-    ApplyState, ExportState, Section, StateAction, StateBuilder, StateChange, StateFile, StatePlan,
-    StateProblem, StateSource,
+    ApplyState, ExportState, Section, State, StateAction, StateBuilder, StateChange, StateFile, StatePlan,
+    StateProblem, StateSource, StateText,
 };
 use base::model::kind::{Layout, SourceKind};
 use base::model::text::{count_of, shell_argument};
@@ -60,7 +60,7 @@ pub struct Apply {
 pub(super) async fn export(client: &Client, output: &Output, args: ExportArgs) -> Result<(), CliError> {
     let exported = client.call::<operations::ExportState>([], &args.query).await?;
     match &args.to {
-        Some(path) => write(&exported, path),
+        Some(path) => write(&exported, path, args.query.names.as_deref()),
         None if output.is_human() => print_document(&to_toml(&exported)?).map_err(CliError::Output),
         None => output.print(&exported.state, String::new),
     }
@@ -68,7 +68,7 @@ pub(super) async fn export(client: &Client, output: &Output, args: ExportArgs) -
 
 pub(super) async fn apply(client: &Client, output: &Output, args: Apply) -> Result<(), CliError> {
     let files = StateFiles::read(&args.files)?;
-    let request = ApplyState { state: files.state.clone(), ..args.request };
+    let request = ApplyState { state: StateText::new(&files.state)?, ..args.request };
     let plan = client.send::<operations::ApplyState>([], &request).await?;
     let is_empty = plan.changes.is_empty() && plan.problems.is_empty() && plan.kept == 0;
     if let Some(names) = request.names.as_ref().filter(|names| is_empty && !files.has_selected(names)) {
@@ -89,7 +89,7 @@ pub(super) async fn apply(client: &Client, output: &Output, args: Apply) -> Resu
     if !reasons.is_empty() {
         return Err(CliError::refused(reasons.join("\n")));
     }
-    if plan.committed { make_later_changes(client, &request, &plan).await } else { Ok(()) }
+    if plan.committed { make_later_changes(client, &request, &files.state, &plan).await } else { Ok(()) }
 }
 
 /// Returns the words of a command that makes the changes of the plan of a command, without `--commit` and `--base`.
@@ -208,18 +208,23 @@ fn style(sign: char) -> Style {
 
 /// Makes the changes that have operations of their own, one after the other, and then those that waited for them. A failed
 /// one does not prevent the others.
-async fn make_later_changes(client: &Client, request: &ApplyState, plan: &StatePlan) -> Result<(), CliError> {
+async fn make_later_changes(
+    client: &Client,
+    request: &ApplyState,
+    state: &State,
+    plan: &StatePlan,
+) -> Result<(), CliError> {
     let later: Vec<&StateChange> = plan.changes.iter().filter(|change| change.later).collect();
     let (mut failures, mut deleted) = (Vec::new(), 0);
     for change in later.iter().filter(|change| has_operation(change)) {
         let name = &change.name;
         let result = if is_definition(change) {
-            match request.state.sources.as_ref().and_then(|sources| sources.get(name)) {
+            match state.sources.as_ref().and_then(|sources| sources.get(name)) {
                 Some(source) => update_definition(client, name, source, &request.comment).await,
                 None => Ok(Vec::new()),
             }
         } else {
-            let builder = request.state.git_builders.as_ref().and_then(|builders| builders.get(name));
+            let builder = state.git_builders.as_ref().and_then(|builders| builders.get(name));
             change_builder(client, change, builder).await.map(|()| Vec::new())
         };
         match result {

@@ -1,6 +1,8 @@
 //! State files: TOML or JSON, read from files and folders, merged, and written.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
@@ -10,6 +12,7 @@ use toml_edit::{ArrayOfTables, Document, DocumentMut, Item, Key};
 
 use super::error::CliError;
 use super::{curated, input};
+use api::block_rule::BlockRule;
 use api::definition::DefinitionFile;
 use api::state::{ExportedState, FORMAT, Section, State, StateFile, StateSource};
 
@@ -72,17 +75,13 @@ impl StateFiles {
 
     /// Returns whether a name, or a prefix and `*`, selects an object of the files, by the name of its source or repository.
     pub(super) fn has_selected(&self, pattern: &str) -> bool {
-        let is_selected = |name: &str| match pattern.strip_suffix('*') {
-            Some(prefix) => name.starts_with(prefix),
-            None => name == pattern,
-        };
         let State { name_guards, block_rules, metadata, .. } = &self.state;
         let guards = name_guards.iter().flatten().map(|(_, guard)| &guard.source);
         let rules = block_rules.iter().flatten().flat_map(|rule| [&rule.source_name, &rule.repo]);
         let limits = metadata.iter().flatten().flat_map(|row| [&row.source, &row.repo]);
         let mut places =
             self.places.keys().map(|(_, name)| name).chain(guards).chain(rules.chain(limits).flatten());
-        places.any(|name| is_selected(name.split('/').next().unwrap_or_default()))
+        places.any(|name| matches(pattern, name.split('/').next().unwrap_or_default()))
     }
 
     /// Adds the objects of a file to those of the files before it.
@@ -122,6 +121,27 @@ impl StateFiles {
         }
         Ok(())
     }
+}
+
+/// Returns whether a name, or a prefix and `*`, selects a name.
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == pattern,
+    }
+}
+
+/// Returns whether a pattern selects an object of a section, as on the server: by its source and repository, or its name.
+fn is_selected(pattern: &str, section: Section, name: &str, object: &Value) -> bool {
+    let places = match section {
+        Section::Sources | Section::Repositories => [Some(name), None],
+        Section::GitCredentials => [name.split_once(':').map(|(_, name)| name), None],
+        Section::GitBuilders => [name.split_once('/').map(|(source, _)| source), None],
+        Section::NameGuards => [object["source"].as_str(), None],
+        Section::BlockRules => [object["source_name"].as_str(), object["repo"].as_str()],
+        Section::Metadata => [object["source"].as_str(), object["repo"].as_str()],
+    };
+    places.into_iter().flatten().any(|place| matches(pattern, place))
 }
 
 /// Finds the state files of a path, in the order of their names: the file, or the files `*.toml` and `*.json` in a folder
@@ -191,7 +211,16 @@ fn parse(name: &str, text: &str) -> Result<(State, BTreeMap<Object, usize>), Cli
     check_format(format.as_ref()).map_err(|error| refused(&error))?;
     let lines = lines(&document, text);
     let state = State::deserialize(toml_edit::de::Deserializer::from(document));
-    Ok((state.map_err(|error| refused(&error))?, lines))
+    let state = state.map_err(|error| refused(&error))?;
+    // JSON has no such number: the rule would be sent without its criterion.
+    let is_wrong = |rule: &BlockRule| rule.min_severity.is_some_and(|score| !score.is_finite());
+    match state.block_rules.iter().flatten().position(is_wrong) {
+        Some(number) => Err(refused(&format!(
+            "[[block_rules]] number {}: 'min_severity' is not a number: write one from 0 to 10",
+            number.saturating_add(1)
+        ))),
+        None => Ok((state, lines)),
+    }
 }
 
 fn is_json(text: &str) -> bool {
@@ -304,15 +333,16 @@ fn not_applied(exported: &ExportedState) -> String {
 }
 
 /// Writes a state to a file, or to a file for each section in a folder: an existing one, or one whose path ends with `/`. In
-/// a state file that exists, what does not differ keeps its place, its form and its comments.
-pub(super) fn write(exported: &ExportedState, path: &Path) -> Result<(), CliError> {
+/// a state file that exists, what does not differ keeps its place, its form and its comments; so do the objects that the
+/// pattern `names` of the export does not select.
+pub(super) fn write(exported: &ExportedState, path: &Path, names: Option<&str>) -> Result<(), CliError> {
     if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
         let local_error =
             |source| CliError::Local { operation: format!("create {}", path.display()), source };
         fs::create_dir_all(path).map_err(local_error)?;
     }
     if !path.is_dir() {
-        return write_file(exported, path);
+        return write_file(exported, path, names);
     }
     let Value::Object(mut sections) = serde_json::to_value(&exported.state)? else { return Ok(()) };
     let mut comments = exported.comments.clone();
@@ -321,12 +351,18 @@ pub(super) fn write(exported: &ExportedState, path: &Path) -> Result<(), CliErro
         let state = serde_json::from_value(json!({ "format": FORMAT, (section.as_str()): objects }))?;
         let version = exported.version.clone();
         let part = ExportedState { version, state, comments: std::mem::take(&mut comments) };
-        write_file(&part, &path.join(format!("{section}.toml")))?;
+        write_file(&part, &path.join(format!("{section}.toml")), names)?;
     }
     Ok(())
 }
 
-fn write_file(exported: &ExportedState, path: &Path) -> Result<(), CliError> {
+fn write_file(exported: &ExportedState, path: &Path, names: Option<&str>) -> Result<(), CliError> {
+    if path.exists() && !path.is_file() {
+        return Err(CliError::refused(format!(
+            "{} is not a regular file; without --to, the state is printed",
+            path.display()
+        )));
+    }
     let text = if path.is_file() { input::read(Some(path), MAX_FILE)? } else { String::new() };
     if is_json(&text) {
         return Err(CliError::refused(format!(
@@ -335,13 +371,20 @@ fn write_file(exported: &ExportedState, path: &Path) -> Result<(), CliError> {
         )));
     }
     let is_new = text.trim().is_empty();
-    let text = if is_new { to_toml(exported)? } else { updated(path, &text, exported)? };
+    let text = if is_new { to_toml(exported)? } else { updated(path, &text, exported, names)? };
     replace(path, &text)
 }
 
-/// Returns the text of a TOML file with the objects of a state, and other sections as they are.
-fn updated(path: &Path, text: &str, exported: &ExportedState) -> Result<String, CliError> {
-    let (text, rest) = text.split_once(NOT_APPLIED).unwrap_or((text, ""));
+/// Returns the text of a TOML file with the objects of a state, and other sections as they are. With `names`, the comments
+/// about what the state does not have stay too.
+fn updated(
+    path: &Path,
+    text: &str,
+    exported: &ExportedState,
+    names: Option<&str>,
+) -> Result<String, CliError> {
+    let parts = text.split_once(NOT_APPLIED).filter(|_| names.is_none());
+    let (text, rest) = parts.unwrap_or((text, ""));
     let rest = rest.lines().skip_while(|line| line.starts_with('#'));
     let text = std::iter::once(text).chain(rest).collect::<Vec<_>>().join("\n");
     let name = path.display().to_string();
@@ -352,12 +395,36 @@ fn updated(path: &Path, text: &str, exported: &ExportedState) -> Result<String, 
     let mut document = document.map_err(|error| CliError::refused(format!("{name}: {error}")))?;
     for section in Section::ALL {
         let Some(new) = new.get(section.as_str()) else { continue };
+        let new = &match names {
+            None => new.clone(),
+            Some(_) if is_empty(new) && !document.contains_key(section.as_str()) => continue,
+            Some(names) => with_unselected(names, section, &old[section.as_str()], new),
+        };
         let list =
             || if new.is_array() { Item::ArrayOfTables(ArrayOfTables::new()) } else { toml_edit::table() };
         let item = document.entry(section.as_str()).or_insert_with(list);
         update(item, &old[section.as_str()], new).map_err(no_form)?;
     }
     Ok(format!("{}\n{}", document.to_string().trim_end(), not_applied(exported)))
+}
+
+fn is_empty(section: &Value) -> bool {
+    section.as_object().is_some_and(Map::is_empty) || section.as_array().is_some_and(Vec::is_empty)
+}
+
+/// Returns the exported objects of a section, with those of the file that the pattern of the export does not select.
+fn with_unselected(names: &str, section: Section, old: &Value, new: &Value) -> Value {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            let kept = old.iter().filter(|(name, object)| !is_selected(names, section, name, object));
+            kept.chain(new).map(|(name, object)| (name.clone(), object.clone())).collect()
+        }
+        (Value::Array(old), Value::Array(new)) => {
+            let kept = old.iter().filter(|object| !is_selected(names, section, "", object));
+            kept.chain(new).cloned().collect()
+        }
+        _ => new.clone(),
+    }
 }
 
 /// Replaces the parts of an item that differ; `old` and `new` are its values.
@@ -408,13 +475,23 @@ fn item_of(value: &Value) -> Result<Item, toml_edit::ser::Error> {
     Ok(if value.is_object() { item.into_table().map_or_else(|item| item, Item::Table) } else { item })
 }
 
-/// Replaces a file by one that is written completely.
+/// Replaces a file by one that is written completely, with the permissions of the file. If the path is a link, its target
+/// is replaced.
 fn replace(path: &Path, text: &str) -> Result<(), CliError> {
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let local_error = |source| CliError::Local { operation: format!("write {}", path.display()), source };
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{:016x}", rand::random::<u64>()));
     let new = path.with_file_name(name);
-    let result = fs::write(&new, text).and_then(|()| fs::rename(&new, path));
+    let result = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).open(&new)?;
+        if let Ok(old) = fs::metadata(path) {
+            file.set_permissions(old.permissions())?;
+        }
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, path)
+    })();
     if result.is_err() {
         // The error of the write is reported.
         let _ = fs::remove_file(&new);
@@ -485,6 +562,15 @@ mod tests {
             ("format=1\n[repositories.x]\nhidden=true\nhidden=false", "duplicate key"),
             ("format=1\n[sources.x]\n[sources.x]", "duplicate key"),
             ("\u{feff}format=1\r\n[sources.x]", "byte order mark"),
+            (
+                "format=1\n[[block_rules]]\nmin_severity=7.0\n[[block_rules]]\nmin_severity=nan",
+                "number 2: 'min_severity' is not a number",
+            ),
+            (
+                "format=1\nblock_rules=[{min_severity=-inf}]",
+                "number 1: 'min_severity' is not a number: write one from 0",
+            ),
+            (r#"{"format":1,"block_rules":[{"min_severity":1e999}]}"#, "number out of range"),
             (r#"{"format":1,"sources":{"x":{},"x":{}}}"#, "'x' is repeated at line 1"),
             (r#"{"format":1,"sources":{}"#, "EOF"),
             (&deep, "recursion limit"),
@@ -533,16 +619,16 @@ mod tests {
         let comments = vec!["token of 'a\nb'".to_owned()];
         let exported = ExportedState { version: "1".to_owned(), state: state.clone(), comments };
         let file = folder.path().join("site.toml");
-        write(&exported, &file).expect("written");
+        write(&exported, &file, None).expect("written");
         let written = fs::read_to_string(&file).expect("text");
         assert!(written.starts_with("format = 1\n# exported by rspm 1; "), "{written}");
         assert!(written.ends_with("\n# Not applied by rspm apply:\n# token of 'a b'\n"), "{written}");
         assert_eq!(StateFiles::read(std::slice::from_ref(&file)).expect("a state").state, state);
         fs::remove_file(file).expect("removed");
         let new = folder.path().join("new/site/");
-        write(&exported, &new).expect("written");
+        write(&exported, &new, None).expect("written");
         assert!(new.join("repositories.toml").is_file());
-        write(&exported, &new).expect("written");
+        write(&exported, &new, None).expect("written");
         assert_eq!(StateFiles::read(&[folder.path().to_owned()]).expect("a state").state, state);
     }
 
@@ -553,7 +639,7 @@ mod tests {
         fs::write(&file, text).expect("a file");
         let state = State { format: FORMAT, sources: Some(BTreeMap::new()), ..State::default() };
         let exported = ExportedState { version: "1".to_owned(), state, comments: Vec::new() };
-        let error = write(&exported, &file).expect_err("JSON").to_string();
+        let error = write(&exported, &file, None).expect_err("JSON").to_string();
         let expected = "full.json is JSON, and only TOML files are updated: name a .toml file, or redirect rspm export state -o json";
         assert!(error.ends_with(expected), "{error}");
         assert_eq!(fs::read_to_string(&file).expect("text"), text);
@@ -579,7 +665,7 @@ mod tests {
         let (state, _) = parse("x", after).expect("a state");
         let exported =
             ExportedState { version: "1".to_owned(), state, comments: vec!["token of 'ann'".to_owned()] };
-        write(&exported, &file).expect("written");
+        write(&exported, &file, None).expect("written");
         let written = fs::read_to_string(&file).expect("text");
         for part in [
             "# our site\nformat = 1 # the only one\n\n[repositories]\n# live\nprod = { sources = [\"team\"] }\n",
@@ -611,7 +697,7 @@ mod tests {
             State { block_rules: None, ..sections },
             State { block_rules: None, ..exported.state.clone() }
         );
-        write(&exported, &file).expect("written");
+        write(&exported, &file, None).expect("written");
         assert_eq!(fs::read_to_string(&file).expect("text"), written, "nothing differs");
         // An empty section stays one, and an invalid file is not replaced.
         let empty = State {
@@ -620,12 +706,78 @@ mod tests {
             block_rules: Some(Vec::new()),
             ..State::default()
         };
-        write(&ExportedState { state: empty.clone(), ..exported }, &file).expect("written");
+        write(&ExportedState { state: empty.clone(), ..exported }, &file, None).expect("written");
         let read = StateFiles::read(std::slice::from_ref(&file)).expect("a state").state;
         assert_eq!((read.sources, read.block_rules), (empty.sources.clone(), empty.block_rules.clone()));
         fs::write(&file, "format = 1\n[sources").expect("a file");
         let exported = ExportedState { version: "1".to_owned(), state: empty, comments: Vec::new() };
-        let error = write(&exported, &file).expect_err("invalid").to_string();
+        let error = write(&exported, &file, None).expect_err("invalid").to_string();
         assert!(error.contains("site.toml: TOML parse error at line 2"), "{error}");
+    }
+
+    #[test]
+    fn a_selection_of_names_changes_only_its_objects_in_a_file() {
+        let before = "# our site\nformat = 1\n\n[sources.list]\ntype = \"curated-cran\"\nsnapshot = \"2026-01-01\"\n\
+            files = [\"list.txt\"] # reviewed\n\n[sources.lp]\ntype = \"local-python\" # ours\n\n[sources.lp-old]\n\n\
+            [repositories.lp]\ndescription = \"old\"\n\n[repositories.prod]\nsources = [\"list\"] # live\n\n\
+            [git_builders.\"lp/a\"]\nurl = \"https://h.invalid/a\"\n\n[git_builders.\"tg/b\"]\n\
+            url = \"https://h.invalid/b\"\n\n[name_guards.\"python:lp\"]\nsource = \"other\"\n\n\
+            # for all\n[[block_rules]]\npackage_name = \"evil\"\n\n[[block_rules]]\npackage_name = \"gone\"\nrepo = \"lp\"\n\n\
+            # by age\n[[block_rules]]\nsource_name = \"lp\"\nmin_age = \"7d\"\n\n# Not applied by rspm apply:\n# token of 'ann'\n";
+        let after = "format = 1\n[sources.lp]\ntype = \"local-python\"\n[sources.lp-new]\n[repositories.lp]\n\
+            description = \"new\"\n[git_credentials]\n[git_builders]\n[name_guards]\n[[block_rules]]\nsource_name = \"lp\"\n\
+            min_age = \"7d\"\n[[block_rules]]\npackage_name = \"x\"\nrepo = \"lp\"\n";
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("site.toml");
+        fs::write(&file, before).expect("a file");
+        fs::write(folder.path().join("list.txt"), "R6\n").expect("a file");
+        let (state, _) = parse("x", after).expect("a state");
+        let state = State { metadata: Some(Vec::new()), ..state };
+        let exported = ExportedState { version: "1".to_owned(), state, comments: Vec::new() };
+        write(&exported, &file, Some("lp*")).expect("written");
+        let written = fs::read_to_string(&file).expect("text");
+        let changed = [
+            ("\n[sources.lp-old]\n", ""),
+            ("\"old\"", "\"new\""),
+            ("\n[git_builders.\"lp/a\"]\nurl = \"https://h.invalid/a\"\n", ""),
+            ("\n[[block_rules]]\npackage_name = \"gone\"\nrepo = \"lp\"\n", ""),
+        ];
+        let expected = changed.iter().fold(before.to_owned(), |text, (old, new)| text.replace(old, new));
+        let is_added = |line: &&str| !expected.lines().any(|other| other == *line);
+        let added: Vec<&str> = written.lines().filter(is_added).collect();
+        assert_eq!(added, ["[sources.lp-new]", "package_name = \"x\"", "repo = \"lp\""], "{written}");
+        let is_lost = |line: &&str| !written.lines().any(|other| other == *line);
+        assert_eq!(expected.lines().filter(is_lost).collect::<Vec<_>>(), [""; 0], "{written}");
+        assert!(!written.contains("git_credentials") && !written.contains("metadata"), "{written}");
+        let read = StateFiles::read(std::slice::from_ref(&file)).expect("a state").state;
+        assert_eq!(read.block_rules.as_ref().map(Vec::len), Some(3), "{written}");
+        let names = read.sources.iter().flat_map(BTreeMap::keys).collect::<Vec<_>>();
+        assert_eq!(names, ["list", "lp", "lp-new"]);
+        write(&exported, &file, Some("lp*")).expect("written");
+        assert_eq!(fs::read_to_string(&file).expect("text"), written, "nothing differs");
+    }
+
+    #[test]
+    fn a_replaced_file_keeps_its_permissions_and_its_link() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, link) = (folder.path().join("site.toml"), folder.path().join("link.toml"));
+        fs::write(&file, "format = 1\n").expect("a file");
+        std::os::unix::fs::symlink("site.toml", &link).expect("a link");
+        let state = State { format: FORMAT, sources: Some(BTreeMap::new()), ..State::default() };
+        let exported = ExportedState { version: "1".to_owned(), state, comments: Vec::new() };
+        for mode in [0o600, 0o664] {
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("a mode");
+            write(&exported, &link, None).expect("written");
+            assert!(fs::symlink_metadata(&link).expect("metadata").is_symlink());
+            let now = fs::metadata(&file).expect("metadata").permissions().mode() & 0o777;
+            assert_eq!(now, mode, "{now:o}");
+        }
+        assert!(fs::read_to_string(&file).expect("text").contains("sources"));
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 2, "no other file is left");
+        let pipe = folder.path().join("pipe.toml");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        let error = write(&exported, &pipe, None).expect_err("a pipe").to_string();
+        assert!(error.ends_with("is not a regular file; without --to, the state is printed"), "{error}");
     }
 }

@@ -113,7 +113,8 @@ async fn read_inventory(
     let mut inventory = Inventory { has_dates: true, ..Inventory::default() };
     for component in Component::ALL.into_iter().filter(|component| component.is_in(version)) {
         let prefix = format!("packages/{version}/{}/", component.path());
-        let tree = Tree { reader, prefix, folder: Some(component.path().to_owned()) };
+        let folder = Some(component.path().to_owned());
+        let tree = Tree { reader, prefix, folder, may_be_empty: component != Component::Software };
         match tree.read_inventory(span).await? {
             Some(tree_inventory) => {
                 inventory.files.extend(tree_inventory.files);

@@ -115,7 +115,8 @@ impl CranReader<'_> {
         let mut inventory = match self.bundle {
             Some(bundle) => bundle_inventory::read_inventory(bundle, &self.product, &self.reader).await?,
             None => {
-                let tree = Tree { reader: &self.reader, prefix: String::new(), folder: None };
+                let tree =
+                    Tree { reader: &self.reader, prefix: String::new(), folder: None, may_be_empty: false };
                 tree.read_inventory(span).await?.ok_or_else(|| not_a_mirror(self.reader.mirror()))?
             }
         };

@@ -27,7 +27,30 @@ pub(super) struct Destination {
 
 /// The lock of one writer; released when it is dropped or the writer exits.
 pub(super) struct Lock {
-    _file: Option<File>,
+    /// `None` on a file system without locks.
+    file: Option<File>,
+}
+
+impl Lock {
+    /// Takes the result of locking `file`, the file of the lock of `dir` or that directory. Fails if another writer holds the
+    /// lock.
+    fn new(file: File, result: Result<(), TryLockError>, dir: &Path) -> Result<Lock, OfflineError> {
+        match result {
+            Ok(()) => Ok(Lock { file: Some(file) }),
+            Err(TryLockError::WouldBlock) => Err(OfflineError::Refused(format!(
+                "another rspm-offline-downloader writes to {}; wait until it is done, or choose another directory",
+                dir.display()
+            ))),
+            // Some network file systems and USB sticks do not support locks.
+            Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => Ok(Lock { file: None }),
+            Err(TryLockError::Error(e)) => Err(OfflineError::destination("lock", dir, e)),
+        }
+    }
+
+    /// Returns whether there is no other writer; on a file system without locks that is unknown.
+    pub(super) fn is_held(&self) -> bool {
+        self.file.is_some()
+    }
 }
 
 impl Destination {
@@ -78,19 +101,19 @@ impl Destination {
         let to_error = |e| OfflineError::destination("lock", &path, e);
         let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(to_error)?;
         let result = if wait { file.lock().map_err(TryLockError::Error) } else { file.try_lock() };
-        match result {
-            Ok(()) => {
-                self.remove_temp_files(folder)?;
-                Ok(Lock { _file: Some(file) })
-            }
-            Err(TryLockError::WouldBlock) => Err(OfflineError::Refused(format!(
-                "another rspm-offline-downloader writes to {}; wait until it is done, or choose another --destination",
-                dir.display()
-            ))),
-            // Some network file systems and USB sticks do not support locks.
-            Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => Ok(Lock { _file: None }),
-            Err(TryLockError::Error(e)) => Err(to_error(e)),
+        let lock = Lock::new(file, result, &dir)?;
+        if lock.is_held() {
+            self.remove_temp_files(folder)?;
         }
+        Ok(lock)
+    }
+
+    /// Locks the directory itself for this process: a web server would serve the file of another lock.
+    pub(super) fn lock_itself(&self) -> Result<Lock, OfflineError> {
+        let to_error = |e| OfflineError::destination("lock", &self.root, e);
+        let directory = File::open(&self.root).map_err(to_error)?;
+        let result = directory.try_lock();
+        Lock::new(directory, result, &self.root)
     }
 
     /// Removes temporary files of killed writers from a folder; the caller holds the lock.
@@ -165,7 +188,7 @@ impl Destination {
             return Ok(());
         }
         Err(OfflineError::Refused(format!(
-            "{} has {} of free space, but {} must be fetched: free space there or choose another --destination{note}",
+            "{} has {} of free space, but {} must be fetched: free space there or choose another directory{note}",
             self.root.display(),
             HumanBytes(free_space),
             HumanBytes(size)
@@ -269,9 +292,19 @@ mod tests {
         let lock = destination.lock("v3", false).unwrap();
         let message = destination.lock("v3", false).err().map(|e| e.to_string()).unwrap();
         assert!(message.contains("another rspm-offline-downloader"), "{message}");
+        let read_only = io::Error::from(io::ErrorKind::ReadOnlyFilesystem);
+        let error = OfflineError::destination("write", dir.path(), read_only).to_string();
+        for text in [message, error] {
+            assert!(text.ends_with("or choose another directory"), "{text}");
+        }
         assert!(destination.lock("bioc/v4", false).is_ok());
         drop(lock);
         assert!(destination.lock("v3", false).is_ok());
+
+        let lock = destination.lock_itself().unwrap();
+        assert!(lock.is_held() && destination.lock_itself().is_err());
+        drop(lock);
+        assert!(destination.lock_itself().is_ok());
     }
 
     #[test]

@@ -47,7 +47,7 @@ fn remedy(error: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied => {
             "; give the user who runs this command access to the directory, or choose another"
         }
-        io::ErrorKind::ReadOnlyFilesystem => "; mount it for writing, or choose another --destination",
+        io::ErrorKind::ReadOnlyFilesystem => "; mount it for writing, or choose another directory",
         _ => "",
     }
 }

@@ -7,18 +7,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use md5::{Digest, Md5 as Md5Hasher};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::args::ExportFiles;
 use super::buffer::{BUDGET, Budget, FileBuffer};
-use super::destination::{self, Destination};
+use super::destination::{self, Destination, TEMP_PREFIX};
 use super::error::{ExitStatus, OfflineError};
-use super::file::digest_of;
+use super::file::{digest_of, for_each_piece};
 use super::files::walk;
 use super::metadata::MetadataReader;
 use super::mirror::{INDEX_FILES, Tree};
@@ -101,13 +103,13 @@ pub(super) async fn run(args: ExportFiles, output: Output) -> Result<ExitStatus,
         concurrency,
     };
     let site = repository.read().await?;
-    let export = Export {
-        mirror,
-        destination: Destination::create(&args.to)?,
-        links: args.hardlink,
-        budget: Budget::new(BUDGET),
-        concurrency,
-    };
+    let destination = Destination::create(&args.to)?;
+    let lock = destination.lock_itself()?;
+    if lock.is_held() {
+        remove_temp_files(&destination)?;
+    }
+    let export =
+        Export { mirror, destination, links: args.hardlink, budget: Budget::new(BUDGET), concurrency };
     let mut exported = Exported::default();
     let site = export.write_packages(&repository, site, &mut exported, output).await?;
     let pages = site.values().filter(|file| file.bytes.is_some()).cloned().collect();
@@ -167,7 +169,7 @@ async fn r_files(
     reader: &MetadataReader<'_>,
     has_archive: bool,
 ) -> Result<Option<Vec<SiteFile>>, OfflineError> {
-    let tree = Tree { reader, prefix: String::new(), folder: None };
+    let tree = Tree { reader, prefix: String::new(), folder: None, may_be_empty: true };
     let Some(inventory) =
         tree.read_inventory((None, now().day())).await.map_err(|error| error.if_denied(DENIED))?
     else {
@@ -331,13 +333,31 @@ impl Export {
         result
     }
 
+    /// Returns a file, with the SHA-256 that the server states as its `ETag` if the index states no digest. `None` if the
+    /// server does not answer: a download makes further attempts.
+    async fn with_digest(&self, file: &SiteFile) -> Option<SiteFile> {
+        let mut file = file.clone();
+        if file.bytes.is_none() && file.sha256.is_none() && file.md5.is_none() {
+            let headers = self.mirror.request_headers(&file.path).await.ok()?;
+            let etag = headers.get("etag").and_then(|etag| etag.to_str().ok());
+            file.sha256 = etag.and_then(|etag| etag.trim_matches('"').parse().ok());
+        }
+        Some(file)
+    }
+
     /// Writes a file, unless it is there; returns whether it was written.
     async fn write(&self, file: &SiteFile) -> Result<bool, OfflineError> {
         let (path, folder) = (self.destination.path(&file.path), destination::folder_of(&file.path));
         let to_error = |e| OfflineError::destination("write", &path, e);
-        // A missing file needs no thread for the comparison.
         let exists = path.exists();
-        if exists && tokio::task::block_in_place(|| is_same(&path, file)) {
+        let link = self.links.as_ref().map(|links| links.join(&file.path));
+        let link = link.filter(|link| file.bytes.is_none() && link.exists());
+        // A missing file needs no request and no thread for the comparison.
+        let stated = if exists || link.is_some() { self.with_digest(file).await } else { None };
+        let is_current = |path: &Path| {
+            stated.as_ref().is_some_and(|file| tokio::task::block_in_place(|| is_same(path, file)))
+        };
+        if exists && is_current(&path) {
             return Ok(false);
         }
         if let Some(bytes) = &file.bytes {
@@ -346,8 +366,7 @@ impl Export {
             destination::set_published_time(&written, file.published);
             return Ok(true);
         }
-        let link = self.links.as_ref().map(|links| links.join(&file.path));
-        if let Some(link) = link.filter(|link| tokio::task::block_in_place(|| is_same(link, file))) {
+        if let Some(link) = link.filter(|link| is_current(link)) {
             // The link gets a temporary name first: a rename replaces another file.
             let folder = self.destination.folder(folder)?;
             let temporary = Destination::temp_file(&folder).map_err(to_error)?.into_temp_path();
@@ -384,7 +403,7 @@ impl Export {
     }
 }
 
-/// Returns whether a regular file is that of the export: by its bytes or digest, otherwise by its size and time.
+/// Returns whether a regular file is that of the export: by its bytes or a digest; by its size and time if none is stated.
 fn is_same(path: &Path, file: &SiteFile) -> bool {
     let Some(metadata) = path.symlink_metadata().ok().filter(fs::Metadata::is_file) else { return false };
     let has_time = || {
@@ -392,11 +411,29 @@ fn is_same(path: &Path, file: &SiteFile) -> bool {
         file.published
             .is_some_and(|time| modified.is_some_and(|modified| modified.as_second() == time.seconds()))
     };
-    match (&file.bytes, file.sha256, file.size) {
+    match (&file.bytes, file.sha256, file.md5) {
         (Some(bytes), _, _) => fs::read(path).is_ok_and(|current| current == *bytes),
         (None, Some(sha256), _) => digest_of(path).is_ok_and(|digest| digest == sha256),
-        (None, None, size) => size == Some(metadata.len()) && has_time(),
+        (None, None, Some(md5)) => md5_of(path).is_ok_and(|digest| digest == md5),
+        (None, None, None) => file.size == Some(metadata.len()) && has_time(),
     }
+}
+
+fn md5_of(path: &Path) -> io::Result<Md5> {
+    let mut hasher = Md5Hasher::new();
+    for_each_piece(&mut File::open(path)?, |piece| hasher.update(piece))?;
+    Ok(Md5(hasher.finalize().into()))
+}
+
+/// Removes the temporary files of killed exports; the caller holds the lock.
+fn remove_temp_files(destination: &Destination) -> Result<(), OfflineError> {
+    let found = walk(destination, &FOLDERS.map(str::to_owned))?;
+    let paths = destination::names(destination.root())?.into_iter().chain(found.files.into_keys());
+    let is_temporary = |path: &String| {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        name.starts_with(TEMP_PREFIX) && destination.path(path).is_file()
+    };
+    paths.filter(is_temporary).try_for_each(|path| destination.remove(&path))
 }
 
 /// Removes files that the export does not have.

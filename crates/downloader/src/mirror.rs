@@ -33,6 +33,8 @@ pub(super) struct Tree<'a> {
     pub(super) prefix: String,
     /// The folder of the tree's releases, as in a `ReleaseRecord`; `None` for CRAN's.
     pub(super) folder: Option<String>,
+    /// Whether the index may list no package; that of a large mirror is damaged then.
+    pub(super) may_be_empty: bool,
 }
 
 /// Metadata files of a tree at one moment.
@@ -53,7 +55,7 @@ impl Tree<'_> {
         format!("{}src/contrib/{file}", self.prefix)
     }
 
-    /// Reads the whole tree; `None` if it does not exist.
+    /// Reads the whole tree; `None` if it does not exist. Fails if its index is invalid, or lists no package although it must.
     pub(super) async fn read_inventory(&self, span: HistorySpan) -> Result<Option<Inventory>, OfflineError> {
         let Some(files) = self.files().await? else { return Ok(None) };
         let address = format!("{}/{}", self.reader.mirror().address(), self.path(files.index_file));
@@ -61,6 +63,12 @@ impl Tree<'_> {
         let task =
             tokio::task::spawn_blocking(move || build_inventory(&files, folder.as_deref(), &prefix, span));
         let result = task.await.unwrap_or_else(|e| Err(e.to_string()));
+        let result = result.and_then(|inventory| {
+            match self.may_be_empty || inventory.files.iter().any(|file| file.is_listed) {
+                true => Ok(inventory),
+                false => Err("the index lists no package".to_owned()),
+            }
+        });
         let result =
             result.map(|inventory| Some(Inventory { validators: self.reader.validators(), ..inventory }));
         result.map_err(|reason| {
@@ -142,7 +150,7 @@ fn table(
     }
 }
 
-/// Reads the inventory from the metadata files. Fails if the index is invalid or lists no package.
+/// Reads the inventory from the metadata files. Fails if the index is invalid.
 fn build_inventory(
     tree_files: &MirrorFiles,
     folder: Option<&str>,
@@ -152,10 +160,6 @@ fn build_inventory(
     let mut warnings = Vec::new();
     let text = index::text(tree_files.index_file, &tree_files.index)?;
     let records = index::records(&text, &mut warnings)?;
-    // The small repositories of Bioconductor may be empty.
-    if records.is_empty() && folder.is_none_or(|folder| folder == "bioc") {
-        return Err("the index lists no package".to_owned());
-    }
     let current_table = tree_files.current_table.as_ref();
     let current_rows =
         table("current", current_table, |b| read_current_meta(b, RdsLimits::META), &mut warnings);

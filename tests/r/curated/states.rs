@@ -247,3 +247,52 @@ fn what_others_protect_before_the_waiting_changes_is_not_opened_by_them() {
     let refused = apply(&curated, &state, "lib\n", "--commit");
     assert!(refused.code == 1 && refused.err.contains("--allow-weaker"), "{refused:?}");
 }
+
+#[test]
+fn a_change_that_waits_is_judged_by_the_protection_at_that_time() {
+    let curated = start();
+    let output = apply(
+        &curated,
+        "format = 1\n[sources.own]\n[repositories.shop]\nsources = [\"own\"]\n",
+        "",
+        "--commit",
+    );
+    assert_eq!(output.code, 0, "{output:?}");
+    let closed = "authenticated = true\nsources = [\"own\"]\n";
+    for (source, rest) in [
+        // The repository of a source requires a token from the first commit on.
+        (
+            "first",
+            format!("[sources.own]\n[repositories.shop]\n{closed}[repositories.open]\nsources = [\"own\", \"first\"]\n"),
+        ),
+        // A source is new, like the repository that requires a token.
+        (
+            "second",
+            "[sources.crew]\n[repositories.crew]\nauthenticated = true\nsources = [\"crew\"]\n\
+             [repositories.wide]\nsources = [\"crew\", \"second\"]\n"
+                .to_owned(),
+        ),
+        // A warning precedes a rule that blocks from the first commit on.
+        (
+            "third",
+            "[repositories.next]\nsources = [\"third\"]\n[[block_rules]]\npackage_name = \"util\"\npriority = 10\n\
+             [[block_rules]]\npackage_name = \"util\"\nrepo = \"next\"\npriority = 5\nwarn = true\n"
+                .to_owned(),
+        ),
+    ] {
+        let state = format!(
+            "format = 1\n{rest}[sources.{source}]\ntype = \"curated-cran\"\nsnapshot = \"2025-10-12\"\n\
+             files = [\"lists/packages.txt\"]\n"
+        );
+        let planned = plan(&curated, &state, "lib\n");
+        let changes = planned["changes"].as_array().expect("changes");
+        let weaker: Vec<&Value> = changes.iter().filter(|change| change["weaker"] == true).collect();
+        assert!(weaker.len() == 1 && weaker[0]["later"] == true, "{planned}");
+        let refused = apply(&curated, &state, "lib\n", "--commit");
+        assert!(refused.code == 1 && refused.err.contains("1 change with ! would"), "{refused:?}");
+        assert_eq!(plan(&curated, &state, "lib\n"), planned, "nothing was changed");
+        let output = apply(&curated, &state, "lib\n", "--commit --allow-weaker");
+        assert_eq!(output.code, 0, "{output:?}");
+        assert_eq!(plan(&curated, &state, "lib\n")["changes"], json!([]));
+    }
+}

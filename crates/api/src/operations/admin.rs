@@ -381,7 +381,7 @@ macro_rules! data_operations {
             }
             /// Compare a state with the objects of the server, or make the changes in one transaction
             ApplyState: POST ["state"] Inspect => state::apply {
-                body(state::ApplyState), limit(64 << 20), response(state::StatePlan)
+                check(state::require_permitted), body(state::ApplyState), limit(64 << 20), response(state::StatePlan)
             }
             OpenApi: GET ["openapi.json"] Inspect => openapi::show {}
         }

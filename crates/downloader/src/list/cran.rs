@@ -38,7 +38,7 @@ pub(super) async fn read(
     let url = origin.strip_suffix("/src/contrib").unwrap_or(origin);
     let mirror = upstream.mirror(url)?;
     let reader = MetadataReader::new(&mirror);
-    let tree = Tree { reader: &reader, prefix: String::new(), folder: None };
+    let tree = Tree { reader: &reader, prefix: String::new(), folder: None, may_be_empty: true };
     let inventory = tree.read_inventory((None, events.now().day())).await?;
     let mut inventory = inventory.filter(|_| !mirror.is_bundle()).ok_or_else(|| {
         let remedy = match mirror.directory() {

@@ -113,6 +113,13 @@ fn plain(text: &str) -> String {
 /// Returns whether a path is that of a package file. The error is the reason why a package or archive cannot be imported.
 pub(super) fn is_package(path: &str) -> Result<bool, &'static str> {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    // Names that are not in UTF-8 arrive with the replacement character.
+    let is_refused = |c: char| c.is_control() || matches!(c, '%' | '\\' | char::REPLACEMENT_CHARACTER);
+    let plain_name = name.replace(is_refused, "");
+    let plain_name = plain_name.trim_start_matches('-');
+    if plain_name != name && FileName::parse(plain_name).is_ok() {
+        return Err("its name begins with '-', has a control character, '%' or '\\', or is not in UTF-8");
+    }
     let r_file =
         PackageFile::parse(name).filter(|file| formats::r::version::is_package_version(file.version));
     if r_file.is_some_and(|file| file.extension == "zip" || folder.split('/').any(|part| part == "bin")) {
@@ -181,7 +188,7 @@ mod tests {
         ] {
             assert_eq!(is_package(path), Ok(true), "{path}");
         }
-        for path in ["PACKAGES", "PACKAGES.gz", "index.html", "README", "Meta/archive.rds"] {
+        for path in ["PACKAGES", "PACKAGES.gz", "index.html", "README", "Meta/archive.rds", "a\nb.txt"] {
             assert_eq!(is_package(path), Ok(false), "{path}");
         }
         for (path, part) in [
@@ -189,6 +196,11 @@ mod tests {
             ("bin/windows/contrib/4.5/R6_2.5.1.zip", "binary"),
             ("bin/linux/noble/R6_2.5.1.tar.gz", "binary"),
             ("acme-1.0-py2.7.egg", "any more"),
+            ("p/a\nb_1.0.tar.gz", "control character"),
+            ("acme-1.0-py3-none-any\u{1}.whl", "control character"),
+            ("a%62-1.0.tar.gz", "'%'"),
+            ("-acme-1.0.tar.gz", "begins with '-'"),
+            ("acm\u{fffd}-1.0.zip", "not in UTF-8"),
         ] {
             assert!(is_package(path).is_err_and(|why| why.contains(part)), "{path}");
         }

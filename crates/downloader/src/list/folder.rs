@@ -69,15 +69,16 @@ pub(super) fn find(root: &Path, events: &mut Events) -> Result<Vec<FoundFile>, O
             }
             match is_package(&relative) {
                 Ok(false) => {}
-                Ok(true) if metadata.is_file() && entry.file_name().to_str().is_some() => {
-                    files.push(FoundFile {
-                        path: entry.path(),
-                        relative,
-                        size: metadata.len(),
-                        modified: metadata.modified().ok().and_then(timestamp),
-                    });
+                Ok(true) if !metadata.is_file() => events.lose(relative, "is a link, or no regular file")?,
+                Ok(true) if entry.path().to_str().is_none() => {
+                    events.lose(relative, "is in a folder whose name is not in UTF-8")?;
                 }
-                Ok(true) => events.lose(relative, "is a link, or no regular file")?,
+                Ok(true) => files.push(FoundFile {
+                    path: entry.path(),
+                    relative,
+                    size: metadata.len(),
+                    modified: metadata.modified().ok().and_then(timestamp),
+                }),
                 Err(why) => events.lose(relative, why)?,
             }
         }

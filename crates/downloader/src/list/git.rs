@@ -63,7 +63,9 @@ pub(super) fn read(args: &ListOrigin, events: &mut Events) -> Result<(), Offline
         return Err(OfflineError::Usage(text.to_owned()));
     };
     let clone = BareClone::create(args)?;
-    let (mut tree, now, commits) = (Tree::default(), events.now(), clone.commits()?);
+    let mut lost = BTreeMap::new();
+    let (mut tree, now, commits) = (Tree::default(), events.now(), clone.commits(&mut lost)?);
+    lost.into_iter().try_for_each(|(path, why)| events.lose(path, why))?;
     let mut written: HashMap<String, Written> = HashMap::new();
     // Times in the future are not known, and those of rewritten commits may decrease; the order of the commits is that of the
     // states.
@@ -151,8 +153,12 @@ impl BareClone<'_> {
         }
     }
 
-    /// Returns the changes of package files by each commit, the oldest first.
-    fn commits(&self) -> Result<Vec<(Timestamp, Changes)>, OfflineError> {
+    /// Returns the changes of package files by each commit, the oldest first. Adds to `lost` the paths of the others, with the
+    /// reason why each cannot be imported.
+    fn commits(
+        &self,
+        lost: &mut BTreeMap<String, &'static str>,
+    ) -> Result<Vec<(Timestamp, Changes)>, OfflineError> {
         let log = self.output(self.git_in().args(LOG.split(' ')))?;
         let mut fields = log.split(|byte| *byte == 0).map(String::from_utf8_lossy);
         let mut commits: Vec<(Timestamp, Changes)> = Vec::new();
@@ -164,8 +170,10 @@ impl BareClone<'_> {
                 commits.push((Timestamp(seconds.saturating_mul(SECOND)), Vec::new()));
             } else if let Some(change) = field.strip_prefix(':') {
                 let path = fields.next().unwrap_or_default().into_owned();
-                if let (Some((_, changes)), Ok(true)) = (commits.last_mut(), is_package(&path)) {
-                    changes.push((path, new_blob(change)));
+                match (commits.last_mut(), is_package(&path)) {
+                    (Some((_, changes)), Ok(true)) => changes.push((path, new_blob(change))),
+                    (Some(_), Err(why)) => drop(lost.insert(path, why)),
+                    (Some(_), Ok(false)) | (None, _) => {}
                 }
             }
         }

@@ -129,7 +129,7 @@ impl Origin {
     async fn index(&self, day: Day) -> Result<BTreeMap<String, UpstreamFile>, OfflineError> {
         let mirror = self.upstream.mirror(&format!("{}/{day}", self.repository))?;
         let reader = MetadataReader::new(&mirror);
-        let tree = Tree { reader: &reader, prefix: String::new(), folder: None };
+        let tree = Tree { reader: &reader, prefix: String::new(), folder: None, may_be_empty: true };
         let files = tree.listed_files().await?.into_iter().filter(|file| file.is_listed);
         Ok(files.map(|file| (file.name.clone(), file)).collect())
     }

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::objects::{Key, Objects, Rows, guard_key};
-use super::request::{Request, refuse_surplus, require_new, text};
+use super::request::{Input, Request, refuse_surplus, require_new, text};
 use crate::http::api::admin::block_rule_form::rule_of_wire;
 use crate::http::api::admin::metadata::new_metadata;
 use api::block_rule::BlockRule;
 use api::metadata::MetadataRecord;
-use api::state::{ApplyState, Section, State, StateBuilder, StateGuard, StateProblem};
+use api::state::{Section, State, StateBuilder, StateGuard, StateProblem};
 use base::model::kind::{Language, Supply};
 use base::model::project_name::spelling_key;
-use base::model::time::Timestamp;
 use content::serve::find;
 use runtime::catalog::Catalog;
 use store::db::git_builder::Trigger;
@@ -23,15 +22,9 @@ use tasks::edit::state::Object;
 use tasks::edit::{Actor, metadata, name_guard};
 
 /// Checks all objects of a state.
-pub(super) fn requested(
-    catalog: &Catalog,
-    rows: &Rows,
-    body: &ApplyState,
-    now: Timestamp,
-    actor: &Actor,
-) -> Request {
-    let mut request = Request::new(catalog, body, now);
-    let State { git_credentials, git_builders, name_guards, block_rules, metadata, .. } = &body.state;
+pub(super) fn requested(catalog: &Catalog, rows: &Rows, input: &Input) -> Request {
+    let mut request = Request::new(catalog, input);
+    let State { git_credentials, git_builders, name_guards, block_rules, metadata, .. } = &input.state;
     for name in git_credentials.iter().flat_map(BTreeMap::keys) {
         let is_known = rows.credentials.iter().any(|row| format!("{}:{}", row.kind, row.name) == *name);
         request.add(Section::GitCredentials, name, |_| require_credential(is_known, name));
@@ -42,7 +35,7 @@ pub(super) fn requested(
     let created = rows.guards.iter().filter(|row| !row.automatic);
     let known: BTreeMap<Key, &NameGuardRow> = created.map(|row| (guard_key(row), row)).collect();
     for (name, new) in name_guards.iter().flatten() {
-        request.add(Section::NameGuards, name, |request| guard(request, &known, name, new, actor));
+        request.add(Section::NameGuards, name, |request| guard(request, &known, name, new, &input.actor));
     }
     for (index, new) in block_rules.iter().flatten().enumerate() {
         request.add(Section::BlockRules, &index.to_string(), |request| rule(request, new));

@@ -15,7 +15,8 @@ use crate::http::error::Failure;
 use crate::http::login::permission::Principal;
 use crate::http::route::access::{Access, AccessTarget, administer, change_blocklist, write_source};
 use api::state::{
-    ApplyState, ExportState, ExportedState, FORMAT, Section, State, StateAction, StateChange, StatePlan,
+    ApplyState, Contents, ExportState, ExportedState, FORMAT, Section, Size, State, StateAction, StateChange,
+    StatePlan, StateSource,
 };
 use api::token::{ListTokens, Scope};
 use base::access::Action;
@@ -23,13 +24,17 @@ use base::model::digest::Sha256;
 use base::model::text::shell_argument;
 use content::serve::RepoError;
 use objects::{Pattern, Rows};
-use plan::{Input, Plan};
+use plan::Plan;
+use request::Input;
 use runtime::catalog::Catalog;
 use store::db::{Conn, DbError, author};
 use tasks::edit::state::commit;
 
-/// Maximum number of objects in a list of a state.
+/// Maximum number of objects in a section of a state that is a list, and in one whose objects have names.
 const MAX_LIST: usize = 200_000;
+const MAX_NAMED: usize = 50_000;
+/// Maximum number of values in a section, for each object that it may have.
+const MAX_VALUES: usize = 16;
 
 /// Reads with the newest catalog, in one transaction.
 async fn read<T, F>(app: &App, read: F) -> Result<T, Failure>
@@ -97,18 +102,30 @@ fn scope_flags(scopes: &[Scope]) -> String {
     flags.join(" ")
 }
 
-pub(super) async fn apply(call: Call<'_>, body: ApplyState) -> Answer<StatePlan> {
-    if body.state.format != FORMAT {
+/// Refuses a client that may change no section, before the body is read.
+pub(super) async fn require_permitted(call: &Call<'_>, _: [&str; 0]) -> Result<(), Failure> {
+    let all = || {
+        [server(Action::Upload), change_blocklist(), server(Action::ManageMetadata), administer()].into_iter()
+    };
+    match all().any(|access| require_all(call, std::iter::once(access)).is_ok()) {
+        true => Ok(()),
+        false => permit(call, all()).await,
+    }
+}
+
+pub(super) async fn apply(call: Call<'_>, mut body: ApplyState) -> Answer<StatePlan> {
+    // SECURITY: a few bytes can be an object of many. The objects are read after the permissions and the sizes are checked.
+    let text = std::mem::take(&mut body.state);
+    let invalid =
+        |error| Failure::bad_request(format!("the body is not valid JSON for this request: {error}"));
+    let contents = text.contents().map_err(invalid)?;
+    if contents.format != FORMAT {
         return Err(Failure::bad_request(format!(
             "the state has the format {}, and this server reads the format {FORMAT}",
-            body.state.format
+            contents.format
         )));
     }
-    let lists = [body.state.block_rules.as_ref().map(Vec::len), body.state.metadata.as_ref().map(Vec::len)];
-    if lists.into_iter().flatten().any(|count| count > MAX_LIST) {
-        return Err(Failure::bad_request(format!("a list of a state has at most {MAX_LIST} objects")));
-    }
-    let sections = sections(&body.state);
+    let sections: Vec<Section> = contents.sections().map(|(section, _)| section).collect();
     let access = |section| match section {
         // SECURITY: the deletions name sources that are not in the request.
         Section::Sources if body.prune => server(Action::CreateSource),
@@ -118,9 +135,15 @@ pub(super) async fn apply(call: Call<'_>, body: ApplyState) -> Answer<StatePlan>
         _ => administer(),
     };
     permit(&call, sections.iter().map(|section| access(*section))).await?;
-    let sha256 = Sha256::of(serde_json::to_vec(&body.state).unwrap_or_default()).to_string();
+    check_sizes(&contents, &body)?;
+    let state = text.parse().map_err(invalid)?;
+    drop(text);
+    // SECURITY: as the permission of each change below, but before the plan has all new sources.
+    let creates = creates_sources(&call.app.state.catalog.get(), &body, &state);
+    permit(&call, creates.then(|| server(Action::CreateSource)).into_iter()).await?;
+    let sha256 = Sha256::of(serde_json::to_vec(&state).unwrap_or_default()).to_string();
     let (actor, now) = (call.actor.clone(), (call.app.state.clock)());
-    let input = Arc::new(Input { body, sections, sha256, actor, now });
+    let input = Arc::new(Input { body, state, sections, sha256, actor, now });
     let reader = Arc::clone(&input);
     let mut plan = read(call.app, move |c, catalog| plan::plan(c, catalog, &reader)).await?;
     permit(&call, plan.wire.changes.iter().map(access_of_change)).await?;
@@ -146,18 +169,38 @@ const fn server(action: Action) -> Access<'static> {
     Access { action, target: AccessTarget::Server }
 }
 
-/// Returns the sections that a state has.
-fn sections(state: &State) -> Vec<Section> {
-    let has = |section: &Section| match section {
-        Section::Sources => state.sources.is_some(),
-        Section::Repositories => state.repositories.is_some(),
-        Section::GitCredentials => state.git_credentials.is_some(),
-        Section::GitBuilders => state.git_builders.is_some(),
-        Section::NameGuards => state.name_guards.is_some(),
-        Section::BlockRules => state.block_rules.is_some(),
-        Section::Metadata => state.metadata.is_some(),
+/// Refuses a state with too many objects, or with too many values in them.
+fn check_sizes(contents: &Contents, body: &ApplyState) -> Result<(), Failure> {
+    let refuse = |what: &str, noun: &str, count: usize, limit: usize| match count > limit {
+        true => Err(Failure::bad_request(format!(
+            "{what} has {count} {noun}, and at most {limit} are accepted: apply several smaller files, without prune"
+        ))),
+        false => Ok(()),
     };
-    Section::ALL.into_iter().filter(has).collect()
+    for (section, Size { objects, values }) in contents.sections() {
+        let limit = match section {
+            Section::BlockRules | Section::Metadata => MAX_LIST,
+            Section::Sources
+            | Section::Repositories
+            | Section::GitCredentials
+            | Section::GitBuilders
+            | Section::NameGuards => MAX_NAMED,
+        };
+        let what = format!("the section {section}");
+        refuse(&what, "objects", objects, limit)?;
+        refuse(&what, "values", values, limit.saturating_mul(MAX_VALUES))?;
+    }
+    refuse("delete_packages_of", "sources", body.delete_packages_of.len(), MAX_NAMED)
+}
+
+/// Returns whether a state has a source that the catalog does not have, under its name or its previous one.
+fn creates_sources(catalog: &Catalog, body: &ApplyState, state: &State) -> bool {
+    let names = Pattern(body.names.clone());
+    let has = |name: &str| catalog.source(name).is_some();
+    let is_new = |(name, source): (&String, &StateSource)| {
+        names.matches(name) && !has(name) && !source.renamed_from.as_deref().is_some_and(has)
+    };
+    state.sources.iter().flatten().any(is_new)
 }
 
 /// Returns the permission that a change requires.

@@ -1,6 +1,6 @@
 //! The objects of a server, with the fields that a state file has for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -15,6 +15,7 @@ use api::state::{
     StateSubscription,
 };
 use base::model::digest::Sha256;
+use base::model::ids::SourceId;
 use base::model::kind::{ChangePolicy, Layout, SourceKind, Supply};
 use base::model::name::Name;
 use formats::policy::Rule;
@@ -319,10 +320,10 @@ impl Rows {
         let (mut objects, mut comments) = (Objects::new(names), Vec::new());
         let has = |section| sections.contains(&section);
         if has(Section::Sources) {
+            let defined: BTreeSet<SourceId> = self.definitions.iter().map(|(source, _)| source.id).collect();
             for source in catalog.sources.iter().filter(|source| !source.kind.is_built_in()) {
                 objects.add_source(source);
-                let is_defined = self.definitions.iter().any(|(other, _)| other.id == source.id);
-                if has_definition(source.kind) && !is_defined {
+                if has_definition(source.kind) && !defined.contains(&source.id) {
                     comments.push(format!("definition of {}: the source has none yet", source.name));
                 }
             }

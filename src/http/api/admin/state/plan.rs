@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::contents::{check_others, requested};
 use super::objects::{Entry, Key, Objects, Rows, has_definition};
-use super::request::Request;
-use api::state::{ApplyState, ChangedField, Section, StateAction, StateChange, StatePlan, StateProblem};
+use super::request::{Input, MAX_PROBLEMS, Request};
+use api::state::{
+    ApplyState, ChangedField, Section, State, StateAction, StateChange, StatePlan, StateProblem,
+};
 use base::model::ids::{RepoId, SourceId};
 use base::model::kind::ChangePolicy;
 use base::model::rule_effect::RuleEffect;
@@ -14,22 +16,11 @@ use base::model::text::count_of;
 use base::model::time::Timestamp;
 use runtime::catalog::{Catalog, Repository};
 use store::db::{Conn, DbError};
-use tasks::edit::Actor;
 use tasks::edit::guard_conflicts::Guards;
 use tasks::edit::state::{Object, ObjectChange, ObjectChanges};
 
 /// The number of deletions in a plan that need no confirmation.
 const MAX_DELETIONS: usize = 20;
-
-/// A request to compare a state, or to apply it.
-pub(super) struct Input {
-    pub(super) body: ApplyState,
-    pub(super) sections: Vec<Section>,
-    /// SHA-256 of the state in the request.
-    pub(super) sha256: String,
-    pub(super) actor: Actor,
-    pub(super) now: Timestamp,
-}
 
 /// A plan, and the objects of its changes that are not made later, in their order, before the parts of later ones that do not
 /// wait.
@@ -92,9 +83,8 @@ impl Difference {
         self.old.as_ref()?.object.as_ref()
     }
 
-    /// Returns whether less is protected afterwards: packages can be read by more clients, or installed.
-    ///
-    /// `last_block` is the largest priority number of the current rules that block: a warning before such a rule precedes it.
+    /// Returns whether less is protected afterwards: packages can be read by more clients, or installed. `last_block` is that
+    /// of [`Protection`].
     fn is_weaker(&self, last_block: Option<i64>) -> bool {
         match (self.action, self.old_object(), self.object()) {
             (StateAction::Delete, _, Some(Object::Rule(rule))) => rule.effect == RuleEffect::Block,
@@ -151,13 +141,67 @@ impl Difference {
     }
 }
 
+/// What decides whether a change protects less.
+struct Protection {
+    /// Its repositories decide which sources are open; it has nothing else.
+    readers: Catalog,
+    /// The largest priority number of the rules that block: a warning before such a rule precedes it.
+    last_block: Option<i64>,
+}
+
+impl Protection {
+    fn of(catalog: &Catalog) -> Protection {
+        let blocks = catalog.rules.iter().filter(|stored| stored.rule.effect == RuleEffect::Block);
+        Protection {
+            readers: Catalog { repos: catalog.repos.clone(), ..Catalog::default() },
+            last_block: blocks.map(|stored| stored.rule.priority).max(),
+        }
+    }
+
+    /// Returns the protection after the changes that are not made later, by which those that wait are judged when they are
+    /// made. Deletions are not among the former if there are the latter.
+    fn after(&self, all: &[Difference], later: &[bool]) -> Protection {
+        let (mut repos, mut last_block) = (Vec::new(), self.last_block);
+        for (difference, later) in all.iter().zip(later) {
+            let closing = difference.closing().filter(|_| *later).and_then(|closing| closing.new);
+            let new = match later {
+                true => closing.as_ref(),
+                false => difference.new.as_ref().and_then(|entry| entry.object.as_ref()),
+            };
+            match new {
+                Some(Object::Repository(repo)) => {
+                    // A repository with a new list has no earlier ones.
+                    let old = repository(difference.old.as_ref()).map(|old| old.steps.as_slice());
+                    let steps = [old.unwrap_or_default(), repo.steps.as_slice()].concat();
+                    repos.push((repo.id, Some(Repository { steps, ..repo.clone() })));
+                }
+                Some(Object::Rule(rule)) if rule.effect == RuleEffect::Block => {
+                    last_block = last_block.max(Some(rule.priority));
+                }
+                _ => {}
+            }
+        }
+        let readers = Catalog { repos: self.readers.repos.with(repos), ..Catalog::default() };
+        Protection { readers, last_block }
+    }
+}
+
 /// Returns the plan for the objects of a catalog.
 pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result<Plan, DbError> {
-    let Input { body, sections, .. } = input;
+    let Input { body, state, sections, .. } = input;
     let rows = Rows::read(c, catalog, sections)?;
-    let mut request = requested(catalog, &rows, body, input.now, &input.actor);
+    let mut request = requested(catalog, &rows, input);
     let (mut current, _) = rows.objects(&request.renamed, sections, &request.names);
     let mut plan = StatePlan { digest: current.digest(), ..StatePlan::default() };
+    if request.problems.len() >= MAX_PROBLEMS {
+        // There is no difference to objects that were not checked.
+        let error = format!("the objects after the first {MAX_PROBLEMS} problems were not checked");
+        plan.problems = request.problems;
+        plan.problems.push(StateProblem { section: None, name: String::new(), error });
+        let objects =
+            ObjectChanges { digest: plan.digest.clone(), changes: Vec::new(), detail: String::new() };
+        return Ok(Plan { wire: plan, objects });
+    }
     for (key, new_name) in &request.renames {
         let old_name = match key.section {
             Section::Sources => catalog.source(&key.name).map(|source| &source.name),
@@ -186,17 +230,16 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
         None => refused.iter().all(|(section, _)| *section != key.section),
     });
     let spellings = spellings(&requested);
-    let blocks = catalog.rules.iter().filter(|stored| stored.rule.effect == RuleEffect::Block);
-    let last_block = blocks.map(|stored| stored.rule.priority).max();
+    let before = Protection::of(catalog);
+    let later = later(&all, catalog, &waiting_repos(&all, catalog, &requested, state), before.last_block);
+    let after = before.after(&all, &later);
     let is_deletion = |difference: &&Difference| body.prune && difference.new.is_none();
     let deleted =
         all.iter().filter(is_deletion).filter_map(|it| Some((repository(it.old.as_ref())?.id, None)));
-    // Only repositories decide whether a source is open.
-    let remaining = Catalog { repos: catalog.repos.with(deleted), ..Catalog::default() };
-    let later = later(&all, catalog, &requested, last_block);
+    let remaining = Catalog { repos: after.readers.repos.with(deleted), ..Catalog::default() };
     let (mut changes, mut closings) = (Vec::new(), Vec::new());
     for (difference, later) in all.into_iter().zip(later) {
-        if is_covered(&difference, body, &requested) {
+        if is_covered(&difference, state, &requested) {
             continue;
         }
         if let Some(error) =
@@ -213,9 +256,10 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
             counts.entry(difference.key.section).or_default()[1] += 1;
         }
         let mut opened = difference.readable_sources(&remaining);
-        opened.retain(|id| !catalog.is_open(*id) && requested.source_by_id(*id).is_some());
+        let protection = if later { &after } else { &before };
+        opened.retain(|id| !protection.readers.is_open(*id) && requested.source_by_id(*id).is_some());
         let readable = |id: &SourceId| {
-            let source = catalog.source_name(*id);
+            let source = requested.source_name(*id);
             format!("everyone who can connect to the server can read the packages of '{source}'")
         };
         let closing = difference.closing().filter(|_| later);
@@ -226,7 +270,7 @@ pub(super) fn plan(c: &mut dyn Conn, catalog: &Catalog, input: &Input) -> Result
             action: difference.action,
             section: difference.key.section,
             fields: difference.fields(),
-            weaker: difference.is_weaker(last_block) || !opened.is_empty(),
+            weaker: difference.is_weaker(protection.last_block) || !opened.is_empty(),
             later,
             effects: opened.iter().map(readable).chain(twin).chain(closed).collect(),
             name: difference.key.name,
@@ -256,14 +300,12 @@ fn spellings(catalog: &Catalog) -> BTreeMap<(Section, String), Vec<&str>> {
 
 /// Returns whether nothing needs to be done: credentials only have to exist, and what belongs to a source is deleted or
 /// stays with it.
-fn is_covered(difference: &Difference, body: &ApplyState, requested: &Catalog) -> bool {
+fn is_covered(difference: &Difference, state: &State, requested: &Catalog) -> bool {
     let key = &difference.key;
     let is_covered_deletion = match key.section {
         Section::GitCredentials => return true,
         // Only a source of the state needs its definition there.
-        Section::Sources => {
-            key.is_definition && body.state.sources.iter().all(|all| !all.contains_key(&key.name))
-        }
+        Section::Sources => key.is_definition && state.sources.iter().all(|all| !all.contains_key(&key.name)),
         Section::GitBuilders => {
             key.name.split_once('/').is_some_and(|(source, _)| requested.source(source).is_none())
         }
@@ -315,12 +357,21 @@ fn open_snapshot(difference: &Difference, now: Timestamp) -> Option<String> {
     (!is_over).then(|| format!("'snapshot' is {text}, which is not over: name a past day or a transaction"))
 }
 
-/// Returns the new repositories, and those with a new list, that wait: a source of the list has no definition yet, and the
-/// sources after it would provide its packages.
-fn waiting_repos(all: &[Difference], catalog: &Catalog, requested: &Catalog) -> BTreeSet<RepoId> {
+/// Returns the new repositories, and those with a new list, that wait: a source of the list has no definition yet, but one in
+/// the state, and the sources after it would provide its packages.
+fn waiting_repos(
+    all: &[Difference],
+    catalog: &Catalog,
+    requested: &Catalog,
+    state: &State,
+) -> BTreeSet<RepoId> {
+    let is_defined_later = |name: &str| {
+        state.sources.iter().any(|all| all.get(name).is_some_and(|source| source.snapshot.is_some()))
+    };
     let is_undefined = |id: SourceId| {
-        let source = requested.source_by_id(id);
-        source.is_some_and(|source| has_definition(source.kind) && !catalog.has_steps(id))
+        requested.source_by_id(id).is_some_and(|source| {
+            has_definition(source.kind) && !catalog.has_steps(id) && is_defined_later(source.name.as_str())
+        })
     };
     let waiting = all.iter().filter_map(|difference| {
         let new = repository(difference.new.as_ref())?;
@@ -341,8 +392,12 @@ fn repository(entry: Option<&Entry>) -> Option<&Repository> {
 ///
 /// SECURITY: what protects is removed last, because its replacement may wait; what protects more does not wait for the list
 /// of a repository that exists.
-fn later(all: &[Difference], catalog: &Catalog, requested: &Catalog, last_block: Option<i64>) -> Vec<bool> {
-    let waiting = waiting_repos(all, catalog, requested);
+fn later(
+    all: &[Difference],
+    catalog: &Catalog,
+    waiting: &BTreeSet<RepoId>,
+    last_block: Option<i64>,
+) -> Vec<bool> {
     let is_removal = |it: &&Difference| {
         !waiting.is_empty() && (it.action == StateAction::Delete || it.is_weaker(last_block))
     };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::objects::{DEFAULT_REPOSITORY, DEFAULT_SOURCE, Key, Objects, Pattern, has_definition};
 use api::state::{
-    ApplyState, Section, StateFile, StateProblem, StateRepository, StateSource, StateSubscription,
+    ApplyState, Section, State, StateFile, StateProblem, StateRepository, StateSource, StateSubscription,
 };
 use base::model::ids::{RepoId, Seq, SourceId, TxId};
 use base::model::kind::{ChangePolicy, Layout, RepoKind, SourceKind, Supply};
@@ -18,7 +18,26 @@ use formats::r::bioconductor::BioconductorVersion;
 use formats::r::closure::Kinds;
 use formats::r::curated::{include_text, parse_include};
 use runtime::catalog::{Catalog, RepoStep, Repository, Source, Subscription};
-use tasks::edit::{repo, source, subscription};
+use tasks::edit::{Actor, repo, source, subscription};
+
+/// Maximum number of problems after which no further objects are checked.
+pub(super) const MAX_PROBLEMS: usize = 1_000;
+
+/// The id of the first new source or repository. The next ones are larger, so that each is added at the end of the others.
+/// No other object has a negative id below those of built-in sources.
+const FIRST_NEW_ID: i64 = -1_000_000_000;
+
+/// A request to compare a state, or to apply it.
+pub(super) struct Input {
+    /// Without its state.
+    pub(super) body: ApplyState,
+    pub(super) state: State,
+    pub(super) sections: Vec<Section>,
+    /// SHA-256 of the state.
+    pub(super) sha256: String,
+    pub(super) actor: Actor,
+    pub(super) now: Timestamp,
+}
 
 /// The requested objects, and the catalogs to which the current and the requested ones refer.
 pub(super) struct Request {
@@ -39,7 +58,8 @@ pub(super) struct Request {
 
 impl Request {
     /// Checks the sources and repositories of a state.
-    pub(super) fn new(catalog: &Catalog, body: &ApplyState, now: Timestamp) -> Request {
+    pub(super) fn new(catalog: &Catalog, input: &Input) -> Request {
+        let Input { body, state, .. } = input;
         let names = Pattern(body.names.clone());
         let mut request = Request {
             renamed: catalog.clone(),
@@ -48,11 +68,11 @@ impl Request {
             problems: Vec::new(),
             renames: BTreeMap::new(),
             names,
-            now,
+            now: input.now,
             new_sources: Vec::new(),
             new_repos: Vec::new(),
         };
-        let (sources, repositories) = (&body.state.sources, &body.state.repositories);
+        let (sources, repositories) = (&state.sources, &state.repositories);
         for (name, source) in sources.iter().flatten() {
             let is_requested = |old: &str| sources.iter().any(|all| all.contains_key(old));
             request.add(Section::Sources, name, |request| {
@@ -82,7 +102,8 @@ impl Request {
         request
     }
 
-    /// Runs the checks of an object, whose error is a problem.
+    /// Runs the checks of an object, whose error is a problem, unless there are [`MAX_PROBLEMS`]: the search for similar
+    /// names makes each expensive.
     pub(super) fn add(
         &mut self,
         section: Section,
@@ -90,7 +111,7 @@ impl Request {
         check: impl FnOnce(&mut Request) -> Result<(), String>,
     ) {
         let is_of_place = matches!(section, Section::Sources | Section::Repositories);
-        if is_of_place && !self.names.matches(name) {
+        if self.problems.len() >= MAX_PROBLEMS || (is_of_place && !self.names.matches(name)) {
             return;
         }
         if let Err(error) = check(self) {
@@ -297,9 +318,9 @@ impl Request {
     }
 }
 
-/// Returns the id of a new source or repository; no other object has a negative one below those of built-in sources.
+/// Returns the id of a new source or repository; `number` counts them from 0.
 fn new_id(number: usize) -> i64 {
-    -1_000 - i64::try_from(number).unwrap_or(i64::MAX / 2)
+    FIRST_NEW_ID.saturating_add(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 pub(super) fn text(error: impl std::fmt::Display) -> String {

@@ -266,9 +266,9 @@ fn every_problem_of_a_list_has_its_line() {
         "'file': '../x_1.0.tar.gz' is not a name",
         "'from': '../x_1.0.tar.gz' is not a path below the folder of the list",
         "'from': '/etc/passwd' is not a path below",
-        "'from': file:///etc/passwd is not an address on a host that --host names",
+        "'from': file:///etc/passwd is not an address on a host that --host names; write one that begins with http:// or https://",
         "'from': http://169.254.169.254/latest is not an address on a host that --host names",
-        "'from': https://user:pw@files.example.org/x is not an address on a host",
+        "'from': https://user:pw@files.example.org/x is not an address on a host that --host names; write it without a user",
         "'sha256' is not a SHA-256",
         "",
         "the file 'y_1.0.tar.gz' was added in line 8; write \"op\":\"replace\" for other bytes",
@@ -321,7 +321,11 @@ fn a_refused_file_is_named_and_the_others_are_imported() {
     assert_eq!((code, &report["outcomes"]), (1, &json!({ "added": 2, "refused": 6 })), "{report}");
     let refused = report["refused"].as_array().expect("a list");
     for (number, subject, reason) in [
-        (2, "taken_1.0.tar.gz", "taken 1.0 is in the source 'team' already"),
+        (
+            2,
+            "taken_1.0.tar.gz",
+            "taken 1.0 is in the source 'team' already, with other bytes; write \"op\":\"replace\" in the list",
+        ),
         (3, "damaged_1.0.tar.gz", "and 0000"),
         (4, "short_1.0.tar.gz", "and 7 in the list"),
         (5, "linked_1.0.tar.gz", "symbolic links are not followed"),
@@ -337,6 +341,58 @@ fn a_refused_file_is_named_and_the_others_are_imported() {
         assert!(index.contains(&format!("Package: {package}\n")), "{index}");
     }
     assert!(!index.contains("Other bytes"), "{index}");
+}
+
+#[test]
+fn other_bytes_with_the_time_of_an_earlier_import_are_refused() {
+    let server = on(db::Engine::Sqlite);
+    let folder = Folder::new();
+    let at = "2024-01-10T09:00:00Z";
+    let list = |change: &Value| folder.list(std::slice::from_ref(change));
+    let mut first = folder.package(Some(at), "alpha", "1.0");
+    let flags = "--commit --change-past-days";
+    assert_eq!(report(&server, &list(&first), flags).0["outcomes"], json!({ "added": 1 }));
+    assert_eq!(report(&server, &list(&first), "").0["outcomes"], json!({ "existing": 1 }));
+    first.as_object_mut().expect("a change").remove("sha256");
+    assert_eq!(report(&server, &list(&first), "").0["outcomes"], json!({ "existing": 1 }));
+    let served = server.get("/prod/latest/src/contrib/alpha_1.0.tar.gz").body;
+
+    let other = Tarball::new("alpha", "1.0").field("Title: Other bytes");
+    let mut other = folder.file(Some(at), "alpha_1.0.tar.gz", &other.bytes());
+    let with_digest = other.clone();
+    other.as_object_mut().expect("a change").remove("sha256");
+    for change in [&with_digest, &other] {
+        assert_eq!(report(&server, &list(change), "").0["outcomes"], json!({ "differs": 1 }));
+        let (refused, code) = report(&server, &list(change), flags);
+        assert_eq!((code, &refused["outcomes"]), (1, &json!({ "refused": 1 })), "{refused}");
+        assert_eq!(server.get("/prod/latest/src/contrib/alpha_1.0.tar.gz").body, served);
+    }
+    other["op"] = "replace".into();
+    for outcome in ["replaced", "existing"] {
+        assert_eq!(report(&server, &list(&other), flags).0["outcomes"], json!({ outcome: 1 }));
+    }
+    assert_ne!(server.get("/prod/latest/src/contrib/alpha_1.0.tar.gz").body, served);
+}
+
+#[test]
+fn many_removals_without_times_and_a_byte_order_mark_are_accepted() {
+    let server = on(db::Engine::Sqlite);
+    let folder = Folder::new();
+    let from = |name: &str| format!("http://127.0.0.1:1/{name}");
+    for package in ["acme", "acme.part"] {
+        let removal =
+            |number: usize| json!({ "op": "remove", "name": package, "version": format!("0.{number}") });
+        let addition = |number: usize| {
+            let file = format!("{package}_1.{number}.tar.gz");
+            json!({ "op": "add", "from": from(&file), "file": file })
+        };
+        let changes: Vec<Value> = (0..500).map(removal).chain((0..700).map(addition)).collect();
+        let list = folder.list(&changes);
+        let text = std::fs::read_to_string(&list).expect("a list");
+        std::fs::write(&list, format!("\u{feff}{text}")).expect("written");
+        let (planned, code) = report(&server, &list, "--host=127.0.0.1");
+        assert_eq!((code, &planned["outcomes"]), (0, &json!({ "added": 700, "existing": 500 })), "{planned}");
+    }
 }
 
 /// Answers every request with a redirect to a location.

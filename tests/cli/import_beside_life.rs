@@ -92,6 +92,24 @@ fn an_upload_that_is_not_the_file_of_its_change_is_refused() {
 }
 
 #[test]
+fn the_server_checks_the_texts_of_a_change_and_makes_one_of_the_future_now() {
+    let server = on(db::Engine::Sqlite);
+    let import = |event: &Value| {
+        let changes = json!([{ "event": event }]);
+        server.admin("POST", "/sources/team/packages", &json!({ "changes": changes, "dry_run": true }))
+    };
+    for (key, value) in
+        [("note", "a\nb".to_owned()), ("exact", "\u{1b}[2J".to_owned()), ("note", "x".repeat(501))]
+    {
+        let refused = import(&json!({ "op": "add", "file": "one_1.0.tar.gz", key: value }));
+        let reason = format!("change 1: '{key}' is not one line of at most 500 bytes");
+        assert!(refused.status == 400 && refused.text().contains(&reason), "{}", refused.text());
+    }
+    let future = import(&json!({ "op": "add", "at": "2999-01-01T00:00:00Z", "file": "one_1.0.tar.gz" }));
+    assert_eq!((future.status, &future.json()["changes"][0]["outcome"]), (200, &json!("added")));
+}
+
+#[test]
 fn an_offline_server_refuses_an_import_which_is_made_when_it_is_online() {
     let server = team();
     let folder = Folder::new();
@@ -122,6 +140,9 @@ fn on_a_full_disk_an_import_ends_and_is_continued_when_there_is_space() {
             && refusal.err.contains("Run the command again to continue the import"),
         "{refusal:?}"
     );
+    assert!(refusal.out.ends_with("The import ended before its last change\n"), "{refusal:?}");
+    let report: Value = serde_json::from_str(&server.rspm(&format!("{line} -o json")).out).expect("a report");
+    assert_eq!((&report["committed"], &report["incomplete"]), (&json!(false), &json!(true)), "{report}");
     assert_eq!(listed(&server), "");
     std::fs::remove_file(disk.join("filler")).expect("removed");
     let output = server.rspm(&line);

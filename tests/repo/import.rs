@@ -4,7 +4,7 @@
 use futures_util::StreamExt;
 use rstudio_pm::api::source::{AddedPackages, ImportOutcome, ImportedChange};
 use rstudio_pm::config::Provider;
-use rstudio_pm::db::{backup, invariants, tree};
+use rstudio_pm::db::{backup, file_period, invariants, tree};
 use rstudio_pm::edit::promotion::{self, Opening, PromotionRequest};
 use rstudio_pm::edit::{self, NewRepo, OnExisting, RemoveScope, UploadKind, block_rule, import};
 use rstudio_pm::model::ids::Identity;
@@ -45,6 +45,7 @@ scenarios! {
     a_file_that_is_refused_does_not_stop_the_others
     a_change_does_not_concern_what_was_added_later
     files_of_projects_have_their_upload_times
+    later_yanks_are_made
     a_change_that_is_older_than_the_newest_state_follows_it
     impossible_times_and_sources_are_refused
     past_days_change_only_with_permission_and_on_every_server
@@ -421,6 +422,69 @@ async fn files_of_projects_have_their_upload_times(backend: Backend) {
     let yank = Yank { at: time("2021-05-01T00:00:00Z"), file, reason: "there".to_owned(), exact: None };
     let change = ImportedChange { event: Event::Yank(yank), upload: None, kept: Vec::new() };
     assert_eq!(outcomes(&import(vec![change]).await.expect("applied")), [ImportOutcome::Existing]);
+    assert_consistent(&backend).await;
+}
+
+/// The yank of a wheel of acme.
+fn yank(at: Option<&str>, version: &str, reason: &str) -> ImportedChange {
+    let file = Package::new("acme", version).wheel_name();
+    let yank = Yank { at: at.and_then(time), file, reason: reason.to_owned(), exact: None };
+    ImportedChange { event: Event::Yank(yank), upload: None, kept: Vec::new() }
+}
+
+async fn later_yanks_are_made(backend: Backend) {
+    use ImportOutcome::{Added, Existing, Yanked};
+    create_python_source(&backend).await;
+    let author = actor();
+    let import = async |changes| {
+        outcomes(&import::apply(&backend.uploads, "py", changes, true, &author).await.expect("applied"))
+    };
+    let set = async |reason: Option<&str>| {
+        let scope = RemoveScope::Version("1.0".to_owned());
+        edit::project::yank::set(&backend.state, "py", "acme", scope, reason, &author).await.expect("set")
+    };
+    let reason = async |version: &str| {
+        let py = backend.state.catalog.get().source("py").expect("it exists").id;
+        let file = Package::new("acme", version).wheel_name();
+        let periods = backend.state.db.read(move |c| {
+            let trees = tree::of_source(c, py)?;
+            file_period::of_file(c, trees[0].id, &file)
+        });
+        let periods = periods.await.expect("read");
+        periods.into_iter().find(|period| period.ended_at.is_none()).expect("listed").yanked
+    };
+    let add = async |version: &str| {
+        let package = Package::new("acme", version);
+        add_distribution(&backend, "2021-01-01T00:00:00Z", &package.wheel_name(), package.wheel()).await
+    };
+    let first = yank(Some("2021-02-01T00:00:00Z"), "1.0", "first");
+    assert_eq!(import(vec![add("1.0").await, first.clone()]).await, [Added, Yanked]);
+    // What was done here since the yank stays, until the other server yanks the file again.
+    set(None).await;
+    let between = yank(Some("2022-01-01T00:00:00Z"), "1.0", "between");
+    assert_eq!(import(vec![first.clone(), between]).await, [Existing, Existing]);
+    assert_eq!(reason("1.0").await, None);
+    backend.advance_to_noon("2024-03-03");
+    let second = yank(Some("2024-03-02T00:00:00Z"), "1.0", "second");
+    let third = yank(Some("2024-03-02T10:00:00Z"), "1.0", "third");
+    for expected in [[Existing, Yanked, Yanked], [Existing, Existing, Existing]] {
+        assert_eq!(import(vec![first.clone(), second.clone(), third.clone()]).await, expected);
+        assert_eq!(reason("1.0").await.as_deref(), Some("third"));
+    }
+    set(Some("here")).await;
+    assert_eq!(import(vec![first, second, third]).await, [Existing; 3]);
+    assert_eq!(reason("1.0").await.as_deref(), Some("here"));
+    for outcome in [Yanked, Existing] {
+        assert_eq!(import(vec![yank(None, "1.0", "undated")]).await, [outcome]);
+    }
+    // In one list.
+    let one_list = async || {
+        let (one, two) = ("2021-02-01T00:00:00Z", "2021-03-01T00:00:00Z");
+        vec![add("1.1").await, yank(Some(one), "1.1", "one"), yank(Some(two), "1.1", "two")]
+    };
+    assert_eq!(import(one_list().await).await, [Added, Yanked, Yanked]);
+    assert_eq!(import(one_list().await).await, [Existing; 3]);
+    assert_eq!(reason("1.1").await.as_deref(), Some("two"));
     assert_consistent(&backend).await;
 }
 

@@ -175,7 +175,15 @@ impl Event {
 
     /// Removes a time before [`EARLIEST`] or in the future.
     pub fn forget_implausible_time(&mut self, now: Timestamp) {
-        if !self.at().is_some_and(|at| (EARLIEST..=now).contains(&at)) {
+        self.forget_future_time(now);
+        if self.at() < Some(EARLIEST) {
+            self.set_at(None);
+        }
+    }
+
+    /// Removes a time in the future.
+    pub fn forget_future_time(&mut self, now: Timestamp) {
+        if self.at() > Some(now) {
             self.set_at(None);
         }
     }

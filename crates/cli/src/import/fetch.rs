@@ -15,9 +15,9 @@ use url::Url;
 use super::list::is_permitted;
 use crate::error::CliError;
 use crate::remote::client_builder;
-use base::model::digest::FileHasher;
+use base::model::digest::{FileDigests, FileHasher};
 use base::model::errors::error_chain;
-use base::model::import_list::AddedFile;
+use base::model::import_list::{AddedFile, Event};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Maximum time without a byte of a response.
@@ -144,20 +144,36 @@ fn check_size(declared: &AddedFile, actual: u64) -> Result<(), String> {
     }
 }
 
-/// Compares a file with its size and its digests in the list. Blocks.
-fn verify(path: &Path, declared: &AddedFile) -> Result<(), String> {
-    let failure = |error: std::io::Error| format!("{}: {error}", path.display());
-    let mut file =
-        File::options().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path).map_err(failure)?;
-    check_size(declared, file.metadata().map_err(failure)?.len())?;
+/// Sets the SHA-256 of a file without an address that a change with a time adds, if the list has none; not of one that cannot be
+/// read. Blocks.
+pub(super) fn complete(folder: &Path, event: &mut Event) {
+    let (Event::Add(file) | Event::Replace(file)) = event else { return };
+    let path = match file.origin() {
+        (None, path) if file.at.is_some() && file.sha256.is_none() => local(folder, path),
+        _ => return,
+    };
+    if let Some(digests) = path.ok().and_then(|path| digests(&path).ok()) {
+        file.sha256 = Some(digests.sha256.to_string());
+    }
+}
+
+/// Returns the digests of a file. Blocks.
+fn digests(path: &Path) -> std::io::Result<FileDigests> {
+    let mut file = File::options().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)?;
     let (mut hasher, mut piece) = (FileHasher::default(), vec![0; PIECE]);
     loop {
-        match file.read(&mut piece).map_err(failure)? {
-            0 => break,
+        match file.read(&mut piece)? {
+            0 => return Ok(hasher.finish()),
             count => hasher.update(&piece[..count]),
         }
     }
-    let digests = hasher.finish();
+}
+
+/// Compares a file with its size and its digests in the list. Blocks.
+fn verify(path: &Path, declared: &AddedFile) -> Result<(), String> {
+    let failure = |error: std::io::Error| format!("{}: {error}", path.display());
+    check_size(declared, path.symlink_metadata().map_err(failure)?.len())?;
+    let digests = digests(path).map_err(failure)?;
     for (name, declared, actual) in [
         ("SHA-256", &declared.sha256, digests.sha256.to_string()),
         ("MD5", &declared.md5, digests.md5.to_string()),

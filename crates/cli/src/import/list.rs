@@ -16,6 +16,8 @@ use base::model::time::{Day, Timestamp};
 /// Maximum number of lines, and of bytes in one line.
 const MAX_LINES: usize = 1_000_000;
 const MAX_LINE: u64 = 64 << 10;
+/// The byte order mark, which editors write before the first line.
+const MARK: &[u8] = "\u{feff}".as_bytes();
 /// Maximum number of problems that are printed.
 const MAX_PROBLEMS: usize = 100;
 /// Minimum number of files with times on one day, if they are more than half of all, that a copy may have set.
@@ -116,10 +118,12 @@ impl List {
                 ));
                 break;
             }
-            if text.trim_ascii().is_empty() {
+            let line = Some(&*text).filter(|_| number == 1).and_then(|text| text.strip_prefix(MARK));
+            let line = line.unwrap_or(&text);
+            if line.trim_ascii().is_empty() {
                 continue;
             }
-            match check.event(number, &text, now) {
+            match check.event(number, line, now) {
                 Ok(Event::Lost(loss)) => facts.lost.push(loss),
                 Ok(event) => lines.push(Line { number, event, kept: Vec::new() }),
                 Err(problem) => problems.push(format!("{name}:{number}: {problem}")),
@@ -160,18 +164,29 @@ fn separate(lines: &mut [Line]) {
 
 /// Finds the files that removals of packages without a time must not remove when they are repeated.
 fn find_kept(lines: &mut [Line]) {
-    let mut files: HashMap<String, Vec<String>> = HashMap::new();
+    // Those of later lines, each after the words of its name.
+    let mut files: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for line in lines.iter_mut().rev().filter(|line| line.event.at().is_none()) {
         match &line.event {
             Event::Add(file) | Event::Replace(file) => {
-                files.entry(package(&line.event)).or_default().push(file.file.clone());
+                files.entry(words(&file.file)).or_default().insert(file.file.clone());
             }
-            Event::Remove(Removal { file: None, .. }) => {
-                line.kept = files.get(&package(&line.event)).cloned().unwrap_or_default();
+            Event::Remove(Removal { file: None, name: Some(name), .. }) => {
+                let name = words(name);
+                let of_name = files.range(name.clone()..).take_while(|(words, _)| words.starts_with(&name));
+                line.kept = of_name.flat_map(|(_, files)| files.iter().cloned()).collect();
             }
             Event::Remove(_) | Event::Yank(_) | Event::Lost(_) => {}
         }
     }
+}
+
+/// Returns the letters and digits of a name in lower case, with a space after each run of them: the name of a file of a package
+/// has the words of the package first.
+fn words(name: &str) -> String {
+    let name = name.to_ascii_lowercase();
+    let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.flat_map(|word| [word, " "]).collect()
 }
 
 impl Facts {
@@ -231,6 +246,8 @@ struct Check<'a> {
     added: AddedFiles,
     /// The lines without a time that add, yank or remove a file, since its last addition or removal.
     undated: HashMap<String, Vec<usize>>,
+    /// The last line without a time that yanks a file.
+    yanks: HashMap<String, usize>,
     /// Those of them that a later one undoes: without times, a server cannot distinguish an addition from one before a removal.
     undone: HashSet<usize>,
     /// The packages of which a line without a time removes all versions.
@@ -248,10 +265,15 @@ impl Check<'_> {
             && !is_permitted(&url, self.hosts)
         {
             let host = &url[Position::BeforeHost..Position::AfterPort];
-            let host = if host.is_empty() { "HOST" } else { host };
-            return Err(format!(
-                "'from': {from} is not an address on a host that --host names; permit it with --host={host}"
-            ));
+            let remedy = if !matches!(url.scheme(), "http" | "https") || host.is_empty() {
+                "write one that begins with http:// or https://".to_owned()
+            } else if !url.username().is_empty() || url.password().is_some() {
+                "write it without a user and a password, and name those of the server with --origin"
+                    .to_owned()
+            } else {
+                format!("permit it with --host={host}")
+            };
+            return Err(format!("'from': {from} is not an address on a host that --host names; {remedy}"));
         }
         if let Some((earlier, false)) = self.added.apply(number, &event) {
             return Err(format!(
@@ -282,6 +304,7 @@ impl Check<'_> {
     fn undo(&mut self, number: usize, event: &Event) -> bool {
         let file = match event {
             Event::Yank(yank) => {
+                self.undone.extend(self.yanks.insert(yank.file.clone(), number));
                 self.undated.entry(yank.file.clone()).or_default().push(number);
                 return false;
             }

@@ -5,9 +5,10 @@ mod list;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, future, stream};
 use serde::Serialize;
 use url::{Position, Url};
 
@@ -21,11 +22,17 @@ use base::model::import_list::Event;
 use base::model::text::{count_of, one_line};
 use base::model::time::Day;
 use base::model::visible::for_terminal;
-use fetch::{Origins, check_local};
+use fetch::{Origins, check_local, complete};
 use list::{Facts, Line, List};
 
-/// Number of changes in one write of the server.
+/// Maximum number of changes in one write of the server.
 const GROUP: usize = 500;
+/// Maximum size of the changes of a request as JSON, in bytes: a server accepts 4 MiB.
+const MAX_REQUEST: usize = 3 << 20;
+/// Time after which a group gets no further uploads: a server keeps them for an hour.
+const GROUP_TIME: Duration = Duration::from_secs(600);
+/// Number of times that a group is made smaller because its uploads were lost.
+const MAX_LOSSES: usize = 10;
 /// Number of files that are fetched and uploaded at the same time.
 const PARALLEL: usize = 4;
 /// Maximum length of a printed line, in characters.
@@ -86,7 +93,10 @@ struct RefusedLine {
 #[derive(Default, Serialize)]
 struct Report {
     source: String,
+    /// Whether the whole list was imported.
     committed: bool,
+    /// Whether the import ended early: `outcomes` are those of the changes until then.
+    incomplete: bool,
     list: Facts,
     /// The number of changes with each outcome.
     outcomes: BTreeMap<ImportOutcome, usize>,
@@ -161,7 +171,8 @@ impl Report {
         let outcome = |(outcome, count): (&ImportOutcome, &usize)| format!("{outcome} {}", number(*count));
         let outcomes: Vec<String> = self.outcomes.iter().map(outcome).collect();
         let outcomes = if outcomes.is_empty() { "none".to_owned() } else { outcomes.join(", ") };
-        let verb = if self.committed { "Changes" } else { "Changes that an import would make" };
+        let verb =
+            if self.committed || self.incomplete { "Changes" } else { "Changes that an import would make" };
         lines.push(format!("{verb} in source '{}': {outcomes}", self.source));
         if self.outcomes.contains_key(&ImportOutcome::Differs) {
             let text = "  differs: the source has other bytes of the version; whether they are those that the server makes of \
@@ -187,7 +198,9 @@ impl Report {
             format!("Refused, line {line}: {subject}: {reason}")
         }));
         lines.extend(lost.iter().map(|lost| format!("Lost: {}: {}", lost.what, lost.why)));
-        if self.outcomes.is_empty() {
+        if self.incomplete {
+            lines.push("The import ended before its last change".to_owned());
+        } else if self.outcomes.is_empty() {
             lines.push("There is nothing to import".to_owned());
         } else if !self.committed {
             lines.push("Nothing was changed; import it with --commit".to_owned());
@@ -215,20 +228,27 @@ pub(super) async fn run(
     let folder = folder.or(origin.map(PathBuf::from)).filter(|folder| folder.is_dir());
     let kind = client.upload_kind(&args.source).await?;
     let is_of_packages = kind == "source";
-    let list = List::read(list, &hosts, args.dates != Some(Dates::None), is_of_packages)?;
+    let mut list = List::read(list, &hosts, args.dates != Some(Dates::None), is_of_packages)?;
     let folder = folder.unwrap_or(list.folder);
+    if is_of_packages {
+        // The server recognizes a file with a time by that only if it does not know the digest.
+        list.lines.iter_mut().for_each(|line| complete(&folder, &mut line.event));
+    }
     let twins = if is_of_packages { list::case_twins(&list.lines) } else { Vec::new() };
     let mut report =
         Report { source: args.source.clone(), list: list.facts, warnings: twins, ..Report::default() };
     let (mut open, mut changed) = (Vec::new(), HashMap::new());
-    for lines in list.lines.chunks(GROUP) {
-        let lines: Vec<&Line> = lines.iter().collect();
+    let all: Vec<&Line> = list.lines.iter().collect();
+    let mut rest = &*all;
+    while !rest.is_empty() {
+        let lines;
+        (lines, rest) = rest.split_at(group_len(rest, GROUP));
         let changes = lines.iter().map(|line| change(line, None)).collect();
         let body = AddPackages { changes, dry_run: true, ..AddPackages::default() };
         let mut result = client.send::<operations::AddPackages>([&args.source], &body).await?;
-        expect_in_order(&lines, &mut result.changes, &mut changed);
-        expect_files(&folder, &lines, &mut result.changes);
-        open.extend(report.add(&lines, result));
+        expect_in_order(lines, &mut result.changes, &mut changed);
+        expect_files(&folder, lines, &mut result.changes);
+        open.extend(report.add(lines, result));
     }
     let is_open = |day: Day| open.iter().any(|line| line.event.at().is_some_and(|at| at.day() == day));
     if let Some((day, count)) = list.bulk_day.filter(|(day, _)| args.dates.is_none() && is_open(*day)) {
@@ -248,12 +268,13 @@ pub(super) async fn run(
              import everything now with --dates=none; nothing was imported",
         )),
         (true, true) => {
-            report.committed = true;
             (report.late, report.past_days) = (0, Vec::new());
             report.outcomes.retain(|it, _| matches!(it, ImportOutcome::Existing | ImportOutcome::Refused));
             let origins = Origins::new(folder, hosts, address)?;
             let import = Import { client, origins, kind, args };
-            import.all(&open, &mut report).await
+            let result = import.all(&open, &mut report).await;
+            (report.committed, report.incomplete) = (result.is_ok(), result.is_err());
+            result
         }
     };
     report.refused.sort_by_key(|refused| refused.line);
@@ -316,6 +337,16 @@ fn change(line: &Line, upload: Option<u64>) -> ImportedChange {
     ImportedChange { event, upload, kept: line.kept.clone() }
 }
 
+/// Returns the number of the first changes that one request may have: at most `count`, and at least one.
+fn group_len(lines: &[&Line], count: usize) -> usize {
+    let mut size = 0;
+    let fits = |line: &&&Line| {
+        size += serde_json::to_vec(&change(line, None)).map_or(0, |json| json.len());
+        size <= MAX_REQUEST
+    };
+    lines.iter().take(count).take_while(fits).count().max(1)
+}
+
 struct Import<'a> {
     client: &'a Client,
     origins: Origins,
@@ -326,29 +357,35 @@ struct Import<'a> {
 impl Import<'_> {
     /// Makes changes in groups, each in one write of the server. Until a group is written, its uploads change nothing.
     async fn all(&self, lines: &[&Line], report: &mut Report) -> Result<(), CliError> {
-        let mut done = 0;
-        for group in lines.chunks(GROUP) {
-            let mut result = self.group(group, report).await;
-            if result.as_ref().is_err_and(|error| error.has_code(Code::NoUpload)) {
-                // The server was restarted after the uploads, and has lost them.
-                result = self.group(group, report).await;
+        let (mut rest, mut count, mut losses) = (lines, GROUP, 0);
+        while !rest.is_empty() {
+            let group = &rest[..group_len(rest, count)];
+            let result = self.group(group, report).await;
+            if losses < MAX_LOSSES && result.as_ref().is_err_and(|error| error.has_code(Code::NoUpload)) {
+                // The server was restarted after the uploads, and has lost them, or the first ones expired before the last one.
+                (count, losses) = (group.len().div_ceil(2), losses + 1);
+                continue;
             }
-            result.map_err(|error| match error {
+            let done = result.map_err(|error| match error {
                 CliError::Refused { code, reason } => CliError::Refused {
                     code,
                     reason: format!("{reason}\nRun the command again to continue the import"),
                 },
                 other => other,
             })?;
-            done += group.len();
-            note(format!("{done} of {}", count_of(lines.len(), "change", "changes")));
+            (rest, losses) = (&rest[done..], 0);
+            note(format!("{} of {}", lines.len() - rest.len(), count_of(lines.len(), "change", "changes")));
         }
         Ok(())
     }
 
-    async fn group(&self, group: &[&Line], report: &mut Report) -> Result<(), CliError> {
-        let uploads = stream::iter(group).map(|line| self.upload(line)).buffered(PARALLEL);
+    /// Makes the first changes of a group, as many as can be uploaded in [`GROUP_TIME`]. Returns their number, at least one.
+    async fn group(&self, group: &[&Line], report: &mut Report) -> Result<usize, CliError> {
+        let start = Instant::now();
+        let in_time = stream::iter(group).take_while(|_| future::ready(start.elapsed() < GROUP_TIME));
+        let uploads = in_time.map(|line| self.upload(line)).buffered(PARALLEL);
         let uploads: Vec<Result<Option<u64>, String>> = uploads.try_collect().await?;
+        let done = uploads.len();
         let (mut lines, mut changes, mut refused) = (Vec::new(), Vec::new(), Vec::new());
         for (line, upload) in group.iter().zip(uploads) {
             match upload {
@@ -366,7 +403,7 @@ impl Import<'_> {
             report.add(&lines, result);
         }
         refused.into_iter().for_each(|(line, reason)| report.refuse(line, reason));
-        Ok(())
+        Ok(done)
     }
 
     /// Uploads the file of a change, if it has one. The inner error is the reason why the change is not made.

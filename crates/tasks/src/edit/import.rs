@@ -21,6 +21,7 @@ use formats::language;
 use formats::r::name::SourceFileName;
 use runtime::catalog::Catalog;
 use runtime::state::State;
+use store::db::file;
 use store::db::file_period::{self, FilePeriod};
 use store::db::name_audit::mirror_of_file;
 use store::db::tx::{Publish, TxKind};
@@ -31,6 +32,8 @@ const MAX_CHANGES: usize = 500;
 /// A change that is served later than its time by at most this is not late, in microseconds: changes at one instant follow each
 /// other.
 const LATE: i64 = SECOND;
+/// The advice for other bytes under a name that the source has.
+const REPLACE: &str = "write \"op\":\"replace\" in the list to replace them";
 
 /// Returns what changes would do, as far as it is known without the bytes of the files.
 ///
@@ -98,6 +101,9 @@ pub async fn apply(
         }
         times.first.map_or(Ok(()), |first| past_days::check_requests(c, import.source.id, first))?;
         let warnings = name_audit::warnings(c, &state, import.source.id, &new_names)?;
+        for StagedUpload { upload, .. } in staged {
+            file::set_original(c, upload.sha256, upload.original)?;
+        }
         staged.iter().try_for_each(StagedUpload::wait_durable).map_err(RepoError::from)?;
         let (transaction, late) = (transaction.map(|id| id.0), times.late);
         Ok(AddedPackages { transaction, packages: Vec::new(), warnings, changes, late, past_days })
@@ -246,8 +252,13 @@ fn concerned(periods: &[FilePeriod], at: Option<Timestamp>) -> Vec<&FilePeriod> 
     periods.iter().filter(is_concerned).collect()
 }
 
+/// Returns whether a file has these bytes in a period, or was made of them.
+fn has_bytes(period: &FilePeriod, sha256: &str) -> bool {
+    period.sha256.to_string() == sha256 || period.facts == sha256.as_bytes()
+}
+
 /// Returns whether a change was made at its time or later; one without a time, whether nothing is left to be done. `sha256` is
-/// the digest that the file of an addition has here.
+/// the digest of the file of an addition, as uploaded or as stored.
 fn is_made(periods: &[FilePeriod], event: &Event, sha256: Option<&str>) -> bool {
     let at = event.at();
     // The archive ends a period, and so does a yank: neither removes the bytes that an addition brought.
@@ -265,19 +276,33 @@ fn is_made(periods: &[FilePeriod], event: &Event, sha256: Option<&str>) -> bool 
         concerned(periods, at).is_empty() && periods.iter().any(is_later)
     };
     match (event, at) {
-        (Event::Add(_) | Event::Replace(_), _) => had(&|p| Some(&*p.sha256.to_string()) == sha256),
-        (Event::Yank(_), at) => {
+        (Event::Add(_) | Event::Replace(_), _) => {
+            had(&|period| sha256.is_some_and(|sha256| has_bytes(period, sha256)))
+        }
+        (Event::Yank(yank), at) => {
             let is_yanked = |period: &FilePeriod| period.yanked.is_some();
+            let has_reason = |period: &FilePeriod| period.yanked.as_deref() == Some(yank.reason.trim());
+            // A yank that began or was removed since the time.
+            let is_later = |period: &FilePeriod| {
+                is_yanked(period) && (period.began_at >= at || ended_at(periods, period, is_yanked) > at)
+            };
             match concerned(periods, at).split_first() {
-                // A file that was removed since its yank, and added again, is yanked again; one that is no longer yanked is not.
-                Some((file, [])) if at.is_some() => with_earlier(periods, file).any(is_yanked),
-                _ => had(&is_yanked) || is_over(&|_| false),
+                // A file that was removed since its yank, and added again, is yanked again.
+                Some((file, [])) if at.is_some() => {
+                    has_reason(file) || with_earlier(periods, file).any(is_later)
+                }
+                Some(_) => had(&has_reason),
+                None => had(&is_yanked) || is_over(&|_| false),
             }
         }
         (Event::Remove(_), None) => !had(&|_| true),
         (Event::Remove(_), Some(at)) => is_over(&|end| end >= at),
         (Event::Lost(_), _) => false,
     }
+}
+
+fn is_listed(periods: &[FilePeriod]) -> bool {
+    periods.iter().any(|period| period.ended_at.is_none())
 }
 
 /// Returns the reason why a replacement is refused: the file got its present bytes later.
@@ -318,17 +343,18 @@ fn expected(
     }
     let periods = periods(c, source, change)?;
     let sha256 = event.added().and_then(|file| file.sha256.as_deref()).map(str::to_ascii_lowercase);
-    // Files of R packages get other bytes here: one with exactly this time is that of an earlier import.
+    // Files of R packages get other bytes here.
     let compared = sha256.as_ref().filter(|_| source.kind.layout() == Layout::Projects);
-    let known_at = event.added().filter(|_| compared.is_none()).and_then(|file| file.at);
+    // Without a digest, a file with exactly this time is that of an earlier import.
+    let known_at = event.added().filter(|_| sha256.is_none()).and_then(|file| file.at);
     let is_known = known_at.is_some() && periods.iter().any(|period| period.began_at == known_at);
     if is_known || is_made(&periods, event, sha256.as_deref()) {
         return Ok(result(ImportOutcome::Existing));
     }
-    let is_listed = periods.iter().any(|period| period.ended_at.is_none());
+    let is_listed = is_listed(&periods);
     Ok(match event {
         Event::Add(_) if is_listed && compared.is_some() => {
-            refused(format!("the source '{}' has other bytes under this name", source.name))
+            refused(format!("the source '{}' has other bytes under this name; {REPLACE}", source.name))
         }
         Event::Add(_) if is_listed => result(ImportOutcome::Differs),
         Event::Replace(_) if is_listed => match later_bytes(&periods, event) {
@@ -408,6 +434,15 @@ impl Import {
             let periods = file_period::of_file(c, self.source.tree, name)?;
             let known = if is_made(&periods, event, Some(&sha256.to_string())) {
                 Some(result(ImportOutcome::Existing))
+            } else if matches!(event, Event::Add(_)) && is_listed(&periods) {
+                let what = match self.source.kind.layout() {
+                    Layout::Lists => format!("{package} {version}"),
+                    Layout::Projects => file.clone(),
+                };
+                Some(refused(format!(
+                    "{what} is in the source '{}' already, with other bytes; {REPLACE}",
+                    self.source.name
+                )))
             } else {
                 later_bytes(&periods, event).map(refused)
             };
@@ -547,7 +582,14 @@ impl Import {
                 | RepoError::Invalid(_)),
             ) => {
                 tree::end_claim(c, self.source.tree)?;
-                Ok(refused(error.to_string()))
+                Ok(refused(match error {
+                    RepoError::FileExists(existing) => format!(
+                        "the source '{}' has or had '{}' (SHA-256 {}), which stands for the same distribution, and which lock \
+                         files may contain; {REPLACE}",
+                        existing.source_name, existing.file, existing.sha256
+                    ),
+                    error => error.to_string(),
+                }))
             }
             error => Err(error),
         }

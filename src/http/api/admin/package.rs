@@ -78,17 +78,25 @@ pub(super) async fn add(call: Call<'_>, name: &str, body: AddPackages) -> Answer
     Ok(AddedPackages { transaction, packages, warnings, ..AddedPackages::default() })
 }
 
-/// Makes the changes of an import.
-async fn import(call: Call<'_>, name: &str, body: AddPackages) -> Answer<AddedPackages> {
+/// Makes the changes of an import. Those with a time in the future are made now, as the clock of a client may differ.
+async fn import(call: Call<'_>, name: &str, mut body: AddPackages) -> Answer<AddedPackages> {
     let Call { app, actor, principal, .. } = call;
     if !body.uploads.is_empty() || body.replace || body.succeed_on_existing {
         let reason = "changes have uploads of their own: leave out uploads, replace and succeed_on_existing";
         return Err(Failure::bad_request(reason));
     }
+    for (number, change) in (1..).zip(&body.changes) {
+        change
+            .event
+            .check()
+            .map_err(|problem| Failure::bad_request(format!("change {number}: {problem}")))?;
+    }
     if body.changes.iter().any(|change| change.event.at().is_some()) && !principal.is_administrator() {
         let reason = "only administrators may state the time of a change; leave out at (rspm import list --dates=none)";
         return Err(RepoError::AdministratorOnly(reason.to_owned()).into());
     }
+    let now = (app.state.clock)();
+    body.changes.iter_mut().for_each(|change| change.event.forget_future_time(now));
     Ok(match body.dry_run {
         true => edit::import::check(&app.state, name, body.changes).await?,
         false => {

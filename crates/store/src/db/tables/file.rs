@@ -57,6 +57,14 @@ pub fn update(c: &mut dyn Conn, updates: &[FetchedFacts]) -> Result<(), DbError>
     c.execute_many(UPDATE, &rows).map(drop)
 }
 
+/// Records the digest of the uploaded bytes from which this server made a stored source package of R, in hexadecimal digits in
+/// the column `facts`. Does nothing if no file has the digest `sha256`.
+pub fn set_original(c: &mut dyn Conn, sha256: Sha256, original: Sha256) -> Result<(), DbError> {
+    const UPDATE: &str =
+        "UPDATE file SET facts = $1 WHERE sha256 = $2 AND role = 'source' AND platform = '' AND locator = ''";
+    c.execute(UPDATE, &[original.to_string().as_bytes().into(), sha256.to_string().into()]).map(drop)
+}
+
 row! {
     /// A source package whose digest is not known yet.
     #[derive(Clone, Debug, PartialEq, Eq)]

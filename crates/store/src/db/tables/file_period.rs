@@ -2,7 +2,7 @@
 
 use super::life::yanked;
 use super::{Conn, DbError};
-use crate::db::engine::columns::{row, select};
+use crate::db::engine::columns::{or_default, row, select};
 use base::model::digest::Sha256;
 use base::model::ids::{Seq, TreeId};
 use base::model::time::Timestamp;
@@ -17,6 +17,8 @@ row! {
         pub version: String = "r.version",
         pub file: String = "f.name",
         pub sha256: Sha256 = "f.sha256",
+        /// The facts about it: of an R package, see [`set_original`](super::file::set_original).
+        pub facts: Vec<u8> = "f.facts" => or_default,
         pub from: Seq = "l.from_seq",
         /// The first step without it; [`Seq::OPEN`] if the tree has it now.
         pub to: Seq = "l.to_seq",

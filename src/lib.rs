@@ -19,12 +19,12 @@ pub use builder;
 pub use cli;
 pub use content::{fetch, index, serve};
 pub use downloader;
-pub use formats::{advisory, bundle, language, policy, python, r};
+pub use formats::{advisory, bundle, language, policy, python, r, tlog};
 pub use generator;
 pub use pages;
 pub use runtime::{auth, catalog, cluster, control, jobs, publish, state};
 pub use store::{db, logs, storage};
-pub use tasks::{backup, build, edit, sync, upkeep, usage};
+pub use tasks::{backup, build, edit, history, sync, upkeep, usage};
 pub use upstream;
 
 /// Start, supervision, reload and stop of the daemon.

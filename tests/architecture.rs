@@ -19,6 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("access", &["model"]),
     ("pages", &["model", "api"]),
     ("metrics", &["model"]),
+    ("tlog", &[]),
     ("builder", &[]),
     ("generator", &["model", "config"]),
     ("db", &["model", "config", "metrics"]),
@@ -46,8 +47,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "serve",
         &[
-            "model", "config", "language", "r", "python", "advisory", "policy", "bundle", "db", "storage",
-            "upstream", "catalog", "state", "fetch", "index",
+            "model", "config", "language", "r", "python", "advisory", "policy", "bundle", "tlog", "db",
+            "storage", "upstream", "catalog", "state", "fetch", "index",
         ],
     ),
     (
@@ -92,13 +93,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("usage", &["model", "config", "metrics", "db", "storage", "jobs", "state"]),
+    ("history", &["model", "config", "encryption", "policy", "tlog", "db", "catalog", "state", "serve"]),
     ("backup", &["model", "config", "metrics", "db", "storage", "jobs", "state", "serve"]),
     (
         "http",
         &[
             "model", "config", "language", "r", "python", "advisory", "policy", "access", "api", "pages",
             "metrics", "db", "storage", "logs", "upstream", "catalog", "jobs", "control", "cluster", "state",
-            "auth", "fetch", "serve", "edit", "sync", "upkeep", "usage", "backup", "build",
+            "auth", "fetch", "serve", "edit", "sync", "upkeep", "usage", "backup", "build", "tlog",
+            "history",
         ],
     ),
     (
@@ -130,11 +133,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "usage",
             "backup",
             "build",
+            "history",
             "http",
             "generator",
         ],
     ),
-    ("cli", &["model", "config", "encryption", "api"]),
+    ("cli", &["model", "config", "encryption", "api", "tlog"]),
     ("downloader", &["model", "config", "language", "r", "python", "advisory", "bundle", "upstream"]),
 ];
 

@@ -7,9 +7,11 @@ use tokio::task::JoinSet;
 
 use super::handover::incoming::Predecessor;
 use crate::http::App;
+use content::serve::Repositories;
 use runtime::auth::Sessions;
 use runtime::state::State;
 use tasks::build::{self, Builds};
+use tasks::history::{self, History};
 use tasks::sync::Sync;
 use tasks::sync::task::Task;
 use tasks::upkeep::{Upkeep, maintenance, withheld};
@@ -18,6 +20,7 @@ use tasks::usage::Usage;
 /// The parts of an app that the tasks use. Not the app itself: going offline waits for the end of all references.
 pub(super) struct LeaderTasks {
     sync: Sync,
+    repositories: Arc<Repositories>,
     upkeep: Arc<Upkeep>,
     usage: Usage,
     builds: Arc<Builds>,
@@ -28,9 +31,10 @@ pub(super) struct LeaderTasks {
 
 impl LeaderTasks {
     pub(super) fn new(app: &App, predecessor: Predecessor) -> LeaderTasks {
-        let App { sync, upkeep, usage, builds, sessions, state, .. } = app;
+        let App { sync, repositories, upkeep, usage, builds, sessions, state, .. } = app;
         LeaderTasks {
             sync: sync.clone(),
+            repositories: Arc::clone(repositories),
             upkeep: Arc::clone(upkeep),
             usage: usage.clone(),
             builds: Arc::clone(builds),
@@ -71,6 +75,9 @@ impl LeaderTasks {
         tasks.spawn(async move { withheld::run(&state).await });
         let builds = Arc::clone(&self.builds);
         tasks.spawn(async move { build::schedule::run(&builds).await });
+        let history =
+            History { repositories: Arc::clone(&self.repositories), state: Arc::clone(&self.state) };
+        tasks.spawn(async move { history::run(&history).await });
         let (upkeep, predecessor) = (Arc::clone(&self.upkeep), self.predecessor.clone());
         tasks.spawn(async move {
             // The old server may still add references to files that are unreferenced now.

@@ -10,6 +10,7 @@ use crate::http::api::{admin, public};
 use crate::http::app::App;
 use crate::http::base_url::RequestHead;
 use crate::http::error::Failure;
+use crate::http::log;
 use crate::http::login::permission::{Principal, is_unknown_repository};
 use crate::http::net::body::Body;
 use crate::http::net::request_body::Incoming;
@@ -238,8 +239,13 @@ async fn serve(
                 r::answer(app, &r::Address { repo, snapshot: *snapshot, linux, part, path }, query, head)
                     .await
             }
+            RepoPath::Proof { file } => {
+                let answer = r::proofs::answer(app, repo, *snapshot, file.as_ref(), parts);
+                answer_within_budget(app, head, answer).await
+            }
         },
         Route::UploadPython { source } => python::upload::answer(app, source, head, body).await,
+        Route::Log(route) => log::answer(app, *route, parts).await,
         Route::Login(route) => login::answer(app, *route, query, head, body).await,
         Route::PublishingAudience => python::trusted_publishing::audience(app),
         Route::MintToken => python::trusted_publishing::mint(app, head, body).await,

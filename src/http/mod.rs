@@ -10,6 +10,7 @@ mod base_url;
 mod dispatch;
 pub mod error;
 mod host_header;
+mod log;
 mod login;
 mod metrics;
 pub mod net;

@@ -135,6 +135,10 @@ pub(super) const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("GET", "/private/latest/web/packages/alpha/license/", ReadRepository),
     ("GET", "/private/latest/web/packages/alpha/files/", ReadRepository),
     ("GET", "/private/latest/web/packages/alpha/files/DESCRIPTION", ReadRepository),
+    ("GET", "/__log__/checkpoint", AnyToken),
+    ("GET", "/__log__/tile/0/000", AnyToken),
+    ("GET", "/__log__/tile/entries/000", Administer),
+    ("GET", "/private/2026-01-01/src/contrib/PACKAGES.proof", ReadRepository),
     ("GET", "/private/config.yaml", ReadRepository),
     ("GET", "/private/2026-01-01/config.yaml", ReadRepository),
     ("GET", "/private/latest/src/contrib/PACKAGES", ReadRepository),
@@ -326,6 +330,8 @@ pub(super) const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("POST", "/__api__/admin/v1/state", ChangeState),
     ("GET", "/__api__/admin/v1/audit", Administer),
     ("GET", "/__api__/admin/v1/audit/verify", Administer),
+    ("GET", "/__api__/admin/v1/history", AnyToken),
+    ("POST", "/__api__/admin/v1/history", Administer),
     ("GET", "/__api__/admin/v1/openapi.json", AnyToken),
 ];
 

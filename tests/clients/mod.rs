@@ -6,6 +6,7 @@ mod blocked;
 mod history;
 mod immutable_snapshots;
 mod indexes;
+mod log;
 mod matrix;
 mod name_guards;
 mod proxies;

@@ -20,6 +20,7 @@ mod ownership;
 mod packages;
 mod promoted_rules;
 mod promotion;
+mod proofs;
 mod rule_effects;
 mod scrub;
 mod snapshots;

@@ -198,6 +198,9 @@ pub enum Local {
     /// Write the configured objects of the server, or a repository, as files
     #[command(subcommand, display_order = 25)]
     Export(super::export_files::Export),
+    /// Prove what the server published and served: the signed log, and its proofs
+    #[command(subcommand, display_order = 9)]
+    History(super::history::HistoryCommand),
     /// Check the configuration without starting the server
     CheckConfig,
     /// Encrypt a value for the configuration with the server's key; reads the value from the terminal or standard input

@@ -21,6 +21,7 @@ pub mod git;
 pub mod git_args;
 pub mod git_credential;
 pub mod help;
+pub mod history;
 pub mod import;
 pub mod import_origin;
 mod input;
@@ -71,6 +72,7 @@ use cluster::ClusterCommand;
 use error::CliError;
 use export_files::Export;
 use git_args::{Import, Rerun, Run};
+use history::HistoryCommand;
 use output::{Output, note, warn};
 use remote::is_local;
 use token::Revoke;
@@ -149,6 +151,17 @@ fn run_locally(global: GlobalFlags, output: &Output, command: Local) -> Result<E
                 state::export(client, output, args).await
             });
         }
+        Local::History(HistoryCommand::Init(args)) => {
+            return with_client(global, ParseMode::Strict, async |client| {
+                history::init(client, output, &args).await
+            });
+        }
+        Local::History(HistoryCommand::Status) => {
+            return with_client(global, ParseMode::Strict, async |client| {
+                history::status(client, output).await
+            });
+        }
+        Local::History(HistoryCommand::Verify(args)) => history::verify(output, &args)?,
         Local::Export(Export::Files(args)) => {
             return export_files::run(config, global.address.as_deref(), args);
         }

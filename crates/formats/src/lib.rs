@@ -1,4 +1,4 @@
-//! The formats of R, Python, bundles, advisories and block rules; pure.
+//! The formats of R, Python, bundles, advisories, block rules and transparency logs; pure.
 
 /// Advisories about packages: records, version ranges, scores.
 pub mod advisory;
@@ -12,3 +12,5 @@ pub mod policy;
 pub mod python;
 /// R's formats: DCF, DESCRIPTION, versions, `PACKAGES`, RDS, source archives, repository layout.
 pub mod r;
+/// The formats of a transparency log: Merkle tree, signed checkpoints, entries, proofs.
+pub mod tlog;

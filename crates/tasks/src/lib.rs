@@ -6,6 +6,8 @@ pub mod backup;
 pub mod build;
 /// The edits of administrators: uploads, packages, sources, repositories, subscriptions.
 pub mod edit;
+/// The log of what the server published and served, signed, for proofs.
+pub mod history;
 /// Synchronization: turns the listing of a mirror into one published transaction.
 pub mod sync;
 /// Sweep and scrub of storage, its ownership, nightly maintenance, and the repair of the clock.

@@ -2,9 +2,13 @@
 
 use std::sync::OnceLock;
 
+use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{Method, Response};
 
 use super::conditional::accepts_gzip;
+use crate::http::net::body::Body;
 use crate::http::response::{self, Representation, RepresentationKind, Vary, header_value};
 use base::model::digest::Sha256;
 use base::model::point::Point;
@@ -125,6 +129,35 @@ fn representation(resolved: &ResolvedDocument, form: TransferForm, content: Sha2
             last_serial: resolved.last_serial().map(HeaderValue::from),
         },
     }
+}
+
+/// Answers a GET or HEAD with bytes in memory. `open`: whether the bytes at the address may change.
+pub(in crate::http) fn answer_bytes(
+    bytes: impl Into<Bytes>,
+    media_type: HeaderValue,
+    open: bool,
+    parts: &Parts,
+) -> Response<Body> {
+    let bytes = bytes.into();
+    let representation = Representation {
+        etag: Some(content_etag(Sha256::of(&bytes), false)),
+        previous_etag: None,
+        modified: None,
+        vary: Vary::Nothing,
+        kind: RepresentationKind::Document {
+            media_type,
+            open,
+            accept_ranges: false,
+            encoded: false,
+            last_serial: None,
+        },
+    };
+    if let Some(response) = response::check_preconditions(&representation, None, parts) {
+        return response;
+    }
+    let size = bytes.len() as u64;
+    let body = if parts.method == Method::HEAD { Body::empty() } else { Body::full(bytes) };
+    response::whole(&representation, Some(size), body)
 }
 
 /// Returns the `ETag` of generated content, by its decoded digest; weak for a compressed form, whose bytes

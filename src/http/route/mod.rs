@@ -3,6 +3,7 @@
 pub mod access;
 pub mod admin;
 pub mod administration;
+pub mod log;
 pub mod login;
 pub mod public;
 pub mod repo_path;
@@ -13,6 +14,7 @@ use access::{Access, read_repository, server, source};
 use admin::AdminRoute;
 use administration::AdministrationPage;
 use http::Method;
+use log::LogRoute;
 use login::LoginRoute;
 use public::PublicRoute;
 use repo_path::{PACKAGES, RepoPath};
@@ -93,6 +95,8 @@ pub enum Route {
         /// The name in the URL, which is not necessarily that of an existing source.
         source: String,
     },
+    /// `/__log__/…`: the log of what the server published and served.
+    Log(LogRoute),
     /// Sign-in with an identity provider.
     Login(LoginRoute),
     /// `GET /_/oidc/audience`: the audience of tokens for trusted publishing.
@@ -123,6 +127,7 @@ impl Route {
             | Route::Web { .. }
             | Route::Repository { .. }
             | Route::Versions { .. }
+            | Route::Log(_)
             | Route::Administration(_) => ErrorFormat::Text,
             Route::UploadPython { .. } => ErrorFormat::TextAndPhrase,
             Route::Login(route) if !route.is_api() => ErrorFormat::Text,
@@ -190,6 +195,7 @@ impl Route {
             | Route::Repository { repo, .. }
             | Route::Versions { repo, .. } => read_repository(repo),
             Route::UploadPython { source: name } => source(Action::WriteSource, name),
+            Route::Log(route) => server(route.action()),
             Route::Public(route) => route.access(),
             Route::Admin(route) => route.access(),
             // The form names the action, for which the admin API checks the permission again.
@@ -241,6 +247,7 @@ pub fn parse(
         ["__ui__", "admin", rest @ ..] => {
             return Ok((Route::Administration(AdministrationPage::parse(method, rest)?), query));
         }
+        ["__log__", rest @ ..] => Route::Log(LogRoute::parse(rest)?),
         ["__docs__", names @ .., ""] | ["__docs__", names @ ..] => Route::Manual(names.join("/")),
         [first, ..] if first.starts_with("__") => return Err(Failure::no_such_address()),
         // No repository has the name `upload`, which is reserved.

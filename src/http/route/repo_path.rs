@@ -5,7 +5,7 @@ use base::model::kind::Language;
 use base::model::project_path::ProjectPath;
 use formats::language;
 use formats::r::bioconductor::{self, Component, PartName};
-use formats::r::layout::{self, RPath};
+use formats::r::layout::{self, IndexFormat, RPath, RepoFileName};
 
 /// The directory of all Bioconductor versions, and of the files of projects.
 pub(super) const PACKAGES: &str = "packages";
@@ -27,6 +27,11 @@ pub enum RepoPath {
         /// The version and the component.
         part: PartName,
         path: RPath,
+    },
+    /// `src/contrib/PACKAGES.proof`, `src/contrib/{file}.proof`: the proof from the log that the snapshot had it.
+    Proof {
+        /// The file of a package; `None` for the index.
+        file: Option<RepoFileName>,
     },
     /// A path in a repository with projects.
     Projects {
@@ -56,6 +61,18 @@ impl RepoPath {
         };
         if let [] | [""] = rest {
             return Ok(None);
+        }
+        if let (None, None, ["src", "contrib", name]) = (linux, &part, rest)
+            && let Some(name) = name.strip_suffix(".proof")
+        {
+            let file = RepoFileName::parse(name);
+            let is_file = file.as_ref().is_some_and(|file| file.package_file().is_some());
+            return match is_file || name == IndexFormat::Text.file_name() {
+                true => Ok(Some(RepoPath::Proof { file })),
+                false => Err(Failure::not_found(
+                    "proofs are of PACKAGES and of the files of packages that it lists",
+                )),
+            };
         }
         let path = layout::parse(&rest.join("/")).map_err(|e| Failure::not_found(e.to_string()))?;
         let linux = linux.map(str::to_owned);

@@ -169,8 +169,15 @@ fn a_list_is_read_as_one_value_or_from_its_subscriptions(db: &mut TestDb) {
     db.write(|c| c.execute("DELETE FROM subscription_list", &[]));
     assert_eq!(read(db), lists);
     db.write(|c| {
-        c.execute("DROP TABLE subscription_list", &[])?;
-        c.execute("DELETE FROM migration WHERE name = 'subscription_list'", &[])
+        for table in [
+            "DROP TABLE subscription_list",
+            "DROP TABLE tlog",
+            "DROP TABLE tlog_entry",
+            "DROP TABLE tlog_tile",
+        ] {
+            c.execute(table, &[])?;
+        }
+        c.execute("DELETE FROM migration WHERE number >= 4", &[])
     });
     db.reopen();
     assert_eq!((read(db), values(db)), (lists.to_vec(), expected.to_vec()), "after the migration");

@@ -1,8 +1,9 @@
 //! The operations of the admin API, `/__api__/admin/v1/…`: one row for each.
 
 use crate::{
-    audit, backup, binary, block_rule, choices, cluster, control, definition, explain, fixed_url, git, job,
-    metadata, name_guard, package, prefetch, promotion, repo, scrub, source, state, storage, token,
+    audit, backup, binary, block_rule, choices, cluster, control, definition, explain, fixed_url, git,
+    history, job, metadata, name_guard, package, prefetch, promotion, repo, scrub, source, state, storage,
+    token,
 };
 
 /// Passes the operations that control the server process, which are served in every mode, to the macro `$callback`, after
@@ -370,6 +371,12 @@ macro_rules! data_operations {
             VerifyAudit: GET ["audit", "verify"] Administer => audit::verify {
                 query(audit::VerifyAudit), response(audit::AuditVerification)
             }
+            /// Begin the signed log of what the server publishes and serves
+            InitHistory: POST ["history"] Administer => history::init {
+                body(history::InitHistory), response(history::HistoryStatus)
+            }
+            /// Show the state of the log
+            ShowHistory: GET ["history"] Inspect => history::status { response(history::HistoryStatus) }
             /// List guarded names, overlaps with mirrors, similar names and suspicious versions
             AuditNames: GET ["audit", "names"] Administer => name_guard::audit {
                 response([name_guard::AuditedName])

@@ -1,15 +1,20 @@
 //! The effect of a block rule.
 
+use crate::words;
+
+words! {
 /// The effect of a block rule on matching releases. Rules of the same priority are evaluated in the order of the
 /// variants, so that a warning does not cancel a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RuleEffect {
     /// The release is allowed: an exception.
-    Allow,
+    Allow = "allow",
     /// The release is not available to clients.
-    Block,
+    Block = "block",
     /// The release remains available, and clients receive the reason as a warning.
-    Warn,
+    Warn = "warn",
+}
+else "effect of a rule"
 }
 
 impl RuleEffect {

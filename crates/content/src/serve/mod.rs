@@ -5,6 +5,7 @@ pub mod error;
 mod files;
 pub mod find;
 pub mod project;
+pub mod proofs;
 pub mod python;
 pub mod r;
 mod selection;

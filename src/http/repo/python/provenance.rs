@@ -1,14 +1,13 @@
 //! Provenance objects of files (PEP 740): their addresses on pages, and the responses at them.
 
+use http::Response;
 use http::header::HeaderValue;
 use http::request::Parts;
-use http::{Method, Response};
 
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::net::body::Body;
 use crate::http::repo::document;
-use crate::http::response::{self, Representation, RepresentationKind, Vary};
 use base::model::digest::Sha256;
 use base::model::loopback::is_https_or_loopback;
 use base::model::point::Point;
@@ -43,27 +42,9 @@ pub(in crate::http::repo) async fn answer(
 ) -> Result<Response<Body>, Failure> {
     let point = serve::point::resolve(&app.repositories, repo, snapshot).await?;
     let bytes = provenance::object(&app.repositories, &point, sha256, file).await?;
-    let content = Sha256::of(&bytes);
-    let representation = Representation {
-        etag: Some(document::content_etag(content, false)),
-        previous_etag: None,
-        modified: None,
-        vary: Vary::Nothing,
-        kind: RepresentationKind::Document {
-            media_type: HeaderValue::from_static(FilePart::Provenance.media_type()),
-            // The index may add attestations.
-            open: true,
-            accept_ranges: false,
-            encoded: false,
-            last_serial: None,
-        },
-    };
-    if let Some(response) = response::check_preconditions(&representation, None, parts) {
-        return Ok(response);
-    }
-    let size = bytes.len() as u64;
-    let body = if parts.method == Method::HEAD { Body::empty() } else { Body::full(bytes) };
-    Ok(response::whole(&representation, Some(size), body))
+    let media_type = HeaderValue::from_static(FilePart::Provenance.media_type());
+    // The index may add attestations.
+    Ok(document::answer_bytes(bytes, media_type, true, parts))
 }
 
 #[cfg(test)]

@@ -42,6 +42,8 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("" 3 "file_name", expand_only: true),
     // A list without a row, of an earlier program, is read from its subscriptions.
     migration!("" 4 "subscription_list", expand_only: true),
+    // An earlier program writes no entries; the next server of this version does it.
+    migration!("" 5 "tlog", expand_only: true),
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.

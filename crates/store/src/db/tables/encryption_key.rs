@@ -22,6 +22,10 @@ pub const COLUMNS: &[EncryptedColumn] = &[
         select: "SELECT id, webhook_secret FROM git_builder WHERE webhook_secret IS NOT NULL",
         update: "UPDATE git_builder SET webhook_secret = $1 WHERE id = $2",
     },
+    EncryptedColumn {
+        select: "SELECT id, seed FROM tlog",
+        update: "UPDATE tlog SET seed = $1 WHERE id = $2",
+    },
 ];
 
 /// Returns the fingerprint of the key of this database, if it has one.

@@ -52,6 +52,7 @@ pub mod session;
 pub mod source;
 pub mod storage_class;
 pub mod stored_file;
+pub mod tlog;
 pub mod token;
 pub mod tree;
 pub mod tx;

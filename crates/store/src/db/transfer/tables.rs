@@ -226,6 +226,11 @@ pub const TABLES: &[Table] = &[
     core("file_reading", 1, &[int("file_id"), int("read_at")]),
     core("block_rule_change", 1, &[int("revision"), int("first_id"), int("last_id")]),
     Table { since: 4, ..core("subscription_list", 2, &[int("repo_id"), int("seq"), text("entries")]) },
+    Table { since: 5, ..core("tlog", 1, &[
+        int("id"), text("origin"), text("seed"), int("size"), text("checkpoint"), int("tx_id"), int("closed_until"),
+    ]) },
+    Table { since: 5, ..core("tlog_entry", 1, &[int("id"), text("subject"), text("entry"), bytes("salt")]) },
+    Table { since: 5, ..core("tlog_tile", 2, &[int("level"), int("number"), bytes("hashes")]) },
     Table { since: 2, ..core("catalog_change", 1, &[int("revision"), int("part"), int("object")]) },
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     usage("usage_download", 6, &[

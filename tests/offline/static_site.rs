@@ -15,6 +15,7 @@ use serde_json::json;
 use super::origins::{lines, list};
 use crate::python::clients::{command, installed_version, program, run as run_client, text};
 use crate::support::downloader::{get_cran, run, tree};
+use crate::support::fixtures::until;
 use crate::support::http;
 use crate::support::listener::Listener;
 use crate::support::mirror_dir::{MirrorDir, file_url};
@@ -214,6 +215,12 @@ fn a_damaged_file_with_its_size_and_time_is_written_again() {
             File::options().append(true).open(&path).unwrap().set_modified(time).unwrap();
         }
     };
+    until("the server states the digests, which it records soon after it has fetched the files", || {
+        paths.iter().all(|path| {
+            let answer = server.get(&format!("/prod/latest/{path}"));
+            answer.header("etag").is_some_and(|etag| etag.trim_matches('"').len() == 64)
+        })
+    });
     damage();
     export(&server, "prod", &next_site, &format!("--hardlink={}", site.display()));
     assert!(tree(&next_site) == files);

@@ -54,6 +54,7 @@ pub const PAGES: &[ManualPage] = &[
     page!("operations", "admin/operations"),
     page!("platforms", "admin/platforms"),
     page!("promotion", "admin/promotion"),
+    page!("proofs", "admin/proofs"),
     page!("python", "admin/python"),
     page!("repositories", "admin/repositories"),
     page!("rspm", "admin/rspm"),

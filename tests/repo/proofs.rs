@@ -46,7 +46,8 @@ async fn proof_of(backend: &Backend, day: &str, file: Option<&str>) -> Result<Op
 }
 
 async fn entries(backend: &Backend) -> Vec<Entry> {
-    let texts = backend.state.db.read(|c| rstudio_pm::db::tlog::entries(c, 0, 1000)).await.expect("entries");
+    let texts =
+        backend.state.db.read(|c| rstudio_pm::db::tlog::entries(c, 1, 0, 1000)).await.expect("entries");
     texts.iter().map(|text| Entry::parse(text.as_bytes()).expect("an entry")).collect()
 }
 

@@ -26,6 +26,8 @@ pub struct HistoryStatus {
     pub key: String,
     /// The number of entries.
     pub entries: u64,
+    /// The number of entries of the newest signed checkpoint.
+    pub signed: u64,
     /// The newest transaction that has an entry.
     pub transaction: i64,
     /// The number of transactions without an entry.

@@ -14,11 +14,8 @@ use base::model::digest::Sha256;
 use base::model::time::{Day, SECOND, Timestamp};
 use formats::tlog::entry_proof::{EntryProof, ProvedView, ViewRequest};
 use formats::tlog::policy::Policy;
-use formats::tlog::record_proof::{FileDigest, RecordProof, records_of};
+use formats::tlog::record_proof::{FileDigest, INDEX, RecordProof, records_of};
 use formats::tlog::tree::Root;
-
-/// The document of the states in the log.
-const DOCUMENT: &str = "src/contrib/PACKAGES";
 
 /// `rspm history …`
 #[derive(Debug, Subcommand)]
@@ -78,13 +75,13 @@ fn text(status: &HistoryStatus) -> String {
         0 => String::new(),
         count => format!(", {} waiting", format_count(i64::try_from(count).unwrap_or(i64::MAX))),
     };
-    let signed = status.checkpoint.lines().nth(1).unwrap_or("0");
     format!(
-        "Log:          {}\nKey:          {}\nEntries:      {}, {signed} of them signed\nTransactions: up to {}{waiting}\n\
+        "Log:          {}\nKey:          {}\nEntries:      {}, {} of them signed\nTransactions: up to {}{waiting}\n\
          Days:         before {}",
         status.origin,
         status.key,
         status.entries,
+        status.signed,
         status.transaction,
         format_time(&status.closed_until),
     )
@@ -105,7 +102,7 @@ pub fn verify(output: &Output, args: &VerifyProof) -> Result<(), CliError> {
     let policy = Policy::parse(&text).map_err(|error| not_proved(&args.policy, error.to_string()))?;
     let proof = read(&args.proof)?;
     let snapshot = args.snapshot.to_string();
-    let request = ViewRequest { repository: &args.repo, snapshot: &snapshot, document: DOCUMENT };
+    let request = ViewRequest { repository: &args.repo, snapshot: &snapshot, document: INDEX };
     let mut lines = vec![("State", format!("{} on {snapshot}", args.repo))];
     let view = if proof.starts_with(b"rspm-proof/") {
         let proof = RecordProof::parse(&proof).and_then(|proof| proof.verify(&policy, &request));

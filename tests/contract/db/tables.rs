@@ -174,6 +174,10 @@ fn a_list_is_read_as_one_value_or_from_its_subscriptions(db: &mut TestDb) {
             "DROP TABLE tlog",
             "DROP TABLE tlog_entry",
             "DROP TABLE tlog_tile",
+            "DROP TABLE tlog_event",
+            "DROP TABLE tlog_witnessed",
+            "DROP TABLE tlog_timestamp",
+            "DELETE FROM sequence WHERE name = 'tlog_event'",
         ] {
             c.execute(table, &[])?;
         }

@@ -129,6 +129,18 @@ impl Config {
         self.indexes.iter().find(|index| index.source() == source)
     }
 
+    /// Returns the encryption key; without one, the message for the administrator.
+    pub fn require_encryption_key(&self) -> Result<Arc<EncryptionKey>, String> {
+        self.encryption_key.clone().ok_or_else(|| {
+            format!(
+                "the server has no encryption key at {}, and secrets are stored encrypted only; copy the key of this \
+                 database from another server or a backup, or create the first one with rspm encrypt, and restart the \
+                 server",
+                self.server.encryption_key_path.display()
+            )
+        })
+    }
+
     /// Returns a valid configuration for tests and examples: every path is below `dir` (absolute; nothing is created), HTTP and
     /// metrics on loopback ports that the system chooses, and `additions` (gcfg text, may be empty) appended.
     pub fn example(dir: &Path, additions: &str) -> Result<Loaded, ConfigError> {

@@ -15,17 +15,14 @@ use base::model::time::Day;
 use formats::r::layout::{IndexFormat, PackageFile};
 use formats::tlog::entry_proof::EntryProof;
 use formats::tlog::note::{Checkpoint, Note};
-use formats::tlog::record_proof::{RecordProof, records_of};
+use formats::tlog::record_proof::{INDEX, RecordProof, records_of};
 use formats::tlog::tile::{Content, Tile, TileNodes};
 use formats::tlog::tree::{Hash, Root, inclusion_path, leaf_hash};
 use store::db::{Conn, DbError, tlog};
 
-/// The document whose records are the leaves of a state.
-pub const DOCUMENT: &str = "src/contrib/PACKAGES";
-
 /// Returns what finds the entry of the state that a repository had on a day.
 pub fn subject(repository: &str, day: Day) -> String {
-    format!("{repository}/{day}/{DOCUMENT}")
+    format!("{repository}/{day}/{INDEX}")
 }
 
 /// Returns the root over the records of the index of a point of R packages.
@@ -72,20 +69,33 @@ pub async fn of_day(
     Ok(error::join(proof).await?.map(|proof| proof.to_bytes()))
 }
 
-/// Returns the proof of the newest entry of a subject that the newest checkpoint contains.
+/// Returns the proof of the newest entry of a subject, if the newest checkpoint of its log contains it.
 fn entry_proof(c: &mut dyn Conn, subject: &str) -> Result<Option<EntryProof>, DbError> {
-    let Some(head) = tlog::head(c)? else { return Ok(None) };
+    let Some((log, index, entry)) = tlog::find(c, subject)? else { return Ok(None) };
+    let Some(head) = tlog::by_id(c, log)? else { return Ok(None) };
+    let Some(Signed { note, checkpoint }) = signed(&head)? else { return Ok(None) };
+    let size = checkpoint.root.count;
+    let c = RefCell::new(c);
+    let nodes = TileNodes::new(size, |tile: Tile| tile_bytes(&mut **c.borrow_mut(), log, tile));
+    let path = inclusion_path(index, size, &nodes)
+        .map_err(|error| DbError::refuse(TileProblem(error.to_string())))?;
+    Ok(path.map(|path| EntryProof { entry, index, path, note }))
+}
+
+/// The newest signed checkpoint of a log.
+pub struct Signed {
+    pub note: Note,
+    pub checkpoint: Checkpoint,
+}
+
+/// Returns the newest signed checkpoint; `None` before the first one.
+pub fn signed(head: &tlog::Head) -> Result<Option<Signed>, DbError> {
     if head.checkpoint.is_empty() {
         return Ok(None);
     }
     let note = Note::parse(head.checkpoint.as_bytes()).map_err(DbError::refuse)?;
-    let size = note.text().parse::<Checkpoint>().map_err(DbError::refuse)?.root.count;
-    let Some((index, entry)) = tlog::find(c, subject, size)? else { return Ok(None) };
-    let c = RefCell::new(c);
-    let nodes = TileNodes::new(size, |tile: Tile| tile_bytes(&mut **c.borrow_mut(), tile));
-    let path = inclusion_path(index, size, &nodes)
-        .map_err(|error| DbError::refuse(TileProblem(error.to_string())))?;
-    Ok(path.map(|path| EntryProof { entry, index, path, note }))
+    let checkpoint = note.text().parse().map_err(DbError::refuse)?;
+    Ok(Some(Signed { note, checkpoint }))
 }
 
 /// A tile that the database lacks, or whose bytes are damaged.
@@ -94,10 +104,10 @@ fn entry_proof(c: &mut dyn Conn, subject: &str) -> Result<Option<EntryProof>, Db
 struct TileProblem(String);
 
 /// Returns the bytes of a tile of hashes in its width, which may be less than that of the stored one.
-pub fn tile_bytes(c: &mut dyn Conn, tile: Tile) -> Result<Vec<u8>, DbError> {
+pub fn tile_bytes(c: &mut dyn Conn, log: i64, tile: Tile) -> Result<Vec<u8>, DbError> {
     let absent = || DbError::refuse(TileProblem(format!("there is no {tile}")));
     let Content::Hashes(level) = tile.content else { return Err(absent()) };
-    let mut bytes = tlog::tile(c, level, tile.index)?.ok_or_else(absent)?;
+    let mut bytes = tlog::tile(c, log, level, tile.index)?.ok_or_else(absent)?;
     bytes.truncate(usize::from(tile.width) * size_of::<Hash>());
     Ok(bytes)
 }

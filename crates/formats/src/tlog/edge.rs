@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::TlogError;
-use super::tile::{Content, Tile, TileNodes, WIDTH, decode_hashes};
-use super::tree::{self, Accumulator, Hash, Root, leaf_hash};
+use super::tile::{Content, Tile, TileNodes, WIDTH, count_of, decode_hashes, width_in};
+use super::tree::{self, Hash, Root, leaf_hash, subtree};
 
 /// A log without its complete tiles.
 #[derive(Clone, Debug)]
@@ -56,9 +56,8 @@ impl Edge {
                 // A complete tile is one hash of the level above.
                 let index = (self.size >> (8 * (level + 1))) - 1;
                 changed.insert(TilePlace { level, index }, hashes.concat());
-                let mut subtree = Accumulator::default();
-                hashes.drain(..).for_each(|hash| subtree.push_hash(hash));
-                hash = subtree.root().hash;
+                hash = subtree(hashes);
+                hashes.clear();
             }
         }
         for (level, hashes) in (0..changed_levels).zip(&self.levels).filter(|(_, hashes)| !hashes.is_empty())
@@ -83,9 +82,9 @@ impl Edge {
 
 /// Returns the last tile of a level, which may have no hashes.
 fn last_tile(level: u8, size: u64) -> Tile {
-    let count = size >> (8 * level);
-    let width = (count % u64::from(WIDTH)) as u16;
-    Tile { content: Content::Hashes(level), index: count / u64::from(WIDTH), width }
+    let content = Content::Hashes(level);
+    let index = count_of(content, size) / u64::from(WIDTH);
+    Tile { content, index, width: width_in(content, index, size) }
 }
 
 #[cfg(test)]

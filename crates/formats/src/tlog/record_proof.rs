@@ -9,6 +9,8 @@ use super::tree::{Hash, leaf_hash, verify_inclusion};
 use super::{MAX_PROOF_SIZE, TlogError, decimal, fail, hex_bytes, lines_of, path_of, path_text, quoted};
 
 const FIRST_LINE: &str = "rspm-proof/1";
+/// The document whose records are the leaves of a state of R packages.
+pub const INDEX: &str = "src/contrib/PACKAGES";
 
 /// The text form has six parts with an empty line between them: `rspm-proof/1`, `member POSITION COUNT` and the path;
 /// the record; and the four parts of an [`EntryProof`].

@@ -82,7 +82,7 @@ impl fmt::Display for Tile {
 }
 
 /// Returns the number of hashes or entries in all tiles of a level.
-fn count_of(content: Content, size: u64) -> u64 {
+pub(super) fn count_of(content: Content, size: u64) -> u64 {
     match content {
         Content::Entries => size,
         Content::Hashes(level) => size.checked_shr(u32::from(level) * 8).unwrap_or(0),
@@ -90,7 +90,7 @@ fn count_of(content: Content, size: u64) -> u64 {
 }
 
 /// Returns the width of a tile in a tree of `size` leaves; 0 if the tree does not have it.
-fn width_in(content: Content, index: u64, size: u64) -> u16 {
+pub(super) fn width_in(content: Content, index: u64, size: u64) -> u16 {
     let count = count_of(content, size);
     match index.cmp(&(count >> 8)) {
         std::cmp::Ordering::Less => WIDTH,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::credential::{self, check_key, encrypt, encryption_key};
+use super::credential::{self, encrypt, encryption_key};
 use super::failure::BuildFailure;
 use super::fetch::HostKeys;
 use super::log::BuildLog;
@@ -188,7 +188,7 @@ pub async fn create(
     let key = row.webhook_secret.as_ref().map(|_| encryption_key(builds)).transpose()?;
     let transaction = builds.state.db.write_unless_refused(move |c| {
         if let Some(key) = &key {
-            check_key(c, key)?;
+            db::encryption_key::check(c, key.key.fingerprint())?;
         }
         // The source and the credential may have been deleted while the repository was fetched.
         let has_source = db::source::get(c, row.source)?.is_some();
@@ -347,7 +347,7 @@ pub async fn edit(
         .db
         .write(move |c| {
             if let Some(key) = &key {
-                check_key(c, key)?;
+                db::encryption_key::check(c, key.key.fingerprint())?;
             }
             audit::record(c, "edit git builder", "git builder", &row.name, &row.url)?;
             git_builder::update(c, &row)

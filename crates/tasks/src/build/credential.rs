@@ -18,9 +18,9 @@ use builder::connection::credential_file;
 use builder::message::Credential;
 use builder::url::{GitUrl, Scheme};
 use content::serve::RepoError;
+use store::db::audit;
 use store::db::git_builder::{self, GitBuilder};
 use store::db::git_credential::{self, CredentialKind, GitCredential};
-use store::db::{Conn, DbError, audit};
 
 /// A credential to import. In a change, absent fields keep their values.
 #[derive(Default)]
@@ -54,24 +54,11 @@ pub(super) struct Secrets {
 pub(super) const NO_KEY: &str = "a repository over SSH needs a key: import one with rspm import ssh-key, and name it with \
     --credential";
 
-/// The error that rolls back a write if another process has replaced the encryption key.
-#[derive(Debug, thiserror::Error)]
-#[error("the encryption key of the database was replaced; restart the server")]
-struct KeyReplaced;
-
 pub(super) fn encryption_key(builds: &Builds) -> Result<Arc<EncryptionKey>, RepoError> {
-    let config = builds.state.config.load();
-    config.encryption_key.clone().ok_or_else(|| {
-        RepoError::Conflict(format!(
-            "the server has no encryption key at {}, and secrets are stored encrypted only; copy the key of this \
-             database from another server or a backup, or create the first one with rspm encrypt, and restart the \
-             server",
-            config.server.encryption_key_path.display()
-        ))
-    })
+    builds.state.config.load().require_encryption_key().map_err(RepoError::Conflict)
 }
 
-/// Encrypts a secret. The transaction that writes it calls [`check_key`].
+/// Encrypts a secret. The transaction that writes it calls [`encryption_key::check`](store::db::encryption_key::check).
 pub(super) fn encrypt(key: &EncryptionKey, secret: &str) -> Result<String, RepoError> {
     key_file::encrypt(&key.key, secret)
         .map_err(|error| RepoError::Invalid(format!("could not encrypt the secret: {error}")))
@@ -80,15 +67,6 @@ pub(super) fn encrypt(key: &EncryptionKey, secret: &str) -> Result<String, RepoE
 /// Decrypts a secret from the database; `None` if it is not encrypted with this key.
 pub(super) fn decrypt(key: &EncryptionKey, secret: &str) -> Option<Zeroizing<String>> {
     value::decrypt(&key.key, secret)
-}
-
-/// Refuses to write a value that is encrypted with another key than the current one of the database.
-pub(super) fn check_key(c: &mut dyn Conn, key: &EncryptionKey) -> Result<(), DbError> {
-    if git_credential::is_current_key(c, key.key.fingerprint())? {
-        Ok(())
-    } else {
-        Err(DbError::refuse(KeyReplaced))
-    }
 }
 
 /// Imports a credential, or changes the existing one if `is_edit`. Returns it, and whether it existed before.
@@ -150,7 +128,7 @@ pub async fn import(
         .state
         .db
         .write(move |c| {
-            check_key(c, &key)?;
+            store::db::encryption_key::check(c, key.key.fingerprint())?;
             let action = if row.id == 0 { "import git credential" } else { "edit git credential" };
             audit::record(c, action, "git credential", &row.name, &row.host)?;
             if row.id == 0 {

@@ -10,6 +10,7 @@ use base::model::time::{Day, Timestamp};
 use content::serve::{RepoError, point, proofs};
 use formats::policy::Rule;
 use formats::tlog::entry::Entry;
+use formats::tlog::record_proof::INDEX;
 use runtime::catalog::Catalog;
 use runtime::catalog::resolve::Unresolved;
 use store::db::tlog::{Head, NewEntry};
@@ -23,6 +24,8 @@ const MAX_TRANSACTIONS: usize = 64;
 /// New entries, and the state of the log after them.
 pub(super) struct Entries {
     pub(super) entries: Vec<NewEntry>,
+    /// The numbers of the events that the entries contain.
+    pub(super) events: Vec<i64>,
     pub(super) tx: TxId,
     pub(super) closed_until: Timestamp,
 }
@@ -33,7 +36,8 @@ pub(super) async fn next(history: &History, head: &Head) -> Result<Entries, Repo
     let first = catalog.transactions.partition_point(|(tx, _)| *tx <= head.tx);
     let transactions = catalog.transactions.get(first..).unwrap_or_default();
     let transactions = &transactions[..transactions.len().min(MAX_TRANSACTIONS)];
-    let mut next = Entries { entries: Vec::new(), tx: head.tx, closed_until: head.closed_until };
+    let mut next =
+        Entries { entries: Vec::new(), events: Vec::new(), tx: head.tx, closed_until: head.closed_until };
     if head.size == 0 {
         next.entries.push(opening(history, &catalog).await?);
     }
@@ -53,7 +57,7 @@ pub(super) async fn next(history: &History, head: &Head) -> Result<Entries, Repo
 fn entry(subject: String, kind: &str, lines: Vec<(&str, String)>) -> Result<NewEntry, RepoError> {
     let entry = Entry::new(kind, lines);
     let entry = entry.map_err(|error| RepoError::Invalid(format!("entry of the log: {error}")))?;
-    Ok(NewEntry { subject, text: entry.to_string() })
+    Ok(NewEntry { subject, text: entry.to_string(), salt: None })
 }
 
 async fn opening(history: &History, catalog: &Catalog) -> Result<NewEntry, RepoError> {
@@ -148,7 +152,7 @@ async fn views(history: &History, catalog: &Catalog, day: Day, tx: TxId) -> Resu
             vec![
                 ("repository", name),
                 ("snapshot", day.to_string()),
-                ("document", proofs::DOCUMENT.to_owned()),
+                ("document", INDEX.to_owned()),
                 ("records", root.count.to_string()),
                 ("root", hex::encode(root.hash)),
                 ("rules", rules_digest(catalog, repo.id)),

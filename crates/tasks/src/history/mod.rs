@@ -14,10 +14,11 @@ use ring::rand::SystemRandom;
 use base::config::key_file;
 use base::encryption::value;
 use base::model::time::Timestamp;
-use content::serve::{RepoError, Repositories};
+use content::serve::{RepoError, Repositories, proofs};
 use formats::tlog::note::{KeyType, Signer};
 use runtime::state::State;
-use store::db::{DbError, git_credential, tlog};
+use store::db::encryption_key;
+use store::db::tlog::{self, NewLog};
 
 /// What the log needs of a running server.
 pub struct History {
@@ -32,6 +33,8 @@ pub struct Status {
     /// The public key, `NAME+ID+KEY`, for policies.
     pub key: String,
     pub entries: u64,
+    /// The number of entries of the newest signed checkpoint.
+    pub signed: u64,
     /// The newest transaction that has an entry.
     pub transaction: i64,
     /// The number of transactions that have none yet.
@@ -69,13 +72,7 @@ pub async fn init(history: &History, origin: Option<String>) -> Result<bool, Rep
         return Ok(false);
     }
     let config = state.config.load_full();
-    let Some(key) = config.encryption_key.clone() else {
-        return Err(RepoError::Conflict(format!(
-            "the server has no encryption key at {}, and the key of the log is stored encrypted only; create it with rspm \
-             encrypt, and restart the server",
-            config.server.encryption_key_path.display()
-        )));
-    };
+    let key = config.require_encryption_key().map_err(RepoError::Conflict)?;
     let address = config.server.address.as_deref().and_then(|address| url::Url::parse(address).ok());
     let host = address.and_then(|address| address.host_str().map(|host| format!("{host}/__log__")));
     let Some(origin) = origin.or(host) else {
@@ -87,13 +84,15 @@ pub async fn init(history: &History, origin: Option<String>) -> Result<bool, Rep
     let seed: [u8; 32] = ring::rand::generate(&SystemRandom::new()).map_err(no_key)?.expose();
     Signer::from_seed(&origin, &seed).map_err(|error| RepoError::Invalid(error.to_string()))?;
     let seed = key_file::encrypt(&key.key, &hex::encode(seed)).map_err(no_key)?;
+    let history_id = state.catalog.get().history_id.clone();
     // Earlier days were not witnessed, and get no entries.
     let today = (state.clock)().day().start();
     let create = state.db.write(move |c| {
-        if !git_credential::is_current_key(c, key.key.fingerprint())? {
-            return Err(DbError::refuse(KeyReplaced));
-        }
-        tlog::create(c, &origin, &seed, today)
+        encryption_key::check(c, key.key.fingerprint())?;
+        tlog::create(
+            c,
+            &NewLog { id: 1, origin: &origin, seed: &seed, closed_until: today, history: &history_id },
+        )
     });
     Ok(create.await?)
 }
@@ -101,10 +100,6 @@ pub async fn init(history: &History, origin: Option<String>) -> Result<bool, Rep
 fn no_key(error: impl std::fmt::Display) -> RepoError {
     RepoError::Invalid(format!("could not make the key of the log: {error}"))
 }
-
-#[derive(Debug, thiserror::Error)]
-#[error("the encryption key of the database was replaced; restart the server")]
-struct KeyReplaced;
 
 /// Returns the state of the log; `None` if there is none.
 pub async fn status(history: &History) -> Result<Option<Status>, RepoError> {
@@ -114,6 +109,7 @@ pub async fn status(history: &History) -> Result<Option<Status>, RepoError> {
     Ok(Some(Status {
         key: signer.key(KeyType::Note).to_string(),
         entries: head.size,
+        signed: proofs::signed(&head)?.map_or(0, |signed| signed.checkpoint.root.count),
         transaction: head.tx.0,
         waiting: catalog.transactions.len() - catalog.transactions.partition_point(|(tx, _)| *tx <= head.tx),
         closed_until: head.closed_until,

@@ -18,9 +18,9 @@ pub async fn write_all(history: &History) -> Result<(), RepoError> {
         if (tx, closed_until) == (head.tx, head.closed_until) && next.entries.is_empty() {
             return Ok(());
         }
-        let old_size = head.size;
+        let (log, old_size) = (head.id, head.size);
         let write = move |c: &mut dyn Conn| {
-            let tiles = edge(c, old_size)?.append(next.entries.iter().map(|entry| &entry.text));
+            let tiles = edge(c, log, old_size)?.append(next.entries.iter().map(|entry| &entry.text));
             let tiles = tiles.into_iter().map(|(place, hashes)| NewTile {
                 level: place.level,
                 number: place.index,
@@ -28,17 +28,30 @@ pub async fn write_all(history: &History) -> Result<(), RepoError> {
             });
             let entries = next.entries.clone();
             // Without effect if another server appended meanwhile, whose entries are read then.
-            tlog::append(c, &Addition { old_size, entries, tiles: tiles.collect(), tx, closed_until })
+            tlog::append(
+                c,
+                &Addition {
+                    log,
+                    old_size,
+                    entries,
+                    tiles: tiles.collect(),
+                    events: next.events.clone(),
+                    tx,
+                    closed_until,
+                },
+            )
         };
         history.state.db.write(write).await?;
     }
     Ok(())
 }
 
-fn edge(c: &mut dyn Conn, size: u64) -> Result<Edge, DbError> {
-    Edge::read(size, |tile| proofs::tile_bytes(c, tile).map_err(EdgeError::Db)).map_err(|error| match error {
-        EdgeError::Db(error) => error,
-        EdgeError::Bytes(error) => DbError::refuse(error),
+fn edge(c: &mut dyn Conn, log: i64, size: u64) -> Result<Edge, DbError> {
+    Edge::read(size, |tile| proofs::tile_bytes(c, log, tile).map_err(EdgeError::Db)).map_err(|error| {
+        match error {
+            EdgeError::Db(error) => error,
+            EdgeError::Bytes(error) => DbError::refuse(error),
+        }
     })
 }
 
@@ -55,14 +68,13 @@ impl From<TlogError> for EdgeError {
 
 /// Signs the checkpoint of the size that is committed, if the newest one is of another size.
 async fn sign(history: &History, head: &Head) -> Result<(), RepoError> {
-    let size = head.size;
-    let signed = head.checkpoint.lines().nth(1).and_then(|line| line.parse().ok());
-    if size == 0 || signed == Some(size) {
+    let (log, size) = (head.id, head.size);
+    if size == proofs::signed(head)?.map_or(0, |signed| signed.checkpoint.root.count) {
         return Ok(());
     }
-    let root = history.state.db.read(move |c| edge(c, size)?.root().map_err(DbError::refuse)).await?;
+    let root = history.state.db.read(move |c| edge(c, log, size)?.root().map_err(DbError::refuse)).await?;
     let text = Checkpoint { origin: head.origin.clone(), root }.to_string();
     let signature = signer(&history.state, head)?.sign(&text, Statement::Signed);
     let note = format!("{text}\n{signature}");
-    Ok(history.state.db.write(move |c| tlog::set_checkpoint(c, size, &note)).await?)
+    Ok(history.state.db.write(move |c| tlog::set_checkpoint(c, log, size, &note)).await?)
 }

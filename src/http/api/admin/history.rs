@@ -31,6 +31,7 @@ pub(super) async fn status(call: Call<'_>) -> Answer<HistoryStatus> {
         origin: status.origin,
         key: status.key,
         entries: status.entries,
+        signed: status.signed,
         transaction: status.transaction,
         waiting: status.waiting,
         closed_until: status.closed_until.to_string(),

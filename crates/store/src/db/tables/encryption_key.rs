@@ -11,8 +11,8 @@ pub struct EncryptedColumn {
     pub update: &'static str,
 }
 
-/// All columns with encrypted values. A transaction that writes such a value must compare the fingerprint in the
-/// database ([`get`]) with the fingerprint of the key that it used, because another process may have replaced the key.
+/// All columns with encrypted values. A transaction that writes such a value calls [`check`] with the fingerprint of the
+/// key that it used, because another process may have replaced the key.
 pub const COLUMNS: &[EncryptedColumn] = &[
     EncryptedColumn {
         select: "SELECT id, secret FROM git_credential WHERE secret IS NOT NULL",
@@ -25,6 +25,10 @@ pub const COLUMNS: &[EncryptedColumn] = &[
     EncryptedColumn {
         select: "SELECT id, seed FROM tlog",
         update: "UPDATE tlog SET seed = $1 WHERE id = $2",
+    },
+    EncryptedColumn {
+        select: "SELECT id, old_seed FROM tlog WHERE old_seed IS NOT NULL",
+        update: "UPDATE tlog SET old_seed = $1 WHERE id = $2",
     },
 ];
 
@@ -40,6 +44,15 @@ pub fn record(c: &mut dyn Conn, first: Fingerprint) -> Result<Fingerprint, DbErr
         "INSERT INTO encryption_key (id, fingerprint) VALUES (1, $1) ON CONFLICT (id) DO NOTHING";
     c.execute(INSERT, &[first.digits().into()])?;
     Ok(get(c)?.unwrap_or(first))
+}
+
+/// Fails if the database has another key. Records the first one.
+pub fn check(c: &mut dyn Conn, key: Fingerprint) -> Result<(), DbError> {
+    #[derive(Debug, thiserror::Error)]
+    #[error("the encryption key of the database was replaced; restart the server")]
+    struct KeyReplaced;
+
+    if record(c, key)? == key { Ok(()) } else { Err(DbError::refuse(KeyReplaced)) }
 }
 
 /// Records the fingerprint of a new key, and replaces every encrypted value in `columns` by the result of `encrypt`; a

@@ -1,9 +1,8 @@
 //! Credentials for git servers: SSH keys, and user names with passwords.
 
 use super::ids::{self, Sequence};
-use super::{Conn, DbError, Value, encryption_key};
+use super::{Conn, DbError, Value};
 use crate::db::engine::columns::{column, row, select};
-use base::model::digest::Fingerprint;
 use base::model::time::Timestamp;
 use base::words;
 
@@ -54,12 +53,6 @@ pub fn get(c: &mut dyn Conn, id: i64) -> Result<Option<GitCredential>, DbError> 
 pub fn by_name(c: &mut dyn Conn, kind: CredentialKind, name: &str) -> Result<Option<GitCredential>, DbError> {
     let params = [kind.as_str().into(), name.into()];
     c.first(select!(GitCredential, "WHERE kind = $1 AND name = $2"), &params)
-}
-
-/// Returns whether `key` is the fingerprint of the encryption key of the database. If none is recorded, records
-/// `key` and returns true. Call it in each transaction that writes an encrypted value.
-pub fn is_current_key(c: &mut dyn Conn, key: Fingerprint) -> Result<bool, DbError> {
-    Ok(encryption_key::record(c, key)? == key)
 }
 
 /// Inserts a credential; returns its id.

@@ -26,6 +26,7 @@ pub enum Sequence {
     NameGuardChange,
     /// The number of these changes that only added automatic guards.
     NameGuardAddition,
+    TlogEvent,
 }
 
 impl Sequence {
@@ -49,6 +50,7 @@ impl Sequence {
             Sequence::NameGuard => "name_guard",
             Sequence::NameGuardChange => "name_guard_change",
             Sequence::NameGuardAddition => "name_guard_addition",
+            Sequence::TlogEvent => "tlog_event",
         }
     }
 }

@@ -53,6 +53,7 @@ pub mod source;
 pub mod storage_class;
 pub mod stored_file;
 pub mod tlog;
+pub mod tlog_event;
 pub mod token;
 pub mod tree;
 pub mod tx;

@@ -1,7 +1,7 @@
 //! The log of what was published and served (RFC 6962): its head, its entries, and its tiles of 256 hashes. Only the leader
 //! appends to it.
 
-use super::{Conn, DbError};
+use super::{Conn, DbError, Value};
 use crate::db::engine::columns::{insert, row, select};
 use base::model::ids::{Seq, TreeId, TxId};
 use base::model::time::Timestamp;
@@ -9,10 +9,15 @@ use base::model::time::Timestamp;
 row! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Head from "tlog" {
+        /// The number of the log, from 1.
+        pub id: i64,
         /// The name of the log and of its key: `packages.example.org/__log__`.
         pub origin: String,
         /// The encrypted seed of the key.
         pub seed: String,
+        /// The encrypted seed of the key before it, which signs too until `old_until`.
+        pub old_seed: Option<String>,
+        pub old_until: Timestamp,
         /// The number of entries.
         pub size: u64,
         /// The newest signed checkpoint; empty before the first one. It may be that of a smaller size.
@@ -21,7 +26,20 @@ row! {
         pub tx: TxId = "tx_id",
         /// The end of the last day whose states have entries.
         pub closed_until: Timestamp,
+        /// `clock.history` at the newest entry.
+        pub history: String,
+        /// Why nothing is appended or signed; empty if the log is not paused.
+        pub pause: String,
     }
+}
+
+pub struct NewLog<'a> {
+    pub id: i64,
+    pub origin: &'a str,
+    /// The encrypted seed of its key.
+    pub seed: &'a str,
+    pub closed_until: Timestamp,
+    pub history: &'a str,
 }
 
 row! {
@@ -39,6 +57,8 @@ pub struct NewEntry {
     /// What is found by [`find`]; empty for entries that are not.
     pub subject: String,
     pub text: String,
+    /// What the entry's digest of a row of the audit trail is salted with.
+    pub salt: Option<Vec<u8>>,
 }
 
 /// A tile with the hashes that it has from now on.
@@ -52,73 +72,91 @@ pub struct NewTile {
 /// Entries that follow each other, and the state of the log after them.
 #[derive(Clone, Debug)]
 pub struct Addition {
+    pub log: i64,
     /// The number of entries before them.
     pub old_size: u64,
     pub entries: Vec<NewEntry>,
     pub tiles: Vec<NewTile>,
+    /// The numbers of the events that the entries contain, which are deleted.
+    pub events: Vec<i64>,
     pub tx: TxId,
     pub closed_until: Timestamp,
 }
 
-/// Returns the head of the log; `None` if there is no log.
+/// Returns the head of the newest log; `None` if there is no log.
 pub fn head(c: &mut dyn Conn) -> Result<Option<Head>, DbError> {
-    c.first(select!(Head, "WHERE id = 1"), &[])
+    c.first(select!(Head, "ORDER BY id DESC LIMIT 1"), &[])
 }
 
-/// Creates the empty log. Returns false if there is one.
-pub fn create(c: &mut dyn Conn, origin: &str, seed: &str, closed_until: Timestamp) -> Result<bool, DbError> {
-    const CREATE: &str = "INSERT INTO tlog (id, origin, seed, size, checkpoint, tx_id, closed_until) \
-        VALUES (1, $1, $2, 0, '', 0, $3) ON CONFLICT (id) DO NOTHING";
-    Ok(c.execute(CREATE, &[origin.into(), seed.into(), closed_until.0.into()])? == 1)
+pub fn by_id(c: &mut dyn Conn, log: i64) -> Result<Option<Head>, DbError> {
+    c.first(select!(Head, "WHERE id = $1"), &[log.into()])
 }
 
-/// Appends entries. Returns false, and changes nothing, if the log has another size: another server appended to it.
+/// Creates an empty log. Returns false if there is one of its number.
+pub fn create(c: &mut dyn Conn, log: &NewLog) -> Result<bool, DbError> {
+    const CREATE: &str = "INSERT INTO tlog (id, origin, seed, old_until, size, checkpoint, tx_id, closed_until, history, pause) \
+        VALUES ($1, $2, $3, 0, 0, '', 0, $4, $5, '') ON CONFLICT (id) DO NOTHING";
+    let params =
+        [log.id.into(), log.origin.into(), log.seed.into(), log.closed_until.0.into(), log.history.into()];
+    Ok(c.execute(CREATE, &params)? == 1)
+}
+
+/// Appends entries. Returns false, and changes nothing, if the log is paused or has another size: another server appended
+/// to it.
 pub fn append(c: &mut dyn Conn, addition: &Addition) -> Result<bool, DbError> {
-    const ADVANCE: &str =
-        "UPDATE tlog SET size = $1, tx_id = $2, closed_until = $3 WHERE id = 1 AND size = $4";
-    const TILE: &str = "INSERT INTO tlog_tile (level, number, hashes) VALUES ($1, $2, $3) \
-        ON CONFLICT (level, number) DO UPDATE SET hashes = excluded.hashes";
+    const ADVANCE: &str = "UPDATE tlog SET size = $1, tx_id = $2, closed_until = $3 \
+        WHERE id = $4 AND size = $5 AND pause = ''";
+    const TILE: &str = "INSERT INTO tlog_tile (log, level, number, hashes) VALUES ($1, $2, $3, $4) \
+        ON CONFLICT (log, level, number) DO UPDATE SET hashes = excluded.hashes";
+    const EVENT: &str = "DELETE FROM tlog_event WHERE id = $1";
     let old_size = integer(addition.old_size);
     let size = old_size.saturating_add(integer(addition.entries.len() as u64));
-    let params = [size.into(), addition.tx.into(), addition.closed_until.0.into(), old_size.into()];
+    let log = addition.log;
+    let (tx, closed_until) = (addition.tx.into(), addition.closed_until.0.into());
+    let params = [size.into(), tx, closed_until, log.into(), old_size.into()];
     if c.execute(ADVANCE, &params)? == 0 {
         return Ok(false);
     }
     insert!(c, "tlog_entry", (old_size..).zip(&addition.entries), |(id, entry)| {
+        log: log,
         id: id,
         subject: entry.subject.as_str(),
         entry: entry.text.as_str(),
+        salt: entry.salt.as_deref().map_or(Value::Null, Value::from),
     })?;
     let tiles = addition.tiles.iter().map(|tile| {
-        vec![i64::from(tile.level).into(), integer(tile.number).into(), tile.hashes.as_slice().into()]
+        let (level, number) = (i64::from(tile.level), integer(tile.number));
+        vec![log.into(), level.into(), number.into(), tile.hashes.as_slice().into()]
     });
     c.execute_many(TILE, &tiles.collect::<Vec<_>>())?;
+    c.execute_many(EVENT, &addition.events.iter().map(|id| vec![(*id).into()]).collect::<Vec<_>>())?;
     Ok(true)
 }
 
 /// Stores a signed checkpoint, unless the log has a newer one, of more entries.
-pub fn set_checkpoint(c: &mut dyn Conn, size: u64, checkpoint: &str) -> Result<(), DbError> {
-    const SET: &str = "UPDATE tlog SET checkpoint = $1 WHERE id = 1 AND size = $2";
-    c.execute(SET, &[checkpoint.into(), integer(size).into()]).map(drop)
+pub fn set_checkpoint(c: &mut dyn Conn, log: i64, size: u64, checkpoint: &str) -> Result<(), DbError> {
+    const SET: &str = "UPDATE tlog SET checkpoint = $1 WHERE id = $2 AND size = $3";
+    c.execute(SET, &[checkpoint.into(), log.into(), integer(size).into()]).map(drop)
 }
 
 /// Returns the texts of `count` entries from the number `first` on; fewer at the end of the log.
-pub fn entries(c: &mut dyn Conn, first: u64, count: u64) -> Result<Vec<String>, DbError> {
-    const ENTRIES: &str = "SELECT entry FROM tlog_entry WHERE id >= $1 AND id < $2 ORDER BY id";
-    c.all(ENTRIES, &[integer(first).into(), integer(first.saturating_add(count)).into()])
+pub fn entries(c: &mut dyn Conn, log: i64, first: u64, count: u64) -> Result<Vec<String>, DbError> {
+    const ENTRIES: &str = "SELECT entry FROM tlog_entry WHERE log = $1 AND id >= $2 AND id < $3 ORDER BY id";
+    let end = first.saturating_add(count);
+    c.all(ENTRIES, &[log.into(), integer(first).into(), integer(end).into()])
 }
 
-/// Returns the newest entry of a subject before the number `end`, with its number.
-pub fn find(c: &mut dyn Conn, subject: &str, end: u64) -> Result<Option<(u64, String)>, DbError> {
+/// Returns the newest entry of a subject, with the number of its log and its own.
+pub fn find(c: &mut dyn Conn, subject: &str) -> Result<Option<(i64, u64, String)>, DbError> {
     const FIND: &str =
-        "SELECT id, entry FROM tlog_entry WHERE subject = $1 AND id < $2 ORDER BY id DESC LIMIT 1";
-    c.first(FIND, &[subject.into(), integer(end).into()])
+        "SELECT log, id, entry FROM tlog_entry WHERE subject = $1 ORDER BY log DESC, id DESC LIMIT 1";
+    c.first(FIND, &[subject.into()])
 }
 
 /// Returns the hashes of a tile, up to 256 of 32 bytes each.
-pub fn tile(c: &mut dyn Conn, level: u8, number: u64) -> Result<Option<Vec<u8>>, DbError> {
-    const TILE: &str = "SELECT hashes FROM tlog_tile WHERE level = $1 AND number = $2";
-    c.first(TILE, &[i64::from(level).into(), integer(number).into()])
+pub fn tile(c: &mut dyn Conn, log: i64, level: u8, number: u64) -> Result<Option<Vec<u8>>, DbError> {
+    const TILE: &str = "SELECT hashes FROM tlog_tile WHERE log = $1 AND level = $2 AND number = $3";
+    c.first(TILE, &[log.into(), i64::from(level).into(), integer(number).into()])
 }
 
 /// Returns the steps that transactions after `tx` published, up to the transaction `last`, in order.

@@ -227,10 +227,16 @@ pub const TABLES: &[Table] = &[
     core("block_rule_change", 1, &[int("revision"), int("first_id"), int("last_id")]),
     Table { since: 4, ..core("subscription_list", 2, &[int("repo_id"), int("seq"), text("entries")]) },
     Table { since: 5, ..core("tlog", 1, &[
-        int("id"), text("origin"), text("seed"), int("size"), text("checkpoint"), int("tx_id"), int("closed_until"),
+        int("id"), text("origin"), text("seed"), text("old_seed"), int("old_until"), int("size"), text("checkpoint"),
+        int("tx_id"), int("closed_until"), text("history"), text("pause"),
     ]) },
-    Table { since: 5, ..core("tlog_entry", 1, &[int("id"), text("subject"), text("entry"), bytes("salt")]) },
-    Table { since: 5, ..core("tlog_tile", 2, &[int("level"), int("number"), bytes("hashes")]) },
+    Table { since: 5, ..core("tlog_entry", 2, &[
+        int("log"), int("id"), text("subject"), text("entry"), bytes("salt"),
+    ]) },
+    Table { since: 5, ..core("tlog_tile", 3, &[int("log"), int("level"), int("number"), bytes("hashes")]) },
+    Table { since: 5, ..core("tlog_event", 1, &[int("id"), text("kind"), text("text")]) },
+    Table { since: 5, ..core("tlog_witnessed", 1, &[text("origin"), int("size"), text("note")]) },
+    Table { since: 5, ..core("tlog_timestamp", 2, &[int("log"), int("size"), bytes("answer")]) },
     Table { since: 2, ..core("catalog_change", 1, &[int("revision"), int("part"), int("object")]) },
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     usage("usage_download", 6, &[

@@ -75,8 +75,7 @@ impl LeaderTasks {
         tasks.spawn(async move { withheld::run(&state).await });
         let builds = Arc::clone(&self.builds);
         tasks.spawn(async move { build::schedule::run(&builds).await });
-        let history =
-            History { repositories: Arc::clone(&self.repositories), state: Arc::clone(&self.state) };
+        let history = History::new(Arc::clone(&self.repositories), Arc::clone(&self.state));
         tasks.spawn(async move { history::run(&history).await });
         let (upkeep, predecessor) = (Arc::clone(&self.upkeep), self.predecessor.clone());
         tasks.spawn(async move {

@@ -12,7 +12,7 @@ use rstudio_pm::serve::{RepoError, proofs};
 use rstudio_pm::tlog::entry::Entry;
 use rstudio_pm::tlog::entry_proof::{EntryProof, ViewRequest};
 use rstudio_pm::tlog::policy::Policy;
-use rstudio_pm::tlog::record_proof::{FileDigest, RecordProof, records_of};
+use rstudio_pm::tlog::record_proof::{FileDigest, Member, RecordProof, records_of};
 use rstudio_pm::tlog::tree::Root;
 
 use super::index;
@@ -35,14 +35,17 @@ async fn with_log() -> (Backend, History) {
 }
 
 fn of(backend: &Backend) -> History {
-    History { repositories: Arc::clone(&backend.repositories), state: Arc::clone(&backend.state) }
+    History::new(Arc::clone(&backend.repositories), Arc::clone(&backend.state))
 }
 
 async fn proof_of(backend: &Backend, day: &str, file: Option<&str>) -> Result<Option<Vec<u8>>, RepoError> {
-    let file = file.map(|file| RepoFileName::parse(file).expect("a name"));
+    let member = file.map(|file| {
+        let file = RepoFileName::parse(file).expect("a name");
+        let file = file.package_file().expect("a package");
+        Member::Package { package: file.package.to_owned(), version: file.version.to_owned() }
+    });
     let snapshot: Snapshot = day.parse().expect("a day");
-    let package_file = file.as_ref().map(|file| file.package_file().expect("a package"));
-    proofs::of_day(&backend.repositories, "prod", snapshot, package_file).await
+    proofs::of_snapshot(&backend.repositories, "prod", None, snapshot, member).await
 }
 
 async fn entries(backend: &Backend) -> Vec<Entry> {

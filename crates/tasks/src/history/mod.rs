@@ -1,9 +1,15 @@
 //! The log of what the server published and served: a signed, append-only Merkle tree, written after each publish.
 
 mod entries;
+mod examine;
+mod rules;
+mod views;
 mod write;
 
+pub use examine::{Share, examine};
 pub use write::write_all;
+
+use rules::KnownRules;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +30,13 @@ use store::db::tlog::{self, NewLog};
 pub struct History {
     pub repositories: Arc<Repositories>,
     pub state: Arc<State>,
+    rules: KnownRules,
+}
+
+impl History {
+    pub fn new(repositories: Arc<Repositories>, state: Arc<State>) -> History {
+        History { repositories, state, rules: KnownRules::default() }
+    }
 }
 
 /// The state of the log.

@@ -40,5 +40,5 @@ pub(super) async fn status(call: Call<'_>) -> Answer<HistoryStatus> {
 }
 
 fn of(app: &App) -> History {
-    History { repositories: Arc::clone(&app.repositories), state: Arc::clone(&app.state) }
+    History::new(Arc::clone(&app.repositories), Arc::clone(&app.state))
 }

@@ -9,6 +9,7 @@ pub mod policy;
 pub mod record_proof;
 pub mod tile;
 pub mod tree;
+pub mod witness;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

@@ -13,6 +13,7 @@ use base::model::point::Point;
 use base::model::snapshot::Snapshot;
 use base::model::time::Day;
 use formats::r::layout::{IndexFormat, PackageFile};
+use formats::tlog::entry::Entry;
 use formats::tlog::entry_proof::EntryProof;
 use formats::tlog::note::{Checkpoint, Note};
 use formats::tlog::record_proof::{INDEX, RecordProof, records_of};
@@ -23,6 +24,17 @@ use store::db::{Conn, DbError, tlog};
 /// Returns what finds the entry of the state that a repository had on a day.
 pub fn subject(repository: &str, day: Day) -> String {
     format!("{repository}/{day}/{INDEX}")
+}
+
+/// Returns what finds an entry, as far as its text states it; empty for entries that are not found.
+pub fn subject_of(entry: &Entry) -> String {
+    let values = ["repository", "snapshot", "document"].map(|key| entry.value(key));
+    match values {
+        [Some(repository), Some(snapshot), Some(document)] if entry.kind() == "view" => {
+            format!("{repository}/{snapshot}/{document}")
+        }
+        _ => String::new(),
+    }
 }
 
 /// Returns the root over the records of the index of a point of R packages.

@@ -39,7 +39,7 @@ pub(super) async fn next(history: &History, head: &Head) -> Result<Entries, Repo
     let mut next =
         Entries { entries: Vec::new(), events: Vec::new(), tx: head.tx, closed_until: head.closed_until };
     if head.size == 0 {
-        next.entries.push(opening(history, &catalog).await?);
+        next.entries.push(opening(history, &catalog, head).await?);
     }
     if let Some((last, _)) = transactions.last() {
         next.entries.extend(publishes(history, &catalog, head, transactions).await?);
@@ -54,19 +54,23 @@ pub(super) async fn next(history: &History, head: &Head) -> Result<Entries, Repo
     Ok(next)
 }
 
-fn entry(subject: String, kind: &str, lines: Vec<(&str, String)>) -> Result<NewEntry, RepoError> {
+pub(super) fn entry(subject: String, kind: &str, lines: Vec<(&str, String)>) -> Result<NewEntry, RepoError> {
     let entry = Entry::new(kind, lines);
     let entry = entry.map_err(|error| RepoError::Invalid(format!("entry of the log: {error}")))?;
     Ok(NewEntry { subject, text: entry.to_string(), salt: None })
 }
 
-async fn opening(history: &History, catalog: &Catalog) -> Result<NewEntry, RepoError> {
+async fn opening(history: &History, catalog: &Catalog, head: &Head) -> Result<NewEntry, RepoError> {
     let database = history.state.db.read(identity::get).await?;
-    entry(
-        String::new(),
-        "open",
-        vec![("database", database.to_string()), ("history", catalog.history_id.clone())],
-    )
+    let mut lines = vec![("database", database.to_string()), ("history", catalog.history_id.clone())];
+    let previous = head.id - 1;
+    if let Some(previous) = history.state.db.read(move |c| tlog::by_id(c, previous)).await?
+        && let Some(signed) = proofs::signed(&previous)?
+    {
+        let root = signed.checkpoint.root;
+        lines.push(("previous", format!("{} {} {}", previous.origin, root.count, hex::encode(root.hash))));
+    }
+    entry(String::new(), "open", lines)
 }
 
 /// Returns an entry for each transaction, with the roots of the lists of R packages that it published, and its lists of

@@ -19,7 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("access", &["model"]),
     ("pages", &["model", "api"]),
     ("metrics", &["model"]),
-    ("tlog", &[]),
+    ("tlog", &["model"]),
     ("builder", &[]),
     ("generator", &["model", "config"]),
     ("db", &["model", "config", "metrics"]),

@@ -7,7 +7,6 @@ use tokio::task::JoinSet;
 
 use super::handover::incoming::Predecessor;
 use crate::http::App;
-use content::serve::Repositories;
 use runtime::auth::Sessions;
 use runtime::state::State;
 use tasks::build::{self, Builds};
@@ -20,7 +19,7 @@ use tasks::usage::Usage;
 /// The parts of an app that the tasks use. Not the app itself: going offline waits for the end of all references.
 pub(super) struct LeaderTasks {
     sync: Sync,
-    repositories: Arc<Repositories>,
+    history: Arc<History>,
     upkeep: Arc<Upkeep>,
     usage: Usage,
     builds: Arc<Builds>,
@@ -31,10 +30,10 @@ pub(super) struct LeaderTasks {
 
 impl LeaderTasks {
     pub(super) fn new(app: &App, predecessor: Predecessor) -> LeaderTasks {
-        let App { sync, repositories, upkeep, usage, builds, sessions, state, .. } = app;
+        let App { sync, history, upkeep, usage, builds, sessions, state, .. } = app;
         LeaderTasks {
             sync: sync.clone(),
-            repositories: Arc::clone(repositories),
+            history: Arc::clone(history),
             upkeep: Arc::clone(upkeep),
             usage: usage.clone(),
             builds: Arc::clone(builds),
@@ -75,7 +74,7 @@ impl LeaderTasks {
         tasks.spawn(async move { withheld::run(&state).await });
         let builds = Arc::clone(&self.builds);
         tasks.spawn(async move { build::schedule::run(&builds).await });
-        let history = History::new(Arc::clone(&self.repositories), Arc::clone(&self.state));
+        let history = Arc::clone(&self.history);
         tasks.spawn(async move { history::run(&history).await });
         let (upkeep, predecessor) = (Arc::clone(&self.upkeep), self.predecessor.clone());
         tasks.spawn(async move {

@@ -21,7 +21,7 @@ use store::db::job_run::{self, JobRun};
 use store::logs::OptionalLog;
 use store::storage::space;
 use tasks::backup::results;
-use tasks::upkeep;
+use tasks::{history, upkeep};
 
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
 
@@ -55,6 +55,7 @@ impl RunningApp {
         let state = Arc::clone(&self.app.state);
         let jobs_state = Arc::clone(&state);
         let (tokens, used_tokens) = (self.app.tokens.clone(), self.app.tokens.clone());
+        let history = Arc::clone(&self.app.history);
         let (backups_db, audit_db) = (state.db.clone(), state.db.clone());
         let (audit_log, audit_predecessor) = (self.audit_log.clone(), self.predecessor.clone());
         let predecessor = self.predecessor.clone();
@@ -70,6 +71,7 @@ impl RunningApp {
             tokio::spawn(leader_tasks.run(self.leadership.clone())),
             tokio::spawn(clock::watch(Arc::clone(&state))),
             tokio::spawn(async move { results::follow(&backups_db).await }),
+            tokio::spawn(async move { history::follow(&history).await }),
             tokio::spawn(async move {
                 let State { jobs, db, clock, .. } = &*jobs_state;
                 record_jobs(jobs, db, clock, &node::host_name()).await;

@@ -27,6 +27,7 @@ use store::storage::Storage;
 use tasks::backup::results;
 use tasks::build::Builds;
 use tasks::edit::Uploads;
+use tasks::history::History;
 use tasks::sync::Sync;
 use tasks::upkeep::Upkeep;
 use tasks::usage::Usage;
@@ -123,6 +124,7 @@ async fn build_app(
         device_logins: DeviceLogins::new(&state.db),
         providers,
         builds: Builds::new(Arc::clone(&uploads), Arc::clone(&repositories), Arc::clone(&state)),
+        history: History::new(Arc::clone(&repositories), Arc::clone(&state)),
         fetches,
         repositories,
         uploads,

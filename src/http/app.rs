@@ -17,6 +17,7 @@ use runtime::auth::{DeviceLogins, Sessions, Tokens};
 use runtime::state::State;
 use tasks::build::Builds;
 use tasks::edit::Uploads;
+use tasks::history::History;
 use tasks::sync::Sync;
 use tasks::upkeep::Upkeep;
 use tasks::usage::Usage;
@@ -33,6 +34,7 @@ pub struct App {
     pub uploads: Arc<Uploads>,
     pub builds: Arc<Builds>,
     pub upkeep: Arc<Upkeep>,
+    pub history: Arc<History>,
     pub sync: Sync,
     pub usage: Usage,
     /// Common headers and the path prefix, shared with `ServerContext`.

@@ -245,7 +245,7 @@ async fn serve(
             }
         },
         Route::UploadPython { source } => python::upload::answer(app, source, head, body).await,
-        Route::Log(route) => log::answer(app, *route, parts).await,
+        Route::Log(route) => log::answer(app, *route, parts, body).await,
         Route::Login(route) => login::answer(app, *route, query, head, body).await,
         Route::PublishingAudience => python::trusted_publishing::audience(app),
         Route::MintToken => python::trusted_publishing::mint(app, head, body).await,
@@ -277,7 +277,11 @@ fn count_blocked(app: &App, failure: &Failure, parts: &Parts, received_at: Times
 
 /// Checks that the client may use a route. Returns true if the response is only for clients with a token or a session.
 fn require_permission(app: &App, route: &Route, client: &Principal) -> Result<bool, Failure> {
-    client.require_public(app, route.access(), route.is_interface())
+    let access = match route {
+        Route::Log(route) => route.access(app.state.config.load().history.public),
+        route => route.access(),
+    };
+    client.require_public(app, access, route.is_interface())
 }
 
 async fn answer_within_budget(

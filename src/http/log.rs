@@ -1,50 +1,87 @@
-//! The log of what the server published and served, as C2SP tlog-tiles: checkpoint, tiles of hashes, bundles of entries.
+//! The log of what the server published and served, as C2SP tlog-tiles: checkpoint, tiles of hashes, bundles of entries; and
+//! the server as a witness of other logs, as C2SP tlog-witness.
 
-use http::Response;
 use http::header::HeaderValue;
 use http::request::Parts;
+use http::{Response, StatusCode};
 
 use super::app::App;
 use super::error::Failure;
 use super::net::body::Body;
+use super::net::read_body;
+use super::net::request_body::Incoming;
 use super::repo::document;
+use super::response;
 use super::route::log::LogRoute;
+use api::error::Code;
 use content::serve::{RepoError, proofs};
-use formats::tlog::tile::{Content, Tile, encode_entries};
-use store::db::{Conn, DbError, tlog};
+use formats::tlog::witness::{MAX_REQUEST_SIZE, Refusal};
+use store::db::tlog;
+use tasks::history;
 
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const TEXT_TYPE: &str = "text/plain; charset=utf-8";
+const TEXT: HeaderValue = HeaderValue::from_static(TEXT_TYPE);
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
-/// Answers a GET or HEAD. Fails with 404 without a log, and for a tile that the newest checkpoint does not contain.
-pub(super) async fn answer(app: &App, route: LogRoute, parts: &Parts) -> Result<Response<Body>, Failure> {
-    let head = app.state.db.read(tlog::head).await.map_err(RepoError::from)?;
+/// Answers a request. Fails with 404 without a log, and for a tile that the newest checkpoint does not contain.
+pub(super) async fn answer(
+    app: &App,
+    route: LogRoute,
+    parts: &Parts,
+    body: Incoming,
+) -> Result<Response<Body>, Failure> {
+    let (log, tile) = match route {
+        LogRoute::Checkpoint(log) => (log, None),
+        LogRoute::Tile(log, tile) => (log, Some(tile)),
+        LogRoute::AddCheckpoint => {
+            let body = read_body::read(body, MAX_REQUEST_SIZE, app.limits.body_timeout).await?;
+            return Ok(match add_checkpoint(app, &body).await? {
+                Ok(lines) => response::text(TEXT_TYPE, lines.into_bytes()),
+                Err(size) => {
+                    let mut conflict = response::text("text/x.tlog.size", format!("{size}\n").into_bytes());
+                    *conflict.status_mut() = StatusCode::CONFLICT;
+                    conflict
+                }
+            });
+        }
+        LogRoute::Witnessed(digest) => {
+            let note = history::witnessed(&app.history, digest).await?;
+            let note =
+                note.ok_or_else(|| Failure::not_found("this server cosigned no checkpoint of this log"))?;
+            return Ok(document::answer_bytes(note, TEXT, true, parts));
+        }
+    };
+    let head = app.state.db.read(move |c| tlog::by_id(c, log)).await.map_err(RepoError::from)?;
     let signed = head.as_ref().map(proofs::signed).transpose().map_err(RepoError::from)?.flatten();
     let (Some(head), Some(signed)) = (head, signed) else {
         return Err(Failure::not_found(
-            "this server has no log; an administrator begins it with rspm history init",
+            "this server has no such log; an administrator begins it with rspm history init",
         ));
     };
-    match route {
-        LogRoute::Checkpoint => Ok(document::answer_bytes(head.checkpoint, TEXT, true, parts)),
-        LogRoute::Tile(tile) => {
-            let size = signed.checkpoint.root.count;
-            if !tile.is_in(size) {
-                return Err(Failure::not_found(format!("the log has {size} entries, and no {tile}")));
-            }
-            let bytes = app.state.db.read(move |c| bytes(c, head.id, tile)).await.map_err(RepoError::from)?;
-            Ok(document::answer_bytes(bytes, BYTES, false, parts))
-        }
+    let Some(tile) = tile else {
+        return Ok(document::answer_bytes(head.checkpoint, TEXT, true, parts));
+    };
+    let size = signed.checkpoint.root.count;
+    if !tile.is_in(size) {
+        return Err(Failure::not_found(format!("the log has {size} entries, and no {tile}")));
     }
+    let bytes = app.state.db.read(move |c| history::tile_bytes(c, log, tile)).await;
+    Ok(document::answer_bytes(bytes.map_err(RepoError::from)?, BYTES, false, parts))
 }
 
-fn bytes(c: &mut dyn Conn, log: i64, tile: Tile) -> Result<Vec<u8>, DbError> {
-    match tile.content {
-        Content::Hashes(_) => proofs::tile_bytes(c, log, tile),
-        Content::Entries => {
-            let first = tile.index.saturating_mul(256);
-            let entries = tlog::entries(c, log, first, u64::from(tile.width))?;
-            encode_entries(&entries).map_err(DbError::refuse)
-        }
-    }
+/// Cosigns a checkpoint of another log. Returns the signature lines, or the size that was cosigned last if the request has
+/// another one.
+pub(super) async fn add_checkpoint(app: &App, body: &[u8]) -> Result<Result<String, u64>, Failure> {
+    let refusal = match history::add_checkpoint(&app.history, body).await? {
+        Ok(lines) => return Ok(Ok(lines)),
+        Err(refusal) => refusal,
+    };
+    let status = match refusal {
+        Refusal::Invalid(_) => StatusCode::BAD_REQUEST,
+        Refusal::NotSigned(_) => StatusCode::FORBIDDEN,
+        Refusal::UnknownLog(_) => StatusCode::NOT_FOUND,
+        Refusal::OtherSize(size) => return Ok(Err(size)),
+        Refusal::Inconsistent(_) => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    Err(Failure::new(status, Code::Invalid, refusal.to_string()))
 }

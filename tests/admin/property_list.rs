@@ -220,6 +220,7 @@ fn valid_value(kind: Kind) -> &'static str {
         Kind::Network => "192.0.2.0/24",
         Kind::Host => "files.example.org",
         Kind::Url(rstudio_pm::config::address::UrlPurpose::Postgres) => "postgres://u@h/d",
+        Kind::Witness => "name key https://h.example",
         Kind::Url(_) => "https://h.example",
         Kind::Choice(choices) => choices[0],
         Kind::LogDestination => "STDERR",

@@ -1,5 +1,6 @@
 //! `rspm history`: the signed log of what the server published and served, and the verification of its proofs.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -8,7 +9,7 @@ use md5::{Digest, Md5};
 use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, format_count, format_time, warn};
-use api::history::{HistoryStatus, InitHistory};
+use api::history::{ExportHistory, HistoryStatus, HistoryText, InitHistory, RecoverHistory, ShowCheckpoint};
 use api::operations::admin as operations;
 use base::model::digest::Sha256;
 use base::model::time::{Day, SECOND, Timestamp};
@@ -16,16 +17,40 @@ use formats::tlog::entry_proof::{EntryProof, ProvedView, ViewRequest};
 use formats::tlog::policy::Policy;
 use formats::tlog::record_proof::{FileDigest, INDEX, RecordProof, records_of};
 use formats::tlog::tree::Root;
+use formats::tlog::witness::MAX_REQUEST_SIZE;
 
 /// `rspm history …`
 #[derive(Debug, Subcommand)]
 pub enum HistoryCommand {
-    /// Begin the log, which is signed and append-only
-    Init(InitHistory),
-    /// Show the log, its public key and its newest checkpoint
-    Status,
+    #[command(flatten)]
+    Server(ServerCommand),
     /// Verify a proof of the log without a server
     Verify(VerifyProof),
+}
+
+/// The commands that the server runs.
+#[derive(Debug, Subcommand)]
+pub enum ServerCommand {
+    /// Begin the log, which is signed and append-only
+    Init(InitHistory),
+    /// Show the log, its public keys, its newest checkpoint and its witnesses
+    Status,
+    /// Print the newest checkpoint
+    Checkpoint(ShowCheckpoint),
+    /// Copy the log to a directory or a bucket, with the paths of C2SP tlog-tiles
+    Export(ExportHistory),
+    /// Complete a log that is paused, such as after a restore, and end the pause
+    #[command(
+        after_help = "A signed checkpoint of the copy has to prove the entries, and no witness may have cosigned more of them."
+    )]
+    Recover(RecoverHistory),
+    /// Replace the key of the log; the previous one signs too for 90 days
+    RotateKey,
+    /// Cosign a checkpoint of another log, as its witness: reads a request, and prints the answer
+    #[command(after_help = "Examples:\n\
+        rspm history checkpoint --old=0 > request   on the server of the log\n\
+        rspm history cosign < request > answer      on this server, whose property History.WitnessFor has its key")]
+    Cosign,
 }
 
 #[derive(Debug, Args)]
@@ -44,6 +69,9 @@ pub struct VerifyProof {
     /// The day that it has to be about
     #[arg(long, value_name = "YYYY-MM-DD")]
     pub snapshot: Day,
+    /// The index that it has to be about: packages/3.20/bioc/src/contrib/PACKAGES of a part of Bioconductor, simple/ of Python
+    #[arg(long, value_name = "PATH", default_value = INDEX)]
+    pub document: String,
     /// The file of the package, to be compared with the record
     #[arg(long, value_name = "FILE", conflicts_with = "packages")]
     pub file: Option<PathBuf>,
@@ -52,39 +80,96 @@ pub struct VerifyProof {
     pub packages: Option<PathBuf>,
 }
 
-/// `rspm history init`.
+/// Runs a command of the server, and prints its result.
 ///
 /// # Errors
-/// The server has no encryption key, or no name for the log.
-pub async fn init(client: &Client, output: &Output, args: &InitHistory) -> Result<(), CliError> {
-    let status = client.send::<operations::InitHistory>([], args).await?;
-    output.print(&status, || text(&status))
+/// The server refuses it: there is no log, or it is paused, or not paused.
+pub async fn run(client: &Client, output: &Output, command: ServerCommand) -> Result<(), CliError> {
+    match command {
+        ServerCommand::Init(args) => {
+            let status = client.send::<operations::InitHistory>([], &args).await?;
+            output.print(&status, || text(&status))
+        }
+        ServerCommand::Status => {
+            let status = client.call::<operations::ShowHistory>([], &()).await?;
+            output.print(&status, || text(&status))
+        }
+        ServerCommand::Checkpoint(args) => {
+            let checkpoint = client.call::<operations::ShowCheckpoint>([], &args).await?;
+            output.print(&checkpoint, || checkpoint.text.trim_end().to_owned())
+        }
+        ServerCommand::Export(args) => {
+            let exported = client.send::<operations::ExportHistory>([], &args).await?;
+            output.print(&exported, || {
+                format!("{} has the log with {} entries.", args.to, format_count_of(exported.entries))
+            })
+        }
+        ServerCommand::Recover(args) => {
+            let recovered = client.send::<operations::RecoverHistory>([], &args).await?;
+            for key in &recovered.keys {
+                warn(&format!(
+                    "the key {key} was lost with the database; make another one: rspm history rotate-key"
+                ));
+            }
+            let entries = format_count_of(recovered.entries as u64);
+            output.print(&recovered, || {
+                format!("The database lacked {entries} entries. The log is written again.")
+            })
+        }
+        ServerCommand::RotateKey => {
+            let status = client.call::<operations::RotateHistoryKey>([], &()).await?;
+            output.print(&status, || text(&status))
+        }
+        ServerCommand::Cosign => {
+            let mut text = String::new();
+            let mut input = std::io::stdin().take(MAX_REQUEST_SIZE as u64 + 1);
+            let read = input.read_to_string(&mut text);
+            read.map_err(|source| CliError::Local { operation: "read the request".to_owned(), source })?;
+            let answer = client.send::<operations::CosignHistory>([], &HistoryText { text }).await?;
+            output.print(&answer, || answer.text.trim_end().to_owned())
+        }
+    }
 }
 
-/// `rspm history status`.
-///
-/// # Errors
-/// There is no log.
-pub async fn status(client: &Client, output: &Output) -> Result<(), CliError> {
-    let status = client.call::<operations::ShowHistory>([], &()).await?;
-    output.print(&status, || text(&status))
+fn format_count_of(count: u64) -> String {
+    format_count(i64::try_from(count).unwrap_or(i64::MAX))
 }
 
 fn text(status: &HistoryStatus) -> String {
     let waiting = match status.waiting {
         0 => String::new(),
-        count => format!(", {} waiting", format_count(i64::try_from(count).unwrap_or(i64::MAX))),
+        count => format!(", {} waiting", format_count_of(count as u64)),
     };
-    format!(
-        "Log:          {}\nKey:          {}\nEntries:      {}, {} of them signed\nTransactions: up to {}{waiting}\n\
-         Days:         before {}",
+    let mut text = format!(
+        "Log:          {}\nKey:          {}\nWitness key:  {}\nEntries:      {}, {} of them signed\n\
+         Transactions: up to {}{waiting}\nDays:         before {}",
         status.origin,
         status.key,
+        status.witness_key,
         status.entries,
         status.signed,
         status.transaction,
         format_time(&status.closed_until),
-    )
+    );
+    let mut add = |name: &str, value: String| text.push_str(&format!("\n{:14}{value}", format!("{name}:")));
+    if let (Some(key), Some(until)) = (&status.old_key, &status.old_key_until) {
+        add("Old key", format!("{key}, signs until {}", format_time(until)));
+    }
+    for witness in &status.witnesses {
+        let cosigned = match &witness.cosigned_at {
+            Some(at) => format!("{} entries, {}", witness.size, format_time(at)),
+            None => "nothing cosigned yet".to_owned(),
+        };
+        let error = witness.error.as_ref().map(|error| format!("; {error}")).unwrap_or_default();
+        add("Witness", format!("{}: {cosigned}{error}", witness.name));
+    }
+    if let Some(failure) = &status.failure {
+        add("Failure", failure.clone());
+    }
+    if let Some(pause) = &status.pause {
+        add("Paused", format!("{pause}; see rspm history recover --help"));
+    }
+    text
 }
 
 /// `rspm history verify`.
@@ -102,13 +187,13 @@ pub fn verify(output: &Output, args: &VerifyProof) -> Result<(), CliError> {
     let policy = Policy::parse(&text).map_err(|error| not_proved(&args.policy, error.to_string()))?;
     let proof = read(&args.proof)?;
     let snapshot = args.snapshot.to_string();
-    let request = ViewRequest { repository: &args.repo, snapshot: &snapshot, document: INDEX };
+    let request = ViewRequest { repository: &args.repo, snapshot: &snapshot, document: &args.document };
     let mut lines = vec![("State", format!("{} on {snapshot}", args.repo))];
     let view = if proof.starts_with(b"rspm-proof/") {
         let proof = RecordProof::parse(&proof).and_then(|proof| proof.verify(&policy, &request));
         let record = proof.map_err(|error| not_proved(&args.proof, error.to_string()))?;
         let field = |name| record.field(name).unwrap_or_default().to_owned();
-        lines.insert(0, ("Package", format!("{} {}", field("Package"), field("Version"))));
+        lines.insert(0, ("Package", format!("{} {}", field("Package"), field("Version") + &field("File"))));
         match (&args.file, record.digest) {
             (None, _) => {}
             (Some(path), None) => {

@@ -151,17 +151,12 @@ fn run_locally(global: GlobalFlags, output: &Output, command: Local) -> Result<E
                 state::export(client, output, args).await
             });
         }
-        Local::History(HistoryCommand::Init(args)) => {
-            return with_client(global, ParseMode::Strict, async |client| {
-                history::init(client, output, &args).await
-            });
-        }
-        Local::History(HistoryCommand::Status) => {
-            return with_client(global, ParseMode::Strict, async |client| {
-                history::status(client, output).await
-            });
-        }
         Local::History(HistoryCommand::Verify(args)) => history::verify(output, &args)?,
+        Local::History(HistoryCommand::Server(command)) => {
+            return with_client(global, ParseMode::Strict, async |client| {
+                history::run(client, output, command).await
+            });
+        }
         Local::Export(Export::Files(args)) => {
             return export_files::run(config, global.address.as_deref(), args);
         }

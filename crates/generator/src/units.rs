@@ -194,8 +194,8 @@ fn paths(config: &Config) -> Paths {
     let server = &config.server;
     paths.add_writable(&server.data_dir);
     paths.add_writable(&config.sqlite.dir);
-    let backups = config.server.backup_paths.iter().filter_map(BackupPlace::directory);
-    backups.for_each(|path| paths.add_writable(path));
+    let copies = config.server.backup_paths.iter().chain(&config.history.export);
+    copies.filter_map(BackupPlace::directory).for_each(|path| paths.add_writable(path));
     for class in StorageClass::ALL {
         match config.storage.location(class) {
             ClassLocation::File(storage) => paths.add_writable(&storage.location),

@@ -8,6 +8,7 @@ pub mod transport;
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base::config::{BinaryServerKind, BinaryUrl, Config, Cran, PrivateUrl, Proxy};
 use base::model::kind::Language;
@@ -23,6 +24,7 @@ pub use transport::client::{Limits, reqwest_proxy, user_agent};
 pub use transport::download::ByteSink;
 pub use transport::file::{FilePart, FileRequest, FileResponse, FileStream, Validators};
 pub use transport::page::{Page, PageAge, PageRequest, PageResponse};
+pub use transport::post::Posted;
 
 /// The client for all origins; clones share its connections and its cache of bundles.
 #[derive(Clone)]
@@ -61,6 +63,20 @@ impl Upstream {
     /// Returns the files at `url` (`https://`, `http://`, `file://`) without accessing them.
     pub fn transport(&self, url: &str) -> Result<Transport, UpstreamError> {
         Ok(Transport::new(Address::parse(url)?, &self.http))
+    }
+
+    /// Posts a message to the service at `url` and returns its answer, of any status. No retry.
+    ///
+    /// # Errors
+    /// There was no complete answer within `timeout`, or it is too large.
+    pub async fn post(
+        &self,
+        url: &str,
+        media_type: &'static str,
+        body: Vec<u8>,
+        timeout: Duration,
+    ) -> Result<Posted, UpstreamError> {
+        transport::post::post(&self.http, url, media_type, body, timeout).await
     }
 
     /// Returns the bundle at `url` without accessing it.

@@ -159,6 +159,7 @@ impl Route {
                 | Route::Login(_)
                 | Route::PublishingAudience
                 | Route::MintToken
+                | Route::Log(LogRoute::AddCheckpoint)
                 | Route::Admin(_)
                 | Route::Administration(_)
         )
@@ -195,7 +196,7 @@ impl Route {
             | Route::Repository { repo, .. }
             | Route::Versions { repo, .. } => read_repository(repo),
             Route::UploadPython { source: name } => source(Action::WriteSource, name),
-            Route::Log(route) => server(route.action()),
+            Route::Log(route) => route.access(false),
             Route::Public(route) => route.access(),
             Route::Admin(route) => route.access(),
             // The form names the action, for which the admin API checks the permission again.
@@ -247,7 +248,7 @@ pub fn parse(
         ["__ui__", "admin", rest @ ..] => {
             return Ok((Route::Administration(AdministrationPage::parse(method, rest)?), query));
         }
-        ["__log__", rest @ ..] => Route::Log(LogRoute::parse(rest)?),
+        ["__log__", rest @ ..] => return Ok((Route::Log(LogRoute::parse(method, rest)?), query)),
         ["__docs__", names @ .., ""] | ["__docs__", names @ ..] => Route::Manual(names.join("/")),
         [first, ..] if first.starts_with("__") => return Err(Failure::no_such_address()),
         // No repository has the name `upload`, which is reserved.

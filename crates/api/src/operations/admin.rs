@@ -377,6 +377,26 @@ macro_rules! data_operations {
             }
             /// Show the state of the log
             ShowHistory: GET ["history"] Inspect => history::status { response(history::HistoryStatus) }
+            /// Show the newest checkpoint, or a request to cosign it
+            ShowCheckpoint: GET ["history", "checkpoint"] Inspect => history::checkpoint {
+                query(history::ShowCheckpoint), response(history::HistoryText)
+            }
+            /// Copy the log to a directory or a bucket
+            ExportHistory: POST ["history", "export"] Administer => history::export {
+                body(history::ExportHistory), response(history::ExportedHistory)
+            }
+            /// Complete a paused log from a copy, and end the pause
+            RecoverHistory: POST ["history", "recovery"] Administer => history::recover {
+                body(history::RecoverHistory), response(history::RecoveredHistory)
+            }
+            /// Replace the key of the log; the previous one signs too for 90 days
+            RotateHistoryKey: POST ["history", "key"] Administer => history::rotate_key {
+                response(history::HistoryStatus)
+            }
+            /// Cosign a checkpoint of another log, as a witness
+            CosignHistory: POST ["history", "cosignatures"] Administer => history::cosign {
+                body(history::HistoryText), response(history::HistoryText)
+            }
             /// List guarded names, overlaps with mirrors, similar names and suspicious versions
             AuditNames: GET ["audit", "names"] Administer => name_guard::audit {
                 response([name_guard::AuditedName])

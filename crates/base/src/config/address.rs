@@ -20,6 +20,8 @@ pub enum UrlPurpose {
     Postgres,
     /// Any http or https address.
     Web,
+    /// A witness of the log: http or https.
+    Witness,
 }
 
 /// A URL that may contain user and password. SECURITY: `Debug` leaves them out, and there is no `Display`.
@@ -95,6 +97,7 @@ impl UrlPurpose {
                 UrlRules { schemes: &["postgres", "postgresql"], allows_query: true, ..http }
             }
             UrlPurpose::Web => UrlRules { allows_query: true, ..http },
+            UrlPurpose::Witness => http,
         }
     }
 }

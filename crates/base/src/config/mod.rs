@@ -18,6 +18,7 @@ mod environment;
 pub mod federation;
 pub mod file;
 pub mod git;
+pub mod history;
 pub mod key_file;
 mod lexer;
 pub mod listen;
@@ -58,6 +59,7 @@ pub use database::{Database, Postgres, Sqlite};
 pub use federation::{Claim, Federation};
 pub use file::{DEFAULT_FILE, RESTART_COMMAND, load, load_encrypted, read};
 pub use git::Git;
+pub use history::{History, Witness};
 pub use key_file::{EncryptionKey, KeySource};
 pub use listen::{Http, HttpRedirect, Https, MinimumTls};
 pub use merged::{Settings, ValueForm};
@@ -106,6 +108,7 @@ pub struct Config {
     pub requirements: Requirements,
     pub vulnerabilities: Vulnerabilities,
     pub git: Git,
+    pub history: History,
     pub metrics: Metrics,
     pub storage_audit: StorageAudit,
     pub storage_alerts: StorageAlerts,

@@ -77,6 +77,7 @@ fn kind(kind: Kind) -> String {
         Kind::Secret => "secret".to_owned(),
         Kind::Path => "absolute path".to_owned(),
         Kind::BackupPlace => "absolute path or `s3://bucket/prefix`".to_owned(),
+        Kind::Witness => "name, key, URL".to_owned(),
         Kind::Duration => "duration".to_owned(),
         Kind::Size(..) => "size".to_owned(),
         Kind::Schedule => "schedule".to_owned(),
@@ -90,7 +91,8 @@ fn kind(kind: Kind) -> String {
             | UrlPurpose::Binaries
             | UrlPurpose::S3
             | UrlPurpose::Postgres
-            | UrlPurpose::Web,
+            | UrlPurpose::Web
+            | UrlPurpose::Witness,
         ) => "URL".to_owned(),
         Kind::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
         Kind::LogDestination => "`STDOUT`, `STDERR` or path".to_owned(),

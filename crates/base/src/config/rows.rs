@@ -327,6 +327,18 @@ section("Git", Never, "Building packages from git.", &[
     property("RRepository", Text, "",
       "Repository from which these packages are installed; if unset, the only one that subscribes to the source of the build."),
 ]),
+section("History", Never, "The signed log of what the server published and served, which `rspm history init` begins.", &[
+    property("Public", Boolean, "false",
+      "Whether everyone may read the log, with the names of repositories and sources in its entries. If false, clients with a token may read checkpoint and hashes, and administrators the entries.").reloadable(),
+    property("ExportPath", BackupPlace, "",
+      "Directory, or prefix in a bucket, to which the log is copied before it is signed: a static web server can serve it, and `rspm history recover` reads it. Nothing is signed while it cannot be written. Buckets are reached with the connection properties of `[S3Storage]`."),
+    property("Witness", Witness, "",
+      "A server that cosigns each checkpoint: its name in messages, its key, and the address below which it answers `add-checkpoint` (C2SP tlog-witness).").multi().reloadable(),
+    property("WitnessFor", Text, "",
+      "Key of another log whose checkpoints this server cosigns, at `/__log__/witness/add-checkpoint`. It needs a log of its own, whose key signs.").multi().reloadable(),
+    property("TimestampURL", Url(UrlPurpose::Web), "",
+      "Authority for time stamps (RFC 3161) that gets the digest of a checkpoint once a day.").reloadable(),
+]),
 section("Metrics", Never, "The Prometheus endpoint, `/metrics`.", &[
     property("Enabled", Boolean, "true",
       "Whether the endpoint is served."),

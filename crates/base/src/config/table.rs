@@ -6,6 +6,7 @@
 
 use super::address::{self, UrlPurpose};
 use super::backup_place::BackupPlace;
+use super::history::Witness;
 use super::problem::{did_you_mean, nearest};
 use super::{binaries, value};
 use crate::model::kind::StorageClass;
@@ -74,6 +75,8 @@ pub enum Kind {
     Path,
     /// An absolute path, or `s3://bucket/prefix`.
     BackupPlace,
+    /// `NAME KEY URL` of a witness of the log.
+    Witness,
     /// `1m15s`, `30d`; a bare number is nanoseconds.
     Duration,
     /// `32KB`, between two bounds in bytes.
@@ -107,6 +110,7 @@ impl Kind {
             Kind::Text | Kind::Secret => Ok(()),
             Kind::Path => value::path(text).map(drop),
             Kind::BackupPlace => text.parse::<BackupPlace>().map(drop),
+            Kind::Witness => Witness::parse(text).map(drop),
             Kind::Duration => value::duration(text).map(drop),
             Kind::Size(min, max) => value::size(text, min, max).map(drop),
             Kind::Schedule => value::cron(text).map(drop),
@@ -124,7 +128,7 @@ impl Kind {
     pub fn printable(self, text: &str) -> String {
         match self {
             Kind::Secret | Kind::Url(UrlPurpose::Postgres) => "***".to_owned(),
-            Kind::Url(_) => address::without_userinfo(text),
+            Kind::Url(_) | Kind::Witness => address::without_userinfo(text),
             Kind::Boolean
             | Kind::Integer(..)
             | Kind::Decimal

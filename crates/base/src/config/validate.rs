@@ -9,9 +9,10 @@ use super::parsed_file::ParsedFile;
 use super::problem::{ConfigError, Problem};
 use super::reader::Reader;
 use super::{
-    Authentication, Bioconductor, Bootstrap, Config, Cran, Database, Federation, Git, IndexConfig, Loaded,
-    LocalPython, Logging, Metrics, OpenIdConnect, Platforms, Postgres, Proxy, Requirements, Server, Sqlite,
-    StorageAlerts, StorageAudit, StorageConfig, Vulnerabilities, decryption, environment, listen, storage,
+    Authentication, Bioconductor, Bootstrap, Config, Cran, Database, Federation, Git, History, IndexConfig,
+    Loaded, LocalPython, Logging, Metrics, OpenIdConnect, Platforms, Postgres, Proxy, Requirements, Server,
+    Sqlite, StorageAlerts, StorageAudit, StorageConfig, Vulnerabilities, decryption, environment, listen,
+    storage,
 };
 
 /// Parses `text` (`name` is used in messages), applies the environment and validates the result. Encrypted values stay
@@ -125,6 +126,7 @@ fn config(reader: &mut Reader<'_>, environment: Environment) -> Config {
         indexes: IndexConfig::read_all(reader),
         local_python: LocalPython::read(reader),
         git: Git::read(reader),
+        history: History::read(reader),
         platforms: Platforms::shared(reader),
         metrics,
         storage_audit: StorageAudit::read(reader),

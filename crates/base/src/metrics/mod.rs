@@ -69,6 +69,8 @@ struct MetricFamilies {
     usage_lost: IntCounter,
     usage_waiting: IntGauge,
     rewinds: IntCounter,
+    history: [IntGauge; 4],
+    history_cosigned: IntGaugeVec,
     tokens: TokenCounters,
 }
 
@@ -250,6 +252,17 @@ impl MetricFamilies {
             rewinds: registrar.counter(
                 "ppm_database_rewinds_total",
                 "Number of times that the database was reset to an earlier transaction: a fail-over to a standby that lacked transactions, or a restore.",
+            ),
+            history: [
+                registrar.gauge("ppm_history_entries", "Entries of the log of what was published and served."),
+                registrar.gauge("ppm_history_signed_entries", "Entries of the newest signed checkpoint of the log."),
+                registrar.gauge("ppm_history_waiting_transactions", "Transactions that have no entry in the log yet."),
+                registrar.gauge("ppm_history_paused", "1 if the log is paused, so that nothing is appended or signed."),
+            ],
+            history_cosigned: registrar.gauges(
+                "ppm_history_cosigned_timestamp_seconds",
+                "Time of the newest known cosignature of a witness since the Unix epoch, in seconds; 0 before the first.",
+                &["witness"],
             ),
             tokens: TokenCounters::new(&registrar),
             registry,
@@ -447,6 +460,17 @@ pub fn add_lost_downloads(downloads: u64) {
 /// Counts a reset of the database to an earlier state.
 pub fn database_rewound() {
     METRICS.rewinds.inc();
+}
+
+/// Sets the numbers of entries, of signed entries and of transactions without an entry of the log, and whether it is paused.
+pub fn set_history(entries: u64, signed: u64, waiting: usize, is_paused: bool) {
+    let values = [entries, signed, waiting as u64, u64::from(is_paused)];
+    METRICS.history.iter().zip(values).for_each(|(gauge, value)| gauge.set(to_gauge_value(value)));
+}
+
+/// Sets the time of the newest cosignature of a witness.
+pub fn set_history_cosigned(witness: &str, at: Timestamp) {
+    METRICS.history_cosigned.with_label_values(&[witness]).set(at.seconds());
 }
 
 /// Sets the number of rows of usage data that wait to be written.

@@ -15,6 +15,7 @@ use base::model::point::Point;
 use base::model::snapshot::Snapshot;
 use formats::r::bioconductor::Part;
 use formats::r::layout::IndexFormat;
+use formats::tlog::entry::Entry;
 use formats::tlog::entry_proof::EntryProof;
 use formats::tlog::note::{Checkpoint, Note};
 use formats::tlog::record_proof::{INDEX, Member, PROJECTS, RecordProof, records_of};
@@ -34,6 +35,21 @@ pub fn document(language: Language, part: Option<Part>) -> String {
 /// Returns what finds the entry of the state of a document in a snapshot of a repository.
 pub fn subject(repository: &str, snapshot: Snapshot, document: &str) -> String {
     format!("{repository}/{snapshot}/{document}")
+}
+
+/// The kind, key and subject of the entries with the digest of the rules in force.
+pub const RULES: &str = "rules";
+
+/// Returns what finds an entry, as far as its text states it; empty for entries that are not found.
+pub fn subject_of(entry: &Entry) -> String {
+    let values = ["repository", "snapshot", "document"].map(|key| entry.value(key));
+    match (entry.kind(), values) {
+        ("view", [Some(repository), Some(snapshot), Some(document)]) => {
+            format!("{repository}/{snapshot}/{document}")
+        }
+        (RULES, _) => RULES.to_owned(),
+        _ => String::new(),
+    }
 }
 
 /// Returns the records of a state, separated by empty lines, as they are in the database: the index of a point of R packages;

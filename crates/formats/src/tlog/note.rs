@@ -13,7 +13,7 @@ use super::tree::{Hash, Root};
 use super::{TlogError, base64_hash, decimal, fail, lines_of, quoted};
 
 /// Maximum size of a note in bytes; enough for 64 signatures of ML-DSA-44.
-const MAX_NOTE_SIZE: usize = 256 << 10;
+pub(super) const MAX_NOTE_SIZE: usize = 256 << 10;
 /// Maximum number of signatures of a note, unknown ones included; the specification demands at least 16.
 const MAX_SIGNATURES: usize = 64;
 
@@ -69,7 +69,7 @@ impl Statement {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifierKey {
     name: String,
-    pub(super) key_type: KeyType,
+    key_type: KeyType,
     pub(super) public: Hash,
     id: [u8; 4],
 }
@@ -89,6 +89,16 @@ impl VerifierKey {
         let hashed = [name.as_bytes(), &[b'\n', key_type as u8], &public].concat();
         let [a, b, c, d, ..]: Hash = Sha256::digest(hashed).into();
         Ok(VerifierKey { name: name.to_owned(), key_type, public, id: [a, b, c, d] })
+    }
+
+    /// Parses a key of this type.
+    pub fn parse_as(text: &str, key_type: KeyType) -> Result<VerifierKey, TlogError> {
+        let key: VerifierKey = text.parse()?;
+        if key.key_type == key_type {
+            return Ok(key);
+        }
+        let (found, needed) = (key.key_type as u8, key_type as u8);
+        fail(format!("{key} is of type {found} instead of {needed} (log: 1, witness: 4)"))
     }
 
     pub fn name(&self) -> &str {
@@ -199,6 +209,23 @@ impl Note {
         let signatures = rest.iter().skip(1).zip(first..);
         let signatures = signatures.map(|(line, number)| signature(line).ok_or_else(|| wrong(line, number)));
         Ok(Note { text: text.join("\n") + "\n", signatures: signatures.collect::<Result<_, _>>()? })
+    }
+
+    /// Returns the note with the signatures that another note with the same text has of these keys, instead of its own.
+    #[must_use]
+    pub fn with(&self, keys: &[&VerifierKey], other: &Note) -> Note {
+        let is_of = |(name, bytes): &&(String, Vec<u8>)| {
+            keys.iter().any(|key| *name == key.name && bytes.starts_with(&key.id))
+        };
+        let own = self.signatures.iter().filter(|signature| !is_of(signature));
+        let signatures = own.chain(other.signatures.iter().filter(is_of)).cloned().collect();
+        Note { text: self.text.clone(), signatures }
+    }
+
+    /// Returns the note with the signatures of these keys only.
+    #[must_use]
+    pub fn only(&self, keys: &[&VerifierKey]) -> Note {
+        Note { text: self.text.clone(), signatures: Vec::new() }.with(keys, self)
     }
 
     /// Returns the text, with the line feed at its end.

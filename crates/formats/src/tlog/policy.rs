@@ -181,11 +181,7 @@ fn new_key<'a>(
     key_type: KeyType,
     mut keys: impl Iterator<Item = &'a VerifierKey>,
 ) -> Result<VerifierKey, TlogError> {
-    let key: VerifierKey = text.parse()?;
-    if key.key_type != key_type {
-        let (found, needed) = (key.key_type as u8, key_type as u8);
-        return fail(format!("{key} is of type {found} instead of {needed} (log: 1, witness: 4)"));
-    }
+    let key = VerifierKey::parse_as(text, key_type)?;
     match keys.find(|other| other.public == key.public) {
         Some(other) => fail(format!("{key} is the same key as {other}")),
         None => Ok(key),

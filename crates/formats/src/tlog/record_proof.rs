@@ -156,7 +156,11 @@ impl RecordProof {
         }
         let included = verify_inclusion(&leaf_hash(&self.record), self.position, &self.path, &view.root);
         included.map_err(|e| TlogError(format!("member: {e}")))?;
-        let fields = fields_of(&self.record).map_err(|e| e.at("record"))?;
+        let fields = match request.document {
+            PROJECTS => project_fields(&self.record),
+            _ => fields_of(&self.record),
+        };
+        let fields = fields.map_err(|e| e.at("record"))?;
         let mut proved = ProvedRecord { fields, digest: None, view };
         proved.digest = match (proved.field("SHA256"), proved.field("MD5sum")) {
             (Some(digits), _) => {
@@ -169,6 +173,17 @@ impl RecordProof {
         };
         Ok(proved)
     }
+}
+
+/// Returns project, file and digest of a leaf of a state of projects, under the names that R uses.
+fn project_fields(record: &[u8]) -> Result<Vec<(String, String)>, TlogError> {
+    let text = String::from_utf8_lossy(record);
+    let words: Vec<&str> = text.split(' ').collect();
+    let [project, file, sha256] = words[..] else {
+        return fail(format!("{} is not 'PROJECT FILE SHA256'", quoted(&text)));
+    };
+    let fields = [("Package", project), ("File", file), ("SHA256", sha256)];
+    Ok(fields.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec())
 }
 
 /// Returns the fields of a record in the format of Debian's control files. A field twice is an error: readers differ in

@@ -9,7 +9,7 @@ use base::model::kind::StorageClass;
 
 /// Returns the folder for backups: `requested`, otherwise the first of `Server.BackupPaths`. Fails if it is
 /// not below one of these, or overlaps with the server's data.
-pub(super) fn choose(config: &Config, requested: Option<&BackupPlace>) -> Result<BackupPlace, BackupError> {
+pub fn choose(config: &Config, requested: Option<&BackupPlace>) -> Result<BackupPlace, BackupError> {
     let allowed_places = &config.server.backup_paths;
     let Some(place) = requested.or(allowed_places.first()) else {
         let text = "give a directory with --to, or set Server.BackupPaths".to_owned();
@@ -39,7 +39,7 @@ pub fn refuse_data(config: &Config, place: &BackupPlace) -> Result<(), BackupErr
     match data_at(config, &resolve_place(place)?) {
         None => Ok(()),
         Some(data) => Err(BackupError::Refused(format!(
-            "backups cannot be in {place}: the server has its data in {data}"
+            "{place} is not a place for copies: the server has its data in {data}"
         ))),
     }
 }

@@ -71,7 +71,7 @@ impl BackupError {
     }
 
     /// Returns the error of a task without a result. A panic of the task is resumed.
-    pub(super) fn of_task<T>(error: tokio::task::JoinError) -> Result<T, BackupError> {
+    pub fn of_task<T>(error: tokio::task::JoinError) -> Result<T, BackupError> {
         match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_) => Err(BackupError::Refused("the server is stopping".to_owned())),

@@ -13,9 +13,10 @@ use sha2::Digest;
 use tokio::runtime::Handle;
 
 use super::bucket::{BucketFolder, BucketLock};
+use super::destination;
 use super::directory::{Directory, DirectoryLock};
 use super::error::BackupError;
-use super::new_files::UnfinishedFile;
+use super::new_files::{NewFiles, UnfinishedFile};
 use base::config::{BackupPlace, Config};
 use base::model::digest::Sha256;
 
@@ -121,6 +122,50 @@ impl Folder {
                 BucketFolder::open(bucket, prefix, config, runtime.clone()).map(Folder::Bucket)
             }
         }
+    }
+
+    /// Opens a folder for other files than backups, creating it if missing. Fails if it overlaps with the server's data.
+    pub fn create_plain(
+        place: &BackupPlace,
+        config: &Config,
+        runtime: &Handle,
+    ) -> Result<Folder, BackupError> {
+        destination::refuse_data(config, place)?;
+        if let BackupPlace::Directory(root) = place {
+            Directory::create(root, &[])?;
+            Directory::open(root)?.remove_unfinished()?;
+        }
+        Folder::open(place, config, runtime)
+    }
+
+    /// Writes files with these contents, durably. Existing ones are replaced.
+    pub fn write_all(
+        &self,
+        files: impl IntoIterator<Item = Result<(String, Vec<u8>), BackupError>>,
+    ) -> Result<(), BackupError> {
+        let mut new_files = NewFiles::default();
+        for file in files {
+            let (path, bytes) = file?;
+            let mut unfinished = self.create_unfinished()?;
+            unfinished.write_all(&bytes).map_err(BackupError::io("write", &self.location(&path)))?;
+            new_files.add(unfinished, path, bytes.len() as u64)?;
+        }
+        new_files.finish()
+    }
+
+    /// Reads a small file whole; `None` if there is none.
+    pub fn read(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, BackupError> {
+        if self.size(path)?.is_none() {
+            return Ok(None);
+        }
+        let (file, size) = self.open_file(path)?;
+        if size > limit {
+            return Err(self.damaged(path, format!("has {size} bytes, more than {limit}")));
+        }
+        let mut bytes = Vec::new();
+        let place = self.location(path);
+        file.take(limit).read_to_end(&mut bytes).map_err(BackupError::io("read", &place))?;
+        Ok(Some(bytes))
     }
 
     /// Returns the location of a file, or of the folder for an empty path, for messages.
@@ -231,13 +276,7 @@ impl Folder {
 
     pub(super) fn read_manifest(&self, name: &str) -> Result<Vec<u8>, BackupError> {
         let path = manifest_path(name);
-        let (file, size) = self.open_file(&path)?;
-        if size > MAX_MANIFEST_SIZE {
-            return Err(self.damaged(&path, format!("has {size} bytes, more than any manifest")));
-        }
-        let (mut bytes, place) = (Vec::new(), self.location(&path));
-        file.take(MAX_MANIFEST_SIZE).read_to_end(&mut bytes).map_err(BackupError::io("read", &place))?;
-        Ok(bytes)
+        self.read(&path, MAX_MANIFEST_SIZE)?.ok_or_else(|| self.damaged(&path, "is missing"))
     }
 
     /// Reads a file, passes its bytes to `consume`, and checks its size and digest.

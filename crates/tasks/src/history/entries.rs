@@ -9,6 +9,7 @@ use base::model::ids::{RepoId, Seq, TxId};
 use base::model::point::Point;
 use base::model::time::{SECOND, Timestamp};
 use bytes::Bytes;
+use content::serve::proofs::RULES;
 use content::serve::{RepoError, proofs};
 use formats::tlog::entry::{Entry, MAX_SIZE};
 use formats::tlog::record_proof::records_of;
@@ -50,7 +51,7 @@ pub(super) async fn next(history: &History, head: &Head) -> Result<Entries, Repo
     let mut next =
         Entries { entries: Vec::new(), events: Vec::new(), tx: head.tx, closed_until: head.closed_until };
     if head.size == 0 {
-        next.entries.push(opening(history, &catalog).await?);
+        next.entries.push(opening(history, &catalog, head).await?);
     }
     if let Some((last, _)) = transactions.last() {
         next.entries.extend(publishes(history, &catalog, head, transactions).await?);
@@ -70,20 +71,26 @@ pub(super) async fn next(history: &History, head: &Head) -> Result<Entries, Repo
 }
 
 pub(super) fn entry(
-    subject: String,
     kind: &str,
     lines: Vec<(&str, String)>,
     salt: Option<Vec<u8>>,
 ) -> Result<NewEntry, RepoError> {
     let entry = Entry::new(kind, lines);
     let entry = entry.map_err(|error| RepoError::Invalid(format!("entry of the log: {error}")))?;
-    Ok(NewEntry { subject, text: entry.to_string(), salt })
+    Ok(NewEntry { subject: proofs::subject_of(&entry), text: entry.to_string(), salt })
 }
 
-async fn opening(history: &History, catalog: &Catalog) -> Result<NewEntry, RepoError> {
+async fn opening(history: &History, catalog: &Catalog, head: &Head) -> Result<NewEntry, RepoError> {
     let database = history.state.db.read(identity::get).await?;
-    let lines = vec![("database", database.to_string()), ("history", catalog.history_id.clone())];
-    entry(String::new(), "open", lines, None)
+    let mut lines = vec![("database", database.to_string()), ("history", catalog.history_id.clone())];
+    let previous = head.id - 1;
+    if let Some(previous) = history.state.db.read(move |c| tlog::by_id(c, previous)).await?
+        && let Some(signed) = proofs::signed(&previous)?
+    {
+        let root = signed.checkpoint.root;
+        lines.push(("previous", format!("{} {} {}", previous.origin, root.count, hex::encode(root.hash))));
+    }
+    entry("open", lines, None)
 }
 
 /// Returns the entries of transactions: of each one or several with the roots of the lists of packages that it published and
@@ -133,7 +140,6 @@ async fn publishes(
         }
         for (part, lines) in parts_of(lines).into_iter().enumerate() {
             let mut head = vec![("history", catalog.history_id.clone()), ("transaction", tx.0.to_string())];
-            head.extend((part > 0).then(|| ("part", part.to_string())));
             let kind = kind.map_or("unknown", TxKind::as_str).to_owned();
             head.extend([("time", at.to_string()), ("kind", kind)]);
             head.extend(lines);
@@ -146,7 +152,7 @@ async fn publishes(
                 salt = Some(random.to_vec());
             }
             head.extend((now.0.saturating_sub(at.0) > LATE).then(|| ("late", "yes".to_owned())));
-            entries.push(entry(String::new(), "publish", head, salt)?);
+            entries.push(entry("publish", head, salt)?);
         }
         entries.extend(records);
         if kind == Some(TxKind::Promote) {
@@ -175,7 +181,7 @@ fn new_records(tx: TxId, tree: &str, before: &[u8], state: &[u8]) -> Result<Vec<
     let lines = new.chunks(MAX_LEAVES).map(|hashes| {
         let mut lines = vec![("transaction", tx.0.to_string()), ("tree", tree.to_owned())];
         lines.push(("leaves", hashes.join(" ")));
-        entry(String::new(), "records", lines, None)
+        entry("records", lines, None)
     });
     lines.collect()
 }
@@ -230,7 +236,7 @@ fn of_events(events: &[tlog_event::Event]) -> Result<Vec<NewEntry>, RepoError> {
         rest = after;
         let lines = group.iter().flat_map(|event| event.text.lines());
         let lines = lines.filter_map(|line| line.split_once(' ')).map(|(key, value)| (key, value.to_owned()));
-        match entry(String::new(), &first.kind, lines.collect(), None) {
+        match entry(&first.kind, lines.collect(), None) {
             Ok(entry) => entries.push(entry),
             Err(error) => tracing::warn!(%error, "could not log an event of kind {}", first.kind),
         }
@@ -238,12 +244,10 @@ fn of_events(events: &[tlog_event::Event]) -> Result<Vec<NewEntry>, RepoError> {
     Ok(entries)
 }
 
-const RULES: &str = "rules";
-
 /// Returns an entry if the newest one has another digest of the rules in force.
 async fn rules(history: &History, catalog: &Catalog) -> Result<Option<NewEntry>, RepoError> {
     let Some(digest) = history.rules.changed(catalog) else { return Ok(None) };
     let newest = history.state.db.read(|c| tlog::find(c, RULES)).await?;
-    let entry = entry(RULES.to_owned(), RULES, vec![(RULES, digest)], None)?;
+    let entry = entry(RULES, vec![(RULES, digest)], None)?;
     Ok(newest.is_none_or(|(_, _, text)| text != entry.text).then_some(entry))
 }

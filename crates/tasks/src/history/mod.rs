@@ -1,144 +1,137 @@
-//! The log of what the server published and served: a signed, append-only Merkle tree, written after each publish.
+//! The log of what the server published and served: a signed, append-only Merkle tree, written after each publish, copied
+//! to another place, and cosigned by witnesses.
 
+mod cosign;
 mod entries;
 mod examine;
+mod export;
+mod init;
+mod key;
+mod recover;
 mod rules;
+mod status;
+mod timestamp;
 mod views;
+mod witness;
 mod write;
 
+pub use cosign::{add_checkpoint, witnessed};
 pub use examine::{Share, examine};
+pub use export::{export_to, tile_bytes};
+pub use init::init;
+pub use key::rotate;
+pub use recover::{Recovered, recover};
+pub use status::{Problem, Status, WitnessStatus, follow, problems, status};
+pub use witness::request;
 pub use write::write_all;
 
 use rules::KnownRules;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hex::FromHex;
-use ring::rand::SystemRandom;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
 
-use base::config::key_file;
-use base::encryption::value;
 use base::model::time::Timestamp;
-use content::serve::{RepoError, Repositories, proofs};
-use formats::tlog::note::{KeyType, Signer};
+use content::serve::{RepoError, Repositories};
 use runtime::state::State;
-use store::db::encryption_key;
-use store::db::tlog::{self, NewLog};
+use store::db::tlog::{self, Head};
 
-/// What the log needs of a running server.
+/// What the log needs of a running server, and what this process knows about it.
 pub struct History {
-    pub repositories: Arc<Repositories>,
-    pub state: Arc<State>,
+    repositories: Arc<Repositories>,
+    state: Arc<State>,
+    /// Notified when the log has changed otherwise than by a publish.
+    wake: Notify,
+    /// The number of entries of the newest checkpoint that this process signed.
+    signed: watch::Sender<u64>,
+    /// The last answer of each witness, by its name: of requests of this process, which is then the leader.
+    answers: Mutex<BTreeMap<String, Answer>>,
+    /// The checkpoint that this process exported last.
+    exported: Mutex<String>,
+    /// Why the last attempt to write, export or stamp the log failed.
+    failure: Mutex<Option<String>>,
     rules: KnownRules,
 }
 
-impl History {
-    pub fn new(repositories: Arc<Repositories>, state: Arc<State>) -> History {
-        History { repositories, state, rules: KnownRules::default() }
-    }
+/// The last answer of a witness.
+#[derive(Clone, Debug, Default)]
+struct Answer {
+    /// The size of the newest checkpoint that it cosigned; 0 if there is none.
+    size: u64,
+    /// The time of the last cosignature.
+    cosigned_at: Option<Timestamp>,
+    /// Why the last request failed.
+    error: Option<String>,
 }
 
-/// The state of the log.
-#[derive(Clone, Debug)]
-pub struct Status {
-    pub origin: String,
-    /// The public key, `NAME+ID+KEY`, for policies.
-    pub key: String,
-    pub entries: u64,
-    /// The number of entries of the newest signed checkpoint.
-    pub signed: u64,
-    /// The newest transaction that has an entry.
-    pub transaction: i64,
-    /// The number of transactions that have none yet.
-    pub waiting: usize,
-    /// The end of the last day whose states are in the log.
-    pub closed_until: Timestamp,
-    /// The newest signed checkpoint; empty before the first one.
-    pub checkpoint: String,
+impl History {
+    pub fn new(repositories: Arc<Repositories>, state: Arc<State>) -> Arc<History> {
+        Arc::new(History {
+            repositories,
+            state,
+            wake: Notify::new(),
+            signed: watch::Sender::new(0),
+            answers: Mutex::default(),
+            exported: Mutex::default(),
+            failure: Mutex::default(),
+            rules: KnownRules::default(),
+        })
+    }
+
+    /// Returns the newest log.
+    async fn head(&self) -> Result<Head, RepoError> {
+        self.state.db.read(tlog::head).await?.ok_or_else(|| {
+            RepoError::NotFound("the server has no log; begin it with rspm history init".to_owned())
+        })
+    }
+
+    /// Pauses the log, because it contradicts what others know of it. The first reason stays.
+    async fn pause(&self, head: &Head, reason: &str) -> Result<(), RepoError> {
+        let (log, text) = (head.id, reason.to_owned());
+        if self.state.db.write(move |c| tlog::pause(c, log, &text)).await? {
+            tracing::error!(
+                "the log {} is paused: {reason}; nothing is appended or signed until rspm history recover",
+                head.origin
+            );
+        }
+        Ok(())
+    }
 }
 
 /// How long the end of a day may stay unnoticed: it does not change the catalog.
 const CHECK_INTERVAL: Duration = Duration::from_secs(20);
 
-/// Writes the log, if there is one, until the task ends.
+/// Writes the log, if there is one, until the task ends. First it is compared with its copy and its witnesses: the database
+/// may be that of a backup, or may have lost transactions.
 pub async fn run(history: &History) {
+    while let Err(error) = recover::compare(history).await {
+        tracing::warn!(%error, "could not compare the log of the history with its copies; it is tried again");
+        *history.failure.lock() = Some(error.to_string());
+        tokio::time::sleep(CHECK_INTERVAL).await;
+    }
+    tokio::join!(run_writer(history), witness::run(history));
+}
+
+async fn run_writer(history: &History) {
     let mut changes = history.state.catalog.changes();
+    let mut next_stamp = Timestamp(0);
     loop {
-        if let Err(error) = write_all(history).await {
-            tracing::warn!(%error, "could not write the log of the history; it is tried again");
+        let mut result = write::write_all(history).await;
+        if result.is_ok() {
+            result = timestamp::stamp(history, &mut next_stamp).await;
         }
-        if let Ok(Err(_)) = tokio::time::timeout(CHECK_INTERVAL, changes.changed()).await {
-            return;
+        let failure = result.err().map(|error| error.to_string());
+        if let Some(error) = &failure {
+            tracing::warn!("could not write the log of the history: {error}; it is tried again");
+        }
+        *history.failure.lock() = failure;
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = history.wake.notified() => {}
+            () = tokio::time::sleep(CHECK_INTERVAL) => {}
         }
     }
-}
-
-/// Creates the log. `origin`, its name, which never changes, is by default that of the host of `Server.Address`. Returns
-/// whether it is new.
-///
-/// # Errors
-/// [`RepoError::Conflict`] without an encryption key or a name; [`RepoError::Invalid`] for a name with spaces or `+`.
-pub async fn init(history: &History, origin: Option<String>) -> Result<bool, RepoError> {
-    let state = &history.state;
-    if state.db.read(tlog::head).await?.is_some() {
-        return Ok(false);
-    }
-    let config = state.config.load_full();
-    let key = config.require_encryption_key().map_err(RepoError::Conflict)?;
-    let address = config.server.address.as_deref().and_then(|address| url::Url::parse(address).ok());
-    let host = address.and_then(|address| address.host_str().map(|host| format!("{host}/__log__")));
-    let Some(origin) = origin.or(host) else {
-        return Err(RepoError::Conflict(
-            "the log is named after the host of Server.Address, which is not set; set it, or give --origin"
-                .to_owned(),
-        ));
-    };
-    let seed: [u8; 32] = ring::rand::generate(&SystemRandom::new()).map_err(no_key)?.expose();
-    Signer::from_seed(&origin, &seed).map_err(|error| RepoError::Invalid(error.to_string()))?;
-    let seed = key_file::encrypt(&key.key, &hex::encode(seed)).map_err(no_key)?;
-    let history_id = state.catalog.get().history_id.clone();
-    // Earlier days were not witnessed, and get no entries.
-    let today = (state.clock)().day().start();
-    let create = state.db.write(move |c| {
-        encryption_key::check(c, key.key.fingerprint())?;
-        tlog::create(
-            c,
-            &NewLog { id: 1, origin: &origin, seed: &seed, closed_until: today, history: &history_id },
-        )
-    });
-    Ok(create.await?)
-}
-
-fn no_key(error: impl std::fmt::Display) -> RepoError {
-    RepoError::Invalid(format!("could not make the key of the log: {error}"))
-}
-
-/// Returns the state of the log; `None` if there is none.
-pub async fn status(history: &History) -> Result<Option<Status>, RepoError> {
-    let Some(head) = history.state.db.read(tlog::head).await? else { return Ok(None) };
-    let signer = signer(&history.state, &head)?;
-    let catalog = history.state.catalog.get();
-    Ok(Some(Status {
-        key: signer.key(KeyType::Note).to_string(),
-        entries: head.size,
-        signed: proofs::signed(&head)?.map_or(0, |signed| signed.checkpoint.root.count),
-        transaction: head.tx.0,
-        waiting: catalog.transactions.len() - catalog.transactions.partition_point(|(tx, _)| *tx <= head.tx),
-        closed_until: head.closed_until,
-        origin: head.origin,
-        checkpoint: head.checkpoint,
-    }))
-}
-
-/// Returns the key of the log.
-fn signer(state: &State, head: &tlog::Head) -> Result<Signer, RepoError> {
-    let key = state.config.load().encryption_key.clone();
-    let text = key.and_then(|key| value::decrypt(&key.key, &head.seed));
-    let seed = text.and_then(|text| <[u8; 32]>::from_hex(text.as_bytes()).ok()).ok_or_else(|| {
-        RepoError::Conflict(
-            "the key of the log is encrypted with another encryption key than that of this server".to_owned(),
-        )
-    })?;
-    Signer::from_seed(&head.origin, &seed).map_err(|error| RepoError::Invalid(error.to_string()))
 }

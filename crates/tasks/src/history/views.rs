@@ -85,7 +85,7 @@ async fn view(
         ("rules", history.rules.of_repository(catalog, repo.id)),
         ("transaction", newest.0.to_string()),
     ];
-    entry(proofs::subject(&name, snapshot, &document), "view", lines, None).map(Some)
+    entry("view", lines, None).map(Some)
 }
 
 /// Returns the root of a state as it is served now; `None` if the repository has none, and for one whose files an index

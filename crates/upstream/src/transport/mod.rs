@@ -9,6 +9,7 @@ pub(super) mod download;
 pub mod file;
 pub(super) mod http;
 pub mod page;
+pub(super) mod post;
 pub mod retry;
 
 use std::path::Path;

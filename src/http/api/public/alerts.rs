@@ -16,6 +16,7 @@ use store::db::{self, DbError};
 use store::storage::condition::Warning;
 use store::storage::space::FULL_PERCENT;
 use tasks::backup::results::{self, BackupProblem};
+use tasks::history::{self, Problem};
 
 /// Time for which a guarded name that appeared in a mirror is an alert, in microseconds: 30 days.
 const NAME_ALERT_DURATION: i64 = 30 * 86_400 * SECOND;
@@ -39,6 +40,7 @@ pub(in crate::http) async fn current(app: &App, principal: &Principal) -> Result
     let backups = app.state.db.read(db::backup::results).await.map_err(RepoError::from)?;
     alerts.extend(results::problems(&backups, now).into_iter().map(backup_alert));
     alerts.extend(database_alert(app.state.db.check_usable(now).await)?);
+    alerts.extend(history::problems(&app.history).await?.into_iter().map(history_alert));
     let catalog = app.state.catalog.get();
     let skews = [("publish", catalog.skew(now)), ("sync:pypi", catalog.index_skew(now))];
     alerts.extend(skews.into_iter().filter_map(|(name, skew)| Some(alert("clock", name, skew?.to_string()))));
@@ -122,6 +124,19 @@ fn backup_alert(problem: BackupProblem) -> Alert {
         }
     };
     Alert { since: Some(since.to_string()), ..alert("backup", name, message) }
+}
+
+/// Returns the alert of a problem of the log.
+///
+/// SECURITY: only `rspm history status` discloses the reason, and the names of witnesses.
+fn history_alert(problem: Problem) -> Alert {
+    let (name, message) = match problem {
+        Problem::Paused => ("paused", "the log is paused, so that nothing is appended or signed".to_owned()),
+        Problem::Failed => ("failed", "the log could not be written or copied".to_owned()),
+        Problem::Waiting(count) => ("waiting", format!("{count} transactions have no entry in the log")),
+        Problem::Witness(_) => ("witness", "a witness has not cosigned the log for a day".to_owned()),
+    };
+    alert("history", name, format!("{message}; see rspm history status"))
 }
 
 /// Returns the alert of a full file system, named by its storage classes.

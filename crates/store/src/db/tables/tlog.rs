@@ -137,10 +137,81 @@ pub fn append(c: &mut dyn Conn, addition: &Addition) -> Result<bool, DbError> {
     Ok(true)
 }
 
-/// Stores a signed checkpoint, unless the log has a newer one, of more entries.
+/// Stores a signed checkpoint, unless the log is paused or has more entries.
 pub fn set_checkpoint(c: &mut dyn Conn, log: i64, size: u64, checkpoint: &str) -> Result<(), DbError> {
-    const SET: &str = "UPDATE tlog SET checkpoint = $1 WHERE id = $2 AND size = $3";
+    const SET: &str = "UPDATE tlog SET checkpoint = $1 WHERE id = $2 AND size = $3 AND pause = ''";
     c.execute(SET, &[checkpoint.into(), log.into(), integer(size).into()]).map(drop)
+}
+
+/// Replaces a checkpoint by the same one with another cosignature. Returns false if the log has another one meanwhile.
+pub fn replace_checkpoint(c: &mut dyn Conn, log: i64, old: &str, new: &str) -> Result<bool, DbError> {
+    const REPLACE: &str = "UPDATE tlog SET checkpoint = $1 WHERE id = $2 AND checkpoint = $3";
+    Ok(c.execute(REPLACE, &[new.into(), log.into(), old.into()])? == 1)
+}
+
+/// Pauses the log. Returns false if it is paused already: the first reason stays.
+pub fn pause(c: &mut dyn Conn, log: i64, reason: &str) -> Result<bool, DbError> {
+    const PAUSE: &str = "UPDATE tlog SET pause = $1 WHERE id = $2 AND pause = ''";
+    Ok(c.execute(PAUSE, &[reason.into(), log.into()])? == 1)
+}
+
+/// Ends the pause of the log, whose next entry is of this history of transactions.
+pub fn end_pause(c: &mut dyn Conn, log: i64, history: &str) -> Result<(), DbError> {
+    const END: &str = "UPDATE tlog SET pause = '', history = $1 WHERE id = $2";
+    c.execute(END, &[history.into(), log.into()]).map(drop)
+}
+
+/// Sets the encrypted seeds of the key, and of the key before it with the end of its validity.
+pub fn set_seeds(
+    c: &mut dyn Conn,
+    log: i64,
+    seed: &str,
+    old_seed: Option<&str>,
+    old_until: Timestamp,
+) -> Result<(), DbError> {
+    const SET: &str = "UPDATE tlog SET seed = $1, old_seed = $2, old_until = $3 WHERE id = $4";
+    let old_seed = Value::opt_text(old_seed);
+    c.execute(SET, &[seed.into(), old_seed, old_until.0.into(), log.into()]).map(drop)
+}
+
+/// Returns the newest checkpoint of another log that this server cosigned.
+pub fn witnessed(c: &mut dyn Conn, origin: &str) -> Result<Option<String>, DbError> {
+    c.first("SELECT note FROM tlog_witnessed WHERE origin = $1", &[origin.into()])
+}
+
+/// Stores the newest cosigned checkpoint of another log. Returns false if it is no longer `old` that is stored.
+pub fn set_witnessed(
+    c: &mut dyn Conn,
+    origin: &str,
+    old: Option<&str>,
+    size: u64,
+    note: &str,
+) -> Result<bool, DbError> {
+    const INSERT: &str = "INSERT INTO tlog_witnessed (origin, size, note) VALUES ($1, $2, $3) \
+        ON CONFLICT (origin) DO NOTHING";
+    const UPDATE: &str = "UPDATE tlog_witnessed SET size = $1, note = $2 WHERE origin = $3 AND note = $4";
+    let size = integer(size).into();
+    Ok(match old {
+        None => c.execute(INSERT, &[origin.into(), size, note.into()])?,
+        Some(old) => c.execute(UPDATE, &[size, note.into(), origin.into(), old.into()])?,
+    } == 1)
+}
+
+/// Returns the size of the newest checkpoint of a log that has a time stamp.
+pub fn stamped_size(c: &mut dyn Conn, log: i64) -> Result<Option<u64>, DbError> {
+    c.first("SELECT size FROM tlog_timestamp WHERE log = $1 ORDER BY size DESC LIMIT 1", &[log.into()])
+}
+
+/// Stores the answer of an authority for time stamps.
+pub fn insert_timestamp(c: &mut dyn Conn, log: i64, size: u64, answer: &[u8]) -> Result<(), DbError> {
+    const INSERT: &str = "INSERT INTO tlog_timestamp (log, size, answer) VALUES ($1, $2, $3) \
+        ON CONFLICT (log, size) DO NOTHING";
+    c.execute(INSERT, &[log.into(), integer(size).into(), answer.into()]).map(drop)
+}
+
+/// Returns the sizes of the checkpoints of a log with time stamps, and the stamps.
+pub fn timestamps(c: &mut dyn Conn, log: i64) -> Result<Vec<(u64, Vec<u8>)>, DbError> {
+    c.all("SELECT size, answer FROM tlog_timestamp WHERE log = $1 ORDER BY size", &[log.into()])
 }
 
 /// Returns the texts of `count` entries from the number `first` on; fewer at the end of the log.

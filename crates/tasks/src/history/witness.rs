@@ -1,0 +1,205 @@
+//! Requests to the witnesses of the log: each cosigns a checkpoint if no tree that it cosigned before contradicts it.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use http::StatusCode;
+
+use super::{Answer, History, write};
+use base::config::Witness;
+use base::model::time::{SECOND, Timestamp};
+use content::serve::RepoError;
+use content::serve::proofs::{self, Signed};
+use formats::tlog::note::{KeyType, Note, Statement, VerifierKey};
+use formats::tlog::witness::AddCheckpoint;
+use store::db::tlog::{self, Head};
+use store::db::{Conn, DbError};
+
+/// Timeout of a request.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Minimum time between two requests to a witness.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// Time after which a witness that did not cosign is asked again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(60);
+/// Maximum length of a reason in the answer of a witness, in characters.
+const MAX_REASON: usize = 200;
+
+/// What a witness answered.
+pub(super) enum Outcome {
+    /// It cosigned the checkpoint.
+    Cosigned,
+    /// It cosigned a greater size before.
+    Ahead(u64),
+    /// It cosigned another tree before.
+    Contradicts(String),
+    Failed(String),
+}
+
+/// Asks for cosignatures of each new checkpoint until the task ends.
+pub(super) async fn run(history: &History) {
+    let mut signed = history.signed.subscribe();
+    loop {
+        tokio::time::sleep(INTERVAL).await;
+        if let Err(error) = ask_all(history, false).await {
+            tracing::warn!(%error, "could not ask the witnesses of the log");
+        }
+        let _ = tokio::time::timeout(RETRY_INTERVAL, signed.changed()).await;
+    }
+}
+
+/// Asks the witnesses that did not cosign the newest checkpoint, or all, at the same time. Pauses the log if one knows
+/// another log. Returns the witnesses with their answers.
+pub(super) async fn ask_all(history: &History, all: bool) -> Result<Vec<(Witness, Outcome)>, RepoError> {
+    let Some(head) = history.state.db.read(tlog::head).await? else { return Ok(Vec::new()) };
+    let Some(signed) = proofs::signed(&head)? else { return Ok(Vec::new()) };
+    let mut witnesses = history.state.config.load().history.witnesses.clone();
+    witnesses
+        .retain(|witness| all || (head.pause.is_empty() && cosigned_at(witness, &signed.note).is_none()));
+    let outcomes = witnesses.into_iter().map(async |witness| {
+        let outcome = ask(history, &head, &signed, &witness).await;
+        let outcome = outcome.unwrap_or_else(|error| Outcome::Failed(error.to_string()));
+        let name = &witness.name;
+        let reason = match &outcome {
+            Outcome::Cosigned => None,
+            Outcome::Ahead(size) => {
+                let own = signed.checkpoint.root.count;
+                Some(format!("the witness {name} cosigned {size} entries, and the database has {own}"))
+            }
+            Outcome::Contradicts(reason) => Some(format!("the witness {name} knows another log: {reason}")),
+            Outcome::Failed(_) => None,
+        };
+        if let Some(reason) = reason {
+            history.pause(&head, &reason).await?;
+        }
+        let mut answers = history.answers.lock();
+        let answer = answers.entry(witness.name.clone()).or_default();
+        answer.error = None;
+        match &outcome {
+            Outcome::Cosigned => {
+                *answer = Answer {
+                    size: signed.checkpoint.root.count,
+                    cosigned_at: Some((history.state.clock)()),
+                    error: None,
+                };
+            }
+            Outcome::Ahead(size) => answer.error = Some(format!("it has {size} entries")),
+            Outcome::Contradicts(reason) | Outcome::Failed(reason) => answer.error = Some(reason.clone()),
+        }
+        drop(answers);
+        Ok((witness, outcome))
+    });
+    join_all(outcomes).await.into_iter().collect()
+}
+
+/// Returns the key of a witness, which was checked when the configuration was loaded.
+fn key_of(witness: &Witness) -> Result<VerifierKey, RepoError> {
+    let key = VerifierKey::parse_as(&witness.key, KeyType::Cosignature);
+    key.map_err(|error| RepoError::Invalid(format!("History.Witness {}: {error}", witness.name)))
+}
+
+/// Returns when a witness cosigned a checkpoint; `None` if it did not.
+pub(super) fn cosigned_at(witness: &Witness, note: &Note) -> Option<Timestamp> {
+    match note.verify(&key_of(witness).ok()?) {
+        Ok(Some(Statement::Cosigned(time))) => {
+            i64::try_from(time).ok().map(|seconds| Timestamp(seconds.saturating_mul(SECOND)))
+        }
+        _ => None,
+    }
+}
+
+/// Asks one witness: twice at most, if the size that it cosigned last is not that which was expected.
+async fn ask(
+    history: &History,
+    head: &Head,
+    signed: &Signed,
+    witness: &Witness,
+) -> Result<Outcome, RepoError> {
+    let (key, size) = (key_of(witness)?, signed.checkpoint.root.count);
+    let known = history.answers.lock().get(&witness.name).map_or(0, |answer| answer.size);
+    let is_cosigned = cosigned_at(witness, &signed.note).is_some();
+    let mut old = if is_cosigned { size } else { known.min(size) };
+    let url = format!("{}/add-checkpoint", &*witness.url);
+    for attempt in 1.. {
+        let body = message(history, head, signed, old).await?.to_string().into_bytes();
+        let upstream = history.state.upstream.load_full();
+        let posted = match upstream.post(&url, "text/plain; charset=utf-8", body, TIMEOUT).await {
+            Ok(posted) => posted,
+            Err(error) => return Ok(Outcome::Failed(error.to_string())),
+        };
+        let text = String::from_utf8_lossy(&posted.body).into_owned();
+        let reason: String = text.chars().filter(|c| !c.is_control()).take(MAX_REASON).collect();
+        let is_size = posted.media_type == "text/x.tlog.size";
+        match posted.status {
+            StatusCode::OK => {
+                let note = Note::parse(format!("{}\n{text}", signed.note.text()).as_bytes());
+                let note = note.and_then(|note| Ok(note.verify(&key)?.map(|_| note)));
+                return match note {
+                    Ok(Some(note)) => store(history, head.id, key, note).await.map(|()| Outcome::Cosigned),
+                    Ok(None) => Ok(Outcome::Failed(format!("its answer has no cosignature of {key}"))),
+                    Err(error) => Ok(Outcome::Failed(format!("its answer: {error}"))),
+                };
+            }
+            StatusCode::CONFLICT if is_size && let Ok(witnessed) = text.trim_end().parse::<u64>() => {
+                if witnessed > size {
+                    // Another server may have signed it since then.
+                    let newest = history.state.db.read(tlog::head).await?;
+                    let is_own =
+                        newest.is_some_and(|newest| newest.id == head.id && newest.size >= witnessed);
+                    return Ok(match is_own {
+                        true => Outcome::Failed("it has a newer checkpoint of this log".to_owned()),
+                        false => Outcome::Ahead(witnessed),
+                    });
+                }
+                if attempt > 1 {
+                    return Ok(Outcome::Failed("it answered twice that it has another size".to_owned()));
+                }
+                old = witnessed;
+            }
+            StatusCode::UNPROCESSABLE_ENTITY => return Ok(Outcome::Contradicts(reason)),
+            status => return Ok(Outcome::Failed(format!("it answered {status}: {reason}"))),
+        }
+    }
+    Ok(Outcome::Failed("no answer".to_owned()))
+}
+
+async fn message(
+    history: &History,
+    head: &Head,
+    signed: &Signed,
+    old: u64,
+) -> Result<AddCheckpoint, RepoError> {
+    let (log, size) = (head.id, signed.checkpoint.root.count);
+    let path = history.state.db.read(move |c| write::path(c, log, old, size)).await?;
+    let path = path.ok_or_else(|| {
+        RepoError::Invalid(format!("old size {old}, but the newest checkpoint has {size} entries"))
+    })?;
+    Ok(AddCheckpoint { old, path, note: signed.note.clone() })
+}
+
+/// Returns the request for a witness without a connection that cosigned the first `old` entries last; without `old`, the
+/// newest checkpoint alone.
+pub async fn request(history: &History, old: Option<u64>) -> Result<String, RepoError> {
+    let head = history.head().await?;
+    let signed = proofs::signed(&head)?;
+    let signed = signed.ok_or_else(|| RepoError::NotFound("the log has no checkpoint yet".to_owned()))?;
+    match old {
+        None => Ok(signed.note.to_string()),
+        Some(old) => Ok(message(history, &head, &signed, old).await?.to_string()),
+    }
+}
+
+/// Adds a cosignature to the newest checkpoint, unless there is a newer one meanwhile.
+async fn store(history: &History, log: i64, key: VerifierKey, note: Note) -> Result<(), RepoError> {
+    let add = move |c: &mut dyn Conn| {
+        let Some(head) = tlog::by_id(c, log)? else { return Ok(true) };
+        let Some(signed) = proofs::signed(&head)?.filter(|signed| signed.note.text() == note.text()) else {
+            return Ok::<bool, DbError>(true);
+        };
+        let cosigned = signed.note.with(&[&key], &note).to_string();
+        tlog::replace_checkpoint(c, log, &head.checkpoint, &cosigned)
+    };
+    // Another cosignature may be stored at the same time.
+    while !history.state.db.write(add.clone()).await? {}
+    history.wake.notify_one();
+    Ok(())
+}

@@ -146,7 +146,7 @@ async fn publishes(
             let mut salt = None;
             if part == 0 {
                 let random: [u8; 32] =
-                    ring::rand::generate(&ring::rand::SystemRandom::new()).map_err(super::no_key)?.expose();
+                    ring::rand::generate(&ring::rand::SystemRandom::new()).map_err(|error| super::key::no_key(&error))?.expose();
                 let salted = Sha256::of(&[&random, audit_digest.as_bytes()].concat());
                 head.push(("audit", format!("{audit_row} {salted}")));
                 salt = Some(random.to_vec());

@@ -62,7 +62,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "upkeep",
         &[
             "model", "config", "language", "r", "python", "db", "storage", "catalog", "jobs", "state",
-            "fetch", "serve", "edit", "backup",
+            "fetch", "serve", "edit", "backup", "history",
         ],
     ),
     (

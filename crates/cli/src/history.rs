@@ -79,7 +79,7 @@ pub struct VerifyProof {
     /// The day, or the number of a transaction, that it has to be about
     #[arg(long, value_name = "YYYY-MM-DD")]
     pub snapshot: Snapshot,
-    /// The index, below the snapshot
+    /// The index that it has to be about: packages/3.20/bioc/src/contrib/PACKAGES of a part of Bioconductor, simple/ of Python
     #[arg(long, value_name = "PATH", default_value = INDEX)]
     pub document: String,
     /// Maximum age of the cosignatures that the policy requires: a number with s, m, h or d
@@ -199,7 +199,7 @@ pub fn verify(output: &Output, args: &VerifyProof) -> Result<(), CliError> {
         let proof = RecordProof::parse(&proof).and_then(|proof| proof.verify(&policy, &request));
         let record = proof.map_err(|error| not_proved(&args.proof, error))?;
         let field = |name| record.field(name).unwrap_or_default().to_owned();
-        lines.insert(0, ("Package", format!("{} {}", field("Package"), field("Version"))));
+        lines.insert(0, ("Package", format!("{} {}", field("Package"), field("Version") + &field("File"))));
         match (&args.file, record.digest) {
             (None, _) => {}
             (Some(path), None) => {

@@ -12,6 +12,7 @@ const PREFIX: &str = "rspm-log/1 ";
 const KINDS: &[(&str, &str)] = &[
     ("open", "database history previous?"),
     ("publish", "history? transaction time kind part? tree* list* audit? late?"),
+    ("records", "transaction tree leaves*"),
     ("view", "repository snapshot document records root rules transaction?"),
     ("files", "file*"),
     ("page", "source project files root serial? valid"),
@@ -24,7 +25,7 @@ const KINDS: &[(&str, &str)] = &[
 ];
 
 /// Keys that an entry of any kind may have several times.
-const REPEATED: [&str; 3] = ["tree", "list", "file"];
+const REPEATED: [&str; 4] = ["tree", "list", "file", "leaves"];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -46,7 +47,7 @@ impl Entry {
     }
 
     /// Parses an entry of any kind: at most 60,000 bytes of UTF-8 without control characters and empty lines, and no
-    /// key twice except `tree`, `list` and `file`. The leaf of the log is this text with the line feed at its end.
+    /// key twice except `tree`, `list`, `file` and `leaves`. The leaf of the log is this text with the line feed at its end.
     pub fn parse(bytes: &[u8]) -> Result<Entry, TlogError> {
         let text = lines_of(bytes, MAX_SIZE)?;
         let (first, rest) = text.split_first().map_or(("", &[][..]), |(first, rest)| (*first, rest));
@@ -107,7 +108,7 @@ impl Entry {
         self.lines.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
-    /// Returns the first value of a key; the only one, except of `tree`, `list` and `file`.
+    /// Returns the first value of a key; the only one, except of those that may be repeated.
     pub fn value(&self, key: &str) -> Option<&str> {
         self.values(key).next()
     }

@@ -15,7 +15,7 @@ use store::db::{Conn, DbError};
 
 /// Writes all entries that are missing, and signs a checkpoint after each addition. Does nothing without a log, and while it
 /// is paused.
-pub(super) async fn write_all(history: &History) -> Result<(), RepoError> {
+pub async fn write_all(history: &History) -> Result<(), RepoError> {
     while let Some(head) = history.state.db.read(tlog::head).await? {
         let catalog = history.state.catalog.get();
         if head.history != catalog.history_id {
@@ -31,7 +31,10 @@ pub(super) async fn write_all(history: &History) -> Result<(), RepoError> {
             continue;
         }
         let next = entries::next(history, &head).await?;
-        if (next.tx, next.closed_until) == (head.tx, head.closed_until) && next.entries.is_empty() {
+        if (next.tx, next.closed_until) == (head.tx, head.closed_until)
+            && next.entries.is_empty()
+            && next.events.is_empty()
+        {
             return Ok(());
         }
         // Without effect if another server appended meanwhile, whose entries are read then.

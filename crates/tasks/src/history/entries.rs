@@ -146,7 +146,7 @@ async fn publishes(
             let mut salt = None;
             if part == 0 {
                 let random: [u8; 32] =
-                    ring::rand::generate(&ring::rand::SystemRandom::new()).map_err(|error| super::key::no_key(&error))?.expose();
+                    ring::rand::generate(&ring::rand::SystemRandom::new()).map_err(no_salt)?.expose();
                 let salted = Sha256::of(&[&random, audit_digest.as_bytes()].concat());
                 head.push(("audit", format!("{audit_row} {salted}")));
                 salt = Some(random.to_vec());
@@ -162,6 +162,10 @@ async fn publishes(
         }
     }
     Ok(entries)
+}
+
+fn no_salt(error: ring::error::Unspecified) -> RepoError {
+    RepoError::Invalid(format!("could not make the salt of an entry: {error}"))
 }
 
 /// Returns the records of a list of packages at a step, without rules.

@@ -31,7 +31,7 @@ use futures_util::StreamExt;
 const ORIGIN: &str = "packages.example.org/__log__";
 
 /// A backend with a repository `prod`, and its log.
-async fn with_log() -> (Backend, Arc<History>) {
+pub(super) async fn with_log() -> (Backend, Arc<History>) {
     let backend = Backend::new().await;
     let mut config = (*backend.state.config.load_full()).clone();
     let key = key_file::random().expect("random numbers");
@@ -58,7 +58,7 @@ async fn proof_of(backend: &Backend, day: &str, file: Option<&str>) -> Result<Op
     proofs::of_snapshot(&backend.repositories, "prod", None, snapshot, member).await
 }
 
-async fn entries(backend: &Backend) -> Vec<Entry> {
+pub(super) async fn entries(backend: &Backend) -> Vec<Entry> {
     let texts =
         backend.state.db.read(|c| rstudio_pm::db::tlog::entries(c, 1, 0, 1000)).await.expect("entries");
     texts.iter().map(|text| Entry::parse(text.as_bytes()).expect("an entry")).collect()

@@ -43,7 +43,17 @@ fn a_suspended_leader_and_the_next_one_write_one_log() {
             version += 1;
             server.add("prod", &Tarball::new("alpha", &format!("1.{version}")));
         }
-        servers[first].signal(Signal::SIGSTOP);
+        // Not in a transaction of the database, whose locks would stop the others too.
+        loop {
+            servers[first].signal(Signal::SIGSTOP);
+            std::thread::sleep(Duration::from_millis(300));
+            let open = "SELECT count(*)::text FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";
+            if database.value(open) == "0" {
+                break;
+            }
+            servers[first].signal(Signal::SIGCONT);
+            std::thread::sleep(Duration::from_millis(20));
+        }
         // As after a minute in which it did not run.
         database
             .value("WITH ended AS (UPDATE lease SET until = 0 RETURNING 1) SELECT count(*)::text FROM ended");

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{History, key, write};
+use super::{History, key, rows};
 use base::config::BackupPlace;
 use content::serve::{RepoError, proofs};
 use formats::tlog::tile::{Content, Tile, WIDTH, encode_entries, tiles};
@@ -76,7 +76,7 @@ impl LogCopy {
             return Ok(Err(format!("{place} has {count} entries, and the database {size}")));
         }
         let log = head.id;
-        let own = history.state.db.read(move |c| write::root(c, log, copied.count)).await?;
+        let own = history.state.db.read(move |c| rows::root(c, log, copied.count)).await?;
         Ok(if own == copied {
             Ok(copied.count)
         } else {

@@ -7,7 +7,7 @@ use ring::rand::SystemRandom;
 use sha2::{Digest, Sha256};
 
 use super::entries::Entries;
-use super::{History, entry, write};
+use super::{History, entry, rows};
 use base::config::{EncryptionKey, key_file};
 use base::encryption::value;
 use content::serve::RepoError;
@@ -111,7 +111,7 @@ pub async fn rotate(history: &History) -> Result<(), RepoError> {
     let until = (state.clock)() + OVERLAP;
     let write = move |c: &mut dyn Conn| {
         encryption_key::check(c, key.key.fingerprint())?;
-        let is_appended = write::append(c, &head, &next)?;
+        let is_appended = rows::append(c, &head, &next)?;
         if is_appended {
             tlog::set_seeds(c, head.id, &seed, Some(&head.seed), until)?;
         }
@@ -134,7 +134,7 @@ pub(super) async fn end_old(history: &History, head: &Head) -> Result<bool, Repo
     let Some(old) = signers.last() else { return Ok(false) };
     let (next, head) = (key_entry(head, old, "end")?, head.clone());
     let write = move |c: &mut dyn Conn| {
-        let is_appended = write::append(c, &head, &next)?;
+        let is_appended = rows::append(c, &head, &next)?;
         if is_appended {
             tlog::set_seeds(c, head.id, &head.seed, None, head.closed_until)?;
         }

@@ -8,6 +8,7 @@ mod export;
 mod init;
 mod key;
 mod recover;
+mod rows;
 mod rules;
 mod status;
 mod timestamp;

@@ -5,7 +5,7 @@ use std::cmp::max;
 use super::entries::Entries;
 use super::export::{LogCopy, MAX_FILE};
 use super::witness::{self, WitnessAnswer};
-use super::{History, entry, export, key, write};
+use super::{History, entry, export, key, rows};
 use base::config::BackupPlace;
 use content::serve::{RepoError, proofs};
 use formats::tlog::entry::Entry;
@@ -123,9 +123,9 @@ pub async fn recover(history: &History, from: Option<&str>) -> Result<Recovered,
         let texts = missing.clone();
         let root = move |c: &mut dyn Conn| -> Result<Root, DbError> {
             if newest.root.count < old_size {
-                return write::root(c, log, newest.root.count);
+                return rows::root(c, log, newest.root.count);
             }
-            let mut edge = write::edge(c, log, old_size)?;
+            let mut edge = rows::edge(c, log, old_size)?;
             edge.append(&texts);
             edge.root().map_err(DbError::refuse)
         };
@@ -207,7 +207,7 @@ async fn complete(history: &History, head: Head, missing: Vec<String>) -> Result
     let next = Entries { entries, events: Vec::new(), tx: head.tx, closed_until: head.closed_until };
     let append = move |c: &mut dyn Conn| {
         tlog::end_pause(c, head.id, &recovered)?;
-        write::append(c, &head, &next)
+        rows::append(c, &head, &next)
     };
     if !history.state.db.write(append).await? {
         let reason = "an entry was appended meanwhile: see rspm history status";

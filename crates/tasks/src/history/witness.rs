@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use http::StatusCode;
 
-use super::{Answer, History, write};
+use super::{Answer, History, rows};
 use base::config::Witness;
 use base::model::time::{SECOND, Timestamp};
 use content::serve::RepoError;
@@ -180,7 +180,7 @@ async fn message(
     old: u64,
 ) -> Result<AddCheckpoint, RepoError> {
     let (log, size) = (head.id, signed.checkpoint.root.count);
-    let path = history.state.db.read(move |c| write::path(c, log, old, size)).await?;
+    let path = history.state.db.read(move |c| rows::path(c, log, old, size)).await?;
     let path = path.ok_or_else(|| {
         RepoError::Invalid(format!("old size {old}, but the newest checkpoint has {size} entries"))
     })?;

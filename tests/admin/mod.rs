@@ -9,6 +9,7 @@ mod property_cran;
 mod property_database;
 mod property_environment;
 mod property_git;
+mod property_history;
 mod property_list;
 mod property_listen;
 mod property_local_python;

@@ -6,11 +6,12 @@ use rstudio_pm::config::table::{Effect, Kind, Subsection};
 
 use super::{
     property_authentication as authentication, property_bioconductor as bioconductor, property_cran as cran,
-    property_database as database, property_git as git, property_listen as listen,
-    property_local_python as local_python, property_logging as logging, property_metrics as metrics,
-    property_open_id_connect as sign_in, property_proxy as proxy, property_pypi as pypi, property_s3 as s3,
-    property_server as server, property_storage as storage, property_sysreqs as sysreqs,
-    property_usage as usage, property_vulnerabilities as vulnerabilities, reload_federation as federation,
+    property_database as database, property_git as git, property_history as history,
+    property_listen as listen, property_local_python as local_python, property_logging as logging,
+    property_metrics as metrics, property_open_id_connect as sign_in, property_proxy as proxy,
+    property_pypi as pypi, property_s3 as s3, property_server as server, property_storage as storage,
+    property_sysreqs as sysreqs, property_usage as usage, property_vulnerabilities as vulnerabilities,
+    reload_federation as federation,
 };
 use crate::support::server::Builder;
 
@@ -32,6 +33,7 @@ const SUPPORTED_SECTIONS: &[&str] = &[
     "PyPI",
     "LocalPython",
     "Git",
+    "History",
     "Vulnerabilities",
     "Metrics",
     "StorageAudit",
@@ -146,6 +148,11 @@ const TESTS: &[(&str, &str, fn())] = &[
     ("Git", "RLibrary", crate::git::vignettes::a_vignette_that_needs_a_package_of_the_same_server_is_built_on_request),
     ("Git", "InstallDependencies", crate::git::vignettes::without_install_dependencies_no_package_is_installed_for_a_build),
     ("Git", "RRepository", crate::git::vignettes::packages_that_the_library_has_are_not_installed_and_a_repository_must_be_known),
+    ("History", "Public", history::public_decides_whether_anonymous_clients_read_the_log),
+    ("History", "ExportPath", history::export_path_has_a_copy_of_the_log),
+    ("History", "Witness", history::witness_is_asked_by_a_log_that_its_witness_for_names),
+    ("History", "WitnessFor", history::witness_is_asked_by_a_log_that_its_witness_for_names),
+    ("History", "TimestampURL", history::timestamp_url_gets_the_digest_of_a_checkpoint),
     ("Metrics", "Enabled", metrics::metrics_enabled_decides_whether_metrics_are_served),
     ("Metrics", "Listen", metrics::metrics_listen_is_the_address_that_answers),
     ("StorageAudit", "Enabled", metrics::storage_audit_enabled_decides_whether_space_is_measured),

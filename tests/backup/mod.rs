@@ -9,6 +9,7 @@ mod holds;
 mod installation;
 mod interrupted;
 mod killed;
+mod log;
 pub(crate) mod machines;
 mod metadata;
 mod refusals;

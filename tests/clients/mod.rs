@@ -13,6 +13,8 @@ mod proxies;
 mod requirements;
 mod slashes;
 mod snapshots;
+mod timestamps;
+mod witnesses;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

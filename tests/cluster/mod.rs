@@ -4,6 +4,7 @@ mod balancers;
 mod fail_over;
 mod imports;
 mod leases;
+mod log;
 mod modes;
 mod nodes;
 mod notifications;

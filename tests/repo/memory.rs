@@ -85,6 +85,7 @@ async fn serve(backend: &Backend) -> String {
         repositories: backend.repositories.clone(),
         uploads: backend.uploads.clone(),
         upkeep: backend.upkeep.clone(),
+        history: rstudio_pm::history::History::new(backend.repositories.clone(), Arc::clone(&state)),
         sync: Sync::new(PageReads::new(Arc::clone(&state)), Arc::clone(&state)),
         usage: Usage::default(),
         site: Arc::clone(&site),

@@ -10,6 +10,7 @@ mod deleted_sources;
 mod edits;
 mod import;
 mod integrity;
+mod log_keys;
 mod lost_objects;
 mod memory;
 mod merge;

@@ -21,7 +21,7 @@ use crate::support::backend::Backend;
 const ORIGIN: &str = "packages.example.org/__log__";
 
 /// A backend with a repository `prod`, and its log.
-async fn with_log() -> (Backend, History) {
+pub(super) async fn with_log() -> (Backend, Arc<History>) {
     let backend = Backend::new().await;
     let mut config = (*backend.state.config.load_full()).clone();
     let key = key_file::random().expect("random numbers");
@@ -30,12 +30,12 @@ async fn with_log() -> (Backend, History) {
     backend.create_local_source("team").await;
     backend.create_repository("prod", &["team"]).await;
     let history = of(&backend);
-    assert!(history::init(&history, Some(ORIGIN.to_owned())).await.expect("a log"));
+    assert!(history::init(&history, Some(ORIGIN.to_owned()), false).await.expect("a log"));
     (backend, history)
 }
 
-fn of(backend: &Backend) -> History {
-    History { repositories: Arc::clone(&backend.repositories), state: Arc::clone(&backend.state) }
+fn of(backend: &Backend) -> Arc<History> {
+    History::new(Arc::clone(&backend.repositories), Arc::clone(&backend.state))
 }
 
 async fn proof_of(backend: &Backend, day: &str, file: Option<&str>) -> Result<Option<Vec<u8>>, RepoError> {
@@ -45,7 +45,7 @@ async fn proof_of(backend: &Backend, day: &str, file: Option<&str>) -> Result<Op
     proofs::of_day(&backend.repositories, "prod", snapshot, package_file).await
 }
 
-async fn entries(backend: &Backend) -> Vec<Entry> {
+pub(super) async fn entries(backend: &Backend) -> Vec<Entry> {
     let texts =
         backend.state.db.read(|c| rstudio_pm::db::tlog::entries(c, 1, 0, 1000)).await.expect("entries");
     texts.iter().map(|text| Entry::parse(text.as_bytes()).expect("an entry")).collect()

@@ -20,6 +20,7 @@ pub(crate) mod full_mirror;
 pub(crate) mod fuse;
 pub(crate) mod haproxy;
 pub(crate) mod helper_program;
+pub(crate) mod history;
 pub(crate) mod http;
 pub(crate) mod issuer;
 pub(crate) mod kills;

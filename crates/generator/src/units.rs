@@ -372,8 +372,10 @@ mod tests {
 
     #[test]
     fn directories_of_backups_are_writable() {
-        let text =
-            paths_of("[Server]\nBackupPaths = /srv/backups\nBackupPaths = /home/b\nBackupPaths = s3://b/p\n");
+        let text = paths_of(
+            "[Server]\nBackupPaths = /srv/backups\nBackupPaths = /home/b\nBackupPaths = s3://b/p\n[History]\nExportPath = /srv/log\n",
+        );
+        assert!(text.contains("ReadWritePaths=\"-/srv/log\"\n"), "{text}");
         assert!(text.contains("ReadWritePaths=\"-/srv/backups\"\n"), "{text}");
         assert!(text.contains("BindPaths=\"-/home/b\"\n"), "{text}");
     }

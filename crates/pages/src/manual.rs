@@ -85,6 +85,7 @@ pub const PAGES: &[ManualPage] = &[
     page!("usage", "admin/usage"),
     page!("vulnerabilities", "admin/vulnerabilities"),
     page!("web", "admin/web"),
+    page!("witnesses", "admin/witnesses"),
 ];
 
 /// The first part of the address of a page, after the root of the server.

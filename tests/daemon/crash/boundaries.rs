@@ -17,7 +17,9 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::CrashTest;
 use crate::support::fixtures::until;
+use crate::support::history;
 use crate::support::process::{ProcessOutput, run_to_end};
+use crate::support::tarball::Tarball;
 
 /// Limit of the number of boundaries; more than any of the operations has.
 const MAX_BOUNDARIES: usize = 80;
@@ -185,4 +187,49 @@ fn a_lazy_fetch_is_whole_or_absent_at_every_fsync_and_rename() {
         is_running
     });
     assert!(boundaries >= 3, "only {boundaries} boundaries were reached");
+}
+
+#[test]
+fn the_log_is_one_log_at_every_fsync_and_rename() {
+    let test = CrashTest::of(history::builder(), "[History]\nExportPath = {dir}/copy\n");
+    test.server.json("history init --origin=pm.example.org/__log__");
+    test.server.signed();
+    let before = Mutex::new(Vec::new());
+    let boundaries = at_every_boundary(test, |test| {
+        // Every published checkpoint has its tiles, and none contradicts an earlier one.
+        let copy = test.server.dir().join("copy");
+        let check = || {
+            let entries = history::entries_of(&copy);
+            let mut before = before.lock().unwrap();
+            assert!(entries.starts_with(&before), "{entries:#?}\n{before:#?}");
+            *before = entries;
+            before.len() as u64
+        };
+        check();
+        let path = test.server.dir().join("logged_1.0.tar.gz");
+        let number = test.ledger.lock().unwrap().adds;
+        test.ledger.lock().unwrap().adds += 1;
+        std::fs::write(&path, Tarball::new("logged", &format!("1.{number}")).bytes()).unwrap();
+        let add = rspm(test, &["add", "--source=team", &format!("--path={}", path.display())]);
+        let mut is_running = add.code == Some(0);
+        until("the log is signed and copied, or the server is killed", || {
+            let output = rspm(test, &["history", "status", "-o", "json"]);
+            is_running = output.code == Some(0);
+            let status: serde_json::Value = serde_json::from_str(&output.out).unwrap_or_default();
+            let copied = check();
+            !is_running
+                || (status["waiting"] == 0
+                    && status["entries"] == status["signed"]
+                    && status["signed"] == copied)
+        });
+        is_running
+    });
+    assert!(boundaries >= 4, "only {boundaries} boundaries were reached");
+    let entries = before.into_inner().unwrap();
+    let transactions = entries.iter().filter(|entry| entry.starts_with("rspm-log/1 publish\n"));
+    let transactions =
+        transactions.map(|entry| entry.lines().find(|line| line.starts_with("transaction ")).unwrap());
+    let transactions: Vec<&str> = transactions.collect();
+    let unique: std::collections::BTreeSet<&&str> = transactions.iter().collect();
+    assert_eq!(unique.len(), transactions.len(), "no entry twice: {transactions:?}");
 }

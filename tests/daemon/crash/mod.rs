@@ -97,8 +97,12 @@ impl CrashTest {
     /// Creates a server that is synced with the first state of the mirror and has a repository `all` of `team` and
     /// CRAN.
     fn new(gcfg: &str) -> CrashTest {
+        CrashTest::of(Builder::default(), gcfg)
+    }
+
+    fn of(builder: Builder, gcfg: &str) -> CrashTest {
         let mirror = Mirror::start();
-        let builder = Builder::default().gcfg(&format!("[CRAN]\nURL = {}\n{gcfg}", mirror.url()));
+        let builder = builder.gcfg(&format!("[CRAN]\nURL = {}\n{gcfg}", mirror.url()));
         let test = CrashTest { mirror, server: builder.prepare(), ledger: Mutex::default() };
         test.next_state();
         let mut test = test;

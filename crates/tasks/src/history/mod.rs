@@ -19,6 +19,7 @@ pub use key::rotate;
 pub use recover::{Recovered, recover};
 pub use status::{Problem, Status, WitnessStatus, follow, problems, status};
 pub use witness::request;
+pub use write::write_all;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

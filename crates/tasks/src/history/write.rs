@@ -15,7 +15,7 @@ use store::db::{Conn, DbError};
 
 /// Writes all entries that are missing, and signs a checkpoint after each addition. Does nothing without a log, and while it
 /// is paused.
-pub(super) async fn write_all(history: &History) -> Result<(), RepoError> {
+pub async fn write_all(history: &History) -> Result<(), RepoError> {
     while let Some(head) = history.state.db.read(tlog::head).await? {
         let catalog = history.state.catalog.get();
         if head.history != catalog.history_id {

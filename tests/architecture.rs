@@ -19,7 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("access", &["model"]),
     ("pages", &["model", "api"]),
     ("metrics", &["model"]),
-    ("tlog", &[]),
+    ("tlog", &["model"]),
     ("builder", &[]),
     ("generator", &["model", "config"]),
     ("db", &["model", "config", "metrics"]),
@@ -62,7 +62,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "upkeep",
         &[
             "model", "config", "language", "r", "python", "db", "storage", "catalog", "jobs", "state",
-            "fetch", "serve", "edit", "backup",
+            "fetch", "serve", "edit", "backup", "history",
         ],
     ),
     (

@@ -17,7 +17,7 @@ use crate::http::net::request_body::Incoming;
 use crate::http::repo::r::platform_request::{self, PlatformRequest};
 use crate::http::repo::r::{self, bioconductor};
 use crate::http::repo::resolve_cache::{Entry, EntryKey};
-use crate::http::repo::{answer, project, python};
+use crate::http::repo::{answer, project, proofs, python};
 use crate::http::response::{self, ErrorFormat};
 use crate::http::route::repo_path::RepoPath;
 use crate::http::route::web::{PackagePage, WebPath};
@@ -239,8 +239,8 @@ async fn serve(
                 r::answer(app, &r::Address { repo, snapshot: *snapshot, linux, part, path }, query, head)
                     .await
             }
-            RepoPath::Proof { file } => {
-                let answer = r::proofs::answer(app, repo, *snapshot, file.as_ref(), parts);
+            RepoPath::Proof { part, member } => {
+                let answer = proofs::answer(app, repo, *snapshot, *part, member.clone(), parts);
                 answer_within_budget(app, head, answer).await
             }
         },

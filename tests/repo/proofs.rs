@@ -3,25 +3,35 @@
 use std::process::Command;
 use std::sync::Arc;
 
+use rstudio_pm::api::source::ImportedChange;
 use rstudio_pm::config::{EncryptionKey, KeySource, key_file};
-use rstudio_pm::history::{self, History};
+use rstudio_pm::edit::promotion::{Opening, PromotionRequest};
+use rstudio_pm::edit::{self, OnExisting, UploadKind};
+use rstudio_pm::history::{self, History, Share};
+use rstudio_pm::model::digest::Sha256;
+use rstudio_pm::model::import_list::{AddedFile, Event};
+use rstudio_pm::model::kind::{ChangePolicy, Language, RepoKind, SourceKind};
+use rstudio_pm::model::rule_effect::RuleEffect;
 use rstudio_pm::model::snapshot::Snapshot;
+use rstudio_pm::policy::{Criteria, Rule};
 use rstudio_pm::r::layout::{IndexFormat, RepoFileName};
 use rstudio_pm::serve::r::document::RDocument;
 use rstudio_pm::serve::{RepoError, proofs};
 use rstudio_pm::tlog::entry::Entry;
 use rstudio_pm::tlog::entry_proof::{EntryProof, ViewRequest};
 use rstudio_pm::tlog::policy::Policy;
-use rstudio_pm::tlog::record_proof::{FileDigest, RecordProof, records_of};
+use rstudio_pm::tlog::record_proof::{FileDigest, Member, RecordProof, records_of};
 use rstudio_pm::tlog::tree::Root;
 
 use super::index;
-use crate::support::backend::Backend;
+use crate::support::backend::{Backend, actor, person};
+use crate::support::python::package::Package;
+use futures_util::StreamExt;
 
 const ORIGIN: &str = "packages.example.org/__log__";
 
 /// A backend with a repository `prod`, and its log.
-pub(super) async fn with_log() -> (Backend, Arc<History>) {
+async fn with_log() -> (Backend, Arc<History>) {
     let backend = Backend::new().await;
     let mut config = (*backend.state.config.load_full()).clone();
     let key = key_file::random().expect("random numbers");
@@ -39,10 +49,13 @@ fn of(backend: &Backend) -> Arc<History> {
 }
 
 async fn proof_of(backend: &Backend, day: &str, file: Option<&str>) -> Result<Option<Vec<u8>>, RepoError> {
-    let file = file.map(|file| RepoFileName::parse(file).expect("a name"));
+    let member = file.map(|file| {
+        let file = RepoFileName::parse(file).expect("a name");
+        let file = file.package_file().expect("a package");
+        Member::Package { package: file.package.to_owned(), version: file.version.to_owned() }
+    });
     let snapshot: Snapshot = day.parse().expect("a day");
-    let package_file = file.as_ref().map(|file| file.package_file().expect("a package"));
-    proofs::of_day(&backend.repositories, "prod", snapshot, package_file).await
+    proofs::of_snapshot(&backend.repositories, "prod", None, snapshot, member).await
 }
 
 pub(super) async fn entries(backend: &Backend) -> Vec<Entry> {
@@ -148,4 +161,130 @@ async fn each_transaction_and_each_day_has_one_entry_also_after_a_restart() {
     assert!(status.checkpoint.starts_with(&format!("{ORIGIN}\n{}\n", root.count)), "{}", status.checkpoint);
     let signed = status.checkpoint.lines().nth(2).expect("a root");
     assert_eq!(signed, base64::Engine::encode(&base64::prelude::BASE64_STANDARD, root.hash));
+}
+
+#[tokio::test]
+async fn a_record_that_was_changed_in_the_database_is_named_with_repository_and_day() {
+    let (backend, history) = with_log().await;
+    backend.add("team", "alpha", "1.0").await;
+    backend.add("team", "beta", "2.0").await;
+    backend.advance_to_noon("2024-03-02");
+    rstudio_pm::serve::point::close_past_days(&backend.repositories).await;
+    history::write_all(&history).await.expect("written");
+    let examined = history::examine(&history, None).await.expect("examined");
+    assert_eq!((examined.problems, examined.notes), (Vec::<String>::new(), Vec::new()));
+
+    let plain = index(&backend, "prod", "2024-03-01", RDocument::Packages(IndexFormat::Text)).await.bytes;
+    let record = records_of(&plain).next().expect("alpha");
+    let changed = String::from_utf8_lossy(record).replace("Version: 1.0", "Version: 1.0\nNote: x");
+    let change = async |changed: String| {
+        let write = backend.state.db.write(move |c| {
+            c.execute(
+                "UPDATE record SET stanza = $1 WHERE release_id IN (SELECT r.id FROM release r \
+                 JOIN package p ON p.id = r.package_id WHERE p.name = 'alpha')",
+                &[changed.as_bytes().into()],
+            )
+        });
+        assert_eq!(write.await.expect("written"), 1);
+    };
+    let original = format!("{}\n", String::from_utf8_lossy(record));
+    change(format!("{changed}\n")).await;
+    let problems = history::examine(&history, None).await.expect("examined").problems;
+    let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+    for part in ["src/contrib/PACKAGES of prod on 2024-03-01", "never published: alpha"] {
+        assert!(problem.contains(part), "{problem}");
+    }
+    assert!(!problem.contains("beta"), "{problem}");
+    let all = backend.state.db.read(|c| rstudio_pm::db::tlog::entries(c, 1, 0, 1000)).await.expect("entries");
+    let number = all.iter().position(|text| text.contains(" view\n")).expect("a state") as u64;
+    let share = |remainder| Some(Share { remainder, divisor: 56 });
+    let of = async |share| history::examine(&history, share).await.expect("examined").problems.len();
+    assert_eq!((of(share(number)).await, of(share(number + 1)).await), (1, 0));
+
+    change(original).await;
+    assert_eq!(of(None).await, 0);
+    let write = backend.state.db.write(|c| {
+        c.execute("UPDATE tlog_entry SET entry = $1 WHERE id = 1", &["rspm-log/1 rules\nrules 0\n".into()])
+    });
+    write.await.expect("written");
+    let problems = history::examine(&history, None).await.expect("examined").problems;
+    assert!(problems.iter().any(|problem| problem.contains("was changed")), "{problems:?}");
+}
+
+#[tokio::test]
+async fn rules_promotions_and_files_of_projects_are_in_the_log() {
+    let (backend, history) = with_log().await;
+    backend.add("team", "alpha", "1.0").await;
+    history::write_all(&history).await.expect("written");
+    let count =
+        async |kind: &str| entries(&backend).await.iter().filter(|entry| entry.kind() == kind).count();
+    assert_eq!(count("rules").await, 1, "the rules in force at the beginning");
+    let criteria = Criteria { package: Some("alpha".to_owned()), ..Criteria::default() };
+    let rule = Rule { id: 0, priority: 100, effect: RuleEffect::Block, criteria, description: String::new() };
+    let ids = edit::block_rule::create(&backend.state, &[rule], &actor()).await.expect("a rule");
+    history::write_all(&history).await.expect("written");
+    edit::block_rule::delete(&backend.state, vec![(ids[0], ids[0])]).await.expect("deleted");
+    history::write_all(&history).await.expect("written");
+    let rules: Vec<Entry> =
+        entries(&backend).await.into_iter().filter(|entry| entry.kind() == "rules").collect();
+    assert_eq!(rules.len(), 3);
+    assert_eq!(rules[0], rules[2]);
+    assert_ne!(rules[0], rules[1]);
+
+    let frozen = edit::NewRepo {
+        changes: ChangePolicy::Promotion,
+        ..edit::NewRepo::open(&"frozen".parse().expect("a name"), RepoKind::R, "")
+    };
+    edit::repo::create(&backend.state, frozen, OnExisting::Fail, &actor()).await.expect("a repository");
+    let request = PromotionRequest {
+        from: "prod".to_owned(),
+        to: "frozen".to_owned(),
+        snapshot: "latest".parse().expect("a snapshot"),
+        comment: String::new(),
+        opening: Opening::Permitted,
+    };
+    let (repositories, state) = (&backend.repositories, &backend.state);
+    edit::promotion::request(repositories, state, request, &person("ann")).await.expect("promoted");
+    history::write_all(&history).await.expect("written");
+    let view = entries(&backend).await.into_iter().find(|entry| entry.kind() == "view").expect("a state");
+    assert_eq!(view.value("repository"), Some("frozen"));
+    let tx: Snapshot = view.value("snapshot").expect("a snapshot").parse().expect("a transaction");
+    let proof = proofs::of_snapshot(repositories, "frozen", None, tx, None).await.expect("a proof");
+    assert!(proof.is_some());
+
+    let name = |text: &str| text.parse().expect("a name");
+    edit::source::create(state, &name("wheels"), SourceKind::LocalPython, OnExisting::Fail)
+        .await
+        .expect("a source");
+    let repo = edit::NewRepo::open(&name("py"), RepoKind::Python, "");
+    edit::repo::create(state, repo, OnExisting::Fail, &actor()).await.expect("a repository");
+    edit::subscription::subscribe(state, "py", "wheels", None, OnExisting::Fail, &actor())
+        .await
+        .expect("subscribed");
+    let package = Package::new("acme-tools", "1.0");
+    let (file, bytes) = (package.wheel_name(), package.wheel());
+    let sha256 = Sha256::of(&bytes).to_string();
+    let body = futures_util::stream::iter([Ok(bytes.into())]).boxed();
+    let kind = UploadKind::Project(Language::Python);
+    let upload =
+        edit::package::receive(&backend.uploads, &file, body, kind, &actor()).await.expect("received");
+    let at = Some("2024-03-01T01:00:00Z".parse().expect("a time"));
+    let event = Event::Add(AddedFile { at, ..AddedFile::default() });
+    let change = ImportedChange { event, upload: Some(upload.id), kept: Vec::new() };
+    edit::import::apply(&backend.uploads, "wheels", vec![change], false, &actor()).await.expect("added");
+    backend.advance_to_noon("2024-03-02");
+    rstudio_pm::serve::point::close_past_days(repositories).await;
+    history::write_all(&history).await.expect("written");
+    let status = history::status(&history).await.expect("read").expect("a log");
+    let policy = Policy::parse(&format!("log {}\nquorum none\n", status.key)).expect("a policy");
+    let request = ViewRequest { repository: "py", snapshot: "2024-03-01", document: "simple/" };
+    let member = Member::File { name: file.clone(), sha256: sha256.clone() };
+    let day: Snapshot = "2024-03-01".parse().expect("a day");
+    let proof = proofs::of_snapshot(repositories, "py", None, day, Some(member)).await.expect("a proof");
+    let proof = RecordProof::parse(&proof.expect("listed")).expect("a proof");
+    let record = proof.verify(&policy, &request).expect("proved");
+    assert_eq!((record.field("Package"), record.field("File")), (Some("acme-tools"), Some(file.as_str())));
+    assert!(matches!(record.digest, Some(FileDigest::Sha256(digest)) if hex::encode(digest) == sha256));
+    assert!(proof.verify(&policy, &ViewRequest { document: "src/contrib/PACKAGES", ..request }).is_err());
+    assert_eq!(history::examine(&history, None).await.expect("examined").problems, Vec::<String>::new());
 }

@@ -186,18 +186,39 @@ impl Client {
         result
     }
 
+    /// Reads the resource at a path outside of the API. The inner error is the message of a server without it.
+    pub(super) async fn read(&self, path: &str) -> Result<Result<Bytes, String>, CliError> {
+        let (status, body) = self.exchange(Method::GET, path, Body::default()).await?;
+        let text = || message(&String::from_utf8_lossy(&body));
+        match status {
+            StatusCode::NOT_FOUND => Ok(Err(text())),
+            status if status.is_success() => Ok(Ok(body)),
+            status => Err(CliError::refused(format!("{path}: {status}: {}", text()))),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Body,
+    ) -> Result<(StatusCode, Bytes), CliError> {
+        let target = format!("{method} {path}");
+        let answer = match &self.transport {
+            Transport::Socket(socket) => socket.call(method, path, body).await?,
+            Transport::Network(remote) => remote.call(method, path, body).await?,
+        };
+        tracing::debug!("{target}: {}", answer.0);
+        Ok(answer)
+    }
+
     async fn request<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         body: Body,
     ) -> Result<T, CliError> {
-        let target = format!("{method} {ADMIN_PREFIX}{path}");
-        let (status, body) = match &self.transport {
-            Transport::Socket(socket) => socket.call(method, path, body).await?,
-            Transport::Network(remote) => remote.call(method, path, body).await?,
-        };
-        tracing::debug!("{target}: {status}");
+        let (status, body) = self.exchange(method, &format!("{ADMIN_PREFIX}{path}"), body).await?;
         if status.is_success() {
             let json: &[u8] = if body.is_empty() { b"null" } else { &body };
             return serde_json::from_slice(json).map_err(|error| self.unexpected(&error));
@@ -248,7 +269,7 @@ fn upload_bar(name: &str, size: u64) -> ProgressBar {
 
 impl Socket {
     async fn call(&self, method: Method, path: &str, body: Body) -> Result<(StatusCode, Bytes), CliError> {
-        let address = format!("http://localhost{ADMIN_PREFIX}{path}");
+        let address = format!("http://localhost{path}");
         let mut request = self.client.request(method.clone(), address).body(body);
         let mut attempts = 0;
         loop {

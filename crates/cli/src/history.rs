@@ -1,5 +1,9 @@
 //! `rspm history`: the signed log of what the server published and served, and the verification of its proofs.
 
+pub mod audit;
+pub mod log;
+pub mod prove;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -9,12 +13,14 @@ use md5::{Digest, Md5};
 use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, format_count, format_time, warn};
+use api::flag_values::lifetime;
 use api::history::{ExportHistory, HistoryStatus, HistoryText, InitHistory, RecoverHistory, ShowCheckpoint};
 use api::operations::admin as operations;
 use base::model::digest::Sha256;
-use base::model::time::{Day, SECOND, Timestamp};
+use base::model::snapshot::Snapshot;
+use base::model::time::{SECOND, Timestamp};
 use formats::tlog::entry_proof::{EntryProof, ProvedView, ViewRequest};
-use formats::tlog::policy::Policy;
+use formats::tlog::policy::{Cosignature, Policy};
 use formats::tlog::record_proof::{FileDigest, INDEX, RecordProof, records_of};
 use formats::tlog::tree::Root;
 use formats::tlog::witness::MAX_REQUEST_SIZE;
@@ -26,6 +32,10 @@ pub enum HistoryCommand {
     Server(ServerCommand),
     /// Verify a proof of the log without a server
     Verify(VerifyProof),
+    /// Read and verify all entries of a log, and check the rules that they follow
+    Audit(audit::AuditLog),
+    /// Write the proofs of packages that a repository had on a day
+    Prove(prove::Prove),
 }
 
 /// The commands that the server runs.
@@ -66,9 +76,15 @@ pub struct VerifyProof {
     /// The repository that the proof has to be about
     #[arg(long, value_name = "NAME")]
     pub repo: String,
-    /// The day that it has to be about
+    /// The day, or the number of a transaction, that it has to be about
     #[arg(long, value_name = "YYYY-MM-DD")]
-    pub snapshot: Day,
+    pub snapshot: Snapshot,
+    /// The index that it has to be about: packages/3.20/bioc/src/contrib/PACKAGES of a part of Bioconductor, simple/ of Python
+    #[arg(long, value_name = "PATH", default_value = INDEX)]
+    pub document: String,
+    /// Maximum age of the cosignatures that the policy requires: a number with s, m, h or d
+    #[arg(long, value_name = "AGE", default_value = "never", hide_default_value = true, value_parser = lifetime)]
+    pub max_age: std::option::Option<i64>,
     /// The file of the package, to be compared with the record
     #[arg(long, value_name = "FILE", conflicts_with = "packages")]
     pub file: Option<PathBuf>,
@@ -174,27 +190,20 @@ fn text(status: &HistoryStatus) -> String {
 /// # Errors
 /// The proof does not prove what was requested.
 pub fn verify(output: &Output, args: &VerifyProof) -> Result<(), CliError> {
-    let read = |path: &Path| {
-        std::fs::read(path)
-            .map_err(|source| CliError::Local { operation: format!("read {}", path.display()), source })
-    };
-    let not_proved =
-        |path: &Path, problem: String| CliError::refused(format!("{}: {problem}", path.display()));
-    let text = String::from_utf8_lossy(&read(&args.policy)?).into_owned();
-    let policy = Policy::parse(&text).map_err(|error| not_proved(&args.policy, error.to_string()))?;
+    let policy = policy(&args.policy, args.max_age)?;
     let proof = read(&args.proof)?;
     let snapshot = args.snapshot.to_string();
-    let request = ViewRequest { repository: &args.repo, snapshot: &snapshot, document: INDEX };
+    let request = ViewRequest { repository: &args.repo, snapshot: &snapshot, document: &args.document };
     let mut lines = vec![("State", format!("{} on {snapshot}", args.repo))];
     let view = if proof.starts_with(b"rspm-proof/") {
         let proof = RecordProof::parse(&proof).and_then(|proof| proof.verify(&policy, &request));
-        let record = proof.map_err(|error| not_proved(&args.proof, error.to_string()))?;
+        let record = proof.map_err(|error| not_proved(&args.proof, error))?;
         let field = |name| record.field(name).unwrap_or_default().to_owned();
-        lines.insert(0, ("Package", format!("{} {}", field("Package"), field("Version"))));
+        lines.insert(0, ("Package", format!("{} {}", field("Package"), field("Version") + &field("File"))));
         match (&args.file, record.digest) {
             (None, _) => {}
             (Some(path), None) => {
-                return Err(not_proved(path, "the record has no digest of the file".to_owned()));
+                return Err(not_proved(path, "the record has no digest of the file"));
             }
             (Some(path), Some(digest)) => {
                 let bytes = read(path)?;
@@ -211,7 +220,7 @@ pub fn verify(output: &Output, args: &VerifyProof) -> Result<(), CliError> {
         record.view
     } else {
         let proof = EntryProof::parse(&proof).and_then(|proof| proof.verify_view(&policy, &request));
-        proof.map_err(|error| not_proved(&args.proof, error.to_string()))?
+        proof.map_err(|error| not_proved(&args.proof, error))?
     };
     if let Some(path) = &args.packages {
         let root = Root::of(records_of(&read(path)?));
@@ -224,9 +233,6 @@ pub fn verify(output: &Output, args: &VerifyProof) -> Result<(), CliError> {
         lines.push(("Index", format!("{} has the {} records of the state", path.display(), root.count)));
     }
     lines.extend(log_lines(&view));
-    if policy.needs_no_witness() {
-        warn("the policy requires no witness: the log can show others another history.");
-    }
     output.print(
         &serde_json::Map::from_iter(lines.iter().map(|(k, v)| ((*k).to_lowercase(), v.clone().into()))),
         || {
@@ -242,10 +248,35 @@ fn log_lines(view: &ProvedView) -> Vec<(&'static str, String)> {
         "{}, entry {} of {}",
         trusted.checkpoint.origin, view.proved.index, trusted.checkpoint.root.count
     );
-    let witnesses = trusted.cosignatures.iter().map(|cosignature| {
-        let seconds = i64::try_from(cosignature.time).unwrap_or(i64::MAX / SECOND);
-        let time = Timestamp(seconds.saturating_mul(SECOND));
-        ("Witness", format!("{}, {time}", cosignature.witness))
-    });
+    let witnesses = trusted.cosignatures.iter().map(|cosignature| ("Witness", witness_text(cosignature)));
     std::iter::once(("Log", log)).chain(witnesses).collect()
+}
+
+/// Returns the name of a witness and the time of its cosignature.
+fn witness_text(cosignature: &Cosignature) -> String {
+    let seconds = i64::try_from(cosignature.time).unwrap_or(i64::MAX / SECOND);
+    format!("{}, {}", cosignature.witness, Timestamp(seconds.saturating_mul(SECOND)))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, CliError> {
+    std::fs::read(path)
+        .map_err(|source| CliError::Local { operation: format!("read {}", path.display()), source })
+}
+
+fn not_proved(path: &Path, problem: impl std::fmt::Display) -> CliError {
+    CliError::refused(format!("{}: {problem}", path.display()))
+}
+
+/// Reads a policy, and warns if it requires no witness. `max_age`: of cosignatures, in seconds.
+fn policy(path: &Path, max_age: Option<i64>) -> Result<Policy, CliError> {
+    let text = String::from_utf8(read(path)?).map_err(|error| not_proved(path, error))?;
+    let mut policy = Policy::parse(&text).map_err(|error| not_proved(path, error))?;
+    if let Some(age) = max_age {
+        let since = jiff::Timestamp::now().as_second().saturating_sub(age);
+        policy.require_since(u64::try_from(since).unwrap_or(0));
+    }
+    if policy.needs_no_witness() {
+        warn("the policy requires no witness: the log can show others another history.");
+    }
+    Ok(policy)
 }

@@ -152,6 +152,22 @@ fn run_locally(global: GlobalFlags, output: &Output, command: Local) -> Result<E
             });
         }
         Local::History(HistoryCommand::Verify(args)) => history::verify(output, &args)?,
+        Local::History(HistoryCommand::Audit(args)) => match args.from.clone() {
+            Some(from) => {
+                let log = history::log::Log::of(&from, !global.insecure_ssl_skip_verify)?;
+                runtime()?.block_on(history::audit::run(log, output, args))?;
+            }
+            None => {
+                return with_client(global, ParseMode::Strict, async |client| {
+                    history::audit::run(history::log::Log::of_server(client, args.log), output, args).await
+                });
+            }
+        },
+        Local::History(HistoryCommand::Prove(args)) => {
+            return with_client(global, ParseMode::Strict, async |client| {
+                history::prove::run(client, output, args).await
+            });
+        }
         Local::History(HistoryCommand::Server(command)) => {
             return with_client(global, ParseMode::Strict, async |client| {
                 history::run(client, output, command).await

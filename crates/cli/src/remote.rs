@@ -13,7 +13,7 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use super::error::CliError;
-use api::{ADMIN_PREFIX, CATALOG_HEADER, VERSION_HEADER};
+use api::{CATALOG_HEADER, VERSION_HEADER};
 use base::config::{Config, Listen};
 use base::model::errors::error_chain;
 use base::model::loopback::is_loopback;
@@ -176,7 +176,7 @@ impl RemoteServer {
     ) -> Result<(StatusCode, Bytes), CliError> {
         let mut request = self
             .client
-            .request(method.clone(), format!("{}{ADMIN_PREFIX}{path}", self.address))
+            .request(method.clone(), format!("{}{path}", self.address))
             .bearer_auth(self.token.as_str())
             .header(VERSION_HEADER, env!("CARGO_PKG_VERSION"))
             .body(content);

@@ -155,7 +155,7 @@ fn read(path: &Path) -> Result<Option<Zeroizing<String>>, CliError> {
 }
 
 /// Replaces the file with one of mode 0600 that contains `text`. If the path is a link, its target is replaced.
-fn write(path: &Path, text: &str) -> Result<(), CliError> {
+pub(super) fn write(path: &Path, text: &str) -> Result<(), CliError> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let local_error = |source| CliError::Local { operation: format!("write {}", path.display()), source };
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -6,6 +6,7 @@ pub(super) mod document;
 pub mod download_log;
 pub(super) mod package_file;
 pub(super) mod project;
+pub(super) mod proofs;
 pub(super) mod python;
 pub(super) mod r;
 pub mod resolve_cache;

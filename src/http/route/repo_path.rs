@@ -2,13 +2,17 @@
 
 use crate::http::error::Failure;
 use base::model::kind::Language;
-use base::model::project_path::ProjectPath;
+use base::model::project_path::{ProjectPath, parse_digest};
 use formats::language;
 use formats::r::bioconductor::{self, Component, PartName};
 use formats::r::layout::{self, IndexFormat, RPath, RepoFileName};
+use formats::tlog::record_proof::Member;
 
 /// The directory of all Bioconductor versions, and of the files of projects.
 pub(super) const PACKAGES: &str = "packages";
+
+/// The end of the address of a proof from the log.
+const PROOF: &str = ".proof";
 
 /// The parsed part of an address after the snapshot. Only its first segments determine the layout; whether the
 /// repository has that layout is checked when the address is resolved.
@@ -28,10 +32,12 @@ pub enum RepoPath {
         part: PartName,
         path: RPath,
     },
-    /// `src/contrib/PACKAGES.proof`, `src/contrib/{file}.proof`: the proof from the log that the snapshot had it.
+    /// `src/contrib/PACKAGES.proof`, `src/contrib/{file}.proof`, also of a part of Bioconductor, and
+    /// `packages/{sha256}/{file}.proof`: the proof from the log that the snapshot had it.
     Proof {
-        /// The file of a package; `None` for the index.
-        file: Option<RepoFileName>,
+        part: Option<PartName>,
+        /// `None` for the index.
+        member: Option<Member>,
     },
     /// A path in a repository with projects.
     Projects {
@@ -45,6 +51,12 @@ impl RepoPath {
     /// Parses the segments after the snapshot; `linux` is the segment after `__linux__`. `None` for a directory that is
     /// opened in a browser: the directory of the snapshot, or of a part of Bioconductor.
     pub(super) fn parse(linux: Option<&str>, rest: &[&str]) -> Result<Option<RepoPath>, Failure> {
+        if let (None, [PACKAGES, id, name]) = (linux, rest)
+            && let (Some(sha256), Some(name)) = (parse_digest(id), name.strip_suffix(PROOF))
+        {
+            let member = Member::File { name: name.to_owned(), sha256: sha256.to_string() };
+            return Ok(Some(RepoPath::Proof { part: None, member: Some(member) }));
+        }
         if let Some((language, path)) = parse_projects(rest) {
             if linux.is_some() {
                 return Err(for_lists(language));
@@ -62,13 +74,16 @@ impl RepoPath {
         if let [] | [""] = rest {
             return Ok(None);
         }
-        if let (None, None, ["src", "contrib", name]) = (linux, &part, rest)
-            && let Some(name) = name.strip_suffix(".proof")
+        if let (None, ["src", "contrib", name]) = (linux, rest)
+            && let Some(name) = name.strip_suffix(PROOF)
         {
             let file = RepoFileName::parse(name);
-            let is_file = file.as_ref().is_some_and(|file| file.package_file().is_some());
-            return match is_file || name == IndexFormat::Text.file_name() {
-                true => Ok(Some(RepoPath::Proof { file })),
+            let member = file.as_ref().and_then(RepoFileName::package_file).map(|file| Member::Package {
+                package: file.package.to_owned(),
+                version: file.version.to_owned(),
+            });
+            return match member.is_some() || name == IndexFormat::Text.file_name() {
+                true => Ok(Some(RepoPath::Proof { part, member })),
                 false => Err(Failure::not_found(
                     "proofs are of PACKAGES and of the files of packages that it lists",
                 )),

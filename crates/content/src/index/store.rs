@@ -16,9 +16,11 @@ use base::model::project_name::ProjectName;
 use base::model::project_page::{ProjectStatus, UpstreamPage};
 use base::model::time::{Clock, SECOND, Timestamp};
 use formats::language::{self, Projects};
+use formats::tlog::record_proof::project_leaf;
+use formats::tlog::tree::Root;
 use store::db::index_file::{self, IndexTarget};
 use store::db::project::{self, IndexReset, KnownProject, PageState};
-use store::db::{Conn, Db, DbError, clock, package, tree};
+use store::db::{Conn, Db, DbError, clock, package, tlog, tlog_event, tree};
 use upstream::{PageAge, UpstreamError};
 
 /// Maximum number of files of a reading that is written as an interactive write; a larger one has lower priority.
@@ -337,6 +339,15 @@ fn write_known(c: &mut dyn Conn, known: KnownProject, reading: &Reading) -> Resu
         clock::bump_catalog(c, clock::Change::Nothing)?;
     }
     let Some(page) = page else { return Ok(unchanged()) };
+    if tlog::exists(c)? {
+        let serial = state.serial.map(|serial| format!("serial {serial}\n")).unwrap_or_default();
+        let root = Root::of(
+            page.rows.iter().map(|row| project_leaf(project.as_str(), &row.name, &row.sha256.to_string())),
+        );
+        let (files, root, valid) = (root.count, hex::encode(root.hash), Timestamp(state.valid_at));
+        let text = format!("project {project}\nfiles {files}\nroot {root}\n{serial}valid {valid}\n");
+        tlog_event::add_of_source(c, "page", source, &text)?;
+    }
     // A project that was quarantined at the first reading has no history yet.
     let previous_valid_at = previous_valid_at.filter(|_| !files.is_empty() || !was_quarantined(&known));
     let instants = Instants {

@@ -5,79 +5,101 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::documents::document::DocumentRequest;
-use super::documents::index;
+use super::project::names::names_with_files;
 use super::r::document::RDocument;
+use super::r::render;
+use super::selection::allowed::View;
 use super::{RepoError, Repositories, error, point};
+use base::model::kind::{Language, Layout};
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
-use base::model::time::Day;
-use formats::r::layout::{IndexFormat, PackageFile};
+use formats::r::bioconductor::Part;
+use formats::r::layout::IndexFormat;
 use formats::tlog::entry::Entry;
 use formats::tlog::entry_proof::EntryProof;
 use formats::tlog::note::{Checkpoint, Note};
-use formats::tlog::record_proof::{INDEX, RecordProof, records_of};
+use formats::tlog::record_proof::{INDEX, Member, PROJECTS, RecordProof, records_of};
 use formats::tlog::tile::{Content, Tile, TileNodes};
-use formats::tlog::tree::{Hash, Root, inclusion_path, leaf_hash};
+use formats::tlog::tree::{Hash, inclusion_path, leaf_hash};
 use store::db::{Conn, DbError, tlog};
 
-/// Returns what finds the entry of the state that a repository had on a day.
-pub fn subject(repository: &str, day: Day) -> String {
-    format!("{repository}/{day}/{INDEX}")
+/// Returns the document whose records are the state of a repository, or of a part of it.
+pub fn document(language: Language, part: Option<Part>) -> String {
+    match (language.layout(), part) {
+        (Layout::Projects, _) => PROJECTS.to_owned(),
+        (Layout::Lists, None) => INDEX.to_owned(),
+        (Layout::Lists, Some(part)) => format!("packages/{part}/{INDEX}"),
+    }
 }
+
+/// Returns what finds the entry of the state of a document in a snapshot of a repository.
+pub fn subject(repository: &str, snapshot: Snapshot, document: &str) -> String {
+    format!("{repository}/{snapshot}/{document}")
+}
+
+/// The kind, key and subject of the entries with the digest of the rules in force.
+pub const RULES: &str = "rules";
 
 /// Returns what finds an entry, as far as its text states it; empty for entries that are not found.
 pub fn subject_of(entry: &Entry) -> String {
     let values = ["repository", "snapshot", "document"].map(|key| entry.value(key));
-    match values {
-        [Some(repository), Some(snapshot), Some(document)] if entry.kind() == "view" => {
+    match (entry.kind(), values) {
+        ("view", [Some(repository), Some(snapshot), Some(document)]) => {
             format!("{repository}/{snapshot}/{document}")
         }
+        (RULES, _) => RULES.to_owned(),
         _ => String::new(),
     }
 }
 
-/// Returns the root over the records of the index of a point of R packages.
-pub async fn root(repositories: &Arc<Repositories>, point: Point) -> Result<Root, RepoError> {
-    let index = index_of(repositories, point).await?;
-    Ok(error::join(tokio::task::spawn_blocking(move || Root::of(records_of(&index)))).await?)
+/// Returns the records of a state, separated by empty lines, as they are in the database: the index of a point of R packages;
+/// of projects the leaves of their files. The files of an index of projects are not in it.
+pub async fn records(repositories: &Arc<Repositories>, point: Point) -> Result<Bytes, RepoError> {
+    let views = View::of(&repositories.state, &point);
+    let read = move |c: &mut dyn Conn| match point.language.layout() {
+        Layout::Projects => names_with_files(c, &views, point.language).map(|names| names.leaves().into()),
+        Layout::Lists => {
+            let document = RDocument::Packages(IndexFormat::Text);
+            let rows = render::rows(c, &views, &document)?;
+            Ok(render::encode(&document, &rows).map_err(DbError::refuse)?.bytes)
+        }
+    };
+    Ok(repositories.state.db.read(read).await?)
 }
 
-async fn index_of(repositories: &Arc<Repositories>, point: Point) -> Result<Bytes, RepoError> {
-    let request = DocumentRequest::new(point, RDocument::Packages(IndexFormat::Text));
-    Ok(index::document(repositories, &request).await?.bytes)
-}
-
-/// Returns the proof of the state that a repository had on a day; with a file, that of the record of this package. `None`
-/// for a file that the state does not list.
+/// Returns the proof of the state of a repository, or of a part of it, in a snapshot; with a member, that of its record.
+/// `None` for a member that the state does not have.
 ///
 /// # Errors
-/// [`RepoError::NotFound`] for other snapshots, while the day is not over, and if the log has no entry of the state.
-pub async fn of_day(
+/// [`RepoError::NotFound`] for `latest`, while a day is not over, and if the log has no entry of the state.
+pub async fn of_snapshot(
     repositories: &Arc<Repositories>,
     repository: &str,
+    part: Option<Part>,
     snapshot: Snapshot,
-    file: Option<PackageFile<'_>>,
+    member: Option<Member>,
 ) -> Result<Option<Vec<u8>>, RepoError> {
-    let not_found = |text: String| Err(RepoError::NotFound(text));
-    let Snapshot::Date(day) = snapshot else {
-        return not_found(format!("proofs are of days that are over: /{repository}/YYYY-MM-DD/"));
-    };
-    let point = point::resolve(repositories, repository, snapshot).await?;
+    let point = point::resolve_part(repositories, repository, part, snapshot).await?;
     let state = &repositories.state;
     let name = state.catalog.get().repo_by_name_or_id(repository).map(|repo| repo.name.to_string());
-    let subject = subject(&name.unwrap_or_default(), day);
+    let subject = subject(&name.unwrap_or_default(), snapshot, &document(point.language, part));
     let entry = state.db.read(move |c| entry_proof(c, &subject)).await?;
     let Some(entry) = entry else {
-        return not_found(match point.follows_sources() {
-            true => format!("the log has the state of {day} once that day is over, at {}", day.end()),
-            false => format!("the log has no entry of the state of {day}"),
-        });
+        return Err(RepoError::NotFound(match snapshot {
+            Snapshot::Date(day) if point.follows_sources() => {
+                format!("the log has the state of {day} once that day is over, at {}", day.end())
+            }
+            Snapshot::Date(_) | Snapshot::Transaction(_) => {
+                format!("the log has no entry of the state of {snapshot}")
+            }
+            Snapshot::Latest | Snapshot::Alias(_) => {
+                format!("proofs are of days that are over, and of transactions: /{repository}/YYYY-MM-DD/")
+            }
+        }));
     };
-    let Some(file) = file else { return Ok(Some(entry.to_string().into_bytes())) };
-    let index = index_of(repositories, point).await?;
-    let (package, version) = (file.package.to_owned(), file.version.to_owned());
-    let proof = tokio::task::spawn_blocking(move || record_proof(&index, &package, &version, entry));
+    let Some(member) = member else { return Ok(Some(entry.to_string().into_bytes())) };
+    let records = records(repositories, point).await?;
+    let proof = tokio::task::spawn_blocking(move || record_proof(&records, &member, entry));
     Ok(error::join(proof).await?.map(|proof| proof.to_bytes()))
 }
 
@@ -124,15 +146,9 @@ pub fn tile_bytes(c: &mut dyn Conn, log: i64, tile: Tile) -> Result<Vec<u8>, DbE
     Ok(bytes)
 }
 
-/// Returns the proof of the record of a package; `None` if the index does not list it.
-fn record_proof(index: &[u8], package: &str, version: &str, entry: EntryProof) -> Option<RecordProof> {
-    let has = |record: &[u8], field: &str, value: &str| {
-        let mut values =
-            record.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(field.as_bytes()));
-        values.next().is_some_and(|found| found.trim_ascii() == value.as_bytes())
-    };
-    let is_requested = |record: &[u8]| has(record, "Package:", package) && has(record, "Version:", version);
-    let position = records_of(index).position(is_requested)?;
+/// Returns the proof of the record of a member; `None` if the state does not have it.
+fn record_proof(index: &[u8], member: &Member, entry: EntryProof) -> Option<RecordProof> {
+    let position = records_of(index).position(|record| member.is_of(record))?;
     let record = records_of(index).nth(position)?.to_vec();
     let hashes: Vec<Hash> = records_of(index).map(leaf_hash).collect();
     let (position, count) = (position as u64, hashes.len() as u64);

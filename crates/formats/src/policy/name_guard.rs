@@ -176,7 +176,7 @@ impl NameGuards {
     }
 
     /// Returns the guards that are not idle, in unspecified order.
-    fn active(&self) -> impl Iterator<Item = &Arc<NameGuard>> {
+    pub fn active(&self) -> impl Iterator<Item = &Arc<NameGuard>> {
         self.exact.values().flat_map(imbl::HashMap::values).chain(&self.prefixes)
     }
 

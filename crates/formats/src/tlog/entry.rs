@@ -11,13 +11,12 @@ const PREFIX: &str = "rspm-log/1 ";
 /// The kinds and their keys: each is there once, with `?` at most once, with `*` any number of times.
 const KINDS: &[(&str, &str)] = &[
     ("open", "database history previous?"),
-    ("publish", "history? transaction time kind tree* list* audit? late?"),
+    ("publish", "history? transaction time kind part? tree* list* audit? late?"),
+    ("records", "transaction tree leaves*"),
     ("view", "repository snapshot document records root rules transaction?"),
     ("files", "file*"),
     ("page", "source project files root serial? valid"),
-    ("rules", "repository rules"),
-    ("audit", "row sha256"),
-    ("backfill", "source tree* from to"),
+    ("rules", "rules"),
     ("clock", "transaction old new"),
     ("rewind", "history from to"),
     ("restore", "old-history history from to"),
@@ -26,7 +25,7 @@ const KINDS: &[(&str, &str)] = &[
 ];
 
 /// Keys that an entry of any kind may have several times.
-const REPEATED: [&str; 3] = ["tree", "list", "file"];
+const REPEATED: [&str; 4] = ["tree", "list", "file", "leaves"];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -48,7 +47,7 @@ impl Entry {
     }
 
     /// Parses an entry of any kind: at most 60,000 bytes of UTF-8 without control characters and empty lines, and no
-    /// key twice except `tree`, `list` and `file`. The leaf of the log is this text with the line feed at its end.
+    /// key twice except `tree`, `list`, `file` and `leaves`. The leaf of the log is this text with the line feed at its end.
     pub fn parse(bytes: &[u8]) -> Result<Entry, TlogError> {
         let text = lines_of(bytes, MAX_SIZE)?;
         let (first, rest) = text.split_first().map_or(("", &[][..]), |(first, rest)| (*first, rest));
@@ -72,21 +71,27 @@ impl Entry {
     /// Fails for an unknown kind, an unknown key, and a missing key. These are not errors of [`Entry::parse`], so that
     /// entries of later versions can be read.
     pub fn check_keys(&self) -> Result<(), TlogError> {
-        let Some((kind, keys)) = KINDS.iter().find(|(kind, _)| *kind == self.kind) else {
-            return fail(format!("unknown kind {}", quoted(&self.kind)));
-        };
-        for key in keys.split(' ') {
+        if let Some(problem) = self.unknown() {
+            return fail(problem);
+        }
+        for key in keys_of(&self.kind).unwrap_or_default().split(' ') {
             let name = key.trim_end_matches(['?', '*']);
             let found = self.values(name).count();
             if !key.ends_with('*') && found != 1 && !(key.ends_with('?') && found == 0) {
-                return fail(format!("an entry of kind {kind} has {found} lines with key '{name}'"));
+                return fail(format!("an entry of kind {} has {found} lines with key '{name}'", self.kind));
             }
         }
+        Ok(())
+    }
+
+    /// Returns what this version does not know: the kind, or a key of it.
+    pub fn unknown(&self) -> Option<String> {
+        let Some(keys) = keys_of(&self.kind) else {
+            return Some(format!("unknown kind {}", quoted(&self.kind)));
+        };
         let is_unknown = |key: &str| !keys.split(' ').any(|name| name.trim_end_matches(['?', '*']) == key);
-        match self.lines().find(|(key, _)| is_unknown(key)) {
-            Some((key, _)) => fail(format!("an entry of kind {kind} has no key {}", quoted(key))),
-            None => Ok(()),
-        }
+        let (key, _) = self.lines().find(|(key, _)| is_unknown(key))?;
+        Some(format!("an entry of kind {} has no key {}", self.kind, quoted(key)))
     }
 
     pub fn kind(&self) -> &str {
@@ -103,7 +108,7 @@ impl Entry {
         self.lines.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
-    /// Returns the first value of a key; the only one, except of `tree`, `list` and `file`.
+    /// Returns the first value of a key; the only one, except of those that may be repeated.
     pub fn value(&self, key: &str) -> Option<&str> {
         self.values(key).next()
     }
@@ -114,6 +119,11 @@ impl fmt::Display for Entry {
         writeln!(f, "{PREFIX}{}", self.kind)?;
         self.lines.iter().try_for_each(|(key, value)| writeln!(f, "{key} {value}"))
     }
+}
+
+/// Returns the keys of a kind, separated by spaces; `None` for an unknown one.
+fn keys_of(kind: &str) -> Option<&'static str> {
+    KINDS.iter().find(|(name, _)| *name == kind).map(|(_, keys)| *keys)
 }
 
 /// Returns whether a text is a kind or a key: lower-case letters, digits and `-`.
@@ -178,15 +188,13 @@ mod tests {
     fn kinds_have_keys() {
         for (text, expected) in [
             ("rspm-log/1 later\nkey value\n", "unknown kind 'later'"),
-            ("rspm-log/1 rules\nrepository prod\n", "kind rules has 0 lines with key 'rules'"),
-            ("rspm-log/1 rules\nrepository prod\nrules x\nrule y\n", "kind rules has no key 'rule'"),
+            ("rspm-log/1 key\nvkey x\n", "kind key has 0 lines with key 'state'"),
+            ("rspm-log/1 rules\nrules x\nrule y\n", "kind rules has no key 'rule'"),
         ] {
             let error = Entry::parse(text.as_bytes()).unwrap().check_keys().unwrap_err();
             assert!(error.to_string().contains(expected), "{error}");
         }
-        let new = |value: &str| {
-            Entry::new("rules", vec![("repository", "prod".to_owned()), ("rules", value.to_owned())])
-        };
+        let new = |value: &str| Entry::new("rules", vec![("rules", value.to_owned())]);
         assert!(new("none").is_ok());
         assert!(new("").is_err() && new("a\nb").is_err() && new("a\nb c").is_err() && new("a\tb").is_err());
         assert!(Entry::new("rule", Vec::new()).is_err());

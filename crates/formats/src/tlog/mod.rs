@@ -1,6 +1,7 @@
 //! The formats of a transparency log: Merkle tree, tiles, signed checkpoints, policies of witnesses, entries, and
 //! proofs that are verified without a server. RFC 6962 and the specifications of C2SP (<https://c2sp.org>); pure.
 
+pub mod audit;
 pub mod edge;
 pub mod entry;
 pub mod entry_proof;

@@ -13,6 +13,8 @@ pub struct Policy {
     cosigners: Vec<Cosigner>,
     /// The position of the quorum in `cosigners`; `None` for `quorum none`.
     quorum: Option<usize>,
+    /// Cosignatures from before this time, in seconds since the epoch, do not count.
+    since: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -51,7 +53,7 @@ impl Policy {
         if text.len() > MAX_POLICY_SIZE {
             return fail(format!("policy: {} bytes, more than {MAX_POLICY_SIZE}", text.len()));
         }
-        let mut policy = Policy { logs: Vec::new(), cosigners: Vec::new(), quorum: None };
+        let mut policy = Policy { logs: Vec::new(), cosigners: Vec::new(), quorum: None, since: 0 };
         let mut has_quorum = false;
         for (line, number) in text.split('\n').zip(1..) {
             let added = policy.add(line, &mut has_quorum);
@@ -64,6 +66,11 @@ impl Policy {
     /// shows all readers the same entries.
     pub fn needs_no_witness(&self) -> bool {
         self.quorum.is_none()
+    }
+
+    /// Counts only cosignatures from this time on, in seconds since the epoch: a log that shows an old state is refused.
+    pub fn require_since(&mut self, time: u64) {
+        self.since = time;
     }
 
     fn add(&mut self, line: &str, has_quorum: &mut bool) -> Result<(), TlogError> {
@@ -155,7 +162,7 @@ impl Policy {
                 Rule::Witness(key) => match note.verify(key)? {
                     Some(Statement::Cosigned(time)) => {
                         cosignatures.push(Cosignature { witness: name.clone(), time });
-                        true
+                        time >= self.since
                     }
                     Some(Statement::Signed) | None => false,
                 },
@@ -166,9 +173,12 @@ impl Policy {
         }
         match self.quorum.and_then(|quorum| self.cosigners.get(quorum).zip(agree.get(quorum))) {
             Some((quorum, false)) => {
-                let witnesses: Vec<&str> = cosignatures.iter().map(|c| c.witness.as_str()).collect();
-                let witnesses = witnesses.join(", ");
+                let of_age = cosignatures.iter().filter(|c| c.time >= self.since);
+                let witnesses = of_age.map(|c| c.witness.as_str()).collect::<Vec<_>>().join(", ");
                 fail(format!("the cosignatures [{witnesses}] are not the quorum '{}'", quorum.name))
+            }
+            None if self.since > 0 => {
+                fail("the policy requires no witness, so nothing states the age of the checkpoint")
             }
             Some((_, true)) | None => Ok(TrustedCheckpoint { checkpoint, cosignatures }),
         }

@@ -48,6 +48,51 @@ impl ProvedRecord {
     }
 }
 
+/// The document whose records are the leaves of a state of projects: [`project_leaf`].
+pub const PROJECTS: &str = "simple/";
+
+/// What a proof of a record is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Member {
+    /// A version of an R package.
+    Package { package: String, version: String },
+    /// A file of a project.
+    File { name: String, sha256: String },
+}
+
+impl Member {
+    pub fn is_of(&self, record: &[u8]) -> bool {
+        match self {
+            Member::Package { package, version } => {
+                field(record, "Package:") == Some(package.as_bytes())
+                    && field(record, "Version:") == Some(version.as_bytes())
+            }
+            Member::File { name, sha256 } => {
+                let words = record.split(|byte| *byte == b' ').skip(1);
+                words.eq([name.as_bytes(), sha256.as_bytes()])
+            }
+        }
+    }
+}
+
+/// Returns the name of the package or project of a record, for messages.
+pub fn name_of(record: &[u8]) -> String {
+    let name = field(record, "Package:").or_else(|| record.split(|byte| *byte == b' ').next());
+    String::from_utf8_lossy(name.unwrap_or_default()).escape_debug().take(100).collect()
+}
+
+/// Returns the first line of a field with its colon, without the spaces around its value.
+fn field<'a>(record: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let mut lines = record.split(|byte| *byte == b'\n');
+    lines.find_map(|line| line.strip_prefix(name.as_bytes())).map(<[u8]>::trim_ascii)
+}
+
+/// Returns the leaf of a file in the state of a repository of projects: `PROJECT FILE SHA256`, with the normalized name of
+/// the project and the digest in hexadecimal digits.
+pub fn project_leaf(project: &str, file: &str, sha256: &str) -> String {
+    format!("{project} {file} {sha256}")
+}
+
 /// Returns the records of an index `PACKAGES`: the leaves of its state. They are separated by empty lines, and the line
 /// feed at the end of a record is not a part of it.
 pub fn records_of(index: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -111,7 +156,11 @@ impl RecordProof {
         }
         let included = verify_inclusion(&leaf_hash(&self.record), self.position, &self.path, &view.root);
         included.map_err(|e| TlogError(format!("member: {e}")))?;
-        let fields = fields_of(&self.record).map_err(|e| e.at("record"))?;
+        let fields = match request.document {
+            PROJECTS => project_fields(&self.record),
+            _ => fields_of(&self.record),
+        };
+        let fields = fields.map_err(|e| e.at("record"))?;
         let mut proved = ProvedRecord { fields, digest: None, view };
         proved.digest = match (proved.field("SHA256"), proved.field("MD5sum")) {
             (Some(digits), _) => {
@@ -124,6 +173,17 @@ impl RecordProof {
         };
         Ok(proved)
     }
+}
+
+/// Returns project, file and digest of a leaf of a state of projects, under the names that R uses.
+fn project_fields(record: &[u8]) -> Result<Vec<(String, String)>, TlogError> {
+    let text = String::from_utf8_lossy(record);
+    let words: Vec<&str> = text.split(' ').collect();
+    let [project, file, sha256] = words[..] else {
+        return fail(format!("{} is not 'PROJECT FILE SHA256'", quoted(&text)));
+    };
+    let fields = [("Package", project), ("File", file), ("SHA256", sha256)];
+    Ok(fields.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec())
 }
 
 /// Returns the fields of a record in the format of Debian's control files. A field twice is an error: readers differ in

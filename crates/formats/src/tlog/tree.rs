@@ -61,6 +61,11 @@ impl Accumulator {
         self.count = self.count.saturating_add(1);
     }
 
+    /// Returns the number of leaves.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
     pub fn root(&self) -> Root {
         Root { count: self.count, hash: join(self.peaks.iter().rev().copied()) }
     }

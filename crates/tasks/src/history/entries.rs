@@ -1,25 +1,37 @@
-//! The entries that the log needs: one for each transaction, and one for each state of a repository at the end of a day.
+//! The entries that the log needs: of transactions, of events that other writes recorded, of the rules in force, and of the
+//! states of days that ended.
 
-use super::History;
+use std::collections::BTreeSet;
+
+use super::{History, views};
 use base::model::digest::Sha256;
-use base::model::ids::{RepoId, SourceId, TxId};
-use base::model::kind::Layout;
+use base::model::ids::{RepoId, Seq, TxId};
 use base::model::point::Point;
-use base::model::snapshot::Snapshot;
-use base::model::time::{Day, Timestamp};
-use content::serve::{RepoError, point, proofs};
-use formats::policy::Rule;
-use formats::tlog::entry::Entry;
-use formats::tlog::record_proof::INDEX;
-use runtime::catalog::Catalog;
-use runtime::catalog::resolve::Unresolved;
+use base::model::time::{SECOND, Timestamp};
+use bytes::Bytes;
+use content::serve::proofs::RULES;
+use content::serve::{RepoError, proofs};
+use formats::tlog::entry::{Entry, MAX_SIZE};
+use formats::tlog::record_proof::records_of;
+use formats::tlog::tree::{Root, leaf_hash};
+use runtime::catalog::{Catalog, Tree};
 use store::db::tlog::{Head, NewEntry};
 use store::db::tree::Role;
 use store::db::tx::{self, TxKind};
-use store::db::{DbError, identity, tlog};
+use store::db::{DbError, audit, identity, tlog, tlog_event};
 
-/// Maximum number of transactions of one addition.
+/// Maximum number of transactions, and of events, of one addition.
 const MAX_TRANSACTIONS: usize = 64;
+const MAX_EVENTS: i64 = 1000;
+/// Maximum number of lines of an entry with files.
+const MAX_FILES: usize = 200;
+/// Space for the lines of an entry before those that are split.
+const HEAD_SIZE: usize = 2_000;
+/// Maximum length of a `list` line in bytes, and number of records of a `leaves` line.
+const MAX_LIST: usize = 20_000;
+const MAX_LEAVES: usize = 2_000;
+/// A publish whose entry is written later than this after it is marked.
+const LATE: i64 = 3_600 * SECOND;
 
 /// New entries, and the state of the log after them.
 pub(super) struct Entries {
@@ -30,7 +42,7 @@ pub(super) struct Entries {
     pub(super) closed_until: Timestamp,
 }
 
-/// Returns the next entries: of transactions that have none, in their order, and then of the days that ended.
+/// Returns the next entries: of transactions that have none, in their order, of events, and then of the days that ended.
 pub(super) async fn next(history: &History, head: &Head) -> Result<Entries, RepoError> {
     let catalog = history.state.catalog.get();
     let first = catalog.transactions.partition_point(|(tx, _)| *tx <= head.tx);
@@ -46,18 +58,26 @@ pub(super) async fn next(history: &History, head: &Head) -> Result<Entries, Repo
         next.tx = *last;
         return Ok(next);
     }
+    next.entries.extend(rules(history, &catalog).await?);
+    let events = history.state.db.read(|c| tlog_event::first(c, MAX_EVENTS)).await?;
+    next.events = events.iter().map(|event| event.id).collect();
+    next.entries.extend(of_events(&events)?);
     let end = head.closed_until.day().end();
-    if catalog.is_closed(end) && end <= (history.state.clock)() {
-        next.entries.extend(views(history, &catalog, head.closed_until.day(), head.tx).await?);
+    if events.is_empty() && catalog.is_closed(end) && end <= (history.state.clock)() {
+        next.entries.extend(views::of_day(history, &catalog, head.closed_until.day(), head.tx).await?);
         next.closed_until = end;
     }
     Ok(next)
 }
 
-pub(super) fn entry(subject: String, kind: &str, lines: Vec<(&str, String)>) -> Result<NewEntry, RepoError> {
+pub(super) fn entry(
+    kind: &str,
+    lines: Vec<(&str, String)>,
+    salt: Option<Vec<u8>>,
+) -> Result<NewEntry, RepoError> {
     let entry = Entry::new(kind, lines);
     let entry = entry.map_err(|error| RepoError::Invalid(format!("entry of the log: {error}")))?;
-    Ok(NewEntry { subject, text: entry.to_string(), salt: None })
+    Ok(NewEntry { subject: proofs::subject_of(&entry), text: entry.to_string(), salt })
 }
 
 async fn opening(history: &History, catalog: &Catalog, head: &Head) -> Result<NewEntry, RepoError> {
@@ -70,11 +90,11 @@ async fn opening(history: &History, catalog: &Catalog, head: &Head) -> Result<Ne
         let root = signed.checkpoint.root;
         lines.push(("previous", format!("{} {} {}", previous.origin, root.count, hex::encode(root.hash))));
     }
-    entry(String::new(), "open", lines)
+    entry("open", lines, None)
 }
 
-/// Returns an entry for each transaction, with the roots of the lists of R packages that it published, and its lists of
-/// subscriptions.
+/// Returns the entries of transactions: of each one or several with the roots of the lists of packages that it published and
+/// its lists of subscriptions, then the new records of these lists, and the state of a repository that it promoted.
 async fn publishes(
     history: &History,
     catalog: &Catalog,
@@ -83,100 +103,155 @@ async fn publishes(
 ) -> Result<Vec<NewEntry>, RepoError> {
     let (old, ids) = (head.tx, transactions.iter().map(|(tx, _)| *tx).collect::<Vec<_>>());
     let last = ids.last().copied().unwrap_or(old);
-    let (steps, kinds) = history
-        .state
-        .db
-        .read(move |c| {
-            let kinds: Result<Vec<_>, DbError> =
-                ids.iter().map(|id| Ok(tx::get(c, *id)?.map(|tx| tx.kind))).collect();
-            Ok((tlog::steps(c, old, last)?, kinds?))
-        })
-        .await?;
+    let rows = history.state.db.read(move |c| {
+        let kinds: Result<Vec<_>, DbError> =
+            ids.iter().map(|id| Ok(tx::get(c, *id)?.map(|tx| tx.kind))).collect();
+        Ok((tlog::steps(c, old, last)?, kinds?, audit::newest(c)?))
+    });
+    let (steps, kinds, (audit_row, audit_digest)) = rows.await?;
+    let lists = catalog.repos.iter().flat_map(|repo| repo.steps.iter().map(move |step| (repo, step)));
+    let lists: Vec<_> = lists.filter(|(_, step)| step.tx > old && step.tx <= last).collect();
+    let now = (history.state.clock)();
     let mut entries = Vec::new();
     for ((tx, at), kind) in transactions.iter().zip(kinds) {
-        let mut lines = vec![
-            ("history", catalog.history_id.clone()),
-            ("transaction", tx.0.to_string()),
-            ("time", at.to_string()),
-            ("kind", kind.map_or("unknown", TxKind::as_str).to_owned()),
-        ];
+        let (mut lines, mut records) = (Vec::new(), Vec::new());
         for step in steps.iter().filter(|step| step.tx == *tx) {
             let Some(tree) = catalog.trees.find(step.tree) else { continue };
-            let language = catalog.source_language(tree.source);
-            if language.layout() != Layout::Lists || tree.role != Role::Source {
+            let point_tree = Catalog::point_tree(tree.source, tree, step.seq);
+            if tree.role != Role::Source || point_tree.listing().source.is_project_index() {
                 continue;
             }
-            let trees = vec![Catalog::point_tree(tree.source, tree, step.seq)];
-            let root =
-                proofs::root(&history.repositories, Point::of_trees(RepoId(0), language, trees)).await?;
-            let (label, seq, hash) = (&tree.label, step.seq.0, hex::encode(root.hash));
-            lines.push((
-                "tree",
-                format!("{} {label} {seq} {} {hash}", source_text(catalog, tree.source), root.count),
-            ));
+            let state = state_of(history, catalog, tree, step.seq).await?;
+            let root = Root::of(records_of(&state));
+            let name = format!("{} {} {}", source_text(catalog, tree.source), label(tree), step.seq.0);
+            lines.push(("tree", format!("{name} {} {}", root.count, hex::encode(root.hash))));
+            let before = match tree.steps.iter().any(|other| other.seq < step.seq) {
+                true => state_of(history, catalog, tree, Seq(step.seq.0 - 1)).await?,
+                false => Bytes::new(),
+            };
+            records.extend(new_records(*tx, &name, &before, &state)?);
         }
-        let steps = catalog.repos.iter().flat_map(|repo| repo.steps.iter().map(move |step| (repo, step)));
-        for (repo, step) in steps.filter(|(_, step)| step.tx == *tx) {
+        for (repo, step) in lists.iter().filter(|(_, step)| step.tx == *tx) {
             let sources = step.list.iter().map(|subscription| {
                 let version = subscription.version.map(|version| format!("@{version}")).unwrap_or_default();
                 format!("{}{version}", source_text(catalog, subscription.source))
             });
-            lines.push(("list", format!("{} {}", repo.name, sources.collect::<Vec<_>>().join(","))));
+            lines.extend(list_lines(repo.name.as_str(), sources).map(|line| ("list", line)));
         }
-        entries.push(entry(String::new(), "publish", lines)?);
+        for (part, lines) in parts_of(lines).into_iter().enumerate() {
+            let mut head = vec![("history", catalog.history_id.clone()), ("transaction", tx.0.to_string())];
+            let kind = kind.map_or("unknown", TxKind::as_str).to_owned();
+            head.extend([("time", at.to_string()), ("kind", kind)]);
+            head.extend(lines);
+            let mut salt = None;
+            if part == 0 {
+                let random: [u8; 32] =
+                    ring::rand::generate(&ring::rand::SystemRandom::new()).map_err(no_salt)?.expose();
+                let salted = Sha256::of(&[&random, audit_digest.as_bytes()].concat());
+                head.push(("audit", format!("{audit_row} {salted}")));
+                salt = Some(random.to_vec());
+            }
+            head.extend((now.0.saturating_sub(at.0) > LATE).then(|| ("late", "yes".to_owned())));
+            entries.push(entry("publish", head, salt)?);
+        }
+        entries.extend(records);
+        if kind == Some(TxKind::Promote) {
+            for (repo, _) in lists.iter().filter(|(_, step)| step.tx == *tx) {
+                entries.extend(views::of_transaction(history, catalog, repo, *tx).await?);
+            }
+        }
     }
     Ok(entries)
+}
+
+fn no_salt(error: ring::error::Unspecified) -> RepoError {
+    RepoError::Invalid(format!("could not make the salt of an entry: {error}"))
+}
+
+/// Returns the records of a list of packages at a step, without rules.
+async fn state_of(history: &History, catalog: &Catalog, tree: &Tree, seq: Seq) -> Result<Bytes, RepoError> {
+    let language = catalog.source_language(tree.source);
+    let trees = vec![Catalog::point_tree(tree.source, tree, seq)];
+    proofs::records(&history.repositories, Point::of_trees(RepoId(0), language, trees)).await
+}
+
+/// Returns entries with the first 8 bytes of the digests of the records that a state has and the one before it has not, in
+/// hexadecimal digits: they tell which record of a changed state was never published. They are no proof.
+fn new_records(tx: TxId, tree: &str, before: &[u8], state: &[u8]) -> Result<Vec<NewEntry>, RepoError> {
+    let known: BTreeSet<_> = records_of(before).map(leaf_hash).collect();
+    let new = records_of(state).map(leaf_hash).filter(|hash| !known.contains(hash));
+    let new: Vec<String> =
+        new.map(|[a, b, c, d, e, f, g, h, ..]| hex::encode([a, b, c, d, e, f, g, h])).collect();
+    let lines = new.chunks(MAX_LEAVES).map(|hashes| {
+        let mut lines = vec![("transaction", tx.0.to_string()), ("tree", tree.to_owned())];
+        lines.push(("leaves", hashes.join(" ")));
+        entry("records", lines, None)
+    });
+    lines.collect()
+}
+
+/// Returns the label of a tree, without spaces.
+fn label(tree: &Tree) -> &str {
+    if tree.label.is_empty() { "-" } else { &tree.label }
+}
+
+/// Returns the lines of a list of subscriptions. One that ends with a comma is continued by the next one.
+fn list_lines(repo: &str, sources: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
+    let mut texts = vec![String::new()];
+    for source in sources {
+        let text = texts.last_mut().expect("never empty");
+        if text.len() + source.len() > MAX_LIST {
+            text.push(',');
+            texts.push(source);
+        } else {
+            text.extend([if text.is_empty() { "" } else { "," }, &source]);
+        }
+    }
+    texts.into_iter().map(move |text| format!("{repo} {}", if text.is_empty() { "-" } else { &text }))
+}
+
+/// Divides lines into those of one entry each; at least one.
+fn parts_of(lines: Vec<(&'static str, String)>) -> Vec<Vec<(&'static str, String)>> {
+    let (mut parts, mut size) = (vec![Vec::new()], HEAD_SIZE);
+    for line in lines {
+        let length = line.0.len() + line.1.len() + 2;
+        if size + length > MAX_SIZE {
+            parts.push(Vec::new());
+            size = HEAD_SIZE;
+        }
+        size += length;
+        parts.last_mut().expect("never empty").push(line);
+    }
+    parts
 }
 
 /// Returns the name of a source; the number of a deleted one.
-fn source_text(catalog: &Catalog, source: SourceId) -> String {
+fn source_text(catalog: &Catalog, source: base::model::ids::SourceId) -> String {
     catalog.source_by_id(source).map_or_else(|| source.0.to_string(), |source| source.name.to_string())
 }
 
-/// Returns an entry for the state of each repository of R packages on a day that is over.
-async fn views(history: &History, catalog: &Catalog, day: Day, tx: TxId) -> Result<Vec<NewEntry>, RepoError> {
+/// Returns the entries of events. Files that follow each other have one entry. An event that cannot be an entry has none.
+fn of_events(events: &[tlog_event::Event]) -> Result<Vec<NewEntry>, RepoError> {
     let mut entries = Vec::new();
-    let of_day = catalog.transactions.iter().rev().find(|(id, at)| *id <= tx && *at < day.end());
-    let newest = of_day.map_or(0, |(id, _)| id.0).to_string();
-    for repo in catalog.repos.iter().filter(|repo| repo.kind.is_one_list()) {
-        let name = repo.name.to_string();
-        let point = match point::resolve(&history.repositories, &name, Snapshot::Date(day)).await {
-            Ok(point) => point,
-            // It is new, or was deleted meanwhile.
-            Err(
-                RepoError::NotFound(_)
-                | RepoError::Unresolved(Unresolved::Empty | Unresolved::BeforeHistory { .. }),
-            ) => continue,
-            Err(error) => return Err(error),
-        };
-        let root = proofs::root(&history.repositories, point).await?;
-        entries.push(entry(
-            proofs::subject(&name, day),
-            "view",
-            vec![
-                ("repository", name),
-                ("snapshot", day.to_string()),
-                ("document", INDEX.to_owned()),
-                ("records", root.count.to_string()),
-                ("root", hex::encode(root.hash)),
-                ("rules", rules_digest(catalog, repo.id)),
-                ("transaction", newest.clone()),
-            ],
-        )?);
+    let mut rest = events;
+    while let Some(first) = rest.first() {
+        let same = rest.iter().take(MAX_FILES).take_while(|event| event.kind == first.kind).count();
+        let (group, after) = rest.split_at(if first.kind == "files" { same } else { 1 });
+        rest = after;
+        let lines = group.iter().flat_map(|event| event.text.lines());
+        let lines = lines.filter_map(|line| line.split_once(' ')).map(|(key, value)| (key, value.to_owned()));
+        match entry(&first.kind, lines.collect(), None) {
+            Ok(entry) => entries.push(entry),
+            Err(error) => tracing::warn!(%error, "could not log an event of kind {}", first.kind),
+        }
     }
     Ok(entries)
 }
 
-/// Returns the SHA-256 of a line for each block rule of a repository, in order of execution: id, priority, effect, source,
-/// criteria.
-fn rules_digest(catalog: &Catalog, repo: RepoId) -> String {
-    let mut rules: Vec<&Rule> = catalog.rules.iter().map(|stored| &*stored.rule).collect();
-    rules.retain(|rule| rule.criteria.repo.is_none_or(|of| of == repo));
-    rules.sort_by_key(|rule| rule.order());
-    let lines = rules.iter().map(|rule| {
-        let source = rule.criteria.source.map_or_else(|| "-".to_owned(), |source| source.0.to_string());
-        let criteria = serde_json::to_string(&rule.criteria).unwrap_or_default();
-        format!("{} {} {} {source} {criteria}\n", rule.id, rule.priority, rule.effect.as_str())
-    });
-    Sha256::of(lines.collect::<String>().as_bytes()).to_string()
+/// Returns an entry if the newest one has another digest of the rules in force.
+async fn rules(history: &History, catalog: &Catalog) -> Result<Option<NewEntry>, RepoError> {
+    let Some(digest) = history.rules.changed(catalog) else { return Ok(None) };
+    let newest = history.state.db.read(|c| tlog::find(c, RULES)).await?;
+    let entry = entry(RULES, vec![(RULES, digest)], None)?;
+    Ok(newest.is_none_or(|(_, _, text)| text != entry.text).then_some(entry))
 }

@@ -89,7 +89,7 @@ pub(super) fn verify(state: &State, head: &Head, bytes: &[u8]) -> Result<Checkpo
 
 fn key_entry(head: &Head, signer: &Signer, state: &str) -> Result<Entries, RepoError> {
     let vkey = signer.key(KeyType::Note).to_string();
-    let entry = entry(String::new(), "key", vec![("vkey", vkey), ("state", state.to_owned())])?;
+    let entry = entry("key", vec![("vkey", vkey), ("state", state.to_owned())], None)?;
     Ok(Entries { entries: vec![entry], events: Vec::new(), tx: head.tx, closed_until: head.closed_until })
 }
 

@@ -3,16 +3,20 @@
 
 mod cosign;
 mod entries;
+mod examine;
 mod export;
 mod init;
 mod key;
 mod recover;
+mod rules;
 mod status;
 mod timestamp;
+mod views;
 mod witness;
 mod write;
 
 pub use cosign::{add_checkpoint, witnessed};
+pub use examine::{Share, examine};
 pub use export::{export_to, tile_bytes};
 pub use init::init;
 pub use key::rotate;
@@ -20,6 +24,8 @@ pub use recover::{Recovered, recover};
 pub use status::{Problem, Status, WitnessStatus, follow, problems, status};
 pub use witness::request;
 pub use write::write_all;
+
+use rules::KnownRules;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,6 +53,7 @@ pub struct History {
     exported: Mutex<String>,
     /// Why the last attempt to write, export or stamp the log failed.
     failure: Mutex<Option<String>>,
+    rules: KnownRules,
 }
 
 /// The last answer of a witness.
@@ -70,6 +77,7 @@ impl History {
             answers: Mutex::default(),
             exported: Mutex::default(),
             failure: Mutex::default(),
+            rules: KnownRules::default(),
         })
     }
 

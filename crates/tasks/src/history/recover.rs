@@ -198,10 +198,10 @@ async fn complete(history: &History, head: Head, missing: Vec<String>) -> Result
     let (from, to) = (("from", last.to_string()), ("to", head.tx.to_string()));
     let history_line = ("history", recovered.clone());
     entries.push(match head.history == recovered {
-        true => entry(String::new(), "rewind", vec![history_line, from, to])?,
+        true => entry("rewind", vec![history_line, from, to], None)?,
         false => {
             let old = ("old-history", head.history.clone());
-            entry(String::new(), "restore", vec![old, history_line, from, to])?
+            entry("restore", vec![old, history_line, from, to], None)?
         }
     });
     let next = Entries { entries, events: Vec::new(), tx: head.tx, closed_until: head.closed_until };

@@ -31,7 +31,10 @@ pub async fn write_all(history: &History) -> Result<(), RepoError> {
             continue;
         }
         let next = entries::next(history, &head).await?;
-        if (next.tx, next.closed_until) == (head.tx, head.closed_until) && next.entries.is_empty() {
+        if (next.tx, next.closed_until) == (head.tx, head.closed_until)
+            && next.entries.is_empty()
+            && next.events.is_empty()
+        {
             return Ok(());
         }
         // Without effect if another server appended meanwhile, whose entries are read then.

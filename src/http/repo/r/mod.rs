@@ -4,7 +4,6 @@ pub(crate) mod bioconductor;
 pub(crate) mod choose_platform;
 mod locate;
 pub(crate) mod platform_request;
-pub(crate) mod proofs;
 mod resolve;
 
 use std::borrow::Cow;

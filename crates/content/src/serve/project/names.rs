@@ -15,6 +15,7 @@ use base::model::point::{Base, PointTree};
 use base::model::project_page::FileDescription;
 use base::model::time::Timestamp;
 use formats::language;
+use formats::tlog::record_proof::project_leaf;
 use store::db::project_file::{self, ListedFile};
 use store::db::{Conn, DbError};
 
@@ -123,6 +124,16 @@ fn listed_version(files: &[ListedFile], language: Language) -> Option<ProjectLis
 }
 
 impl ProjectNames {
+    /// Returns the leaves of all files, which were read, as records that are separated by empty lines.
+    pub(in crate::serve) fn leaves(&self) -> String {
+        let leaves = self.versions.iter().flat_map(|(position, listing)| {
+            let project = self.name(*position);
+            let leaf = move |file: &ProjectFile| project_leaf(project, &file.name, &file.sha256.to_string());
+            listing.files.iter().map(leaf)
+        });
+        leaves.collect::<Vec<_>>().join("\n\n")
+    }
+
     pub(in crate::serve) fn memory(&self) -> usize {
         let version = |(_, version): &(usize, ProjectListing)| {
             let files = version

@@ -238,12 +238,17 @@ pub struct Verification {
     pub problems: Vec<String>,
 }
 
+/// Returns number and digest of the newest row; 0 and [`NO_DIGEST`] without rows.
+pub fn newest(c: &mut dyn Conn) -> Result<(i64, String), DbError> {
+    const HEAD: &str = "SELECT last, sha256 FROM audit_head WHERE id = 1";
+    Ok(c.first(HEAD, &[])?.unwrap_or_default())
+}
+
 /// Verifies the digests of all rows. `known` is the number and the digest of a row, recorded outside the database.
 /// Without it, the replacement of the whole trail by an attacker who can write the database is not detected.
 pub fn verify(c: &mut dyn Conn, known: Option<&(i64, String)>) -> Result<Verification, DbError> {
     const ALL: &str = select!(AuditRow, "ORDER BY id");
-    const HEAD: &str = "SELECT last, sha256 FROM audit_head WHERE id = 1";
-    let (head, head_digest): (i64, String) = c.first(HEAD, &[])?.unwrap_or_default();
+    let (head, head_digest) = newest(c)?;
     let mut result = Verification { rows: 0, last: 0, sha256: NO_DIGEST.to_owned(), problems: Vec::new() };
     let mut has_known_row = false;
     c.each(ALL, &[], &mut |row| {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Conn, DbError, audit, clock};
+use super::{Conn, DbError, audit, clock, tlog_event};
 use crate::db::engine::columns::{or_default, row, select};
 use crate::db::engine::skew::{Skew, TOLERANCE, between};
 use base::model::ids::{FileId, Seq, SourceId, TreeId, TxId};
@@ -58,9 +58,12 @@ pub fn repair(c: &mut dyn Conn, now: Timestamp, dry_run: bool) -> Result<Option<
         newest(&indexes).map(|FutureTree { source: index, head, .. }| Skew::IndexAhead { index, now, head });
     let Some(skew) = skew.or(index_skew) else { return Ok(None) };
     if !dry_run {
-        for (id, _, to) in &transactions {
+        let mut events = Vec::new();
+        for (id, from, to) in &transactions {
             set_time(c, *id, *to)?;
+            events.push(format!("transaction {id}\nold {from}\nnew {to}\n"));
         }
+        tlog_event::add(c, "clock", &events)?;
         // Otherwise a cut-off time in the future is that of a server whose clock is ahead by seconds.
         if !matches!(skew, Skew::IndexAhead { .. }) {
             set_pins(c, now, &transactions)?;

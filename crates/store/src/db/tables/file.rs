@@ -1,6 +1,6 @@
 //! Files of releases: the state, digest and size of their bytes.
 
-use super::{Conn, DbError, Value};
+use super::{Conn, DbError, Value, tlog, tlog_event};
 use crate::db::engine::columns::{numbers, row, select};
 use base::model::digest::{Md5, Sha256};
 use base::model::ids::{FileId, ReleaseId, SourceId};
@@ -54,7 +54,27 @@ pub fn update(c: &mut dyn Conn, updates: &[FetchedFacts]) -> Result<(), DbError>
         vec![sha256, update.size.into(), state, built, update.file.into()]
     };
     let rows: Vec<Vec<Value>> = updates.iter().map(row).collect();
+    log_new_digests(c, updates)?;
     c.execute_many(UPDATE, &rows).map(drop)
+}
+
+/// Adds an event of the log for each file whose SHA-256 was unknown: source, name, size, MD5 (or `-`), SHA-256.
+fn log_new_digests(c: &mut dyn Conn, updates: &[FetchedFacts]) -> Result<(), DbError> {
+    const FIND: &str = "SELECT o.name, f.name, f.md5 FROM file f JOIN release r ON r.id = f.release_id \
+        JOIN source o ON o.id = r.origin_id WHERE f.id = $1 AND f.sha256 IS NULL";
+    if !tlog::exists(c)? {
+        return Ok(());
+    }
+    let mut texts = Vec::new();
+    for update in updates {
+        let Some(sha256) = update.sha256 else { continue };
+        let file: Option<(String, String, Option<String>)> = c.first(FIND, &[update.file.into()])?;
+        let Some((source, name, md5)) = file else { continue };
+        let md5 = md5.unwrap_or_else(|| "-".to_owned());
+        let size = update.size.map_or_else(|| "-".to_owned(), |size| size.to_string());
+        texts.push(format!("file {source} {name} {size} {md5} {sha256}\n"));
+    }
+    tlog_event::add(c, "files", &texts)
 }
 
 /// Records the digest of the uploaded bytes from which this server made a stored source package of R, in hexadecimal digits in

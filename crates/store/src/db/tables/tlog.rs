@@ -88,6 +88,10 @@ pub fn head(c: &mut dyn Conn) -> Result<Option<Head>, DbError> {
     c.first(select!(Head, "ORDER BY id DESC LIMIT 1"), &[])
 }
 
+pub fn exists(c: &mut dyn Conn) -> Result<bool, DbError> {
+    c.finds("SELECT 1 FROM tlog LIMIT 1", &[])
+}
+
 pub fn by_id(c: &mut dyn Conn, log: i64) -> Result<Option<Head>, DbError> {
     c.first(select!(Head, "WHERE id = $1"), &[log.into()])
 }

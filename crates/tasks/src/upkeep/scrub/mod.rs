@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use super::{JobNumber, Upkeep, claim_lease, ownership};
 use crate::backup::stored_again::BackupFiles;
+use crate::history::{self, History, Share};
 use base::config::BackupPlace;
 use base::model::kind::StorageClass;
 use base::model::text::count_of;
@@ -233,8 +234,24 @@ async fn run(upkeep: &Upkeep, options: &ScrubOptions, reporter: &Reporter) -> Re
         full::run(upkeep, options, backup, &lease, reporter).await
     };
     lease.release().await;
-    result
+    let mut result = result?;
+    let share = match options.extent {
+        ScrubExtent::Everything => Some(None),
+        // Each state once in eight weeks, as each object.
+        ScrubExtent::Night => {
+            let day = (upkeep.state.clock)().seconds() / 86_400;
+            Some(Some(Share { remainder: day.unsigned_abs() % NIGHTS, divisor: NIGHTS }))
+        }
+        ScrubExtent::Part { .. } => None,
+    };
+    if let Some(share) = share.filter(|_| options.level == ScrubLevel::Full) {
+        examine_log(upkeep, share, &mut result).await?;
+    }
+    Ok(result)
 }
+
+/// The number of nights in which every state of the log is compared.
+const NIGHTS: u64 = 56;
 
 async fn examine_database(upkeep: &Upkeep, reporter: &Reporter) -> Result<ScrubResult, RepoError> {
     reporter.progress("examining the database", 0, None);
@@ -246,7 +263,21 @@ async fn examine_database(upkeep: &Upkeep, reporter: &Reporter) -> Result<ScrubR
     }
     let mut result = ScrubResult { notes, ..ScrubResult::new(ScrubLevel::Database) };
     examination.problems.into_iter().map(Finding::in_database).for_each(|finding| result.add(finding));
+    examine_log(upkeep, None, &mut result).await?;
     Ok(result)
+}
+
+/// Compares the log of the history, and the states in it, with the database.
+async fn examine_log(
+    upkeep: &Upkeep,
+    share: Option<Share>,
+    result: &mut ScrubResult,
+) -> Result<(), RepoError> {
+    let history = History::new(Arc::clone(&upkeep.repositories), Arc::clone(&upkeep.state));
+    let examination = history::examine(&history, share).await?;
+    result.notes.extend(examination.notes);
+    examination.problems.into_iter().map(Finding::in_database).for_each(|finding| result.add(finding));
+    Ok(())
 }
 
 fn interrupted() -> RepoError {

@@ -46,7 +46,7 @@ impl Place {
     async fn open(history: &History, from: &str, log: i64) -> Result<Place, RepoError> {
         if from.starts_with('/') || BackupPlace::is_address(from) {
             let place = from.parse().map_err(|error| RepoError::Invalid(format!("{from} {error}")))?;
-            return Ok(Place::Copy(LogCopy::open(history, place, log).await?));
+            return Ok(Place::Copy(LogCopy::open(history, place, log, false).await?));
         }
         let transport = history.state.upstream.load().transport(from);
         Ok(Place::Address(transport.map_err(|error| RepoError::Invalid(error.to_string()))?))

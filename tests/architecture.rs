@@ -42,7 +42,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("fetch", &["model", "config", "r", "db", "storage", "upstream", "state"]),
     (
         "index",
-        &["model", "config", "language", "python", "bundle", "metrics", "db", "storage", "upstream", "state"],
+        &[
+            "model", "config", "language", "python", "bundle", "tlog", "metrics", "db", "storage",
+            "upstream", "state",
+        ],
     ),
     (
         "serve",
@@ -99,6 +102,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "model",
             "config",
             "encryption",
+            "r",
             "metrics",
             "policy",
             "tlog",
@@ -155,7 +159,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "generator",
         ],
     ),
-    ("cli", &["model", "config", "encryption", "api", "tlog"]),
+    ("cli", &["model", "config", "encryption", "r", "api", "tlog"]),
     ("downloader", &["model", "config", "language", "r", "python", "advisory", "bundle", "upstream"]),
 ];
 

@@ -5,11 +5,11 @@ use rstudio_pm::config::rows::SECTIONS;
 use rstudio_pm::config::table::{Effect, Property};
 
 use super::{
-    property_authentication as authentication, property_local_python as local_python,
-    property_open_id_connect as sign_in, property_pypi as pypi, reload_bioconductor as bioconductor,
-    reload_cran as cran, reload_federation as federation, reload_https as https, reload_logging as logging,
-    reload_platforms as platforms, reload_proxy as proxy, reload_server as server, reload_sysreqs as sysreqs,
-    reload_vulnerabilities as vulnerabilities,
+    property_authentication as authentication, property_history as history,
+    property_local_python as local_python, property_open_id_connect as sign_in, property_pypi as pypi,
+    reload_bioconductor as bioconductor, reload_cran as cran, reload_federation as federation,
+    reload_https as https, reload_logging as logging, reload_platforms as platforms, reload_proxy as proxy,
+    reload_server as server, reload_sysreqs as sysreqs, reload_vulnerabilities as vulnerabilities,
 };
 use crate::support::server::Server;
 
@@ -106,6 +106,10 @@ const TESTS: &[(&str, &str, fn())] = &[
     ("IdentityFederation", "TokenLifetime", federation::the_properties_of_a_section_apply_to_the_next_exchange),
     ("IdentityFederation", "Logging", federation::the_properties_of_a_section_apply_to_the_next_exchange),
     ("Bootstrap", "PublicKey", federation::the_public_key_applies_to_the_next_bootstrap_request),
+    ("History", "Public", history::public_decides_whether_anonymous_clients_read_the_log),
+    ("History", "Witness", history::witness_is_asked_by_a_log_that_its_witness_for_names),
+    ("History", "WitnessFor", history::witness_is_asked_by_a_log_that_its_witness_for_names),
+    ("History", "TimestampURL", history::timestamp_url_gets_the_digest_of_a_checkpoint),
     ("Proxy", "URL", proxy::url_is_the_proxy_of_the_next_requests),
     ("Proxy", "User", proxy::user_and_password_are_sent_with_the_next_requests),
     ("Proxy", "Password", proxy::user_and_password_are_sent_with_the_next_requests),

@@ -281,7 +281,7 @@ fn an_independent_witness_cosigns_and_keeps_what_contradicts_the_log() {
     let refusal = server.refused("history recover");
     assert!(refusal.contains("give another one with --from") && refusal.contains("w1"), "{refusal}");
     let recovered = server.json(&format!("history recover --from={}", copy.display()));
-    assert_eq!(recovered["entries"], 2);
+    assert_eq!(recovered["entries"], 4);
     assert!(server.cosigned() > entries);
     assert_eq!(witness.status()["logs"][0]["evidence"], 0, "nothing was signed that contradicts the log");
     server.rspm_stdout(&format!("history export --to={}", copy.display()));

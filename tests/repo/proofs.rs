@@ -31,7 +31,7 @@ use futures_util::StreamExt;
 const ORIGIN: &str = "packages.example.org/__log__";
 
 /// A backend with a repository `prod`, and its log.
-async fn with_log() -> (Backend, Arc<History>) {
+pub(super) async fn with_log() -> (Backend, Arc<History>) {
     let backend = Backend::new().await;
     let mut config = (*backend.state.config.load_full()).clone();
     let key = key_file::random().expect("random numbers");

@@ -41,6 +41,7 @@ pub mod storage;
 pub mod table;
 pub mod validate;
 mod value;
+mod witness;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -59,7 +60,7 @@ pub use database::{Database, Postgres, Sqlite};
 pub use federation::{Claim, Federation};
 pub use file::{DEFAULT_FILE, RESTART_COMMAND, load, load_encrypted, read};
 pub use git::Git;
-pub use history::{History, Witness};
+pub use history::History;
 pub use key_file::{EncryptionKey, KeySource};
 pub use listen::{Http, HttpRedirect, Https, MinimumTls};
 pub use merged::{Settings, ValueForm};
@@ -75,6 +76,7 @@ pub use server::{Proxy, Secret, Server};
 pub use storage::{ClassLocation, DirectoryLocation, S3Location, StorageConfig};
 pub use validate::{parse, parse_valid_part};
 pub use value::{Listen, LogDestination};
+pub use witness::Witness;
 
 #[derive(Clone, Debug)]
 pub struct Loaded {

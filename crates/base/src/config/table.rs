@@ -6,8 +6,8 @@
 
 use super::address::{self, UrlPurpose};
 use super::backup_place::BackupPlace;
-use super::history::Witness;
 use super::problem::{did_you_mean, nearest};
+use super::witness::Witness;
 use super::{binaries, value};
 use crate::model::kind::StorageClass;
 

@@ -67,7 +67,7 @@ struct NotListed {
 pub(crate) async fn run(client: &Client, output: &Output, args: Prove) -> Result<(), CliError> {
     let (folder, index) = args.document.rsplit_once('/').unwrap_or(("", &args.document));
     let base = format!("/{}/{}/{folder}", args.repo, args.snapshot);
-    let (wanted, skipped) = wanted(&args)?;
+    let (wanted, skipped) = requested(&args)?;
     let index_proof = get(client, &format!("{base}/{index}.proof")).await?;
     let listed = versions(&get(client, &format!("{base}/{index}")).await?);
     let create = std::fs::create_dir_all(&args.out);
@@ -117,10 +117,10 @@ async fn get(client: &Client, path: &str) -> Result<Vec<u8>, CliError> {
 }
 
 /// Packages, with the version if one is wanted.
-type Wanted = Vec<(String, Option<String>)>;
+type RequestedPackages = Vec<(String, Option<String>)>;
 
 /// Returns the packages that are wanted, and those of a lock file that are not from a repository.
-fn wanted(args: &Prove) -> Result<(Wanted, Vec<String>), CliError> {
+fn requested(args: &Prove) -> Result<(RequestedPackages, Vec<String>), CliError> {
     let Some(path) = &args.lockfile else {
         let packages = args.package.iter().map(|text| match text.split_once('=') {
             Some((package, version)) => (package.to_owned(), Some(version.to_owned())),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{History, views};
+use super::{History, entry, views};
 use base::model::digest::Sha256;
 use base::model::ids::{RepoId, Seq, TxId};
 use base::model::point::Point;
@@ -11,7 +11,7 @@ use base::model::time::{SECOND, Timestamp};
 use bytes::Bytes;
 use content::serve::proofs::RULES;
 use content::serve::{RepoError, proofs};
-use formats::tlog::entry::{Entry, MAX_SIZE};
+use formats::tlog::entry::MAX_SIZE;
 use formats::tlog::record_proof::records_of;
 use formats::tlog::tree::{Root, leaf_hash};
 use runtime::catalog::{Catalog, Tree};
@@ -68,16 +68,6 @@ pub(super) async fn next(history: &History, head: &Head) -> Result<Entries, Repo
         next.closed_until = end;
     }
     Ok(next)
-}
-
-pub(super) fn entry(
-    kind: &str,
-    lines: Vec<(&str, String)>,
-    salt: Option<Vec<u8>>,
-) -> Result<NewEntry, RepoError> {
-    let entry = Entry::new(kind, lines);
-    let entry = entry.map_err(|error| RepoError::Invalid(format!("entry of the log: {error}")))?;
-    Ok(NewEntry { subject: proofs::subject_of(&entry), text: entry.to_string(), salt })
 }
 
 async fn opening(history: &History, catalog: &Catalog, head: &Head) -> Result<NewEntry, RepoError> {

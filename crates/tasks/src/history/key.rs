@@ -6,8 +6,8 @@ use hex::FromHex;
 use ring::rand::SystemRandom;
 use sha2::{Digest, Sha256};
 
-use super::entries::{Entries, entry};
-use super::{History, write};
+use super::entries::Entries;
+use super::{History, entry, write};
 use base::config::{EncryptionKey, key_file};
 use base::encryption::value;
 use content::serve::RepoError;

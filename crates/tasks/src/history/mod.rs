@@ -35,9 +35,10 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use base::model::time::Timestamp;
-use content::serve::{RepoError, Repositories};
+use content::serve::{RepoError, Repositories, proofs};
+use formats::tlog::entry::Entry;
 use runtime::state::State;
-use store::db::tlog::{self, Head};
+use store::db::tlog::{self, Head, NewEntry};
 
 /// What the log needs of a running server, and what this process knows about it.
 pub struct History {
@@ -99,6 +100,13 @@ impl History {
         }
         Ok(())
     }
+}
+
+/// Makes an entry, which is found by what it states.
+fn entry(kind: &str, lines: Vec<(&str, String)>, salt: Option<Vec<u8>>) -> Result<NewEntry, RepoError> {
+    let entry = Entry::new(kind, lines);
+    let entry = entry.map_err(|error| RepoError::Invalid(format!("entry of the log: {error}")))?;
+    Ok(NewEntry { subject: proofs::subject_of(&entry), text: entry.to_string(), salt })
 }
 
 /// How long the end of a day may stay unnoticed: it does not change the catalog.

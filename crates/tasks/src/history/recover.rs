@@ -2,10 +2,10 @@
 
 use std::cmp::max;
 
-use super::entries::{Entries, entry};
+use super::entries::Entries;
 use super::export::{LogCopy, MAX_FILE};
-use super::witness::{self, Outcome};
-use super::{History, export, key, write};
+use super::witness::{self, WitnessAnswer};
+use super::{History, entry, export, key, write};
 use base::config::BackupPlace;
 use content::serve::{RepoError, proofs};
 use formats::tlog::entry::Entry;
@@ -37,25 +37,25 @@ pub struct Recovered {
 }
 
 /// The place with the entries that the database lacks.
-enum Place {
+enum CopySource {
     Copy(LogCopy),
     Address(Transport),
 }
 
-impl Place {
-    async fn open(history: &History, from: &str, log: i64) -> Result<Place, RepoError> {
+impl CopySource {
+    async fn open(history: &History, from: &str, log: i64) -> Result<CopySource, RepoError> {
         if from.starts_with('/') || BackupPlace::is_address(from) {
             let place = from.parse().map_err(|error| RepoError::Invalid(format!("{from} {error}")))?;
             return Ok(Place::Copy(LogCopy::open(history, place, log, false).await?));
         }
         let transport = history.state.upstream.load().transport(from);
-        Ok(Place::Address(transport.map_err(|error| RepoError::Invalid(error.to_string()))?))
+        Ok(CopySource::Address(transport.map_err(|error| RepoError::Invalid(error.to_string()))?))
     }
 
     async fn read(&self, path: &str) -> Result<Option<Vec<u8>>, RepoError> {
         let transport = match self {
-            Place::Copy(copy) => return copy.read(path).await,
-            Place::Address(transport) => transport,
+            CopySource::Copy(copy) => return copy.read(path).await,
+            CopySource::Address(transport) => transport,
         };
         match transport.fetch(FileRequest { path, validators: None, limit: MAX_FILE }).await {
             Ok(FileResponse::Body { bytes, .. }) => Ok(Some(bytes.to_vec())),
@@ -102,7 +102,7 @@ pub async fn recover(history: &History, from: Option<&str>) -> Result<Recovered,
     }
     let export = history.state.config.load().history.export.as_ref().map(ToString::to_string);
     let place = match from.or(export.as_deref()) {
-        Some(from) => Some(Place::open(history, from, head.id).await?),
+        Some(from) => Some(CopySource::open(history, from, head.id).await?),
         None => None,
     };
     let newest = match &place {
@@ -147,19 +147,19 @@ async fn require_size(history: &History, size: u64, has_copy: bool) -> Result<()
     for (witness, outcome) in &outcomes {
         let name = &witness.name;
         let reason = match outcome {
-            Outcome::Cosigned => continue,
-            Outcome::Ahead(witnessed) if *witnessed <= size => continue,
-            Outcome::Ahead(witnessed) => {
+            WitnessAnswer::Cosigned => continue,
+            WitnessAnswer::Ahead(witnessed) if *witnessed <= size => continue,
+            WitnessAnswer::Ahead(witnessed) => {
                 format!(
                     "the witness {name} cosigned {witnessed} entries, and the copy has {size}; give another one with --from"
                 )
             }
-            Outcome::Contradicts(reason) => {
+            WitnessAnswer::Contradicts(reason) => {
                 format!(
                     "the witness {name} knows another log: {reason}; begin another one with rspm history init --new-log"
                 )
             }
-            Outcome::Failed(reason) => format!(
+            WitnessAnswer::Failed(reason) => format!(
                 "the witness {name} does not state how many entries it cosigned: {reason}; if it is gone, remove it from the \
                  section [History]"
             ),

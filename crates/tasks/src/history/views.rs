@@ -1,7 +1,6 @@
 //! The entries of states that repositories had: on a day that is over, and after a promotion.
 
-use super::History;
-use super::entries::entry;
+use super::{History, entry};
 use base::model::ids::TxId;
 use base::model::snapshot::Snapshot;
 use base::model::time::Day;

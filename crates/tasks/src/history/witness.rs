@@ -25,7 +25,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(15);
 const MAX_REASON: usize = 200;
 
 /// What a witness answered.
-pub(super) enum Outcome {
+pub(super) enum WitnessAnswer {
     /// It cosigned the checkpoint.
     Cosigned,
     /// It cosigned a greater size before.
@@ -49,7 +49,10 @@ pub(super) async fn run(history: &History) {
 
 /// Asks the witnesses that did not cosign the newest checkpoint, or all, at the same time. Pauses the log if one knows
 /// another log. Returns the witnesses with their answers.
-pub(super) async fn ask_all(history: &History, all: bool) -> Result<Vec<(Witness, Outcome)>, RepoError> {
+pub(super) async fn ask_all(
+    history: &History,
+    all: bool,
+) -> Result<Vec<(Witness, WitnessAnswer)>, RepoError> {
     let Some(head) = history.state.db.read(tlog::head).await? else { return Ok(Vec::new()) };
     let Some(signed) = proofs::signed(&head)? else { return Ok(Vec::new()) };
     let mut witnesses = history.state.config.load().history.witnesses.clone();
@@ -57,16 +60,18 @@ pub(super) async fn ask_all(history: &History, all: bool) -> Result<Vec<(Witness
         .retain(|witness| all || (head.pause.is_empty() && cosigned_at(witness, &signed.note).is_none()));
     let outcomes = witnesses.into_iter().map(async |witness| {
         let outcome = ask(history, &head, &signed, &witness).await;
-        let outcome = outcome.unwrap_or_else(|error| Outcome::Failed(error.to_string()));
+        let outcome = outcome.unwrap_or_else(|error| WitnessAnswer::Failed(error.to_string()));
         let name = &witness.name;
         let reason = match &outcome {
-            Outcome::Cosigned => None,
-            Outcome::Ahead(size) => {
+            WitnessAnswer::Cosigned => None,
+            WitnessAnswer::Ahead(size) => {
                 let own = signed.checkpoint.root.count;
                 Some(format!("the witness {name} cosigned {size} entries, and the database has {own}"))
             }
-            Outcome::Contradicts(reason) => Some(format!("the witness {name} knows another log: {reason}")),
-            Outcome::Failed(_) => None,
+            WitnessAnswer::Contradicts(reason) => {
+                Some(format!("the witness {name} knows another log: {reason}"))
+            }
+            WitnessAnswer::Failed(_) => None,
         };
         if let Some(reason) = reason {
             history.pause(&head, &reason).await?;
@@ -75,15 +80,17 @@ pub(super) async fn ask_all(history: &History, all: bool) -> Result<Vec<(Witness
         let answer = answers.entry(witness.name.clone()).or_default();
         answer.error = None;
         match &outcome {
-            Outcome::Cosigned => {
+            WitnessAnswer::Cosigned => {
                 *answer = Answer {
                     size: signed.checkpoint.root.count,
                     cosigned_at: Some((history.state.clock)()),
                     error: None,
                 };
             }
-            Outcome::Ahead(size) => answer.error = Some(format!("it has {size} entries")),
-            Outcome::Contradicts(reason) | Outcome::Failed(reason) => answer.error = Some(reason.clone()),
+            WitnessAnswer::Ahead(size) => answer.error = Some(format!("it has {size} entries")),
+            WitnessAnswer::Contradicts(reason) | WitnessAnswer::Failed(reason) => {
+                answer.error = Some(reason.clone())
+            }
         }
         drop(answers);
         Ok((witness, outcome))
@@ -113,7 +120,7 @@ async fn ask(
     head: &Head,
     signed: &Signed,
     witness: &Witness,
-) -> Result<Outcome, RepoError> {
+) -> Result<WitnessAnswer, RepoError> {
     let (key, size) = (key_of(witness)?, signed.checkpoint.root.count);
     let known = history.answers.lock().get(&witness.name).map_or(0, |answer| answer.size);
     let is_cosigned = cosigned_at(witness, &signed.note).is_some();
@@ -124,7 +131,7 @@ async fn ask(
         let upstream = history.state.upstream.load_full();
         let posted = match upstream.post(&url, "text/plain; charset=utf-8", body, TIMEOUT).await {
             Ok(posted) => posted,
-            Err(error) => return Ok(Outcome::Failed(error.to_string())),
+            Err(error) => return Ok(WitnessAnswer::Failed(error.to_string())),
         };
         let text = String::from_utf8_lossy(&posted.body).into_owned();
         let reason: String = text.chars().filter(|c| !c.is_control()).take(MAX_REASON).collect();
@@ -134,9 +141,11 @@ async fn ask(
                 let note = Note::parse(format!("{}\n{text}", signed.note.text()).as_bytes());
                 let note = note.and_then(|note| Ok(note.verify(&key)?.map(|_| note)));
                 return match note {
-                    Ok(Some(note)) => store(history, head.id, key, note).await.map(|()| Outcome::Cosigned),
-                    Ok(None) => Ok(Outcome::Failed(format!("its answer has no cosignature of {key}"))),
-                    Err(error) => Ok(Outcome::Failed(format!("its answer: {error}"))),
+                    Ok(Some(note)) => {
+                        store(history, head.id, key, note).await.map(|()| WitnessAnswer::Cosigned)
+                    }
+                    Ok(None) => Ok(WitnessAnswer::Failed(format!("its answer has no cosignature of {key}"))),
+                    Err(error) => Ok(WitnessAnswer::Failed(format!("its answer: {error}"))),
                 };
             }
             StatusCode::CONFLICT if is_size && let Ok(witnessed) = text.trim_end().parse::<u64>() => {
@@ -146,20 +155,22 @@ async fn ask(
                     let is_own =
                         newest.is_some_and(|newest| newest.id == head.id && newest.size >= witnessed);
                     return Ok(match is_own {
-                        true => Outcome::Failed("it has a newer checkpoint of this log".to_owned()),
-                        false => Outcome::Ahead(witnessed),
+                        true => WitnessAnswer::Failed("it has a newer checkpoint of this log".to_owned()),
+                        false => WitnessAnswer::Ahead(witnessed),
                     });
                 }
                 if attempt > 1 {
-                    return Ok(Outcome::Failed("it answered twice that it has another size".to_owned()));
+                    return Ok(WitnessAnswer::Failed(
+                        "it answered twice that it has another size".to_owned(),
+                    ));
                 }
                 old = witnessed;
             }
-            StatusCode::UNPROCESSABLE_ENTITY => return Ok(Outcome::Contradicts(reason)),
-            status => return Ok(Outcome::Failed(format!("it answered {status}: {reason}"))),
+            StatusCode::UNPROCESSABLE_ENTITY => return Ok(WitnessAnswer::Contradicts(reason)),
+            status => return Ok(WitnessAnswer::Failed(format!("it answered {status}: {reason}"))),
         }
     }
-    Ok(Outcome::Failed("no answer".to_owned()))
+    Ok(WitnessAnswer::Failed("no answer".to_owned()))
 }
 
 async fn message(

@@ -339,10 +339,10 @@ pub(super) const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("GET", "/__api__/admin/v1/history", AnyToken),
     ("POST", "/__api__/admin/v1/history", Administer),
     ("GET", "/__api__/admin/v1/history/checkpoint", AnyToken),
-    ("POST", "/__api__/admin/v1/history/cosignatures", Administer),
     ("POST", "/__api__/admin/v1/history/export", Administer),
-    ("POST", "/__api__/admin/v1/history/key", Administer),
     ("POST", "/__api__/admin/v1/history/recovery", Administer),
+    ("POST", "/__api__/admin/v1/history/key", Administer),
+    ("POST", "/__api__/admin/v1/history/cosignatures", Administer),
     ("GET", "/__api__/admin/v1/openapi.json", AnyToken),
 ];
 

@@ -78,11 +78,16 @@ impl LogCopy {
             error => error,
         };
         let copied = key::verify(&history.state, head, &bytes).map_err(in_place)?.root;
-        if copied.count > head.size {
-            let (count, size) = (copied.count, head.size);
-            return Ok(Err(format!("{place} has {count} entries, and the database {size}")));
-        }
         let log = head.id;
+        if copied.count > head.size {
+            // Another server may have written it since the head was read.
+            let newest = history.state.db.read(move |c| tlog::by_id(c, log)).await?;
+            let size = newest.map_or(0, |newest| newest.size);
+            if copied.count > size {
+                let count = copied.count;
+                return Ok(Err(format!("{place} has {count} entries, and the database {size}")));
+            }
+        }
         let own = history.state.db.read(move |c| write::root(c, log, copied.count)).await?;
         Ok(if own == copied {
             Ok(copied.count)
@@ -165,8 +170,10 @@ pub async fn export_to(history: &History, place: &BackupPlace) -> Result<u64, Re
         (head.size, size) = (signed.checkpoint.root.count, signed.checkpoint.root.count);
         let copy = LogCopy::open(history, place.clone(), log, true).await?;
         let old = copy.compare(history, &head).await?.map_err(RepoError::Conflict)?;
-        copy.add(history, &head, old).await?;
-        copy.write(vec![(CHECKPOINT.to_owned(), head.checkpoint.into_bytes())]).await?;
+        if old <= head.size {
+            copy.add(history, &head, old).await?;
+            copy.write(vec![(CHECKPOINT.to_owned(), head.checkpoint.into_bytes())]).await?;
+        }
     }
     Ok(size)
 }

@@ -136,6 +136,12 @@ pub(super) const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("GET", "/private/latest/web/packages/alpha/files/", ReadRepository),
     ("GET", "/private/latest/web/packages/alpha/files/DESCRIPTION", ReadRepository),
     ("GET", "/__log__/checkpoint", AnyToken),
+    ("POST", "/__log__/witness/add-checkpoint", Open),
+    (
+        "GET",
+        "/__log__/witness/0000000000000000000000000000000000000000000000000000000000000000/checkpoint",
+        Open,
+    ),
     ("GET", "/__log__/tile/0/000", AnyToken),
     ("GET", "/__log__/tile/entries/000", Administer),
     ("GET", "/private/2026-01-01/src/contrib/PACKAGES.proof", ReadRepository),

@@ -37,8 +37,7 @@ pub(super) fn witness_is_asked_by_a_log_that_its_witness_for_names() {
         let error = server.history()["witnesses"][0]["error"].as_str().unwrap_or_default().to_owned();
         error.contains("404") && error.contains("cosigns no log with the origin")
     });
-    let alerts = server.get("/__api__/alerts").json();
-    assert_eq!((&alerts[0]["type"], &alerts[0]["name"]), (&"history".into(), &"witness".into()), "{alerts}");
+    assert_eq!(server.log_alerts(), ["witness"]);
     witness.configure(&witness_for_line(&server));
     server.add("prod", &Tarball::new("alpha", "1.0"));
     server.cosigned();

@@ -36,13 +36,11 @@ fn check_restored_server(from: &str, to: &str) {
 
     // Another machine with the same configuration, but without the copy. Both run.
     let mut restored = history::builder().gcfg(&database(to)).gcfg(&line).prepare();
-    restored.rspm_stdout(&format!("backup restore --from={}", folder(&server).display()));
+    restored.json(&format!("backup restore --from={}", folder(&server).display()));
     restored.launch();
     let reason = restored.paused();
     assert!(reason.contains("restored from a backup") || reason.contains("office cosigned"), "{reason}");
-    let alerts = restored.get("/__api__/alerts").json();
-    let names = alerts.as_array().expect("a list").iter().map(|alert| alert["name"].as_str());
-    assert!(names.flatten().any(|name| name == "paused"), "{alerts}");
+    assert_eq!(restored.log_alerts(), ["paused"]);
     // What is published waits, and is served.
     restored.add("prod", &Tarball::new("beta", "1.0"));
     assert_eq!(restored.get("/prod/latest/src/contrib/beta_1.0.tar.gz").status, 200);
@@ -114,7 +112,7 @@ fn a_log_that_is_lost_is_followed_by_another_one() {
     server.signed();
     back_up(&server);
     let mut restored = history::builder().prepare();
-    restored.rspm_stdout(&format!("backup restore --from={}", folder(&server).display()));
+    restored.json(&format!("backup restore --from={}", folder(&server).display()));
     restored.launch();
     restored.paused();
     assert!(restored.refused("history recover").contains("rspm history init --new-log"));
@@ -180,10 +178,8 @@ fn nothing_is_signed_while_the_copy_cannot_be_written() {
         server.history()["failure"].as_str().is_some_and(|failure| failure.contains("/proc/nowhere"))
     });
     assert_eq!(server.history()["signed"], 0);
-    let alerts = server.get("/__api__/alerts").json();
-    assert_eq!((&alerts[0]["type"], &alerts[0]["name"]), (&"history".into(), &"failed".into()), "{alerts}");
-    let copy = server.dir().join("copy");
-    server.configure(&format!("[History]\nExportPath = {}\n", copy.display()));
+    assert_eq!(server.log_alerts(), ["failed"]);
+    std::fs::create_dir(server.dir().join("parent")).expect("created");
     server.restart();
     let entries = server.signed();
     until("the copy is complete", || entries_of(&copy).len() as u64 == entries);
@@ -229,7 +225,8 @@ fn a_copy_in_a_bucket_completes_a_restored_log() {
         assert!(keys.contains(&key), "{key}: {keys:?}");
     }
     let mut restored = builder().gcfg(&lines).prepare();
-    restored.rspm_stdout(&format!("backup restore --from={}", folder(&server).display()));
+    let restore = rspm(&restored, &format!("backup restore --from={}", folder(&server).display()));
+    assert_eq!(restore.code, Some(0), "{}", restore.err);
     restored.launch();
     restored.paused();
     let recovered = rspm(&restored, "history recover");

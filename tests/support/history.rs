@@ -72,6 +72,13 @@ impl Server {
         entries
     }
 
+    /// The names of the alerts about the log.
+    pub(crate) fn log_alerts(&self) -> Vec<String> {
+        let alerts = self.get("/__api__/alerts").json();
+        let alerts = alerts.as_array().expect("a list").iter().filter(|alert| alert["type"] == "history");
+        alerts.map(|alert| alert["name"].as_str().expect("a name").to_owned()).collect()
+    }
+
     /// Waits until the log is paused; returns the reason.
     pub(crate) fn paused(&self) -> String {
         let mut reason = String::new();

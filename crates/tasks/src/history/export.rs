@@ -40,9 +40,16 @@ pub(super) struct LogCopy {
 }
 
 impl LogCopy {
-    pub(super) async fn open(history: &History, place: BackupPlace, log: i64) -> Result<LogCopy, RepoError> {
+    /// Opens a copy to read it, or to write it; then a missing directory is created.
+    pub(super) async fn open(
+        history: &History,
+        place: BackupPlace,
+        log: i64,
+        writes: bool,
+    ) -> Result<LogCopy, RepoError> {
         let (config, runtime) = (history.state.config.load_full(), tokio::runtime::Handle::current());
-        let folder = blocking(move || Folder::create_plain(&place, &config, &runtime)).await?;
+        let open = if writes { Folder::create_plain } else { Folder::open };
+        let folder = blocking(move || open(&place, &config, &runtime)).await?;
         let prefix = if log == 1 { String::new() } else { format!("{log}/") };
         Ok(LogCopy { folder: Arc::new(folder), prefix })
     }
@@ -71,11 +78,16 @@ impl LogCopy {
             error => error,
         };
         let copied = key::verify(&history.state, head, &bytes).map_err(in_place)?.root;
-        if copied.count > head.size {
-            let (count, size) = (copied.count, head.size);
-            return Ok(Err(format!("{place} has {count} entries, and the database {size}")));
-        }
         let log = head.id;
+        if copied.count > head.size {
+            // Another server may have written it since the head was read.
+            let newest = history.state.db.read(move |c| tlog::by_id(c, log)).await?;
+            let size = newest.map_or(0, |newest| newest.size);
+            if copied.count > size {
+                let count = copied.count;
+                return Ok(Err(format!("{place} has {count} entries, and the database {size}")));
+            }
+        }
         let own = history.state.db.read(move |c| rows::root(c, log, copied.count)).await?;
         Ok(if own == copied {
             Ok(copied.count)
@@ -113,7 +125,7 @@ async fn blocking<T: Send + 'static>(
 /// log, if they contradict each other.
 pub(super) async fn add_tiles(history: &History, head: &Head) -> Result<bool, RepoError> {
     let Some(place) = history.state.config.load().history.export.clone() else { return Ok(true) };
-    let copy = LogCopy::open(history, place, head.id).await?;
+    let copy = LogCopy::open(history, place, head.id, true).await?;
     match copy.compare(history, head).await? {
         Ok(old) => copy.add(history, head, old).await.map(|()| true),
         Err(reason) => history.pause(head, &reason).await.map(|()| false),
@@ -129,7 +141,7 @@ pub(super) async fn add_checkpoint(history: &History, log: i64) -> Result<bool, 
         if head.checkpoint.is_empty() || *history.exported.lock() == head.checkpoint {
             return Ok(true);
         }
-        let copy = LogCopy::open(history, place.clone(), log).await?;
+        let copy = LogCopy::open(history, place.clone(), log, true).await?;
         if let Err(reason) = copy.compare(history, &head).await? {
             return history.pause(&head, &reason).await.map(|()| false);
         }
@@ -156,10 +168,12 @@ pub async fn export_to(history: &History, place: &BackupPlace) -> Result<u64, Re
         let Some(signed) = proofs::signed(&head)? else { continue };
         // Later entries are not signed yet.
         (head.size, size) = (signed.checkpoint.root.count, signed.checkpoint.root.count);
-        let copy = LogCopy::open(history, place.clone(), log).await?;
+        let copy = LogCopy::open(history, place.clone(), log, true).await?;
         let old = copy.compare(history, &head).await?.map_err(RepoError::Conflict)?;
-        copy.add(history, &head, old).await?;
-        copy.write(vec![(CHECKPOINT.to_owned(), head.checkpoint.into_bytes())]).await?;
+        if old <= head.size {
+            copy.add(history, &head, old).await?;
+            copy.write(vec![(CHECKPOINT.to_owned(), head.checkpoint.into_bytes())]).await?;
+        }
     }
     Ok(size)
 }

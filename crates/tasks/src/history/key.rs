@@ -98,31 +98,37 @@ fn key_entry(head: &Head, signer: &Signer, state: &str) -> Result<Entries, RepoE
 /// # Errors
 /// [`RepoError::Conflict`] while there is a previous one already, or the log is paused.
 pub async fn rotate(history: &History) -> Result<(), RepoError> {
-    let (state, head) = (&history.state, history.head().await?);
-    if head.old_seed.is_some() {
-        let until = head.old_until;
-        return Err(RepoError::Conflict(format!(
-            "the key before the current one still signs, until {until}"
-        )));
-    }
+    let state = &history.state;
     let key = state.config.load_full().require_encryption_key().map_err(RepoError::Conflict)?;
-    let (seed, signer) = create(&key, &head.origin)?;
-    let next = key_entry(&head, &signer, "new")?;
-    let until = (state.clock)() + OVERLAP;
-    let write = move |c: &mut dyn Conn| {
-        encryption_key::check(c, key.key.fingerprint())?;
-        let is_appended = rows::append(c, &head, &next)?;
-        if is_appended {
-            tlog::set_seeds(c, head.id, &seed, Some(&head.seed), until)?;
+    let fingerprint = key.key.fingerprint();
+    loop {
+        let head = history.head().await?;
+        if !head.pause.is_empty() {
+            return Err(RepoError::Conflict(format!("the log is paused: {}", head.pause)));
         }
-        Ok::<bool, DbError>(is_appended)
-    };
-    if !state.db.write(write).await? {
-        let reason = "the log is paused, or an entry was appended meanwhile: see rspm history status";
-        return Err(RepoError::Conflict(reason.to_owned()));
+        if head.old_seed.is_some() {
+            let until = head.old_until;
+            return Err(RepoError::Conflict(format!(
+                "the key before the current one still signs, until {until}"
+            )));
+        }
+        let (seed, signer) = create(&key, &head.origin)?;
+        let next = key_entry(&head, &signer, "new")?;
+        let until = (state.clock)() + OVERLAP;
+        let write = move |c: &mut dyn Conn| {
+            encryption_key::check(c, fingerprint)?;
+            let is_appended = rows::append(c, &head, &next)?;
+            if is_appended {
+                tlog::set_seeds(c, head.id, &seed, Some(&head.seed), until)?;
+            }
+            Ok::<bool, DbError>(is_appended)
+        };
+        // Another entry may have been appended meanwhile.
+        if state.db.write(write).await? {
+            history.wake.notify_one();
+            return Ok(());
+        }
     }
-    history.wake.notify_one();
-    Ok(())
 }
 
 /// Ends the key before the current one if it is time. Returns whether it did.

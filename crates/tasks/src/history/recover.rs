@@ -46,7 +46,7 @@ impl CopySource {
     async fn open(history: &History, from: &str, log: i64) -> Result<CopySource, RepoError> {
         if from.starts_with('/') || BackupPlace::is_address(from) {
             let place = from.parse().map_err(|error| RepoError::Invalid(format!("{from} {error}")))?;
-            return Ok(CopySource::Copy(LogCopy::open(history, place, log).await?));
+            return Ok(CopySource::Copy(LogCopy::open(history, place, log, false).await?));
         }
         let transport = history.state.upstream.load().transport(from);
         Ok(CopySource::Address(transport.map_err(|error| RepoError::Invalid(error.to_string()))?))

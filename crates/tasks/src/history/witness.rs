@@ -20,7 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Minimum time between two requests to a witness.
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Time after which a witness that did not cosign is asked again.
-const RETRY_INTERVAL: Duration = Duration::from_secs(60);
+const RETRY_INTERVAL: Duration = Duration::from_secs(15);
 /// Maximum length of a reason in the answer of a witness, in characters.
 const MAX_REASON: usize = 200;
 

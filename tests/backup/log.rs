@@ -179,7 +179,8 @@ fn nothing_is_signed_while_the_copy_cannot_be_written() {
     });
     assert_eq!(server.history()["signed"], 0);
     assert_eq!(server.log_alerts(), ["failed"]);
-    std::fs::create_dir(server.dir().join("parent")).expect("created");
+    let copy = server.dir().join("copy");
+    server.configure(&format!("[History]\nExportPath = {}\n", copy.display()));
     server.restart();
     let entries = server.signed();
     until("the copy is complete", || entries_of(&copy).len() as u64 == entries);

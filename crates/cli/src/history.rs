@@ -120,7 +120,7 @@ pub async fn run(client: &Client, output: &Output, command: ServerCommand) -> Re
         ServerCommand::Recover(args) => {
             let recovered = client.send::<operations::RecoverHistory>([], &args).await?;
             for key in &recovered.keys {
-                warn(&format!(
+                warn(format!(
                     "the key {key} was lost with the database; make another one: rspm history rotate-key"
                 ));
             }

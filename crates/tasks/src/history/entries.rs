@@ -137,7 +137,7 @@ async fn publishes(
             if part == 0 {
                 let random: [u8; 32] =
                     ring::rand::generate(&ring::rand::SystemRandom::new()).map_err(no_salt)?.expose();
-                let salted = Sha256::of(&[&random, audit_digest.as_bytes()].concat());
+                let salted = Sha256::of([&random, audit_digest.as_bytes()].concat());
                 head.push(("audit", format!("{audit_row} {salted}")));
                 salt = Some(random.to_vec());
             }

@@ -17,6 +17,9 @@ pub(super) const MAX_NOTE_SIZE: usize = 256 << 10;
 /// Maximum number of signatures of a note, unknown ones included; the specification demands at least 16.
 const MAX_SIGNATURES: usize = 64;
 
+/// The first time, in seconds since the epoch, that a cosignature cannot have.
+const YEAR_10000: u64 = 253_402_300_800;
+
 /// The y coordinates, little-endian, of the eight points of Ed25519 whose order divides 8: 1 (order 1), -1 (order 2), 0
 /// (order 4), and two of order 8. Chalkias, Garillot, Nikolaenko, "Taming the many EdDSAs" (2020), table 1. `ring`
 /// accepts a signature of the first one for every text.
@@ -246,9 +249,8 @@ impl Note {
         let statement = match (key.key_type, bytes.split_first_chunk()) {
             (KeyType::Note, _) => Some((Statement::Signed, bytes)),
             (KeyType::Cosignature, Some((time, bytes))) => {
-                // The specification forbids times above 2^63-1.
-                let time = i64::from_be_bytes(*time);
-                u64::try_from(time).ok().map(|time| (Statement::Cosigned(time), bytes))
+                let time = Some(u64::from_be_bytes(*time)).filter(|time| *time < YEAR_10000);
+                time.map(|time| (Statement::Cosigned(time), bytes))
             }
             (KeyType::Cosignature, None) => None,
         };
@@ -407,12 +409,12 @@ mod tests {
         for wrong in [&later[..], &bytes[..75], &bytes[..11], &[&bytes[..], &[0]].concat()] {
             assert!(with(wrong).is_err());
         }
-        // The signature of a note under the id of a cosignature, another checkpoint, and a time above 2^63-1.
+        // The signature of a note under the id of a cosignature, another checkpoint, and a time after the year 9999.
         let plain = signer(3).pair.sign(text.as_bytes());
         assert!(with(&[&bytes[..12], plain.as_ref()].concat()).is_err());
         assert!(verify(witness.sign("x\n", Statement::Cosigned(1))).is_err());
-        assert!(verify(witness.sign(&text, Statement::Cosigned(1 << 63))).is_err());
-        assert!(verify(witness.sign(&text, Statement::Cosigned(i64::MAX as u64))).is_ok());
+        assert!(verify(witness.sign(&text, Statement::Cosigned(YEAR_10000))).is_err());
+        assert!(verify(witness.sign(&text, Statement::Cosigned(YEAR_10000 - 1))).is_ok());
         assert_eq!(verify(witness.sign(&text, Statement::Signed)), Ok(None));
     }
 

@@ -23,6 +23,7 @@ mod serving_bioconductor;
 mod serving_http;
 mod serving_readmes;
 mod serving_shared;
+mod signing;
 mod static_site;
 mod subset;
 mod vulns;

@@ -2,6 +2,7 @@
 
 use super::{History, entry};
 use base::model::ids::TxId;
+use base::model::point::Point;
 use base::model::snapshot::Snapshot;
 use base::model::time::Day;
 use content::serve::{RepoError, point, proofs};
@@ -89,22 +90,24 @@ async fn view(
 
 /// Returns the root of a state as it is served now; `None` if the repository has none, and for one whose files an index
 /// lists.
-pub(super) async fn root_of(
+async fn root_of(
     history: &History,
     repo: &str,
     part: Option<Part>,
     snapshot: Snapshot,
 ) -> Result<Option<Root>, RepoError> {
-    Ok(records(history, repo, part, snapshot).await?.map(|state| Root::of(records_of(&state))))
+    let Some(point) = point_of(history, repo, part, snapshot).await? else { return Ok(None) };
+    let state = proofs::records(&history.repositories, point).await?;
+    Ok(Some(Root::of(records_of(&state))))
 }
 
-/// Returns the records of a state, as [`root_of`].
-pub(super) async fn records(
+/// Returns the point of a state, as [`root_of`].
+pub(super) async fn point_of(
     history: &History,
     repo: &str,
     part: Option<Part>,
     snapshot: Snapshot,
-) -> Result<Option<bytes::Bytes>, RepoError> {
+) -> Result<Option<Point>, RepoError> {
     let point = match point::resolve_part(&history.repositories, repo, part, snapshot).await {
         Ok(point) => point,
         // It is new, or was deleted meanwhile.
@@ -116,8 +119,6 @@ pub(super) async fn records(
         ) => return Ok(None),
         Err(error) => return Err(error),
     };
-    if point.trees.iter().any(|tree| tree.listing().source.is_project_index()) {
-        return Ok(None);
-    }
-    proofs::records(&history.repositories, point).await.map(Some)
+    let is_of_index = point.trees.iter().any(|tree| tree.listing().source.is_project_index());
+    Ok((!is_of_index).then_some(point))
 }

@@ -61,7 +61,7 @@ pub fn update(c: &mut dyn Conn, updates: &[FetchedFacts]) -> Result<(), DbError>
 /// Adds an event of the log for each file whose SHA-256 was unknown: source, name, size, MD5 (or `-`), SHA-256.
 fn log_new_digests(c: &mut dyn Conn, updates: &[FetchedFacts]) -> Result<(), DbError> {
     const FIND: &str = "SELECT o.name, f.name, f.md5 FROM file f JOIN release r ON r.id = f.release_id \
-        JOIN source o ON o.id = r.origin_id WHERE f.id = $1 AND f.sha256 IS NULL";
+        JOIN source o ON o.id = r.origin_id WHERE f.sha256 IS NULL AND f.id = $1";
     if !tlog::exists(c)? {
         return Ok(());
     }

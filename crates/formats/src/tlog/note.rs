@@ -176,6 +176,37 @@ impl Signer {
     }
 }
 
+/// Begins the text form of a private key: `PRIVATE+KEY+NAME+ID+BASE64`, that of Go's package `sumdb/note`.
+const PRIVATE: &str = "PRIVATE+KEY+";
+
+impl Signer {
+    /// Returns the text form of the private key of a seed.
+    pub fn private_text(name: &str, seed: &[u8; 32]) -> Result<String, TlogError> {
+        let id = hex::encode(Signer::from_seed(name, seed)?.log.id);
+        let seed = BASE64_STANDARD.encode([&[KeyType::Note as u8], &seed[..]].concat());
+        Ok(format!("{PRIVATE}{name}+{id}+{seed}\n"))
+    }
+}
+
+impl FromStr for Signer {
+    type Err = TlogError;
+
+    /// Parses the text form of a private key. SECURITY: the error does not contain the text.
+    fn from_str(text: &str) -> Result<Signer, TlogError> {
+        let mut parts = text.strip_prefix(PRIVATE).unwrap_or_default().trim_end().splitn(3, '+');
+        let (name, _, seed) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
+        let bytes = seed.and_then(|seed| BASE64_STANDARD.decode(seed).ok()).unwrap_or_default();
+        match bytes.get(1..).and_then(|seed| seed.try_into().ok()) {
+            Some(seed)
+                if Signer::private_text(name, seed).is_ok_and(|own| own.trim_end() == text.trim_end()) =>
+            {
+                Signer::from_seed(name, seed)
+            }
+            _ => fail(format!("not a private key {PRIVATE}NAME+ID+BASE64")),
+        }
+    }
+}
+
 fn signature_line(name: &str, bytes: &[u8]) -> String {
     format!("— {name} {}\n", BASE64_STANDARD.encode(bytes))
 }
@@ -443,6 +474,22 @@ mod tests {
         }
         let error = format!("{name}+00000000+{base64}").parse::<VerifierKey>().unwrap_err().to_string();
         assert!(error.contains("'00000000'") && error.contains(&key), "{error}");
+    }
+
+    #[test]
+    fn private_keys_are_those_of_go() {
+        // Made by `note.GenerateKey` of golang.org/x/mod/sumdb from a reader of bytes 1.
+        let go = "PRIVATE+KEY+packages.example.org/__log__+20481e7f+AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB\n";
+        let public = "packages.example.org/__log__+20481e7f+AYqI4910CfGV/VLbLTy6XXLKZwm/HZQSG/N0iAG0D29c";
+        assert_eq!(Signer::private_text("packages.example.org/__log__", &[1; 32]).unwrap(), go);
+        assert_eq!(go.parse::<Signer>().unwrap().log.to_string(), public);
+        let other_type = go.replace("+AQE", "+BAE");
+        for bad in
+            ["", PRIVATE, &go[1..], &go[..60], &go.replace("+2", "+3"), &other_type, &go.replace('/', " ")]
+        {
+            let error = bad.parse::<Signer>().unwrap_err().to_string();
+            assert_eq!(error, "not a private key PRIVATE+KEY+NAME+ID+BASE64", "{bad}");
+        }
     }
 
     #[test]

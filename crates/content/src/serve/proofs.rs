@@ -1,6 +1,7 @@
 //! Proofs from the log of the server: the root of a state, and that a repository had a record on a day.
 
 use std::cell::RefCell;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -33,7 +34,7 @@ pub fn document(language: Language, part: Option<Part>) -> String {
 }
 
 /// Returns what finds the entry of the state of a document in a snapshot of a repository.
-pub fn subject(repository: &str, snapshot: Snapshot, document: &str) -> String {
+fn subject(repository: &str, snapshot: impl Display, document: &str) -> String {
     format!("{repository}/{snapshot}/{document}")
 }
 
@@ -45,7 +46,7 @@ pub fn subject_of(entry: &Entry) -> String {
     let values = ["repository", "snapshot", "document"].map(|key| entry.value(key));
     match (entry.kind(), values) {
         ("view", [Some(repository), Some(snapshot), Some(document)]) => {
-            format!("{repository}/{snapshot}/{document}")
+            subject(repository, snapshot, document)
         }
         (RULES, _) => RULES.to_owned(),
         _ => String::new(),

@@ -7,6 +7,7 @@ use super::{History, entry, views};
 use base::model::digest::Sha256;
 use base::model::ids::{RepoId, Seq, TxId};
 use base::model::point::Point;
+use base::model::snapshot::Snapshot;
 use base::model::time::{SECOND, Timestamp};
 use bytes::Bytes;
 use content::serve::proofs::RULES;
@@ -53,12 +54,13 @@ pub(super) async fn next(history: &History, head: &Head) -> Result<Entries, Repo
     if head.size == 0 {
         next.entries.push(opening(history, &catalog, head).await?);
     }
+    // Before the transactions, so that a log with all transactions has the rules too.
+    next.entries.extend(rules(history, &catalog).await?);
     if let Some((last, _)) = transactions.last() {
         next.entries.extend(publishes(history, &catalog, head, transactions).await?);
         next.tx = *last;
         return Ok(next);
     }
-    next.entries.extend(rules(history, &catalog).await?);
     let events = history.state.db.read(|c| tlog_event::first(c, MAX_EVENTS)).await?;
     next.events = events.iter().map(|event| event.id).collect();
     next.entries.extend(of_events(&events)?);
@@ -147,7 +149,8 @@ async fn publishes(
         entries.extend(records);
         if kind == Some(TxKind::Promote) {
             for (repo, _) in lists.iter().filter(|(_, step)| step.tx == *tx) {
-                entries.extend(views::of_transaction(history, catalog, repo, *tx).await?);
+                let snapshot = Snapshot::Transaction(*tx);
+                entries.extend(views::of_snapshot(history, catalog, repo, snapshot, *tx).await?);
             }
         }
     }
@@ -166,7 +169,7 @@ async fn state_of(history: &History, catalog: &Catalog, tree: &Tree, seq: Seq) -
 }
 
 /// Returns entries with the first 8 bytes of the digests of the records that a state has and the one before it has not, in
-/// hexadecimal digits: they tell which record of a changed state was never published. They are no proof.
+/// hexadecimal digits: they identify the records of a changed state that were never published. They are no proof.
 fn new_records(tx: TxId, tree: &str, before: &[u8], state: &[u8]) -> Result<Vec<NewEntry>, RepoError> {
     let known: BTreeSet<_> = records_of(before).map(leaf_hash).collect();
     let new = records_of(state).map(leaf_hash).filter(|hash| !known.contains(hash));

@@ -82,7 +82,7 @@ impl Pass {
         if number + 1 == size {
             self.signed_root = Some(self.tree.root());
         }
-        // What cannot be read was changed, which the root tells.
+        // What cannot be read was changed, and the root differs.
         let Ok(entry) = Entry::parse(text.as_bytes()) else { return };
         if entry.kind() == "records" {
             let digits = entry.values("leaves").flat_map(|line| line.split(' '));

@@ -9,15 +9,19 @@ use base::model::ids::RepoId;
 use formats::policy::Rule;
 use runtime::catalog::{BlockRules, Catalog, Guards};
 
-/// The rules and guards whose digest was computed last.
 #[derive(Default)]
-pub(super) struct KnownRules(Mutex<Option<(Arc<BlockRules>, Arc<Guards>)>>);
+pub(super) struct KnownRules {
+    /// The rules and guards whose digest was computed last.
+    all: Mutex<Option<(Arc<BlockRules>, Arc<Guards>)>>,
+    /// The digest of the rules that are not of one repository.
+    common: Mutex<Option<(Arc<BlockRules>, String)>>,
+}
 
 impl KnownRules {
     /// Returns the digest of all block rules, and of all name guards that an administrator created, if they are not those of
     /// the last call.
     pub(super) fn changed(&self, catalog: &Catalog) -> Option<String> {
-        let mut known = self.0.lock();
+        let mut known = self.all.lock();
         let is_known = known.as_ref().is_some_and(|(rules, guards)| {
             Arc::ptr_eq(rules, &catalog.rules) && Arc::ptr_eq(guards, &catalog.guards)
         });
@@ -34,9 +38,21 @@ impl KnownRules {
         Some(digest(&(lines(catalog, None) + &guards.concat())))
     }
 
-    /// Returns the digest of the block rules of a repository.
+    /// Returns the digest of the block rules of a repository. Those of repositories without rules of their own are computed
+    /// once.
     pub(super) fn of_repository(&self, catalog: &Catalog, repo: RepoId) -> String {
-        digest(&lines(catalog, Some(repo)))
+        if catalog.rules.iter().any(|stored| stored.rule.criteria.repo == Some(repo)) {
+            return digest(&lines(catalog, Some(repo)));
+        }
+        let mut common = self.common.lock();
+        match common.as_ref().filter(|(rules, _)| Arc::ptr_eq(rules, &catalog.rules)) {
+            Some((_, digest)) => digest.clone(),
+            None => {
+                let digest = digest(&lines(catalog, Some(repo)));
+                *common = Some((Arc::clone(&catalog.rules), digest.clone()));
+                digest
+            }
+        }
     }
 }
 

@@ -28,17 +28,9 @@ pub(super) async fn of_day(
     Ok(entries)
 }
 
-/// Returns the entries for the state of a repository after a transaction.
-pub(super) async fn of_transaction(
-    history: &History,
-    catalog: &Catalog,
-    repo: &Repository,
-    tx: TxId,
-) -> Result<Vec<NewEntry>, RepoError> {
-    of_snapshot(history, catalog, repo, Snapshot::Transaction(tx), tx).await
-}
-
-async fn of_snapshot(
+/// Returns the entries for the state of a repository, and of each part of Bioconductor in it, in a snapshot. `newest` is the
+/// newest transaction in it.
+pub(super) async fn of_snapshot(
     history: &History,
     catalog: &Catalog,
     repo: &Repository,
@@ -73,7 +65,8 @@ async fn view(
     newest: TxId,
 ) -> Result<Option<NewEntry>, RepoError> {
     let name = repo.name.to_string();
-    let Some(root) = root_of(history, &name, part, snapshot).await? else { return Ok(None) };
+    let Some(state) = records(history, &name, part, snapshot).await? else { return Ok(None) };
+    let root = Root::of(records_of(&state));
     let document = proofs::document(repo.kind.language(), part);
     let lines = vec![
         ("repository", name.clone()),
@@ -87,18 +80,8 @@ async fn view(
     entry("view", lines, None).map(Some)
 }
 
-/// Returns the root of a state as it is served now; `None` if the repository has none, and for one whose files an index
+/// Returns the records of a state as it is served now; `None` if the repository has none, and for one whose files an index
 /// lists.
-pub(super) async fn root_of(
-    history: &History,
-    repo: &str,
-    part: Option<Part>,
-    snapshot: Snapshot,
-) -> Result<Option<Root>, RepoError> {
-    Ok(records(history, repo, part, snapshot).await?.map(|state| Root::of(records_of(&state))))
-}
-
-/// Returns the records of a state, as [`root_of`].
 pub(super) async fn records(
     history: &History,
     repo: &str,

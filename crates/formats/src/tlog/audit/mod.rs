@@ -243,7 +243,7 @@ impl Auditor {
             self.violation(Rule::A2, "an entry of kind 'open' is the first one, and no other".to_owned());
         }
         if self.is_closed {
-            self.violation(Rule::A2, "the log goes on after its entry of kind 'close'".to_owned());
+            self.violation(Rule::A2, "the log has entries after its entry of kind 'close'".to_owned());
         }
         match entry.kind() {
             "open" => self.history = value(entry, "history")?.to_owned(),

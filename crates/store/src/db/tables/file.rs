@@ -65,11 +65,14 @@ fn log_new_digests(c: &mut dyn Conn, updates: &[FetchedFacts]) -> Result<(), DbE
     if !tlog::exists(c)? {
         return Ok(());
     }
+    let known: Vec<(&FetchedFacts, Sha256)> =
+        updates.iter().filter_map(|update| Some((update, update.sha256?))).collect();
+    let ids: Vec<Vec<Value>> = known.iter().map(|(update, _)| vec![update.file.into()]).collect();
+    let files = c.many::<(String, String, Option<String>)>(FIND, &ids)?;
     let mut texts = Vec::new();
-    for update in updates {
-        let Some(sha256) = update.sha256 else { continue };
-        let file: Option<(String, String, Option<String>)> = c.first(FIND, &[update.file.into()])?;
-        let Some((source, name, md5)) = file else { continue };
+    for ((update, sha256), (source, name, md5)) in
+        known.into_iter().zip(files).filter_map(|(update, files)| Some((update, files.into_iter().next()?)))
+    {
         let md5 = md5.unwrap_or_else(|| "-".to_owned());
         let size = update.size.map_or_else(|| "-".to_owned(), |size| size.to_string());
         texts.push(format!("file {source} {name} {size} {md5} {sha256}\n"));

@@ -52,7 +52,7 @@ fn a_suspended_leader_and_the_next_one_write_one_log() {
         loop {
             servers[first].signal(Signal::SIGSTOP);
             std::thread::sleep(Duration::from_millis(300));
-            let open = "SELECT count(*)::text FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";
+            let open = "SELECT count(*)::text FROM pg_stat_activity WHERE state <> 'idle' AND pid <> pg_backend_pid()";
             if database.value(open) == "0" {
                 break;
             }

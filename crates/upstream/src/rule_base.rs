@@ -61,6 +61,9 @@ impl Upstream {
     ) -> Result<RuleBaseRefresh, UpstreamError> {
         let url = url.trim_end_matches('/');
         let (folder, file) = url.rsplit_once('/').unwrap_or((url, ""));
+        if self.must_be_bundle(url) {
+            return read_bundle(&self.bundle(folder)?, known_validators).await;
+        }
         let Some(form) = RuleBaseForm::of(file) else {
             let transport = self.transport(url)?;
             return match transport.directory() {

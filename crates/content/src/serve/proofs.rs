@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::documents::document::DocumentRequest;
+use super::documents::encoding::gunzip;
+use super::documents::index;
 use super::project::names::names_with_files;
 use super::r::document::RDocument;
 use super::r::render;
@@ -21,7 +24,7 @@ use formats::tlog::entry_proof::EntryProof;
 use formats::tlog::note::{Checkpoint, Note};
 use formats::tlog::record_proof::{INDEX, Member, PROJECTS, RecordProof, records_of};
 use formats::tlog::tile::{Content, Tile, TileNodes};
-use formats::tlog::tree::{Hash, inclusion_path, leaf_hash};
+use formats::tlog::tree::{Hash, Root, inclusion_path, leaf_hash};
 use store::db::{Conn, DbError, tlog};
 
 /// Returns the document whose records are the state of a repository, or of a part of it.
@@ -101,7 +104,17 @@ pub async fn of_snapshot(
     let Some(member) = member else { return Ok(Some(entry.to_string().into_bytes())) };
     let records = records(repositories, point).await?;
     let proof = tokio::task::spawn_blocking(move || record_proof(&records, &member, entry));
-    Ok(error::join(proof).await?.map(|proof| proof.to_bytes()))
+    Ok(error::join(proof).await??.map(|proof| proof.to_bytes()))
+}
+
+/// Returns the index that clients get at a closed point of R packages, if it is in storage: it is not made from the rows again.
+pub async fn served(repositories: &Repositories, point: &Point) -> Result<Option<Bytes>, RepoError> {
+    if point.open || point.language.layout() != Layout::Lists {
+        return Ok(None);
+    }
+    let request = DocumentRequest::new(point.clone(), RDocument::Packages(IndexFormat::Gz));
+    let Some(stored) = index::stored_document(repositories, &request.key).await? else { return Ok(None) };
+    Ok(Some(index::run_blocking(move || gunzip(&stored)).await?.bytes))
 }
 
 /// Returns the proof of the newest entry of a subject, if the newest checkpoint of its log contains it.
@@ -148,11 +161,23 @@ pub fn tile_bytes(c: &mut dyn Conn, log: i64, tile: Tile) -> Result<Vec<u8>, DbE
 }
 
 /// Returns the proof of the record of a member; `None` if the state does not have it.
-fn record_proof(index: &[u8], member: &Member, entry: EntryProof) -> Option<RecordProof> {
-    let position = records_of(index).position(|record| member.is_of(record))?;
-    let record = records_of(index).nth(position)?.to_vec();
-    let hashes: Vec<Hash> = records_of(index).map(leaf_hash).collect();
-    let (position, count) = (position as u64, hashes.len() as u64);
-    let path = inclusion_path(position, count, hashes.as_slice()).ok().flatten()?;
-    Some(RecordProof { position, count, path, record, entry })
+///
+/// # Errors
+/// [`RepoError::NotFound`] if the records are not those of the entry any more: block rules, advisories or a back-fill changed
+/// what is served of the past.
+fn record_proof(index: &[u8], member: &Member, entry: EntryProof) -> Result<Option<RecordProof>, RepoError> {
+    let records: Vec<&[u8]> = records_of(index).collect();
+    let root = Root::of(&records);
+    let view = Entry::parse(entry.entry.as_bytes()).map_err(DbError::refuse)?;
+    if view.value("root") != Some(hex::encode(root.hash).as_str()) {
+        let text = "the log has another state of this snapshot than the one that is served now, since block rules, \
+                    advisories or a back-fill changed it; only its PACKAGES.proof can be proved";
+        return Err(RepoError::NotFound(text.to_owned()));
+    }
+    let Some(position) = records.iter().position(|record| member.is_of(record)) else { return Ok(None) };
+    let Some(record) = records.get(position).map(|record| record.to_vec()) else { return Ok(None) };
+    let hashes: Vec<Hash> = records.iter().map(|record| leaf_hash(record)).collect();
+    let (position, count) = (position as u64, root.count);
+    let path = inclusion_path(position, count, hashes.as_slice()).ok().flatten();
+    Ok(path.map(|path| RecordProof { position, count, path, record, entry }))
 }

@@ -243,8 +243,7 @@ fn of_events(events: &[tlog_event::Event]) -> Result<Vec<NewEntry>, RepoError> {
 
 /// Returns an entry if the newest one has another digest of the rules in force.
 async fn rules(history: &History, catalog: &Catalog) -> Result<Option<NewEntry>, RepoError> {
-    let Some(digest) = history.rules.changed(catalog) else { return Ok(None) };
     let newest = history.state.db.read(|c| tlog::find(c, RULES)).await?;
-    let entry = entry(RULES, vec![(RULES, digest)], None)?;
+    let entry = entry(RULES, vec![(RULES, history.rules.of_all(catalog))], None)?;
     Ok(newest.is_none_or(|(_, _, text)| text != entry.text).then_some(entry))
 }

@@ -2,14 +2,20 @@
 
 use std::collections::HashSet;
 
-use super::{History, views};
+use super::{History, key, views};
+use base::model::ids::TxId;
+use base::model::point::{Point, PointTree};
 use base::model::snapshot::Snapshot;
 use content::serve::{RepoError, proofs};
 use formats::r::bioconductor::Part;
+use formats::tlog::edge::Edge;
 use formats::tlog::entry::Entry;
+use formats::tlog::note::{KeyType, Signer};
 use formats::tlog::record_proof::{INDEX, name_of, records_of};
 use formats::tlog::tree::{Accumulator, Root, leaf_hash};
+use runtime::catalog::Catalog;
 use store::db::tlog::{self, Head};
+use store::db::{Conn, DbError};
 
 /// Number of entries that are read at once.
 const CHUNK: u64 = 2_000;
@@ -29,6 +35,17 @@ pub async fn examine(history: &History, share: Option<Share>) -> Result<Examinat
     let mut result = Examination::default();
     let Some(head) = history.state.db.read(tlog::head).await? else { return Ok(result) };
     let Some(signed) = proofs::signed(&head)? else { return Ok(result) };
+    match key::signers(&history.state, &head) {
+        Ok(keys) => {
+            let is_signer = |key: &Signer| matches!(signed.note.verify(key.key(KeyType::Note)), Ok(Some(_)));
+            if !keys.iter().any(is_signer) {
+                let problem = format!("the checkpoint of the log {} is not signed by its key", head.origin);
+                result.problems.push(problem);
+            }
+        }
+        Err(error) => result.notes.push(format!("the signature of the log was not verified: {error}")),
+    }
+    let mut edge = Edge::default();
     let mut pass = Pass {
         tree: Accumulator::default(),
         signed_root: None,
@@ -43,6 +60,21 @@ pub async fn examine(history: &History, share: Option<Share>) -> Result<Examinat
         if texts.is_empty() {
             break;
         }
+        let tiles = edge.append(&texts);
+        let differing = move |c: &mut dyn Conn| {
+            let mut differing = Vec::new();
+            for (place, hashes) in &tiles {
+                let stored = tlog::tile(c, log, place.level, place.index)?.unwrap_or_default();
+                if !stored.starts_with(hashes) {
+                    differing.push(format!("{}/{}", place.level, place.index));
+                }
+            }
+            Ok::<_, DbError>(differing)
+        };
+        let differing = history.state.db.read(differing).await?;
+        let problem =
+            |tile: String| format!("tile {tile} of the log {} is not that of its entries", head.origin);
+        result.problems.extend(differing.into_iter().map(problem));
         for text in texts {
             pass.add(number, &text, size, share);
             number += 1;
@@ -106,31 +138,40 @@ impl Pass {
         result: &mut Examination,
     ) -> Result<(), RepoError> {
         let catalog = history.state.catalog.get();
-        let mut other_rules = 0_usize;
+        let (mut other_rules, mut later_steps) = (0_usize, 0_usize);
         for view in &self.views {
             let value = |key| view.value(key).unwrap_or_default();
             let (name, snapshot, document) = (value("repository"), value("snapshot"), value("document"));
             let Some(repo) = catalog.repos.iter().find(|repo| repo.name.as_str() == name) else { continue };
-            if history.rules.of_repository(&catalog, repo.id) != value("rules") {
+            if history.rules.of_repository(&catalog, repo) != value("rules")
+                || history.rules.need_advisories(&catalog, repo.id)
+            {
                 other_rules += 1;
                 continue;
             }
             let Ok(selected) = snapshot.parse::<Snapshot>() else { continue };
             let part = document.strip_prefix("packages/").and_then(|rest| rest.strip_suffix(INDEX));
             let part = part.and_then(|part| Part::parse(part.trim_end_matches('/')));
-            let Some(state) = views::records(history, name, part, selected).await? else {
+            let Some(point) = views::point_of(history, name, part, selected).await? else {
                 result.problems.push(format!(
                     "{name} has no state of {snapshot} any more, which the log {} has",
                     head.origin
                 ));
                 continue;
             };
-            let root = Root::of(records_of(&state));
-            if (hex::encode(root.hash), root.count.to_string())
-                == (value("root").to_owned(), value("records").to_owned())
-            {
+            if has_later_steps(&catalog, &point, value("transaction").parse().map_or(TxId(0), TxId)) {
+                later_steps += 1;
                 continue;
             }
+            let served = proofs::served(&history.repositories, &point).await?;
+            let state = proofs::records(&history.repositories, point).await?;
+            let is_equal = |state: &[u8]| {
+                let root = Root::of(records_of(state));
+                (hex::encode(root.hash).as_str(), root.count.to_string().as_str())
+                    == (value("root"), value("records"))
+            };
+            let differing = [Some(state), served].into_iter().flatten().find(|state| !is_equal(&state[..]));
+            let Some(state) = differing else { continue };
             let is_new = |record: &&[u8]| {
                 leaf_hash(record).first_chunk().is_some_and(|hash| !self.published.contains(hash))
             };
@@ -146,9 +187,26 @@ impl Pass {
         }
         if other_rules > 0 {
             result.notes.push(format!(
-                "{other_rules} states of the log were not compared: the block rules of their repositories have changed"
+                "{other_rules} states of the log were not compared: the block rules of their repositories have changed, or \
+                 depend on advisories"
+            ));
+        }
+        if later_steps > 0 {
+            result.notes.push(format!(
+                "{later_steps} states of the log were not compared: later transactions were published into their past"
             ));
         }
         Ok(())
     }
+}
+
+/// Returns whether a tree of the point has a step that was published after the entry of the state: by a back-fill, an import,
+/// or the first sync of a version of Bioconductor that had ended.
+fn has_later_steps(catalog: &Catalog, point: &Point, tx: TxId) -> bool {
+    let is_later = |tree: &PointTree| {
+        let steps = catalog.tree(tree.tree).map_or(&[][..], |tree| &tree.steps);
+        let step = steps.binary_search_by_key(&tree.seq, |step| step.seq).ok().and_then(|at| steps.get(at));
+        step.is_some_and(|step| step.tx > tx)
+    };
+    point.trees.iter().any(is_later)
 }

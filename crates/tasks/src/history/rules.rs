@@ -1,59 +1,78 @@
 //! Digests of the rules in force, which decide what a repository serves of its sources.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use base::model::digest::Sha256;
 use base::model::ids::RepoId;
-use formats::policy::Rule;
-use runtime::catalog::{BlockRules, Catalog, Guards};
+use base::model::kind::Language;
+use formats::policy::{NameGuard, Rule};
+use runtime::catalog::{BlockRules, Catalog, Guards, Repository};
 
+/// No repository has this number, so that the rules of one without rules of its own are those of all repositories.
+const NO_REPOSITORY: RepoId = RepoId(0);
+
+/// The digests that were computed of the rules and guards in force last.
 #[derive(Default)]
-pub(super) struct KnownRules {
-    /// The rules and guards whose digest was computed last.
-    all: Mutex<Option<(Arc<BlockRules>, Arc<Guards>)>>,
-    /// The digest of the rules that are not of one repository.
-    common: Mutex<Option<(Arc<BlockRules>, String)>>,
+pub(super) struct KnownRules(Mutex<Option<Known>>);
+
+struct Known {
+    rules: Arc<BlockRules>,
+    guards: Arc<Guards>,
+    digests: HashMap<(Option<Language>, Option<RepoId>), String>,
 }
 
 impl KnownRules {
-    /// Returns the digest of all block rules, and of all name guards that an administrator created, if they are not those of
-    /// the last call.
-    pub(super) fn changed(&self, catalog: &Catalog) -> Option<String> {
-        let mut known = self.all.lock();
-        let is_known = known.as_ref().is_some_and(|(rules, guards)| {
-            Arc::ptr_eq(rules, &catalog.rules) && Arc::ptr_eq(guards, &catalog.guards)
-        });
-        if is_known {
-            return None;
-        }
-        *known = Some((Arc::clone(&catalog.rules), Arc::clone(&catalog.guards)));
-        let guards = catalog.guards.created.active().map(|guard| {
-            let (language, source) = (guard.language.as_str(), guard.source.0);
-            format!("guard {} {language} {} {source}\n", guard.id, guard.pattern)
-        });
-        let mut guards: Vec<String> = guards.collect();
-        guards.sort_unstable();
-        Some(digest(&(lines(catalog, None) + &guards.concat())))
+    /// Returns the digest of all block rules, and of all name guards that an administrator created.
+    pub(super) fn of_all(&self, catalog: &Catalog) -> String {
+        self.digest(catalog, None, None)
     }
 
-    /// Returns the digest of the block rules of a repository. Those of repositories without rules of their own are computed
-    /// once.
-    pub(super) fn of_repository(&self, catalog: &Catalog, repo: RepoId) -> String {
-        if catalog.rules.iter().any(|stored| stored.rule.criteria.repo == Some(repo)) {
-            return digest(&lines(catalog, Some(repo)));
-        }
-        let mut common = self.common.lock();
-        match common.as_ref().filter(|(rules, _)| Arc::ptr_eq(rules, &catalog.rules)) {
-            Some((_, digest)) => digest.clone(),
-            None => {
-                let digest = digest(&lines(catalog, Some(repo)));
-                *common = Some((Arc::clone(&catalog.rules), digest.clone()));
-                digest
-            }
-        }
+    /// Returns the digest of the block rules of a repository, and of the name guards of its language. Repositories without
+    /// rules of their own share theirs.
+    pub(super) fn of_repository(&self, catalog: &Catalog, repo: &Repository) -> String {
+        let has_own = catalog.rules.iter().any(|stored| stored.rule.criteria.repo == Some(repo.id));
+        self.digest(catalog, Some(repo.kind.language()), Some(if has_own { repo.id } else { NO_REPOSITORY }))
     }
+
+    fn digest(&self, catalog: &Catalog, language: Option<Language>, repo: Option<RepoId>) -> String {
+        let mut known = self.0.lock();
+        let is_current = |known: &Known| {
+            Arc::ptr_eq(&known.rules, &catalog.rules) && Arc::ptr_eq(&known.guards, &catalog.guards)
+        };
+        if !known.as_ref().is_some_and(is_current) {
+            *known = None;
+        }
+        let known = known.get_or_insert_with(|| Known {
+            rules: Arc::clone(&catalog.rules),
+            guards: Arc::clone(&catalog.guards),
+            digests: HashMap::new(),
+        });
+        let digest = || digest(&(lines(catalog, repo) + &guard_lines(catalog, language)));
+        known.digests.entry((language, repo)).or_insert_with(digest).clone()
+    }
+
+    /// Returns whether a rule of a repository depends on advisories, which change what past days serve without a change of
+    /// the rules.
+    pub(super) fn need_advisories(&self, catalog: &Catalog, repo: RepoId) -> bool {
+        let mut rules = catalog.rules.iter().map(|stored| &stored.rule.criteria);
+        rules.any(|rule| rule.repo.is_none_or(|of| of == repo) && rule.needs_advisories())
+    }
+}
+
+/// Returns a line for each name guard that an administrator created, of a language or of all.
+fn guard_lines(catalog: &Catalog, language: Option<Language>) -> String {
+    let guards = catalog.guards.created.active();
+    let guards = guards.filter(|guard| language.is_none_or(|language| guard.language == language));
+    let line = |guard: &Arc<NameGuard>| {
+        let (language, source) = (guard.language.as_str(), guard.source.0);
+        format!("guard {} {language} {} {source}\n", guard.id, guard.pattern)
+    };
+    let mut lines: Vec<String> = guards.map(line).collect();
+    lines.sort_unstable();
+    lines.concat()
 }
 
 fn digest(text: &str) -> String {

@@ -2,6 +2,7 @@
 
 use super::{History, entry};
 use base::model::ids::TxId;
+use base::model::point::Point;
 use base::model::snapshot::Snapshot;
 use base::model::time::Day;
 use content::serve::{RepoError, point, proofs};
@@ -65,7 +66,8 @@ async fn view(
     newest: TxId,
 ) -> Result<Option<NewEntry>, RepoError> {
     let name = repo.name.to_string();
-    let Some(state) = records(history, &name, part, snapshot).await? else { return Ok(None) };
+    let Some(point) = point_of(history, &name, part, snapshot).await? else { return Ok(None) };
+    let state = proofs::records(&history.repositories, point).await?;
     let root = Root::of(records_of(&state));
     let document = proofs::document(repo.kind.language(), part);
     let lines = vec![
@@ -74,20 +76,19 @@ async fn view(
         ("document", document.clone()),
         ("records", root.count.to_string()),
         ("root", hex::encode(root.hash)),
-        ("rules", history.rules.of_repository(catalog, repo.id)),
+        ("rules", history.rules.of_repository(catalog, repo)),
         ("transaction", newest.0.to_string()),
     ];
     entry("view", lines, None).map(Some)
 }
 
-/// Returns the records of a state as it is served now; `None` if the repository has none, and for one whose files an index
-/// lists.
-pub(super) async fn records(
+/// Returns the point of a state; `None` if the repository has none, and for one whose files an index lists.
+pub(super) async fn point_of(
     history: &History,
     repo: &str,
     part: Option<Part>,
     snapshot: Snapshot,
-) -> Result<Option<bytes::Bytes>, RepoError> {
+) -> Result<Option<Point>, RepoError> {
     let point = match point::resolve_part(&history.repositories, repo, part, snapshot).await {
         Ok(point) => point,
         // It is new, or was deleted meanwhile.
@@ -99,8 +100,6 @@ pub(super) async fn records(
         ) => return Ok(None),
         Err(error) => return Err(error),
     };
-    if point.trees.iter().any(|tree| tree.listing().source.is_project_index()) {
-        return Ok(None);
-    }
-    proofs::records(&history.repositories, point).await.map(Some)
+    let is_of_index = point.trees.iter().any(|tree| tree.listing().source.is_project_index());
+    Ok((!is_of_index).then_some(point))
 }

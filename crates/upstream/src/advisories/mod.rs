@@ -98,7 +98,13 @@ impl Upstream {
         known_validators: Option<Validators>,
         stored_batch: impl Future<Output = Option<Batch>> + Send,
     ) -> Result<FeedRefresh, UpstreamError> {
+        let must_be_bundle = self.must_be_bundle(&feed.url);
         match &feed.form {
+            FeedForm::File(_) | FeedForm::Bucket(_) if must_be_bundle => {
+                let reason =
+                    "is not the directory 'vulns' of a signed bundle, which Bundle.Key requires".to_owned();
+                Err(UpstreamError::Refused { url: feed.name(), reason })
+            }
             FeedForm::File(format) => {
                 let (folder, file) = feed.url.rsplit_once('/').unwrap_or((&feed.url, ""));
                 fetch_file(&self.transport(folder)?, file, *format, known_validators).await
@@ -109,7 +115,7 @@ impl Upstream {
             FeedForm::Bundle(ecosystems) => {
                 refresh_bundle(&self.bundle_of(&feed.url)?, ecosystems, known_validators).await
             }
-            FeedForm::Folder(ecosystems) if feed.is_bundle(&self.transport(&feed.url)?) => {
+            FeedForm::Folder(ecosystems) if must_be_bundle || feed.is_bundle(&self.transport(&feed.url)?) => {
                 refresh_bundle(&self.bundle_of(&feed.url)?, ecosystems, known_validators).await
             }
             FeedForm::Folder(ecosystems) => {
@@ -123,7 +129,7 @@ impl Upstream {
     /// Returns the bundle that a folder of shared data belongs to.
     fn bundle_of(&self, url: &str) -> Result<Bundle, UpstreamError> {
         let (root, _) = url.rsplit_once('/').unwrap_or((url, ""));
-        Ok(Bundle::at(self.transport(root)?))
+        self.bundle(root)
     }
 }
 

@@ -396,7 +396,7 @@ fn constant_document(document: &Document) -> Option<EncodedDocument> {
 }
 
 /// Reads the document that was stored under `key` once its point was closed.
-async fn stored_document(
+pub(in crate::serve) async fn stored_document(
     repositories: &Repositories,
     key: &str,
 ) -> Result<Option<EncodedDocument>, RepoError> {

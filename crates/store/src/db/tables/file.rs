@@ -58,25 +58,34 @@ pub fn update(c: &mut dyn Conn, updates: &[FetchedFacts]) -> Result<(), DbError>
     c.execute_many(UPDATE, &rows).map(drop)
 }
 
-/// Adds an event of the log for each file whose SHA-256 was unknown: source, name, size, MD5 (or `-`), SHA-256.
+row! {
+    /// A package whose digest is not known yet, as the log names it.
+    struct UnknownFile from "file f JOIN release r ON r.id = f.release_id JOIN source o ON o.id = r.origin_id" {
+        source: String = "o.name",
+        /// Several binaries have one file name, so that theirs has platform and build too.
+        name: String = "CASE WHEN f.platform = '' THEN f.name ELSE f.platform || '/' || f.build || '/' || f.name END",
+        size: Option<i64> = "f.size",
+        md5: Option<Md5> = "f.md5",
+    }
+}
+
+/// Adds an event of the log for each package whose SHA-256 was unknown: source, name, size, MD5, SHA-256; `-` is unknown.
 fn log_new_digests(c: &mut dyn Conn, updates: &[FetchedFacts]) -> Result<(), DbError> {
-    const FIND: &str = "SELECT o.name, f.name, f.md5 FROM file f JOIN release r ON r.id = f.release_id \
-        JOIN source o ON o.id = r.origin_id WHERE f.sha256 IS NULL AND f.id = $1";
+    const FIND: &str = select!(UnknownFile, "WHERE f.sha256 IS NULL AND f.role <> 'metadata' AND f.id = $1");
     if !tlog::exists(c)? {
         return Ok(());
     }
     let known: Vec<(&FetchedFacts, Sha256)> =
         updates.iter().filter_map(|update| Some((update, update.sha256?))).collect();
     let ids: Vec<Vec<Value>> = known.iter().map(|(update, _)| vec![update.file.into()]).collect();
-    let files = c.many::<(String, String, Option<String>)>(FIND, &ids)?;
-    let mut texts = Vec::new();
-    for ((update, sha256), (source, name, md5)) in
-        known.into_iter().zip(files).filter_map(|(update, files)| Some((update, files.into_iter().next()?)))
-    {
-        let md5 = md5.unwrap_or_else(|| "-".to_owned());
-        let size = update.size.map_or_else(|| "-".to_owned(), |size| size.to_string());
-        texts.push(format!("file {source} {name} {size} {md5} {sha256}\n"));
-    }
+    let found = c.many::<UnknownFile>(FIND, &ids)?;
+    let text = |((update, sha256), mut found): ((&FetchedFacts, Sha256), Vec<UnknownFile>)| {
+        let UnknownFile { source, name, size, md5 } = found.pop()?;
+        let size = update.size.or(size).map_or_else(|| "-".to_owned(), |size| size.to_string());
+        let md5 = md5.map_or_else(|| "-".to_owned(), |md5| md5.to_string());
+        Some(format!("file {source} {name} {size} {md5} {sha256}\n"))
+    };
+    let texts: Vec<String> = known.into_iter().zip(found).filter_map(text).collect();
     tlog_event::add(c, "files", &texts)
 }
 

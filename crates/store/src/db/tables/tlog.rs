@@ -223,6 +223,7 @@ pub fn entries(c: &mut dyn Conn, log: i64, first: u64, count: u64) -> Result<Vec
 
 /// Returns the newest entry of a subject, with the number of its log and its own.
 pub fn find(c: &mut dyn Conn, subject: &str) -> Result<Option<(i64, u64, String)>, DbError> {
+    // Without the second condition, SQLite does not use the index, which has it, and reads the whole table.
     const FIND: &str = "SELECT log, id, entry FROM tlog_entry WHERE subject = $1 AND subject <> '' \
         ORDER BY log DESC, id DESC LIMIT 1";
     c.first(FIND, &[subject.into()])

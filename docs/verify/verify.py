@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Verifies a proof of one R package on one day (format rspm-proof/1). Needs no network and no server.
+"""Verifies a proof of one package, or of one index, on one day. Needs no network and no server.
 
-    python3 verify.py PROOF --policy FILE --repo NAME --snapshot DAY [--file PACKAGEFILE | --packages PACKAGES]
+    python3 verify.py PROOF --policy FILE --repo NAME --snapshot DAY [--document PATH] [--file PACKAGEFILE | --packages PACKAGES]
 
-PROOF: the proof. FILE: the keys of the log and of its witnesses (C2SP tlog-policy); get it from the auditor or
-from the witnesses, not from the server that is audited. NAME, DAY: what must be proved. PACKAGEFILE: a package
+PROOF: the proof, of a package (format rspm-proof/1) or of an index. FILE: the keys of the log and of its witnesses (C2SP tlog-policy); get it from the auditor or
+from the witnesses, not from the server that is audited. NAME, DAY: what must be proved. PATH: the
+index below the snapshot, by default src/contrib/PACKAGES; of Python simple/. PACKAGEFILE: a package
 file, compared with the digests in the record. PACKAGES: the whole index, as plain text.
 Exit status: 0 proved; 1 refused or not readable, with one line on standard error; 2 wrong usage.
 
@@ -34,7 +35,8 @@ import re
 import sys
 
 PARTS = ("", "path in the index", "record", "entry", "path in the log", "checkpoint", "signatures")
-MAX_PROOF, MAX_ENTRY, MAX_SIGNATURES = 1 << 20, 60_000, 64  # bytes, bytes, lines
+MAX_PROOF, MAX_ENTRY, MAX_NOTE, MAX_SIGNATURES = 1 << 20, 60_000, 256 << 10, 64  # bytes, bytes, bytes, lines
+INDEX = b"src/contrib/PACKAGES"
 YEAR_10000 = 253_402_300_800  # seconds since 1970
 
 
@@ -90,7 +92,7 @@ def decode64(text, where, size=None):
 # odd number of nodes has no sibling and moves up unchanged.
 
 def root_of_all(leaves):
-    level = [sha256(b"\0", leaf) for leaf in leaves]
+    level = [sha256(b"\0", leaf) for leaf in leaves] or [sha256()]
     while len(level) > 1:
         pairs = [sha256(b"\1", level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
         level = pairs + level[2 * len(pairs):]
@@ -171,6 +173,14 @@ LOG, WITNESS = 1, 4  # signature types: Ed25519, cosignature/v1
 SIGNATURE_SIZE = {LOG: 4 + 64, WITNESS: 4 + 8 + 64}  # key id, time, signature
 
 
+def is_name(name):
+    """UTF-8 without spaces, '+' and control characters."""
+    try:
+        return not re.search("[\\s+\0-\x1f\x7f-\x9f]", name.decode())
+    except UnicodeDecodeError:
+        return False
+
+
 def read_key(text, kind, keys, where):
     """Adds a key to `keys`: (key name, key id) -> (type, public key). Returns its name and id."""
     match = re.fullmatch(rb"([^+]+)\+([0-9a-f]{8})\+(.+)", text)
@@ -180,6 +190,7 @@ def read_key(text, kind, keys, where):
     key_id = sha256(match[1], b"\n", data)[:4]
     y = int.from_bytes(data[1:], "little") % 2**255
     check(key_id.hex().encode() == match[2], where, "the key id is not that of the key", text)
+    check(is_name(match[1]), where, "not a name of a key", text)
     check(y not in SMALL_ORDER and y < P, where, "a key of small order or not in canonical form", text)
     check((match[1], key_id) not in keys and (kind, data[1:]) not in keys.values(), where, "a key twice", text)
     keys[match[1], key_id] = (kind, data[1:])
@@ -189,6 +200,8 @@ def read_key(text, kind, keys, where):
 def read_policy(data):
     """Returns the keys, the witnesses and groups as name -> (threshold, members), and the name of the quorum."""
     keys, groups, quorum, listed = {}, {}, None, set()
+    check(len(data) <= MAX_NOTE, "policy", f"more than {MAX_NOTE} bytes")
+    check(is_utf8(data), "policy", "not UTF-8")
     for n, line in enumerate(data.split(b"\n"), 1):
         where, words = f"policy, line {n}", line.split()
         check(not re.search(rb"[\x00-\x08\x0b-\x1f\x7f]", line), where, "a control character", line)
@@ -222,10 +235,11 @@ def read_policy(data):
 def check_signatures(text, lines, policy):
     """Checks all signatures of known keys and the quorum. Returns (key name, time) of each cosignature."""
     (keys, groups, quorum), origin, cosignatures, verified = policy, text.split(b"\n")[0], [], set()
+    check(len(text) + sum(len(line) + 1 for line in lines) < MAX_NOTE, at(6), f"more than {MAX_NOTE} bytes")
     check(len(lines) <= MAX_SIGNATURES, at(6, MAX_SIGNATURES + 1), f"more than {MAX_SIGNATURES} signature lines")
     for n, line in enumerate(lines, 1):
         match = re.fullmatch("\u2014 ([^ +]+) ([^ ]+)".encode(), line)
-        check(match and not re.search(r"\s", match[1].decode()), at(6, n), "not a signature line", line)
+        check(match and is_name(match[1]), at(6, n), "not a signature line", line)
         name, data = match[1], decode64(match[2], at(6, n))
         check(len(data) > 4, at(6, n), "a key id without a signature", line)
         if (name, data[:4]) not in keys:
@@ -235,9 +249,7 @@ def check_signatures(text, lines, policy):
         check(len(data) == size, at(6, n), f"{len(data)} bytes where {size} are expected", line)
         check((name, data[:4]) not in verified, at(6, n), "a second signature of the same key", line)
         message = text
-        if kind == LOG:
-            check(name == origin, at(6, n), "the name of the log is not the origin", line)
-        else:
+        if kind == WITNESS:
             time = int.from_bytes(data[4:12], "big")
             check(time < YEAR_10000, at(6, n), "a time after the year 9999", line)
             message = b"cosignature/v1\ntime %d\n" % time + text
@@ -245,7 +257,7 @@ def check_signatures(text, lines, policy):
         check(int.from_bytes(data[-32:], "little") < ORDER, at(6, n), "S is not below the order of the group", line)
         check(is_signed(key, message, data[-64:]), at(6, n), "wrong signature", line)
         verified.add((name, data[:4]))
-    is_logged = any(keys[key][0] == LOG for key in verified)
+    is_logged = any(keys[key][0] == LOG and key[0] == origin for key in verified)
     check(is_logged, at(6), "no signature of a known log with the name", origin)
     met = {b"none", *verified}
     for name, (threshold, members) in groups.items():  # in the order of the policy: members before their groups
@@ -257,21 +269,27 @@ def check_signatures(text, lines, policy):
 
 # The proof.
 
+def is_utf8(data):
+    try:
+        return data.decode() is not None
+    except UnicodeDecodeError:
+        return False
+
+
 def split_parts(data):
-    """Returns the parts 1 to 6 (and an empty part 0), without their last line feed."""
+    """Returns the parts 1 to 6 (and an empty part 0), without their last line feed. The proof of an index has no first two."""
     check(len(data) <= MAX_PROOF, "proof", f"more than {MAX_PROOF} bytes")
     parts = data.split(b"\n\n")
     check(b"\n\n\n" not in data, "proof", "two empty lines in sequence")
-    check(len(parts) == 6, "proof", f"{len(parts)} parts separated by an empty line instead of 6")
+    is_record = data.startswith(b"rspm-proof/")
+    count = 6 if is_record else 4
+    check(len(parts) == count, "proof", f"{len(parts)} parts separated by an empty line instead of {count}")
     check(data.endswith(b"\n"), at(6), "no line feed at the end")
-    parts = [b"", *parts[:5], parts[5][:-1]]
+    parts = [b"", *([] if is_record else [b"", b""]), *parts[:-1], parts[-1][:-1]]
     check(b"\0" not in parts[2], at(2), "a NUL byte")  # tabs and other encodings are allowed in a record
     for part in (1, 3, 4, 5, 6):
         for n, line in enumerate(parts[part].split(b"\n"), 1):
-            try:
-                is_text = not re.search("[\0-\x1f\x7f-\x9f]", line.decode("utf-8"))
-            except UnicodeDecodeError:
-                is_text = False
+            is_text = is_utf8(line) and not re.search("[\0-\x1f\x7f-\x9f]", line.decode())
             check(is_text, at(part, n), "not UTF-8, or a control character", line)
     return parts
 
@@ -280,14 +298,19 @@ def read_entry(lines):
     values = {}
     for n, line in enumerate(lines[1:], 2):
         match = re.fullmatch(rb"([a-z0-9-]+) (.+)", line)
-        check(match and match[1] not in values, at(3, n), "a key twice, or not a key with a value", line)
+        is_repeated = match and match[1] in values and match[1] not in (b"tree", b"list", b"file")
+        check(match and not is_repeated, at(3, n), "a key twice, or not a key with a value", line)
         values[match[1]] = match[2]
     return values
 
 
-def read_record(lines):
-    """A line that begins with a blank continues the value before it, as in PACKAGES."""
+def read_record(lines, is_of_project):
+    """A line that begins with a blank continues the value before it, as in PACKAGES. Python has 'PROJECT FILE SHA256'."""
     values, key = {}, None
+    if is_of_project:
+        words = b"\n".join(lines).split(b" ")
+        check(len(words) == 3, at(2), "not PROJECT FILE SHA256", lines[0])
+        return dict(zip((b"Package", b"Version", b"SHA256"), words))
     for n, line in enumerate(lines, 1):
         match = re.fullmatch(rb"([!-9;-~]+):[ \t]*(.*)", line)
         if key and line[:1] in (b" ", b"\t"):
@@ -304,33 +327,40 @@ def value_of(values, key, part):
     return values[key]
 
 
-def check_file(content, record):
-    """Compares a file with each digest of its record. Returns the digests."""
-    digests = {"SHA256": hashlib.sha256(content), "MD5sum": hashlib.md5(content, usedforsecurity=False)}
-    found = []
-    for name, digest in digests.items():
-        value, digest = record.get(name.encode()), digest.hexdigest()
-        check(value in (None, digest.encode()), "file", f"its {name} is {digest}, and in the record", value)
+def digest_of(record):
+    """The digest of the file that a record has: name and value."""
+    for name, size in (("SHA256", 64), ("MD5sum", 32)):
+        value = record.get(name.encode())
         if value is not None:
-            found.append(f"{name} {digest}")
-    check(found, at(2), "it has neither SHA256 nor MD5sum, to compare the file with")
-    return ", ".join(found)
+            check(re.fullmatch(rb"[0-9a-f]{%d}" % size, value), at(2), f"{name} is not {size} digits 0-9 a-f", value)
+            return name, value.decode()
+    return None
+
+
+def check_file(content, digest):
+    """Compares a file with the digest of its record."""
+    check(digest, at(2), "it has neither SHA256 nor MD5sum, to compare the file with")
+    name, value = digest
+    found = (hashlib.sha256(content) if name == "SHA256" else hashlib.md5(content, usedforsecurity=False)).hexdigest()
+    check(found == value, "file", f"its {name} is {found}, and in the record", value.encode())
+    return f"{name} {found}"
 
 
 def check_index(content, records, root):
     """Compares the whole index with the number of records and the root in the entry."""
-    leaves = content.rstrip(b"\n").split(b"\n\n")
+    leaves = [leaf for leaf in re.split(rb"\n\n+", content.strip(b"\n")) if leaf]
     check(len(leaves) == records, "index", f"{len(leaves)} records and not {records} (is it plain text?)")
     found = root_of_all(leaves).hex()
     check(found.encode() == root, "index", f"its root is {found}, and in the entry", root)
     return f"{records} records, root {found}"
 
 
-def verify(proof, policy, repository, snapshot, file=None, packages=None):
+def verify(proof, policy, repository, snapshot, document=INDEX, file=None, packages=None):
     """Takes contents, as bytes. Returns the lines to print, or raises Refused."""
     policy, parts = read_policy(policy), split_parts(proof)
     lines = [part.split(b"\n") for part in parts]
-    for part, first in ((1, b"rspm-proof/1"), (4, b"c2sp.org/tlog-proof@v1")):
+    is_record = parts[1] != b""
+    for part, first in ((1, b"rspm-proof/1"), (4, b"c2sp.org/tlog-proof@v1"))[0 if is_record else 1:]:
         is_path = lines[part][0] == first and len(lines[part]) > 1
         check(is_path, at(part, 1), f"not {first.decode()} and a second line", lines[part][0])
 
@@ -345,24 +375,25 @@ def verify(proof, policy, repository, snapshot, file=None, packages=None):
 
     entry = read_entry(lines[3])
     check(lines[3][0] == b"rspm-log/1 view", at(3, 1), "not rspm-log/1 view", lines[3][0])
-    for key, expected in ((b"repository", repository), (b"snapshot", snapshot)):
+    for key, expected in ((b"repository", repository), (b"snapshot", snapshot), (b"document", document)):
         found = value_of(entry, key, 3)
         check(found == expected, at(3), f'{key.decode()} is not "{printable(expected)}" but', found)
-    document, root = value_of(entry, b"document", 3), value_of(entry, b"root", 3)
+    root = value_of(entry, b"root", 3)
     check(re.fullmatch(rb"[0-9a-f]{64}", root), at(3), "root is not 64 digits 0-9 a-f", root)
     records = number(value_of(entry, b"records", 3), at(3))
 
-    position, count = numbers(lines[1][1], b"member", 2, at(1, 2))
-    check(count == records, at(1, 2), f"the entry has {records} records", lines[1][1])
-    found = root_of_path(parts[2], position, count, 1, lines[1]).hex().encode()
-    check(found == root, at(2), f"not in the index at position {position}, or the path is wrong", lines[2][0])
-    record = read_record(lines[2])
-    package, version = value_of(record, b"Package", 2), value_of(record, b"Version", 2)
-
-    result = [("package", f"{printable(package)} {printable(version)}")]
-    result.append(("repository", f"{printable(repository)}, snapshot {printable(snapshot)}, {printable(document)}"))
-    if file is not None:
-        result.append(("file", check_file(file, record)))
+    result = [("repository", f"{printable(repository)}, snapshot {printable(snapshot)}, {printable(document)}")]
+    if is_record:
+        position, count = numbers(lines[1][1], b"member", 2, at(1, 2))
+        check(count == records, at(1, 2), f"the entry has {records} records", lines[1][1])
+        found = root_of_path(parts[2], position, count, 1, lines[1]).hex().encode()
+        check(found == root, at(2), f"not in the index at position {position}, or the path is wrong", lines[2][0])
+        record = read_record(lines[2], document == b"simple/")
+        digest = digest_of(record)
+        package, version = record.get(b"Package", b""), record.get(b"Version", b"")
+        result.insert(0, ("package", f"{printable(package)} {printable(version)}"))
+        if file is not None:
+            result.append(("file", check_file(file, digest)))
     if packages is not None:
         result.append(("index", check_index(packages, records, root)))
     result.append(("log", f"{printable(lines[5][0])}, entry {index}, tree size {size}"))
@@ -375,7 +406,7 @@ def verify(proof, policy, repository, snapshot, file=None, packages=None):
 
 
 def main(arguments):
-    names, options, positional = ("--policy", "--repo", "--snapshot", "--file", "--packages"), {}, []
+    names, options, positional = ("--policy", "--repo", "--snapshot", "--document", "--file", "--packages"), {}, []
     rest = iter(arguments)
     for word in rest:
         if word in names and word not in options:
@@ -383,7 +414,7 @@ def main(arguments):
         else:
             positional.append(word)
     is_complete = all(options.get(name) for name in names[:3]) and "" not in options.values()
-    if not is_complete or len(options) == 5 or len(positional) != 1 or positional[0].startswith("-"):
+    if not is_complete or {"--file", "--packages"} <= options.keys() or len(positional) != 1 or positional[0].startswith("-"):
         print("usage: " + __doc__.split("\n\n")[1].strip(), file=sys.stderr)
         return 2
     try:
@@ -393,7 +424,8 @@ def main(arguments):
             if path is not None:
                 with open(path, "rb") as file:
                     contents[name] = file.read(MAX_PROOF + 1 if name == "PROOF" else -1)
-        expected = os.fsencode(options["--repo"]), os.fsencode(options["--snapshot"])
+        document = os.fsencode(options["--document"]) if "--document" in options else INDEX
+        expected = os.fsencode(options["--repo"]), os.fsencode(options["--snapshot"]), document
         files = contents.get("--file"), contents.get("--packages")
         result = verify(contents["PROOF"], contents["--policy"], *expected, *files)
     except OSError as error:

@@ -26,5 +26,6 @@ mod rule_effects;
 mod scrub;
 mod snapshots;
 mod sweep;
+mod verifiers;
 
 use crate::support::documents::{archive_names, index, listing, package_versions, point};

@@ -26,6 +26,7 @@ macro_rules! page {
 pub const PAGES: &[ManualPage] = &[
     page!("access", "admin/access"),
     page!("air-gapped", "admin/air-gapped"),
+    page!("auditors", "admin/auditors"),
     page!("backup", "admin/backup"),
     page!("binaries", "admin/binaries"),
     page!("bioconductor", "admin/bioconductor"),
@@ -60,6 +61,7 @@ pub const PAGES: &[ManualPage] = &[
     page!("rspm", "admin/rspm"),
     page!("runbooks", "admin/runbooks/README"),
     page!("runbooks/air-gapped-upgrade", "admin/runbooks/air-gapped-upgrade"),
+    page!("runbooks/auditor-asks", "admin/runbooks/auditor-asks"),
     page!("runbooks/bad-release", "admin/runbooks/bad-release"),
     page!("runbooks/clock-jumped", "admin/runbooks/clock-jumped"),
     page!("runbooks/database-lost", "admin/runbooks/database-lost"),

@@ -12,6 +12,7 @@ mod index;
 mod python;
 mod rds;
 mod text;
+mod tlog;
 mod web;
 
 /// A fuzz target.
@@ -64,6 +65,11 @@ pub const TARGETS: &[Target] = &[
     Target { name: "sysreqs_file", run: config::sysreqs_file },
     Target { name: "sysreqs_rules", run: config::sysreqs_rules },
     Target { name: "time", run: text::time },
+    Target { name: "tlog_audit", run: tlog::audit },
+    Target { name: "tlog_note", run: tlog::note },
+    Target { name: "tlog_policy", run: tlog::policy },
+    Target { name: "tlog_proof", run: tlog::proof },
+    Target { name: "tlog_tile", run: tlog::tile },
     Target { name: "user_agent", run: text::user_agent },
     Target { name: "version", run: text::version },
     Target { name: "zip", run: archive::zip },

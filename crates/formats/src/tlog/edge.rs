@@ -7,7 +7,7 @@ use super::tile::{Content, Tile, TileNodes, WIDTH, count_of, decode_hashes, widt
 use super::tree::{self, Hash, Root, leaf_hash, subtree};
 
 /// A log without its complete tiles.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Edge {
     size: u64,
     /// Less than 256 hashes of each level, the lowest first.

@@ -61,10 +61,11 @@ fn lines_of(bytes: &[u8], max: usize) -> Result<Vec<&str>, TlogError> {
     }
 }
 
-/// Parses a number without sign and leading zeros.
+/// Parses a number of at most 15 digits, which verifiers that compute with doubles read too, without sign and leading
+/// zeros.
 fn decimal(text: &str) -> Result<u64, TlogError> {
-    let number = text.parse::<u64>().ok().filter(|number| number.to_string() == text);
-    number.ok_or_else(|| TlogError(format!("{} is not a number from 0 to 2^64-1 in digits", quoted(text))))
+    let number = text.parse::<u64>().ok().filter(|number| text.len() <= 15 && number.to_string() == text);
+    number.ok_or_else(|| TlogError(format!("{} is not a number of 1 to 15 digits", quoted(text))))
 }
 
 /// Parses lower-case hexadecimal digits of `N` bytes.

@@ -17,6 +17,9 @@ pub(super) const MAX_NOTE_SIZE: usize = 256 << 10;
 /// Maximum number of signatures of a note, unknown ones included; the specification demands at least 16.
 const MAX_SIGNATURES: usize = 64;
 
+/// The first time, in seconds since the epoch, that a cosignature cannot have.
+const YEAR_10000: u64 = 253_402_300_800;
+
 /// The y coordinates, little-endian, of the eight points of Ed25519 whose order divides 8: 1 (order 1), -1 (order 2), 0
 /// (order 4), and two of order 8. Chalkias, Garillot, Nikolaenko, "Taming the many EdDSAs" (2020), table 1. `ring`
 /// accepts a signature of the first one for every text.
@@ -176,6 +179,37 @@ impl Signer {
     }
 }
 
+/// Begins the text form of a private key: `PRIVATE+KEY+NAME+ID+BASE64`, that of Go's package `sumdb/note`.
+const PRIVATE: &str = "PRIVATE+KEY+";
+
+impl Signer {
+    /// Returns the text form of the private key of a seed.
+    pub fn private_text(name: &str, seed: &[u8; 32]) -> Result<String, TlogError> {
+        let id = hex::encode(Signer::from_seed(name, seed)?.log.id);
+        let seed = BASE64_STANDARD.encode([&[KeyType::Note as u8], &seed[..]].concat());
+        Ok(format!("{PRIVATE}{name}+{id}+{seed}\n"))
+    }
+}
+
+impl FromStr for Signer {
+    type Err = TlogError;
+
+    /// Parses the text form of a private key. SECURITY: the error does not contain the text.
+    fn from_str(text: &str) -> Result<Signer, TlogError> {
+        let mut parts = text.strip_prefix(PRIVATE).unwrap_or_default().trim_end().splitn(3, '+');
+        let (name, _, seed) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
+        let bytes = seed.and_then(|seed| BASE64_STANDARD.decode(seed).ok()).unwrap_or_default();
+        match bytes.get(1..).and_then(|seed| seed.try_into().ok()) {
+            Some(seed)
+                if Signer::private_text(name, seed).is_ok_and(|own| own.trim_end() == text.trim_end()) =>
+            {
+                Signer::from_seed(name, seed)
+            }
+            _ => fail(format!("not a private key {PRIVATE}NAME+ID+BASE64")),
+        }
+    }
+}
+
 fn signature_line(name: &str, bytes: &[u8]) -> String {
     format!("— {name} {}\n", BASE64_STANDARD.encode(bytes))
 }
@@ -246,9 +280,8 @@ impl Note {
         let statement = match (key.key_type, bytes.split_first_chunk()) {
             (KeyType::Note, _) => Some((Statement::Signed, bytes)),
             (KeyType::Cosignature, Some((time, bytes))) => {
-                // The specification forbids times above 2^63-1.
-                let time = i64::from_be_bytes(*time);
-                u64::try_from(time).ok().map(|time| (Statement::Cosigned(time), bytes))
+                let time = Some(u64::from_be_bytes(*time)).filter(|time| *time < YEAR_10000);
+                time.map(|time| (Statement::Cosigned(time), bytes))
             }
             (KeyType::Cosignature, None) => None,
         };
@@ -407,12 +440,12 @@ mod tests {
         for wrong in [&later[..], &bytes[..75], &bytes[..11], &[&bytes[..], &[0]].concat()] {
             assert!(with(wrong).is_err());
         }
-        // The signature of a note under the id of a cosignature, another checkpoint, and a time above 2^63-1.
+        // The signature of a note under the id of a cosignature, another checkpoint, and a time after the year 9999.
         let plain = signer(3).pair.sign(text.as_bytes());
         assert!(with(&[&bytes[..12], plain.as_ref()].concat()).is_err());
         assert!(verify(witness.sign("x\n", Statement::Cosigned(1))).is_err());
-        assert!(verify(witness.sign(&text, Statement::Cosigned(1 << 63))).is_err());
-        assert!(verify(witness.sign(&text, Statement::Cosigned(i64::MAX as u64))).is_ok());
+        assert!(verify(witness.sign(&text, Statement::Cosigned(YEAR_10000))).is_err());
+        assert!(verify(witness.sign(&text, Statement::Cosigned(YEAR_10000 - 1))).is_ok());
         assert_eq!(verify(witness.sign(&text, Statement::Signed)), Ok(None));
     }
 
@@ -443,6 +476,22 @@ mod tests {
         }
         let error = format!("{name}+00000000+{base64}").parse::<VerifierKey>().unwrap_err().to_string();
         assert!(error.contains("'00000000'") && error.contains(&key), "{error}");
+    }
+
+    #[test]
+    fn private_keys_are_those_of_go() {
+        // Made by `note.GenerateKey` of golang.org/x/mod/sumdb from a reader of bytes 1.
+        let go = "PRIVATE+KEY+packages.example.org/__log__+20481e7f+AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB\n";
+        let public = "packages.example.org/__log__+20481e7f+AYqI4910CfGV/VLbLTy6XXLKZwm/HZQSG/N0iAG0D29c";
+        assert_eq!(Signer::private_text("packages.example.org/__log__", &[1; 32]).unwrap(), go);
+        assert_eq!(go.parse::<Signer>().unwrap().log.to_string(), public);
+        let other_type = go.replace("+AQE", "+BAE");
+        for bad in
+            ["", PRIVATE, &go[1..], &go[..60], &go.replace("+2", "+3"), &other_type, &go.replace('/', " ")]
+        {
+            let error = bad.parse::<Signer>().unwrap_err().to_string();
+            assert_eq!(error, "not a private key PRIVATE+KEY+NAME+ID+BASE64", "{bad}");
+        }
     }
 
     #[test]

@@ -121,6 +121,9 @@ impl RecordProof {
         let (member, rest) = split_at_empty_line(bytes);
         let (record, entry) = split_at_empty_line(rest);
         let in_part = |e: TlogError| e.at("member");
+        if record.contains(&0) {
+            return fail("record: a NUL byte");
+        }
         let member = [member, b"\n"].concat();
         let lines = lines_of(&member, MAX_PROOF_SIZE).map_err(in_part)?;
         let [first, numbers, path @ ..] = lines.as_slice() else {
@@ -186,6 +189,10 @@ fn project_fields(record: &[u8]) -> Result<Vec<(String, String)>, TlogError> {
     Ok(fields.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec())
 }
 
+fn is_field_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 /// Returns the fields of a record in the format of Debian's control files. A field twice is an error: readers differ in
 /// which one they use.
 fn fields_of(record: &[u8]) -> Result<Vec<(String, String)>, TlogError> {
@@ -193,14 +200,13 @@ fn fields_of(record: &[u8]) -> Result<Vec<(String, String)>, TlogError> {
     let (mut fields, mut names) = (Vec::<(String, String)>::new(), BTreeSet::new());
     for (line, number) in text.split('\n').zip(1..) {
         match (line.split_once(':'), fields.last_mut()) {
-            (_, Some((_, value))) if line.starts_with([' ', '\t']) => {
-                value.extend([if value.is_empty() { "" } else { " " }, line.trim()])
-            }
-            (Some((name, value)), _) if !line.starts_with([' ', '\t']) => {
+            (_, Some((_, value))) if line.starts_with([' ', '\t']) => value.extend([" ", line.trim()]),
+            (Some((name, value)), _) if is_field_name(name) => {
                 if !names.insert(name) {
                     return fail(format!("line {number}: field {} a second time", quoted(name)));
                 }
-                fields.push((name.to_owned(), value.trim().to_owned()));
+                let value = value.trim_start_matches([' ', '\t']);
+                fields.push((name.to_owned(), value.to_owned()));
             }
             _ => return fail(format!("line {number}: {} is not 'FIELD: VALUE'", quoted(line))),
         }

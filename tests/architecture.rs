@@ -11,7 +11,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &["model", "encryption", "access"]),
     ("r", &["model"]),
     ("python", &["model", "r"]),
-    ("bundle", &["model", "language", "r"]),
+    ("bundle", &["model", "language", "r", "tlog"]),
     ("api", &["model"]),
     ("language", &["model", "r", "python"]),
     ("advisory", &["model", "language", "r", "python"]),
@@ -25,7 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("db", &["model", "config", "metrics"]),
     ("storage", &["model", "config", "metrics"]),
     ("logs", &["model", "config", "metrics"]),
-    ("upstream", &["model", "config", "language", "r", "python", "bundle", "advisory", "metrics"]),
+    ("upstream", &["model", "config", "language", "r", "python", "bundle", "advisory", "metrics", "tlog"]),
     ("catalog", &["model", "config", "r", "policy", "db"]),
     ("jobs", &["model", "config", "db"]),
     ("control", &["config", "db"]),
@@ -71,8 +71,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "sync",
         &[
-            "model", "config", "language", "r", "advisory", "bundle", "metrics", "db", "storage", "upstream",
-            "catalog", "jobs", "state", "publish", "index",
+            "model", "config", "language", "r", "advisory", "bundle", "tlog", "metrics", "db", "storage",
+            "upstream", "catalog", "jobs", "state", "publish", "index",
         ],
     ),
     (
@@ -160,7 +160,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("cli", &["model", "config", "encryption", "r", "api", "tlog"]),
-    ("downloader", &["model", "config", "language", "r", "python", "advisory", "bundle", "upstream"]),
+    ("downloader", &["model", "config", "language", "r", "python", "advisory", "bundle", "tlog", "upstream"]),
 ];
 
 /// Crates with several rooms, which are the modules of their root. Every other crate below `crates/` is one room.

@@ -5,6 +5,7 @@ mod gcfg_examples;
 mod gcfg_oracle;
 mod property_authentication;
 mod property_bioconductor;
+mod property_bundle;
 mod property_cran;
 mod property_database;
 mod property_environment;

@@ -5,13 +5,13 @@ use rstudio_pm::config::rows::SECTIONS;
 use rstudio_pm::config::table::{Effect, Kind, Subsection};
 
 use super::{
-    property_authentication as authentication, property_bioconductor as bioconductor, property_cran as cran,
-    property_database as database, property_git as git, property_history as history,
-    property_listen as listen, property_local_python as local_python, property_logging as logging,
-    property_metrics as metrics, property_open_id_connect as sign_in, property_proxy as proxy,
-    property_pypi as pypi, property_s3 as s3, property_server as server, property_storage as storage,
-    property_sysreqs as sysreqs, property_usage as usage, property_vulnerabilities as vulnerabilities,
-    reload_federation as federation,
+    property_authentication as authentication, property_bioconductor as bioconductor,
+    property_bundle as bundle, property_cran as cran, property_database as database, property_git as git,
+    property_history as history, property_listen as listen, property_local_python as local_python,
+    property_logging as logging, property_metrics as metrics, property_open_id_connect as sign_in,
+    property_proxy as proxy, property_pypi as pypi, property_s3 as s3, property_server as server,
+    property_storage as storage, property_sysreqs as sysreqs, property_usage as usage,
+    property_vulnerabilities as vulnerabilities, reload_federation as federation,
 };
 use crate::support::server::Builder;
 
@@ -28,6 +28,7 @@ const SUPPORTED_SECTIONS: &[&str] = &[
     "FileStorage",
     "S3Storage",
     "CRAN",
+    "Bundle",
     "SystemRequirements",
     "Bioconductor",
     "PyPI",
@@ -116,6 +117,9 @@ const TESTS: &[(&str, &str, fn())] = &[
     ("CRAN", "BinaryURL", cran::binary_url_is_the_origin_of_binaries),
     ("CRAN", "SyncSchedule", cran::sync_schedule_runs_a_sync_that_was_missed_while_the_server_was_down),
     ("CRAN", "DelaySyncDuration", cran::delay_sync_duration_delays_releases_that_are_younger),
+    ("CRAN", "VerifyPolicy", bundle::verify_policy_demands_a_proof_of_the_index),
+    ("Bundle", "Key", bundle::key_must_have_signed_the_directories_of_packages),
+    ("Bundle", "URL", bundle::url_names_the_addresses_that_must_be_signed),
     ("SystemRequirements", "URL", sysreqs::url_is_the_location_of_the_rules),
     ("SystemRequirements", "SyncSchedule", sysreqs::sync_schedule_runs_a_sync_that_was_missed_while_the_server_was_down),
     ("Vulnerabilities", "URL", vulnerabilities::url_lists_the_locations_of_the_advisories),

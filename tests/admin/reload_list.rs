@@ -5,7 +5,7 @@ use rstudio_pm::config::rows::SECTIONS;
 use rstudio_pm::config::table::{Effect, Property};
 
 use super::{
-    property_authentication as authentication, property_history as history,
+    property_authentication as authentication, property_bundle as bundle, property_history as history,
     property_local_python as local_python, property_open_id_connect as sign_in, property_pypi as pypi,
     reload_bioconductor as bioconductor, reload_cran as cran, reload_federation as federation,
     reload_https as https, reload_logging as logging, reload_platforms as platforms, reload_proxy as proxy,
@@ -35,6 +35,9 @@ const TESTS: &[(&str, &str, fn())] = &[
     ("CRAN", "URL", cran::url_is_the_mirror_of_the_next_sync),
     ("CRAN", "BinaryURL", cran::binary_url_is_the_binary_server_of_the_next_sync),
     ("CRAN", "SyncSchedule", cran::sync_schedule_replaces_the_time_of_the_next_sync),
+    ("CRAN", "VerifyPolicy", bundle::verify_policy_demands_a_proof_of_the_index),
+    ("Bundle", "Key", bundle::key_must_have_signed_the_directories_of_packages),
+    ("Bundle", "URL", bundle::url_names_the_addresses_that_must_be_signed),
     ("SystemRequirements", "URL", sysreqs::url_is_the_origin_of_the_next_sync),
     ("SystemRequirements", "SyncSchedule", sysreqs::sync_schedule_replaces_the_time_of_the_next_sync),
     ("Vulnerabilities", "URL", vulnerabilities::url_is_the_origin_of_the_next_sync),

@@ -4,8 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use rstudio_pm::bundle::{Product, ProductState};
+use rstudio_pm::tlog::note::VerifierKey;
 use rstudio_pm::upstream::origin::bundle::{Bundle, BundleError};
 
+use super::signing::Key;
 use crate::support::downloader::{create_mirror, must_get_cran, open_bundle, tree};
 
 /// Applies all metadata of the head as a server does.
@@ -29,17 +31,30 @@ fn write_part(root: &Path, path: &str, bytes: &[u8], size: usize) {
 
 #[tokio::test]
 async fn a_copy_in_progress_has_the_old_state_or_the_new_one_and_none_between() {
+    copy_in_progress(&[], |bundle| bundle).await;
+}
+
+#[tokio::test]
+async fn a_signed_copy_in_progress_has_a_signed_state_and_none_between() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = Key::new(dir.path(), "usb");
+    let public: VerifierKey = key.public.parse().unwrap();
+    copy_in_progress(&key.flags(), |bundle| bundle.requiring([public.clone()].into())).await;
+}
+
+/// Reads bundles that are written with these flags, as `open` opens them, while they are copied.
+async fn copy_in_progress(flags: &[&str], open: impl Fn(Bundle) -> Bundle) {
     let dir = tempfile::tempdir().unwrap();
     let mut mirror =
         create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01"), ("beta", "1.0", "2020-01-01")]);
     let origin = dir.path().join("origin");
-    must_get_cran(&mirror.url(), &origin, &[]);
+    must_get_cran(&mirror.url(), &origin, flags);
     let (old_listing, old_files) = (mirror.listing(), tree(&origin));
     mirror.simple("alpha", "1.1", "2020-02-01");
     mirror.archive("beta", "2020-02-02");
     mirror.simple("gamma", "1.0", "2020-02-03");
     mirror.write();
-    must_get_cran(&mirror.url(), &origin, &[]);
+    must_get_cran(&mirror.url(), &origin, flags);
     let (new_listing, new_files) = (mirror.listing(), tree(&origin));
     let changed_files: Vec<(&String, &Vec<u8>)> =
         new_files.iter().filter(|(path, bytes)| old_files.get(*path) != Some(*bytes)).collect();
@@ -55,7 +70,7 @@ async fn a_copy_in_progress_has_the_old_state_or_the_new_one_and_none_between() 
         for (path, bytes) in &old_files {
             write_part(&destination, path, bytes, bytes.len());
         }
-        let bundle = open_bundle(&destination);
+        let bundle = open(open_bundle(&destination));
         let (mut is_new, mut refused_count) = (false, 0);
         for (path, bytes) in files {
             for quarter in 0..=4 {

@@ -10,6 +10,7 @@ use base::config::address;
 use base::model::kind::{Language, Layout};
 use base::model::time::Day;
 use formats::language::Ecosystem;
+use formats::tlog::note::VerifierKey;
 
 /// The language of `get pypi` and `validate pypi`. The commands of other languages with projects are generated.
 pub const PYPI_LANGUAGE: Language = Language::Python;
@@ -55,6 +56,16 @@ pub enum Command {
         after_help = "Example:\n  rspm-offline-downloader export-files --base-url http://host:4242/prod/2024-03-01 --to /srv/site"
     )]
     ExportFiles(ExportFiles),
+    /// Make a key that signs bundles, and print its public key
+    #[command(
+        after_help = "Example:\n  rspm-offline-downloader keygen --out /root/bundle.key --name packages.example.org/bundle"
+    )]
+    Keygen(Keygen),
+    /// Sign what a directory has, without a download
+    #[command(
+        after_help = "Example:\n  rspm-offline-downloader sign --destination /mnt/usb/rspm-data --sign-key /root/bundle.key"
+    )]
+    Sign(SignFlags),
     /// Print shell completions
     Completion {
         /// The shell.
@@ -203,6 +214,30 @@ pub struct ExportFiles {
     pub outbound_proxy: Option<String>,
 }
 
+/// `keygen`
+#[derive(Debug, Args)]
+pub struct Keygen {
+    /// File for the private key; an existing one is not replaced
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+
+    /// Name of the key
+    #[arg(long, value_name = "NAME", default_value = "rspm-bundle")]
+    pub name: String,
+}
+
+/// `sign`
+#[derive(Debug, Args)]
+pub struct SignFlags {
+    /// The directory whose heads are signed; validate it first
+    #[arg(long, value_name = "DIR")]
+    pub destination: PathBuf,
+
+    /// File of the private key
+    #[arg(long, value_name = "FILE")]
+    pub sign_key: PathBuf,
+}
+
 /// Flags of every `get`.
 #[derive(Debug, Args)]
 pub struct CommonFlags {
@@ -213,6 +248,10 @@ pub struct CommonFlags {
     /// Number of parallel downloads (keep it low for public mirrors)
     #[arg(long, value_name = "N", default_value = "8")]
     pub concurrency: NonZeroUsize,
+
+    /// File of the private key that signs the bundle (see keygen); what the directory has must be signed by it
+    #[arg(long, value_name = "FILE")]
+    pub sign_key: Option<PathBuf>,
 
     /// Print what would be downloaded and store nothing
     #[arg(long)]
@@ -262,6 +301,11 @@ pub struct GetCran {
     /// Source of the download: a CRAN mirror, another rstudio-pm (http://host:4242/cran/latest), or a bundle
     #[arg(long, value_name = "URL", default_value = "https://cloud.r-project.org")]
     pub base_url: String,
+
+    /// File with the keys of the log of an rstudio-pm and of its witnesses (C2SP tlog-policy): its index of the day in
+    /// --base-url (http://host:4242/prod/2026-11-20) must be in the log, which is copied if it is public
+    #[arg(long, value_name = "FILE")]
+    pub verify_policy: Option<PathBuf>,
 
     #[command(flatten)]
     pub packages: PackageFlags,
@@ -486,6 +530,10 @@ pub struct CheckFlags {
     #[arg(long)]
     pub packages: bool,
 
+    /// Public keys one of which must have signed the bundle (see keygen)
+    #[arg(long, value_name = "KEY")]
+    pub key: Vec<VerifierKey>,
+
     /// Release of the server that will read the directory (no effect: all releases use one schema)
     #[arg(long, value_name = "VERSION", hide = true)]
     pub rspm_version: Option<String>,
@@ -496,6 +544,10 @@ pub struct CheckVulnsFlags {
     /// The directory to check
     #[arg(long, value_name = "DIR")]
     pub destination: PathBuf,
+
+    /// Public keys one of which must have signed the advisories (see keygen)
+    #[arg(long, value_name = "KEY")]
+    pub key: Vec<VerifierKey>,
 
     /// Release of the server that will read the directory (no effect: all releases use one schema)
     #[arg(long, value_name = "VERSION", hide = true)]

@@ -49,6 +49,7 @@ pub(super) async fn get(args: GetBioconductor, output: Output) -> Result<ExitSta
     let config = self_digest::serialize(&BioconductorConfig { config_yaml: config_text });
     {
         let _lock = setup.destination.lock("bioc/v4", true)?;
+        setup.destination.put_note(layout::BIOCONDUCTOR_CONFIG, &config)?;
         setup.destination.put_if_changed(layout::BIOCONDUCTOR_CONFIG, &config)?;
     }
     let rules = write_shared(&setup, bundle, args.packages.requirements_url.as_deref()).await?;
@@ -234,7 +235,7 @@ fn parse_config(setup: &Setup, file: &str, bytes: &[u8]) -> Result<Config, Offli
 }
 
 pub(super) async fn check(args: CheckFlags) -> Result<Report, OfflineError> {
-    let mut check = Check::open(&args.destination, args.packages)?;
+    let mut check = Check::open(&args.destination, args.packages, args.key)?;
     check.check_bioconductor().await;
     let mut has_version = false;
     for version in destination::names(&check.destination.path("bioc/v4"))? {

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::destination::{Destination, folder_of};
+use super::destination::{self, Destination, folder_of};
 use super::error::OfflineError;
 use super::inventory::{Inventory, UpstreamFile};
 use super::journal::{Journal, LineSpan};
@@ -14,7 +14,7 @@ use formats::bundle::record::{PackageEvent, SnapshotRecord};
 use formats::bundle::segment::LinesWriter;
 use formats::bundle::{
     CompressedFile, EarlierHead, FilesRule, Head, IncrementalBase, Product, ProductOrigin, ProductState,
-    Record, ReleaseRecord, SegmentRef, head, layout, self_digest, state,
+    Record, ReleaseRecord, SegmentRef, head, layout, note, self_digest, state,
 };
 
 /// Number of records from which a segment is complete. It is then closed at the end of the day of its last record.
@@ -280,6 +280,7 @@ impl Commit<'_> {
     /// Writes a head. Call it after all segments and objects that the head names are written.
     pub(super) fn publish(&self, head: &Head) -> Result<(), OfflineError> {
         let bytes = head.bytes();
+        self.destination.put_note(&self.product.head_path(), &bytes)?;
         self.destination.sync()?;
         if let Some((marker, text)) = self.product.marker() {
             // All versions of Bioconductor share the marker.
@@ -293,6 +294,26 @@ impl Commit<'_> {
         for earlier_head in self.previous_head.iter().flat_map(|previous_head| &previous_head.earlier) {
             if head.earlier.iter().all(|other| other.path != earlier_head.path) {
                 self.destination.remove(&self.product.path(&earlier_head.path))?;
+            }
+        }
+        self.remove_old_notes(head)
+    }
+
+    /// Removes the notes of heads that are older than the earlier heads of `head`. Those of later heads stay, also without
+    /// their heads: a copy of the bundle may still have one of them.
+    fn remove_old_notes(&self, head: &Head) -> Result<(), OfflineError> {
+        let folder = self.product.path(layout::NOTES);
+        let serial = |name: &str| {
+            let note = std::fs::read_to_string(self.destination.path(&folder).join(name)).ok()?;
+            note::serial(&note)
+        };
+        let oldest_head = head.earlier.first();
+        let Some(oldest) = oldest_head.and_then(|head| serial(&format!("{}.note", head.sha256))) else {
+            return Ok(());
+        };
+        for name in destination::names(&self.destination.path(&folder))? {
+            if serial(&name).is_some_and(|serial| serial < oldest) {
+                self.destination.remove(&format!("{folder}/{name}"))?;
             }
         }
         Ok(())
@@ -506,6 +527,35 @@ mod tests {
         }
         assert_eq!(restore(), [earlier]);
         assert!(destination.path(&newest).exists());
+    }
+
+    #[test]
+    fn notes_are_removed_with_the_earlier_heads() {
+        let dir = tempfile::tempdir().unwrap();
+        let signer = formats::tlog::note::Signer::from_seed("usb", &[1; 32]).unwrap();
+        let destination = Destination::create(dir.path()).unwrap().signed_by(signer);
+        let notes = || destination::names(&destination.path("v3/1/sig")).unwrap();
+        let days = i64::try_from(MAX_EARLIER_HEADS).unwrap() + 1;
+        let first = commit(&destination, 0);
+        let first_note = layout::note_path("v3/1/head.json", self_digest::digest(&first.bytes()));
+        for day in 1..days {
+            commit(&destination, day);
+        }
+        assert_eq!(notes().len(), MAX_EARLIER_HEADS + 1);
+        // A note of a head that a killed run did not write, or that was replaced on the same day.
+        let (path, text) =
+            ("v3/1/sig/unpublished.note", format!("rspm-bundle/1 head\ncran {days} 2026-11-20\n"));
+        destination.put(path, text.as_bytes()).unwrap();
+        for day in days..days + 3 {
+            commit(&destination, day);
+        }
+        assert!(!destination.path(&first_note).exists() && destination.path(path).exists());
+        assert_eq!(notes().len(), MAX_EARLIER_HEADS + 2);
+        for day in days + 3..2 * days + 2 {
+            commit(&destination, day);
+        }
+        assert!(!destination.path(path).exists());
+        assert_eq!(notes().len(), MAX_EARLIER_HEADS + 1);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::args::{CheckFlags, GetCran};
 use super::destination::{self, Destination};
 use super::error::{ExitStatus, OfflineError};
+use super::index_proof::IndexProof;
 use super::inventory::Inventory;
 use super::metadata::MetadataReader;
 use super::mirror::{HistorySpan, Tree};
@@ -18,6 +19,7 @@ use base::model::time::Timestamp;
 use formats::bundle::{Product, layout};
 use upstream::Mirror;
 use upstream::origin::bundle::{Bundle, BundleError};
+use upstream::origin::index_proof::{DatedSnapshot, read_policy};
 
 pub(super) async fn get(args: GetCran, output: Output) -> Result<ExitStatus, OfflineError> {
     let platforms = binaries::selected_platforms(&args.binaries, &defaults()?.platforms)?;
@@ -25,11 +27,20 @@ pub(super) async fn get(args: GetCran, output: Output) -> Result<ExitStatus, Off
     setup.mirror.directory().map_or(Ok(()), require_directory)?;
     let origin_bundle = setup.mirror.as_bundle();
     let origin_bundle = origin_bundle.has(&Product::Cran).await?.then_some(origin_bundle);
+    let usage_error = |e| OfflineError::Usage(format!("--verify-policy: {e}"));
+    let index_proof = match args.verify_policy {
+        None => None,
+        Some(file) => {
+            DatedSnapshot::of(&setup.mirror.address()).map_err(|e| usage_error(format!("--base-url {e}")))?;
+            Some(IndexProof::new(read_policy(&file).map_err(usage_error)?))
+        }
+    };
     let requested_packages = args.packages.file_in.as_deref().map(read_package_list).transpose()?;
     let cran_reader = CranReader {
         reader: MetadataReader::new(&setup.mirror),
         bundle: origin_bundle.as_ref(),
         product: Product::Cran,
+        index_proof: index_proof.as_ref(),
     };
     let names = match selected_packages(&setup.destination_bundle, &Product::Cran, requested_packages, output)
         .await?
@@ -44,6 +55,9 @@ pub(super) async fn get(args: GetCran, output: Output) -> Result<ExitStatus, Off
     let status = if binaries_status == ExitStatus::Complete { packages_status } else { binaries_status };
     if setup.request.is_dry_run {
         return Ok(status);
+    }
+    if let Some(index_proof) = &index_proof {
+        index_proof.copy_log(&setup, &args.base_url).await?;
     }
     let rules = write_shared(&setup, origin_bundle, args.packages.requirements_url.as_deref()).await?;
     report_old_schemas(&setup.destination, output)?;
@@ -104,6 +118,7 @@ struct CranReader<'a> {
     reader: MetadataReader<'a>,
     bundle: Option<&'a Bundle>,
     product: Product,
+    index_proof: Option<&'a IndexProof>,
 }
 
 impl CranReader<'_> {
@@ -120,6 +135,9 @@ impl CranReader<'_> {
                 tree.read_inventory(span).await?.ok_or_else(|| not_a_mirror(self.reader.mirror()))?
             }
         };
+        if let Some(index_proof) = self.index_proof {
+            index_proof.verify(&self.reader, &inventory).await?;
+        }
         if let Some(names) = names {
             subset::restrict(&mut inventory, names);
         }
@@ -219,7 +237,7 @@ pub(super) fn report_old_schemas(destination: &Destination, output: Output) -> R
 }
 
 pub(super) async fn check(args: CheckFlags) -> Result<Report, OfflineError> {
-    let mut check = Check::open(&args.destination, args.packages)?;
+    let mut check = Check::open(&args.destination, args.packages, args.key)?;
     check.check_product(&Product::Cran).await?;
     let mut folders = vec!["v3".to_owned()];
     for tag in destination::names(&check.destination.path("bindex"))? {

@@ -5,6 +5,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use indicatif::HumanBytes;
@@ -13,6 +14,8 @@ use tempfile::{Builder, NamedTempFile};
 use super::error::OfflineError;
 use super::workers;
 use base::model::time::Timestamp;
+use formats::bundle::{layout, note, self_digest};
+use formats::tlog::note::Signer;
 
 /// Prefix of the names of temporary files.
 pub(super) const TEMP_PREFIX: &str = ".tmp-";
@@ -23,6 +26,8 @@ pub(super) const LOCK: &str = ".lock";
 #[derive(Clone, Debug)]
 pub(super) struct Destination {
     root: PathBuf,
+    /// The key that signs heads, if the bundle is signed.
+    signer: Option<Arc<Signer>>,
 }
 
 /// The lock of one writer; released when it is dropped or the writer exits.
@@ -64,7 +69,7 @@ impl Destination {
     pub(super) fn open_read_only(root: &Path) -> Result<Destination, OfflineError> {
         let absolute_path = std::path::absolute(root)
             .map_err(|e| OfflineError::destination("find the directory", root, e))?;
-        Ok(Destination { root: absolute_path.canonicalize().unwrap_or(absolute_path) })
+        Ok(Destination { signer: None, root: absolute_path.canonicalize().unwrap_or(absolute_path) })
     }
 
     /// Opens the directory, which must exist.
@@ -73,9 +78,14 @@ impl Destination {
         let root =
             root.canonicalize().map_err(|e| OfflineError::destination("find the directory", root, e))?;
         if root.is_dir() {
-            return Ok(Destination { root });
+            return Ok(Destination { root, signer: None });
         }
         Err(OfflineError::Refused(format!("{} is not a directory", root.display())))
+    }
+
+    /// Returns the same directory for a writer that signs heads.
+    pub(super) fn signed_by(self, signer: Signer) -> Destination {
+        Destination { signer: Some(Arc::new(signer)), ..self }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -156,6 +166,24 @@ impl Destination {
             Ok(current_bytes) if current_bytes == bytes => Ok(()),
             _ => self.put(relative, bytes),
         }
+    }
+
+    /// Writes the note that signs a file which ends with its own digest, if the bundle is signed. Call it before the file is
+    /// written: a reader may require the note.
+    pub(super) fn put_note(&self, relative: &str, bytes: &[u8]) -> Result<(), OfflineError> {
+        let Some(signer) = &self.signer else { return Ok(()) };
+        let refusal = |e| OfflineError::Refused(format!("{}: {e}", self.path(relative).display()));
+        let note = note::sign(bytes, signer).map_err(refusal)?;
+        self.put_if_changed(&layout::note_path(relative, self_digest::digest(bytes)), note.as_bytes())
+    }
+
+    /// Returns whether a file has the note that [`Destination::put_note`] would write.
+    pub(super) fn has_note(&self, relative: &str, bytes: &[u8]) -> bool {
+        let path = self.path(&layout::note_path(relative, self_digest::digest(bytes)));
+        self.signer.as_ref().is_none_or(|signer| {
+            let note = note::sign(bytes, signer);
+            note.is_ok_and(|note| fs::read(path).is_ok_and(|current_note| current_note == note.as_bytes()))
+        })
     }
 
     /// Syncs all written files to disk, before a head names them.

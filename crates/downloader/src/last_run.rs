@@ -66,7 +66,8 @@ impl LastRun {
         let head = SharedHead::read(&bytes, shared).ok()?;
         let is_intact =
             |file: &CompressedFile| has_digest(&destination.path(folder).join(&file.path), file.sha256);
-        let is_same = last_run.matches(&LastRun::new(request_key, &bytes, None, Vec::new()));
+        let is_signed = destination.has_note(&format!("{folder}/{}", layout::HEAD), &bytes);
+        let is_same = is_signed && last_run.matches(&LastRun::new(request_key, &bytes, None, Vec::new()));
         (is_same && head.files.values().all(is_intact)).then_some(last_run)
     }
 

@@ -14,6 +14,7 @@ mod export;
 mod file;
 mod files;
 mod incomplete_files;
+mod index_proof;
 mod inventory;
 mod journal;
 mod last_run;
@@ -27,6 +28,7 @@ mod projects;
 mod run;
 mod setup;
 mod shared;
+mod sign;
 mod subset;
 mod unreferenced_files;
 mod up_to_date;
@@ -120,6 +122,8 @@ fn run(cli: Cli) -> Result<ExitStatus, OfflineError> {
             }
             Command::List(origin) => list::run(origin, output).await,
             Command::ExportFiles(args) => export::run(args, output).await,
+            Command::Keygen(args) => sign::keygen(&args),
+            Command::Sign(args) => sign::sign(&args, output),
             Command::Completion { .. } => Ok(ExitStatus::Complete),
         }
     });

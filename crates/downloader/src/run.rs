@@ -162,7 +162,7 @@ impl Run<'_> {
     /// Locks the product and removes temporary files of killed writers.
     fn lock(&self) -> Result<Lock, OfflineError> {
         let lock = self.destination.lock(&self.product.root(), false)?;
-        for folder in [layout::SEGMENTS, layout::READMES, layout::HEADS] {
+        for folder in [layout::SEGMENTS, layout::READMES, layout::HEADS, layout::NOTES] {
             self.destination.remove_temp_files(&self.product.path(folder))?;
         }
         self.destination.remove_temp_files(&self.product.objects_dir())?;

@@ -7,11 +7,13 @@ use super::destination::Destination;
 use super::error::OfflineError;
 use super::progress::Output;
 use super::run::{Run, RunRequest};
+use super::sign;
 use ::upstream::origin::bundle::Bundle;
 use ::upstream::{self, Limits, Mirror, Upstream};
 use base::config::{Config, Proxy, Secret};
 use base::model::time::Timestamp;
 use formats::bundle::Product;
+use formats::tlog::note::KeyType;
 
 /// The name of the program in the header `User-Agent`.
 const PROGRAM: &str = "rspm-offline-downloader";
@@ -68,7 +70,7 @@ pub(super) fn setup(
 ) -> Result<Setup, OfflineError> {
     let upstream = client(common.outbound_proxy, common.contact.as_deref())?;
     let mirror = upstream.mirror(base_url).map_err(|e| OfflineError::Usage(format!("--base-url: {e}")))?;
-    let destination = if common.dryrun {
+    let mut destination = if common.dryrun {
         Destination::open_read_only(&common.destination)?
     } else {
         Destination::create(&common.destination)?
@@ -77,7 +79,13 @@ pub(super) fn setup(
     {
         return Err(OfflineError::Usage("--base-url and --destination are the same directory".to_owned()));
     }
-    let destination_bundle = upstream.bundle(&destination.url()?)?;
+    let mut destination_bundle = upstream.bundle(&destination.url()?)?;
+    if let Some(file) = common.sign_key {
+        let signer = sign::read_key(&file)?;
+        // What the directory has becomes a part of what is signed.
+        destination_bundle = destination_bundle.requiring([signer.key(KeyType::Note).clone()].into());
+        destination = destination.signed_by(signer);
+    }
     let request = RunRequest {
         concurrency: common.concurrency.get(),
         is_dry_run: common.dryrun,

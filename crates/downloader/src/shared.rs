@@ -42,9 +42,10 @@ pub(super) fn write_documents(
     }
     let _lock = destination.lock(folder, true)?;
     let path = format!("{folder}/{}", layout::HEAD);
-    let previous_head =
-        std::fs::read(destination.path(&path)).ok().and_then(|head| SharedHead::read(&head, shared).ok());
+    let previous_bytes = std::fs::read(destination.path(&path)).unwrap_or_default();
+    let previous_head = SharedHead::read(&previous_bytes, shared).ok();
     if previous_head.as_ref().is_some_and(|head| head.files == files)
+        && destination.has_note(&path, &previous_bytes)
         && bytes.iter().all(|(path, bytes)| {
             std::fs::read(destination.path(path)).is_ok_and(|current_bytes| current_bytes == *bytes)
         })
@@ -54,16 +55,22 @@ pub(super) fn write_documents(
     for (path, bytes) in &bytes {
         destination.put_if_changed(path, bytes)?;
     }
-    let obsolete_files: Vec<String> = previous_head
+    let head = self_digest::serialize(&SharedHead::new(shared, now, files.clone()));
+    let mut obsolete_files: Vec<String> = previous_head
         .into_iter()
         .flat_map(|head| head.files.into_values())
         .map(|file| file.path)
         .filter(|path| files.values().all(|file| file.path != *path))
+        .map(|path| format!("{folder}/{path}"))
         .collect();
-    destination.put(&path, &self_digest::serialize(&SharedHead::new(shared, now, files)))?;
+    if previous_bytes != head {
+        obsolete_files.push(layout::note_path(&path, self_digest::digest(&previous_bytes)));
+    }
+    destination.put_note(&path, &head)?;
+    destination.put(&path, &head)?;
     for path in obsolete_files {
         // An obsolete file that cannot be removed is harmless.
-        let _ = std::fs::remove_file(destination.path(&format!("{folder}/{path}")));
+        let _ = std::fs::remove_file(destination.path(&path));
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ use super::{journal, last_run};
 use base::model::text::count_of;
 use formats::bundle::shared::SharedFolder;
 use formats::bundle::{Head, Product, ProductState, Record, layout, self_digest};
+use formats::tlog::note::VerifierKey;
 use upstream::UpstreamError;
 use upstream::origin::bundle::{Bundle, BundleError, VerifiedHead};
 
@@ -56,10 +57,14 @@ pub(super) struct Check {
 }
 
 impl Check {
-    /// Opens the bundle in a directory.
-    pub(super) fn open(directory: &Path, reads_packages: bool) -> Result<Check, OfflineError> {
+    /// Opens the bundle in a directory; with keys, one of them must have signed it.
+    pub(super) fn open(
+        directory: &Path,
+        reads_packages: bool,
+        keys: Vec<VerifierKey>,
+    ) -> Result<Check, OfflineError> {
         let destination = Destination::open(directory)?;
-        let bundle = client(None, None)?.bundle(&destination.url()?)?;
+        let bundle = client(None, None)?.bundle(&destination.url()?)?.requiring(keys.into());
         Ok(Check {
             destination,
             bundle,
@@ -153,7 +158,7 @@ impl Check {
                 return Ok(None);
             }
         };
-        self.check_heads(product, &verified_head)?;
+        self.check_heads(product, &verified_head).await?;
         if let Some(base) = &verified_head.missing_base {
             self.report.add(
                 product.dated_head_path(base.snapshot, false),
@@ -168,7 +173,11 @@ impl Check {
     }
 
     /// Checks earlier heads: those that the newest head names must exist, and all must be unchanged.
-    fn check_heads(&mut self, product: &Product, verified_head: &VerifiedHead) -> Result<(), OfflineError> {
+    async fn check_heads(
+        &mut self,
+        product: &Product,
+        verified_head: &VerifiedHead,
+    ) -> Result<(), OfflineError> {
         let named_heads: BTreeMap<String, _> = verified_head
             .head
             .earlier
@@ -184,6 +193,9 @@ impl Check {
             }
             self.referenced_files.insert(file.clone());
             let bytes = std::fs::read(self.destination.path(&file)).unwrap_or_default();
+            if let Err(error) = self.bundle.check_signature(&file, &bytes).await {
+                self.report_error(&file, &error);
+            }
             match Head::read(&bytes, product) {
                 Err(error) => self.report.add(&file, Problem::Damaged, format!("{error}; copy it again")),
                 Ok(head) if head.dated_path(product) != file => {
@@ -366,6 +378,8 @@ impl Check {
                 self.report.add(path, Problem::Unreadable, text);
             }
             _ if is_referenced || [LOCK, last_run::FILE, incomplete_files::FILE].contains(&name) => {}
+            // Notes of replaced heads remain.
+            _ if layout::is_note(path) => {}
             _ if journal::FILES.contains(&name) => {
                 self.report.add(
                     path,
@@ -400,9 +414,10 @@ impl Check {
     pub(super) fn report_error(&mut self, file: &str, error: &BundleError) {
         self.is_metadata_incomplete = true;
         let problem = match error {
-            BundleError::Absent { .. } | BundleError::Missing { .. } | BundleError::NoBase { .. } => {
-                Problem::Missing
-            }
+            BundleError::Absent { .. }
+            | BundleError::Missing { .. }
+            | BundleError::Unsigned { .. }
+            | BundleError::NoBase { .. } => Problem::Missing,
             BundleError::Damaged { .. } | BundleError::Upstream(UpstreamError::Refused { .. }) => {
                 Problem::Damaged
             }

@@ -71,7 +71,7 @@ pub(super) async fn get(args: GetVulns, output: Output) -> Result<ExitStatus, Of
 }
 
 pub(super) async fn check(args: CheckVulnsFlags) -> Result<Report, OfflineError> {
-    let mut check = Check::open(&args.destination, true)?;
+    let mut check = Check::open(&args.destination, true, args.key)?;
     let folder = SharedFolder::Advisories.folder();
     if destination::names(&check.destination.path(folder))?.iter().all(|name| name == LOCK) {
         return Err(OfflineError::Refused(format!(

@@ -208,7 +208,7 @@ fn paths(config: &Config) -> Paths {
         // The directory, because a rotation replaces the file. Owner and modes still apply inside.
         paths.add_writable(log.parent().filter(|parent| *parent != Path::new("/")).unwrap_or(log));
     }
-    for file in config.https.certificate.iter().chain(&config.https.key) {
+    for file in config.https.certificate.iter().chain(&config.https.key).chain(&config.cran.verify_policy) {
         paths.add_readable(file);
     }
     // A key in a writable directory must remain writable: the next start completes an interrupted rotation.

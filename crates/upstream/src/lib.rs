@@ -15,6 +15,7 @@ use base::model::kind::Language;
 use formats::language;
 use origin::bundle::Bundle;
 use origin::bundle_cache::BundleCache;
+use origin::bundle_trust::BundleTrust;
 pub use origin::mirror::Mirror;
 pub use origin::project_index::{DecodedPages, MAX_DECODED_LIST, ProjectIndex, decode_pages};
 use transport::Transport;
@@ -54,10 +55,11 @@ impl Upstream {
         Ok(Upstream { http, bundle_cache: Arc::default() })
     }
 
-    /// Creates the client of a server: with its proxy, and its contact in the header `User-Agent`.
+    /// Creates the client of a server: with its proxy, its contact in the header `User-Agent`, and the keys of bundles.
     pub fn of_server(config: &Config) -> Result<Upstream, UpstreamError> {
         let agent = user_agent(SERVER, config.server.contact.as_deref());
-        Upstream::with_agent(&config.proxy, Limits::default(), agent)
+        let bundle_cache = Arc::new(BundleCache::new(BundleTrust::of(config)?));
+        Ok(Upstream { bundle_cache, ..Upstream::with_agent(&config.proxy, Limits::default(), agent)? })
     }
 
     /// Returns the files at `url` (`https://`, `http://`, `file://`) without accessing them.
@@ -81,7 +83,12 @@ impl Upstream {
 
     /// Returns the bundle at `url` without accessing it.
     pub fn bundle(&self, url: &str) -> Result<Bundle, UpstreamError> {
-        self.transport(url).map(Bundle::at)
+        Ok(self.bundle_cache.bundle(self.transport(url)?))
+    }
+
+    /// Returns whether an address must be that of a signed bundle, or of a part of one.
+    fn must_be_bundle(&self, url: &str) -> bool {
+        Address::parse(url).is_ok_and(|address| self.bundle_cache.trust.required_bundle(&address).is_some())
     }
 
     /// Returns the mirror or the bundle at `url`; HTTP is not accessed: see [`Mirror::check`].
@@ -103,7 +110,8 @@ impl Upstream {
         })?;
         let url = projects.addresses().base(url);
         let transport = Transport::of_mirror(Address::parse(url)?, &self.http);
-        Ok(ProjectIndex::at(language, projects, transport, Arc::clone(&self.bundle_cache)))
+        let is_bundle = self.must_be_bundle(url);
+        Ok(ProjectIndex::at(language, projects, transport, is_bundle, Arc::clone(&self.bundle_cache)))
     }
 
     /// Returns the binary servers: those of `CRAN.BinaryURL`, or else the bundle that packages come from.

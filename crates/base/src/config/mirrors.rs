@@ -1,6 +1,7 @@
 //! `[CRAN]`, `[Bioconductor]`, `[SystemRequirements]` and `[Vulnerabilities]`: the addresses of packages, rules and
-//! advisories.
+//! advisories. `[Bundle]`: the keys of those that are bundles.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::{self, PrivateUrl};
@@ -18,6 +19,8 @@ pub struct Cran {
     pub sync_schedule: String,
     /// Minimum age of a release before it is synced from the mirror; zero syncs all.
     pub delay: Duration,
+    /// File of the policy by which the log of another server proves the index at `url`; `None` for no proof.
+    pub verify_policy: Option<PathBuf>,
 }
 
 impl Cran {
@@ -27,6 +30,28 @@ impl Cran {
             binaries: reader.values("CRAN", "BinaryURL", binaries::parse),
             sync_schedule: reader.value("CRAN", "SyncSchedule", value::cron),
             delay: reader.value("CRAN", "DelaySyncDuration", value::duration),
+            verify_policy: reader.optional("CRAN", "VerifyPolicy", value::path),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    /// Public keys, `NAME+ID+KEY`, one of which signs every bundle; empty if bundles need no signature.
+    pub keys: Vec<String>,
+    /// Addresses that must be bundles; empty for the directories of packages.
+    pub urls: Vec<PrivateUrl>,
+}
+
+fn non_empty(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("is empty".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+impl Bundle {
+    pub(super) fn read(reader: &Reader<'_>) -> Bundle {
+        Bundle {
+            keys: reader.values("Bundle", "Key", non_empty),
+            urls: reader.values("Bundle", "URL", address::mirror),
         }
     }
 }

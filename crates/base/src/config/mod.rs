@@ -64,7 +64,7 @@ pub use history::History;
 pub use key_file::{EncryptionKey, KeySource};
 pub use listen::{Http, HttpRedirect, Https, MinimumTls};
 pub use merged::{Settings, ValueForm};
-pub use mirrors::{Bioconductor, Cran, Requirements, Vulnerabilities};
+pub use mirrors::{Bioconductor, Bundle, Cran, Requirements, Vulnerabilities};
 pub use monitoring::{Logging, Metrics, StorageAlerts, StorageAudit};
 pub use open_id_connect::{GroupScopes, OpenIdConnect};
 pub use pattern::Pattern;
@@ -100,6 +100,7 @@ pub struct Config {
     pub postgres: Postgres,
     /// `[Storage]`, `[FileStorage "…"]`, `[S3Storage]` and `[S3Storage "…"]`, resolved per class.
     pub storage: StorageConfig,
+    pub bundle: Bundle,
     pub cran: Cran,
     pub bioconductor: Bioconductor,
     /// The indexes with one page per project.

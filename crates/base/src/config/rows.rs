@@ -204,8 +204,16 @@ section("CRAN", Never, "The source `cran`.", &[
       "Schedule of the sync with the mirror.").reloadable(),
     property("DelaySyncDuration", Duration, "0",
       "Minimum age of a release before it is synced from the mirror."),
+    property("VerifyPolicy", Path, "",
+      "File with the keys of the log of another rstudio-pm and of its witnesses (C2SP tlog-policy). With it, `URL` must be a snapshot of that server for a day that is over, such as `https://packages.example.org/prod/2026-11-20`, and a sync applies its index only if the log proves it.").reloadable(),
     property("RSF", Boolean, "false",
       "Formerly a storage format.").obsolete(),
+]),
+section("Bundle", Never, "Signatures of bundles: the directories that `rspm-offline-downloader` writes, at the addresses of `CRAN`, `Bioconductor`, `PyPI`, `SystemRequirements` and `Vulnerabilities`.", &[
+    property("Key", Text, "",
+      "Public key of the signer of bundles, as `rspm-offline-downloader keygen` prints it. With it, nothing of a bundle is used that no such key signed; and `URL` must be bundles. If unset, bundles need no signature.").multi().reloadable(),
+    property("URL", Url(UrlPurpose::Mirror), "",
+      "Address that must be a signed bundle, or a part of one; if unset, each of `CRAN.URL`, `Bioconductor.URL` and `PyPI.URL` that is a directory (`file:///`). Needed for a bundle behind a web server, because a mirror at its address would otherwise be used instead.").multi().reloadable(),
 ]),
 section("SystemRequirements", Never, "System requirements of R packages: the rules that map the text of a DESCRIPTION to packages of a distribution.", &[
     property("URL", Url(UrlPurpose::Mirror), "",

@@ -9,10 +9,10 @@ use super::parsed_file::ParsedFile;
 use super::problem::{ConfigError, Problem};
 use super::reader::Reader;
 use super::{
-    Authentication, Bioconductor, Bootstrap, Config, Cran, Database, Federation, Git, History, IndexConfig,
-    Loaded, LocalPython, Logging, Metrics, OpenIdConnect, Platforms, Postgres, Proxy, Requirements, Server,
-    Sqlite, StorageAlerts, StorageAudit, StorageConfig, Vulnerabilities, decryption, environment, listen,
-    storage,
+    Authentication, Bioconductor, Bootstrap, Bundle, Config, Cran, Database, Federation, Git, History,
+    IndexConfig, Loaded, LocalPython, Logging, Metrics, OpenIdConnect, Platforms, Postgres, Proxy,
+    Requirements, Server, Sqlite, StorageAlerts, StorageAudit, StorageConfig, Vulnerabilities, decryption,
+    environment, listen, storage,
 };
 
 /// Parses `text` (`name` is used in messages), applies the environment and validates the result. Encrypted values stay
@@ -121,6 +121,7 @@ fn config(reader: &mut Reader<'_>, environment: Environment) -> Config {
         database,
         requirements: Requirements::read(reader, &cran.url),
         vulnerabilities: Vulnerabilities::read(reader, &cran.url),
+        bundle: Bundle::read(reader),
         cran,
         bioconductor: Bioconductor::read(reader),
         indexes: IndexConfig::read_all(reader),

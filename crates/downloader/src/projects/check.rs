@@ -13,7 +13,7 @@ use upstream::origin::project_bundle;
 
 /// Checks the packages of a language in a bundle.
 pub(crate) async fn check(language: Language, args: CheckFlags) -> Result<Report, OfflineError> {
-    let mut check = Check::open(&args.destination, args.packages)?;
+    let mut check = Check::open(&args.destination, args.packages, args.key)?;
     let product = Product::Projects(language);
     if let Some(head) = check.check_head(&product).await? {
         check_contents(&mut check, language, &head).await;

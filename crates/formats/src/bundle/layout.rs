@@ -22,6 +22,8 @@ pub const HEAD: &str = "head.json";
 pub const HEADS: &str = "heads";
 pub const SEGMENTS: &str = "log";
 pub const READMES: &str = "doc";
+/// The directory of the notes that sign heads.
+pub const NOTES: &str = "sig";
 /// The extension of the METADATA of a wheel. The name of its object is the digest of the wheel.
 pub const METADATA_EXTENSION: &str = "metadata";
 /// The extension of the provenance object of a file. The name of its object is the digest of the file.
@@ -129,6 +131,20 @@ impl fmt::Display for Product {
             Product::Projects(language) => f.write_str(language.mirror().as_str()),
         }
     }
+}
+
+/// Returns the path of the note that signs a file with this digest, beside the file. A head and its copies have one note.
+pub fn note_path(file: &str, sha256: Sha256) -> String {
+    let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let folder = folder.strip_suffix(HEADS).unwrap_or(folder).trim_end_matches('/');
+    format!("{folder}/{NOTES}/{sha256}.note")
+}
+
+/// Returns whether a path can be that of a note.
+pub fn is_note(path: &str) -> bool {
+    let digest = path.strip_suffix(".note").and_then(|path| path.rsplit_once(&format!("/{NOTES}/")));
+    digest
+        .is_some_and(|(_, digest)| digest.parse::<Sha256>().is_ok_and(|sha256| sha256.to_string() == digest))
 }
 
 /// Returns the path of an immutable metadata file, relative to its head. The name contains the first 16 digits of the

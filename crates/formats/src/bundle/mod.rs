@@ -3,6 +3,7 @@
 
 pub mod head;
 pub mod layout;
+pub mod note;
 pub mod project_record;
 pub mod project_state;
 pub mod record;

@@ -262,6 +262,7 @@ impl VersionSync<'_> {
             mirror: mirror(self.context.upstream, self.url, part)?,
             delay: std::time::Duration::ZERO,
             coverage: Coverage::Part,
+            policy: None,
         })
     }
 

@@ -13,6 +13,7 @@ use runtime::jobs::Reporter;
 use runtime::jobs::lease::Lease;
 use runtime::state::State;
 use store::db::tree;
+use upstream::origin::index_proof::read_policy;
 
 /// Syncs the built-in CRAN source. Returns a message about the result.
 pub(super) async fn run(
@@ -24,6 +25,7 @@ pub(super) async fn run(
     let config = state.config.load_full();
     let upstream = state.upstream.load_full();
     let mirror = upstream.mirror(&config.cran.url)?;
+    let policy = config.cran.verify_policy.as_deref().map(read_policy);
     skew::check_clock(state, &mirror, "src/contrib/PACKAGES.gz").await?;
     let lease = Lease::claim(&state.db, state.node, "sync:cran").await?;
     let context = SyncContext { state, config: &config, upstream: &upstream, trigger, report, lease: &lease };
@@ -37,6 +39,7 @@ pub(super) async fn run(
             mirror,
             delay: config.cran.delay,
             coverage: Coverage::Whole,
+            policy: policy.transpose().map_err(|e| SyncError::Refused(format!("CRAN.VerifyPolicy: {e}")))?,
         };
         let sources = context.sync(&list).await?;
         Ok(summary(&sources, &binaries::run(&context).await?))

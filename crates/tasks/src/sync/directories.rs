@@ -1,13 +1,16 @@
 //! Checks directories that serve as mirrors: existence, permissions, mirror or bundle, and age. Logged at the start of
 //! the server and after a reload, and part of `check-config`.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::time::SystemTime;
 
-use base::config::Config;
+use base::config::{Config, without_userinfo};
 use base::model::time::Timestamp;
 use formats::bundle::{Head, Product};
 use runtime::state::State;
+use upstream::origin::bundle::Bundle;
+use upstream::origin::index_proof::{DatedSnapshot, read_policy};
 use upstream::{Mirror, Upstream, UpstreamError};
 
 /// The findings for one directory.
@@ -35,13 +38,45 @@ pub async fn examine(upstream: &Upstream, config: &Config, now: Timestamp) -> Ve
     for (section, url) in [("CRAN", &config.cran.url), ("Bioconductor", &config.bioconductor.url)] {
         let Some(path) = url.strip_prefix("file://") else { continue };
         let findings = match upstream.mirror(url) {
-            Ok(mirror) if mirror.is_bundle() => bundle_findings(section, path, &mirror, now).await,
+            Ok(mirror) if mirror.is_bundle() => bundle_findings(section, path, &mirror, config, now).await,
             Ok(mirror) => vec![directory_finding(section, path, &mirror, now).await],
             Err(error) => vec![Err(error.to_string())],
         };
         reports.push(Report { section, findings });
     }
+    if let Some(file) = &config.cran.verify_policy {
+        let snapshot = read_policy(file).map_err(|e| format!("CRAN.VerifyPolicy: {e}")).and_then(|policy| {
+            let DatedSnapshot { repository, day } = DatedSnapshot::of(&without_userinfo(&config.cran.url))
+                .map_err(|e| format!("CRAN.VerifyPolicy is set, and the address {e}"))?;
+            let witnesses = if policy.needs_no_witness() { "; the policy requires no witness" } else { "" };
+            Ok(format!("a sync verifies {repository} of {day} by the log of the server{witnesses}"))
+        });
+        reports.push(Report { section: "CRAN", findings: vec![snapshot] });
+    }
+    for index in config.indexes.iter().filter(|index| index.url.starts_with("file://")) {
+        let Ok(bundle) = upstream.bundle(&index.url) else { continue };
+        let findings = unknown_keys(&bundle, &[Product::Projects(index.language)], config).await;
+        if !findings.is_empty() {
+            reports.push(Report { section: index.language.mirror().label(), findings });
+        }
+    }
     reports
+}
+
+/// Names the keys that signed products of a bundle and are not configured.
+async fn unknown_keys(bundle: &Bundle, products: &[Product], config: &Config) -> Vec<Result<String, String>> {
+    let mut keys = BTreeSet::new();
+    for product in products {
+        keys.extend(bundle.signer_of(product).await.map(|key| key.to_string()));
+    }
+    let unknown = keys.into_iter().filter(|key| !config.bundle.keys.contains(key));
+    let line = |key| {
+        Ok(format!(
+            "The bundle is signed by a key that is not configured. If it is the key of those who made the bundle, add to \
+             [Bundle]: Key = {key}"
+        ))
+    };
+    unknown.map(line).collect()
 }
 
 /// Logs the findings. With an unusable directory the server continues with its stored data.
@@ -64,6 +99,7 @@ async fn bundle_findings(
     section: &'static str,
     path: &str,
     mirror: &Mirror,
+    config: &Config,
     now: Timestamp,
 ) -> Vec<Result<String, String>> {
     let is_configured = |product: &Product| match product {
@@ -71,8 +107,11 @@ async fn bundle_findings(
         Product::Bioconductor(_) => section == "Bioconductor",
         Product::Binaries(_) | Product::Projects(_) => false,
     };
-    let heads = mirror.heads().await.into_iter().filter(|(product, _)| is_configured(product));
-    let findings: Vec<_> = heads
+    let mut heads = mirror.heads().await;
+    heads.retain(|(product, _)| is_configured(product));
+    let products: Vec<Product> = heads.iter().map(|(product, _)| product.clone()).collect();
+    let mut findings: Vec<_> = heads
+        .into_iter()
         .map(|(product, head)| match head {
             Ok(head) => Ok(sentence(&product, &head, now)),
             Err(error) => Err(format!("{product} of the bundle cannot be read: {error}")),
@@ -84,6 +123,7 @@ async fn bundle_findings(
             section.to_lowercase()
         ))];
     }
+    findings.extend(unknown_keys(&mirror.as_bundle(), &products, config).await);
     findings
 }
 

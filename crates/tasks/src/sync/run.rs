@@ -14,12 +14,14 @@ use super::index_files::{
 use super::plan::Plan;
 use super::task::SyncTrigger;
 use super::{SyncError, plan};
+use ::upstream::origin::index_proof::prove_index;
 use ::upstream::{Mirror, Upstream};
 use base::config::Config;
 use base::model::change::Counts;
 use base::model::digest::Sha256;
 use base::model::ids::{SourceId, TreeId, TxId};
 use base::model::time::Timestamp;
+use formats::tlog::policy::Policy;
 use runtime::jobs::Reporter;
 use runtime::jobs::lease::Lease;
 use runtime::publish::transaction::{CHUNK, Rows, Transaction, abandon};
@@ -64,6 +66,8 @@ pub(super) struct PackageList {
     pub(super) delay: Duration,
     /// The part of its source that it contains.
     pub(super) coverage: Coverage,
+    /// The policy by which the log of another server must prove the index.
+    pub(super) policy: Option<Policy>,
 }
 
 impl PackageList {
@@ -148,6 +152,12 @@ impl SyncContext<'_> {
             }
             ListCheck::Changed(files) => *files,
         };
+        if let Some(policy) = &list.policy {
+            let IndexFile { path, bytes, .. } = &files.index;
+            let proof = prove_index(&list.mirror, policy, path, bytes.clone()).await?;
+            let (log, entry) = (proof.note.text().lines().next().unwrap_or_default(), proof.index);
+            tracing::info!(target: "sync", source = list.name, "the index is that of entry {entry} of the log {log}");
+        }
         let step = self.plan(list, files, started_at).await?;
         let delayed_count = step.plan.delayed_count;
         tracing::debug!(
@@ -272,11 +282,17 @@ impl SyncContext<'_> {
         }
         if plan.delayed_count > 0 {
             tracing::info!(target: "sync", source = list.name, packages = plan.delayed_count, "new releases are delayed by CRAN.DelaySyncDuration");
-            // Delayed releases become old enough without a change of the mirror, so the next sync must read all files.
+            // Delayed releases become old enough without a change of the mirror, so the next sync must read all files. The
+            // validators of a bundle keep its serial.
+            let outdated = |row: StoredValidators| StoredValidators {
+                etag: row.etag.map(|etag| etag + "-delayed"),
+                sha256: Sha256([0; 32]),
+                ..row
+            };
             updates
                 .iter_mut()
                 .filter(|(url, _)| FILES.iter().any(|path| *url == list.url(path)))
-                .for_each(|row| row.1 = None);
+                .for_each(|row| row.1 = row.1.take().filter(|_| view.is_some()).map(outdated));
         }
         Ok(PlannedList { plan, validators: updates, is_new })
     }
@@ -299,12 +315,14 @@ impl SyncContext<'_> {
     async fn list_validators(&self, list: &PackageList) -> Result<ListValidators, SyncError> {
         let (address, key, refused_key) = (list.mirror.address(), list.key.clone(), list.refused_key());
         let urls = FILES.map(|path| (path, list.url(path)));
+        let is_proved = list.policy.is_some();
         let validators = self.state.db.read(move |c| {
             let success_row = upstream::get(c, &key)?;
             let refused_digest = upstream::get(c, &refused_key)?.map(|row| row.sha256);
             let mut files = HashMap::new();
-            // Validators of another mirror do not apply: after a change of `CRAN.URL` all files are read again.
-            if success_row.is_some_and(|row| row.mirror_address() == Some(address.as_str())) {
+            // Validators of another mirror do not apply: after a change of `CRAN.URL` all files are read again. So are files
+            // that must be proved.
+            if !is_proved && success_row.is_some_and(|row| row.mirror_address() == Some(address.as_str())) {
                 for (path, url) in &urls {
                     if let Some(row) = upstream::get(c, url)? {
                         files.insert(*path, row);

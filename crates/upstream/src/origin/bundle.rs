@@ -6,6 +6,8 @@
 //! the first is applied: a bundle that is being copied lacks files, and must change nothing
 //! ([`BundleError::is_partial`]). Package files, at [`Product::object_path`], may arrive even later.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::UpstreamError;
@@ -15,11 +17,15 @@ use base::model::time::Day;
 use formats::bundle::segment::{self, ReadmeText};
 use formats::bundle::shared::{BioconductorConfig, SharedFolder, SharedHead};
 use formats::bundle::{
-    CompressedFile, FormatError, Head, IncrementalBase, Product, Record, SegmentRef, layout, self_digest,
+    CompressedFile, FormatError, Head, IncrementalBase, Product, Record, SegmentRef, layout, note,
+    self_digest,
 };
+use formats::tlog::note::VerifierKey;
 
 /// Size limit of a head, in bytes.
 const MAX_HEAD_SIZE: u64 = 16 << 20;
+/// Size limit of the note that signs a file, in bytes.
+const MAX_NOTE_SIZE: u64 = 64 << 10;
 /// Size limit of a packed segment or file of READMEs, in bytes.
 const MAX_COMPRESSED_SIZE: u64 = 512 << 20;
 /// Maximum number of chained incremental bundles.
@@ -41,6 +47,17 @@ pub enum BundleError {
     /// A file is missing: the bundle is being copied, or was copied incompletely.
     #[error("{address}/{file} is missing: the copy is not complete yet; copy the whole directory again")]
     Missing { address: String, file: String },
+    /// The note that signs a head is missing, although a signature is required.
+    #[error(
+        "{address}/{file}, which signs {signed}, is missing: the copy is not complete yet, or the bundle is not signed \
+         (rspm-offline-downloader sign); nothing of it is used"
+    )]
+    Unsigned {
+        address: String,
+        /// The path of the note.
+        file: String,
+        signed: String,
+    },
     /// A file differs from what was written.
     #[error(
         "{address}/{file}: {damage}; copy it again, or run rspm-offline-downloader again where it was made"
@@ -59,7 +76,10 @@ pub enum BundleError {
 impl BundleError {
     /// Returns whether the bundle may be completed later: the existing files are valid.
     pub fn is_partial(&self) -> bool {
-        matches!(self, BundleError::Missing { .. } | BundleError::NoBase { .. })
+        matches!(
+            self,
+            BundleError::Missing { .. } | BundleError::Unsigned { .. } | BundleError::NoBase { .. }
+        )
     }
 }
 
@@ -109,12 +129,70 @@ pub enum SharedCheck {
 #[derive(Clone)]
 pub struct Bundle {
     transport: Transport,
+    /// The keys one of which must have signed each head; empty if bundles need no signature.
+    keys: Arc<[VerifierKey]>,
 }
 
 impl Bundle {
     /// Creates the bundle with the files of this transport; nothing is read yet.
     pub(crate) fn at(transport: Transport) -> Bundle {
-        Bundle { transport }
+        Bundle { transport, keys: Arc::default() }
+    }
+
+    /// Returns the same bundle for a reader that uses nothing of it that none of the keys signed. Without keys, it needs no
+    /// signature.
+    pub fn requiring(self, keys: Arc<[VerifierKey]>) -> Bundle {
+        Bundle { keys, ..self }
+    }
+
+    pub(super) fn is_signed(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
+    /// Verifies that one of the keys signed a file that ends with its own digest, if that is required.
+    pub async fn check_signature(&self, file: &str, bytes: &[u8]) -> Result<(), BundleError> {
+        if !self.is_signed() {
+            return Ok(());
+        }
+        let key = self.signer(file, bytes).await?;
+        let path = layout::note_path(file, self_digest::digest(bytes));
+        let untrusted =
+            FormatError::Damaged(format!("signed by {key}, which is not one of the required keys"));
+        self.add_location(&path, if self.keys.contains(&key) { Ok(()) } else { Err(untrusted) })
+    }
+
+    /// Returns the key that signed such a file, whether or not it is one of the required keys.
+    async fn signer(&self, file: &str, bytes: &[u8]) -> Result<VerifierKey, BundleError> {
+        let path = layout::note_path(file, self_digest::digest(bytes));
+        let Some(note) = self.get(&path, MAX_NOTE_SIZE).await? else {
+            let (address, signed) = (self.address(), file.to_owned());
+            return Err(BundleError::Unsigned { address, file: path, signed });
+        };
+        self.add_location(&path, note::signer(&note, bytes))
+    }
+
+    /// Returns the key that signed the head of a product, whether or not it is one of the required keys; `None` without a
+    /// valid signature.
+    pub async fn signer_of(&self, product: &Product) -> Option<VerifierKey> {
+        let file = product.head_path();
+        let bytes = self.get(&file, MAX_HEAD_SIZE).await.ok()??;
+        self.signer(&file, &bytes).await.ok()
+    }
+
+    /// Fails for a signed head with a lower serial than the one that was read before: a copy of an earlier one.
+    pub(super) fn refuse_older(
+        &self,
+        product: &Product,
+        head: &Head,
+        known_serial: Option<u64>,
+    ) -> Result<(), BundleError> {
+        match known_serial.filter(|known| self.is_signed() && head.serial < *known) {
+            None => Ok(()),
+            Some(known) => {
+                let problem = format!("its serial {} is older than {known}, which was applied", head.serial);
+                self.add_location(&product.head_path(), Err(FormatError::Damaged(problem)))
+            }
+        }
     }
 
     pub(crate) fn transport(&self) -> &Transport {
@@ -181,6 +259,7 @@ impl Bundle {
             Err(error) => return Err(error.into()),
         };
         let mut newest_head = self.add_location(&file, Head::read(&bytes, product))?;
+        self.check_signature(&file, &bytes).await?;
         let (mut oldest_head, mut missing_base) = (newest_head.clone(), None);
         // The bases of an incremental bundle are separate files, which may change without it.
         let validators = newest_head.base.is_none().then_some(validators);
@@ -229,6 +308,7 @@ impl Bundle {
             for file in [false, true].map(|is_incremental| product.dated_head_path(day, is_incremental)) {
                 let Some(bytes) = self.get(&file, MAX_HEAD_SIZE).await? else { continue };
                 let head = self.add_location(&file, Head::read(&bytes, product))?;
+                self.check_signature(&file, &bytes).await?;
                 let is_newer =
                     newest_base.as_ref().is_none_or(|newest_base: &Head| newest_base.serial < head.serial);
                 if head.serial < serial && is_newer {
@@ -279,10 +359,10 @@ impl Bundle {
     /// Returns the head of shared data; `None` if the bundle does not have it.
     pub async fn shared_head(&self, shared_folder: SharedFolder) -> Result<Option<SharedHead>, BundleError> {
         let file = format!("{}/{}", shared_folder.folder(), layout::HEAD);
-        match self.get(&file, MAX_HEAD_SIZE).await? {
-            None => Ok(None),
-            Some(bytes) => self.add_location(&file, SharedHead::read(&bytes, shared_folder)).map(Some),
-        }
+        let Some(bytes) = self.get(&file, MAX_HEAD_SIZE).await? else { return Ok(None) };
+        let head = self.add_location(&file, SharedHead::read(&bytes, shared_folder))?;
+        self.check_signature(&file, &bytes).await?;
+        Ok(Some(head))
     }
 
     /// Returns the files of shared data with these names, unless they are unchanged; missing ones are skipped.
@@ -297,7 +377,17 @@ impl Bundle {
             names.into_iter().filter_map(|name| head.files.get(name)).cloned().collect();
         // Files are named by digest: equal digests mean equal data.
         let digests: Vec<String> = files.iter().map(|file| file.sha256.to_string()).collect();
-        let validators = Validators { etag: Some(digests.join(" ")), modified: None };
+        let modified = self.is_signed().then(|| head.created.to_string());
+        let known_modified = known_validators.and_then(|known| known.modified.as_ref());
+        // Times of this form have the order of their texts.
+        if let Some(known) = known_modified.filter(|known| modified.as_ref().is_some_and(|new| new < *known))
+        {
+            let file = format!("{}/{}", shared_folder.folder(), layout::HEAD);
+            let problem =
+                format!("it was written at {}, before the one of {known} that was applied", head.created);
+            return self.add_location(&file, Err(FormatError::Damaged(problem)));
+        }
+        let validators = Validators { etag: Some(digests.join(" ")), modified };
         let is_unchanged = known_validators == Some(&validators);
         Ok(if is_unchanged { SharedCheck::Unchanged } else { SharedCheck::Changed(files, validators) })
     }
@@ -317,12 +407,11 @@ impl Bundle {
 
     /// Returns the Bioconductor versions; `None` if the bundle was made without them.
     pub async fn bioconductor(&self) -> Result<Option<BioconductorConfig>, BundleError> {
-        match self.get(layout::BIOCONDUCTOR_CONFIG, MAX_HEAD_SIZE).await? {
-            None => Ok(None),
-            Some(bytes) => {
-                self.add_location(layout::BIOCONDUCTOR_CONFIG, self_digest::parse(&bytes)).map(Some)
-            }
-        }
+        let file = layout::BIOCONDUCTOR_CONFIG;
+        let Some(bytes) = self.get(file, MAX_HEAD_SIZE).await? else { return Ok(None) };
+        let config = self.add_location(file, self_digest::parse(&bytes))?;
+        self.check_signature(file, &bytes).await?;
+        Ok(Some(config))
     }
 
     pub(super) async fn read_compressed<T: Send + 'static>(

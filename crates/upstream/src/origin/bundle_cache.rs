@@ -8,9 +8,11 @@ use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 
 use super::bundle::{Bundle, BundleError, HeadCheck, VerifiedHead};
+use super::bundle_trust::BundleTrust;
 use super::mirror_view::Folders;
 use super::project_bundle::ProjectCache;
 use super::readmes::Directory;
+use crate::transport::Transport;
 use crate::transport::file::Validators;
 use base::model::digest::Sha256;
 use base::model::kind::Language;
@@ -41,6 +43,7 @@ type ReadmeSlot = Arc<tokio::sync::Mutex<Arc<Directory>>>;
 
 /// The cache, shared by the mirrors of a client.
 pub(crate) struct BundleCache {
+    pub(crate) trust: BundleTrust,
     heads: Cache<Key, CachedHead>,
     products: Mutex<HashMap<Key, Slot>>,
     directories: Cache<Key, ReadmeSlot>,
@@ -51,8 +54,15 @@ pub(crate) struct BundleCache {
 
 impl Default for BundleCache {
     fn default() -> BundleCache {
+        BundleCache::new(BundleTrust::default())
+    }
+}
+
+impl BundleCache {
+    pub(crate) fn new(trust: BundleTrust) -> BundleCache {
         let (heads, directories) = (Cache::new(MAX_HEADS), Cache::new(MAX_DIRECTORIES));
         BundleCache {
+            trust,
             heads,
             products: Mutex::default(),
             directories,
@@ -60,9 +70,12 @@ impl Default for BundleCache {
             projects: Language::ALL.map(|language| (language, ProjectCache::new(language))).into(),
         }
     }
-}
 
-impl BundleCache {
+    /// Returns the bundle with the files of this transport; nothing is read yet.
+    pub(crate) fn bundle(&self, transport: Transport) -> Bundle {
+        Bundle::at(transport).requiring(Arc::clone(&self.trust.keys))
+    }
+
     /// Returns the head of a product; read again only if its file changed. A missing base is an error.
     pub(super) async fn head(
         &self,
@@ -78,8 +91,10 @@ impl BundleCache {
             (HeadCheck::Unchanged, Some((_, verified_head))) => Ok(verified_head),
             // A server does not send this response to an unconditional request.
             (HeadCheck::Unchanged, None) => bundle.head(product).await.map(Arc::new),
-            (HeadCheck::Read { verified_head, validators }, _) => {
+            (HeadCheck::Read { verified_head, validators }, cached_head) => {
                 let verified_head = Arc::new(bundle.require_bases(product, *verified_head)?);
+                let known_serial = cached_head.map(|(_, known)| known.head.serial);
+                bundle.refuse_older(product, &verified_head.head, known_serial)?;
                 match validators {
                     Some(validators) => self.heads.insert(key, (validators, Arc::clone(&verified_head))),
                     None => drop(self.heads.remove(&key)),

@@ -25,6 +25,9 @@ const DATABASE: &str = "web/packages/packages.rds";
 /// The version map of Bioconductor, on its mirrors.
 const CONFIG: &str = "config.yaml";
 
+/// Begins the validator of a file that is made from a bundle, before the serial and the chain of the head.
+const ETAG_PREFIX: &str = "bundle-";
+
 /// A bundle in the form of a mirror.
 pub(super) struct BundleMirror {
     bundle: Bundle,
@@ -73,7 +76,7 @@ impl BundleMirror {
     pub(super) fn new(transport: Transport, folder: &str, cache: Arc<BundleCache>) -> BundleMirror {
         let prefix =
             if folder.is_empty() { String::new() } else { format!("{}/", folder.trim_end_matches('/')) };
-        BundleMirror { bundle: Bundle::at(transport), prefix, cache, last_contents: Mutex::default() }
+        BundleMirror { bundle: cache.bundle(transport), prefix, cache, last_contents: Mutex::default() }
     }
 
     /// Returns the address of the mirror: without user, password and trailing slash.
@@ -219,16 +222,24 @@ impl BundleMirror {
             let (bytes, validators) = (check_size(self.database().await?)?, Validators::default());
             return Ok(FileResponse::Body { bytes, validators });
         }
-        // Paths of the bundle itself are passed through.
+        // Paths of the bundle itself are passed through, unless their bytes need a signature.
         let Some((product, folder, path)) = resolve_path(&full_path) else {
+            if self.bundle.is_signed() {
+                return Err(missing_error());
+            }
             return self.transport().fetch(FileRequest { path: &full_path, ..request.clone() }).await;
         };
         let meta_file = MetaFile::parse(path).ok_or_else(missing_error)?;
         let verified_head = self.head(&product).await?;
-        let etag = validator(verified_head.head.chain);
-        if request.validators.as_ref().and_then(|known| known.etag.as_ref()) == Some(&etag) {
+        let head = &verified_head.head;
+        let etag = format!("{ETAG_PREFIX}{}-{}", head.serial, head.chain);
+        let known_etag = request.validators.as_ref().and_then(|known| known.etag.as_ref());
+        if known_etag == Some(&etag) {
             return Ok(FileResponse::Unchanged);
         }
+        let known_serial =
+            known_etag.and_then(|etag| etag.strip_prefix(ETAG_PREFIX)?.split('-').next()?.parse().ok());
+        self.bundle.refuse_older(&product, head, known_serial).map_err(upstream_error)?;
         let contents = self.contents(&product, &verified_head).await?;
         let view = Arc::clone(contents.folders.get(folder).ok_or_else(missing_error)?);
         let bytes = self.run_blocking(&product, move || view.meta_file(meta_file)).await?;
@@ -266,23 +277,19 @@ pub(super) fn extension(name: &str) -> Option<&'static str> {
         .find(|extension| name.strip_suffix(extension).is_some_and(|rest| rest.ends_with('.')))
 }
 
-fn validator(chain: Sha256) -> String {
-    format!("bundle-{chain}")
-}
-
 /// Converts an error of a bundle. An incomplete one is [`UpstreamError::Unavailable`]: it may be complete next time.
 pub(super) fn upstream_error(error: BundleError) -> UpstreamError {
     let url = |address: &str, file: &str| format!("{address}/{file}");
     match &error {
         BundleError::Upstream(error) => error.clone(),
-        BundleError::Missing { address, file } | BundleError::NoBase { address, file, .. } => {
-            UpstreamError::Unavailable {
-                url: url(address, file),
-                reason: error.to_string(),
-                retry_after: None,
-                is_of_mirror: true,
-            }
-        }
+        BundleError::Missing { address, file }
+        | BundleError::Unsigned { address, file, .. }
+        | BundleError::NoBase { address, file, .. } => UpstreamError::Unavailable {
+            url: url(address, file),
+            reason: error.to_string(),
+            retry_after: None,
+            is_of_mirror: true,
+        },
         BundleError::Absent { address, file, .. } | BundleError::Damaged { address, file, .. } => {
             UpstreamError::Refused { url: url(address, file), reason: error.to_string() }
         }

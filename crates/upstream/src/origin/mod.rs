@@ -5,6 +5,8 @@ pub mod binary_indexes;
 pub mod bundle;
 pub(super) mod bundle_cache;
 pub(super) mod bundle_mirror;
+pub(super) mod bundle_trust;
+pub mod index_proof;
 pub mod mirror;
 pub mod mirror_view;
 mod probe;

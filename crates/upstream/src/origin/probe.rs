@@ -38,6 +38,15 @@ impl MirrorLayout {
         let bundle = |root: Address, folder: &str| {
             BundleMirror::new(Transport::of_mirror(root, client), folder, Arc::clone(cache))
         };
+        if let Some((root, folder)) = cache.trust.required_bundle(address) {
+            let bundle = bundle(root, &folder);
+            return match address {
+                Address::Dir(_) => MirrorLayout::Bundle(bundle),
+                Address::Http(_) => {
+                    MirrorLayout::Http(Probe { bundle, is_known: true, cache: Arc::clone(cache) })
+                }
+            };
+        }
         match address {
             Address::Dir(path) => match enclosing_bundle(path) {
                 Some((root, folder)) => MirrorLayout::Bundle(bundle(Address::Dir(root), &folder)),
@@ -47,8 +56,8 @@ impl MirrorLayout {
                 let (path, folder) = split_path(url.path().trim_end_matches('/'));
                 let mut root = url.clone();
                 root.set_path(path);
-                let cache = Arc::clone(cache);
-                MirrorLayout::Http(Probe { bundle: bundle(Address::Http(root), folder), cache })
+                let (bundle, cache) = (bundle(Address::Http(root), folder), Arc::clone(cache));
+                MirrorLayout::Http(Probe { bundle, is_known: false, cache })
             }
         }
     }
@@ -57,13 +66,15 @@ impl MirrorLayout {
 /// A possible bundle at an HTTP address.
 pub(super) struct Probe {
     bundle: BundleMirror,
+    /// Whether the address must be a bundle, so that it is not probed.
+    is_known: bool,
     cache: Arc<BundleCache>,
 }
 
 impl Probe {
-    /// Returns the bundle if a probe found one.
+    /// Returns the bundle if a probe found one, or if the address must be one.
     pub(super) fn bundle(&self) -> Option<&BundleMirror> {
-        self.cache.is_bundle(&self.bundle.transport().address()).then_some(&self.bundle)
+        (self.is_known || self.cache.is_bundle(&self.bundle.transport().address())).then_some(&self.bundle)
     }
 
     /// Fetches a file of the mirror or bundle, and probes for a bundle if a file that all mirrors have is missing.

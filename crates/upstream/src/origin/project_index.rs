@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use url::Url;
 
-use super::bundle::Bundle;
 use super::bundle_cache::BundleCache;
 use super::bundle_mirror::upstream_error;
 use super::project_bundle::{self, IndexLayout, ProjectCache};
@@ -59,6 +58,8 @@ pub struct ProjectIndex {
     language: Language,
     projects: &'static dyn Projects,
     transport: Transport,
+    /// Whether the address must be that of a signed bundle.
+    must_be_bundle: bool,
     cache: Arc<BundleCache>,
 }
 
@@ -68,9 +69,10 @@ impl ProjectIndex {
         language: Language,
         projects: &'static dyn Projects,
         transport: Transport,
+        must_be_bundle: bool,
         cache: Arc<BundleCache>,
     ) -> ProjectIndex {
-        ProjectIndex { language, projects, transport, cache }
+        ProjectIndex { language, projects, transport, must_be_bundle, cache }
     }
 
     fn product(&self) -> Product {
@@ -230,6 +232,9 @@ impl ProjectIndex {
 
     /// Returns the layout of the address; `None` if it is not known.
     fn layout(&self) -> Option<IndexLayout> {
+        if self.must_be_bundle {
+            return Some(IndexLayout::Bundle);
+        }
         let Some(root) = self.transport.directory() else {
             return self.projects_of_bundles().layout(&self.address());
         };
@@ -244,7 +249,7 @@ impl ProjectIndex {
         if self.transport.directory().is_some() {
             return Ok(IndexLayout::Pages(self.usual_folder()));
         }
-        let bundle = Bundle::at(self.transport.clone());
+        let bundle = self.cache.bundle(self.transport.clone());
         let is_bundle = match bundle.has(&self.product()).await.map_err(upstream_error) {
             Ok(is_bundle) => is_bundle,
             Err(error @ UpstreamError::Unavailable { .. }) => return Err(error),
@@ -268,7 +273,7 @@ impl ProjectIndex {
     }
 
     async fn bundle_state(&self) -> Result<Arc<BundledProjects>, UpstreamError> {
-        let bundle = Bundle::at(self.transport.clone());
+        let bundle = self.cache.bundle(self.transport.clone());
         let head = self.cache.head(&bundle, &self.product()).await.map_err(|error| {
             // The address may be that of an index now: the next request determines it again.
             self.projects_of_bundles().record(&self.address(), None);

@@ -159,7 +159,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "generator",
         ],
     ),
-    ("cli", &["model", "config", "encryption", "r", "api", "tlog"]),
+    ("cli", &["model", "config", "encryption", "language", "api", "tlog"]),
     ("downloader", &["model", "config", "language", "r", "python", "advisory", "bundle", "tlog", "upstream"]),
 ];
 

@@ -1,21 +1,27 @@
-//! The log after a restore, of a copy of a server, and its own copies in a directory and a bucket.
+//! The log after a restore, a migration and an upgrade, of a copy of a server, and its own copies in a directory and a bucket.
 
 use std::process::Command;
+use std::sync::Arc;
 
-use super::machines::{back_up, copy_folder, database, folder};
+use rstudio_pm::backup::dump::reader::DumpReader;
+use rstudio_pm::backup::dump::{DigestKey, Head};
+use rstudio_pm::backup::migrate::{dump, restore};
+use rstudio_pm::config::{self, Config, Provider};
+use rstudio_pm::db::migrate::MIGRATIONS;
+use rstudio_pm::db::schema::Schema;
+use rstudio_pm::db::transfer::destination::{Destination, ExistingFiles};
+use rstudio_pm::db::transfer::source::TransferSource;
+
+use super::machines::{self, back_up, copy_folder, database, folder};
+use super::servers::{PATHS, migrate};
 use crate::support::fixtures::until;
-use crate::support::history::{self, entries_of, witness_for_line, witness_line};
+use crate::support::history::{self, entries_of, value, witness_for_line, witness_line};
 use crate::support::process::{ProcessOutput, run_to_end};
 use crate::support::s3;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
 const ORIGIN: &str = "pm1.example.org/__log__";
-
-fn value<'a>(entry: &'a str, key: &str) -> &'a str {
-    let value = entry.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
-    value.unwrap_or_else(|| panic!("no {key}: {entry}"))
-}
 
 fn check_restored_server(from: &str, to: &str) {
     let witness = history::start("pm2.example.org/__log__", "");
@@ -243,4 +249,90 @@ fn a_copy_in_a_bucket_completes_a_restored_log() {
     assert!(refusal.err.contains("a bucket must be named in the configuration"), "{}", refusal.err);
     let exported = rspm(&restored, &format!("history export --to={place}"));
     assert_eq!(exported.code, Some(0), "{}", exported.err);
+}
+
+#[test]
+fn a_log_is_the_same_after_a_migration_and_back() {
+    let mut server = history::start(ORIGIN, &database("sqlite"));
+    for (migrations, (from, to)) in [("sqlite", "postgres"), ("postgres", "sqlite")].into_iter().enumerate() {
+        server.add("prod", &Tarball::new("alpha", &format!("1.{migrations}")));
+        server.signed();
+        let (status, entries) = (server.history(), server.log_entries());
+        assert_eq!(server.audited(), 2 * migrations as u64);
+        // The database of the first provider is kept; that of the next migration must be blank.
+        if to == "sqlite" {
+            let files = server.dir().join("data/db");
+            std::fs::rename(files, server.dir().join("old")).expect("renamed");
+        }
+        migrate(&mut server, from, to);
+        assert_eq!(server.history(), status);
+        assert_eq!(server.log_entries(), entries);
+        let scrub = server.rspm("scrub --database");
+        assert_eq!(scrub.code, 0, "{}{}", scrub.out, scrub.err);
+        server.add("prod", &Tarball::new("beta", &format!("1.{migrations}")));
+        server.signed();
+        // Later checkpoints than that of the first database follow it.
+        assert_eq!(server.audited(), 2 * migrations as u64 + 1);
+        let later = server.log_entries();
+        assert!(later.len() > entries.len() && later.starts_with(&entries), "{later:#?}");
+    }
+}
+
+fn configuration(server: &Server) -> Arc<Config> {
+    let text = std::fs::read(server.config_file()).expect("readable");
+    config::parse("test.gcfg", &text, []).unwrap_or_else(|e| panic!("{e}")).config
+}
+
+/// Restores a dump that a version without the log made, and begins the log.
+fn check_older_dump(word: &str, provider: Provider) {
+    let mut old = machines::server("sqlite");
+    let index = old.get(PATHS[0]).text();
+    old.stop();
+    let mut source =
+        TransferSource::open(&configuration(&old), Provider::Sqlite, provider).expect("a database");
+    let migration = MIGRATIONS.iter().find(|migration| migration.name == "tlog").expect("a migration");
+    let key = DigestKey::of(source.conn().expect("packages")).expect("an identity");
+    let levels = vec![(Schema::Core, migration.number - 1), (Schema::Usage, 1)];
+    let (head, mut bytes) = (Head { key, levels }, Vec::new());
+    let tables = dump(&mut source, &mut bytes, &head, &|_| {}).expect("a dump");
+    assert!(tables.iter().all(|summary| !summary.table.name.starts_with("tlog")), "of an older version");
+
+    let mut server = history::builder().gcfg(&database(word)).prepare();
+    copy_folder(&old.dir().join("data"), &server.dir().join("data"));
+    std::fs::remove_dir_all(server.dir().join("data/db")).expect("removed");
+    let config = configuration(&server);
+    let mut destination =
+        Destination::create(&config, provider, &head.levels, ExistingFiles::Refused).expect("blank");
+    restore(DumpReader::open(bytes.as_slice()), &mut destination).expect("restored");
+    for row in ["DELETE FROM migration WHERE name = 'tlog'", "DELETE FROM sequence WHERE name = 'tlog_event'"]
+    {
+        let deleted = destination.conn().and_then(|c| c.execute(row, &[])).expect("written");
+        assert_eq!(deleted, 1, "a row that the migration added to a table of before");
+    }
+    destination.finish_tables().expect("indexes");
+    destination.commit().expect("committed");
+    server.launch();
+    assert_eq!(server.get(PATHS[0]).text(), index);
+    let without = server.refused("history status");
+    assert!(without.contains("rspm history init"), "{without}");
+    server.json(&format!("history init --origin={ORIGIN}"));
+    server.signed();
+    server.add("prod", &Tarball::new("greeting", "1.2"));
+    server.signed();
+    server.audited();
+    let entries = server.log_entries();
+    let publishes = entries.iter().filter(|entry| entry.starts_with("rspm-log/1 publish\n"));
+    let transactions: Vec<&str> = publishes.map(|entry| value(entry, "transaction")).collect();
+    // The subscription, three packages of before, and the new one.
+    assert_eq!(transactions, ["1", "2", "3", "4", "5"]);
+}
+
+#[test]
+fn a_dump_of_a_version_without_the_log_is_restored_to_sqlite_and_gets_a_log() {
+    check_older_dump("sqlite", Provider::Sqlite);
+}
+
+#[test]
+fn a_dump_of_a_version_without_the_log_is_restored_to_postgresql_and_gets_a_log() {
+    check_older_dump("postgres", Provider::Postgres);
 }

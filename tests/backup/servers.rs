@@ -45,23 +45,28 @@ pub(super) fn answers(server: &Server) -> Vec<(u16, Option<String>, Vec<u8>)> {
     PATHS.iter().map(answer).collect()
 }
 
+/// Stops a server, and starts it again with its database in that of another provider. Returns the output of `migrate`.
+pub(super) fn migrate(server: &mut Server, from: &str, to: &str) -> String {
+    server.stop();
+    let output = run_to_end(&mut server.command(env!("CARGO_BIN_EXE_migrate")));
+    assert_eq!((output.code, output.err.as_str()), (Some(0), ""), "{}", output.out);
+    set_provider(server, from, to);
+    server.launch();
+    output.out
+}
+
 fn check_procedure(from: &str, to: &str) {
     let mut server = server(from);
     let expected = answers(&server);
     assert!(expected.iter().all(|(status, ..)| *status == 200), "{expected:?}");
     // The server still runs.
-    let program = env!("CARGO_BIN_EXE_migrate");
-    let output = run_to_end(&mut server.command(program));
+    let output = run_to_end(&mut server.command(env!("CARGO_BIN_EXE_migrate")));
     assert_eq!(output.code, Some(1), "{}", output.out);
     assert!(output.err.contains("the server is running and answers on"), "{}", output.err);
     assert_eq!(answers(&server), expected);
-    server.stop();
-    let output = run_to_end(&mut server.command(program));
-    assert_eq!((output.code, output.err.as_str()), (Some(0), ""), "{}", output.out);
-    assert!(output.out.contains(&format!("set [Database] Provider = {to} in ")), "{}", output.out);
-    assert!(output.out.contains("indexes rendered from both are identical"), "{}", output.out);
-    set_provider(&server, from, to);
-    server.launch();
+    let output = migrate(&mut server, from, to);
+    assert!(output.contains(&format!("set [Database] Provider = {to} in ")), "{output}");
+    assert!(output.contains("indexes rendered from both are identical"), "{output}");
     assert_eq!(answers(&server), expected);
     server.add("prod", &Tarball::new("greeting", "1.2"));
     let index = server.get("/prod/latest/src/contrib/PACKAGES").text();

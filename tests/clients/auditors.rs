@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
+use rstudio_pm::model::digest::digest_of_row;
+use serde_json::Value;
+
 use crate::support::history;
 use crate::support::rspm::RspmOutput;
 use crate::support::server::Server;
@@ -24,7 +27,7 @@ fn audit(server: &Server, flags: &str) -> RspmOutput {
 }
 
 /// The result of an audit that finds nothing.
-fn result_of(server: &Server, flags: &str) -> serde_json::Value {
+fn result_of(server: &Server, flags: &str) -> Value {
     let output = audit(server, &format!("{flags} -o json"));
     assert_eq!(output.code, 0, "{}{}", output.out, output.err);
     serde_json::from_str(&output.out).expect("JSON")
@@ -74,7 +77,8 @@ fn an_auditor_reads_all_entries_of_a_server_and_of_a_copy() {
     assert!(change("tile/entries/000", &|bytes| bytes[9] ^= 1).contains(changed));
     assert!(change("tile/0/000", &|bytes| bytes[9] ^= 1).contains(changed));
     assert!(change("tile/0/000", &|bytes| bytes.truncate(8191)).contains(changed));
-    assert!(change("tile/1/000.p/1", &|bytes| bytes[9] ^= 1).contains(changed));
+    let upper = format!("tile/1/000.p/{}", entries / 256);
+    assert!(change(&upper, &|bytes| bytes[9] ^= 1).contains(changed));
     assert!(change("tile/entries/000", &|bytes| bytes.truncate(99)).contains("tile/entries/000"));
     assert!(change("checkpoint", &|bytes| bytes[2] ^= 1).contains("checkpoint"));
     // Another log under the same name and with the same key, which has fewer entries.
@@ -96,7 +100,7 @@ fn proofs_of_a_lock_file_are_written_and_verified() {
     server.rspm_stdout("create repo --name=stable");
     server.rspm_stdout("edit repo --name=stable --changes=promotion");
     let promoted = server.json("promote --from=prod --to=stable");
-    let transaction = promoted["transaction"].as_i64().expect("a number");
+    let transaction = promoted["promotion"]["transaction"].as_i64().expect("a number");
     server.signed();
     let lock = server.dir().join("renv.lock");
     let text = |beta: &str| {
@@ -138,6 +142,60 @@ fn proofs_of_a_lock_file_are_written_and_verified() {
 }
 
 #[test]
+fn an_exported_audit_trail_is_compared_with_the_log() {
+    let server = with_policy("");
+    server.add("prod", &Tarball::new("alpha", "1.0"));
+    server.rspm_stdout("create repo --name=other");
+    server.add("prod", &Tarball::new("alpha", "1.1"));
+    server.signed();
+    let (trail, flag) =
+        (server.dir().join("trail"), format!("--trail={}", server.dir().join("trail").display()));
+    let exported = server.rspm_stdout("audit export --proof");
+    assert!(exported.contains("\"salt\":"), "{exported}");
+    std::fs::write(&trail, &exported).expect("written");
+    result_of(&server, &flag);
+
+    std::fs::write(&trail, exported.replace("create repository", "create no repository")).expect("written");
+    assert!(problem_of(&server, &flag).contains("was changed"));
+    let without = exported.lines().filter(|line| !line.contains("\"salt\":")).collect::<Vec<_>>().join("\n");
+    std::fs::write(&trail, without).expect("written");
+    assert!(problem_of(&server, &flag).contains("write it with --proof"));
+    // A trail that was written anew, with digests that continue each other.
+    let mut previous = String::new();
+    let anew = exported.lines().map(|line| {
+        let mut row: Value = serde_json::from_str(line).expect("JSON");
+        if row["salt"].is_null() {
+            if !previous.is_empty() {
+                row["previous"] = previous.clone().into();
+            }
+            row["actor"] = "mallory".into();
+            let id = row["id"].to_string();
+            let text = |key: &str| row[key].as_str().expect("a text").to_owned();
+            let columns = [
+                text("previous"),
+                id,
+                text("time"),
+                text("actor_kind"),
+                text("actor"),
+                text("address"),
+                text("action"),
+                text("object_kind"),
+                text("object"),
+                text("outcome"),
+                text("detail"),
+            ];
+            previous = digest_of_row(columns.each_ref()).to_string();
+            row["sha256"] = previous.clone().into();
+        }
+        format!("{row}\n")
+    });
+    std::fs::write(&trail, anew.collect::<String>()).expect("written");
+    let output = audit(&server, &flag);
+    assert!(output.out.contains("is not the one that the log names"), "{}{}", output.out, output.err);
+    assert_eq!(output.code, 1);
+}
+
+#[test]
 fn programs_of_others_read_the_log() {
     let server = with_policy("[History]\nPublic = true\n");
     server.signed();
@@ -162,7 +220,7 @@ fn programs_of_others_read_the_log() {
         .expect("tests/setup installs Go");
     assert!(go.status.success(), "{}", String::from_utf8_lossy(&go.stderr));
     let sumdb =
-        |key: &str| Command::new(&program).args([&address, "none", key]).arg(&old).output().expect("sumdb");
+        |key: &str| Command::new(&program).args([&address, "", key]).arg(&old).output().expect("sumdb");
     let output = sumdb(&key);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), entries.to_string());
@@ -183,7 +241,7 @@ fn programs_of_others_read_the_log() {
     run("verify-checkpoint", &[]);
     run("verify-consistency", &["--old-checkpoint", &old.display().to_string()]);
     let leaf = server.dir().join("leaf");
-    let bundle = server.get(&format!("/__log__/tile/entries/001.p/{}", entries - 256)).body;
+    let bundle = server.get("/__log__/tile/entries/001").body;
     let length = usize::from(u16::from_be_bytes([bundle[0], bundle[1]]));
     std::fs::write(&leaf, &bundle[2..2 + length]).expect("written");
     run("verify-inclusion", &["--index", "256", "--leaf", &leaf.display().to_string()]);

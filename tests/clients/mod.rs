@@ -1,5 +1,6 @@
 //! Real clients (R, remotes, curl) against the real programs.
 
+mod auditors;
 pub(crate) mod bioconductor;
 mod blending;
 mod blocked;
@@ -7,6 +8,7 @@ mod history;
 mod immutable_snapshots;
 mod indexes;
 mod log;
+mod log_roots;
 mod matrix;
 mod name_guards;
 mod proxies;

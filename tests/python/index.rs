@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use super::clients::{command, installed_version, program, run, text};
 use crate::support::fixtures::until;
+use crate::support::history;
 use crate::support::http;
 use crate::support::pypi::{Pypi, hex};
-use crate::support::python::index::{JSON, files, get, names, start, wheel};
+use crate::support::python::index::{JSON, files, get, names, start, start_with, wheel};
 use crate::support::python::package::{Package, add, repository};
 use crate::support::server::Builder;
 
@@ -201,11 +202,13 @@ fn projects_that_are_removed_or_quarantined_are_not_offered() {
     for number in 0..40 {
         pypi.add(&format!("p{number}"), &format!("p{number}-1.tar.gz"), b"x", "2021-03-05T00:00:00Z");
     }
-    let server = start(&pypi, "");
+    let server = start_with(history::builder(), &pypi, "");
     server.sync_of("pypi").expect("an index");
     for project in ["gone", "held"] {
         assert_eq!(names(&server, "2022-01-01", project).len(), 1);
     }
+    server.rspm_stdout("history init --origin=example.org/log");
+    server.signed();
     let page = get(&server, "/py/latest/simple/held/").json();
     let url = page["files"][0]["url"].as_str().expect("an address").to_owned();
     let file = format!("/py/latest/{}", url.strip_prefix("../../").expect("relative"));
@@ -219,12 +222,18 @@ fn projects_that_are_removed_or_quarantined_are_not_offered() {
     assert_eq!(names(&server, "2022-01-01", "gone").len(), 1, "the days before stay");
     assert!(names(&server, "2022-01-01", "held").is_empty(), "a quarantine applies to every day");
     assert_eq!(server.get(&file).status, 404, "lock files do not help");
+    let has_entry = |state: &str| {
+        let entries = server.log_entries();
+        entries.iter().any(|entry| entry.contains(" page\n") && entry.contains(state))
+    };
+    until("the log has the quarantine", || has_entry("project held\nfiles 0\n"));
     pypi.quarantine("held", false);
     server.sync_of("pypi").expect("an index");
     assert_eq!(server.get(&file).status, 200);
     for snapshot in ["latest", "2022-01-01"] {
         assert_eq!(names(&server, snapshot, "held").len(), 1, "{snapshot}");
     }
+    until("the log has its end", || has_entry("project held\nfiles 1\n"));
 }
 
 #[test]

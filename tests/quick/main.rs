@@ -30,6 +30,7 @@ mod cli {
 }
 
 mod contract {
+    mod log_audit;
     mod sqlite;
 }
 

@@ -288,3 +288,63 @@ async fn rules_promotions_and_files_of_projects_are_in_the_log() {
     assert!(proof.verify(&policy, &ViewRequest { document: "src/contrib/PACKAGES", ..request }).is_err());
     assert_eq!(history::examine(&history, None).await.expect("examined").problems, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn a_file_with_other_bytes_than_logged_is_named() {
+    let (backend, history) = with_log().await;
+    backend.add("team", "alpha", "1.0").await;
+    let rows =
+        backend.state.db.read(|c| c.query("SELECT sha256 FROM file WHERE name = 'alpha_1.0.tar.gz'", &[]));
+    let sha256: String = rows.await.expect("read").remove(0).decode().expect("a digest");
+    let md5 = "00".repeat(16);
+    let line = format!("file team alpha_1.0.tar.gz 1 {md5} {sha256}\n");
+    let (text, stored) = (vec![line], md5.clone());
+    let write = backend.state.db.write(move |c| {
+        c.execute("UPDATE file SET md5 = $1 WHERE name = 'alpha_1.0.tar.gz'", &[stored.as_str().into()])?;
+        rstudio_pm::db::tlog_event::add(c, "files", &text)
+    });
+    write.await.expect("written");
+    history::write_all(&history).await.expect("written");
+    let problems = async || history::examine(&history, None).await.expect("examined").problems;
+    assert_eq!(problems().await, Vec::<String>::new());
+    let other = "11".repeat(32);
+    let change = "UPDATE file SET sha256 = $1 WHERE name = 'alpha_1.0.tar.gz'";
+    backend.state.db.write(move |c| c.execute(change, &[other.as_str().into()])).await.expect("written");
+    let problems = problems().await;
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].contains(&format!("alpha_1.0.tar.gz of team with the MD5 {md5}")), "{problems:?}");
+}
+
+#[tokio::test]
+async fn a_renamed_repository_proves_past_days_on_request() {
+    let (backend, history) = with_log().await;
+    backend.add("team", "alpha", "1.0").await;
+    backend.advance_to_noon("2024-03-02");
+    rstudio_pm::serve::point::close_past_days(&backend.repositories).await;
+    history::write_all(&history).await.expect("written");
+    let edit = edit::RepoEdit { name: Some("main".parse().expect("a name")), ..edit::RepoEdit::default() };
+    edit::repo::edit(&backend.state, "prod", edit, &actor()).await.expect("renamed");
+    let day = |text: &str| text.parse::<Snapshot>().expect("a snapshot");
+    let proof = async || {
+        proofs::of_snapshot(&backend.repositories, "main", None, day("2024-03-01"), None).await.ok().flatten()
+    };
+    assert!(proof().await.is_none());
+    let writer = tokio::spawn({
+        let history = Arc::clone(&history);
+        async move { history::run(&history).await }
+    });
+    history::add_states(&history, "main", day("2024-03-01")).await.expect("added");
+    let proof = EntryProof::parse(&proof().await.expect("a proof")).expect("a proof");
+    let view = Entry::parse(proof.entry.as_bytes()).expect("an entry");
+    assert_eq!((view.value("repository"), view.value("late")), (Some("main"), Some("yes")));
+    let before = entries(&backend).await.len();
+    history::add_states(&history, "main", day("2024-03-01")).await.expect("known");
+    assert_eq!(entries(&backend).await.len(), before, "the log has the state already");
+    for (repo, snapshot) in
+        [("main", "latest"), ("main", "2024-03-02"), ("main", "2023-01-01"), ("none", "2024-03-01")]
+    {
+        let refused = history::add_states(&history, repo, day(snapshot)).await;
+        assert!(matches!(refused, Err(RepoError::NotFound(_))), "{repo} {snapshot}: {refused:?}");
+    }
+    writer.abort();
+}

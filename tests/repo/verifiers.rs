@@ -458,11 +458,11 @@ for line in open(sys.argv[2], encoding="ascii"):
 const R: &str = r#"
 args <- commandArgs(TRUE)
 source(file.path(args[1], "verify.R"))
-bytes_of <- function(text) if (text == "-") NULL else if (text == "") raw(0) else openssl::base64_decode(text)
+decoded <- function(text) if (text == "-") NULL else if (text == "") raw(0) else openssl::base64_decode(text)
 for (line in readLines(args[2])) {
   parts <- lapply(strsplit(paste0(line, "\t"), "\t", fixed = TRUE)[[1]], identity)
   document <- parts[[1]]
-  parts <- lapply(parts[-1], bytes_of)
+  parts <- lapply(parts[-1], decoded)
   cat(tryCatch({
     verify(parts[[1]], parts[[2]], "prod", "2026-11-26", document, parts[[3]], parts[[4]])
     "accepted"

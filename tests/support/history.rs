@@ -3,12 +3,16 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
+use rstudio_pm::config::{EncryptionKey, KeySource, key_file};
+use rstudio_pm::history::{self, History};
 use rstudio_pm::tlog::note::{Checkpoint, Note};
 use rstudio_pm::tlog::tile::{Content, decode_entries, tiles};
 use rstudio_pm::tlog::tree::Root;
 use serde_json::Value;
 
+use super::backend::Backend;
 use super::fixtures::until;
 use super::server::{Builder, Server};
 
@@ -23,6 +27,17 @@ pub(crate) fn start(origin: &str, gcfg: &str) -> Server {
     server.local_repository("prod", &[]);
     server.json(&format!("history init --origin={origin}"));
     server
+}
+
+/// Begins the log of a server without HTTP, which has an encryption key from then on.
+pub(crate) async fn begin(backend: &Backend, origin: &str) -> Arc<History> {
+    let mut config = (*backend.state.config.load_full()).clone();
+    let key = key_file::random().expect("random numbers");
+    config.encryption_key = Some(Arc::new(EncryptionKey { key, source: KeySource::Environment }));
+    backend.state.config.store(Arc::new(config));
+    let history = History::new(Arc::clone(&backend.repositories), Arc::clone(&backend.state));
+    assert!(history::init(&history, Some(origin.to_owned()), false).await.expect("a log"));
+    history
 }
 
 /// The lines of the configuration of a server whose log a witness cosigns.
@@ -72,6 +87,26 @@ impl Server {
         entries
     }
 
+    /// The signed entries of the log.
+    pub(crate) fn log_entries(&self) -> Vec<String> {
+        let copy = self.dir().join("log-copy");
+        self.rspm_stdout(&format!("history export --to={}", copy.display()));
+        entries_of(&copy)
+    }
+
+    /// Audits the log, which must violate no rule and have the entries of all checkpoints of earlier audits. Returns their
+    /// number.
+    pub(crate) fn audited(&self) -> u64 {
+        let [policy, state] = ["audit-policy", "audit-state"].map(|name| self.dir().join(name));
+        let key = self.history()["key"].as_str().expect("a key").to_owned();
+        std::fs::write(&policy, format!("log {key}\nquorum none\n")).expect("written");
+        let (policy, state) = (policy.display(), state.display());
+        let output = self.rspm(&format!("history audit --policy={policy} --state={state} -o json"));
+        assert_eq!(output.code, 0, "{}{}", output.out, output.err);
+        let result: Value = serde_json::from_str(&output.out).expect("JSON");
+        result["earlier"].as_u64().expect("a number")
+    }
+
     /// The names of the alerts about the log.
     pub(crate) fn log_alerts(&self) -> Vec<String> {
         let alerts = self.get("/__api__/alerts").json();
@@ -88,6 +123,12 @@ impl Server {
         });
         reason
     }
+}
+
+/// The value of a key of an entry.
+pub(crate) fn value<'a>(entry: &'a str, key: &str) -> &'a str {
+    let value = entry.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("no {key}: {entry}"))
 }
 
 /// The entries of a copy, which must be those of its checkpoint; none before the first one.

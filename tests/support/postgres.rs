@@ -316,12 +316,16 @@ impl DedicatedServer {
         self.sql("SELECT pg_reload_conf()");
     }
 
-    /// The number of statements in the log.
-    pub(crate) fn logged_statements(&self) -> usize {
+    /// The statements in the log, in their order.
+    pub(crate) fn logged_statements(&self) -> Vec<String> {
         let log = fs::read_to_string(self.home.path().join("log")).expect("the log of the server");
-        let is_statement =
-            |line: &&str| line.contains("LOG:  execute ") || line.contains("LOG:  statement: ");
-        log.lines().filter(is_statement).count()
+        let statement = |line: &str| {
+            // The name of a prepared statement follows `execute`.
+            let (_, text) =
+                line.split_once("LOG:  execute ").or_else(|| line.split_once("LOG:  statement"))?;
+            Some(text.split_once(": ")?.1.to_owned())
+        };
+        log.lines().filter_map(statement).collect()
     }
 
     /// Terminates all other sessions.

@@ -13,6 +13,8 @@ pub(crate) struct Tarball {
     pub(crate) files: Vec<(String, Vec<u8>)>,
     /// Whether DESCRIPTION is the last member.
     pub(crate) is_description_last: bool,
+    /// Whether the bytes are compressed, which differs between versions of the library.
+    pub(crate) is_compressed: bool,
 }
 
 impl Tarball {
@@ -26,6 +28,7 @@ impl Tarball {
                 ("R/f.R".to_owned(), b"f <- function() 1\n".to_vec()),
             ],
             is_description_last: false,
+            is_compressed: true,
         }
     }
 
@@ -45,6 +48,11 @@ impl Tarball {
         self
     }
 
+    pub(crate) fn uncompressed(mut self) -> Tarball {
+        self.is_compressed = false;
+        self
+    }
+
     pub(crate) fn file(&self) -> String {
         format!("{}_{}.tar.gz", self.package, self.version)
     }
@@ -56,7 +64,9 @@ impl Tarball {
             "Package: {}\nVersion: {}\n{title}Description: Tests.\n{license}{}",
             self.package, self.version, self.fields
         );
-        let gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let compression =
+            if self.is_compressed { flate2::Compression::fast() } else { flate2::Compression::none() };
+        let gz = flate2::write::GzEncoder::new(Vec::new(), compression);
         let mut tar = tar::Builder::new(gz);
         let description = ("DESCRIPTION".to_owned(), description.into_bytes());
         let mut members: Vec<&(String, Vec<u8>)> = self.files.iter().collect();

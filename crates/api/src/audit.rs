@@ -100,6 +100,27 @@ pub struct AuditRow {
     pub sha256: String,
 }
 
+query! {
+    /// The query of `GET /audit/salts`.
+    ListSalts {
+        /// The number of the first entry
+        first: Option<usize>,
+    }
+}
+
+/// The salt with which an entry of the log of history names a row: SHA-256 of the salt and of the digits of the row's digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditSalt {
+    /// The number of the log.
+    pub log: i64,
+    /// The number of the entry.
+    pub entry: u64,
+    /// The number of the row.
+    pub row: u64,
+    /// 32 bytes in hexadecimal digits.
+    pub salt: String,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AuditVerification {
     /// Number of rows.

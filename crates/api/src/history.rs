@@ -109,6 +109,14 @@ pub struct ExportHistory {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AddState {
+    /// Name of the repository.
+    pub repository: String,
+    /// A day that is over (`YYYY-MM-DD`), or the number of a transaction.
+    pub snapshot: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ExportedHistory {
     /// The number of entries.
     pub entries: u64,

@@ -42,6 +42,9 @@ pub struct ExportAudit {
     /// Only rows after the one with this number
     #[arg(long, default_value_t = 0)]
     pub after: usize,
+    /// After the rows, print the salts by which the log of history names rows, for rspm history audit --trail
+    #[arg(long, conflicts_with = "format")]
+    pub proof: bool,
     /// Format of a line
     #[arg(long, value_enum, default_value_t = ExportFormat::Json)]
     pub format: ExportFormat,
@@ -131,6 +134,16 @@ async fn export(client: &Client, args: ExportAudit) -> Result<(), CliError> {
             Some(last) if rows.len() == PAGE => query.after = usize::try_from(last.id).ok(),
             _ => break,
         }
+    }
+    let mut first = args.proof.then_some(0);
+    while let Some(entry) = first {
+        let query = audit::ListSalts { first: Some(entry) };
+        let salts = client.call::<operations::AuditSalts>([], &query).await?;
+        for salt in &salts {
+            write(&format!("{}\n", serde_json::to_string(salt)?))?;
+        }
+        let next = salts.last().and_then(|last| usize::try_from(last.entry + 1).ok());
+        first = next.filter(|_| salts.len() == PAGE);
     }
     Ok(())
 }

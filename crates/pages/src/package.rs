@@ -80,6 +80,8 @@ pub struct Package {
     pub metadata: Vec<(String, String)>,
     pub versions: usize,
     pub json: Option<String>,
+    /// The address, below that of the snapshot, of the proof that it lists the version; `None` without one.
+    pub proof: Option<String>,
     /// Whether there is a page of the days on which versions were listed.
     pub has_history: bool,
     /// Whether there are pages of dependencies, dependents and binaries.
@@ -192,6 +194,10 @@ impl Package {
                         li { a href=(of_version("files/")) { "Files" } }
                     }
                     @if self.has_description { li { a href=(of_version("DESCRIPTION")) { "DESCRIPTION" } } }
+                    @if let Some(proof) = &self.proof {
+                        @let folder = root.folder(&self.location.repo, &self.location.snapshot);
+                        li { a href={ (folder) (proof) } { "Proof" } }
+                    }
                 }
             }
         }

@@ -18,12 +18,13 @@ use content::serve::metadata::ServedVersion;
 use content::serve::project::describe;
 use content::serve::project::detail::ProjectDetail;
 use content::serve::vulnerabilities::Vulnerabilities;
-use content::serve::{self, RepoError, package_files};
+use content::serve::{self, RepoError, package_files, proofs};
 use formats::language;
 use formats::r::dependency::DependencyKind;
 use formats::r::description::Description;
 use formats::r::license::licenses;
 use formats::r::version::compare;
+use formats::tlog::record_proof::INDEX;
 use pages::files::Files;
 use pages::package::{Dependency, Package, PropertyValue, Vulnerability};
 use pages::readme::{Format, Links, image_paths, unusual_image_paths};
@@ -133,6 +134,7 @@ pub(super) async fn r_package(context: Context<'_>, package: &str) -> Result<Str
         metadata: metadata_of(&context, served).await?,
         versions: detail.others.len() + 1,
         json: Some(context.api(&format!("packages/{}", segment(&release.package)))),
+        proof: proof(&context, release).await?,
         has_history: true,
         has_graph: true,
         has_description: has_description && release.blocked.is_none(),
@@ -141,6 +143,19 @@ pub(super) async fn r_package(context: Context<'_>, package: &str) -> Result<Str
         location: context.location,
     };
     Ok(page.render(context.root))
+}
+
+/// Returns the address of the proof of a listed release, below that of the snapshot; `None` if the log has no entry of it.
+async fn proof(context: &Context<'_>, release: &Release) -> Result<Option<String>, Failure> {
+    let (repositories, repo) = (&context.app.repositories, context.repo);
+    let has_entry = proofs::has_entry(repositories, repo, context.part, context.snapshot);
+    if release.archived || release.blocked.is_some() || !has_entry.await? {
+        return Ok(None);
+    }
+    let index = proofs::document(repo.kind.language(), context.part);
+    let folder = index.strip_suffix(INDEX).unwrap_or_default();
+    let file = format!("{}_{}.tar.gz", release.package, release.version);
+    Ok(Some(format!("{folder}{}.proof", segment(&file))))
 }
 
 fn version_address(address: &str, version: &str) -> String {
@@ -346,6 +361,7 @@ pub(super) async fn project_page(context: Context<'_>, project: &str) -> Result<
         metadata: metadata_of(&context, served).await?,
         versions: detail.releases.len(),
         json: Some(context.api(&format!("packages/{}", segment(name)))),
+        proof: None,
         has_history: false,
         has_graph: false,
         has_description: false,

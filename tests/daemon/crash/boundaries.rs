@@ -1,8 +1,9 @@
-//! kill -9 right after each fsync and each rename of an add, a sync and a fetch, one run per boundary.
+//! kill -9 right after each fsync and each rename of an add, a sync, a fetch, and of the log, one run per boundary.
 //!
 //! `strace` stops the whole server after each such call; the test continues it up to the boundary with the given number
 //! and kills it there.
 
+use std::collections::{BTreeSet, HashMap};
 use std::io::{BufRead, BufReader};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::{Child, Command, Stdio};
@@ -36,9 +37,9 @@ struct TracedServer {
 
 impl TracedServer {
     fn attach(server: u32) -> TracedServer {
-        const CALLS: &str = "fsync,fdatasync,rename,renameat,renameat2";
+        const CALLS: &str = "fsync,fdatasync,syncfs,rename,renameat,renameat2";
         let mut strace = Command::new("strace")
-            .args(["-f", "-p", &server.to_string(), "-e", &format!("trace={CALLS}")])
+            .args(["-f", "-y", "-p", &server.to_string(), "-e", &format!("trace={CALLS}")])
             .args(["-e", &format!("inject={CALLS}:signal=STOP")])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -53,10 +54,13 @@ impl TracedServer {
         TracedServer { strace, lines: receive, server: Pid::from_raw(i32::try_from(server).unwrap()) }
     }
 
-    /// Continues the server up to the boundary of that number and kills it there. False if the work ended first.
-    fn kill_at(&mut self, number: usize, end: &Mutex<Option<End>>) -> bool {
+    /// Continues the server up to the boundary of that number, of those after a call that contains `text`, and kills it
+    /// there. Returns the call; `None` if the work ended first.
+    fn kill_at(&mut self, number: usize, text: &str, end: &Mutex<Option<End>>) -> Option<String> {
         let mut count = 0;
         let mut is_stopping = false;
+        // Its last call, of each thread.
+        let mut calls: HashMap<String, String> = HashMap::new();
         loop {
             let line = match self.lines.recv_timeout(SILENCE) {
                 Ok(line) => line,
@@ -65,18 +69,26 @@ impl TracedServer {
                     kill(self.server, Signal::SIGCONT).expect("the process exists");
                     continue;
                 }
-                Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Disconnected) => return None,
             };
-            if line.contains("--- SIGSTOP {") {
-                count += 1;
+            let (thread, event) = line.split_once("] ").unwrap_or(("", &line));
+            if event.starts_with("--- SIGSTOP {") {
+                let call = calls.remove(thread).unwrap_or_default();
+                let is_counted = call.contains(text);
+                count += usize::from(is_counted);
                 is_stopping = true;
-                if count == number && *end.lock().unwrap().get_or_insert(End::Killed) == End::Killed {
+                if is_counted
+                    && count == number
+                    && *end.lock().unwrap().get_or_insert(End::Killed) == End::Killed
+                {
                     kill(self.server, Signal::SIGKILL).expect("the process exists");
-                    return true;
+                    return Some(call);
                 }
             } else if is_stopping && line.contains("--- stopped by SIGSTOP") {
                 is_stopping = false;
                 kill(self.server, Signal::SIGCONT).expect("the process exists");
+            } else if event.starts_with(['f', 'r', 's']) {
+                calls.insert(thread.to_owned(), event.to_owned());
             }
         }
     }
@@ -90,16 +102,27 @@ enum End {
 }
 
 /// Runs `work` with a kill at its first boundary, then again with a kill at the second, until a run completes. Returns
-/// the number of boundaries.
-fn at_every_boundary(mut test: CrashTest, work: impl Fn(&CrashTest) -> bool + Sync) -> usize {
+/// the calls after which the server was killed.
+fn at_every_boundary(test: CrashTest, work: impl Fn(&CrashTest) -> bool + Sync) -> Vec<String> {
+    at_every_boundary_of(test, "", |_| (), work).1
+}
+
+/// [`at_every_boundary`] after calls that contain `text`, with a further check after each restart.
+fn at_every_boundary_of(
+    mut test: CrashTest,
+    text: &str,
+    check: impl Fn(&CrashTest),
+    work: impl Fn(&CrashTest) -> bool + Sync,
+) -> (CrashTest, Vec<String>) {
+    let mut boundaries = Vec::new();
     for number in 1..MAX_BOUNDARIES {
         let mut traced_server = TracedServer::attach(test.server.pid());
         let strace = Pid::from_raw(i32::try_from(traced_server.strace.id()).unwrap());
         let server = traced_server.server;
         let has_finished = AtomicBool::new(false);
         let end = Mutex::new(None);
-        let is_killed = std::thread::scope(|scope| {
-            let killer = scope.spawn(|| traced_server.kill_at(number, &end));
+        let killed_at = std::thread::scope(|scope| {
+            let killer = scope.spawn(|| traced_server.kill_at(number, text, &end));
             let done = catch_unwind(AssertUnwindSafe(|| work(&test)));
             has_finished.store(matches!(done, Ok(true)), Ordering::SeqCst);
             // Calls after the work are not counted, so strace is killed: on SIGINT it would wait for each thread in
@@ -107,20 +130,23 @@ fn at_every_boundary(mut test: CrashTest, work: impl Fn(&CrashTest) -> bool + Sy
             if *end.lock().unwrap().get_or_insert(End::WorkCompleted) == End::WorkCompleted {
                 kill(strace, Signal::SIGKILL).expect("our own child");
             }
-            let is_killed = killer.join().expect("no panic");
-            done.map(|_| is_killed).unwrap_or_else(|panic| resume_unwind(panic))
+            let killed_at = killer.join().expect("no panic");
+            done.map(|_| killed_at).unwrap_or_else(|panic| resume_unwind(panic))
         });
         traced_server.strace.wait().expect("our own child");
         let _ = kill(server, Signal::SIGCONT);
         test.server.kill();
         test.server.launch();
         test.audit(false);
-        if !is_killed {
-            assert!(has_finished.load(Ordering::SeqCst), "the work failed without a kill");
-            test.audit(true);
-            println!("killed at {} boundaries", number - 1);
-            return number - 1;
+        check(&test);
+        if let Some(call) = killed_at {
+            boundaries.push(call);
+            continue;
         }
+        assert!(has_finished.load(Ordering::SeqCst), "the work failed without a kill");
+        test.audit(true);
+        println!("killed at {} boundaries:\n{}", boundaries.len(), boundaries.join("\n"));
+        return (test, boundaries);
     }
     panic!("there are more than {MAX_BOUNDARIES} boundaries");
 }
@@ -147,7 +173,7 @@ fn an_add_is_whole_or_absent_at_every_fsync_and_rename() {
         }
         output.code == Some(0)
     });
-    assert!(boundaries >= 4, "only {boundaries} boundaries were reached");
+    assert!(boundaries.len() >= 4, "{boundaries:#?}");
 }
 
 #[test]
@@ -161,7 +187,7 @@ fn a_sync_is_whole_or_absent_at_every_fsync_and_rename() {
         }
         output.code == Some(0)
     });
-    assert!(boundaries >= 2, "only {boundaries} boundaries were reached");
+    assert!(boundaries.len() >= 2, "{boundaries:#?}");
 }
 
 #[test]
@@ -186,7 +212,7 @@ fn a_lazy_fetch_is_whole_or_absent_at_every_fsync_and_rename() {
         });
         is_running
     });
-    assert!(boundaries >= 3, "only {boundaries} boundaries were reached");
+    assert!(boundaries.len() >= 3, "{boundaries:#?}");
 }
 
 #[test]
@@ -195,41 +221,64 @@ fn the_log_is_one_log_at_every_fsync_and_rename() {
     test.server.json("history init --origin=pm.example.org/__log__");
     test.server.signed();
     let before = Mutex::new(Vec::new());
-    let boundaries = at_every_boundary(test, |test| {
-        // Every published checkpoint has its tiles, and none contradicts an earlier one.
-        let copy = test.server.dir().join("copy");
-        let check = || {
-            let entries = history::entries_of(&copy);
-            let mut before = before.lock().unwrap();
-            assert!(entries.starts_with(&before), "{entries:#?}\n{before:#?}");
-            *before = entries;
-            before.len() as u64
-        };
-        check();
-        let path = test.server.dir().join("logged_1.0.tar.gz");
+    // Every checkpoint of the copy has its tiles, and none contradicts an earlier one.
+    let copied = |test: &CrashTest| {
+        let entries = history::entries_of(&test.server.dir().join("copy"));
+        let mut before = before.lock().unwrap();
+        assert!(entries.starts_with(&before), "{entries:#?}\n{before:#?}");
+        *before = entries;
+        before.len() as u64
+    };
+    // After a restart, the log has the entries and the tiles of every checkpoint that was published before, and is continued.
+    let check = |test: &CrashTest| {
+        copied(test);
+        test.server.audited();
+        let entries = test.server.signed();
+        until("the copy is complete", || copied(test) == entries);
+        test.server.audited();
+    };
+    let work = |test: &CrashTest| {
         let number = test.ledger.lock().unwrap().adds;
         test.ledger.lock().unwrap().adds += 1;
-        std::fs::write(&path, Tarball::new("logged", &format!("1.{number}")).bytes()).unwrap();
+        let package = Tarball::new("logged", &format!("1.{number}"));
+        let path = test.server.dir().join(package.file());
+        std::fs::write(&path, package.bytes()).unwrap();
         let add = rspm(test, &["add", "--source=team", &format!("--path={}", path.display())]);
         let mut is_running = add.code == Some(0);
         until("the log is signed and copied, or the server is killed", || {
             let output = rspm(test, &["history", "status", "-o", "json"]);
-            is_running = output.code == Some(0);
+            is_running &= output.code == Some(0);
             let status: serde_json::Value = serde_json::from_str(&output.out).unwrap_or_default();
-            let copied = check();
+            let copied = copied(test);
             !is_running
                 || (status["waiting"] == 0
                     && status["entries"] == status["signed"]
                     && status["signed"] == copied)
         });
         is_running
-    });
-    assert!(boundaries >= 4, "only {boundaries} boundaries were reached");
+    };
+    let mut test = test;
+    for (text, least) in [
+        // The commits of the addition, of its entries, and of their signature.
+        ("/rstudio-pm.db-wal>", 3),
+        // The contents of the new files of the copy, and their names.
+        ("/copy>", 2),
+        ("/copy/tile/entries/", 1),
+        ("/copy/tile/0/", 1),
+        ("/copy/checkpoint\"", 1),
+    ] {
+        let mut calls = Vec::new();
+        // A boundary is missed if the server is continued just then.
+        for _ in 0..5 {
+            (test, calls) = at_every_boundary_of(test, text, check, work);
+            if calls.len() >= least {
+                break;
+            }
+        }
+        assert!(calls.len() >= least, "{text}: {calls:#?}");
+    }
+    // The audit compares the numbers of transactions, whose entries have different salts.
     let entries = before.into_inner().unwrap();
-    let transactions = entries.iter().filter(|entry| entry.starts_with("rspm-log/1 publish\n"));
-    let transactions =
-        transactions.map(|entry| entry.lines().find(|line| line.starts_with("transaction ")).unwrap());
-    let transactions: Vec<&str> = transactions.collect();
-    let unique: std::collections::BTreeSet<&&str> = transactions.iter().collect();
-    assert_eq!(unique.len(), transactions.len(), "no entry twice: {transactions:?}");
+    let unique: BTreeSet<&String> = entries.iter().collect();
+    assert_eq!(unique.len(), entries.len(), "no entry twice: {entries:#?}");
 }

@@ -13,8 +13,12 @@ pub(crate) const JSON: &str = "application/vnd.pypi.simple.v1+json";
 
 /// Starts a server of an index with the repository `py`.
 pub(crate) fn start(pypi: &Pypi, gcfg: &str) -> Server {
+    start_with(Builder::default(), pypi, gcfg)
+}
+
+pub(crate) fn start_with(builder: Builder, pypi: &Pypi, gcfg: &str) -> Server {
     let gcfg = format!("[PyPI]\nURL = {}\n{gcfg}", pypi.url());
-    let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
+    let server = builder.gcfg(&gcfg).env("NO_PROXY", "*").start();
     server.rspm_stdout("create repo --name=py --type=python");
     server.rspm_stdout("subscribe --repo=py --source=pypi");
     server

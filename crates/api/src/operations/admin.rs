@@ -371,6 +371,10 @@ macro_rules! data_operations {
             VerifyAudit: GET ["audit", "verify"] Administer => audit::verify {
                 query(audit::VerifyAudit), response(audit::AuditVerification)
             }
+            /// List the salts with which the newest log of history names rows, at most 10000, from the entry first on
+            AuditSalts: GET ["audit", "salts"] Administer => audit::salts {
+                query(audit::ListSalts), response([audit::AuditSalt])
+            }
             /// Begin the signed log of what the server publishes and serves
             InitHistory: POST ["history"] Administer => history::init {
                 body(history::InitHistory), response(history::HistoryStatus)
@@ -380,6 +384,10 @@ macro_rules! data_operations {
             /// Show the newest checkpoint, or a request to cosign it
             ShowCheckpoint: GET ["history", "checkpoint"] Inspect => history::checkpoint {
                 query(history::ShowCheckpoint), response(history::HistoryText)
+            }
+            /// Add the state that a repository has now of a day that is over
+            AddState: POST ["history", "states"] Administer => history::add_state {
+                body(history::AddState), response(history::HistoryStatus)
             }
             /// Copy the log to a directory or a bucket
             ExportHistory: POST ["history", "export"] Administer => history::export {

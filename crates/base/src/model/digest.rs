@@ -100,6 +100,14 @@ impl Sha256 {
     }
 }
 
+/// Returns the digest of a row of the audit trail: that of its other columns as netstrings (the length in bytes, a colon, the
+/// bytes, a comma), in this order: digest of the previous row, number, time as RFC 3339, kind and name of the author, address,
+/// action, kind and name of the object, outcome, detail.
+pub fn digest_of_row(columns: [&String; 11]) -> Sha256 {
+    let texts = columns.map(|column| format!("{}:{column},", column.len()));
+    Sha256::of(texts.concat())
+}
+
 digest!(
     /// MD5 (RFC 1321): only compared with values that indexes declare, never used to identify bytes.
     Md5,

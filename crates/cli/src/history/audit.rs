@@ -6,16 +6,17 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use futures_util::StreamExt;
 use futures_util::future::try_join;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::log::Log;
 use super::{lifetime, not_proved, policy, read, witness_text};
 use crate::error::CliError;
 use crate::output::{Output, warn};
 use crate::tokens_file;
-use base::model::digest::Sha256;
+use api::audit::{AuditRow, AuditSalt};
+use base::model::digest::{Sha256, digest_of_row};
 use formats::tlog::TlogError;
-use formats::tlog::audit::{Auditor, Finding, KnownCheckpoint, Rule};
+use formats::tlog::audit::{Auditor, Finding, KnownCheckpoint, Rule, Trail};
 use formats::tlog::edge::Edge;
 use formats::tlog::note::Note;
 use formats::tlog::policy::Policy;
@@ -46,6 +47,9 @@ pub struct AuditLog {
     /// A file that keeps all checkpoints; the log must have the entries of each (created if missing)
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
+    /// The audit trail, as `rspm audit export --proof` writes it, to be compared with the digests of its rows in the log
+    #[arg(long, value_name = "FILE")]
+    pub trail: Option<PathBuf>,
     /// Maximum age of the cosignatures that the policy requires: a number with s, m, h or d
     #[arg(long, value_name = "AGE", default_value = "never", hide_default_value = true, value_parser = lifetime)]
     pub max_age: std::option::Option<i64>,
@@ -109,6 +113,9 @@ pub(crate) async fn run(log: Log<'_>, output: &Output, args: AuditLog) -> Result
     let earlier = known.len();
     known.push(KnownCheckpoint { place: place.clone(), trusted: trusted.clone() });
     let mut auditor = Auditor::new(known);
+    if let Some(path) = &args.trail {
+        auditor = auditor.with_trail(trail(path, args.log)?);
+    }
     add_entries(&log, checkpoint.root.count, &mut auditor).await?;
     if auditor.root() != checkpoint.root {
         let (found, root) = (auditor.root(), checkpoint.root);
@@ -202,6 +209,64 @@ async fn add_entries(log: &Log<'_>, size: u64, auditor: &mut Auditor) -> Result<
         entries.iter().for_each(|entry| auditor.push(entry));
     }
     Ok(())
+}
+
+/// Reads an exported audit trail, with the salts of a log.
+///
+/// # Errors
+/// A line cannot be read, or a row does not have its digest or does not continue the row before it.
+fn trail(path: &Path, log: u32) -> Result<Trail, CliError> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Line {
+        Row(Box<AuditRow>),
+        Salt(AuditSalt),
+    }
+    let (mut trail, mut last): (Trail, Option<AuditRow>) = (Trail::default(), None);
+    for (text, number) in read(path)?.split(|byte| *byte == b'\n').zip(1..) {
+        if text.is_empty() {
+            continue;
+        }
+        let wrong = |reason: String| not_proved(path, format!("line {number}: {reason}"));
+        match serde_json::from_slice(text) {
+            Ok(Line::Row(row)) => {
+                let id = row.id.to_string();
+                let digest = digest_of_row([
+                    &row.previous,
+                    &id,
+                    &row.time,
+                    &row.actor_kind,
+                    &row.actor,
+                    &row.address,
+                    &row.action,
+                    &row.object_kind,
+                    &row.object,
+                    &row.outcome,
+                    &row.detail,
+                ]);
+                let continues = last
+                    .as_ref()
+                    .is_none_or(|last| row.id == last.id.saturating_add(1) && row.previous == last.sha256);
+                if digest.to_string() != row.sha256 || !continues {
+                    return Err(wrong(format!(
+                        "row {id} was changed, or rows before it are missing (export without filters)"
+                    )));
+                }
+                trail.rows.insert(row.id.unsigned_abs(), row.sha256.clone());
+                last = Some(*row);
+            }
+            Ok(Line::Salt(salt)) if salt.log == i64::from(log) => {
+                let bytes = hex::decode(&salt.salt).map_err(|error| wrong(error.to_string()))?;
+                trail.salts.insert(salt.entry, bytes);
+            }
+            Ok(Line::Salt(_)) => {}
+            Err(_) => return Err(wrong("neither a row nor a salt of rspm audit export --proof".to_owned())),
+        }
+    }
+    if trail.salts.is_empty() {
+        return Err(not_proved(path, format!("it has no salt of log {log}: write it with --proof")));
+    }
+    Ok(trail)
 }
 
 fn policy_of_any_age(path: &Path) -> Result<Policy, CliError> {

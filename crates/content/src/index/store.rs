@@ -334,20 +334,23 @@ fn write_known(c: &mut dyn Conn, known: KnownProject, reading: &Reading) -> Resu
     if !project::put_reading(c, source, package, &state)? {
         return Ok(unchanged());
     }
-    if known.reading.as_ref().is_some_and(|last| last.status != read.status) {
+    let has_other_status = known.reading.as_ref().is_some_and(|last| last.status != read.status);
+    if (page.is_some() || has_other_status) && tlog::exists(c)? {
+        let rows = page.as_ref().map_or(&[][..], |page| &page.rows);
+        let root = Root::of(
+            rows.iter().map(|row| project_leaf(project.as_str(), &row.name, &row.sha256.to_string())),
+        );
+        let (files, root, valid) = (root.count, hex::encode(root.hash), Timestamp(state.valid_at));
+        let serial = state.serial.map(|serial| format!("serial {serial}\n")).unwrap_or_default();
+        let status = if read.is_quarantined { "status quarantined\n" } else { "" };
+        let text = format!("project {project}\nfiles {files}\nroot {root}\n{serial}valid {valid}\n{status}");
+        tlog_event::add_of_source(c, "page", source, &text)?;
+    }
+    if has_other_status {
         // A quarantine applies to all days, and servers keep resolved addresses until the catalog changes.
         clock::bump_catalog(c, clock::Change::Nothing)?;
     }
     let Some(page) = page else { return Ok(unchanged()) };
-    if tlog::exists(c)? {
-        let serial = state.serial.map(|serial| format!("serial {serial}\n")).unwrap_or_default();
-        let root = Root::of(
-            page.rows.iter().map(|row| project_leaf(project.as_str(), &row.name, &row.sha256.to_string())),
-        );
-        let (files, root, valid) = (root.count, hex::encode(root.hash), Timestamp(state.valid_at));
-        let text = format!("project {project}\nfiles {files}\nroot {root}\n{serial}valid {valid}\n");
-        tlog_event::add_of_source(c, "page", source, &text)?;
-    }
     // A project that was quarantined at the first reading has no history yet.
     let previous_valid_at = previous_valid_at.filter(|_| !files.is_empty() || !was_quarantined(&known));
     let instants = Instants {

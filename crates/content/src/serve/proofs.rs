@@ -25,6 +25,7 @@ use formats::tlog::note::{Checkpoint, Note};
 use formats::tlog::record_proof::{INDEX, Member, PROJECTS, RecordProof, records_of};
 use formats::tlog::tile::{Content, Tile, TileNodes};
 use formats::tlog::tree::{Hash, Root, inclusion_path, leaf_hash};
+use runtime::catalog::Repository;
 use store::db::{Conn, DbError, tlog};
 
 /// Returns the document whose records are the state of a repository, or of a part of it.
@@ -69,6 +70,17 @@ pub async fn records(repositories: &Arc<Repositories>, point: Point) -> Result<B
         }
     };
     Ok(repositories.state.db.read(read).await?)
+}
+
+/// Returns whether the log has an entry of the state of a repository, or of a part of it, in a snapshot.
+pub async fn has_entry(
+    repositories: &Repositories,
+    repo: &Repository,
+    part: Option<Part>,
+    snapshot: Snapshot,
+) -> Result<bool, RepoError> {
+    let subject = subject(repo.name.as_str(), snapshot, &document(repo.kind.language(), part));
+    Ok(repositories.state.db.read(move |c| tlog::find(c, &subject)).await?.is_some())
 }
 
 /// Returns the proof of the state of a repository, or of a part of it, in a snapshot; with a member, that of its record.

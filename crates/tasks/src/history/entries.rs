@@ -64,6 +64,10 @@ pub(super) async fn next(history: &History, head: &Head) -> Result<Entries, Repo
     let events = history.state.db.read(|c| tlog_event::first(c, MAX_EVENTS)).await?;
     next.events = events.iter().map(|event| event.id).collect();
     next.entries.extend(of_events(&events)?);
+    if events.iter().any(|event| event.kind == "clock") {
+        // Days that a wrong clock ended get their states when they end.
+        next.closed_until = head.closed_until.min((history.state.clock)().day().start());
+    }
     let end = head.closed_until.day().end();
     if events.is_empty() && catalog.is_closed(end) && end <= (history.state.clock)() {
         next.entries.extend(views::of_day(history, &catalog, head.closed_until.day(), head.tx).await?);
@@ -116,7 +120,8 @@ async fn publishes(
             let state = state_of(history, catalog, tree, step.seq).await?;
             let root = Root::of(records_of(&state));
             let name = format!("{} {} {}", source_text(catalog, tree.source), label(tree), step.seq.0);
-            lines.push(("tree", format!("{name} {} {}", root.count, hex::encode(root.hash))));
+            let (count, root) = (root.count, hex::encode(root.hash));
+            lines.push(("tree", format!("{name} {count} {root} {}", tree.id.0)));
             let before = match tree.steps.iter().any(|other| other.seq < step.seq) {
                 true => state_of(history, catalog, tree, Seq(step.seq.0 - 1)).await?,
                 false => Bytes::new(),
@@ -242,7 +247,7 @@ fn of_events(events: &[tlog_event::Event]) -> Result<Vec<NewEntry>, RepoError> {
 }
 
 /// Returns an entry if the newest one has another digest of the rules in force.
-async fn rules(history: &History, catalog: &Catalog) -> Result<Option<NewEntry>, RepoError> {
+pub(super) async fn rules(history: &History, catalog: &Catalog) -> Result<Option<NewEntry>, RepoError> {
     let newest = history.state.db.read(|c| tlog::find(c, RULES)).await?;
     let entry = entry(RULES, vec![(RULES, history.rules.of_all(catalog))], None)?;
     Ok(newest.is_none_or(|(_, _, text)| text != entry.text).then_some(entry))

@@ -14,6 +14,7 @@ use formats::tlog::note::{KeyType, Signer};
 use formats::tlog::record_proof::{INDEX, name_of, records_of};
 use formats::tlog::tree::{Accumulator, Root, leaf_hash};
 use runtime::catalog::Catalog;
+use store::db::file::{self, LoggedFile};
 use store::db::tlog::{self, Head};
 use store::db::{Conn, DbError};
 
@@ -29,8 +30,8 @@ pub struct Examination {
     pub notes: Vec<String>,
 }
 
-/// Compares the newest log with its signed root, and the states in it with those that are served now. `share`: only each
-/// state whose entry has a number with this remainder of the divisor.
+/// Compares the newest log with its signed root, and the states and the digests of files in it with those of now. `share`:
+/// only those whose entry has a number with this remainder of the divisor.
 pub async fn examine(history: &History, share: Option<Share>) -> Result<Examination, RepoError> {
     let mut result = Examination::default();
     let Some(head) = history.state.db.read(tlog::head).await? else { return Ok(result) };
@@ -75,10 +76,19 @@ pub async fn examine(history: &History, share: Option<Share>) -> Result<Examinat
         let problem =
             |tile: String| format!("tile {tile} of the log {} is not that of its entries", head.origin);
         result.problems.extend(differing.into_iter().map(problem));
+        let mut files = Vec::new();
         for text in texts {
-            pass.add(number, &text, size, share);
+            pass.add(number, &text, size, share, &mut files);
             number += 1;
         }
+        let differing = history.state.db.read(move |c| file::differing(c, &files)).await?;
+        result.problems.extend(differing.into_iter().map(|file| {
+            let LoggedFile { source, name, md5, .. } = file;
+            format!(
+                "{name} of {source} with the MD5 {md5} has another SHA-256 than the log {} has of it",
+                head.origin
+            )
+        }));
     }
     if number != head.size || pass.signed_root != Some(signed.checkpoint.root) {
         let found = pass.signed_root.map_or_else(|| format!("{number} entries"), |root| root.to_string());
@@ -109,7 +119,7 @@ struct Pass {
 }
 
 impl Pass {
-    fn add(&mut self, number: u64, text: &str, size: u64, share: Option<Share>) {
+    fn add(&mut self, number: u64, text: &str, size: u64, share: Option<Share>, files: &mut Vec<LoggedFile>) {
         self.tree.push(text.as_bytes());
         if number + 1 == size {
             self.signed_root = Some(self.tree.root());
@@ -122,10 +132,12 @@ impl Pass {
                 let mut hash = [0; 8];
                 hex::decode_to_slice(digits, &mut hash).is_ok().then_some(hash)
             }));
-        } else if entry.kind() == "view"
-            && share.is_none_or(|share| number % share.divisor.max(1) == share.remainder)
-        {
-            self.views.push(entry);
+        } else if share.is_none_or(|share| number % share.divisor.max(1) == share.remainder) {
+            match entry.kind() {
+                "files" => files.extend(entry.values("file").filter_map(logged_file)),
+                "view" => self.views.push(entry),
+                _ => {}
+            }
         }
     }
 
@@ -138,7 +150,7 @@ impl Pass {
         result: &mut Examination,
     ) -> Result<(), RepoError> {
         let catalog = history.state.catalog.get();
-        let (mut other_rules, mut later_steps) = (0_usize, 0_usize);
+        let (mut other_rules, mut later_steps, mut open_days) = (0_usize, 0_usize, 0_usize);
         for view in &self.views {
             let value = |key| view.value(key).unwrap_or_default();
             let (name, snapshot, document) = (value("repository"), value("snapshot"), value("document"));
@@ -150,6 +162,11 @@ impl Pass {
                 continue;
             }
             let Ok(selected) = snapshot.parse::<Snapshot>() else { continue };
+            // After a repair of the clock.
+            if matches!(selected, Snapshot::Date(day) if !catalog.is_closed(day.end())) {
+                open_days += 1;
+                continue;
+            }
             let part = document.strip_prefix("packages/").and_then(|rest| rest.strip_suffix(INDEX));
             let part = part.and_then(|part| Part::parse(part.trim_end_matches('/')));
             let Some(point) = views::point_of(history, name, part, selected).await? else {
@@ -191,6 +208,11 @@ impl Pass {
                  depend on advisories"
             ));
         }
+        if open_days > 0 {
+            result.notes.push(format!(
+                "{open_days} states of the log were not compared: their days are not over, since the clock was repaired"
+            ));
+        }
         if later_steps > 0 {
             result.notes.push(format!(
                 "{later_steps} states of the log were not compared: later transactions were published into their past"
@@ -198,6 +220,14 @@ impl Pass {
         }
         Ok(())
     }
+}
+
+/// Parses a line `SOURCE NAME SIZE MD5 SHA256`; `None` without an MD5.
+fn logged_file(line: &str) -> Option<LoggedFile> {
+    let words: Vec<&str> = line.split(' ').collect();
+    let [source, name, _, md5, sha256] = words[..] else { return None };
+    let (md5, sha256) = (md5.parse().ok()?, sha256.parse().ok()?);
+    Some(LoggedFile { source: source.to_owned(), name: name.to_owned(), md5, sha256 })
 }
 
 /// Returns whether a tree of the point has a step that was published after the entry of the state: by a back-fill, an import,

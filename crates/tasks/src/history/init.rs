@@ -2,8 +2,9 @@
 
 use super::{History, key};
 use content::serve::RepoError;
+use formats::tlog::note::KeyType;
 use store::db::tlog::{self, NewLog};
-use store::db::{Conn, encryption_key};
+use store::db::{Conn, DbError, audit, encryption_key};
 
 /// Creates the log. `origin`, its name, which never changes, is by default that of the host of `Server.Address`. With
 /// `is_next`, the existing log ends, and the new one has a key of its own; its default name has a number at its end. Returns
@@ -38,7 +39,8 @@ pub async fn init(history: &History, origin: Option<String>, is_next: bool) -> R
             })?
         }
     };
-    let (seed, _) = key::create(&key, &origin)?;
+    let (seed, signer) = key::create(&key, &origin)?;
+    let detail = format!("key: {}", signer.key(KeyType::Note));
     let history_id = state.catalog.get().history_id.clone();
     // Earlier days were not witnessed, and get no entries.
     let closed_until = (state.clock)().day().start();
@@ -49,7 +51,11 @@ pub async fn init(history: &History, origin: Option<String>, is_next: bool) -> R
             tlog::pause(c, previous, &format!("it has ended; {origin} follows"))?;
         }
         let (origin, seed) = (origin.as_str(), seed.as_str());
-        tlog::create(c, &NewLog { id, origin, seed, closed_until, history: &history_id })
+        let is_new = tlog::create(c, &NewLog { id, origin, seed, closed_until, history: &history_id })?;
+        if is_new {
+            audit::record(c, "begin log", "log", origin, &detail)?;
+        }
+        Ok::<bool, DbError>(is_new)
     };
     let is_new = state.db.write(create).await?;
     history.wake.notify_one();

@@ -14,7 +14,7 @@ use content::serve::RepoError;
 use formats::tlog::note::{Checkpoint, KeyType, Note, Signer};
 use runtime::state::State;
 use store::db::tlog::{self, Head};
-use store::db::{Conn, DbError, encryption_key};
+use store::db::{Conn, DbError, audit, encryption_key};
 
 /// How long the key before the current one signs too: until then, witnesses and auditors need the new one.
 const OVERLAP: Duration = Duration::from_secs(90 * 86_400);
@@ -115,11 +115,13 @@ pub async fn rotate(history: &History) -> Result<(), RepoError> {
         let (seed, signer) = create(&key, &head.origin)?;
         let next = key_entry(&head, &signer, "new")?;
         let until = (state.clock)() + OVERLAP;
+        let detail = format!("new key: {}", signer.key(KeyType::Note));
         let write = move |c: &mut dyn Conn| {
             encryption_key::check(c, fingerprint)?;
             let is_appended = rows::append(c, &head, &next)?;
             if is_appended {
                 tlog::set_seeds(c, head.id, &seed, Some(&head.seed), until)?;
+                audit::record(c, "rotate key of log", "log", &head.origin, &detail)?;
             }
             Ok::<bool, DbError>(is_appended)
         };

@@ -8,6 +8,7 @@ mod export;
 mod init;
 mod key;
 mod recover;
+mod requested;
 mod rows;
 mod rules;
 mod status;
@@ -22,6 +23,7 @@ pub use export::{export_to, tile_bytes};
 pub use init::init;
 pub use key::rotate;
 pub use recover::{Recovered, recover};
+pub use requested::add as add_states;
 pub use status::{Problem, Status, WitnessStatus, follow, problems, status};
 pub use witness::request;
 pub use write::write_all;
@@ -56,6 +58,7 @@ pub struct History {
     /// Why the last attempt to write, export or stamp the log failed.
     failure: Mutex<Option<String>>,
     rules: KnownRules,
+    roots: Mutex<views::Roots>,
 }
 
 /// The last answer of a witness.
@@ -80,6 +83,7 @@ impl History {
             exported: Mutex::default(),
             failure: Mutex::default(),
             rules: KnownRules::default(),
+            roots: Mutex::default(),
         })
     }
 

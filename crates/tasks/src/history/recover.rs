@@ -13,7 +13,7 @@ use formats::tlog::note::Checkpoint;
 use formats::tlog::tile::{Content, Tile, WIDTH, decode_entries, tiles};
 use formats::tlog::tree::Root;
 use store::db::tlog::{self, Head, NewEntry};
-use store::db::{Conn, DbError};
+use store::db::{Conn, DbError, audit};
 use upstream::transport::Transport;
 use upstream::{FileRequest, FileResponse, UpstreamError};
 
@@ -207,7 +207,11 @@ async fn complete(history: &History, head: Head, missing: Vec<String>) -> Result
     let next = Entries { entries, events: Vec::new(), tx: head.tx, closed_until: head.closed_until };
     let append = move |c: &mut dyn Conn| {
         tlog::end_pause(c, head.id, &recovered)?;
-        rows::append(c, &head, &next)
+        let is_appended = rows::append(c, &head, &next)?;
+        if is_appended {
+            audit::record(c, "recover log", "log", &head.origin, &format!("entries from the copy: {count}"))?;
+        }
+        Ok::<bool, DbError>(is_appended)
     };
     if !history.state.db.write(append).await? {
         let reason = "an entry was appended meanwhile: see rspm history status";

@@ -16,9 +16,9 @@ const NO_REPOSITORY: RepoId = RepoId(0);
 
 /// The digests that were computed of the rules and guards in force last.
 #[derive(Default)]
-pub(super) struct KnownRules(Mutex<Option<Known>>);
+pub(super) struct KnownRules(Mutex<Option<Digests>>);
 
-struct Known {
+struct Digests {
     rules: Arc<BlockRules>,
     guards: Arc<Guards>,
     digests: HashMap<(Option<Language>, Option<RepoId>), String>,
@@ -39,13 +39,13 @@ impl KnownRules {
 
     fn digest(&self, catalog: &Catalog, language: Option<Language>, repo: Option<RepoId>) -> String {
         let mut known = self.0.lock();
-        let is_current = |known: &Known| {
+        let is_current = |known: &Digests| {
             Arc::ptr_eq(&known.rules, &catalog.rules) && Arc::ptr_eq(&known.guards, &catalog.guards)
         };
         if !known.as_ref().is_some_and(is_current) {
             *known = None;
         }
-        let known = known.get_or_insert_with(|| Known {
+        let known = known.get_or_insert_with(|| Digests {
             rules: Arc::clone(&catalog.rules),
             guards: Arc::clone(&catalog.guards),
             digests: HashMap::new(),

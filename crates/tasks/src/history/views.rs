@@ -1,8 +1,10 @@
 //! The entries of states that repositories had: on a day that is over, and after a promotion.
 
+use std::collections::HashMap;
+
 use super::{History, entry};
 use base::model::ids::TxId;
-use base::model::point::Point;
+use base::model::point::{Point, PointTree};
 use base::model::snapshot::Snapshot;
 use base::model::time::Day;
 use content::serve::{RepoError, point, proofs};
@@ -12,6 +14,10 @@ use formats::tlog::tree::Root;
 use runtime::catalog::resolve::Unresolved;
 use runtime::catalog::{Catalog, Repository};
 use store::db::tlog::NewEntry;
+
+/// Roots of states, by their trees: those of the last day that was logged. Repositories with the same trees have the same
+/// state, and that of a list that has ended is the same each day.
+pub(super) type Roots = HashMap<Vec<PointTree>, Root>;
 
 /// Returns an entry for the state of each repository, and of each part of Bioconductor in it, on a day that is over.
 pub(super) async fn of_day(
@@ -23,8 +29,12 @@ pub(super) async fn of_day(
     let of_day = catalog.transactions.iter().rev().find(|(id, at)| *id <= tx && *at < day.end());
     let newest = of_day.map_or(TxId(0), |(id, _)| *id);
     let mut entries = Vec::new();
+    let yesterday = std::mem::take(&mut *history.roots.lock());
     for repo in catalog.repos.iter() {
-        entries.extend(of_snapshot(history, catalog, repo, Snapshot::Date(day), newest).await?);
+        for part in parts(catalog, repo) {
+            entries
+                .extend(view(history, catalog, repo, part, Snapshot::Date(day), newest, &yesterday).await?);
+        }
     }
     Ok(entries)
 }
@@ -38,22 +48,24 @@ pub(super) async fn of_snapshot(
     snapshot: Snapshot,
     newest: TxId,
 ) -> Result<Vec<NewEntry>, RepoError> {
-    let parts: Vec<Option<Part>> = match repo.kind.has_parts() {
-        false => vec![None],
-        true => {
-            let versions = catalog.bioconductor_versions().into_iter();
-            let of_version = versions.flat_map(|version| {
-                let components = Component::ALL.into_iter().filter(move |component| component.is_in(version));
-                components.map(move |component| Some(Part::single(version, component)))
-            });
-            of_version.collect()
-        }
-    };
     let mut entries = Vec::new();
-    for part in parts {
-        entries.extend(view(history, catalog, repo, part, snapshot, newest).await?);
+    for part in parts(catalog, repo) {
+        entries.extend(view(history, catalog, repo, part, snapshot, newest, &Roots::new()).await?);
     }
     Ok(entries)
+}
+
+/// Returns the parts of a repository with an index each.
+fn parts(catalog: &Catalog, repo: &Repository) -> Vec<Option<Part>> {
+    if !repo.kind.has_parts() {
+        return vec![None];
+    }
+    let versions = catalog.bioconductor_versions().into_iter();
+    let of_version = versions.flat_map(|version| {
+        let components = Component::ALL.into_iter().filter(move |component| component.is_in(version));
+        components.map(move |component| Some(Part::single(version, component)))
+    });
+    of_version.collect()
 }
 
 /// Returns the entry of a state; `None` if the repository has none, and for one whose files an index lists.
@@ -64,11 +76,17 @@ async fn view(
     part: Option<Part>,
     snapshot: Snapshot,
     newest: TxId,
+    yesterday: &Roots,
 ) -> Result<Option<NewEntry>, RepoError> {
     let name = repo.name.to_string();
     let Some(point) = point_of(history, &name, part, snapshot).await? else { return Ok(None) };
-    let state = proofs::records(&history.repositories, point).await?;
-    let root = Root::of(records_of(&state));
+    let trees = point.trees.clone();
+    let known = history.roots.lock().get(&trees).or_else(|| yesterday.get(&trees)).copied();
+    let root = match known {
+        Some(root) => root,
+        None => Root::of(records_of(&proofs::records(&history.repositories, point).await?)),
+    };
+    history.roots.lock().insert(trees, root);
     let document = proofs::document(repo.kind.language(), part);
     let lines = vec![
         ("repository", name.clone()),

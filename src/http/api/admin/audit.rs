@@ -6,12 +6,14 @@ use std::time::Duration;
 use super::call::{Answer, Call};
 use crate::http::app::App;
 use crate::http::error::Failure;
-use api::audit::{AuditRow, AuditVerification, ListAudit, VerifyAudit};
+use api::audit::{AuditRow, AuditSalt, AuditVerification, ListAudit, ListSalts, VerifyAudit};
 use base::model::digest::Sha256;
 use content::serve::RepoError;
 use runtime::auth::Token;
+use store::db::DbError;
 use store::db::audit::{self, Filter};
 use store::db::author::Author;
+use store::db::tlog::{self, Salted};
 
 /// Maximum number of rows in a response.
 const MAX_ROWS: usize = 10_000;
@@ -55,6 +57,20 @@ pub(crate) fn wire(row: audit::AuditRow) -> AuditRow {
         previous: row.previous,
         sha256: row.sha256,
     }
+}
+
+pub(super) async fn salts(call: Call<'_>, query: ListSalts) -> Answer<Vec<AuditSalt>> {
+    let first = query.first.unwrap_or(0) as u64;
+    let salted = call.app.state.db.read(move |c| {
+        let Some(head) = tlog::head(c)? else { return Ok((0, Vec::new())) };
+        Ok::<_, DbError>((head.id, tlog::salted(c, head.id, first, MAX_ROWS as i64)?))
+    });
+    let (log, entries) = salted.await.map_err(RepoError::from)?;
+    let salt = |Salted { id, entry, salt }: Salted| {
+        let (row, _) = entry.lines().find_map(|line| line.strip_prefix("audit "))?.split_once(' ')?;
+        Some(AuditSalt { log, entry: id, row: row.parse().ok()?, salt: hex::encode(salt) })
+    };
+    Ok(entries.into_iter().filter_map(salt).collect())
 }
 
 /// Parses a time; returns microseconds since the epoch.

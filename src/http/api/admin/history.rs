@@ -1,15 +1,17 @@
 //! The log of what the server published and served: begin it, show it, copy it, complete it after a loss.
 
+use super::audit;
 use super::backup::require_configured;
 use super::call::{Answer, Call};
 use crate::http::error::Failure;
 use crate::http::log;
 use crate::http::login::permission::Principal;
 use api::history::{
-    ExportHistory, ExportedHistory, HistoryStatus, HistoryText, HistoryWitness, InitHistory, RecoverHistory,
-    RecoveredHistory, ShowCheckpoint,
+    AddState, ExportHistory, ExportedHistory, HistoryStatus, HistoryText, HistoryWitness, InitHistory,
+    RecoverHistory, RecoveredHistory, ShowCheckpoint,
 };
 use base::config::BackupPlace;
+use base::model::snapshot::Snapshot;
 use content::serve::RepoError;
 use tasks::history;
 
@@ -57,7 +59,22 @@ pub(super) async fn checkpoint(call: Call<'_>, query: ShowCheckpoint) -> Answer<
 pub(super) async fn export(call: Call<'_>, body: ExportHistory) -> Answer<ExportedHistory> {
     let place = place(&body.to)?;
     require_configured(call.app, call.principal, Some(&place))?;
-    Ok(ExportedHistory { entries: history::export_to(&call.app.history, &place).await? })
+    let entries = history::export_to(&call.app.history, &place).await?;
+    audit::record_operation(call.app, "copy log", "log", place.to_string(), format!("entries: {entries}"))
+        .await;
+    Ok(ExportedHistory { entries })
+}
+
+pub(super) async fn add_state(call: Call<'_>, body: AddState) -> Answer<HistoryStatus> {
+    let snapshot = body.snapshot.parse::<Snapshot>();
+    let snapshot = snapshot.map_err(|_| {
+        Failure::bad_request(format!(
+            "{}: not a day (YYYY-MM-DD) or the number of a transaction",
+            body.snapshot
+        ))
+    })?;
+    history::add_states(&call.app.history, &body.repository, snapshot).await?;
+    status(call).await
 }
 
 pub(super) async fn recover(call: Call<'_>, body: RecoverHistory) -> Answer<RecoveredHistory> {

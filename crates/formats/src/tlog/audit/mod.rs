@@ -6,6 +6,8 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+pub use trail::Trail;
+
 use super::entry::Entry;
 use super::policy::TrustedCheckpoint;
 use super::tile::{Content, Tile, WIDTH};
@@ -36,7 +38,7 @@ pub enum Rule {
     A6,
     /// The SHA-256 of a file never changes.
     A7,
-    /// The rows of the audit trail rise.
+    /// The rows of the audit trail rise, and are those of an export of it.
     A8,
     /// The time of an entry is between the cosignatures before and after it.
     A9,
@@ -109,6 +111,7 @@ pub struct Auditor {
     transaction: Option<u64>,
     part: u64,
     audit_row: u64,
+    trail: Trail,
     /// The steps of each tree: the last one of each gapless sequence, by the first one.
     steps: HashMap<String, BTreeMap<i64, i64>>,
     /// The newest view, by repository and document, and by snapshot.
@@ -155,6 +158,7 @@ impl Auditor {
             transaction: None,
             part: 0,
             audit_row: 0,
+            trail: Trail::default(),
             steps: HashMap::new(),
             views: HashMap::new(),
             files: HashMap::new(),
@@ -166,6 +170,12 @@ impl Auditor {
         };
         auditor.pass_checkpoints();
         auditor
+    }
+
+    /// Compares the entries with an exported audit trail.
+    #[must_use]
+    pub fn with_trail(self, trail: Trail) -> Auditor {
+        Auditor { trail, ..self }
     }
 
     /// Adds the next entry.
@@ -310,7 +320,10 @@ impl Auditor {
         if let Some(line) = entry.value("audit") {
             let (row, digest) = line.split_once(' ').unwrap_or((line, ""));
             let row = decimal(row).map_err(|e| e.at("audit"))?;
-            hex_bytes::<32>(digest).map_err(|e| e.at("audit"))?;
+            let digest = hex_bytes::<32>(digest).map_err(|e| e.at("audit"))?;
+            if let Some(problem) = self.trail.problem(self.count(), row, &digest) {
+                self.violation(Rule::A8, problem);
+            }
             if row < self.audit_row {
                 let text = format!("row {row} of the audit trail after row {}", self.audit_row);
                 self.violation(Rule::A8, text);
@@ -324,15 +337,21 @@ impl Auditor {
         Ok(())
     }
 
-    /// Checks a line `SOURCE LABEL SEQ RECORDS ROOT`.
+    /// Checks a line `SOURCE LABEL SEQ RECORDS ROOT TREE`. The name of a source may change, and the number of the tree does not.
     fn step(&mut self, line: &str, is_of_past: bool) -> Result<(), TlogError> {
-        let wrong = || TlogError(format!("tree: {} is not 'SOURCE LABEL SEQ RECORDS ROOT'", quoted(line)));
+        let wrong =
+            || TlogError(format!("tree: {} is not 'SOURCE LABEL SEQ RECORDS ROOT TREE'", quoted(line)));
         let words: Vec<&str> = line.split(' ').collect();
-        let [source, label, seq, records, root] = words[..] else { return Err(wrong()) };
+        let [source, label, seq, records, root, ref tree @ ..] = words[..] else { return Err(wrong()) };
+        let tree = match tree {
+            [] => format!("{source} {label}"),
+            [number] => decimal(number).map_err(|e| e.at("tree"))?.to_string(),
+            _ => return Err(wrong()),
+        };
         let seq: i64 = seq.parse().map_err(|_| wrong())?;
         decimal(records).map_err(|e| e.at("tree"))?;
         hex_bytes::<32>(root).map_err(|e| e.at("tree"))?;
-        let steps = self.steps.entry(format!("{source} {label}")).or_default();
+        let steps = self.steps.entry(tree).or_default();
         let first = steps.first_key_value().map(|(first, _)| *first);
         let before = steps.range(..=seq).next_back().map(|(first, last)| (*first, *last));
         if before.is_some_and(|(_, last)| last >= seq) {
@@ -394,7 +413,7 @@ impl Auditor {
                 let text = format!("the day {snapshot} was not over when a witness cosigned its state");
                 self.violation(Rule::A6, format!("{text}, at {}", Timestamp(upper)));
             }
-            _ => self.time(entry, day.end(), false),
+            _ => self.time(entry, day.end(), entry.value("late").is_some()),
         }
         Ok(())
     }
@@ -439,7 +458,8 @@ impl Auditor {
             Place::Occupied(known) if *known.get() == sha256 => {}
             Place::Occupied(_) => {
                 let text = format!("{name} of {source} with MD5 {md5} has another SHA-256 than before");
-                self.violation(Rule::A7, text);
+                // Without an MD5, it may be another file of this name.
+                self.find(Rule::A7, md5 != "-", text);
             }
         }
         Ok(())
@@ -466,3 +486,4 @@ fn time_of(entry: &Entry) -> Result<Timestamp, TlogError> {
 
 #[cfg(test)]
 mod tests;
+mod trail;

@@ -124,6 +124,30 @@ fn transactions_steps_and_audit_rows_rise() {
 }
 
 #[test]
+fn rows_are_those_of_the_exported_trail() {
+    let (salt, digest) = (vec![7; 32], |row: u64| format!("{row:064x}"));
+    let named = Sha256::digest([salt.as_slice(), digest(5).as_bytes()].concat());
+    let entries = [OPEN.to_owned(), of(1, &format!("audit 5 {}\n", hex::encode(named)))];
+    let trail = |rows: &[(u64, u64)], entry: u64| Trail {
+        rows: rows.iter().map(|(row, of)| (*row, digest(*of))).collect(),
+        salts: [(entry, salt.clone())].into(),
+    };
+    for (trail, expected) in [
+        (trail(&[(4, 4), (5, 5), (6, 6)], 1), None),
+        (trail(&[(4, 4), (5, 6)], 1), Some("row 5 of the audit trail is not the one that the log names")),
+        (trail(&[(4, 4), (6, 6)], 1), Some("the audit trail lacks row 5, which the log names")),
+        (trail(&[(4, 4)], 1), None),
+        (trail(&[(5, 6)], 2), None),
+    ] {
+        let mut auditor = Auditor::new(Vec::new()).with_trail(trail);
+        entries.iter().for_each(|entry| auditor.push(entry.as_bytes()));
+        let report = auditor.finish();
+        let found = report.findings.first().map(|found| (found.rule, found.text.as_str()));
+        assert_eq!(found, expected.map(|text| (Rule::A8, text)));
+    }
+}
+
+#[test]
 fn a_second_state_of_a_day_needs_a_cause() {
     let (day, next) = (view("2026-11-20"), view("2026-11-21"));
     let causes = [
@@ -155,6 +179,7 @@ fn a_second_state_of_a_day_needs_a_cause() {
 fn the_bytes_of_a_file_never_change() {
     assert!(findings(&[files("aa", "00"), files("aa", "00"), files("bb", "11")]).is_empty());
     assert_eq!(findings(&[files("aa", "00"), files("bb", "11"), files("aa", "11")]), ["3 A7"]);
+    assert_eq!(findings(&[files("-", "00"), files("-", "11")]), ["2 A7 remark"]);
 }
 
 #[test]
@@ -188,6 +213,7 @@ fn times_are_those_between_two_cosignatures() {
         (vec![view("2026-11-21")], "A6 the day"),
         (vec![view("2026-11-21"), clock.clone()], "remark A6 the day"),
         (vec![view("2025-11-21")], "A9 late"),
+        (vec![view("2025-11-21") + "late yes\n"], ""),
         (vec![clock, view("2025-11-21")], "remark A9 late"),
     ] {
         let entries = [vec![OPEN.to_owned()], entries].concat();

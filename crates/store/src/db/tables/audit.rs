@@ -2,11 +2,10 @@
 //! transaction of the change. Each row contains the digest of the row before it, so that a changed, removed or moved
 //! row is detected. A write calls `record`, or `record_all` for many changes.
 
-use sha2::Digest;
-
 use super::{Conn, DbError, Value};
 use crate::db::engine::author::{self, Author};
 use crate::db::engine::columns::{insert, row, select};
+use base::model::digest::digest_of_row;
 use base::model::time::Timestamp;
 
 pub const SUCCESS: &str = "success";
@@ -50,12 +49,10 @@ row! {
 }
 
 impl AuditRow {
-    /// Returns the SHA-256 of all other columns as netstrings (the length in bytes, a colon, the bytes, a comma), in
-    /// this order: `previous`, `id`, `at` as RFC 3339, `actor_kind`, `actor`, `address`, `action`, `object_kind`,
-    /// `object`, `outcome`, `detail`.
+    /// Returns the SHA-256 of all other columns: see [`digest_of_row`].
     pub fn digest(&self) -> String {
         let (id, at) = (self.id.to_string(), self.at.to_string());
-        let fields = [
+        digest_of_row([
             &self.previous,
             &id,
             &at,
@@ -67,12 +64,8 @@ impl AuditRow {
             &self.object,
             &self.outcome,
             &self.detail,
-        ];
-        let mut hasher = sha2::Sha256::new();
-        for field in fields {
-            hasher.update(format!("{}:{field},", field.len()));
-        }
-        base::model::digest::Sha256(hasher.finalize().into()).to_string()
+        ])
+        .to_string()
     }
 }
 

@@ -89,6 +89,32 @@ fn log_new_digests(c: &mut dyn Conn, updates: &[FetchedFacts]) -> Result<(), DbE
     tlog_event::add(c, "files", &texts)
 }
 
+/// A package as the log names it, in a line of an entry with files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedFile {
+    pub source: String,
+    /// Of binaries with platform and build before it.
+    pub name: String,
+    pub md5: Md5,
+    pub sha256: Sha256,
+}
+
+/// Returns those of these packages of which the database has a file with another SHA-256.
+pub fn differing(c: &mut dyn Conn, logged: &[LoggedFile]) -> Result<Vec<LoggedFile>, DbError> {
+    const FIND: &str = "SELECT f.sha256 FROM file f JOIN release r ON r.id = f.release_id \
+        JOIN source o ON o.id = r.origin_id WHERE f.name = $1 AND f.sha256 IS NOT NULL AND f.role <> 'metadata' \
+        AND o.name = $2 AND f.md5 = $3 \
+        AND CASE WHEN f.platform = '' THEN f.name ELSE f.platform || '/' || f.build || '/' || f.name END = $4";
+    let params = logged.iter().map(|file| {
+        let name = file.name.rsplit('/').next().unwrap_or_default();
+        vec![name.into(), file.source.as_str().into(), file.md5.to_string().into(), file.name.as_str().into()]
+    });
+    let found = c.many::<Sha256>(FIND, &params.collect::<Vec<Vec<Value>>>())?;
+    let is_other = |file: &LoggedFile, found: &[Sha256]| found.iter().any(|sha256| *sha256 != file.sha256);
+    let pairs = logged.iter().zip(found).filter(|(file, found)| is_other(file, found));
+    Ok(pairs.map(|(file, _)| file.clone()).collect())
+}
+
 /// Records the digest of the uploaded bytes from which this server made a stored source package of R, in hexadecimal digits in
 /// the column `facts`. Does nothing if no file has the digest `sha256`.
 pub fn set_original(c: &mut dyn Conn, sha256: Sha256, original: Sha256) -> Result<(), DbError> {

@@ -221,6 +221,23 @@ pub fn entries(c: &mut dyn Conn, log: i64, first: u64, count: u64) -> Result<Vec
     c.all(ENTRIES, &[log.into(), integer(first).into(), integer(end).into()])
 }
 
+row! {
+    /// An entry that names a row of the audit trail by a salted digest.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Salted from "tlog_entry" {
+        pub id: u64,
+        pub entry: String,
+        pub salt: Vec<u8>,
+    }
+}
+
+/// Returns at most `count` entries with a salt from the number `first` on, in their order.
+pub fn salted(c: &mut dyn Conn, log: i64, first: u64, count: i64) -> Result<Vec<Salted>, DbError> {
+    const SALTED: &str =
+        select!(Salted, "WHERE log = $1 AND id >= $2 AND salt IS NOT NULL ORDER BY id LIMIT $3");
+    c.all(SALTED, &[log.into(), integer(first).into(), count.into()])
+}
+
 /// Returns the newest entry of a subject, with the number of its log and its own.
 pub fn find(c: &mut dyn Conn, subject: &str) -> Result<Option<(i64, u64, String)>, DbError> {
     // Without the second condition, SQLite does not use the index, which has it, and reads the whole table.

@@ -1,0 +1,32 @@
+//! The rows of an audit trail that was exported, and the salts with which a log names rows.
+
+use std::collections::BTreeMap;
+
+use base::model::digest::Sha256;
+
+/// An exported audit trail.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trail {
+    /// The digests of rows, in hexadecimal digits, by their numbers.
+    pub rows: BTreeMap<u64, String>,
+    /// The salts, by the numbers of entries.
+    pub salts: BTreeMap<u64, Vec<u8>>,
+}
+
+impl Trail {
+    /// Returns why an entry that names a row by a salted digest is not of this trail; `None` also for a row after its last one,
+    /// and for an entry without a salt.
+    pub(super) fn problem(&self, entry: u64, row: u64, digest: &[u8; 32]) -> Option<String> {
+        let salt = self.salts.get(&entry)?;
+        let (last, _) = self.rows.last_key_value()?;
+        if row > *last || row == 0 {
+            return None;
+        }
+        let Some(known) = self.rows.get(&row) else {
+            return Some(format!("the audit trail lacks row {row}, which the log names"));
+        };
+        let salted = Sha256::of([salt, known.as_bytes()].concat());
+        (salted.0 != *digest)
+            .then(|| format!("row {row} of the audit trail is not the one that the log names"))
+    }
+}

@@ -21,7 +21,6 @@ const KINDS: &[(&str, &str)] = &[
     ("rewind", "history from to"),
     ("restore", "old-history history from to"),
     ("key", "vkey state size?"),
-    ("close", "time next?"),
 ];
 
 /// Keys that an entry of any kind may have several times.

@@ -119,7 +119,6 @@ pub struct Auditor {
     /// The first half of each SHA-256, by that of source, name and MD5.
     files: HashMap<[u8; 16], [u8; 16]>,
     cause: Option<Cause>,
-    is_closed: bool,
     findings: Vec<Finding>,
     omitted: u64,
     has_omitted_violation: bool,
@@ -163,7 +162,6 @@ impl Auditor {
             views: HashMap::new(),
             files: HashMap::new(),
             cause: None,
-            is_closed: false,
             findings: Vec::new(),
             omitted: 0,
             has_omitted_violation: false,
@@ -252,9 +250,6 @@ impl Auditor {
         if (entry.kind() == "open") != (self.count() == 0) {
             self.violation(Rule::A2, "an entry of kind 'open' is the first one, and no other".to_owned());
         }
-        if self.is_closed {
-            self.violation(Rule::A2, "the log has entries after its entry of kind 'close'".to_owned());
-        }
         match entry.kind() {
             "open" => self.history = value(entry, "history")?.to_owned(),
             "publish" => self.publish(entry)?,
@@ -278,10 +273,6 @@ impl Auditor {
                 self.audit_row = 0;
                 // Their numbers are used again.
                 self.steps.clear();
-            }
-            "close" => {
-                self.is_closed = true;
-                self.time(entry, time_of(entry)?, false);
             }
             _ => {}
         }

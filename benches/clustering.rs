@@ -11,7 +11,7 @@ use tokio_postgres::{AsyncMessage, Client, NoTls, Notification};
 use super::admin::Admin;
 use super::postgres;
 use super::postgres_proxy::PostgresProxy;
-use super::report::Report;
+use super::report::{Report, percentiles};
 use super::server::{Server, package};
 
 const PUBLISHES: usize = 300;
@@ -89,12 +89,6 @@ fn publish(publisher: &Server, admin: &mut Admin, reader: &mut Reader, name: &st
         assert!(start.elapsed() < Duration::from_secs(60), "{name} is not visible");
     }
     start.elapsed().as_secs_f64()
-}
-
-/// The median and the 99th percentile.
-fn percentiles(mut values: Vec<f64>) -> (f64, f64) {
-    values.sort_by(f64::total_cmp);
-    (values[values.len() / 2], values[values.len() * 99 / 100])
 }
 
 /// A persistent connection to a server.

@@ -48,7 +48,7 @@ fn measure(report: &mut Report, engine: &str, gcfg: &str, mirror: &Mirror) {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
     // `Fetches` spawns a task.
     let _runtime_guard = runtime.enter();
-    let state = runtime.block_on(open(folder.path(), gcfg, mirror));
+    let state = runtime.block_on(open(folder.path(), gcfg, mirror, system_clock()));
     for (format_name, document, uncompressed) in [
         ("gz", RDocument::Packages(IndexFormat::Gz), RDocument::Packages(IndexFormat::Text)),
         ("rds", RDocument::Packages(IndexFormat::Rds), RDocument::Packages(IndexFormat::Rds)),
@@ -108,8 +108,15 @@ fn measure(report: &mut Report, engine: &str, gcfg: &str, mirror: &Mirror) {
     db.close();
 }
 
+fn system_clock() -> Clock {
+    Arc::new(|| {
+        let elapsed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+        Timestamp(elapsed.as_micros() as i64)
+    })
+}
+
 /// Opens a server without HTTP, syncs the mirror and creates the repository `bench` of it.
-async fn open(folder: &std::path::Path, gcfg: &str, mirror: &Mirror) -> Arc<State> {
+pub(crate) async fn open(folder: &std::path::Path, gcfg: &str, mirror: &Mirror, clock: Clock) -> Arc<State> {
     install_tls_provider();
     std::fs::create_dir_all(folder.join("tmp")).expect("a folder");
     let text = format!(
@@ -127,10 +134,6 @@ async fn open(folder: &std::path::Path, gcfg: &str, mirror: &Mirror) -> Arc<Stat
     let storage = Storage::open(&config.storage).await.expect("storage");
     let upstream = Upstream::new(&config.proxy).expect("a client");
     let catalog = CatalogHandle::open(&db).await.expect("a catalog");
-    let clock: Clock = Arc::new(|| {
-        let elapsed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
-        Timestamp(elapsed.as_micros() as i64)
-    });
     let state = Arc::new(State::new(Handles {
         config,
         db,
@@ -141,28 +144,32 @@ async fn open(folder: &std::path::Path, gcfg: &str, mirror: &Mirror) -> Arc<Stat
         clock,
         node: Identity(rand::random()),
     }));
+    sync(&state).await;
+    create_repository(&state, "bench").await;
+    state
+}
+
+/// Syncs the mirror.
+pub(crate) async fn sync(state: &Arc<State>) {
     let started =
         Sync::new(PageReads::new(state.clone()), state.clone()).start(SourceKind::Cran).expect("a sync");
     let mut progress = started.job().state.clone();
     let job_state = progress.wait_for(|s| !matches!(s, JobState::Running(_))).await.expect("an end").clone();
     assert!(matches!(job_state, JobState::Done(_)), "{job_state:?}");
+}
+
+/// Creates a repository of the mirror.
+pub(crate) async fn create_repository(state: &Arc<State>, name: &str) {
     let actor = Actor("bench".to_owned());
-    edit::repo::create(
-        &state,
-        edit::NewRepo::open(&"bench".parse().expect("a name"), RepoKind::R, ""),
-        OnExisting::Fail,
-        &actor,
-    )
-    .await
-    .expect("a repository");
-    edit::subscription::subscribe(&state, "bench", "cran", None, OnExisting::Fail, &actor)
+    let repo = edit::NewRepo::open(&name.parse().expect("a name"), RepoKind::R, "");
+    edit::repo::create(state, repo, OnExisting::Fail, &actor).await.expect("a repository");
+    edit::subscription::subscribe(state, name, "cran", None, OnExisting::Fail, &actor)
         .await
         .expect("a subscription");
-    state
 }
 
 /// Repositories with empty caches.
-fn repositories(state: &Arc<State>) -> Arc<Repositories> {
+pub(crate) fn repositories(state: &Arc<State>) -> Arc<Repositories> {
     Repositories::new(Fetches::new(state.clone()), PageReads::new(state.clone()), state.clone())
 }
 

@@ -19,6 +19,9 @@ mod cpu;
 mod folder;
 mod git_server;
 mod growth;
+mod history;
+mod history_large;
+mod history_proofs;
 mod importing;
 mod index;
 mod migrating;
@@ -72,7 +75,7 @@ type Group = (&'static str, fn(&mut Report));
 /// Runs only on request: it takes an hour.
 const SOAK: Group = ("soak", soak::run);
 
-const GROUPS: [Group; 26] = [
+const GROUPS: [Group; 27] = [
     ("serving", serving::run),
     ("tls", tls::run),
     ("attacks", attacks::run),
@@ -99,6 +102,7 @@ const GROUPS: [Group; 26] = [
     ("closure", closure::run),
     ("rules", rules::run),
     ("growth", growth::run),
+    ("history", history::run),
 ];
 
 fn main() {

@@ -27,6 +27,11 @@ impl Mirror {
         Mirror { folder }
     }
 
+    /// The directory of the mirror.
+    pub(crate) fn path(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     /// The `file://` URL of the mirror.
     pub(crate) fn url(&self) -> String {
         format!("file://{}", self.folder.path().display())

@@ -86,7 +86,7 @@ pub(crate) fn add(server: &Server, size: usize, count: usize) -> f64 {
 }
 
 /// The duration of `work` in seconds.
-fn seconds(work: impl FnOnce()) -> f64 {
+pub(crate) fn seconds(work: impl FnOnce()) -> f64 {
     let start = Instant::now();
     work();
     start.elapsed().as_secs_f64()

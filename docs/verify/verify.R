@@ -316,8 +316,8 @@ check_index <- function(content, records, root) {
   sprintf("%.0f records, root %s", records, found)
 }
 
-# Takes contents as raw vectors. Returns the lines to print, or signals a condition of class refused.
-verify <- function(proof, policy, repository, snapshot, document = INDEX, file = NULL, packages = NULL) {
+# Takes contents as raw vectors, and the name of the file. Returns the lines to print, or signals a condition of class refused.
+verify <- function(proof, policy, repository, snapshot, document = INDEX, file = NULL, packages = NULL, name = NULL) {
   policy <- read_policy(policy)
   parts <- split_parts(proof)
   is_record <- parts[1] != ""
@@ -357,7 +357,14 @@ verify <- function(proof, policy, repository, snapshot, document = INDEX, file =
     digest <- digest_of(record)
     package <- paste(printable(c(record$Package, "")[1]), printable(c(record$Version, "")[1]))
     result <- c(package = package, result)
-    if (!is.null(file)) result <- c(result, file = check_file(file, record, digest))
+    if (!is.null(file)) {
+      of_version <- paste0(record[["Package"]], "_", record[["Version"]], ".tar.gz")
+      expected <- if (document == "simple/") record[["Version"]] else c(Filter(nzchar, record["File"]), of_version)[[1]]
+      check(is.null(name) || name == expected, "file", "the record is of", expected)
+      result <- c(result, file = check_file(file, record, digest))
+    }
+  } else {
+    check(is.null(file), "file", "the proof is of an index, and proves no file: --packages, or a proof of the package")
   }
   if (!is.null(packages)) result <- c(result, index = check_index(packages, records, root))
   result <- c(result, log = sprintf("%s, entry %.0f, tree size %.0f", printable(lines[[5]][1]), index, size))
@@ -392,7 +399,7 @@ main <- function(arguments) {
     document <- if (is.null(options[["--document"]])) INDEX else options[["--document"]]
     result <- verify(
       read(positional), read(options[["--policy"]]), options[["--repo"]], options[["--snapshot"]], document,
-      read(options[["--file"]]), read(options[["--packages"]])
+      read(options[["--file"]]), read(options[["--packages"]]), basename(c(options[["--file"]], "")[1])
     )
     writeLines(result)
     0

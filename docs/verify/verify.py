@@ -355,8 +355,8 @@ def check_index(content, records, root):
     return f"{records} records, root {found}"
 
 
-def verify(proof, policy, repository, snapshot, document=INDEX, file=None, packages=None):
-    """Takes contents, as bytes. Returns the lines to print, or raises Refused."""
+def verify(proof, policy, repository, snapshot, document=INDEX, file=None, packages=None, name=None):
+    """Takes contents, as bytes, and the name of the file. Returns the lines to print, or raises Refused."""
     policy, parts = read_policy(policy), split_parts(proof)
     lines = [part.split(b"\n") for part in parts]
     is_record = parts[1] != b""
@@ -393,7 +393,11 @@ def verify(proof, policy, repository, snapshot, document=INDEX, file=None, packa
         package, version = record.get(b"Package", b""), record.get(b"Version", b"")
         result.insert(0, ("package", f"{printable(package)} {printable(version)}"))
         if file is not None:
+            expected = version if document == b"simple/" else record.get(b"File") or package + b"_" + version + b".tar.gz"
+            check(name in (None, expected), "file", "the record is of", expected)
             result.append(("file", check_file(file, digest)))
+    else:
+        check(file is None, "file", "the proof is of an index, and proves no file: --packages, or a proof of the package")
     if packages is not None:
         result.append(("index", check_index(packages, records, root)))
     result.append(("log", f"{printable(lines[5][0])}, entry {index}, tree size {size}"))
@@ -426,7 +430,7 @@ def main(arguments):
                     contents[name] = file.read(MAX_PROOF + 1 if name == "PROOF" else -1)
         document = os.fsencode(options["--document"]) if "--document" in options else INDEX
         expected = os.fsencode(options["--repo"]), os.fsencode(options["--snapshot"]), document
-        files = contents.get("--file"), contents.get("--packages")
+        files = contents.get("--file"), contents.get("--packages"), os.fsencode(os.path.basename(options.get("--file", "")))
         result = verify(contents["PROOF"], contents["--policy"], *expected, *files)
     except OSError as error:
         print(f"cannot read {printable(os.fsencode(path))}: {error.strerror}", file=sys.stderr)

@@ -88,8 +88,8 @@ fn an_auditor_reads_all_entries_of_a_server_and_of_a_copy() {
     std::fs::rename(copy.join("away"), &missing).expect("renamed");
     std::fs::write(&older, old).expect("written");
     let error = problem_of(&server, &format!("{from} {state_flag}"));
-    assert!(error.contains("contradicts a checkpoint"), "{error}");
-    assert!(server.dir().join("state.contradiction").exists());
+    assert!(error.contains("has fewer entries than a checkpoint"), "{error}");
+    assert!(!server.dir().join("state.contradiction").exists());
 }
 
 #[test]
@@ -118,18 +118,39 @@ fn proofs_of_a_lock_file_are_written_and_verified() {
     let all = server.json(&line(&lockfile));
     assert_eq!(all["files"].as_array().map(Vec::len), Some(3), "{all}");
     let policy = server.dir().join("policy");
-    for file in ["PACKAGES.proof", "alpha_1.0.tar.gz.proof", "beta_2.0.tar.gz.proof"] {
-        let proof = out.join(file);
-        let flags = format!("--policy={} --repo=stable --snapshot={transaction}", policy.display());
-        let verified = server.rspm(&format!("history verify {} {flags}", proof.display()));
-        assert_eq!(verified.code, 0, "{}", verified.err);
-        let words =
-            ["--repo", "stable", "--snapshot", &transaction.to_string(), "--policy"].map(str::to_owned);
+    let file = out.join("alpha_1.0.tar.gz");
+    let path = format!("/stable/{transaction}/src/contrib/alpha_1.0.tar.gz");
+    std::fs::write(&file, server.get(&path).body).expect("written");
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/verify");
+    let verify = |proof: &str, flags: &str| {
+        let proof = out.join(proof);
+        let flags = format!(
+            "{} --policy {} --repo stable --snapshot {transaction} {flags}",
+            proof.display(),
+            policy.display()
+        );
+        let output = server.rspm(&format!("history verify {flags}"));
+        let mut outputs = vec![(output.code, output.out + &output.err)];
         for (program, script) in [("python3", "verify.py"), ("Rscript", "verify.R")] {
-            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/verify").join(script);
-            let output = Command::new(program).arg(script).arg(&proof).args(&words).arg(&policy).output();
-            let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
-            assert!(output.status.success(), "{program}: {output:?}");
+            let mut command = Command::new(program);
+            let output =
+                command.arg(scripts.join(script)).args(flags.split_whitespace()).output().expect(program);
+            let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+            outputs.push((output.status.code().expect("a code"), text));
+        }
+        outputs
+    };
+    let of_file = format!("--file {}", file.display());
+    for (proof, flags, reason) in [
+        ("PACKAGES.proof", "", None),
+        ("beta_2.0.tar.gz.proof", "", None),
+        ("alpha_1.0.tar.gz.proof", of_file.as_str(), None),
+        ("beta_2.0.tar.gz.proof", of_file.as_str(), Some("beta_2.0.tar.gz")),
+        ("PACKAGES.proof", of_file.as_str(), Some("proves no file")),
+    ] {
+        for (code, text) in verify(proof, flags) {
+            assert_eq!(code, i32::from(reason.is_some()), "{proof} {flags}: {text}");
+            assert!(reason.is_none_or(|reason| text.contains(reason)), "{proof} {flags}: {text}");
         }
     }
     std::fs::write(&lock, text("1.9")).expect("written");

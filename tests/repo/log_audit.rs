@@ -208,3 +208,34 @@ async fn the_nightly_check_works_after_a_repair_of_the_clock() {
     logged.write().await;
     history::examine(&logged.history, None).await.expect("examined");
 }
+
+#[tokio::test]
+async fn days_of_a_wrong_clock_get_their_states_when_they_end() {
+    let logged = Logged::new().await;
+    let backend = &logged.backend;
+    logged.end_day("2024-03-04").await;
+    logged.add("team", "gamma", "0.9").await;
+    backend.set_back_to_noon("2024-03-02");
+    upkeep::clock::repair(&backend.state, day("2024-03-02"), false)
+        .await
+        .expect("repaired")
+        .expect("changed");
+    logged.add("team", "gamma", "1.0").await;
+    logged.end_day("2024-03-03").await;
+    assert_eq!(logged.snapshots("prod").await, ["2024-03-01", "2024-03-02", "2024-03-03", "2024-03-02"]);
+}
+
+#[tokio::test]
+async fn days_of_a_wrong_clock_without_transactions_get_their_states_when_they_end() {
+    let logged = Logged::new().await;
+    let backend = &logged.backend;
+    logged.end_day("2024-03-04").await;
+    backend.set_back_to_noon("2024-03-02");
+    upkeep::clock::repair(&backend.state, day("2024-03-02"), false)
+        .await
+        .expect("repaired")
+        .expect("changed");
+    logged.add("team", "gamma", "1.0").await;
+    logged.end_day("2024-03-03").await;
+    assert_eq!(logged.snapshots("prod").await, ["2024-03-01", "2024-03-02", "2024-03-03", "2024-03-02"]);
+}

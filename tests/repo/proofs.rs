@@ -190,7 +190,10 @@ async fn a_record_that_was_changed_in_the_database_is_named_with_repository_and_
     let original = format!("{}\n", String::from_utf8_lossy(record));
     change(format!("{changed}\n")).await;
     let problems = history::examine(&history, None).await.expect("examined").problems;
-    let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+    let [step, problem] = problems.as_slice() else { panic!("{problems:?}") };
+    for part in ["the packages of team since transaction 2 ", "in 2 states", "never published: alpha"] {
+        assert!(step.contains(part), "{step}");
+    }
     for part in ["src/contrib/PACKAGES of prod on 2024-03-01", "never published: alpha"] {
         assert!(problem.contains(part), "{problem}");
     }

@@ -119,6 +119,16 @@ async fn export(client: &Client, args: ExportAudit) -> Result<(), CliError> {
     if args.format == ExportFormat::Csv {
         write(&format!("{}\r\n", COLUMNS.join(",")))?;
     }
+    // Before the rows, so that each row that the log names is there.
+    let mut salts = Vec::new();
+    let mut first = args.proof.then_some(0);
+    while let Some(entry) = first {
+        let page =
+            client.call::<operations::AuditSalts>([], &audit::ListSalts { first: Some(entry) }).await?;
+        let next = page.last().and_then(|last| usize::try_from(last.entry + 1).ok());
+        first = next.filter(|_| page.len() == PAGE);
+        salts.extend(page);
+    }
     let mut query = audit::ListAudit {
         order: Some("oldest".to_owned()),
         after: Some(args.after),
@@ -135,17 +145,7 @@ async fn export(client: &Client, args: ExportAudit) -> Result<(), CliError> {
             _ => break,
         }
     }
-    let mut first = args.proof.then_some(0);
-    while let Some(entry) = first {
-        let query = audit::ListSalts { first: Some(entry) };
-        let salts = client.call::<operations::AuditSalts>([], &query).await?;
-        for salt in &salts {
-            write(&format!("{}\n", serde_json::to_string(salt)?))?;
-        }
-        let next = salts.last().and_then(|last| usize::try_from(last.entry + 1).ok());
-        first = next.filter(|_| salts.len() == PAGE);
-    }
-    Ok(())
+    salts.iter().try_for_each(|salt| write(&format!("{}\n", serde_json::to_string(salt)?)))
 }
 
 const COLUMNS: [&str; 12] = [

@@ -206,6 +206,11 @@ pub fn verify(output: &Output, args: &VerifyProof) -> Result<(), CliError> {
                 return Err(not_proved(path, "the record has no digest of the file"));
             }
             (Some(path), Some(digest)) => {
+                let version = format!("{}_{}.tar.gz", field("Package"), field("Version"));
+                let of_record = Some(field("File")).filter(|file| !file.is_empty()).unwrap_or(version);
+                if path.file_name().is_none_or(|name| name != of_record.as_str()) {
+                    return Err(not_proved(path, format!("the record is of the file {of_record}")));
+                }
                 let bytes = read(path)?;
                 let (name, is_equal) = match digest {
                     FileDigest::Md5(md5) => ("MD5", Md5::digest(&bytes).as_slice() == md5),
@@ -219,6 +224,11 @@ pub fn verify(output: &Output, args: &VerifyProof) -> Result<(), CliError> {
         }
         record.view
     } else {
+        if let Some(path) = &args.file {
+            let reason =
+                "the proof is of an index, and proves no file: give it --packages, or a proof of the package";
+            return Err(not_proved(path, reason));
+        }
         let proof = EntryProof::parse(&proof).and_then(|proof| proof.verify_view(&policy, &request));
         proof.map_err(|error| not_proved(&args.proof, error))?
     };

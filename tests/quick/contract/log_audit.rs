@@ -1,5 +1,5 @@
-//! The roots of other programs. What changes earlier states in a log, and the entry that makes an auditor accept it: without that entry, each of these logs
-//! violates a rule.
+//! The roots of other programs; and what changes earlier states in a log, with the entry that makes an auditor accept it:
+//! without that entry, each of these logs violates a rule.
 
 use rstudio_pm::model::time::Timestamp;
 use rstudio_pm::tlog::audit::{Auditor, KnownCheckpoint, Rule};
@@ -64,7 +64,7 @@ fn changes_of_the_past_are_accepted_with_their_cause_and_refused_without_it() {
     };
     assert_eq!(replaced("backfill", "kind backfill", "kind add"), [A4, A5, A5]);
     assert_eq!(replaced("created-again", "transaction 6\n", "transaction 7\n"), [A3, A3]);
-    assert_eq!(replaced("renamed", "tree crew - 2", "tree crew - 1"), [A4]);
+    assert_eq!(replaced("renamed", "tree team - 3", "tree team - 2"), [A4, A4]);
     assert_eq!(replaced("renamed", "repository main", "repository prod"), []);
     assert_eq!(replaced("renamed", "snapshot 2026-11-22", "snapshot 2026-11-21"), [A5]);
     assert_eq!(replaced("promotion", "snapshot 4", "snapshot 2"), [A5]);

@@ -111,20 +111,28 @@ pub(crate) async fn run(log: Log<'_>, output: &Output, args: AuditLog) -> Result
         return Err(CliError::refused(format!("{}: {problem}", other.place)));
     }
     let earlier = known.len();
+    let larger =
+        known.iter().filter(|known| known.trusted.checkpoint.root.count > checkpoint.root.count).count();
     known.push(KnownCheckpoint { place: place.clone(), trusted: trusted.clone() });
     let mut auditor = Auditor::new(known);
     if let Some(path) = &args.trail {
         auditor = auditor.with_trail(trail(path, args.log)?);
     }
-    add_entries(&log, checkpoint.root.count, &mut auditor).await?;
-    if auditor.root() != checkpoint.root {
+    let mut entries = add_entries(&log, checkpoint.root.count, &mut auditor).await;
+    if entries.is_ok() && auditor.root() != checkpoint.root {
         let (found, root) = (auditor.root(), checkpoint.root);
-        return Err(CliError::refused(format!(
-            "{place}: its root is {root}, and that of the entries {found}"
-        )));
+        entries =
+            Err(CliError::refused(format!("{place}: its root is {root}, and that of the entries {found}")));
+    }
+    if let Err(error) = entries {
+        // What the log signed without such entries is evidence too.
+        args.state.as_deref().map_or(Ok(()), |path| keep(path, &note, false))?;
+        return Err(error);
     }
     let report = auditor.finish();
-    let is_fork = report.findings.iter().any(|found| found.rule == Rule::A1);
+    let contradictions = report.findings.iter().filter(|found| found.rule == Rule::A1).count();
+    // Larger checkpoints, which the log does not reach, are findings too.
+    let is_fork = contradictions > larger;
     if let Some(path) = &args.state {
         keep(path, &note, is_fork)?;
     }
@@ -143,6 +151,9 @@ pub(crate) async fn run(log: Log<'_>, output: &Output, args: AuditLog) -> Result
         false => Ok(()),
         true if is_fork => Err(CliError::refused(
             "the log contradicts a checkpoint that it signed: keep both checkpoints, they are the evidence",
+        )),
+        true if contradictions > 0 => Err(CliError::refused(
+            "the log has fewer entries than a checkpoint that it signed: it is an older copy, or entries were removed",
         )),
         true => Err(CliError::refused("the log violates rules")),
     }
@@ -244,9 +255,10 @@ fn trail(path: &Path, log: u32) -> Result<Trail, CliError> {
                     &row.outcome,
                     &row.detail,
                 ]);
-                let continues = last
-                    .as_ref()
-                    .is_none_or(|last| row.id == last.id.saturating_add(1) && row.previous == last.sha256);
+                let continues = match &last {
+                    None => row.id == 1,
+                    Some(last) => row.id == last.id.saturating_add(1) && row.previous == last.sha256,
+                };
                 if digest.to_string() != row.sha256 || !continues {
                     return Err(wrong(format!(
                         "row {id} was changed, or rows before it are missing (export without filters)"

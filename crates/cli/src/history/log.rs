@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::client::Client;
 use crate::error::CliError;
@@ -11,6 +12,9 @@ use formats::tlog::tile::{Content, Tile, WIDTH, decode_entries, encode_entries};
 
 /// Maximum size of a file of a log in bytes: a bundle of the longest entries.
 const MAX_FILE: usize = WIDTH as usize * (2 + u16::MAX as usize);
+
+/// Maximum time for a file, of which an address may send a byte at a time.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A log, and where it is.
 pub(crate) enum Log<'a> {
@@ -66,7 +70,8 @@ impl Log<'_> {
                     address: address.clone(),
                     reason: error_chain(&error),
                 };
-                let mut response = client.get(self.place(path)).send().await.map_err(failure)?;
+                let request = client.get(self.place(path)).timeout(TIMEOUT);
+                let mut response = request.send().await.map_err(failure)?;
                 let status = response.status();
                 if status == hyper::StatusCode::NOT_FOUND {
                     return Ok(Err(status.to_string()));

@@ -39,6 +39,7 @@ pub struct Repositories {
     files: files::FileCaches,
     views: views::ViewCaches,
     python: python::PythonCaches,
+    last_proved: proofs::LastProved,
 }
 
 impl Repositories {
@@ -50,6 +51,7 @@ impl Repositories {
             files: files::FileCaches::new(),
             views: views::ViewCaches::new(),
             python: python::PythonCaches::new(),
+            last_proved: proofs::LastProved::default(),
             fetches,
             page_reads,
             state,

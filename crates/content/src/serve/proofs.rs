@@ -15,7 +15,7 @@ use super::r::render;
 use super::selection::allowed::View;
 use super::{RepoError, Repositories, error, point};
 use base::model::kind::{Language, Layout};
-use base::model::point::Point;
+use base::model::point::{Point, PointTree};
 use base::model::snapshot::Snapshot;
 use formats::r::bioconductor::Part;
 use formats::r::layout::IndexFormat;
@@ -72,6 +72,35 @@ pub async fn records(repositories: &Arc<Repositories>, point: Point) -> Result<B
     Ok(repositories.state.db.read(read).await?)
 }
 
+/// The state of which a record was proved last. More of its records are likely to follow, and the index of CRAN takes tens of
+/// milliseconds of processor time, so that requests for other states wait.
+pub(super) type LastProved = tokio::sync::Mutex<Option<Arc<ProvedState>>>;
+
+pub(super) struct ProvedState {
+    trees: Vec<PointTree>,
+    index: Bytes,
+    root: Root,
+    /// The leaves, in order.
+    hashes: Vec<Hash>,
+}
+
+async fn proved_state(repositories: &Arc<Repositories>, point: Point) -> Result<Arc<ProvedState>, RepoError> {
+    let mut last = repositories.last_proved.lock().await;
+    if let Some(state) = last.as_ref().filter(|state| state.trees == point.trees) {
+        return Ok(Arc::clone(state));
+    }
+    let trees = point.trees.clone();
+    let index = records(repositories, point).await?;
+    let hash = move || {
+        let root = Root::of(records_of(&index));
+        let hashes = records_of(&index).map(leaf_hash).collect();
+        Arc::new(ProvedState { trees, root, hashes, index })
+    };
+    let state = error::join(tokio::task::spawn_blocking(hash)).await?;
+    *last = Some(Arc::clone(&state));
+    Ok(state)
+}
+
 /// Returns whether the log has an entry of the state of a repository, or of a part of it, in a snapshot.
 pub async fn has_entry(
     repositories: &Repositories,
@@ -97,8 +126,13 @@ pub async fn of_snapshot(
 ) -> Result<Option<Vec<u8>>, RepoError> {
     let point = point::resolve_part(repositories, repository, part, snapshot).await?;
     let state = &repositories.state;
-    let name = state.catalog.get().repo_by_name_or_id(repository).map(|repo| repo.name.to_string());
-    let subject = subject(&name.unwrap_or_default(), snapshot, &document(point.language, part));
+    let catalog = state.catalog.get();
+    let name = catalog.repo_by_name_or_id(repository).map(|repo| repo.name.to_string()).unwrap_or_default();
+    // SECURITY: the number of a hidden repository does not disclose its name, which is in the proof.
+    if name != repository && catalog.repo_by_name_or_id(repository).is_some_and(|repo| repo.hidden) {
+        return Err(RepoError::NotFound("proofs are at the name of a repository".to_owned()));
+    }
+    let subject = subject(&name, snapshot, &document(point.language, part));
     let entry = state.db.read(move |c| entry_proof(c, &subject)).await?;
     let Some(entry) = entry else {
         return Err(RepoError::NotFound(match snapshot {
@@ -114,8 +148,8 @@ pub async fn of_snapshot(
         }));
     };
     let Some(member) = member else { return Ok(Some(entry.to_string().into_bytes())) };
-    let records = records(repositories, point).await?;
-    let proof = tokio::task::spawn_blocking(move || record_proof(&records, &member, entry));
+    let state = proved_state(repositories, point).await?;
+    let proof = tokio::task::spawn_blocking(move || record_proof(&state, &member, entry));
     Ok(error::join(proof).await??.map(|proof| proof.to_bytes()))
 }
 
@@ -177,18 +211,22 @@ pub fn tile_bytes(c: &mut dyn Conn, log: i64, tile: Tile) -> Result<Vec<u8>, DbE
 /// # Errors
 /// [`RepoError::NotFound`] if the records are not those of the entry any more: block rules, advisories or a back-fill changed
 /// what is served of the past.
-fn record_proof(index: &[u8], member: &Member, entry: EntryProof) -> Result<Option<RecordProof>, RepoError> {
-    let records: Vec<&[u8]> = records_of(index).collect();
-    let root = Root::of(&records);
+fn record_proof(
+    state: &ProvedState,
+    member: &Member,
+    entry: EntryProof,
+) -> Result<Option<RecordProof>, RepoError> {
+    let ProvedState { index, root, hashes, .. } = state;
     let view = Entry::parse(entry.entry.as_bytes()).map_err(DbError::refuse)?;
     if view.value("root") != Some(hex::encode(root.hash).as_str()) {
         let text = "the log has another state of this snapshot than the one that is served now, since block rules, \
                     advisories or a back-fill changed it; only its PACKAGES.proof can be proved";
         return Err(RepoError::NotFound(text.to_owned()));
     }
-    let Some(position) = records.iter().position(|record| member.is_of(record)) else { return Ok(None) };
-    let Some(record) = records.get(position).map(|record| record.to_vec()) else { return Ok(None) };
-    let hashes: Vec<Hash> = records.iter().map(|record| leaf_hash(record)).collect();
+    let found = records_of(index).enumerate().find(|(_, record)| member.is_of(record));
+    let Some((position, record)) = found.map(|(position, record)| (position, record.to_vec())) else {
+        return Ok(None);
+    };
     let (position, count) = (position as u64, root.count);
     let path = inclusion_path(position, count, hashes.as_slice()).ok().flatten();
     Ok(path.map(|path| RecordProof { position, count, path, record, entry }))

@@ -13,7 +13,7 @@ const KINDS: &[(&str, &str)] = &[
     ("open", "database history previous?"),
     ("publish", "history? transaction time kind part? tree* list* audit? late?"),
     ("records", "transaction tree leaves*"),
-    ("view", "repository snapshot document records root rules transaction? late?"),
+    ("view", "repository id? snapshot document records root rules transaction? late?"),
     ("files", "file*"),
     ("page", "source project files root serial? valid status?"),
     ("rules", "rules"),

@@ -33,9 +33,21 @@ pub async fn add_checkpoint(history: &History, body: &[u8]) -> Result<Result<Str
     let known = state.db.read(move |c| tlog::witnessed(c, &origin)).await?;
     if let Err(refusal) = request.check(&checkpoint, &keys, root_of(known.as_deref())?) {
         if let Refusal::Inconsistent(reason) = &refusal {
-            // Two signed checkpoints that contradict each other prove what the log did.
+            let is_fork = root_of(known.as_deref())?
+                .is_some_and(|known| known.count == checkpoint.root.count && known != checkpoint.root);
             let (refused, known) = (request.note.to_string(), known.unwrap_or_default());
-            tracing::error!(refused, known, "the log {} contradicts itself: {reason}", checkpoint.origin);
+            let origin = &checkpoint.origin;
+            if is_fork {
+                tracing::error!(refused, known, "the log {origin} signed two trees of one size");
+            } else {
+                // Who sends a wrong path with a checkpoint that anybody can read does not accuse the log.
+                tracing::warn!(
+                    refused,
+                    known,
+                    "the log {origin} was not proved to continue what was cosigned: {reason}; compare it with \
+                     rspm history audit --since-checkpoint"
+                );
+            }
         }
         return Ok(Err(refusal));
     }

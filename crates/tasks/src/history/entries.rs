@@ -8,10 +8,10 @@ use base::model::digest::Sha256;
 use base::model::ids::{RepoId, Seq, TxId};
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
-use base::model::time::{SECOND, Timestamp};
+use base::model::time::Timestamp;
 use bytes::Bytes;
 use content::serve::proofs::RULES;
-use content::serve::{RepoError, proofs};
+use content::serve::{RepoError, point, proofs};
 use formats::tlog::entry::MAX_SIZE;
 use formats::tlog::record_proof::records_of;
 use formats::tlog::tree::{Root, leaf_hash};
@@ -31,8 +31,6 @@ const HEAD_SIZE: usize = 2_000;
 /// Maximum length of a `list` line in bytes, and number of records of a `leaves` line.
 const MAX_LIST: usize = 20_000;
 const MAX_LEAVES: usize = 2_000;
-/// A publish whose entry is written later than this after it is marked.
-const LATE: i64 = 3_600 * SECOND;
 
 /// New entries, and the state of the log after them.
 pub(super) struct Entries {
@@ -55,7 +53,7 @@ pub(super) async fn next(history: &History, head: &Head) -> Result<Entries, Repo
         next.entries.push(opening(history, &catalog, head).await?);
     }
     // Before the transactions, so that a log with all transactions has the rules too.
-    next.entries.extend(rules(history, &catalog).await?);
+    next.entries.extend(rules(history, &catalog, head).await?);
     if let Some((last, _)) = transactions.last() {
         next.entries.extend(publishes(history, &catalog, head, transactions).await?);
         next.tx = *last;
@@ -69,6 +67,10 @@ pub(super) async fn next(history: &History, head: &Head) -> Result<Entries, Repo
         next.closed_until = head.closed_until.min((history.state.clock)().day().start());
     }
     let end = head.closed_until.day().end();
+    if end <= (history.state.clock)() && !catalog.is_closed(end) {
+        // The server was off at midnight.
+        point::close_past_days(&history.repositories).await;
+    }
     if events.is_empty() && catalog.is_closed(end) && end <= (history.state.clock)() {
         next.entries.extend(views::of_day(history, &catalog, head.closed_until.day(), head.tx).await?);
         next.closed_until = end;
@@ -148,7 +150,7 @@ async fn publishes(
                 head.push(("audit", format!("{audit_row} {salted}")));
                 salt = Some(random.to_vec());
             }
-            head.extend((now.0.saturating_sub(at.0) > LATE).then(|| ("late", "yes".to_owned())));
+            head.extend((now.0.saturating_sub(at.0) > views::LATE).then(|| ("late", "yes".to_owned())));
             entries.push(entry("publish", head, salt)?);
         }
         entries.extend(records);
@@ -167,7 +169,12 @@ fn no_salt(error: ring::error::Unspecified) -> RepoError {
 }
 
 /// Returns the records of a list of packages at a step, without rules.
-async fn state_of(history: &History, catalog: &Catalog, tree: &Tree, seq: Seq) -> Result<Bytes, RepoError> {
+pub(super) async fn state_of(
+    history: &History,
+    catalog: &Catalog,
+    tree: &Tree,
+    seq: Seq,
+) -> Result<Bytes, RepoError> {
     let language = catalog.source_language(tree.source);
     let trees = vec![Catalog::point_tree(tree.source, tree, seq)];
     proofs::records(&history.repositories, Point::of_trees(RepoId(0), language, trees)).await
@@ -247,8 +254,13 @@ fn of_events(events: &[tlog_event::Event]) -> Result<Vec<NewEntry>, RepoError> {
 }
 
 /// Returns an entry if the newest one has another digest of the rules in force.
-pub(super) async fn rules(history: &History, catalog: &Catalog) -> Result<Option<NewEntry>, RepoError> {
+pub(super) async fn rules(
+    history: &History,
+    catalog: &Catalog,
+    head: &Head,
+) -> Result<Option<NewEntry>, RepoError> {
     let newest = history.state.db.read(|c| tlog::find(c, RULES)).await?;
-    let entry = entry(RULES, vec![(RULES, history.rules.of_all(catalog))], None)?;
-    Ok(newest.is_none_or(|(_, _, text)| text != entry.text).then_some(entry))
+    let digest = history.rules.of_all(catalog, history.has_automatic_guards());
+    let entry = entry(RULES, vec![(RULES, digest)], None)?;
+    Ok(newest.is_none_or(|(log, _, text)| log != head.id || text != entry.text).then_some(entry))
 }

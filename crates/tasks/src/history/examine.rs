@@ -1,9 +1,9 @@
 //! Compares the log with the database: its entries with the signed root, and the states in it with what is served now.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use super::{History, key, views};
-use base::model::ids::TxId;
+use super::{History, entries, key, views};
+use base::model::ids::{Seq, TreeId, TxId};
 use base::model::point::{Point, PointTree};
 use base::model::snapshot::Snapshot;
 use content::serve::{RepoError, proofs};
@@ -52,6 +52,7 @@ pub async fn examine(history: &History, share: Option<Share>) -> Result<Examinat
         signed_root: None,
         published: HashSet::new(),
         views: Vec::new(),
+        steps: Vec::new(),
     };
     let size = signed.checkpoint.root.count;
     let mut number = 0;
@@ -98,6 +99,7 @@ pub async fn examine(history: &History, share: Option<Share>) -> Result<Examinat
             head.origin
         ));
     }
+    pass.compare_steps(history, &head, &mut result).await?;
     pass.compare(history, &head, &mut result).await?;
     Ok(result)
 }
@@ -116,6 +118,18 @@ struct Pass {
     /// The first 8 bytes of the digests of all records that were published.
     published: HashSet<[u8; 8]>,
     views: Vec<Entry>,
+    steps: Vec<LoggedStep>,
+}
+
+/// A step of a list of packages in an entry of a transaction. It does not depend on rules, and on the names of repositories.
+struct LoggedStep {
+    tx: TxId,
+    time: String,
+    source: String,
+    tree: TreeId,
+    seq: Seq,
+    /// Number of records and root, as in the entry.
+    state: String,
 }
 
 impl Pass {
@@ -126,6 +140,11 @@ impl Pass {
         }
         // What cannot be read was changed, and the root differs.
         let Ok(entry) = Entry::parse(text.as_bytes()) else { return };
+        if matches!(entry.kind(), "rewind" | "restore") {
+            // The numbers of lost transactions are used again.
+            let last = entry.value("to").and_then(|text| text.parse().ok()).map_or(TxId(0), TxId);
+            self.steps.retain(|step| step.tx <= last);
+        }
         if entry.kind() == "records" {
             let digits = entry.values("leaves").flat_map(|line| line.split(' '));
             self.published.extend(digits.filter_map(|digits| {
@@ -136,9 +155,73 @@ impl Pass {
             match entry.kind() {
                 "files" => files.extend(entry.values("file").filter_map(logged_file)),
                 "view" => self.views.push(entry),
+                "publish" => self.steps.extend(logged_steps(&entry)),
                 _ => {}
             }
         }
+    }
+
+    /// Returns the packages of a state with records that were never published.
+    fn changed_names(&self, state: &[u8]) -> String {
+        let is_new = |record: &&[u8]| {
+            leaf_hash(record).first_chunk().is_some_and(|hash| !self.published.contains(hash))
+        };
+        let names: Vec<String> = records_of(state).filter(is_new).take(MAX_NAMES).map(name_of).collect();
+        match names.as_slice() {
+            [] => "packages were added, removed or exchanged".to_owned(),
+            names => format!("records that were never published: {}", names.join(", ")),
+        }
+    }
+
+    /// Compares the lists of packages that transactions published, without rules. Those into whose past a later transaction
+    /// was published are left out, and those of deleted sources.
+    async fn compare_steps(
+        &self,
+        history: &History,
+        head: &Head,
+        result: &mut Examination,
+    ) -> Result<(), RepoError> {
+        let catalog = history.state.catalog.get();
+        // By source and changed packages: the first transaction, and the number of all.
+        let mut left_out = 0_usize;
+        let mut changed: BTreeMap<(&str, String), (&LoggedStep, usize)> = BTreeMap::new();
+        for logged in &self.steps {
+            let Some(tree) = catalog.trees.find(logged.tree) else { continue };
+            let tx = tree.steps.iter().find(|step| step.seq == logged.seq).map(|step| step.tx);
+            let is_later = tree.steps.iter().any(|step| step.seq < logged.seq && step.tx > logged.tx);
+            if tx.is_none() || is_later {
+                left_out += 1;
+                continue;
+            }
+            if tx != Some(logged.tx) {
+                let LoggedStep { source, tx, time, .. } = logged;
+                result.problems.push(format!(
+                    "a list of {source} that transaction {} published ({time}) belongs to another transaction now, other \
+                     than in the log {}",
+                    tx.0, head.origin
+                ));
+            }
+            let state = entries::state_of(history, &catalog, tree, logged.seq).await?;
+            let root = Root::of(records_of(&state));
+            if format!("{} {}", root.count, hex::encode(root.hash)) != logged.state {
+                let key = (logged.source.as_str(), self.changed_names(&state));
+                changed.entry(key).or_insert((logged, 0)).1 += 1;
+            }
+        }
+        for ((source, names), (LoggedStep { tx, time, .. }, count)) in changed {
+            result.problems.push(format!(
+                "the packages of {source} since transaction {} ({time}), in {count} states that the log {} has, are not those \
+                 that were published; {names}",
+                tx.0, head.origin
+            ));
+        }
+        if left_out > 0 {
+            result.notes.push(format!(
+                "{left_out} lists of packages in the log were not compared: they were deleted, or later transactions were \
+                 published into their past"
+            ));
+        }
+        Ok(())
     }
 
     /// Compares states under the same rules; of a state that differs, names the packages with records that were never
@@ -155,7 +238,7 @@ impl Pass {
             let value = |key| view.value(key).unwrap_or_default();
             let (name, snapshot, document) = (value("repository"), value("snapshot"), value("document"));
             let Some(repo) = catalog.repos.iter().find(|repo| repo.name.as_str() == name) else { continue };
-            if history.rules.of_repository(&catalog, repo) != value("rules")
+            if history.rules.of_repository(&catalog, history.has_automatic_guards(), repo) != value("rules")
                 || history.rules.need_advisories(&catalog, repo.id)
             {
                 other_rules += 1;
@@ -189,14 +272,7 @@ impl Pass {
             };
             let differing = [Some(state), served].into_iter().flatten().find(|state| !is_equal(&state[..]));
             let Some(state) = differing else { continue };
-            let is_new = |record: &&[u8]| {
-                leaf_hash(record).first_chunk().is_some_and(|hash| !self.published.contains(hash))
-            };
-            let names: Vec<String> = records_of(&state).filter(is_new).take(MAX_NAMES).map(name_of).collect();
-            let names = match names.as_slice() {
-                [] => "packages were added, removed or exchanged".to_owned(),
-                names => format!("records that were never published: {}", names.join(", ")),
-            };
+            let names = self.changed_names(&state);
             result.problems.push(format!(
                 "{document} of {name} on {snapshot} is not what was served: the log {} has another root; {names}",
                 head.origin
@@ -220,6 +296,24 @@ impl Pass {
         }
         Ok(())
     }
+}
+
+/// Returns the lists of packages of an entry of a transaction, from its lines `SOURCE LABEL SEQ RECORDS ROOT TREE`.
+fn logged_steps(entry: &Entry) -> impl Iterator<Item = LoggedStep> {
+    let number = |key| entry.value(key).and_then(|text| text.parse().ok());
+    let tx = TxId(number("transaction").unwrap_or_default());
+    entry.values("tree").filter_map(move |line| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [source, _, seq, records, root, tree] = words[..] else { return None };
+        Some(LoggedStep {
+            tx,
+            time: entry.value("time").unwrap_or_default().to_owned(),
+            source: source.to_owned(),
+            tree: TreeId(tree.parse().ok()?),
+            seq: Seq(seq.parse().ok()?),
+            state: format!("{records} {root}"),
+        })
+    })
 }
 
 /// Parses a line `SOURCE NAME SIZE MD5 SHA256`; `None` without an MD5.

@@ -39,6 +39,13 @@ pub async fn init(history: &History, origin: Option<String>, is_next: bool) -> R
             })?
         }
     };
+    for earlier in 1..id {
+        let earlier = state.db.read(move |c| tlog::by_id(c, earlier)).await?;
+        if earlier.is_some_and(|earlier| earlier.origin == origin) {
+            let reason = format!("an earlier log has the name {origin}: give another one with --origin");
+            return Err(RepoError::Conflict(reason));
+        }
+    }
     let (seed, signer) = key::create(&key, &origin)?;
     let detail = format!("key: {}", signer.key(KeyType::Note));
     let history_id = state.catalog.get().history_id.clone();

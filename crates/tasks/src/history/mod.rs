@@ -94,6 +94,11 @@ impl History {
         })
     }
 
+    /// Returns whether uploaded names are guarded automatically.
+    fn has_automatic_guards(&self) -> bool {
+        self.state.config.load().server.automatic_name_guard
+    }
+
     /// Pauses the log, because it contradicts what others know of it. The first reason stays.
     async fn pause(&self, head: &Head, reason: &str) -> Result<(), RepoError> {
         let (log, text) = (head.id, reason.to_owned());

@@ -208,7 +208,9 @@ async fn complete(history: &History, head: Head, missing: Vec<String>) -> Result
     let append = move |c: &mut dyn Conn| {
         tlog::end_pause(c, head.id, &recovered)?;
         let is_appended = rows::append(c, &head, &next)?;
-        if is_appended {
+        if !is_appended {
+            tlog::pause(c, head.id, &head.pause)?;
+        } else {
             audit::record(c, "recover log", "log", &head.origin, &format!("entries from the copy: {count}"))?;
         }
         Ok::<bool, DbError>(is_appended)

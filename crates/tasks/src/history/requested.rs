@@ -60,7 +60,7 @@ pub async fn add(history: &History, repo: &str, snapshot: Snapshot) -> Result<()
                 tx: head.tx,
                 closed_until: head.closed_until,
             };
-            next.entries.extend(entries::rules(history, &catalog).await?);
+            next.entries.extend(entries::rules(history, &catalog, &head).await?);
             for state in states {
                 next.entries.extend(if_new(history, state).await?);
             }
@@ -97,7 +97,7 @@ async fn if_new(history: &History, view: NewEntry) -> Result<Option<NewEntry>, R
         lines.map(str::to_owned).collect::<Vec<_>>()
     };
     let is_known = known.is_some_and(|(_, _, text)| state(&text) == state(&view.text));
-    Ok((!is_known).then(|| NewEntry { text: view.text + "late yes\n", ..view }))
+    Ok((!is_known).then(|| views::late(view)))
 }
 
 /// Waits for a signed checkpoint with this number of entries, which the leader writes.

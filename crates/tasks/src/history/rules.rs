@@ -21,23 +21,31 @@ pub(super) struct KnownRules(Mutex<Option<Digests>>);
 struct Digests {
     rules: Arc<BlockRules>,
     guards: Arc<Guards>,
-    digests: HashMap<(Option<Language>, Option<RepoId>), String>,
+    digests: HashMap<(bool, Option<Language>, Option<RepoId>), String>,
 }
 
 impl KnownRules {
-    /// Returns the digest of all block rules, and of all name guards that an administrator created.
-    pub(super) fn of_all(&self, catalog: &Catalog) -> String {
-        self.digest(catalog, None, None)
+    /// Returns the digest of all block rules, and of all name guards that hide something; `automatic` states whether uploaded
+    /// names are guarded automatically.
+    pub(super) fn of_all(&self, catalog: &Catalog, automatic: bool) -> String {
+        self.digest(catalog, automatic, None, None)
     }
 
     /// Returns the digest of the block rules of a repository, and of the name guards of its language. Repositories without
     /// rules of their own share theirs.
-    pub(super) fn of_repository(&self, catalog: &Catalog, repo: &Repository) -> String {
+    pub(super) fn of_repository(&self, catalog: &Catalog, automatic: bool, repo: &Repository) -> String {
         let has_own = catalog.rules.iter().any(|stored| stored.rule.criteria.repo == Some(repo.id));
-        self.digest(catalog, Some(repo.kind.language()), Some(if has_own { repo.id } else { NO_REPOSITORY }))
+        let of = if has_own { repo.id } else { NO_REPOSITORY };
+        self.digest(catalog, automatic, Some(repo.kind.language()), Some(of))
     }
 
-    fn digest(&self, catalog: &Catalog, language: Option<Language>, repo: Option<RepoId>) -> String {
+    fn digest(
+        &self,
+        catalog: &Catalog,
+        automatic: bool,
+        language: Option<Language>,
+        repo: Option<RepoId>,
+    ) -> String {
         let mut known = self.0.lock();
         let is_current = |known: &Digests| {
             Arc::ptr_eq(&known.rules, &catalog.rules) && Arc::ptr_eq(&known.guards, &catalog.guards)
@@ -50,21 +58,22 @@ impl KnownRules {
             guards: Arc::clone(&catalog.guards),
             digests: HashMap::new(),
         });
-        let digest = || digest(&(lines(catalog, repo) + &guard_lines(catalog, language)));
-        known.digests.entry((language, repo)).or_insert_with(digest).clone()
+        let digest = || digest(&(lines(catalog, repo) + &guard_lines(catalog, automatic, language)));
+        known.digests.entry((automatic, language, repo)).or_insert_with(digest).clone()
     }
 
     /// Returns whether a rule of a repository depends on advisories, which change what past days serve without a change of
     /// the rules.
     pub(super) fn need_advisories(&self, catalog: &Catalog, repo: RepoId) -> bool {
         let mut rules = catalog.rules.iter().map(|stored| &stored.rule.criteria);
-        rules.any(|rule| rule.repo.is_none_or(|of| of == repo) && rule.needs_advisories())
+        rules
+            .any(|rule| rule.repo.is_none_or(|of| of == repo) && (rule.needs_advisories() || rule.fixes_pass))
     }
 }
 
-/// Returns a line for each name guard that an administrator created, of a language or of all.
-fn guard_lines(catalog: &Catalog, language: Option<Language>) -> String {
-    let guards = catalog.guards.created.active();
+/// Returns a line for each name guard of a language, or of all, that hides something.
+fn guard_lines(catalog: &Catalog, automatic: bool, language: Option<Language>) -> String {
+    let guards = catalog.guards.in_force(automatic).active();
     let guards = guards.filter(|guard| language.is_none_or(|language| guard.language == language));
     let line = |guard: &Arc<NameGuard>| {
         let (language, source) = (guard.language.as_str(), guard.source.0);

@@ -6,7 +6,7 @@ use super::{History, entry};
 use base::model::ids::TxId;
 use base::model::point::{Point, PointTree};
 use base::model::snapshot::Snapshot;
-use base::model::time::Day;
+use base::model::time::{Day, SECOND};
 use content::serve::{RepoError, point, proofs};
 use formats::r::bioconductor::{Component, Part};
 use formats::tlog::record_proof::records_of;
@@ -14,6 +14,9 @@ use formats::tlog::tree::Root;
 use runtime::catalog::resolve::Unresolved;
 use runtime::catalog::{Catalog, Repository};
 use store::db::tlog::NewEntry;
+
+/// An entry that is written later than this after what it states is marked.
+pub(super) const LATE: i64 = 3_600 * SECOND;
 
 /// Roots of states, by their trees: those of the last day that was logged. Repositories with the same trees have the same
 /// state, and that of a list that has ended is the same each day.
@@ -30,13 +33,19 @@ pub(super) async fn of_day(
     let newest = of_day.map_or(TxId(0), |(id, _)| *id);
     let mut entries = Vec::new();
     let yesterday = std::mem::take(&mut *history.roots.lock());
+    let is_late = (history.state.clock)().0.saturating_sub(day.end().0) > LATE;
     for repo in catalog.repos.iter() {
         for part in parts(catalog, repo) {
-            entries
-                .extend(view(history, catalog, repo, part, Snapshot::Date(day), newest, &yesterday).await?);
+            let view = view(history, catalog, repo, part, Snapshot::Date(day), newest, &yesterday).await?;
+            entries.extend(view.map(|view| if is_late { late(view) } else { view }));
         }
     }
     Ok(entries)
+}
+
+/// Marks the entry of a state as written long after its day.
+pub(super) fn late(view: NewEntry) -> NewEntry {
+    NewEntry { text: view.text + "late yes\n", ..view }
 }
 
 /// Returns the entries for the state of a repository, and of each part of Bioconductor in it, in a snapshot. `newest` is the
@@ -90,11 +99,12 @@ async fn view(
     let document = proofs::document(repo.kind.language(), part);
     let lines = vec![
         ("repository", name.clone()),
+        ("id", repo.id.0.to_string()),
         ("snapshot", snapshot.to_string()),
         ("document", document.clone()),
         ("records", root.count.to_string()),
         ("root", hex::encode(root.hash)),
-        ("rules", history.rules.of_repository(catalog, repo)),
+        ("rules", history.rules.of_repository(catalog, history.has_automatic_guards(), repo)),
         ("transaction", newest.0.to_string()),
     ];
     entry("view", lines, None).map(Some)

@@ -333,8 +333,8 @@ impl Auditor {
         let wrong =
             || TlogError(format!("tree: {} is not 'SOURCE LABEL SEQ RECORDS ROOT TREE'", quoted(line)));
         let words: Vec<&str> = line.split(' ').collect();
-        let [source, label, seq, records, root, ref tree @ ..] = words[..] else { return Err(wrong()) };
-        let tree = match tree {
+        let [source, label, seq, records, root, ref number @ ..] = words[..] else { return Err(wrong()) };
+        let tree = match number {
             [] => format!("{source} {label}"),
             [number] => decimal(number).map_err(|e| e.at("tree"))?.to_string(),
             _ => return Err(wrong()),
@@ -346,7 +346,7 @@ impl Auditor {
         let first = steps.first_key_value().map(|(first, _)| *first);
         let before = steps.range(..=seq).next_back().map(|(first, last)| (*first, *last));
         if before.is_some_and(|(_, last)| last >= seq) {
-            if seq == 1 {
+            if seq == 1 && number.is_empty() {
                 *steps = BTreeMap::from([(1, 1)]);
                 let text = format!("the tree {source} {label} begins again: its source was created again");
                 self.find(Rule::A4, false, text);
@@ -379,7 +379,9 @@ impl Auditor {
             return fail(format!("snapshot: {} is not a day or a transaction", quoted(snapshot)));
         };
         let count = self.count();
-        let views = self.views.entry(format!("{repository} {document}")).or_default();
+        // A deleted or renamed repository and the next one of its name are not one.
+        let id = entry.value("id").unwrap_or_default();
+        let views = self.views.entry(format!("{repository} {id} {document}")).or_default();
         if let Some(previous) = views.insert(parsed, count) {
             let text = format!(
                 "a second state of {snapshot} of {} in {}, after entry {previous}",

@@ -134,8 +134,9 @@ fn rows_are_those_of_the_exported_trail() {
         (trail(&[(4, 4), (5, 5), (6, 6)], 1), None),
         (trail(&[(4, 4), (5, 6)], 1), Some("row 5 of the audit trail is not the one that the log names")),
         (trail(&[(4, 4), (6, 6)], 1), Some("the audit trail lacks row 5, which the log names")),
-        (trail(&[(4, 4)], 1), None),
-        (trail(&[(5, 6)], 2), None),
+        (trail(&[(4, 4)], 1), Some("the audit trail lacks row 5, which the log names")),
+        (trail(&[(5, 5)], 2), Some("the export of the audit trail lacks the salt of this entry")),
+        (trail(&[(5, 6)], 0), None),
     ] {
         let mut auditor = Auditor::new(Vec::new()).with_trail(trail);
         entries.iter().for_each(|entry| auditor.push(entry.as_bytes()));

@@ -14,14 +14,16 @@ pub struct Trail {
 }
 
 impl Trail {
-    /// Returns why an entry that names a row by a salted digest is not of this trail; `None` also for a row after its last one,
-    /// and for an entry without a salt.
+    /// Returns why an entry that names a row by a salted digest is not of this trail; `None` also for an entry after the last one
+    /// with a salt, which is newer than the export.
     pub(super) fn problem(&self, entry: u64, row: u64, digest: &[u8; 32]) -> Option<String> {
-        let salt = self.salts.get(&entry)?;
-        let (last, _) = self.rows.last_key_value()?;
-        if row > *last || row == 0 {
+        let (last, _) = self.salts.last_key_value()?;
+        if entry > *last || row == 0 {
             return None;
         }
+        let Some(salt) = self.salts.get(&entry) else {
+            return Some("the export of the audit trail lacks the salt of this entry".to_owned());
+        };
         let Some(known) = self.rows.get(&row) else {
             return Some(format!("the audit trail lacks row {row}, which the log names"));
         };

@@ -103,6 +103,8 @@ pub struct AuditRow {
 query! {
     /// The query of `GET /audit/salts`.
     ListSalts {
+        /// The number of the log; the newest one by default
+        log: Option<usize>,
         /// The number of the first entry
         first: Option<usize>,
     }

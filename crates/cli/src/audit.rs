@@ -121,13 +121,20 @@ async fn export(client: &Client, args: ExportAudit) -> Result<(), CliError> {
     }
     // Before the rows, so that each row that the log names is there.
     let mut salts = Vec::new();
-    let mut first = args.proof.then_some(0);
-    while let Some(entry) = first {
-        let page =
-            client.call::<operations::AuditSalts>([], &audit::ListSalts { first: Some(entry) }).await?;
-        let next = page.last().and_then(|last| usize::try_from(last.entry + 1).ok());
-        first = next.filter(|_| page.len() == PAGE);
+    let mut next = args.proof.then(audit::ListSalts::default);
+    while let Some(query) = next {
+        let page = client.call::<operations::AuditSalts>([], &query).await?;
+        let following = page.last().and_then(|last| {
+            let log = usize::try_from(last.log).ok()?;
+            match page.len() == PAGE {
+                true => Some((log, usize::try_from(last.entry + 1).ok()?)),
+                // The log before it.
+                false => Some((log.checked_sub(1).filter(|log| *log > 0)?, 0)),
+            }
+        });
+        let query = |(log, first)| audit::ListSalts { log: Some(log), first: Some(first) };
         salts.extend(page);
+        next = following.map(query);
     }
     let mut query = audit::ListAudit {
         order: Some("oldest".to_owned()),

@@ -371,7 +371,7 @@ macro_rules! data_operations {
             VerifyAudit: GET ["audit", "verify"] Administer => audit::verify {
                 query(audit::VerifyAudit), response(audit::AuditVerification)
             }
-            /// List the salts with which the newest log of history names rows, at most 10000, from the entry first on
+            /// List the salts with which a log of history, by default the newest one, names rows, at most 10000, from the entry first on
             AuditSalts: GET ["audit", "salts"] Administer => audit::salts {
                 query(audit::ListSalts), response([audit::AuditSalt])
             }

@@ -14,6 +14,7 @@ use crate::error::CliError;
 use crate::output::{Output, warn};
 use crate::tokens_file;
 use api::audit::{AuditRow, AuditSalt};
+use api::operations::admin as operations;
 use base::model::digest::{Sha256, digest_of_row};
 use formats::tlog::TlogError;
 use formats::tlog::audit::{Auditor, Finding, KnownCheckpoint, Rule, Trail};
@@ -147,6 +148,12 @@ pub(crate) async fn run(log: Log<'_>, output: &Output, args: AuditLog) -> Result
         omitted: report.omitted,
     };
     output.print(&result, || text(&result, &report.findings))?;
+    if let Log::Server(client, _) = &log {
+        let newest = client.call::<operations::ShowHistory>([], &()).await?.origin;
+        if newest != result.log {
+            warn(format!("the server has begun another log since: {newest}; audit it with --log=NUMBER"));
+        }
+    }
     match report.is_violated {
         false => Ok(()),
         true if is_fork => Err(CliError::refused(

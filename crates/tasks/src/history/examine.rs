@@ -30,12 +30,26 @@ pub struct Examination {
     pub notes: Vec<String>,
 }
 
-/// Compares the newest log with its signed root, and the states and the digests of files in it with those of now. `share`:
+/// Compares each log with its signed root, and the states and the digests of files in it with those of now. `share`:
 /// only those whose entry has a number with this remainder of the divisor.
 pub async fn examine(history: &History, share: Option<Share>) -> Result<Examination, RepoError> {
     let mut result = Examination::default();
-    let Some(head) = history.state.db.read(tlog::head).await? else { return Ok(result) };
-    let Some(signed) = proofs::signed(&head)? else { return Ok(result) };
+    let newest = history.state.db.read(tlog::head).await?.map_or(0, |head| head.id);
+    for log in 1..=newest {
+        if let Some(head) = history.state.db.read(move |c| tlog::by_id(c, log)).await? {
+            examine_log(history, head, share, &mut result).await?;
+        }
+    }
+    Ok(result)
+}
+
+async fn examine_log(
+    history: &History,
+    head: Head,
+    share: Option<Share>,
+    result: &mut Examination,
+) -> Result<(), RepoError> {
+    let Some(signed) = proofs::signed(&head)? else { return Ok(()) };
     match key::signers(&history.state, &head) {
         Ok(keys) => {
             let is_signer = |key: &Signer| matches!(signed.note.verify(key.key(KeyType::Note)), Ok(Some(_)));
@@ -99,9 +113,8 @@ pub async fn examine(history: &History, share: Option<Share>) -> Result<Examinat
             head.origin
         ));
     }
-    pass.compare_steps(history, &head, &mut result).await?;
-    pass.compare(history, &head, &mut result).await?;
-    Ok(result)
+    pass.compare_steps(history, &head, result).await?;
+    pass.compare(history, &head, result).await
 }
 
 /// The entries whose number has this remainder.

@@ -170,8 +170,8 @@ async fn require_size(history: &History, size: u64, has_copy: bool) -> Result<()
         return Ok(());
     }
     Err(RepoError::Conflict(
-        "nothing states how many entries the log had: give a copy of it with --from, or begin another log with rspm history \
-         init --new-log"
+        "nothing states how many entries the log had: give a copy of it with --from (if the database was not restored, one that \
+         rspm history export writes now), or begin another log with rspm history init --new-log"
             .to_owned(),
     ))
 }

@@ -39,10 +39,10 @@ pub(super) enum WitnessAnswer {
 pub(super) async fn run(history: &History) {
     let mut signed = history.signed.subscribe();
     loop {
-        tokio::time::sleep(INTERVAL).await;
         if let Err(error) = ask_all(history, false).await {
             tracing::warn!(%error, "could not ask the witnesses of the log");
         }
+        tokio::time::sleep(INTERVAL).await;
         let _ = tokio::time::timeout(RETRY_INTERVAL, signed.changed()).await;
     }
 }

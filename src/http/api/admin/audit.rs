@@ -62,8 +62,11 @@ pub(crate) fn wire(row: audit::AuditRow) -> AuditRow {
 pub(super) async fn salts(call: Call<'_>, query: ListSalts) -> Answer<Vec<AuditSalt>> {
     let first = query.first.unwrap_or(0) as u64;
     let salted = call.app.state.db.read(move |c| {
-        let Some(head) = tlog::head(c)? else { return Ok((0, Vec::new())) };
-        Ok::<_, DbError>((head.id, tlog::salted(c, head.id, first, MAX_ROWS as i64)?))
+        let log = match query.log {
+            Some(log) => i64::try_from(log).unwrap_or(i64::MAX),
+            None => tlog::head(c)?.map_or(0, |head| head.id),
+        };
+        Ok::<_, DbError>((log, tlog::salted(c, log, first, MAX_ROWS as i64)?))
     });
     let (log, entries) = salted.await.map_err(RepoError::from)?;
     let salt = |Salted { id, entry, salt }: Salted| {

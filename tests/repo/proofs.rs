@@ -4,7 +4,6 @@ use std::process::Command;
 use std::sync::Arc;
 
 use rstudio_pm::api::source::ImportedChange;
-use rstudio_pm::config::{EncryptionKey, KeySource, key_file};
 use rstudio_pm::edit::promotion::{Opening, PromotionRequest};
 use rstudio_pm::edit::{self, OnExisting, UploadKind};
 use rstudio_pm::history::{self, History, Share};
@@ -25,6 +24,7 @@ use rstudio_pm::tlog::tree::Root;
 
 use super::index;
 use crate::support::backend::{Backend, actor, person};
+use crate::support::history::begin;
 use crate::support::python::package::Package;
 use futures_util::StreamExt;
 
@@ -33,14 +33,9 @@ const ORIGIN: &str = "packages.example.org/__log__";
 /// A backend with a repository `prod`, and its log.
 pub(super) async fn with_log() -> (Backend, Arc<History>) {
     let backend = Backend::new().await;
-    let mut config = (*backend.state.config.load_full()).clone();
-    let key = key_file::random().expect("random numbers");
-    config.encryption_key = Some(Arc::new(EncryptionKey { key, source: KeySource::Environment }));
-    backend.state.config.store(Arc::new(config));
     backend.create_local_source("team").await;
     backend.create_repository("prod", &["team"]).await;
-    let history = of(&backend);
-    assert!(history::init(&history, Some(ORIGIN.to_owned()), false).await.expect("a log"));
+    let history = begin(&backend, ORIGIN).await;
     (backend, history)
 }
 

@@ -124,17 +124,15 @@ async fn export(client: &Client, args: ExportAudit) -> Result<(), CliError> {
     let mut next = args.proof.then(audit::ListSalts::default);
     while let Some(query) = next {
         let page = client.call::<operations::AuditSalts>([], &query).await?;
-        let following = page.last().and_then(|last| {
-            let log = usize::try_from(last.log).ok()?;
-            match page.len() == PAGE {
-                true => Some((log, usize::try_from(last.entry + 1).ok()?)),
-                // The log before it.
-                false => Some((log.checked_sub(1).filter(|log| *log > 0)?, 0)),
-            }
-        });
-        let query = |(log, first)| audit::ListSalts { log: Some(log), first: Some(first) };
+        let (log, last) = (page.last().map(|last| last.log), page.last().map_or(0, |last| last.entry));
+        let log = log.and_then(|log| usize::try_from(log).ok()).or(query.log).unwrap_or(0);
+        // The rest of the log, or the log before it.
+        let (log, first) = match page.len() == PAGE {
+            true => (log, usize::try_from(last + 1).unwrap_or(usize::MAX)),
+            false => (log.saturating_sub(1), 0),
+        };
+        next = (log > 0).then_some(audit::ListSalts { log: Some(log), first: Some(first) });
         salts.extend(page);
-        next = following.map(query);
     }
     let mut query = audit::ListAudit {
         order: Some("oldest".to_owned()),

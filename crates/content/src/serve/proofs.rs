@@ -127,9 +127,10 @@ pub async fn of_snapshot(
     let point = point::resolve_part(repositories, repository, part, snapshot).await?;
     let state = &repositories.state;
     let catalog = state.catalog.get();
-    let name = catalog.repo_by_name_or_id(repository).map(|repo| repo.name.to_string()).unwrap_or_default();
+    let repo = catalog.repo_by_name_or_id(repository);
+    let name = repo.map(|repo| repo.name.to_string()).unwrap_or_default();
     // SECURITY: the number of a hidden repository does not disclose its name, which is in the proof.
-    if name != repository && catalog.repo_by_name_or_id(repository).is_some_and(|repo| repo.hidden) {
+    if repo.is_some_and(|repo| repo.response_name(repository).0 != name) {
         return Err(RepoError::NotFound("proofs are at the name of a repository".to_owned()));
     }
     let subject = subject(&name, snapshot, &document(point.language, part));

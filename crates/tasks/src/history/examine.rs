@@ -67,6 +67,7 @@ async fn examine_log(
         published: HashSet::new(),
         views: Vec::new(),
         steps: Vec::new(),
+        files: Vec::new(),
     };
     let size = signed.checkpoint.root.count;
     let mut number = 0;
@@ -91,11 +92,11 @@ async fn examine_log(
         let problem =
             |tile: String| format!("tile {tile} of the log {} is not that of its entries", head.origin);
         result.problems.extend(differing.into_iter().map(problem));
-        let mut files = Vec::new();
         for text in texts {
-            pass.add(number, &text, size, share, &mut files);
+            pass.add(number, &text, size, share);
             number += 1;
         }
+        let files = std::mem::take(&mut pass.files);
         let differing = history.state.db.read(move |c| file::differing(c, &files)).await?;
         result.problems.extend(differing.into_iter().map(|file| {
             let LoggedFile { source, name, md5, .. } = file;
@@ -132,6 +133,8 @@ struct Pass {
     published: HashSet<[u8; 8]>,
     views: Vec<Entry>,
     steps: Vec<LoggedStep>,
+    /// Those that were not compared yet.
+    files: Vec<LoggedFile>,
 }
 
 /// A step of a list of packages in an entry of a transaction. It does not depend on rules, and on the names of repositories.
@@ -146,7 +149,7 @@ struct LoggedStep {
 }
 
 impl Pass {
-    fn add(&mut self, number: u64, text: &str, size: u64, share: Option<Share>, files: &mut Vec<LoggedFile>) {
+    fn add(&mut self, number: u64, text: &str, size: u64, share: Option<Share>) {
         self.tree.push(text.as_bytes());
         if number + 1 == size {
             self.signed_root = Some(self.tree.root());
@@ -166,7 +169,7 @@ impl Pass {
             }));
         } else if share.is_none_or(|share| number % share.divisor.max(1) == share.remainder) {
             match entry.kind() {
-                "files" => files.extend(entry.values("file").filter_map(logged_file)),
+                "files" => self.files.extend(entry.values("file").filter_map(logged_file)),
                 "view" => self.views.push(entry),
                 "publish" => self.steps.extend(logged_steps(&entry)),
                 _ => {}

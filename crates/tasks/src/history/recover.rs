@@ -208,10 +208,10 @@ async fn complete(history: &History, head: Head, missing: Vec<String>) -> Result
     let append = move |c: &mut dyn Conn| {
         tlog::end_pause(c, head.id, &recovered)?;
         let is_appended = rows::append(c, &head, &next)?;
-        if !is_appended {
-            tlog::pause(c, head.id, &head.pause)?;
-        } else {
+        if is_appended {
             audit::record(c, "recover log", "log", &head.origin, &format!("entries from the copy: {count}"))?;
+        } else {
+            tlog::pause(c, head.id, &head.pause)?;
         }
         Ok::<bool, DbError>(is_appended)
     };

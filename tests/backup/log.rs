@@ -304,10 +304,14 @@ fn check_older_dump(word: &str, provider: Provider) {
     let mut destination =
         Destination::create(&config, provider, &head.levels, ExistingFiles::Refused).expect("blank");
     restore(DumpReader::open(bytes.as_slice()), &mut destination).expect("restored");
-    for row in ["DELETE FROM migration WHERE name = 'tlog'", "DELETE FROM sequence WHERE name = 'tlog_event'"]
-    {
-        let deleted = destination.conn().and_then(|c| c.execute(row, &[])).expect("written");
-        assert_eq!(deleted, 1, "a row that the migration added to a table of before");
+    let later = MIGRATIONS.iter().filter(|later| later.number >= migration.number).count();
+    let first = migration.number.into();
+    for (rows, parameters, count) in [
+        ("DELETE FROM migration WHERE number >= $1", &[first][..], later),
+        ("DELETE FROM sequence WHERE name = 'tlog_event'", &[], 1),
+    ] {
+        let deleted = destination.conn().and_then(|c| c.execute(rows, parameters)).expect("written");
+        assert_eq!(deleted, count as u64, "rows that migrations added to tables of before");
     }
     destination.finish_tables().expect("indexes");
     destination.commit().expect("committed");

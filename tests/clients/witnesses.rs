@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rstudio_pm::tlog::note::{Checkpoint, KeyType, Note, Signer, Statement, VerifierKey};
 use rstudio_pm::tlog::policy::Policy;
-use rstudio_pm::tlog::tree::{Hash, consistency_path, leaf_hash, root};
+use rstudio_pm::tlog::tree::{Subtrees, consistency_path, leaf_hash, root};
 use rstudio_pm::tlog::witness::AddCheckpoint;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -23,13 +23,13 @@ const ADD: &str = "/__log__/witness/add-checkpoint";
 /// A log of the test itself.
 struct TestLog {
     signer: Signer,
-    leaves: Vec<Hash>,
+    nodes: Subtrees,
 }
 
 impl TestLog {
     fn new(origin: &str) -> TestLog {
         let signer = Signer::from_seed(origin, &[7; 32]).expect("a key");
-        TestLog { signer, leaves: (0..100_u8).map(|number| leaf_hash(&[number])).collect() }
+        TestLog { signer, nodes: Subtrees::new((0..100_u8).map(|number| leaf_hash(&[number])).collect()) }
     }
 
     fn key(&self) -> String {
@@ -38,9 +38,8 @@ impl TestLog {
 
     /// The request for the first `size` entries.
     fn request(&self, old: u64, size: u64) -> String {
-        let leaves = self.leaves.as_slice();
-        let path = consistency_path(old, size, leaves).expect("a tree").unwrap_or_default();
-        let root = root(size, &leaves[..usize::try_from(size).expect("few")]).expect("a tree");
+        let path = consistency_path(old, size, &self.nodes).expect("a tree").unwrap_or_default();
+        let root = root(size, &self.nodes).expect("a tree");
         let origin = self.signer.key(KeyType::Note).name().to_owned();
         let text = Checkpoint { origin, root }.to_string();
         let note = format!("{text}\n{}", self.signer.sign(&text, Statement::Signed));
@@ -109,7 +108,7 @@ fn a_witness_answers_as_the_specification_says() {
     let kind = conflict.header("content-type");
     assert_eq!((conflict.status, kind, conflict.text().as_str()), (409, Some("text/x.tlog.size"), "40\n"));
     let fork = TestLog {
-        leaves: (0..100_u8).map(|number| leaf_hash(&[number, 1])).collect(),
+        nodes: Subtrees::new((0..100_u8).map(|number| leaf_hash(&[number, 1])).collect()),
         ..TestLog::new("log.example/a")
     };
     for (case, body, expected) in [

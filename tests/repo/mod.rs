@@ -12,6 +12,7 @@ mod import;
 mod integrity;
 mod log_audit;
 mod log_keys;
+mod log_witnesses;
 mod lost_objects;
 mod memory;
 mod merge;

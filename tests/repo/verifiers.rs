@@ -9,7 +9,7 @@ use rstudio_pm::tlog::entry_proof::{EntryProof, ViewRequest};
 use rstudio_pm::tlog::note::{Checkpoint, KeyType, Signer, Statement};
 use rstudio_pm::tlog::policy::Policy;
 use rstudio_pm::tlog::record_proof::{FileDigest, INDEX, PROJECTS, RecordProof, records_of};
-use rstudio_pm::tlog::tree::{Hash, Root, inclusion_path, leaf_hash};
+use rstudio_pm::tlog::tree::{Hash, Root, Subtrees, inclusion_path, leaf_hash};
 use sha2::{Digest, Sha256};
 
 use crate::support::rscript;
@@ -88,8 +88,8 @@ fn records() -> Vec<String> {
 }
 
 fn path(leaves: &[impl AsRef<[u8]>], index: usize) -> Vec<Hash> {
-    let hashes: Vec<Hash> = leaves.iter().map(|leaf| leaf_hash(leaf.as_ref())).collect();
-    inclusion_path(index as u64, leaves.len() as u64, hashes.as_slice()).expect("a leaf").expect("a path")
+    let nodes = Subtrees::new(leaves.iter().map(|leaf| leaf_hash(leaf.as_ref())).collect());
+    inclusion_path(index as u64, nodes.count(), &nodes).expect("a leaf").expect("a path")
 }
 
 fn view(records: &[impl AsRef<[u8]>]) -> String {

@@ -177,6 +177,7 @@ fn a_list_is_read_as_one_value_or_from_its_subscriptions(db: &mut TestDb) {
             "DROP TABLE tlog_event",
             "DROP TABLE tlog_witnessed",
             "DROP TABLE tlog_timestamp",
+            "DROP TABLE tlog_cosigned",
             "DELETE FROM sequence WHERE name = 'tlog_event'",
         ] {
             c.execute(table, &[])?;

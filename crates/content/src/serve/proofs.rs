@@ -14,6 +14,7 @@ use super::r::document::RDocument;
 use super::r::render;
 use super::selection::allowed::View;
 use super::{RepoError, Repositories, error, point};
+use base::config::Witness;
 use base::model::kind::{Language, Layout};
 use base::model::point::{Point, PointTree};
 use base::model::snapshot::Snapshot;
@@ -21,10 +22,10 @@ use formats::r::bioconductor::Part;
 use formats::r::layout::IndexFormat;
 use formats::tlog::entry::Entry;
 use formats::tlog::entry_proof::EntryProof;
-use formats::tlog::note::{Checkpoint, Note};
+use formats::tlog::note::{Checkpoint, Note, VerifierKey};
 use formats::tlog::record_proof::{INDEX, Member, PROJECTS, RecordProof, records_of};
 use formats::tlog::tile::{Content, Tile, TileNodes};
-use formats::tlog::tree::{Hash, Root, inclusion_path, leaf_hash};
+use formats::tlog::tree::{self, Hash, Subtrees, inclusion_path, leaf_hash};
 use runtime::catalog::Repository;
 use store::db::{Conn, DbError, tlog};
 
@@ -78,10 +79,9 @@ pub(super) type LastProved = tokio::sync::Mutex<Option<Arc<ProvedState>>>;
 
 pub(super) struct ProvedState {
     trees: Vec<PointTree>,
-    index: Bytes,
-    root: Root,
     /// The leaves, in order.
-    hashes: Vec<Hash>,
+    records: Vec<Bytes>,
+    nodes: Subtrees,
 }
 
 async fn proved_state(repositories: &Arc<Repositories>, point: Point) -> Result<Arc<ProvedState>, RepoError> {
@@ -92,9 +92,9 @@ async fn proved_state(repositories: &Arc<Repositories>, point: Point) -> Result<
     let trees = point.trees.clone();
     let index = records(repositories, point).await?;
     let hash = move || {
-        let root = Root::of(records_of(&index));
-        let hashes = records_of(&index).map(leaf_hash).collect();
-        Arc::new(ProvedState { trees, root, hashes, index })
+        let nodes = Subtrees::new(records_of(&index).map(leaf_hash).collect());
+        let records = records_of(&index).map(|record| index.slice_ref(record)).collect();
+        Arc::new(ProvedState { trees, records, nodes })
     };
     let state = error::join(tokio::task::spawn_blocking(hash)).await?;
     *last = Some(Arc::clone(&state));
@@ -134,7 +134,8 @@ pub async fn of_snapshot(
         return Err(RepoError::NotFound("proofs are at the name of a repository".to_owned()));
     }
     let subject = subject(&name, snapshot, &document(point.language, part));
-    let entry = state.db.read(move |c| entry_proof(c, &subject)).await?;
+    let witnesses = state.config.load().history.witnesses.clone();
+    let entry = state.db.read(move |c| entry_proof(c, &subject, &witnesses)).await?;
     let Some(entry) = entry else {
         return Err(RepoError::NotFound(match snapshot {
             Snapshot::Date(day) if point.follows_sources() => {
@@ -164,11 +165,24 @@ pub async fn served(repositories: &Repositories, point: &Point) -> Result<Option
     Ok(Some(index::run_blocking(move || gunzip(&stored)).await?.bytes))
 }
 
-/// Returns the proof of the newest entry of a subject, if the newest checkpoint of its log contains it.
-fn entry_proof(c: &mut dyn Conn, subject: &str) -> Result<Option<EntryProof>, DbError> {
+/// Returns the proof of the newest entry of a subject with the checkpoint that has most cosignatures of those that contain the
+/// entry: the newest one, or one that these witnesses cosigned before it. `None` if none contains it yet.
+fn entry_proof(
+    c: &mut dyn Conn,
+    subject: &str,
+    witnesses: &[Witness],
+) -> Result<Option<EntryProof>, DbError> {
     let Some((log, index, entry)) = tlog::find(c, subject)? else { return Ok(None) };
     let Some(head) = tlog::by_id(c, log)? else { return Ok(None) };
-    let Some(Signed { note, checkpoint }) = signed(&head)? else { return Ok(None) };
+    let keys = witnesses.iter().filter_map(|witness| witness.key.parse().ok());
+    let keys: Vec<VerifierKey> = keys.collect();
+    let cosigned = tlog::cosigned(c, log)?.into_iter();
+    let candidates = cosigned.map(|row| Signed::parse(&row.checkpoint).map(Some)).chain([signed(&head)]);
+    let candidates = candidates.filter_map(Result::transpose).collect::<Result<Vec<_>, _>>()?;
+    let containing = candidates.into_iter().filter(|candidate| candidate.checkpoint.root.count > index);
+    let best = containing
+        .max_by_key(|candidate| (candidate.note.signature_count(&keys), candidate.checkpoint.root.count));
+    let Some(Signed { note, checkpoint }) = best else { return Ok(None) };
     let size = checkpoint.root.count;
     let c = RefCell::new(c);
     let nodes = TileNodes::new(size, |tile: Tile| tile_bytes(&mut **c.borrow_mut(), log, tile));
@@ -177,20 +191,26 @@ fn entry_proof(c: &mut dyn Conn, subject: &str) -> Result<Option<EntryProof>, Db
     Ok(path.map(|path| EntryProof { entry, index, path, note }))
 }
 
-/// The newest signed checkpoint of a log.
+/// A signed checkpoint of a log.
 pub struct Signed {
     pub note: Note,
     pub checkpoint: Checkpoint,
 }
 
+impl Signed {
+    pub fn parse(text: &str) -> Result<Signed, DbError> {
+        let note = Note::parse(text.as_bytes()).map_err(DbError::refuse)?;
+        let checkpoint = note.text().parse().map_err(DbError::refuse)?;
+        Ok(Signed { note, checkpoint })
+    }
+}
+
 /// Returns the newest signed checkpoint; `None` before the first one.
 pub fn signed(head: &tlog::Head) -> Result<Option<Signed>, DbError> {
-    if head.checkpoint.is_empty() {
-        return Ok(None);
+    match head.checkpoint.as_str() {
+        "" => Ok(None),
+        text => Signed::parse(text).map(Some),
     }
-    let note = Note::parse(head.checkpoint.as_bytes()).map_err(DbError::refuse)?;
-    let checkpoint = note.text().parse().map_err(DbError::refuse)?;
-    Ok(Some(Signed { note, checkpoint }))
 }
 
 /// A tile that the database lacks, or whose bytes are damaged.
@@ -217,18 +237,19 @@ fn record_proof(
     member: &Member,
     entry: EntryProof,
 ) -> Result<Option<RecordProof>, RepoError> {
-    let ProvedState { index, root, hashes, .. } = state;
+    let ProvedState { records, nodes, .. } = state;
+    let count = nodes.count();
+    let root = tree::root(count, nodes).map_err(DbError::refuse)?;
     let view = Entry::parse(entry.entry.as_bytes()).map_err(DbError::refuse)?;
     if view.value("root") != Some(hex::encode(root.hash).as_str()) {
         let text = "the log has another state of this snapshot than the one that is served now, since block rules, \
                     advisories or a back-fill changed it; only its PACKAGES.proof can be proved";
         return Err(RepoError::NotFound(text.to_owned()));
     }
-    let found = records_of(index).enumerate().find(|(_, record)| member.is_of(record));
-    let Some((position, record)) = found.map(|(position, record)| (position, record.to_vec())) else {
+    let found = records.iter().enumerate().find(|(_, record)| member.is_of(record));
+    let Some((position, record)) = found.map(|(position, record)| (position as u64, record.to_vec())) else {
         return Ok(None);
     };
-    let (position, count) = (position as u64, root.count);
-    let path = inclusion_path(position, count, hashes.as_slice()).ok().flatten();
+    let path = inclusion_path(position, count, nodes).map_err(DbError::refuse)?;
     Ok(path.map(|path| RecordProof { position, count, path, record, entry }))
 }

@@ -107,6 +107,11 @@ impl VerifierKey {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// Returns whether a signature of a note names this key.
+    fn is_of(&self, (name, bytes): &(String, Vec<u8>)) -> bool {
+        *name == self.name && bytes.starts_with(&self.id)
+    }
 }
 
 impl FromStr for VerifierKey {
@@ -248,9 +253,7 @@ impl Note {
     /// Returns the note with the signatures that another note with the same text has of these keys, instead of its own.
     #[must_use]
     pub fn with(&self, keys: &[&VerifierKey], other: &Note) -> Note {
-        let is_of = |(name, bytes): &&(String, Vec<u8>)| {
-            keys.iter().any(|key| *name == key.name && bytes.starts_with(&key.id))
-        };
+        let is_of = |signature: &&(String, Vec<u8>)| keys.iter().any(|key| key.is_of(signature));
         let own = self.signatures.iter().filter(|signature| !is_of(signature));
         let signatures = own.chain(other.signatures.iter().filter(is_of)).cloned().collect();
         Note { text: self.text.clone(), signatures }
@@ -267,11 +270,17 @@ impl Note {
         &self.text
     }
 
+    /// Returns how many of these keys have a signature, which is not verified.
+    pub fn signature_count(&self, keys: &[VerifierKey]) -> usize {
+        let has = |key: &&VerifierKey| self.signatures.iter().any(|signature| key.is_of(signature));
+        keys.iter().filter(has).count()
+    }
+
     /// Returns what a key states; `None` if it did not sign. Fails if its signature is wrong, or if it has two: the
     /// specification allows the second, but then a reader of the first and one of the last see different times.
     pub fn verify(&self, key: &VerifierKey) -> Result<Option<Statement>, TlogError> {
         let signatures = self.signatures.iter().zip(self.text.lines().count() + 2..);
-        let mut own = signatures.filter(|((name, id), _)| *name == key.name && id.starts_with(&key.id));
+        let mut own = signatures.filter(|(signature, _)| key.is_of(signature));
         let Some(((_, bytes), number)) = own.next() else { return Ok(None) };
         if let Some((_, second)) = own.next() {
             return fail(format!("line {second}: second signature of {}", key.name));

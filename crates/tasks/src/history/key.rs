@@ -145,6 +145,7 @@ pub(super) async fn end_old(history: &History, head: &Head) -> Result<bool, Repo
         let is_appended = rows::append(c, &head, &next)?;
         if is_appended {
             tlog::set_seeds(c, head.id, &head.seed, None, head.closed_until)?;
+            tlog::forget_cosigned(c, head.id)?;
         }
         Ok(is_appended)
     };

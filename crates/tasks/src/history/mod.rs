@@ -51,25 +51,16 @@ pub struct History {
     wake: Notify,
     /// The number of entries of the newest checkpoint that this process signed.
     signed: watch::Sender<u64>,
-    /// The last answer of each witness, by its name: of requests of this process, which is then the leader.
-    answers: Mutex<BTreeMap<String, Answer>>,
+    /// Why the last request of this process to each witness failed, by its name.
+    refusals: Mutex<BTreeMap<String, String>>,
     /// The checkpoint that this process exported last.
     exported: Mutex<String>,
     /// Why the last attempt to write, export or stamp the log failed.
     failure: Mutex<Option<String>>,
     rules: KnownRules,
     roots: Mutex<views::Roots>,
-}
-
-/// The last answer of a witness.
-#[derive(Clone, Debug, Default)]
-struct Answer {
-    /// The size of the newest checkpoint that it cosigned; 0 if there is none.
-    size: u64,
-    /// The time of the last cosignature.
-    cosigned_at: Option<Timestamp>,
-    /// Why the last request failed.
-    error: Option<String>,
+    /// The list of packages that was logged last: the next one of its tree is compared with it.
+    last_list: Mutex<Option<entries::LoggedList>>,
 }
 
 impl History {
@@ -79,11 +70,12 @@ impl History {
             state,
             wake: Notify::new(),
             signed: watch::Sender::new(0),
-            answers: Mutex::default(),
+            refusals: Mutex::default(),
             exported: Mutex::default(),
             failure: Mutex::default(),
             rules: KnownRules::default(),
             roots: Mutex::default(),
+            last_list: Mutex::default(),
         })
     }
 

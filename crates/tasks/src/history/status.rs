@@ -53,6 +53,7 @@ pub async fn status(history: &History) -> Result<Option<Status>, RepoError> {
     let signers = key::signers(&history.state, &head)?;
     let mut keys = signers.iter().map(|signer| signer.key(KeyType::Note).to_string());
     let witness_keys = key::witness_signers(&history.state, &head)?;
+    let witnesses = witnesses(history, &head).await?;
     let witness_key = witness_keys.first().map(|signer| signer.key(KeyType::Cosignature).to_string());
     Ok(Some(Status {
         key: keys.next().unwrap_or_default(),
@@ -64,7 +65,7 @@ pub async fn status(history: &History) -> Result<Option<Status>, RepoError> {
         waiting: waiting(history, &head),
         closed_until: head.closed_until,
         failure: history.failure.lock().clone(),
-        witnesses: witnesses(history, &head)?,
+        witnesses,
         origin: head.origin,
         checkpoint: head.checkpoint,
         pause: head.pause,
@@ -76,22 +77,21 @@ fn waiting(history: &History, head: &Head) -> usize {
     catalog.transactions.len() - catalog.transactions.partition_point(|(tx, _)| *tx <= head.tx)
 }
 
-fn witnesses(history: &History, head: &Head) -> Result<Vec<WitnessStatus>, RepoError> {
-    let signed = proofs::signed(head)?;
-    let config = history.state.config.load_full();
-    let answers = history.answers.lock();
+async fn witnesses(history: &History, head: &Head) -> Result<Vec<WitnessStatus>, RepoError> {
+    let (log, config) = (head.id, history.state.config.load_full());
+    let cosigned = history.state.db.read(move |c| tlog::cosigned(c, log)).await?;
+    let refusals = history.refusals.lock();
     let status = |witness: &base::config::Witness| {
-        let answer = answers.get(&witness.name).cloned().unwrap_or_default();
-        let newest = signed.as_ref().and_then(|signed| {
-            Some((signed.checkpoint.root.count, witness::cosigned_at(witness, &signed.note)?))
-        });
-        let (size, cosigned_at) = match newest {
-            Some((size, at)) => (size, Some(at)),
-            None => (answer.size, answer.cosigned_at),
-        };
-        WitnessStatus { name: witness.name.clone(), size, cosigned_at, error: answer.error }
+        let newest = cosigned.iter().find(|row| row.witness == witness.key);
+        let signed = newest.map(|row| proofs::Signed::parse(&row.checkpoint)).transpose()?;
+        Ok(WitnessStatus {
+            name: witness.name.clone(),
+            size: newest.map_or(0, |row| row.size),
+            cosigned_at: signed.and_then(|signed| witness::cosigned_at(witness, &signed.note)),
+            error: refusals.get(&witness.name).cloned(),
+        })
     };
-    Ok(config.history.witnesses.iter().map(status).collect())
+    config.history.witnesses.iter().map(status).collect()
 }
 
 /// Number of transactions without an entry that is a problem.
@@ -119,7 +119,7 @@ pub async fn problems(history: &History) -> Result<Vec<Problem>, RepoError> {
     }
     let waiting = waiting(history, &head);
     let now = (history.state.clock)();
-    let witnesses = witnesses(history, &head)?.into_iter();
+    let witnesses = witnesses(history, &head).await?.into_iter();
     let silent = witnesses.filter(|witness| match witness.cosigned_at {
         Some(at) => now.since(at) > MAX_AGE,
         None => witness.error.is_some(),
@@ -141,7 +141,8 @@ pub async fn follow(history: &History) {
             let signed = proofs::signed(&head).ok().flatten();
             let signed = signed.map_or(0, |signed| signed.checkpoint.root.count);
             metrics::set_history(head.size, signed, waiting(history, &head), !head.pause.is_empty());
-            for WitnessStatus { name, cosigned_at, .. } in witnesses(history, &head).unwrap_or_default() {
+            for WitnessStatus { name, cosigned_at, .. } in witnesses(history, &head).await.unwrap_or_default()
+            {
                 metrics::set_history_cosigned(&name, cosigned_at.unwrap_or(Timestamp(0)));
             }
         }

@@ -5,15 +5,15 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use http::StatusCode;
 
-use super::{Answer, History, rows};
+use super::{History, rows};
 use base::config::Witness;
 use base::model::time::{SECOND, Timestamp};
 use content::serve::RepoError;
 use content::serve::proofs::{self, Signed};
 use formats::tlog::note::{KeyType, Note, Statement, VerifierKey};
 use formats::tlog::witness::AddCheckpoint;
-use store::db::tlog::{self, Head};
-use store::db::{Conn, DbError};
+use store::db::Conn;
+use store::db::tlog::{self, Cosigned, Head};
 
 /// Timeout of a request.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -76,23 +76,17 @@ pub(super) async fn ask_all(
         if let Some(reason) = reason {
             history.pause(&head, &reason).await?;
         }
-        let mut answers = history.answers.lock();
-        let answer = answers.entry(witness.name.clone()).or_default();
-        answer.error = None;
-        match &outcome {
-            WitnessAnswer::Cosigned => {
-                *answer = Answer {
-                    size: signed.checkpoint.root.count,
-                    cosigned_at: Some((history.state.clock)()),
-                    error: None,
-                };
-            }
-            WitnessAnswer::Ahead(size) => answer.error = Some(format!("it has {size} entries")),
-            WitnessAnswer::Contradicts(reason) | WitnessAnswer::Failed(reason) => {
-                answer.error = Some(reason.clone())
-            }
-        }
-        drop(answers);
+        let refusal = match &outcome {
+            WitnessAnswer::Cosigned => None,
+            WitnessAnswer::Ahead(size) => Some(format!("it has {size} entries")),
+            WitnessAnswer::Contradicts(reason) | WitnessAnswer::Failed(reason) => Some(reason.clone()),
+        };
+        let mut refusals = history.refusals.lock();
+        match refusal {
+            None => refusals.remove(name),
+            Some(refusal) => refusals.insert(name.clone(), refusal),
+        };
+        drop(refusals);
         Ok((witness, outcome))
     });
     join_all(outcomes).await.into_iter().collect()
@@ -122,9 +116,10 @@ async fn ask(
     witness: &Witness,
 ) -> Result<WitnessAnswer, RepoError> {
     let (key, size) = (key_of(witness)?, signed.checkpoint.root.count);
-    let known = history.answers.lock().get(&witness.name).map_or(0, |answer| answer.size);
-    let is_cosigned = cosigned_at(witness, &signed.note).is_some();
-    let mut old = if is_cosigned { size } else { known.min(size) };
+    let log = head.id;
+    let known = history.state.db.read(move |c| tlog::cosigned(c, log)).await?.into_iter();
+    let known = known.filter(|row| row.witness == witness.key).map(|row| row.size).max();
+    let mut old = known.unwrap_or_default().min(size);
     let url = format!("{}/add-checkpoint", &*witness.url);
     for attempt in 1.. {
         let body = message(history, head, signed, old).await?.to_string().into_bytes();
@@ -138,11 +133,12 @@ async fn ask(
         let is_size = posted.media_type == "text/x.tlog.size";
         match posted.status {
             StatusCode::OK => {
-                let note = Note::parse(format!("{}\n{text}", signed.note.text()).as_bytes());
-                let note = note.and_then(|note| Ok(note.verify(&key)?.map(|_| note)));
-                return match note {
-                    Ok(Some(note)) => {
-                        store(history, head.id, key, note).await.map(|()| WitnessAnswer::Cosigned)
+                let answer = Note::parse(format!("{}\n{text}", signed.note.text()).as_bytes());
+                let answer = answer.and_then(|answer| Ok(answer.verify(&key)?.map(|_| answer)));
+                return match answer {
+                    Ok(Some(answer)) => {
+                        let cosigned = signed.note.with(&[&key], &answer);
+                        store(history, log, key, size, cosigned).await.map(|()| WitnessAnswer::Cosigned)
                     }
                     Ok(None) => Ok(WitnessAnswer::Failed(format!("its answer has no cosignature of {key}"))),
                     Err(error) => Ok(WitnessAnswer::Failed(format!("its answer: {error}"))),
@@ -199,18 +195,26 @@ pub async fn request(history: &History, old: Option<u64>) -> Result<String, Repo
     }
 }
 
-/// Adds a cosignature to the newest checkpoint, unless there is a newer one meanwhile.
-async fn store(history: &History, log: i64, key: VerifierKey, note: Note) -> Result<(), RepoError> {
+/// Stores a checkpoint that a witness cosigned, with the cosignatures that others added to it meanwhile. A newer one may have
+/// been signed since the request.
+async fn store(
+    history: &History,
+    log: i64,
+    key: VerifierKey,
+    size: u64,
+    note: Note,
+) -> Result<(), RepoError> {
     let add = move |c: &mut dyn Conn| {
-        let Some(head) = tlog::by_id(c, log)? else { return Ok(true) };
-        let Some(signed) = proofs::signed(&head)?.filter(|signed| signed.note.text() == note.text()) else {
-            return Ok::<bool, DbError>(true);
-        };
-        let cosigned = signed.note.with(&[&key], &note).to_string();
-        tlog::replace_checkpoint(c, log, &head.checkpoint, &cosigned)
+        let mut stored: Vec<_> = tlog::cosigned(c, log)?.into_iter().map(|row| row.checkpoint).collect();
+        stored.extend(tlog::by_id(c, log)?.map(|head| head.checkpoint));
+        let mut checkpoint = note.to_string();
+        if let Some(old) = stored.into_iter().find(|stored| stored.starts_with(note.text())) {
+            checkpoint = proofs::Signed::parse(&old)?.note.with(&[&key], &note).to_string();
+            tlog::replace_checkpoint(c, log, &old, &checkpoint)?;
+        }
+        tlog::set_cosigned(c, log, &Cosigned { witness: key.to_string(), size, checkpoint })
     };
-    // Another cosignature may be stored at the same time.
-    while !history.state.db.write(add.clone()).await? {}
+    history.state.db.write(add).await?;
     history.wake.notify_one();
     Ok(())
 }

@@ -44,6 +44,8 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!("" 4 "subscription_list", expand_only: true),
     // An earlier program writes no entries; the next server of this version does it.
     migration!("" 5 "tlog", expand_only: true),
+    // Proofs of an earlier program have the newest checkpoint, which may have no cosignature yet.
+    migration!("" 6 "tlog_cosigned", expand_only: true),
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.

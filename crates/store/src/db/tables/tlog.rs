@@ -143,10 +143,45 @@ pub fn set_checkpoint(c: &mut dyn Conn, log: i64, size: u64, checkpoint: &str) -
     c.execute(SET, &[checkpoint.into(), log.into(), integer(size).into()]).map(drop)
 }
 
-/// Replaces a checkpoint by the same one with another cosignature. Returns false if the log has another one meanwhile.
-pub fn replace_checkpoint(c: &mut dyn Conn, log: i64, old: &str, new: &str) -> Result<bool, DbError> {
-    const REPLACE: &str = "UPDATE tlog SET checkpoint = $1 WHERE id = $2 AND checkpoint = $3";
-    Ok(c.execute(REPLACE, &[new.into(), log.into(), old.into()])? == 1)
+/// Replaces a checkpoint, wherever it is stored, by the same one with another cosignature.
+pub fn replace_checkpoint(c: &mut dyn Conn, log: i64, old: &str, new: &str) -> Result<(), DbError> {
+    const NEWEST: &str = "UPDATE tlog SET checkpoint = $1 WHERE id = $2 AND checkpoint = $3";
+    const COSIGNED: &str = "UPDATE tlog_cosigned SET checkpoint = $1 WHERE log = $2 AND checkpoint = $3";
+    [NEWEST, COSIGNED].into_iter().try_for_each(|sql| {
+        c.execute(sql, &[new.into(), log.into(), old.into()])?;
+        Ok(())
+    })
+}
+
+row! {
+    /// The newest checkpoint that a witness cosigned.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Cosigned from "tlog_cosigned" {
+        /// The key of the witness, `NAME+ID+KEY`.
+        pub witness: String,
+        pub size: u64,
+        pub checkpoint: String,
+    }
+}
+
+/// Returns the newest checkpoint that each witness of a log cosigned.
+pub fn cosigned(c: &mut dyn Conn, log: i64) -> Result<Vec<Cosigned>, DbError> {
+    c.all(select!(Cosigned, "WHERE log = $1 ORDER BY witness"), &[log.into()])
+}
+
+/// Stores a checkpoint that a witness cosigned, unless it cosigned one of more entries.
+pub fn set_cosigned(c: &mut dyn Conn, log: i64, cosigned: &Cosigned) -> Result<(), DbError> {
+    const SET: &str = "INSERT INTO tlog_cosigned (log, witness, size, checkpoint) VALUES ($1, $2, $3, $4) \
+        ON CONFLICT (log, witness) DO UPDATE SET size = excluded.size, checkpoint = excluded.checkpoint \
+        WHERE tlog_cosigned.size <= excluded.size";
+    let Cosigned { witness, size, checkpoint } = cosigned;
+    let params = [log.into(), witness.as_str().into(), integer(*size).into(), checkpoint.as_str().into()];
+    c.execute(SET, &params).map(drop)
+}
+
+/// Deletes the checkpoints that witnesses cosigned, which a key signed that has ended.
+pub fn forget_cosigned(c: &mut dyn Conn, log: i64) -> Result<(), DbError> {
+    c.execute("DELETE FROM tlog_cosigned WHERE log = $1", &[log.into()]).map(drop)
 }
 
 /// Pauses the log. Returns false if it is paused already: the first reason stays.

@@ -236,6 +236,9 @@ pub const TABLES: &[Table] = &[
     Table { since: 5, ..core("tlog_tile", 3, &[int("log"), int("level"), int("number"), bytes("hashes")]) },
     Table { since: 5, ..core("tlog_event", 1, &[int("id"), text("kind"), text("text")]) },
     Table { since: 5, ..core("tlog_witnessed", 1, &[text("origin"), int("size"), text("note")]) },
+    Table { since: 6, ..core("tlog_cosigned", 2, &[
+        int("log"), text("witness"), int("size"), text("checkpoint"),
+    ]) },
     Table { since: 5, ..core("tlog_timestamp", 2, &[int("log"), int("size"), bytes("answer")]) },
     Table { since: 2, ..core("catalog_change", 1, &[int("revision"), int("part"), int("object")]) },
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),

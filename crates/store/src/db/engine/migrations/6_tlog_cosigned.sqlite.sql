@@ -1,0 +1,4 @@
+-- The newest checkpoint that each witness of a log cosigned, by its key. The newest one of the log may have no cosignature yet.
+CREATE TABLE tlog_cosigned (
+    log BIGINT NOT NULL, witness TEXT NOT NULL, size BIGINT NOT NULL, checkpoint TEXT NOT NULL, PRIMARY KEY (log, witness)
+);

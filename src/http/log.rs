@@ -16,7 +16,7 @@ use super::route::log::LogRoute;
 use api::error::Code;
 use content::serve::{RepoError, proofs};
 use formats::tlog::witness::{MAX_REQUEST_SIZE, Refusal};
-use store::db::tlog;
+use store::db::{Conn, tlog};
 use tasks::history;
 
 const TEXT_TYPE: &str = "text/plain; charset=utf-8";
@@ -51,22 +51,22 @@ pub(super) async fn answer(
             return Ok(document::answer_bytes(note, TEXT, true, parts));
         }
     };
-    let head = app.state.db.read(move |c| tlog::by_id(c, log)).await.map_err(RepoError::from)?;
-    let signed = head.as_ref().map(proofs::signed).transpose().map_err(RepoError::from)?.flatten();
-    let (Some(head), Some(signed)) = (head, signed) else {
-        return Err(Failure::not_found(
-            "this server has no such log; an administrator begins it with rspm history init",
-        ));
+    let read = move |c: &mut dyn Conn| {
+        let Some(head) = tlog::by_id(c, log)? else { return Ok(None) };
+        let Some(signed) = proofs::signed(&head)? else { return Ok(None) };
+        let size = signed.checkpoint.root.count;
+        let tile = tile.filter(|tile| tile.is_in(size)).map(|tile| history::tile_bytes(c, log, tile));
+        Ok(Some((head.checkpoint, size, tile.transpose()?)))
     };
-    let Some(tile) = tile else {
-        return Ok(document::answer_bytes(head.checkpoint, TEXT, true, parts));
-    };
-    let size = signed.checkpoint.root.count;
-    if !tile.is_in(size) {
-        return Err(Failure::not_found(format!("the log has {size} entries, and no {tile}")));
+    let found = app.state.db.read(read).await.map_err(RepoError::from)?;
+    let (checkpoint, size, bytes) = found.ok_or_else(|| {
+        Failure::not_found("this server has no such log; an administrator begins it with rspm history init")
+    })?;
+    match (tile, bytes) {
+        (None, _) => Ok(document::answer_bytes(checkpoint, TEXT, true, parts)),
+        (Some(_), Some(bytes)) => Ok(document::answer_bytes(bytes, BYTES, false, parts)),
+        (Some(tile), None) => Err(Failure::not_found(format!("the log has {size} entries, and no {tile}"))),
     }
-    let bytes = app.state.db.read(move |c| history::tile_bytes(c, log, tile)).await;
-    Ok(document::answer_bytes(bytes.map_err(RepoError::from)?, BYTES, false, parts))
 }
 
 /// Cosigns a checkpoint of another log. Returns the signature lines, or the size that was cosigned last if the request has

@@ -19,6 +19,7 @@ use api::operations::admin as operations;
 use base::model::digest::Sha256;
 use base::model::snapshot::Snapshot;
 use base::model::time::{SECOND, Timestamp};
+use formats::tlog::MAX_PROOF_SIZE;
 use formats::tlog::entry_proof::{EntryProof, ProvedView, ViewRequest};
 use formats::tlog::policy::{Cosignature, Policy};
 use formats::tlog::record_proof::{FileDigest, INDEX, RecordProof, records_of};
@@ -191,7 +192,7 @@ fn text(status: &HistoryStatus) -> String {
 /// The proof does not prove what was requested.
 pub fn verify(output: &Output, args: &VerifyProof) -> Result<(), CliError> {
     let policy = policy(&args.policy, args.max_age)?;
-    let proof = read(&args.proof)?;
+    let proof = read_small(&args.proof)?;
     let snapshot = args.snapshot.to_string();
     let request = ViewRequest { repository: &args.repo, snapshot: &snapshot, document: &args.document };
     let mut lines = vec![("State", format!("{} on {snapshot}", args.repo))];
@@ -269,7 +270,18 @@ fn witness_text(cosignature: &Cosignature) -> String {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CliError> {
-    std::fs::read(path)
+    read_up_to(path, u64::MAX)
+}
+
+/// Reads a proof or a policy; of a file that is too large for both, the bytes up to a size that is refused.
+fn read_small(path: &Path) -> Result<Vec<u8>, CliError> {
+    read_up_to(path, MAX_PROOF_SIZE as u64 + 1)
+}
+
+fn read_up_to(path: &Path, limit: u64) -> Result<Vec<u8>, CliError> {
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
+    read.map(|_| bytes)
         .map_err(|source| CliError::Local { operation: format!("read {}", path.display()), source })
 }
 
@@ -279,7 +291,7 @@ fn not_proved(path: &Path, problem: impl std::fmt::Display) -> CliError {
 
 /// Reads a policy, and warns if it requires no witness. `max_age`: of cosignatures, in seconds.
 fn policy(path: &Path, max_age: Option<i64>) -> Result<Policy, CliError> {
-    let text = String::from_utf8(read(path)?).map_err(|error| not_proved(path, error))?;
+    let text = String::from_utf8(read_small(path)?).map_err(|error| not_proved(path, error))?;
     let mut policy = Policy::parse(&text).map_err(|error| not_proved(path, error))?;
     if let Some(age) = max_age {
         let since = jiff::Timestamp::now().as_second().saturating_sub(age);

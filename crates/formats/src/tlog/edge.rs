@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::TlogError;
 use super::tile::{Content, Tile, TileNodes, WIDTH, count_of, decode_hashes, width_in};
-use super::tree::{self, Hash, Root, leaf_hash, subtree};
+use super::tree::{self, Hash, Root, leaf_hash};
 
 /// A log without its complete tiles.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +56,7 @@ impl Edge {
                 // A complete tile is one hash of the level above.
                 let index = (self.size >> (8 * (level + 1))) - 1;
                 changed.insert(TilePlace { level, index }, hashes.concat());
-                hash = subtree(hashes);
+                hash = Root::of_hashes(hashes).hash;
                 hashes.clear();
             }
         }

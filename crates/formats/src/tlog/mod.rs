@@ -5,6 +5,7 @@ pub mod audit;
 pub mod edge;
 pub mod entry;
 pub mod entry_proof;
+pub mod line;
 pub mod note;
 pub mod policy;
 pub mod record_proof;
@@ -18,7 +19,7 @@ use base64::prelude::BASE64_STANDARD;
 use tree::Hash;
 
 /// Maximum size of a proof in bytes.
-const MAX_PROOF_SIZE: usize = 1 << 20;
+pub const MAX_PROOF_SIZE: usize = 1 << 20;
 
 /// A text that violates its format, or that does not prove what it has to prove. The message names the part, the line
 /// in this part, and the value.

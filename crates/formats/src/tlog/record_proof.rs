@@ -218,7 +218,7 @@ fn fields_of(record: &[u8]) -> Result<Vec<(String, String)>, TlogError> {
 mod tests {
     use super::*;
     use crate::tlog::note::{Checkpoint, KeyType, Note, Signer, Statement};
-    use crate::tlog::tree::{Root, inclusion_path, root};
+    use crate::tlog::tree::{Root, Subtrees, inclusion_path, root};
     use proptest::prelude::*;
 
     const LOG: &str = "log.example/l";
@@ -261,8 +261,8 @@ mod tests {
     }
 
     fn path_in(leaves: &[Vec<u8>], index: usize) -> Vec<Hash> {
-        let hashes: Vec<Hash> = leaves.iter().map(|leaf| leaf_hash(leaf)).collect();
-        inclusion_path(index as u64, leaves.len() as u64, hashes.as_slice()).unwrap().unwrap()
+        let nodes = Subtrees::new(leaves.iter().map(|leaf| leaf_hash(leaf)).collect());
+        inclusion_path(index as u64, leaves.len() as u64, &nodes).unwrap().unwrap()
     }
 
     fn note_of(text: &str) -> Note {
@@ -526,7 +526,7 @@ mod tests {
         assert_eq!(records("a"), [b"a"]);
         assert!(records("").is_empty() && records("\n\n\n").is_empty());
         let leaves: Vec<Hash> = records("a\n\nb\n").into_iter().map(leaf_hash).collect();
-        assert_eq!(root(2, leaves.as_slice()), Ok(Root::of(["a", "b"])));
+        assert_eq!(root(2, &Subtrees::new(leaves)), Ok(Root::of(["a", "b"])));
     }
 
     proptest! {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::fmt;
 
-use super::tree::{Hash, Nodes, PathError, subtree};
+use super::tree::{Hash, Nodes, PathError, Root};
 use super::{TlogError, fail};
 
 /// Number of hashes or entries of a full tile.
@@ -203,14 +203,14 @@ impl<E, F: Fn(Tile) -> Result<Vec<u8>, E>> Nodes for TileNodes<F> {
             }
         };
         // The range is in the tile, whose length was verified.
-        Ok(subtree(hashes.get(range).unwrap_or_default()))
+        Ok(Root::of_hashes(hashes.get(range).unwrap_or_default()).hash)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tlog::tree::{PathError, consistency_path, inclusion_path, leaf_hash, root};
+    use crate::tlog::tree::{PathError, Subtrees, consistency_path, inclusion_path, leaf_hash, root};
     use proptest::prelude::*;
     use std::cell::Cell;
 
@@ -218,10 +218,10 @@ mod tests {
         (0..count).map(|number| leaf_hash(&number.to_be_bytes())).collect()
     }
 
-    /// All tiles of a tree.
-    fn files(leaves: &[Hash]) -> BTreeMap<Tile, Vec<u8>> {
-        let tiles = tiles(0, leaves.len() as u64).filter(|tile| tile.content != Content::Entries);
-        let hash = |level: u8, index: u64| leaves.node(8 * level, index).unwrap();
+    /// All tiles of a tree of this size.
+    fn files(size: u64, nodes: &Subtrees) -> BTreeMap<Tile, Vec<u8>> {
+        let tiles = tiles(0, size).filter(|tile| tile.content != Content::Entries);
+        let hash = |level: u8, index: u64| nodes.node(8 * level, index).unwrap();
         let bytes = |tile: Tile| match tile.content {
             Content::Hashes(level) => {
                 (0..tile.width).map(|n| hash(level, tile.index * 256 + u64::from(n))).collect()
@@ -324,9 +324,9 @@ mod tests {
 
     #[test]
     fn tiles_give_the_nodes_of_the_tree() {
-        let leaves = hashes(66_000);
+        let all = Subtrees::new(hashes(66_000));
         for size in [1, 2, 255, 256, 257, 511, 1000, 65_535, 65_536, 65_537, 66_000] {
-            let files = files(&leaves[..size as usize]);
+            let files = files(size, &all);
             let reads = Cell::new(0);
             let nodes = || {
                 reads.set(0);
@@ -335,16 +335,15 @@ mod tests {
                     files.get(&tile).cloned().ok_or(tile)
                 })
             };
-            let all = &leaves[..size as usize];
-            assert_eq!(root(size, &nodes()).unwrap(), root(size, all).unwrap());
+            assert_eq!(root(size, &nodes()).unwrap(), root(size, &all).unwrap());
             for index in [0, size / 3, size - 1] {
                 assert_eq!(
                     inclusion_path(index, size, &nodes()).unwrap(),
-                    inclusion_path(index, size, all).unwrap()
+                    inclusion_path(index, size, &all).unwrap()
                 );
                 assert!(reads.get() <= 6, "{} tiles for {index} of {size}", reads.get());
                 let path = consistency_path(index, size, &nodes()).unwrap();
-                assert_eq!(path, consistency_path(index, size, all).unwrap());
+                assert_eq!(path, consistency_path(index, size, &all).unwrap());
                 assert!(reads.get() <= 6, "{} tiles for {index} of {size}", reads.get());
             }
             for (level, index) in [(0, size), (8, u64::MAX), (63, 0), (64, 0), (255, 1)] {
@@ -356,9 +355,9 @@ mod tests {
 
     #[test]
     fn changed_tiles_are_refused_or_have_another_root() {
-        let leaves = hashes(66_000);
-        let files = files(&leaves);
-        let expected = root(66_000, leaves.as_slice()).unwrap();
+        let all = Subtrees::new(hashes(66_000));
+        let files = files(66_000, &all);
+        let expected = root(66_000, &all).unwrap();
         let read = |changed: Tile, change: &dyn Fn(&mut Vec<u8>)| {
             root(
                 66_000,

@@ -31,6 +31,13 @@ impl Root {
         leaves.into_iter().for_each(|leaf| tree.push(leaf.as_ref()));
         tree.root()
     }
+
+    /// Returns the root over hashes of leaves, or of complete subtrees of one height.
+    pub fn of_hashes(hashes: &[Hash]) -> Root {
+        let mut tree = Accumulator::default();
+        hashes.iter().for_each(|hash| tree.push_hash(*hash));
+        tree.root()
+    }
 }
 
 /// Writes the hash in hexadecimal, and the number of leaves.
@@ -71,13 +78,6 @@ impl Accumulator {
     }
 }
 
-/// Returns the root over hashes of leaves, or of complete subtrees of one height.
-pub(super) fn subtree(hashes: &[Hash]) -> Hash {
-    let mut tree = Accumulator::default();
-    hashes.iter().for_each(|hash| tree.push_hash(*hash));
-    tree.root().hash
-}
-
 /// Returns the root of a tree from the roots of its complete subtrees, the smallest first.
 fn join(peaks: impl Iterator<Item = Hash>) -> Hash {
     peaks.reduce(|right, left| node_hash(&left, &right)).unwrap_or_else(|| Sha256::digest([]).into())
@@ -92,14 +92,32 @@ pub trait Nodes {
     fn node(&self, level: u8, index: u64) -> Result<Hash, Self::Error>;
 }
 
-/// The tree with these hashes of leaves.
-impl Nodes for [Hash] {
+/// The roots of all complete subtrees, by their level and index: twice the memory of the hashes of the leaves.
+#[derive(Clone, Debug)]
+pub struct Subtrees(Vec<Vec<Hash>>);
+
+impl Subtrees {
+    pub fn new(leaves: Vec<Hash>) -> Subtrees {
+        let parents = |hashes: &Vec<Hash>| {
+            let pairs = hashes.as_chunks::<2>().0;
+            (!pairs.is_empty()).then(|| pairs.iter().map(|[left, right]| node_hash(left, right)).collect())
+        };
+        Subtrees(std::iter::successors(Some(leaves), parents).collect())
+    }
+
+    /// Returns the number of leaves.
+    pub fn count(&self) -> u64 {
+        self.0.first().map_or(0, |leaves| leaves.len() as u64)
+    }
+}
+
+impl Nodes for Subtrees {
     type Error = PathError;
 
     fn node(&self, level: u8, index: u64) -> Result<Hash, PathError> {
-        let width = 1_usize.checked_shl(level.into()).unwrap_or(usize::MAX);
-        let leaves = usize::try_from(index).ok().and_then(|index| self.chunks_exact(width).nth(index));
-        leaves.map(subtree).ok_or(PathError::Node { level, index, size: self.len() as u64 })
+        let hashes = self.0.get(usize::from(level));
+        let found = hashes.zip(usize::try_from(index).ok()).and_then(|(hashes, index)| hashes.get(index));
+        found.copied().ok_or(PathError::Node { level, index, size: self.count() })
     }
 }
 
@@ -249,12 +267,12 @@ mod tests {
 
     #[test]
     fn roots_are_those_of_another_implementation() {
-        let (hashes, mut oracle, mut tree) =
-            (hashes(1000), MemoryBackedTree::<Sha256, _>::new(), Accumulator::default());
+        let nodes = Subtrees::new(hashes(1000));
+        let (mut oracle, mut tree) = (MemoryBackedTree::<Sha256, _>::new(), Accumulator::default());
         for size in 0..=1000 {
             let expected = Root { count: size as u64, hash: (*oracle.root().as_bytes()).into() };
             assert_eq!(tree.root(), expected);
-            assert_eq!(root(size as u64, &hashes[..size]), Ok(expected));
+            assert_eq!(root(size as u64, &nodes), Ok(expected));
             if size < 1000 {
                 oracle.push(leaf(size));
                 tree.push(&leaf(size));
@@ -266,24 +284,25 @@ mod tests {
     #[test]
     fn paths_are_those_of_another_implementation() {
         let hashes = hashes(1000);
+        let nodes = Subtrees::new(hashes.clone());
         let mut oracle = MemoryBackedTree::<Sha256, _>::new();
         for size in 1..=1000_usize {
             oracle.push(leaf(size - 1));
             if size > 40 && !matches!(size, 63..=65 | 255..=257 | 511..=513 | 767 | 768 | 999 | 1000) {
                 continue;
             }
-            let (count, leaves) = (size as u64, &hashes[..size]);
-            let new = root(count, leaves).unwrap();
+            let count = size as u64;
+            let new = root(count, &nodes).unwrap();
             let step = 1 + size / 40;
             for index in (0..size).step_by(step).chain([size - 1]) {
-                let path = inclusion_path(index as u64, count, leaves).unwrap().unwrap();
+                let path = inclusion_path(index as u64, count, &nodes).unwrap().unwrap();
                 assert_eq!(path, chunks(oracle.prove_inclusion(index).as_bytes()), "{index} of {size}");
                 assert_eq!(verify_inclusion(&hashes[index], index as u64, &path, &new), Ok(()));
             }
             for old in (1..=size).step_by(step) {
-                let path = consistency_path(old as u64, count, leaves).unwrap().unwrap();
+                let path = consistency_path(old as u64, count, &nodes).unwrap().unwrap();
                 assert_eq!(path, chunks(oracle.prove_consistency(size - old).as_bytes()), "{old} to {size}");
-                let old = root(old as u64, leaves).unwrap();
+                let old = root(old as u64, &nodes).unwrap();
                 assert_eq!(verify_consistency(&old, &new, &path), Ok(()));
             }
         }
@@ -292,11 +311,12 @@ mod tests {
     #[test]
     fn changed_inclusion_paths_are_refused() {
         let hashes = hashes(70);
+        let nodes = Subtrees::new(hashes.clone());
         for size in 1..=70_u64 {
-            let root = root(size, hashes.as_slice()).unwrap();
+            let root = root(size, &nodes).unwrap();
             for index in 0..size {
                 let leaf = hashes[index as usize];
-                let path = inclusion_path(index, size, hashes.as_slice()).unwrap().unwrap();
+                let path = inclusion_path(index, size, &nodes).unwrap().unwrap();
                 let refused = |index, path: &[Hash], root: &Root| {
                     assert!(verify_inclusion(&leaf, index, path, root).is_err(), "{index} of {size}");
                 };
@@ -318,18 +338,18 @@ mod tests {
                 for other in (0..size).filter(|other| *other != index) {
                     refused(other, &path, &root);
                 }
-                assert_eq!(inclusion_path(size + index, size, hashes.as_slice()), Ok(None));
+                assert_eq!(inclusion_path(size + index, size, &nodes), Ok(None));
             }
         }
     }
 
     #[test]
     fn changed_consistency_paths_are_refused() {
-        let hashes = hashes(40);
-        let root_of = |size| root(size, hashes.as_slice()).unwrap();
+        let nodes = Subtrees::new(hashes(40));
+        let root_of = |size| root(size, &nodes).unwrap();
         for new in 0..=40_u64 {
             for old in 0..=new {
-                let path = consistency_path(old, new, hashes.as_slice()).unwrap().unwrap();
+                let path = consistency_path(old, new, &nodes).unwrap().unwrap();
                 let (old, new) = (root_of(old), root_of(new));
                 assert_eq!(verify_consistency(&old, &new, &path), Ok(()));
                 assert!(verify_consistency(&old, &new, &[&path[..], &[[0; 32]]].concat()).is_err());
@@ -347,7 +367,7 @@ mod tests {
                 assert_eq!(verify_consistency(&old, &fork(new), &path).is_err(), old.count > 0);
                 if old.count < new.count {
                     assert!(verify_consistency(&new, &old, &path).is_err());
-                    assert_eq!(consistency_path(new.count, old.count, hashes.as_slice()), Ok(None));
+                    assert_eq!(consistency_path(new.count, old.count, &nodes), Ok(None));
                 }
             }
         }
@@ -380,8 +400,8 @@ mod tests {
                 assert_eq!(verify_consistency(&old, &new, &path), Ok(()), "{old} {new}");
             }
         }
-        assert!(hashes(3).as_slice().node(63, u64::MAX).is_err());
-        assert!(hashes(3).as_slice().node(255, 1).is_err());
+        assert!(Subtrees::new(hashes(3)).node(63, u64::MAX).is_err());
+        assert!(Subtrees::new(hashes(3)).node(255, 1).is_err());
     }
 
     proptest! {

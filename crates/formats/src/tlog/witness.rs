@@ -108,7 +108,7 @@ impl fmt::Display for AddCheckpoint {
 mod tests {
     use super::*;
     use crate::tlog::note::{KeyType, Signer, Statement};
-    use crate::tlog::tree::{consistency_path, leaf_hash};
+    use crate::tlog::tree::{Subtrees, consistency_path, leaf_hash};
     use proptest::prelude::*;
 
     const ORIGIN: &str = "log.example/a";
@@ -117,16 +117,17 @@ mod tests {
         Signer::from_seed(ORIGIN, &[seed; 32]).unwrap()
     }
 
-    fn leaves(fork: u8) -> Vec<Hash> {
-        (0..100_u8).map(|number| leaf_hash(&[number, if number < 20 { 0 } else { fork }])).collect()
+    fn nodes(fork: u8) -> Subtrees {
+        let leaf = |number| leaf_hash(&[number, if number < 20 { 0 } else { fork }]);
+        Subtrees::new((0..100_u8).map(leaf).collect())
     }
 
     fn root(size: usize, fork: u8) -> Root {
-        crate::tlog::tree::root(size as u64, &leaves(fork)[..size]).unwrap()
+        crate::tlog::tree::root(size as u64, &nodes(fork)).unwrap()
     }
 
     fn request(old: u64, root: Root, fork: u8) -> AddCheckpoint {
-        let path = consistency_path(old, root.count, leaves(fork).as_slice()).unwrap().unwrap_or_default();
+        let path = consistency_path(old, root.count, &nodes(fork)).unwrap().unwrap_or_default();
         let text = Checkpoint { origin: ORIGIN.to_owned(), root }.to_string();
         let note = format!("{text}\n{}", signer(1).sign(&text, Statement::Signed));
         AddCheckpoint { old, path, note: Note::parse(note.as_bytes()).unwrap() }

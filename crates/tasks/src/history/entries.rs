@@ -1,11 +1,11 @@
 //! The entries that the log needs: of transactions, of events that other writes recorded, of the rules in force, and of the
 //! states of days that ended.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use super::{History, entry, views};
 use base::model::digest::Sha256;
-use base::model::ids::{RepoId, Seq, TxId};
+use base::model::ids::{RepoId, Seq, TreeId, TxId};
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
@@ -13,8 +13,9 @@ use bytes::Bytes;
 use content::serve::proofs::RULES;
 use content::serve::{RepoError, point, proofs};
 use formats::tlog::entry::MAX_SIZE;
+use formats::tlog::line::TreeLine;
 use formats::tlog::record_proof::records_of;
-use formats::tlog::tree::{Root, leaf_hash};
+use formats::tlog::tree::{Hash, Root, leaf_hash};
 use runtime::catalog::{Catalog, Tree};
 use store::db::tlog::{Head, NewEntry};
 use store::db::tree::Role;
@@ -119,16 +120,19 @@ async fn publishes(
             if tree.role != Role::Source || point_tree.listing().source.is_project_index() {
                 continue;
             }
-            let state = state_of(history, catalog, tree, step.seq).await?;
-            let root = Root::of(records_of(&state));
-            let name = format!("{} {} {}", source_text(catalog, tree.source), label(tree), step.seq.0);
-            let (count, root) = (root.count, hex::encode(root.hash));
-            lines.push(("tree", format!("{name} {count} {root} {}", tree.id.0)));
-            let before = match tree.steps.iter().any(|other| other.seq < step.seq) {
-                true => state_of(history, catalog, tree, Seq(step.seq.0 - 1)).await?,
-                false => Bytes::new(),
+            let hashes = hashes_of(history, catalog, tree, step.seq).await?;
+            let source = source_text(catalog, tree.source);
+            let (label, seq, root) = (label(tree), step.seq.0, Root::of_hashes(&hashes));
+            let line = TreeLine { source: &source, label, seq, root, tree: Some(tree.id.0) };
+            lines.push(("tree", line.to_string()));
+            let (previous, last) = (Seq(step.seq.0 - 1), history.last_list.lock().take());
+            let before = match last {
+                _ if tree.steps.iter().all(|other| other.seq >= step.seq) => Vec::new(),
+                Some(last) if (last.tree, last.seq) == (tree.id, previous) => last.hashes,
+                _ => hashes_of(history, catalog, tree, previous).await?,
             };
-            records.extend(new_records(*tx, &name, &before, &state)?);
+            records.extend(new_records(*tx, &format!("{source} {label} {seq}"), &before, &hashes)?);
+            *history.last_list.lock() = Some(LoggedList { tree: tree.id, seq: step.seq, hashes });
         }
         for (repo, step) in lists.iter().filter(|(_, step)| step.tx == *tx) {
             let sources = step.list.iter().map(|subscription| {
@@ -180,13 +184,29 @@ pub(super) async fn state_of(
     proofs::records(&history.repositories, Point::of_trees(RepoId(0), language, trees)).await
 }
 
-/// Returns entries with the first 8 bytes of the digests of the records that a state has and the one before it has not, in
-/// hexadecimal digits: they identify the records of a changed state that were never published. They are no proof.
-fn new_records(tx: TxId, tree: &str, before: &[u8], state: &[u8]) -> Result<Vec<NewEntry>, RepoError> {
-    let known: BTreeSet<_> = records_of(before).map(leaf_hash).collect();
-    let new = records_of(state).map(leaf_hash).filter(|hash| !known.contains(hash));
-    let new: Vec<String> =
-        new.map(|[a, b, c, d, e, f, g, h, ..]| hex::encode([a, b, c, d, e, f, g, h])).collect();
+/// The hashes of the records of a list of packages.
+pub(super) struct LoggedList {
+    tree: TreeId,
+    seq: Seq,
+    hashes: Vec<Hash>,
+}
+
+async fn hashes_of(
+    history: &History,
+    catalog: &Catalog,
+    tree: &Tree,
+    seq: Seq,
+) -> Result<Vec<Hash>, RepoError> {
+    let state = state_of(history, catalog, tree, seq).await?;
+    Ok(records_of(&state).map(leaf_hash).collect())
+}
+
+/// Returns entries with the first 8 bytes of the hashes that a state has and the one before it has not, in hexadecimal digits:
+/// they identify the records of a changed state that were never published. They are no proof.
+fn new_records(tx: TxId, tree: &str, before: &[Hash], state: &[Hash]) -> Result<Vec<NewEntry>, RepoError> {
+    let known: HashSet<&Hash> = before.iter().collect();
+    let new = state.iter().filter(|hash| !known.contains(hash));
+    let new: Vec<String> = new.map(|hash| hex::encode(&hash[..8])).collect();
     let lines = new.chunks(MAX_LEAVES).map(|hashes| {
         let mut lines = vec![("transaction", tx.0.to_string()), ("tree", tree.to_owned())];
         lines.push(("leaves", hashes.join(" ")));

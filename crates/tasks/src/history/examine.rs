@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::{History, entries, key, views};
+use base::model::digest::Sha256;
 use base::model::ids::{Seq, TreeId, TxId};
 use base::model::point::{Point, PointTree};
 use base::model::snapshot::Snapshot;
@@ -10,6 +11,7 @@ use content::serve::{RepoError, proofs};
 use formats::r::bioconductor::Part;
 use formats::tlog::edge::Edge;
 use formats::tlog::entry::Entry;
+use formats::tlog::line::{FileLine, TreeLine};
 use formats::tlog::note::{KeyType, Signer};
 use formats::tlog::record_proof::{INDEX, name_of, records_of};
 use formats::tlog::tree::{Accumulator, Root, leaf_hash};
@@ -144,8 +146,7 @@ struct LoggedStep {
     source: String,
     tree: TreeId,
     seq: Seq,
-    /// Number of records and root, as in the entry.
-    state: String,
+    root: Root,
 }
 
 impl Pass {
@@ -218,8 +219,7 @@ impl Pass {
                 ));
             }
             let state = entries::state_of(history, &catalog, tree, logged.seq).await?;
-            let root = Root::of(records_of(&state));
-            if format!("{} {}", root.count, hex::encode(root.hash)) != logged.state {
+            if Root::of(records_of(&state)) != logged.root {
                 let key = (logged.source.as_str(), self.changed_names(&state));
                 changed.entry(key).or_insert((logged, 0)).1 += 1;
             }
@@ -314,29 +314,27 @@ impl Pass {
     }
 }
 
-/// Returns the lists of packages of an entry of a transaction, from its lines `SOURCE LABEL SEQ RECORDS ROOT TREE`.
+/// Returns the lists of packages of an entry of a transaction.
 fn logged_steps(entry: &Entry) -> impl Iterator<Item = LoggedStep> {
     let number = |key| entry.value(key).and_then(|text| text.parse().ok());
     let tx = TxId(number("transaction").unwrap_or_default());
     entry.values("tree").filter_map(move |line| {
-        let words: Vec<&str> = line.split(' ').collect();
-        let [source, _, seq, records, root, tree] = words[..] else { return None };
+        let line = TreeLine::parse(line).ok()?;
         Some(LoggedStep {
             tx,
             time: entry.value("time").unwrap_or_default().to_owned(),
-            source: source.to_owned(),
-            tree: TreeId(tree.parse().ok()?),
-            seq: Seq(seq.parse().ok()?),
-            state: format!("{records} {root}"),
+            source: line.source.to_owned(),
+            tree: TreeId(line.tree?),
+            seq: Seq(line.seq),
+            root: line.root,
         })
     })
 }
 
-/// Parses a line `SOURCE NAME SIZE MD5 SHA256`; `None` without an MD5.
+/// Returns the file of a line; `None` without an MD5.
 fn logged_file(line: &str) -> Option<LoggedFile> {
-    let words: Vec<&str> = line.split(' ').collect();
-    let [source, name, _, md5, sha256] = words[..] else { return None };
-    let (md5, sha256) = (md5.parse().ok()?, sha256.parse().ok()?);
+    let FileLine { source, name, md5, sha256 } = FileLine::parse(line).ok()?;
+    let (md5, sha256) = (md5.parse().ok()?, Sha256(sha256));
     Some(LoggedFile { source: source.to_owned(), name: name.to_owned(), md5, sha256 })
 }
 

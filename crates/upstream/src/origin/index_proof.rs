@@ -11,14 +11,13 @@ use crate::transport::file::{FileRequest, FileResponse};
 use base::model::time::Day;
 use bytes::Bytes;
 use formats::r::index;
+use formats::tlog::MAX_PROOF_SIZE;
 use formats::tlog::entry_proof::{EntryProof, ViewRequest};
 use formats::tlog::policy::Policy;
 use formats::tlog::record_proof::{INDEX, records_of};
 use formats::tlog::tree::Root;
 
 const PROOF: &str = "src/contrib/PACKAGES.proof";
-/// Size limit of a proof, in bytes.
-const MAX_PROOF_SIZE: u64 = 1 << 20;
 
 /// Reads the file of a policy; the error names it.
 pub fn read_policy(file: &Path) -> Result<Policy, String> {
@@ -66,7 +65,7 @@ pub async fn prove_index(
     let refusal = |reason: String| UpstreamError::Refused { url: format!("{address}/{PROOF}"), reason };
     let snapshot = DatedSnapshot::of(&address)
         .map_err(|reason| UpstreamError::Refused { url: address.clone(), reason })?;
-    let request = FileRequest { path: PROOF, validators: None, limit: MAX_PROOF_SIZE };
+    let request = FileRequest { path: PROOF, validators: None, limit: MAX_PROOF_SIZE as u64 };
     let bytes = match mirror.fetch(request).await {
         Ok(FileResponse::Body { bytes, .. }) => bytes,
         Ok(FileResponse::Unchanged) | Err(UpstreamError::Missing(_)) => {

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 pub use trail::Trail;
 
 use super::entry::Entry;
+use super::line::{FileLine, TreeLine};
 use super::policy::TrustedCheckpoint;
 use super::tile::{Content, Tile, WIDTH};
 use super::tree::{Accumulator, Hash, Root};
@@ -328,25 +329,15 @@ impl Auditor {
         Ok(())
     }
 
-    /// Checks a line `SOURCE LABEL SEQ RECORDS ROOT TREE`. The name of a source may change, and the number of the tree does not.
+    /// Checks a list of packages. The name of a source may change, and the number of the tree does not.
     fn step(&mut self, line: &str, is_of_past: bool) -> Result<(), TlogError> {
-        let wrong =
-            || TlogError(format!("tree: {} is not 'SOURCE LABEL SEQ RECORDS ROOT TREE'", quoted(line)));
-        let words: Vec<&str> = line.split(' ').collect();
-        let [source, label, seq, records, root, ref number @ ..] = words[..] else { return Err(wrong()) };
-        let tree = match number {
-            [] => format!("{source} {label}"),
-            [number] => decimal(number).map_err(|e| e.at("tree"))?.to_string(),
-            _ => return Err(wrong()),
-        };
-        let seq: i64 = seq.parse().map_err(|_| wrong())?;
-        decimal(records).map_err(|e| e.at("tree"))?;
-        hex_bytes::<32>(root).map_err(|e| e.at("tree"))?;
+        let TreeLine { source, label, seq, tree: number, .. } = TreeLine::parse(line)?;
+        let tree = number.map_or_else(|| format!("{source} {label}"), |number| number.to_string());
         let steps = self.steps.entry(tree).or_default();
         let first = steps.first_key_value().map(|(first, _)| *first);
         let before = steps.range(..=seq).next_back().map(|(first, last)| (*first, *last));
         if before.is_some_and(|(_, last)| last >= seq) {
-            if seq == 1 && number.is_empty() {
+            if seq == 1 && number.is_none() {
                 *steps = BTreeMap::from([(1, 1)]);
                 let text = format!("the tree {source} {label} begins again: its source was created again");
                 self.find(Rule::A4, false, text);
@@ -438,13 +429,9 @@ impl Auditor {
         }
     }
 
-    /// Checks a line `SOURCE NAME SIZE MD5 SHA256`.
     fn file(&mut self, line: &str) -> Result<(), TlogError> {
-        let words: Vec<&str> = line.split(' ').collect();
-        let [source, name, _, md5, sha256] = words[..] else {
-            return fail(format!("file: {} is not 'SOURCE NAME SIZE MD5 SHA256'", quoted(line)));
-        };
-        let sha256 = half(hex_bytes(sha256).map_err(|e| e.at("file"))?);
+        let FileLine { source, name, md5, sha256 } = FileLine::parse(line)?;
+        let sha256 = half(sha256);
         let key = half(Sha256::digest(format!("{source} {name} {md5}")).into());
         match self.files.entry(key) {
             Place::Vacant(vacant) => drop(vacant.insert(sha256)),

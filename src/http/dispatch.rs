@@ -183,6 +183,7 @@ async fn serve(
             answer_within_budget(app, head, async { web::asset::manual(app, name, head) }).await
         }
         Route::Asset(file) => web::asset::answer(file, head),
+        Route::OpenSearch => Ok(web::asset::open_search(app, head)),
         Route::Favicon => Ok(web::asset::favicon(head)),
         Route::Robots => Ok(web::asset::robots()),
         Route::Latest { repo, trailing_slash } => {

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::document;
+use crate::support::cran_history::CranHistory;
 use crate::support::http;
-use crate::support::server::Server;
+use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
+use crate::support::upstream::Upstream;
 
 /// The number of the newest transaction of the source `team`.
 fn newest(server: &Server) -> i64 {
@@ -166,7 +168,8 @@ fn the_history_of_a_package_has_all_versions_that_were_listed() {
     let answer = server.get(path);
     document::page(&answer, path);
     let html = answer.text();
-    let order = [">1.1<", "still listed", ">1.0<"].map(|part| html.find(part).expect(part));
+    let table = html.split_once("<tbody>").expect("a table").1;
+    let order = [">1.1<", "still listed", ">1.0<"].map(|part| table.find(part).expect(part));
     assert!(order.is_sorted(), "{html}");
     assert_eq!(server.get("/team/latest/web/packages/nothing/history/").status, 404);
 }
@@ -189,4 +192,90 @@ fn the_feed_of_a_repository_has_its_transactions_and_no_others() {
     server.add("other", &Tarball::new("delta", "1.0"));
     assert_eq!(server.get("/team/latest/web/changes.atom").text(), text);
     assert_eq!(server.get("/team/1/web/changes.atom").status, 404);
+}
+
+/// A mirror with alpha 1.0 of 2025-10-09, 1.1 of the 11th and 2.0 of the 14th, and a server with it in the repository `prod`.
+fn cran() -> (Upstream, Server) {
+    let mut cran = CranHistory::default();
+    for (day, version) in [(0, "1.0"), (2, "1.1"), (5, "2.0")] {
+        cran.publish(day, &Tarball::new("alpha", version).field("NeedsCompilation: no"));
+    }
+    let web = Upstream::empty();
+    cran.serve(&web);
+    let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", web.url())).start();
+    server.rspm_stdout("create repo --name=prod");
+    (web, server)
+}
+
+#[test]
+fn changes_begin_at_the_last_day_that_differs() {
+    let (_web, server) = cran();
+    server.rspm_stdout("sync --type=CRAN");
+    server.rspm_stdout("subscribe --repo=prod --source=cran");
+    let changes = |snapshot: &str| {
+        let path = format!("/prod/{snapshot}/web/changes/");
+        let answer = server.get(&path);
+        document::page(&answer, &path);
+        answer.text()
+    };
+    assert!(changes("latest").contains("No earlier day has other packages."), "{}", changes("latest"));
+    server.rspm_stdout("backfill --since=2025-10-01 --rate=1000");
+    let cell = |text: &str| format!("<td class=\"name\">{text}</td>");
+    // The first sync has the packages of the day before it, and nothing was published on the 13th.
+    for (snapshot, since, from, to) in [
+        ("latest", "2025-10-11", "1.1", "2.0"),
+        ("2025-10-20", "2025-10-11", "1.1", "2.0"),
+        ("2025-10-14", "2025-10-11", "1.1", "2.0"),
+        ("2025-10-13", "2025-10-09", "1.0", "1.1"),
+    ] {
+        let html = changes(snapshot);
+        assert!(html.contains(&format!(" from <span class=\"whole\">{since}</span>")), "{snapshot}: {html}");
+        assert!(html.contains(&format!("{}{}", cell(from), cell(to))), "{snapshot}: {html}");
+        assert!(!html.contains("No package differs"), "{snapshot}: {html}");
+    }
+    assert!(changes("2025-10-09").contains("No earlier day has other packages."));
+    let html = server.get("/prod/latest/web/changes/?since=2025-10-14").text();
+    assert!(html.contains("No package differs."), "a day that was requested: {html}");
+    // The lives before and after the first sync are one row.
+    let path = "/prod/latest/web/packages/alpha/history/";
+    let answer = server.get(path);
+    document::page(&answer, path);
+    let html = answer.text();
+    assert_eq!((html.matches("<tr>").count(), html.matches(&cell("2.0")).count()), (4, 1), "{html}");
+    assert!(html.contains("2025-10-09</time></a> <small>first day of the back-fill</small>"), "{html}");
+    assert!(!html.contains("first sync") && html.contains("Releases of alpha over time"), "{html}");
+}
+
+#[test]
+fn a_day_of_a_first_sync_is_marked() {
+    let (_web, server) = cran();
+    server.rspm_stdout("create source --name=team");
+    server.rspm_stdout("subscribe --repo=prod --source=team");
+    server.add("team", &Tarball::new("own", "1.0"));
+    let before = newest(&server);
+    server.rspm_stdout("subscribe --repo=prod --source=cran");
+    server.rspm_stdout("sync --type=CRAN");
+    let page = |path: &str| {
+        let answer = server.get(path);
+        document::page(&answer, path);
+        answer.text()
+    };
+    let html = page(&format!("/prod/latest/web/changes/?since={before}"));
+    assert!(html.contains("</time>: first sync of cran, in which all its packages are new.</p>"), "{html}");
+    assert!(!page("/prod/latest/web/changes/?since=latest").contains("first sync"));
+    let html = page("/prod/latest/");
+    for part in [
+        ", first sync of cran\"",
+        ": first sync of cran</title><path class=\"first\"",
+        "cran: first sync, 1 new",
+    ] {
+        assert!(html.contains(part), "{part}: {html}");
+    }
+    assert!(
+        page("/prod/latest/web/packages/alpha/history/").contains("</time></a> <small>first sync</small>")
+    );
+    assert!(
+        !page("/prod/latest/web/packages/own/history/").contains("first sync"),
+        "a local source has none"
+    );
 }

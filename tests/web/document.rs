@@ -14,6 +14,8 @@ const BLOCKS: [&str; 14] =
 pub(super) struct Tag {
     pub(super) name: String,
     pub(super) attributes: Vec<(String, String)>,
+    /// Whether it is inside a picture.
+    is_in_picture: bool,
 }
 
 impl Tag {
@@ -34,7 +36,7 @@ pub(super) fn read(html: &str) -> Vec<Tag> {
             assert_eq!(open.pop().as_deref(), Some(name), "before {after}");
             continue;
         }
-        let tag = tag(inside);
+        let tag = Tag { is_in_picture: open.iter().any(|name| name == "svg"), ..tag(inside) };
         if BLOCKS.contains(&tag.name.as_str()) {
             assert!(!open.iter().any(|name| name == "p"), "<{}> in a paragraph before {after}", tag.name);
         }
@@ -85,7 +87,7 @@ fn tag(inside: &str) -> Tag {
         attributes.push((name.to_owned(), unescape(value)));
     }
     assert!(rest.is_empty(), "<{inside}>");
-    Tag { name: name.to_owned(), attributes }
+    Tag { name: name.to_owned(), attributes, is_in_picture: false }
 }
 
 /// Returns the text that escaped text stands for.
@@ -97,11 +99,20 @@ pub(super) fn unescape(text: &str) -> String {
 pub(super) fn page(answer: &Answer, path: &str) -> Vec<Tag> {
     let html = answer.text();
     let tags = read(&html);
-    let count = |name: &str| tags.iter().filter(|tag| tag.name == name).count();
+    let count = |name: &str| tags.iter().filter(|tag| tag.name == name && !tag.is_in_picture).count();
     for name in ["html", "title", "h1", "main", "header", "footer"] {
         assert_eq!(count(name), 1, "{path}: {name}");
     }
     assert_eq!((count("style"), count("iframe")), (0, 0), "{path}");
+    // The pictures of this server, and no others.
+    assert!(count("svg") <= 1, "{path}");
+    for tag in &tags {
+        let is_picture =
+            tag.get("class").is_some_and(|name| ["year", "timeline", "downloads"].contains(&name));
+        assert!(tag.name != "svg" || is_picture, "{path}: {tag:?}");
+        let is_shape = ["title", "desc", "g", "a", "path", "rect", "text"].contains(&tag.name.as_str());
+        assert!(!tag.is_in_picture || is_shape, "{path}: {tag:?}");
+    }
     for image in tags.iter().filter(|tag| tag.name == "img") {
         // Only figures of an archive.
         let is_figure = |address: &str| address.starts_with("../") && address.contains("/files/");

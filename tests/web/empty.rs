@@ -98,7 +98,7 @@ fn each_list_without_rows_names_a_command_that_works() {
     for (path, text) in [
         (overview, "Nothing was published yet"),
         (packages, "The repository is empty"),
-        (changes, "There is no earlier state"),
+        (changes, "No earlier day has other packages"),
     ] {
         assert_eq!(command(&page(&server, path), text), subscribe, "{path}");
     }
@@ -108,7 +108,10 @@ fn each_list_without_rows_names_a_command_that_works() {
     fill(&server, overview, "Nothing was published yet");
     // Then the one that reads the list of the source.
     assert_eq!(command(&page(&server, overview), "The repository is empty"), "rspm sync --type=CRAN");
-    assert_eq!(command(&page(&server, changes), "There is no earlier state"), "rspm sync --type=CRAN");
+    assert_eq!(
+        command(&page(&server, changes), "No earlier day has other packages"),
+        "rspm sync --type=CRAN"
+    );
     fill(&server, packages, "The repository is empty");
     assert!(!page(&server, overview).contains("The repository is empty"));
     let binaries = format!("{packages}cli/binaries/");
@@ -130,7 +133,7 @@ fn each_list_without_rows_names_a_command_that_works() {
     assert!(!page(&server, "/own/latest/web/packages/").contains("The repository is empty"));
     let changes = page(&server, "/own/latest/web/changes/");
     assert!(
-        changes.contains("There is no earlier state.") && !changes.contains("An administrator"),
+        changes.contains("No earlier day has other packages.") && !changes.contains("An administrator"),
         "{changes}"
     );
 }

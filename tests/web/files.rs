@@ -222,12 +222,15 @@ fn downloads_are_bars_with_their_numbers_in_a_table() {
         assert_eq!(server.get("/team/latest/src/contrib/alpha_1.1.tar.gz").status, 200);
     }
     let path = format!("{ALPHA}downloads/");
-    until("the downloads are written", || server.get(&path).text().contains("3 in 13 weeks, 3 since"));
+    until("the downloads are written", || {
+        server.get(&path).text().contains("<strong>3</strong> in 13 weeks, 3 since")
+    });
     let text = page(&server, &path);
-    assert_eq!(text.matches("<rect ").count(), 13, "{text}");
+    assert_eq!(text.matches("v-120h4v120z").count(), 1, "a bar for today: {text}");
+    assert_eq!(text.matches("<tr>").count(), 14, "a row for each week: {text}");
     assert!(text.contains("<td class=\"number\">3</td>") && text.contains("role=\"img\""), "{text}");
     let none = page(&server, "/team/latest/web/packages/bare/downloads/");
-    assert!(none.contains("0 in 13 weeks"), "{none}");
+    assert!(none.contains("<strong>0</strong> in 13 weeks"), "{none}");
     let off = Builder::default().gcfg("[Server]\nUsageDataEnabled = false").start();
     off.local_repository("team", &[Tarball::new("alpha", "1.0")]);
     assert_eq!(off.get(&path).status, 404);

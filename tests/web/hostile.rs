@@ -51,7 +51,8 @@ fn a_thousand_hostile_texts_break_no_page() {
                 .with("NEWS.md", &readme)
                 .with("LICENSE", &readme)
                 .with(&format!("inst/{}", texts[0].replace('/', "")), &readme);
-            let fields = ["Maintainer", "URL", "BugReports", "SystemRequirements", "Language", "Author"];
+            let fields =
+                ["Maintainer", "URL", "BugReports", "SystemRequirements", "Language", "Author", "Title"];
             for (field, texts) in fields.iter().zip(texts.chunks(4)) {
                 // R refuses a maintainer without an address.
                 let address = if *field == "Maintainer" { " <a@example.org>" } else { "" };
@@ -63,11 +64,27 @@ fn a_thousand_hostile_texts_break_no_page() {
     server.local_repository("team", &packages);
     let mut paths: Vec<String> =
         (0..40).map(|package| format!("/team/latest/web/packages/p{package}/")).collect();
-    for page in ["news/", "license/", "files/", "files/README.md", "history/", "why/", "dependencies/"] {
+    for page in [
+        "news/",
+        "license/",
+        "files/",
+        "files/README.md",
+        "versions/",
+        "history/",
+        "why/",
+        "dependencies/",
+        "downloads/",
+    ] {
         paths
             .extend((0..40).step_by(5).map(|package| format!("/team/latest/web/packages/p{package}/{page}")));
     }
     paths.push("/team/latest/web/packages/".to_owned());
+    let texts: String = (0..1000).step_by(67).map(text).collect::<Vec<_>>().join(" ");
+    server.call("POST", "/repos", &json!({ "name": "odd", "description": texts }));
+    paths.extend(["/team/latest/", "/odd/latest/"].map(str::to_owned));
+    for (package, show) in (0..40).zip(["version", "day", "vulnerabilities"].into_iter().cycle()) {
+        assert_badge(&server.get(&format!("/team/latest/web/packages/p{package}/badge.svg?show={show}")));
+    }
     for number in (0..1000).step_by(20) {
         let query: String = text(number).bytes().map(|byte| format!("%{byte:02X}")).collect();
         paths.push(format!("/team/latest/web/packages/?q={query}&sort={query}"));
@@ -80,10 +97,7 @@ fn a_thousand_hostile_texts_break_no_page() {
         assert!([200, 400].contains(&answer.status), "{path}: {}", answer.status);
         let tags = document::page(&answer, path);
         assert_eq!(tags.iter().filter(|tag| tag.name == "script").count(), 1, "{path}");
-        assert!(
-            !tags.iter().any(|tag| ["svg", "iframe", "img", "object"].contains(&tag.name.as_str())),
-            "{path}"
-        );
+        assert!(!tags.iter().any(|tag| ["iframe", "img", "object"].contains(&tag.name.as_str())), "{path}");
         for link in tags.iter().filter_map(|tag| tag.get("href")) {
             assert!(!link.trim_start().to_ascii_lowercase().starts_with("javascript:"), "{path}: {link}");
         }
@@ -94,7 +108,7 @@ fn a_thousand_hostile_texts_break_no_page() {
     for path in of_packages.chain(paths.iter().rev().take(30)) {
         chromium.open(&server.url(path));
         let found = chromium.run(
-            "return document.querySelectorAll(\"img, svg, iframe, object, embed, base, style, [style], form[action*='//']\")
+            "return document.querySelectorAll(\"img, svg:not(.picture > .year, .picture > .timeline, .picture > .downloads), iframe, object, embed, base, style, [style], form[action*='//']\")
                  .length + [...document.querySelectorAll('*')].flatMap((element) => [...element.attributes])
                  .filter((attribute) => attribute.name.startsWith('on')
                      || ['href', 'src', 'action'].includes(attribute.name) && /^\\s*javascript:/i.test(attribute.value))
@@ -108,6 +122,18 @@ fn a_thousand_hostile_texts_break_no_page() {
     }
 }
 
+/// Asserts that a badge is a small document of SVG with four shapes, whose policy admits nothing.
+fn assert_badge(answer: &Answer) {
+    let text = answer.text();
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("image/svg+xml")), "{text}");
+    assert_eq!(answer.header("content-security-policy"), Some("default-src 'none'; sandbox"));
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    let tags = document::read(&format!("<!DOCTYPE html>{text}"));
+    let names: Vec<&str> = tags.iter().map(|tag| tag.name.as_str()).collect();
+    assert_eq!(names, ["svg", "title", "rect", "rect", "text", "text"], "{text}");
+    assert!(text.len() <= 2_000, "{text}");
+}
+
 fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
@@ -116,9 +142,19 @@ fn encoded(text: &str) -> String {
 fn a_thousand_hostile_names_and_versions_break_no_page() {
     let server = super::server();
     let folder = "/team/latest/web/packages";
-    let pages =
-        ["", "versions/", "history/", "dependents/", "dependencies/", "binaries/", "why/", "files/", "news/"];
-    let versions = ["", "why/", "files/", "license/"];
+    let pages = [
+        "",
+        "versions/",
+        "history/",
+        "dependents/",
+        "dependencies/",
+        "binaries/",
+        "why/",
+        "files/",
+        "news/",
+        "badge.svg",
+    ];
+    let versions = ["", "why/", "files/", "license/", "badge.svg"];
     let is_refused = |status: u16| [400, 404].contains(&status);
     for number in 0..1000 {
         let (name, version) = (text(number), encoded(&text(number + 37)));
@@ -145,10 +181,7 @@ fn assert_page(answer: &Answer, path: &str) {
     assert!(answer.header("content-security-policy").is_some(), "{path}");
     let tags = document::page(answer, path);
     assert_eq!(tags.iter().filter(|tag| tag.name == "script").count(), 1, "{path}");
-    assert!(
-        !tags.iter().any(|tag| ["svg", "iframe", "img", "object"].contains(&tag.name.as_str())),
-        "{path}"
-    );
+    assert!(!tags.iter().any(|tag| ["iframe", "img", "object"].contains(&tag.name.as_str())), "{path}");
     for link in tags.iter().filter_map(|tag| tag.get("href")) {
         assert!(!link.trim_start().to_ascii_lowercase().starts_with("javascript:"), "{path}: {link}");
     }
@@ -217,10 +250,16 @@ fn hostile_versions_in_file_names_of_an_index_are_text_and_in_no_command() {
     assert!(status == 200 && text.contains("pip install one==2.0<"), "{text}");
     let (status, text) = page(&format!("{folder}versions/"));
     assert!(status == 200 && text.contains("one-1.0;id.tar.gz"), "{text}");
+    assert!(text.contains("Releases of one over time"), "{text}");
     let known = versions.iter().map(String::as_str).chain(["1.0;id"]).filter(|version| {
         let (status, text) = page(&format!("{folder}?version={}", encoded(version)));
         assert!([200, 404].contains(&status), "{version}: {status}");
         assert!(status != 200 || !text.contains("pip install"), "{version}: {text}");
+        let badge = server.get(&format!("{folder}badge.svg?version={}", encoded(version)));
+        assert_eq!(badge.status, status, "{version}");
+        if status == 200 {
+            assert_badge(&badge);
+        }
         status == 200
     });
     assert!(known.count() > 0, "some of the versions have pages");

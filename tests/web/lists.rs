@@ -190,7 +190,11 @@ fn python_packages_are_available_as_csv_but_those_of_an_index_are_not() {
     add(&server, "team", &Package::new("other", "2.0"));
     let page = server.get(path).text();
     assert!(page.contains("All as CSV"), "{page}");
-    assert_eq!(page.matches("<td dir=\"auto\">A &lt;test&gt; &amp; more</td>").count(), 2, "{page}");
+    assert_eq!(
+        page.matches("<td class=\"title\" dir=\"auto\">A &lt;test&gt; &amp; more</td>").count(),
+        2,
+        "{page}"
+    );
     let found = server.get("/?q=odd").text();
     assert!(found.contains("A &lt;test&gt; &amp; more"), "{found}");
     let sheet = csv(&server, &format!("{path}?q=odd_l&format=csv"));

@@ -2,6 +2,7 @@
 
 mod administration;
 mod appearance;
+mod badges;
 mod block_rules;
 mod changes;
 mod document;

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use libdeflater::{CompressionLvl, Compressor};
+use maud::html;
 use sha2::Digest as _;
 
 pub struct Asset {
@@ -87,6 +88,20 @@ pub fn policy() -> String {
          base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
         assets().script.integrity()
     )
+}
+
+/// Returns the description of the search of this server (OpenSearch 1.1); `base` is its URL, without a slash at the end.
+pub fn open_search(base: &str) -> String {
+    let document = html! {
+        OpenSearchDescription xmlns="http://a9.com/-/spec/opensearch/1.1/" {
+            ShortName { "rstudio-pm" }
+            Description { "Packages of " (base) }
+            InputEncoding { "UTF-8" }
+            Image width="16" height="16" type="image/svg+xml" { (base) "/" (assets().icon.path()) }
+            Url type="text/html" template={ (base) "/?q={searchTerms}" } {}
+        }
+    };
+    document.into_string()
 }
 
 /// Compresses bytes at a level from 1 to 12, without a time, so that equal bytes give equal results.

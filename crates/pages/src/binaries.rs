@@ -3,6 +3,7 @@
 use maud::html;
 
 use super::frame::{Frame, Location, Root, Section};
+use super::table::{Column, table};
 use super::text::{self, count, size, visible};
 use base::model::time::Day;
 
@@ -36,6 +37,24 @@ pub fn page(
         json: Some(json),
         ..Frame::new(root, format!("Binaries of {}, {}", visible(package), location.repo))
     };
+    let columns = [
+        Column::name("Version"),
+        Column::text("Platform"),
+        Column::text("Architecture"),
+        Column::number("Size"),
+        Column::name("Listed on"),
+        Column::text("SHA-256"),
+    ];
+    let row = |row: &BinaryLine| {
+        [
+            html! { (visible(&row.version)) },
+            html! { (visible(&row.platform)) },
+            html! { (visible(&row.architecture)) },
+            html! { @if let Some(bytes) = row.size { (size(bytes)) } },
+            html! { (text::day(row.listed)) },
+            html! { @if let Some(digest) = &row.sha256 { small { code { (digest) } } } },
+        ]
+    };
     frame.render(&html! {
         h1 { "Binaries of " (visible(package)) }
         @if rows.is_empty() {
@@ -50,21 +69,7 @@ pub fn page(
                 @if total > rows.len() { ", of which these are the newest " (rows.len()) }
                 "."
             }
-            section.scroll tabindex="0" aria-label="Binaries" { table {
-                thead { tr {
-                    @for heading in ["Version", "Platform", "Architecture", "Size", "Listed on", "SHA-256"] {
-                        th.number[heading == "Size"] scope="col" { (heading) }
-                    }
-                } }
-                tbody { @for row in rows { tr {
-                    td.name { (visible(&row.version)) }
-                    td { (visible(&row.platform)) }
-                    td { (visible(&row.architecture)) }
-                    td.number { @if let Some(bytes) = row.size { (size(bytes)) } }
-                    td.name { (text::day(row.listed)) }
-                    td { @if let Some(digest) = &row.sha256 { small { code { (digest) } } } }
-                } } }
-            } }
+            (table("Binaries", columns, rows.iter().map(row)))
         }
     })
 }

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::first_packages::FirstPackages;
 use super::frame::{Frame, Location, Printed, Root, Section, pager};
+use super::table::{Column, table};
 use super::text::{self, count, number, visible};
 use base::model::kind::Language;
 use base::model::time::Day;
@@ -29,6 +30,8 @@ pub struct Changes {
     pub since: Option<String>,
     pub kind: Option<&'static str>,
     pub counts: Vec<(&'static str, usize)>,
+    /// The first syncs in the period: `first sync of cran`, with its day.
+    pub first_syncs: Vec<(String, Day)>,
     pub rows: Vec<ChangedPackage>,
     /// The page, from 1.
     pub page: usize,
@@ -61,12 +64,15 @@ impl Changes {
             (self.form(&frame.root))
             @if self.since.is_none() {
                 p {
-                    "There is no earlier state."
+                    "No earlier day has other packages."
                     @if let Some(first_packages) = &self.first_packages { " " (first_packages.render()) }
                 }
             } @else if total == 0 {
                 p { "No package differs." }
             } @else {
+                @for (subject, day) in &self.first_syncs {
+                    p.notice { (text::day(*day)) ": " (visible(subject)) ", in which all its packages are new." }
+                }
                 (self.kinds(&frame.root, total))
                 (self.table(&frame.root))
                 (pager(self.page, self.pages, |page| self.address(&frame.root, self.kind, page, None)))
@@ -120,27 +126,31 @@ impl Changes {
     }
 
     fn table(&self, root: &Root) -> Markup {
-        html! {
-            section.scroll tabindex="0" aria-label="Changes" { table {
-                thead { tr {
-                    @for heading in ["Name", "Change", "Before", "After", "Source", "Published"] {
-                        th scope="col" { (heading) }
-                    }
-                } }
-                tbody { @for row in &self.rows { tr {
-                    td.name {
-                        @if row.to.is_some() {
-                            a href=(root.package(&self.location, &row.name, "")) { (visible(&row.name)) }
-                        } @else { (visible(&row.name)) }
-                    }
-                    td { @if row.is_notable { span.changed { (row.kind) } } @else { (row.kind) } }
-                    td.name { @if let Some(version) = &row.from { (visible(version)) } }
-                    td.name { @if let Some(version) = &row.to { (visible(version)) } }
-                    td { (visible(&row.source)) }
-                    td.name { @if let Some(day) = row.published { (text::day(day)) } }
-                } } }
-            } }
-        }
+        let columns = [
+            Column::name("Name"),
+            Column::text("Change"),
+            Column::name("Before"),
+            Column::name("After"),
+            Column::text("Source"),
+            Column::name("Published"),
+        ];
+        let version =
+            |version: &Option<String>| html! { @if let Some(version) = version { (visible(version)) } };
+        let row = |row: &ChangedPackage| {
+            [
+                html! {
+                    @if row.to.is_some() {
+                        a href=(root.package(&self.location, &row.name, "")) { (visible(&row.name)) }
+                    } @else { (visible(&row.name)) }
+                },
+                html! { @if row.is_notable { span.changed { (row.kind) } } @else { (row.kind) } },
+                version(&row.from),
+                version(&row.to),
+                html! { (visible(&row.source)) },
+                html! { @if let Some(day) = row.published { (text::day(day)) } },
+            ]
+        };
+        table("Changes", columns, self.rows.iter().map(row))
     }
 }
 
@@ -164,6 +174,7 @@ mod tests {
             since: Some("2026-11-01".to_owned()),
             kind: Some("updated"),
             counts: vec![("removed", 0), ("updated", 900)],
+            first_syncs: vec![("first sync of <cran>".to_owned(), "2026-11-17".parse().expect("a day"))],
             rows: vec![row],
             page: 1,
             pages: 2,
@@ -179,6 +190,7 @@ mod tests {
             "href=\"?since=2026-11-01&amp;kind=updated&amp;page=2\"",
             "href=\"?since=2026-11-01&amp;kind=updated&amp;format=csv\"",
             "aria-current=\"true\">900 updated",
+            "2026-11-17</time>: first sync of &lt;cran&gt;, in which all its packages are new.</p>",
             "Projects of an index of Python packages are not compared.",
             "at https://pm.example, repository prod, <span class=\"whole\">2026-11-01</span> to \
              <span class=\"whole\">latest</span></p>",
@@ -187,7 +199,8 @@ mod tests {
             assert!(html.contains(part), "{part}: {html}");
         }
         assert!(!html.contains("0 removed") && !html.contains("<b>"), "{html}");
+        assert!(!html.contains(">Published<"), "no row has a day: {html}");
         let first = Changes { since: None, counts: Vec::new(), rows: Vec::new(), ..changes };
-        assert!(first.render(Root::of_path("/")).contains("no earlier state"));
+        assert!(first.render(Root::of_path("/")).contains("No earlier day has other packages."));
     }
 }

@@ -1,8 +1,11 @@
 //! The page of the packages that the installation of a package requires.
 
+use std::collections::HashMap;
+
 use maud::{Markup, html};
 
 use super::frame::{Frame, Location, Root, Section};
+use super::table::{Column, table};
 use super::text::{count, size, visible};
 
 #[derive(Clone, Debug)]
@@ -67,6 +70,9 @@ pub struct SystemNeeds {
 /// Maximum number of unmet conditions on the page.
 const MAX_UNMET: usize = 100;
 
+/// Maximum number of packages in the tree.
+const MAX_TREE: usize = 100;
+
 #[derive(Clone, Debug)]
 pub struct Closure {
     pub location: Location,
@@ -110,6 +116,7 @@ impl Closure {
             } @else {
                 (self.totals())
                 (self.problems())
+                (self.tree())
                 (self.table(root))
                 (self.requirements(root))
             }
@@ -162,27 +169,55 @@ impl Closure {
     }
 
     fn table(&self, root: &Root) -> Markup {
-        html! {
-            section.scroll tabindex="0" aria-label="Required packages" { table {
-                thead { tr {
-                    th scope="col" { "Name" } th scope="col" { "Version" } th.number scope="col" { "Size" }
-                    th scope="col" { "Required by" }
-                } }
-                tbody { @for package in &self.required { tr {
-                    td.name { a href=(root.package(&self.location, &package.name, "")) { (visible(&package.name)) } }
-                    td {
-                        (visible(&package.version))
-                        @if package.vulnerabilities > 0 { " " span.danger {
-                            (count(package.vulnerabilities, "vulnerability", "vulnerabilities"))
-                        } }
-                    }
-                    td.number { @if let Some(bytes) = package.size { (size(bytes)) } }
-                    td { @for (at, name) in package.chain.iter().enumerate() {
-                        @if at > 0 { " › " }
-                        (visible(name))
+        let columns = [
+            Column::name("Name"),
+            Column::text("Version"),
+            Column::number("Size"),
+            Column::text("Required by"),
+        ];
+        let row = |package: &RequiredPackage| {
+            [
+                html! { a href=(root.package(&self.location, &package.name, "")) { (visible(&package.name)) } },
+                html! {
+                    (visible(&package.version))
+                    @if package.vulnerabilities > 0 { " " span.danger {
+                        (count(package.vulnerabilities, "vulnerability", "vulnerabilities"))
                     } }
-                } } }
-            } }
+                },
+                html! { @if let Some(bytes) = package.size { (size(bytes)) } },
+                html! { @for (at, name) in package.chain.iter().enumerate() {
+                    @if at > 0 { " › " }
+                    (visible(name))
+                } },
+            ]
+        };
+        table("Required packages", columns, self.required.iter().map(row))
+    }
+
+    /// Renders the first packages as a tree, each below the nearest one that requires it. Nothing without a second level.
+    fn tree(&self) -> Markup {
+        let mut below: HashMap<&str, Vec<&RequiredPackage>> = HashMap::new();
+        for package in self.required.iter().take(MAX_TREE) {
+            if let Some(dependent) = package.chain.last() {
+                below.entry(dependent).or_default().push(package);
+            }
+        }
+        let Some(root) = self.required.first().filter(|_| below.len() > 1) else { return html! {} };
+        let mut branches: Vec<Branch> = below
+            .get(root.name.as_str())
+            .into_iter()
+            .flatten()
+            .map(|package| Branch::new(&below, package))
+            .collect();
+        branches.sort_by_key(|branch| std::cmp::Reverse(branch.packages));
+        html! {
+            h2 { "What requires what" }
+            p.prose {
+                "Each package is below the nearest one that requires it, and counted once."
+                @if self.required.len() > MAX_TREE { " The tree has the " (MAX_TREE) " nearest packages." }
+            }
+            ul.tree { @for branch in &branches { (branch.markup) } }
+            h2 { "All packages" }
         }
     }
 
@@ -251,6 +286,35 @@ impl Closure {
     }
 }
 
+/// A package in the tree, with what is below it.
+struct Branch {
+    markup: Markup,
+    /// The number of packages, with this one.
+    packages: usize,
+    /// The sum of their known sizes, in bytes.
+    bytes: u64,
+}
+
+impl Branch {
+    fn new(below: &HashMap<&str, Vec<&RequiredPackage>>, package: &RequiredPackage) -> Branch {
+        let children = below.get(package.name.as_str()).into_iter().flatten();
+        let mut branches: Vec<Branch> = children.map(|child| Branch::new(below, child)).collect();
+        branches.sort_by_key(|branch| std::cmp::Reverse(branch.packages));
+        let others: usize = branches.iter().map(|branch| branch.packages).sum();
+        let bytes = package.size.unwrap_or(0) + branches.iter().map(|branch| branch.bytes).sum::<u64>();
+        let name = visible(&package.name);
+        let markup = html! { li {
+            @if branches.is_empty() { (name) } @else {
+                details {
+                    summary { (name) " " small { "and " (count(others, "package", "packages")) ", " (size(bytes)) } }
+                    ul { @for branch in &branches { (branch.markup) } }
+                }
+            }
+        } };
+        Branch { markup, packages: others + 1, bytes }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,6 +369,9 @@ mod tests {
         ] {
             assert!(html.contains(part), "{part}: {html}");
         }
+        let tree = "<ul class=\"tree\"><li><details><summary>b <small>and 1 package, 500 bytes</small></summary>\
+            <ul><li>c</li></ul></details></li></ul>";
+        assert!(html.contains(tree), "{html}");
         assert!(!html.contains("fetches them") && !html.contains("<figure"), "no system is selected: {html}");
         let with_system = |needs: Option<SystemNeeds>| {
             let system_packages =
@@ -342,5 +409,37 @@ mod tests {
         assert!(html.contains("Version 1.0 is blocked in this repository by rule 2 (&lt;y&gt;)"), "{html}");
         assert!(!html.contains("3 packages") && !html.contains("<table"), "{html}");
         assert!(refused(Refusal::NotListed).contains("only archived ones"));
+    }
+
+    #[test]
+    fn a_tree_of_many_packages_is_small_and_escaped() {
+        let name = |number: usize| format!("package{number}<b>");
+        let required = |number: usize| RequiredPackage {
+            name: name(number),
+            version: "1.0".to_owned(),
+            size: Some(1_234_567),
+            vulnerabilities: 0,
+            // Three packages below each, so that every third one is folded.
+            chain: number.checked_sub(1).map(|before| name(before / 3)).into_iter().collect(),
+        };
+        let page = Closure {
+            location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
+            package: name(0),
+            required: (0..500).map(required).collect(),
+            omitted: 0,
+            refusal: None,
+            missing: Vec::new(),
+            unmet: Vec::new(),
+            system_requirements: Vec::new(),
+            unknown_requirements: 0,
+            system_packages: SystemPackages { systems: Vec::new(), selected: None, needs: None },
+        };
+        let tree = page.tree().into_string();
+        assert!(tree.len() <= 6_000 && !tree.contains("<b>"), "{} bytes: {tree}", tree.len());
+        assert_eq!(tree.matches("<li>").count(), MAX_TREE - 1, "without the package itself: {tree}");
+        assert!(
+            tree.contains("The tree has the 100 nearest packages.") && tree.contains(" packages, "),
+            "{tree}"
+        );
     }
 }

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::frame::{Frame, Location, Root, Section, pager};
+use super::table::{Column, table};
 use super::text::{count, number, visible};
 
 #[derive(Clone, Debug)]
@@ -77,18 +78,15 @@ impl Dependents {
     }
 
     fn table(&self, root: &Root) -> Markup {
-        html! {
-            section.scroll tabindex="0" aria-label="Dependents" { table {
-                thead { tr {
-                    th scope="col" { "Name" } th scope="col" { "Field" } th scope="col" { "Condition" }
-                } }
-                tbody { @for row in &self.rows { tr {
-                    td.name { a href=(root.package(&self.location, &row.name, "")) { (visible(&row.name)) } }
-                    td { (row.kind) }
-                    td { (visible(&row.condition)) }
-                } } }
-            } }
-        }
+        let columns = [Column::name("Name"), Column::text("Field"), Column::text("Condition")];
+        let row = |row: &Dependent| {
+            [
+                html! { a href=(root.package(&self.location, &row.name, "")) { (visible(&row.name)) } },
+                html! { (row.kind) },
+                html! { (visible(&row.condition)) },
+            ]
+        };
+        table("Dependents", columns, self.rows.iter().map(row))
     }
 }
 

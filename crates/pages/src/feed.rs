@@ -158,7 +158,7 @@ fn document(title: &str, [address, page]: &[String; 2], updated: Timestamp, entr
 }
 
 /// Removes the characters that XML 1.0 forbids, even escaped, and those that change the direction of text.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.chars().filter(|c| !is_control(*c) && !matches!(c, '\u{fffe}' | '\u{ffff}')).collect()
 }
 

@@ -7,9 +7,13 @@ use maud::{DOCTYPE, Markup, Render, html};
 
 use super::assets::{Assets, assets};
 use super::text::{number, segment, visible, with_packages};
+use base::model::text::one_line;
 
 /// Maximum depth of an address whose page has relative links; only addresses with empty segments are deeper.
 const MAX_DEPTH: usize = 16;
+
+/// Maximum number of characters of the summary of a page.
+const MAX_SUMMARY: usize = 200;
 
 /// Whether a user is signed in, on a server with a sign-in. It determines the link in the navigation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,6 +152,8 @@ pub struct Frame {
     pub package: Option<(String, Option<&'static str>)>,
     pub search: String,
     pub json: Option<String>,
+    /// One sentence about the subject, which chat programs show with a link to the page; none if it is empty.
+    pub summary: String,
     /// Whether there is a feed of the versions of the package.
     pub has_version_feed: bool,
     /// The navigation of a page without a snapshot.
@@ -156,9 +162,9 @@ pub struct Frame {
 
 impl Frame {
     pub fn new(root: Root, title: impl Into<String>) -> Frame {
-        let (title, search) = (title.into(), String::new());
+        let (title, search, summary) = (title.into(), String::new(), String::new());
         let (location, package, json, navigation) = (None, None, None, None);
-        Frame { root, title, location, package, search, json, has_version_feed: false, navigation }
+        Frame { root, title, location, package, search, json, summary, has_version_feed: false, navigation }
     }
 
     pub fn render(&self, content: &Markup) -> String {
@@ -172,6 +178,12 @@ impl Frame {
                     meta charset="utf-8";
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     title { (self.title) " – rstudio-pm" }
+                    @if !self.summary.is_empty() {
+                        meta property="og:title" content=(self.title);
+                        meta property="og:description" content=(visible(&one_line(&self.summary, MAX_SUMMARY)));
+                    }
+                    link rel="search" type="application/opensearchdescription+xml" title="rstudio-pm"
+                        href={ (root) "assets/opensearch.xml" };
                     link rel="stylesheet" href={ (root) (style.path()) };
                     link rel="icon" type="image/svg+xml" href={ (root) (icon.path()) };
                     @if let Some((title, address)) = &feed {
@@ -430,11 +442,19 @@ mod tests {
             location: Some((location, Section::Packages)),
             package: Some((hostile.to_owned(), None)),
             search: hostile.to_owned(),
+            summary: format!("{hostile} {}", "x".repeat(300)),
             ..Frame::new(Root::of_path("/"), hostile)
         };
         let page = frame.render(&html! { p { (hostile) } });
         assert!(!page.contains("<script>") && page.matches("<script").count() == 1, "{page}");
         assert!(page.contains("&lt;script&gt;&quot;'&amp;"), "{page}");
+        let summary = format!(
+            "<meta property=\"og:description\" content=\"&lt;script&gt;&quot;'&amp; {}…\">",
+            "x".repeat(188)
+        );
+        assert!(page.contains(&summary) && page.contains("og:title"), "{page}");
+        let other = Frame::new(Root::of_path("/"), "x").render(&html! {});
+        assert!(!other.contains("og:") && other.contains("href=\"./assets/opensearch.xml\""), "{other}");
     }
 
     #[test]

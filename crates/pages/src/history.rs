@@ -3,7 +3,9 @@
 use maud::html;
 
 use super::frame::{Frame, Location, Root, Section};
+use super::table::{Column, table};
 use super::text::{self, visible};
+use super::timeline::{Release, timeline};
 use base::model::time::Day;
 
 /// Maximum number of versions in the notice about hidden ones.
@@ -18,6 +20,9 @@ pub struct ListedVersion {
     pub until: Option<Day>,
     /// The transaction with which the period began, if there is one.
     pub transaction: Option<i64>,
+    /// The kind of the first state of the source, `first sync`, if the period began with it: the origin may have had the
+    /// version before.
+    pub first_state: Option<&'static str>,
     /// Whether only dated URLs list the version now, because a rule hides it in `latest`.
     pub is_only_dated: bool,
 }
@@ -44,13 +49,15 @@ pub struct History {
     pub listed: Vec<ListedVersion>,
     /// The versions that block rules hide at some time, newest first, with the rule and its reason.
     pub hidden: Vec<(String, String)>,
+    /// The day of the newest state, up to which the picture shows the versions that are still listed.
+    pub newest: Option<Day>,
     /// Version and source that only `latest` lists, because of a rule that does not apply to days.
     pub only_latest: Option<(String, String)>,
 }
 
 impl History {
     pub fn render(&self, root: Root, location: &Location) -> String {
-        let History { package, listed, hidden, only_latest } = self;
+        let History { package, listed, hidden, newest, only_latest } = self;
         let frame = Frame {
             location: Some((location.clone(), Section::Packages)),
             package: Some((package.clone(), Some("History"))),
@@ -59,6 +66,42 @@ impl History {
         };
         let of_snapshot =
             |snapshot: String| frame.root.package(&Location { snapshot, ..location.clone() }, package, "");
+        let columns = [
+            Column::name("Version"),
+            Column::text("Source"),
+            Column::name("Listed from"),
+            Column::name("Until"),
+        ];
+        let release =
+            |row: &ListedVersion| Release { version: row.version.clone(), from: row.from, until: row.until };
+        let releases: Vec<Release> = listed.iter().map(release).collect();
+        let of_latest = only_latest.iter().map(|(version, source)| {
+            [
+                html! { (visible(version)) },
+                html! { (visible(source)) },
+                html! { a href=(of_snapshot("latest".to_owned())) { "latest" } },
+                html! { "only in latest, not in dated snapshots" },
+            ]
+        });
+        let row = |row: &ListedVersion| {
+            [
+                html! { (visible(&row.version)) },
+                html! { (visible(&row.source)) },
+                html! {
+                    @match row.snapshot() {
+                        Some(snapshot) => { a href=(of_snapshot(snapshot)) { (text::day(row.from)) } },
+                        None => (text::day(row.from)),
+                    }
+                    @if let Some(kind) = row.first_state { " " small { (kind) } }
+                },
+                html! {
+                    @if row.is_within_day() { "the same day" }
+                    @else if let Some(day) = row.until { (text::day(day)) }
+                    @else if row.is_only_dated { "only in dated snapshots, not in latest" }
+                    @else { strong { "still listed" } }
+                },
+            ]
+        };
         frame.render(&html! {
             h1 { "History of " (visible(package)) }
             p.prose {
@@ -77,34 +120,8 @@ impl History {
                     ". The table has the days whose addresses list a version under these rules."
                 }
             }
-            section.scroll tabindex="0" aria-label="History" { table {
-                thead { tr {
-                    th scope="col" { "Version" } th scope="col" { "Source" } th scope="col" { "Listed from" }
-                    th scope="col" { "Until" }
-                } }
-                tbody {
-                    @if let Some((version, source)) = only_latest { tr {
-                        td.name { (visible(version)) }
-                        td { (visible(source)) }
-                        td.name { a href=(of_snapshot("latest".to_owned())) { "latest" } }
-                        td.name { "only in latest, not in dated snapshots" }
-                    } }
-                    @for row in listed { tr {
-                        td.name { (visible(&row.version)) }
-                        td { (visible(&row.source)) }
-                        td.name { @match row.snapshot() {
-                            Some(snapshot) => { a href=(of_snapshot(snapshot)) { (text::day(row.from)) } },
-                            None => (text::day(row.from)),
-                        } }
-                        td.name {
-                            @if row.is_within_day() { "the same day" }
-                            @else if let Some(day) = row.until { (text::day(day)) }
-                            @else if row.is_only_dated { "only in dated snapshots, not in latest" }
-                            @else { strong { "still listed" } }
-                        }
-                    } }
-                }
-            } }
+            (timeline(package, &releases, *newest))
+            (table("History", columns, of_latest.chain(listed.iter().map(row))))
         })
     }
 }
@@ -122,16 +139,24 @@ mod tests {
             from: day(from),
             until: until.map(day),
             transaction: Some(7),
+            first_state: (version == "1.0").then_some("first sync"),
             is_only_dated: false,
         };
         let location = Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() };
         let listed = vec![row("1.1", "2026-11-20", None), row("1.0", "2026-11-01", Some("2026-11-20"))];
         let history = |listed: Vec<ListedVersion>, hidden| {
-            let history = History { package: "a".to_owned(), listed, hidden, only_latest: None };
+            let history =
+                History { package: "a".to_owned(), listed, hidden, newest: None, only_latest: None };
             history.render(Root::of_path("/prod/latest/web/packages/a/history/"), &location)
         };
         let html = history(listed.clone(), Vec::new());
-        for part in ["/prod/2026-11-20/web/packages/a/", "still listed", "&lt;team&gt;", "History"] {
+        let parts = [
+            "/prod/2026-11-20/web/packages/a/",
+            "still listed",
+            "&lt;team&gt;",
+            "2026-11-01</time></a> <small>first sync",
+        ];
+        for part in parts {
             assert!(html.contains(part), "{part}: {html}");
         }
         assert!(!html.contains("Block rules"), "{html}");
@@ -158,6 +183,7 @@ mod tests {
             package: "a".to_owned(),
             listed: Vec::new(),
             hidden: Vec::new(),
+            newest: None,
             only_latest: Some(("1.9".to_owned(), "team".to_owned())),
         };
         let html = only_latest.render(Root::of_path("/prod/latest/web/packages/a/history/"), &location);

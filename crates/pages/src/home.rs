@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::frame::{Frame, Location, Root, pager};
+use super::table::{Column, table};
 use super::text::{self, count, visible};
 use api::public::status::Alert;
 use base::model::time::Day;
@@ -129,19 +130,19 @@ fn results(root: &Root, found: &SearchResult) -> Markup {
             p { a href=(address(1)) { "The first page" } }
         };
     }
+    let columns =
+        [Column::name("Name"), Column::text("Version"), Column::text("Repository"), Column::title("Title")];
+    let row = |package: &SearchMatch| {
+        let address = root.package(&newest(&package.repo), &package.name, "");
+        [
+            html! { a href=(address) { (visible(&package.display_name)) } },
+            html! { (visible(&package.version)) },
+            html! { (package.repo) },
+            html! { (visible(&package.title)) },
+        ]
+    };
     html! {
-        section.scroll tabindex="0" aria-label="Search results" { table.titles {
-            thead { tr {
-                th scope="col" { "Name" } th scope="col" { "Version" } th scope="col" { "Repository" }
-                th scope="col" { "Title" }
-            } }
-            tbody { @for package in &found.packages { tr {
-                td.name { a href=(root.package(&newest(&package.repo), &package.name, "")) { (visible(&package.display_name)) } }
-                td { (visible(&package.version)) }
-                td { (package.repo) }
-                td dir="auto" { (visible(&package.title)) }
-            } } }
-        } }
+        (table("Search results", columns, found.packages.iter().map(row)))
         @if !found.more.is_empty() {
             ul { @for (repo, total) in &found.more {
                 li { a href={ (root.packages(repo, "latest")) "?q=" (text::segment(&found.query)) } {

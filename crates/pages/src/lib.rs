@@ -6,6 +6,7 @@
 
 pub mod administration;
 pub mod assets;
+pub mod badge;
 pub mod binaries;
 pub mod calendar;
 pub mod changes;
@@ -23,9 +24,12 @@ pub mod lock_file;
 pub mod manual;
 pub mod package;
 pub mod packages;
+mod picture;
 pub mod readme;
 pub mod repository;
 pub mod setup;
+mod table;
 pub mod text;
+mod timeline;
 pub mod versions;
 pub mod vulnerabilities;

@@ -98,6 +98,7 @@ impl Package {
             location: Some((self.location.clone(), Section::Packages)),
             package: Some((self.name.clone(), None)),
             json: self.json.clone(),
+            summary: if self.title.is_empty() { self.description.clone() } else { self.title.clone() },
             has_version_feed: self.has_history,
             ..Frame::new(
                 root,
@@ -113,10 +114,26 @@ impl Package {
                 frame.root.package(&self.location, name, "")
             })
         };
+        let title = html! {
+            @if !self.title.is_empty() {
+                p.prose lang=(language) dir="auto" { strong { (text::with_packages(&self.title, page)) } }
+            }
+        };
+        let texts = html! {
+            @if !self.description.is_empty() {
+                h2 { "Description" }
+                p.prose lang=(language) dir="auto" { (text::description(&self.description, page)) }
+            }
+            (self.dependencies(&frame.root))
+            @if let Some(readme) = &self.readme {
+                h2 { "README" }
+                (readme)
+            }
+        };
         frame.render(&html! {
             h1 data-automation="package-title" { (visible(&self.display_name)) " " (visible(&self.version)) }
             (self.state(&frame.root))
-            @if !self.title.is_empty() { p.prose lang=(language) dir="auto" { strong { (text::with_packages(&self.title, page)) } } }
+            (title)
             @if let Some(install) = &self.install { figure.snippet {
                 figcaption {
                     span { a href=(frame.root.snapshot(repo, snapshot)) { "Set up " (repo) ", " (snapshot) } ", then:" }
@@ -126,17 +143,7 @@ impl Package {
             (self.pages(&frame.root))
             (self.vulnerabilities())
             div.columns {
-                div {
-                    @if !self.description.is_empty() {
-                        h2 { "Description" }
-                        p.prose lang=(language) dir="auto" { (text::description(&self.description, page)) }
-                    }
-                    (self.dependencies(&frame.root))
-                    @if let Some(readme) = &self.readme {
-                        h2 { "README" }
-                        (readme)
-                    }
-                }
+                @if !texts.0.is_empty() { div { (texts) } }
                 (self.properties())
             }
         })

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::first_packages::FirstPackages;
 use super::frame::{Frame, Location, Root, Section, pager};
+use super::table::{Column, table};
 use super::text::{self, count, visible};
 use base::model::time::Day;
 
@@ -19,10 +20,6 @@ pub struct PackageLine {
     pub title: String,
     pub vulnerabilities: usize,
 }
-
-/// The sortable columns: the value of `sort`, and the heading.
-const COLUMNS: [(&str, &str); 4] =
-    [("name", "Name"), ("version", "Version"), ("published", "Published"), ("source", "Source")];
 
 #[derive(Clone, Debug)]
 pub struct List {
@@ -78,47 +75,47 @@ impl List {
     }
 
     fn table(&self, root: &Root) -> Markup {
-        html! {
-            section.scroll tabindex="0" aria-label="Packages" { table.titles {
-                thead { tr {
-                    @for (key, heading) in COLUMNS { (self.heading(root, key, heading)) }
-                    th scope="col" { "Title" }
-                } }
-                tbody { @for row in &self.rows { tr {
-                    td.name {
-                        a href=(root.package(&self.location, &row.name, ""))
-                            data-automation={ "package-link-" (row.name) } { (visible(&row.display_name)) }
+        let columns = [
+            self.sortable(root, "name", Column::name("Name")),
+            self.sortable(root, "version", Column::text("Version")),
+            self.sortable(root, "published", Column::name("Published")),
+            self.sortable(root, "source", Column::text("Source")),
+            Column::title("Title"),
+        ];
+        let row = |row: &PackageLine| {
+            [
+                html! {
+                    a href=(root.package(&self.location, &row.name, ""))
+                        data-automation={ "package-link-" (row.name) } { (visible(&row.display_name)) }
+                },
+                html! {
+                    (visible(&row.version))
+                    @if row.vulnerabilities > 0 {
+                        " " span.danger { (count(row.vulnerabilities, "vulnerability", "vulnerabilities")) }
                     }
-                    td {
-                        (visible(&row.version))
-                        @if row.vulnerabilities > 0 {
-                            " " span.danger {
-                                (count(row.vulnerabilities, "vulnerability", "vulnerabilities"))
-                            }
-                        }
-                    }
-                    td.name { @if let Some(day) = row.published { (text::day(day)) } }
-                    td { (row.source) }
-                    td dir="auto" { (visible(&row.title)) }
-                } } }
-            } }
-        }
+                },
+                html! { @if let Some(day) = row.published { (text::day(day)) } },
+                html! { (row.source) },
+                html! { (visible(&row.title)) },
+            ]
+        };
+        table("Packages", columns, self.rows.iter().map(row))
     }
 
-    fn heading(&self, root: &Root, key: &str, heading: &str) -> Markup {
+    /// Makes the heading of a column a link to the list in the order of the column; `key` is the value of `sort`.
+    fn sortable(&self, root: &Root, key: &str, mut column: Column) -> Column {
         let is_current = self.sort == key;
-        let order = match (is_current, self.descending) {
+        column.order = match (is_current, self.descending) {
             (false, _) => None,
             (true, false) => Some("ascending"),
             (true, true) => Some("descending"),
         };
         let reverse = is_current && !self.descending;
-        html! {
-            th scope="col" aria-sort=[order] {
-                a href=(self.address(root, key, reverse, 1)) { (heading) }
-                @if is_current { @if reverse { " ▲" } @else { " ▼" } }
-            }
-        }
+        column.heading = html! {
+            a href=(self.address(root, key, reverse, 1)) { (column.heading) }
+            @if is_current { @if reverse { " ▲" } @else { " ▼" } }
+        };
+        column
     }
 
     /// Returns the address of all packages of this list as CSV, as a query.

@@ -61,8 +61,10 @@ pub struct Overview<'a> {
 impl Overview<'_> {
     pub fn render(&self, root: Root) -> String {
         let Location { repo, snapshot } = &self.location;
+        let summary = format!("{}. {}", count(self.packages, "package", "packages"), self.description);
         let frame = Frame {
             location: Some((self.location.clone(), Section::Overview)),
+            summary,
             json: self.has_json.then(|| format!("{root}__api__/repos/{}", text::segment(repo))),
             ..Frame::new(root, format!("{repo}, {snapshot}"))
         };
@@ -70,6 +72,7 @@ impl Overview<'_> {
             h1 { (repo) @if snapshot != "latest" { ", " (snapshot) } }
             @if !self.description.is_empty() { p.prose dir="auto" { (visible(&self.description)) } }
             p { (self.state()) }
+            (self.calendar.year(&frame.root))
             div.columns {
                 section aria-labelledby="setup" {
                     h2 id="setup" { "Set up" }
@@ -101,7 +104,7 @@ impl Overview<'_> {
         let Location { repo, snapshot } = &self.location;
         let day: Option<Day> = snapshot.parse().ok();
         let day = day.map(|day| day.to_string());
-        let first = self.calendar.changes.first().map(Day::to_string);
+        let first = self.calendar.changes.keys().next().map(Day::to_string);
         let today = self.calendar.today.to_string();
         html! {
             form method="get" action={ (root) (text::segment(repo)) "/" } { div.fields {

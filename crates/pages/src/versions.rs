@@ -3,7 +3,9 @@
 use maud::{Markup, html};
 
 use super::frame::{Frame, Location, Root, Section};
+use super::table::{Column, table};
 use super::text::{self, count, visible};
+use super::timeline::{Release, timeline};
 use base::model::time::Day;
 
 #[derive(Clone, Debug)]
@@ -28,36 +30,55 @@ pub struct Version {
     pub files: Vec<File>,
 }
 
-/// Returns the page of the versions of a package, newest first.
-pub fn page(root: Root, location: &Location, package: &str, versions: &[Version]) -> String {
+/// Returns the page of the versions of a package, newest first. `newest` is the day of the newest state, up to which the
+/// picture shows the release that none replaced.
+pub fn page(
+    root: Root,
+    location: &Location,
+    package: &str,
+    versions: &[Version],
+    newest: Option<Day>,
+) -> String {
     let frame = Frame {
         location: Some((location.clone(), Section::Packages)),
         package: Some((package.to_owned(), Some("Versions"))),
         ..Frame::new(root, format!("Versions of {}, {}", visible(package), location.repo))
     };
+    let columns =
+        [Column::name("Version"), Column::text("State"), Column::name("Published"), Column::text("Files")];
+    let row = |version: &Version| {
+        [
+            html! { a href=(frame.root.version(location, package, &version.version)) { (visible(&version.version)) } },
+            html! {
+                (version.state)
+                @if version.vulnerabilities > 0 { " " span.danger {
+                    (count(version.vulnerabilities, "vulnerability", "vulnerabilities"))
+                } }
+            },
+            html! { @if let Some(day) = version.published { (text::day(day)) } },
+            html! { @for file in &version.files { (self::file(file)) } },
+        ]
+    };
     frame.render(&html! {
         h1 { "Versions of " (visible(package)) }
         p { (count(versions.len(), "version", "versions")) " in this snapshot." }
-        section.scroll tabindex="0" aria-label="Versions" { table {
-            thead { tr {
-                th scope="col" { "Version" } th scope="col" { "State" } th scope="col" { "Published" }
-                th scope="col" { "Files" }
-            } }
-            tbody { @for version in versions { tr {
-                td.name { a href=(frame.root.version(location, package, &version.version)) {
-                    (visible(&version.version))
-                } }
-                td {
-                    (version.state)
-                    @if version.vulnerabilities > 0 { " " span.danger {
-                        (count(version.vulnerabilities, "vulnerability", "vulnerabilities"))
-                    } }
-                }
-                td.name { @if let Some(day) = version.published { (text::day(day)) } }
-                td { @for file in &version.files { (self::file(file)) } }
-            } } }
-        } }
+        (timeline(package, &releases(versions), newest))
+        (table("Versions", columns, versions.iter().map(row)))
     })
+}
+
+/// Returns the versions whose day of publication is known, newest first.
+fn releases(versions: &[Version]) -> Vec<Release> {
+    let mut published: Vec<(Day, &str)> =
+        versions.iter().filter_map(|version| Some((version.published?, version.version.as_str()))).collect();
+    published.sort_by_key(|(day, _)| std::cmp::Reverse(*day));
+    let next = std::iter::once(None).chain(published.iter().map(|(day, _)| Some(*day)));
+    let release = |((from, version), until): (&(Day, &str), Option<Day>)| Release {
+        version: (*version).to_owned(),
+        from: *from,
+        until,
+    };
+    published.iter().zip(next).map(release).collect()
 }
 
 fn file(file: &File) -> Markup {

@@ -37,6 +37,8 @@ pub enum Route {
     Manual(String),
     /// `/assets/{file}`: the style sheet, the script and the icon of the pages.
     Asset(String),
+    /// `/assets/opensearch.xml`: the description of the search for browsers.
+    OpenSearch,
     /// `/favicon.ico`.
     Favicon,
     /// `/robots.txt`.
@@ -118,6 +120,7 @@ impl Route {
             Route::Home
             | Route::Manual(_)
             | Route::Asset(_)
+            | Route::OpenSearch
             | Route::Favicon
             | Route::Robots
             | Route::Ping
@@ -182,6 +185,7 @@ impl Route {
             Route::Home
             | Route::Manual(_)
             | Route::Asset(_)
+            | Route::OpenSearch
             | Route::Favicon
             | Route::Robots
             | Route::Ping
@@ -230,6 +234,7 @@ pub fn parse(
         ["__ping__"] => Route::Ping,
         // No repository has one of these names.
         ["client"] | ["client", "" | "index.html"] => Route::Home,
+        ["assets", "opensearch.xml"] => Route::OpenSearch,
         ["assets", file] => Route::Asset((*file).to_owned()),
         ["favicon.ico"] => Route::Favicon,
         ["robots.txt"] => Route::Robots,
@@ -490,6 +495,7 @@ mod tests {
             ("/client", Route::Home),
             ("/client/index.html", Route::Home),
             ("/assets/ui.css", Route::Asset(s("ui.css"))),
+            ("/assets/opensearch.xml", Route::OpenSearch),
             ("/favicon.ico", Route::Favicon),
             ("/robots.txt", Route::Robots),
             ("/cran/latest/src/contrib/PACKAGES", repository("cran", None, "latest", "src/contrib/PACKAGES")),

@@ -47,6 +47,8 @@ pub enum PackagePage {
     VersionFeed,
     /// `downloads/`: the downloads.
     Downloads,
+    /// `badge.svg`: a picture of one line with the version, or another fact.
+    Badge,
     /// `news/`: what changed in the versions.
     News,
     /// `license/`: the text of the license.
@@ -98,6 +100,7 @@ impl PackagePage {
             "why" => PackagePage::Explanation,
             "versions.atom" => PackagePage::VersionFeed,
             "downloads" => PackagePage::Downloads,
+            "badge.svg" => PackagePage::Badge,
             "news" => PackagePage::News,
             "license" => PackagePage::License,
             "files" => PackagePage::Files,
@@ -166,6 +169,7 @@ mod tests {
             ("vulnerabilities.atom", Some(WebPath::VulnerabilityFeed)),
             ("packages/ggplot2/versions.atom", Some(package(PackagePage::VersionFeed))),
             ("packages/ggplot2/downloads/", Some(package(PackagePage::Downloads))),
+            ("packages/ggplot2/badge.svg", Some(package(PackagePage::Badge))),
             ("packages/ggplot2/news/", Some(package(PackagePage::News))),
             ("packages/ggplot2/license", Some(package(PackagePage::License))),
             ("packages/ggplot2/files/", Some(package(PackagePage::Files))),

@@ -5,7 +5,7 @@ use http::{Response, StatusCode};
 
 use super::{answer, context};
 use crate::http::app::App;
-use crate::http::base_url::RequestHead;
+use crate::http::base_url::{self, RequestHead};
 use crate::http::error::Failure;
 use crate::http::net::body::Body;
 use crate::http::repo::conditional::{self, Precondition, Validators, accepts_gzip};
@@ -31,6 +31,17 @@ pub(in crate::http) fn favicon(head: &RequestHead<'_>) -> Response<Body> {
 
 pub(in crate::http) fn robots() -> Response<Body> {
     response::text("text/plain; charset=utf-8", ROBOTS.as_bytes().to_vec())
+}
+
+/// Returns the description with which a browser can search on this server (OpenSearch 1.1).
+pub(in crate::http) fn open_search(app: &App, head: &RequestHead<'_>) -> Response<Body> {
+    let document = assets::open_search(&base_url::base_url(&app.site.load(), head));
+    let content = |bytes| response::text("application/opensearchdescription+xml", bytes);
+    let mut response = answer::with_etag(head, document.into_bytes(), content);
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 fn content(asset: &'static Asset, is_current: bool, head: &RequestHead<'_>) -> Response<Body> {

@@ -2,7 +2,7 @@
 
 use http::Response;
 
-use super::context::Context;
+use super::context::{Context, FirstState, readable_sources};
 use super::{answer, packages};
 use crate::http::api::csv;
 use crate::http::base_url::RequestHead;
@@ -11,19 +11,21 @@ use crate::http::net::body::Body;
 use base::model::ids::SourceId;
 use base::model::snapshot::Snapshot;
 use base::model::time::Day;
-use content::serve;
 use content::serve::difference::{Change, ChangeKind, between};
+use content::serve::{self, RepoError};
 use formats::r::bioconductor::Part;
 use pages::changes::{ChangedPackage, Changes};
 use pages::text::segment;
+use runtime::catalog::resolve::snapshot_end;
 
 const PER_PAGE: usize = 500;
+/// A comparison of all of CRAN takes a tenth of a second.
+const MAX_COMPARISONS: usize = 16;
 
 /// Returns the packages that differ from the snapshot in the parameter `since`, by default the last earlier
-/// day with changes. The parameter `kind` selects a kind of change, `format` the page or CSV.
+/// day that differs. The parameter `kind` selects a kind of change, `format` the page or CSV.
 pub(super) async fn answer(
     context: Context<'_>,
-    snapshot: Snapshot,
     part: Option<Part>,
     head: &RequestHead<'_>,
 ) -> Result<Response<Body>, Failure> {
@@ -32,26 +34,14 @@ pub(super) async fn answer(
     let kind = query.get("kind").filter(|text| !text.is_empty()).map(str::parse::<ChangeKind>).transpose();
     let kind = kind.map_err(|error| Failure::bad_request(format!("the parameter kind: {error}")))?;
     let page = query.page()?;
-    let requested = query.snapshot("since")?;
-    let since = match requested {
-        Some(since) => Some(since),
-        None => {
-            let days = serve::info::repository_days(&app.state, name)?;
-            let day = match snapshot {
-                Snapshot::Date(day) => Some(day),
-                Snapshot::Latest => days.first().copied(),
-                Snapshot::Transaction(_) | Snapshot::Alias(_) => point.modified.map(|at| at.day()),
-            };
-            previous(&days, day).map(Snapshot::Date)
-        }
-    };
-    let mut changes = match since {
+    let (since, mut changes) = match query.snapshot("since")? {
         Some(since) => {
             let from = serve::point::resolve_part(&app.repositories, name, part, since).await?;
-            between(&app.repositories, &from, point).await?
+            (Some(since), between(&app.repositories, &from, point).await?)
         }
-        None => Vec::new(),
+        None => last_difference(&context, part).await?,
     };
+    let first_syncs = since.map(|since| first_syncs(&context, since)).unwrap_or_default();
     let of_kind = |kind: ChangeKind| changes.iter().filter(|change| change.kind == kind).count();
     let counts = ChangeKind::ALL.map(|kind| (kind.as_str(), of_kind(kind))).to_vec();
     changes.retain(|change| kind.is_none_or(|kind| change.kind == kind));
@@ -75,6 +65,7 @@ pub(super) async fn answer(
         since: since.map(|since| since.to_string()),
         kind: kind.map(ChangeKind::as_str),
         counts,
+        first_syncs,
         rows,
         page,
         pages,
@@ -87,9 +78,48 @@ pub(super) async fn answer(
     Ok(answer::page(head, changes.render(context.root), false))
 }
 
-/// `days` are sorted, the newest first.
-fn previous(days: &[Day], day: Option<Day>) -> Option<Day> {
-    days.iter().copied().find(|other| Some(*other) < day)
+/// Returns the last earlier day that has other packages, with the differences. At most [`MAX_COMPARISONS`] days with
+/// other states are compared.
+async fn last_difference(
+    context: &Context<'_>,
+    part: Option<Part>,
+) -> Result<(Option<Snapshot>, Vec<Change>), Failure> {
+    let Context { app, point, snapshot, .. } = *context;
+    let name = context.location.repo.as_str();
+    let days = serve::info::repository_days(&app.state, name)?;
+    let day = match snapshot {
+        Snapshot::Date(day) => Some(day),
+        Snapshot::Latest => days.first().copied(),
+        Snapshot::Transaction(_) | Snapshot::Alias(_) => point.modified.map(|at| at.day()),
+    };
+    let mut comparisons = 0;
+    for since in days.into_iter().filter(|other| Some(*other) < day).map(Snapshot::Date) {
+        let from = match serve::point::resolve_part(&app.repositories, name, part, since).await {
+            // Earlier days do not have the version of Bioconductor.
+            Err(RepoError::Unresolved(_)) => break,
+            from => from?,
+        };
+        let changes = between(&app.repositories, &from, point).await?;
+        if !changes.is_empty() {
+            return Ok((Some(since), changes));
+        }
+        comparisons += usize::from(from.trees != point.trees);
+        if comparisons == MAX_COMPARISONS {
+            break;
+        }
+    }
+    Ok((None, Vec::new()))
+}
+
+/// Returns the first syncs after a snapshot of sources that the page's snapshot has and the client may read.
+fn first_syncs(context: &Context<'_>, since: Snapshot) -> Vec<(String, Day)> {
+    let Context { app, catalog, repo, point, principal, .. } = *context;
+    let Ok(end) = snapshot_end(catalog, repo, since, (app.state.clock)()) else { return Vec::new() };
+    let mut sources: Vec<SourceId> = point.trees.iter().map(|tree| tree.source).collect();
+    sources.dedup();
+    let sources = readable_sources(catalog, principal, &sources).into_iter();
+    let states = sources.filter_map(|source| FirstState::of(catalog, source)).filter(|state| state.at >= end);
+    states.map(|state| (state.text(), state.at.day())).collect()
 }
 
 fn row(change: Change, source: impl Fn(SourceId) -> String) -> ChangedPackage {
@@ -107,20 +137,5 @@ fn row(change: Change, source: impl Fn(SourceId) -> String) -> ChangedPackage {
         from: change.from.map(|listed| listed.version),
         to: change.to.map(|listed| listed.version),
         name: change.name,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_day_before_is_the_last_one_with_changes() {
-        let day = |text: &str| text.parse::<Day>().expect("a day");
-        let days = [day("2026-11-20"), day("2026-11-17"), day("2026-11-01")];
-        assert_eq!(previous(&days, Some(day("2026-11-20"))), Some(day("2026-11-17")));
-        assert_eq!(previous(&days, Some(day("2026-11-19"))), Some(day("2026-11-17")));
-        assert_eq!(previous(&days, Some(day("2026-11-01"))), None);
-        assert_eq!(previous(&days, None), None);
     }
 }

@@ -8,7 +8,7 @@ use crate::http::login;
 use crate::http::login::permission::Principal;
 use crate::http::net::Client;
 use crate::http::target::Query;
-use base::model::ids::SourceId;
+use base::model::ids::{Seq, SourceId};
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
 use base::model::time::Timestamp;
@@ -66,6 +66,27 @@ pub(super) fn readable_sources<'a>(
 ) -> Vec<&'a Source> {
     let known = ids.iter().filter_map(|id| catalog.source_by_id(*id));
     known.filter(|source| principal.may_read_source(catalog, source)).collect()
+}
+
+/// The first state of a mirrored source, in which all its packages are new.
+pub(super) struct FirstState {
+    pub(super) at: Timestamp,
+    /// `first sync`, or `first day of the back-fill`.
+    pub(super) kind: &'static str,
+    pub(super) source: String,
+}
+
+impl FirstState {
+    pub(super) fn of(catalog: &Catalog, source: &Source) -> Option<FirstState> {
+        let step = catalog.first_step(source)?;
+        let kind = if step.seq > Seq(0) { "first sync" } else { "first day of the back-fill" };
+        Some(FirstState { at: step.at, kind, source: source.name.to_string() })
+    }
+
+    /// Returns a text such as `first sync of cran`.
+    pub(super) fn text(&self) -> String {
+        format!("{} of {}", self.kind, self.source)
+    }
 }
 
 /// Returns the command by which a repository gets its first packages; `sources` are those that the client may read.

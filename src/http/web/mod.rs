@@ -3,6 +3,7 @@
 pub(super) mod administration;
 pub(super) mod answer;
 pub(super) mod asset;
+mod badge;
 mod changes;
 mod choice;
 mod context;

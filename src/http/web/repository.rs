@@ -1,9 +1,10 @@
 //! The page of a repository at a snapshot, and the redirects to it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use http::{Response, StatusCode};
 
+use super::context::FirstState;
 use super::{answer, choice, context};
 use crate::http::app::App;
 use crate::http::base_url::{self, RequestHead};
@@ -13,13 +14,13 @@ use crate::http::net::body::Body;
 use crate::http::response::{self, header_value};
 use crate::http::target::Query;
 use base::model::ids::SourceId;
-use base::model::kind::Supply;
+use base::model::kind::{ChangePolicy, Supply};
 use base::model::point::Point;
 use base::model::snapshot::Snapshot;
 use base::model::time::Day;
 use content::serve;
 use content::serve::package_query::PackageQuery;
-use pages::calendar::{Calendar, Month};
+use pages::calendar::{Calendar, Month, PublishedDay, first_day_of_year};
 use pages::feed::RepositoryEvent;
 use pages::frame::Location;
 use pages::repository::{Overview, Stability};
@@ -112,7 +113,7 @@ pub(in crate::http) async fn answer(
             .map(|source| source.name.to_string())
             .collect(),
     };
-    let days: BTreeSet<Day> = serve::info::repository_days(&app.state, requested)?.into_iter().collect();
+    let days = published_days(app, &catalog, repo, requested, &sources).await?;
     let now = (app.state.clock)();
     let selected = match snapshot {
         Snapshot::Date(day) => Some(day),
@@ -151,6 +152,37 @@ pub(in crate::http) async fn answer(
     let root =
         context::root(app, head).with_bioconductor(requested_part.map(|part| part.version.to_string()));
     Ok(answer::page(head, overview.render(root), is_detected))
+}
+
+/// Returns the days on which a repository changed; `sources` are those that the client may read.
+async fn published_days(
+    app: &App,
+    catalog: &Catalog,
+    repo: &Repository,
+    requested: &str,
+    sources: &[&Source],
+) -> Result<BTreeMap<Day, PublishedDay>, Failure> {
+    let days = serve::info::repository_days(&app.state, requested)?;
+    // A repository that changes by promotion has the changes of a source on another day.
+    let counted = match repo.changes {
+        ChangePolicy::Any => sources.iter().map(|source| source.id).collect(),
+        ChangePolicy::Promotion | ChangePolicy::TwoPersons => Vec::new(),
+    };
+    let begin = first_day_of_year(today(catalog, (app.state.clock)()));
+    let counts = serve::info::changes_by_day(&app.state, counted, begin).await?;
+    let mut published: BTreeMap<Day, PublishedDay> = days
+        .into_iter()
+        .map(|day| {
+            let packages = counts.get(&day).copied().unwrap_or(0);
+            (day, PublishedDay { packages, first_syncs: Vec::new() })
+        })
+        .collect();
+    for state in sources.iter().filter_map(|source| FirstState::of(catalog, source)) {
+        if let Some(day) = published.get_mut(&state.at.day()) {
+            day.first_syncs.push(state.text());
+        }
+    }
+    Ok(published)
 }
 
 fn stability(point: &Point, snapshot: Snapshot, today: Day) -> Stability {
@@ -210,6 +242,11 @@ pub(super) async fn newest_events(
     });
     for source in sources {
         let changes = serve::info::newest_transactions(&app.state, repo, source.id, limit).await?;
+        let first = FirstState::of(&catalog, source);
+        let summary = |tx: &Tx| match first.as_ref().filter(|first| first.at == tx.at) {
+            Some(first) => format!("{}, {}", first.kind, summary(tx)),
+            None => summary(tx),
+        };
         events.extend(changes.into_iter().map(|change| RepositoryEvent {
             transaction: change.tx.id,
             snapshot: change.snapshot,
@@ -275,7 +312,7 @@ fn summary(tx: &Tx) -> String {
 mod tests {
     use super::*;
     use base::model::ids::{RepoId, Seq, TxId};
-    use base::model::kind::{ChangePolicy, Language, RepoKind};
+    use base::model::kind::{Language, RepoKind};
     use base::model::time::Timestamp;
     use runtime::catalog::RepoStep;
 

@@ -5,7 +5,8 @@ use http::{Response, StatusCode};
 
 use super::context::{self, Context};
 use super::{
-    answer, changes, choice, dependencies, explanation, feed, files, lock_file, packages, project, versions,
+    answer, badge, changes, choice, dependencies, explanation, feed, files, lock_file, packages, project,
+    versions,
 };
 use crate::http::app::App;
 use crate::http::base_url::{self, RequestHead};
@@ -54,7 +55,7 @@ pub(in crate::http) async fn answer(
     let (package, page) = match path {
         WebPath::Package(package, page) => (package, page),
         WebPath::Packages => return packages::answer(context, head).await,
-        WebPath::Changes => return changes::answer(context, snapshot, part, head).await,
+        WebPath::Changes => return changes::answer(context, part, head).await,
         WebPath::Feed => return feed::answer(&context, snapshot, head).await,
         WebPath::LockFile => {
             return Ok(match lock_file::page(context, posted).await? {
@@ -102,6 +103,7 @@ pub(in crate::http) async fn answer(
         (PackagePage::Dependents, Layout::Lists) => dependencies::dependents(context, package).await?,
         (PackagePage::Dependencies, Layout::Lists) => dependencies::closure(context, package).await?,
         (PackagePage::Binaries, Layout::Lists) => versions::binaries(context, package).await?,
+        (PackagePage::Badge, _) => return badge::answer(&context, package, head).await,
         (PackagePage::Downloads, _) => versions::downloads(context, package).await?,
         (PackagePage::VersionFeed, Layout::Projects) => {
             return Err(Failure::not_found("feeds of versions are for R packages"));

@@ -1,13 +1,13 @@
 //! The pages of the versions, the history, the binaries and the downloads of a package.
 
-use super::context::Context;
+use super::context::{Context, FirstState, published};
 use super::project;
 use crate::http::api::platforms::wire_binary;
 use crate::http::error::Failure;
 use base::model::ids::SourceId;
 use base::model::kind::Layout;
 use base::model::project_path::link;
-use base::model::time::Timestamp;
+use base::model::time::{Day, Timestamp};
 use content::serve;
 use content::serve::history::{ListingPeriod, Subscriptions};
 use content::serve::info::Release;
@@ -53,7 +53,13 @@ pub(super) async fn of_package(context: Context<'_>, package: &str) -> Result<St
     let releases = std::iter::once(&detail.release).chain(&detail.others);
     let (archived, listed): (Vec<&Release>, Vec<&Release>) = releases.partition(|release| release.archived);
     let versions: Vec<Version> = listed.into_iter().chain(archived).map(version).collect();
-    Ok(page(context.root.clone(), &context.location, &detail.release.package, &versions))
+    let newest = newest_day(&context);
+    Ok(page(context.root.clone(), &context.location, &detail.release.package, &versions, newest))
+}
+
+/// Returns the day of the newest state that the snapshot has, if it is known.
+fn newest_day(context: &Context<'_>) -> Option<Day> {
+    published(context.catalog, context.point, context.snapshot).map(Timestamp::day)
 }
 
 pub(super) async fn history(context: Context<'_>, package: &str) -> Result<String, Failure> {
@@ -71,8 +77,13 @@ pub(super) async fn history(context: Context<'_>, package: &str) -> Result<Strin
         let transaction = is_within_day.then(|| context.catalog.transaction_at(row.from)).flatten();
         transaction.map(|transaction| transaction.0)
     };
+    let first_state = |row: &ListingPeriod| {
+        let source = context.catalog.source_by_id(row.source)?;
+        FirstState::of(context.catalog, source).filter(|state| state.at == row.from).map(|state| state.kind)
+    };
     let rows = listings.listed.into_iter().map(|row| history::ListedVersion {
         transaction: transaction(&row),
+        first_state: first_state(&row),
         version: row.version,
         source: source(row.source),
         from: row.from.day(),
@@ -84,6 +95,7 @@ pub(super) async fn history(context: Context<'_>, package: &str) -> Result<Strin
         package: package.to_owned(),
         listed: rows.collect(),
         hidden: hidden.collect(),
+        newest: newest_day(&context),
         only_latest: listings.only_latest.map(|current| (current.version, source(current.source))),
     };
     Ok(history.render(context.root.clone(), &context.location))
@@ -118,7 +130,8 @@ pub(super) async fn of_project(context: Context<'_>, project: &str) -> Result<St
         files: release.files.iter().map(file).collect(),
     };
     let versions: Vec<Version> = detail.releases.iter().map(version).collect();
-    Ok(page(context.root.clone(), &context.location, detail.project.as_str(), &versions))
+    let newest = newest_day(&context);
+    Ok(page(context.root.clone(), &context.location, detail.project.as_str(), &versions, newest))
 }
 
 /// Returns the page of the binaries of an R package in the lists of its source, the newest version first.
@@ -143,7 +156,8 @@ pub(super) async fn binaries(context: Context<'_>, package: &str) -> Result<Stri
     Ok(pages::binaries::page(context.root.clone(), &context.location, &package, &rows, total, json))
 }
 
-const WEEKS: i64 = 13;
+/// 13 weeks.
+const DAYS: i64 = 91;
 
 /// Returns the page of the downloads of a package. Fails with 404 also where downloads are not counted.
 pub(super) async fn downloads(context: Context<'_>, package: &str) -> Result<String, Failure> {
@@ -162,7 +176,7 @@ pub(super) async fn downloads(context: Context<'_>, package: &str) -> Result<Str
     if context.principal.source_name(context.catalog, source).is_empty() {
         return Err(Failure::not_found("the downloads of this source are not shown"));
     }
-    let weeks = app.usage.weeks(source, &package, WEEKS).await?;
+    let days = app.usage.days(source, &package, DAYS).await?;
     let total = app.usage.totals(&[(source, &package)]).await.into_iter().next().unwrap_or(0);
-    Ok(Downloads { location: context.location, package, weeks, total }.render(context.root))
+    Ok(Downloads { location: context.location, package, days, total }.render(context.root))
 }

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
-use base::model::kind::{ChangePolicy, Language, RepoKind, SourceKind};
+use base::model::kind::{ChangePolicy, Language, RepoKind, SourceKind, Supply};
 use base::model::name::Name;
 use base::model::point::{Base, PointTree, PromotedList};
 use base::model::snapshot::Alias;
@@ -288,6 +288,13 @@ impl Catalog {
     /// Returns the lists of source packages of a source. These are the trees of a subscription to the source.
     pub fn source_package_trees(&self, source: SourceId) -> impl Iterator<Item = &Tree> {
         self.trees.with_key(&source).filter(|tree| tree.role == Role::Source)
+    }
+
+    /// Returns the oldest step of a mirrored source: that of its first sync, or of the first day of a back-fill (with a
+    /// sequence number below 1). `None` before it, and for other sources, which begin without packages.
+    pub fn first_step(&self, source: &Source) -> Option<&Step> {
+        let trees = self.source_package_trees(source.id).filter(|_| source.kind.supply() == Supply::Mirror);
+        trees.filter_map(|tree| tree.steps.first()).min_by_key(|step| step.at)
     }
 
     /// Returns whether a source has a published list of packages.

@@ -51,13 +51,13 @@ impl Usage {
         Ok(new_summary)
     }
 
-    /// Returns the weekly downloads of a package from a source: the first day of each week, and its
-    /// downloads, without the last seconds. The last of the `weeks` weeks ends today.
-    pub async fn weeks(
+    /// Returns the downloads of a package from a source on each of the last `days` days including today, without the
+    /// last seconds; the oldest first. Empty for an unknown source.
+    pub async fn days(
         &self,
         source: SourceId,
         package: &str,
-        weeks: i64,
+        days: i64,
     ) -> Result<Vec<(Day, i64)>, UsageError> {
         let inner = self.0.as_ref().ok_or(UsageError::Disabled)?;
         let db = inner.database.open_within(QUERY_TIMEOUT).await.ok_or(UsageError::Unavailable)?;
@@ -65,13 +65,12 @@ impl Usage {
         let Some(source) = catalog.source_by_id(source) else { return Ok(Vec::new()) };
         let (language, name) = (source.kind.language().as_str(), source.name.to_string());
         let package = package.to_owned();
-        let now = (inner.state.clock)();
-        let end = day_number(now) + 1;
-        let first = end.saturating_sub(weeks.saturating_mul(7));
-        let days = db.read(move |c| download::package_days(c, language, &name, &package, first, end)).await?;
+        let end = day_number((inner.state.clock)()) + 1;
+        let first = end.saturating_sub(days);
+        let counts =
+            db.read(move |c| download::package_days(c, language, &name, &package, first, end)).await?;
         let day_of = |number: i64| Timestamp(number.saturating_mul(86_400 * SECOND)).day();
-        let weeks = days.chunks(7).zip(0_i64..);
-        Ok(weeks.map(|(week, at)| (day_of(first + at * 7), week.iter().sum())).collect())
+        Ok((first..end).map(day_of).zip(counts).collect())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Details of single packages and sources for the public API and `rspm`. Lists are in [`super::listing`].
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::listing;
@@ -18,7 +18,7 @@ use base::model::kind::StorageClass;
 use base::model::point::Point;
 use base::model::project_page::ArchiveKind;
 use base::model::snapshot::Snapshot;
-use base::model::time::{Day, Timestamp};
+use base::model::time::{Day, SECOND, Timestamp};
 use runtime::catalog::resolve::{list_after, periods, selection, today};
 use runtime::catalog::{Catalog, RepoStep, Repository, Source};
 use runtime::state::State;
@@ -246,6 +246,24 @@ pub async fn newest_transactions(
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let transactions = state.db.read(move |c| db::tx::list_before(c, source, selection.end, limit)).await?;
     Ok(transactions.into_iter().filter_map(|tx| RepositoryChange::new(tx, repo)).collect())
+}
+
+/// Returns the numbers of packages that transactions of sources changed on each day from a day on.
+pub async fn changes_by_day(
+    state: &State,
+    sources: Vec<SourceId>,
+    from: Day,
+) -> Result<BTreeMap<Day, i64>, RepoError> {
+    let query = state.db.read(move |c| {
+        let mut days: BTreeMap<Day, i64> = BTreeMap::new();
+        for source in &sources {
+            for (number, packages) in db::tx::changes_by_day(c, *source, from.start())? {
+                *days.entry(Timestamp(number.saturating_mul(86_400 * SECOND)).day()).or_default() += packages;
+            }
+        }
+        Ok(days)
+    });
+    Ok(query.await?)
 }
 
 /// Returns the days on which a repository changed, newest first; other days resolve to the last change before.

@@ -166,6 +166,18 @@ pub fn list_before(
     c.all(LIST, &[source.into(), end.into(), limit.into()])
 }
 
+/// Returns the numbers of packages that the transactions of a source added, updated and removed on each day from an
+/// instant on, by the number of the day since the epoch.
+pub fn changes_by_day(
+    c: &mut dyn Conn,
+    source: SourceId,
+    from: Timestamp,
+) -> Result<Vec<(i64, i64)>, DbError> {
+    const SUMS: &str = "SELECT at / 86400000000, CAST(sum(added + updated + removed) AS BIGINT) FROM tx \
+        WHERE source_id = $1 AND at >= $2 GROUP BY at / 86400000000";
+    c.all(SUMS, &[source.into(), from.into()])
+}
+
 /// Returns the newest `limit` transactions of all sources and repositories, newest first.
 pub fn list_all(c: &mut dyn Conn, limit: i64) -> Result<Vec<Tx>, DbError> {
     c.all(select!(Tx, "ORDER BY at DESC LIMIT $1"), &[limit.into()])

@@ -14,13 +14,14 @@ use crate::support::fixtures::until;
 use crate::support::server::Builder;
 
 /// Name and path of each page.
-const PAGES: [(&str, &str); 9] = [
+const PAGES: [(&str, &str); 10] = [
     ("home", "/"),
     ("repository", "/cran/latest/"),
     ("packages", "/cran/latest/web/packages/"),
     ("package", "/cran/latest/web/packages/cli/"),
     ("versions", "/cran/latest/web/packages/cli/versions/"),
-    ("changes", "/cran/latest/web/changes/?since=latest"),
+    ("history", "/cran/latest/web/packages/cli/history/"),
+    ("changes", "/cran/latest/web/changes/"),
     ("downloads", "/cran/latest/web/packages/cli/downloads/"),
     ("why", "/cran/latest/web/packages/cli/why/?platform=noble&agent=R+%284.4.1%29"),
     ("lockfile", "/cran/latest/web/lockfile/"),
@@ -57,6 +58,7 @@ fn pictures_of_the_main_pages_are_taken() {
     server.rspm_stdout("create repo --name=cran");
     server.rspm_stdout("subscribe --repo=cran --source=cran");
     server.rspm_stdout("sync --quiet");
+    server.rspm_stdout("backfill --since=2015-01-01 --rate=1000");
     // The page of a package has the title and the README of its archive.
     let archive = format!("/cran/latest/src/contrib/{}", data::cran().file("cli"));
     assert_eq!(server.get(&archive).status, 200, "{archive}");

@@ -253,7 +253,7 @@ impl Calendar<'_> {
         });
         html! {
             (picture)
-            p { small { "Each square is a day; a darker one has more changed packages." } }
+            p { small { "Each square is a day; a stronger color means more changed packages." } }
         }
     }
 }
@@ -416,6 +416,8 @@ mod tests {
         }
         let sent = crate::assets::gzip(html.as_bytes(), 6).expect("memory").len();
         assert!(sent <= 6_000, "{sent} bytes");
+        let elements = html.matches('<').count() - html.matches("</").count();
+        assert!(elements <= 1_200, "{elements} elements");
         let changes = days([day("2026-11-30")]);
         let calendar = Calendar { changes: &changes, ..calendar };
         let html = calendar.year(&root).into_string();

@@ -18,8 +18,10 @@ const MAX_TICKS: usize = 5;
 const STEP: i64 = 24;
 const LABEL_WIDTH: i64 = 112;
 const BARS_WIDTH: i64 = 360;
-/// Space for the labels of the days, and for the end of the last one.
-const MARGIN: i64 = 48;
+/// Space for the end of the last label of a day.
+const MARGIN: i64 = 64;
+/// Space for the labels of the days.
+const BOTTOM: i64 = 24;
 
 #[derive(Clone, Debug)]
 pub(super) struct Release {
@@ -51,7 +53,7 @@ pub(super) fn timeline(package: &str, releases: &[Release], end: Option<Day>) ->
     let picture = Picture {
         name: "timeline",
         width: LABEL_WIDTH + BARS_WIDTH + MARGIN,
-        height: height + MARGIN / 2,
+        height: height + BOTTOM,
         title: &title,
         description: &description,
     };

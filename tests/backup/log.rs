@@ -244,6 +244,8 @@ fn a_copy_in_a_bucket_completes_a_restored_log() {
         recovered.err
     );
     assert!(restored.signed() > entries);
+    let examined = rspm(&restored, "scrub --database");
+    assert_eq!(examined.code, Some(0), "{}{}", examined.out, examined.err);
     let other = format!("s3://{}/other", bucket.bucket);
     let refusal = rspm(&restored, &format!("history export --to={other}"));
     assert!(refusal.err.contains("a bucket must be named in the configuration"), "{}", refusal.err);

@@ -54,13 +54,19 @@ impl Logged {
         self.write().await;
     }
 
-    /// The entries of a kind, all of which an auditor must accept.
+    /// What the nightly check finds.
+    async fn problems(&self) -> Vec<String> {
+        history::examine(&self.history, None).await.expect("examined").problems
+    }
+
+    /// The entries of a kind, all of which an auditor and the nightly check must accept.
     async fn audited(&self, kind: &str) -> Vec<Entry> {
         let entries = self.backend.state.db.read(|c| tlog::entries(c, 1, 0, 1000)).await.expect("entries");
         let mut auditor = Auditor::new(Vec::new());
         entries.iter().for_each(|entry| auditor.push(entry.as_bytes()));
         let report = auditor.finish();
         assert!(!report.is_violated, "{:#?}\n{entries:#?}", report.findings);
+        assert_eq!(self.problems().await, [""; 0], "{entries:#?}");
         let parsed = entries.iter().map(|entry| Entry::parse(entry.as_bytes()).expect("an entry"));
         parsed.filter(|entry| entry.kind() == kind).collect()
     }
@@ -150,10 +156,44 @@ async fn back_fills_are_accepted() {
     }
     import::apply(&backend.uploads, "old", changes, false, &actor()).await.expect("imported");
     logged.end_day("2024-03-03").await;
+    logged.add("old", "beta", "1.0").await;
     let publishes = logged.audited("publish").await;
     let of_past = publishes.iter().filter(|entry| entry.value("kind") == Some("backfill"));
     assert_eq!(of_past.filter(|entry| entry.value("late").is_some()).count(), 2, "{publishes:#?}");
     assert_eq!(logged.snapshots("history").await, ["2024-03-02"]);
+}
+
+#[tokio::test]
+async fn what_is_changed_in_the_database_is_named() {
+    let logged = Logged::new().await;
+    let db = &logged.backend.state.db;
+    let execute = async |sql: &'static str| {
+        assert_eq!(db.write(move |c| c.execute(sql, &[])).await.expect("written"), 1, "{sql}");
+    };
+    execute(
+        "UPDATE record SET stanza = CAST('Package: beta\nVersion: 1.0\nNote: x\n' AS BLOB) WHERE release_id IN \
+         (SELECT r.id FROM release r JOIN package p ON p.id = r.package_id WHERE p.name = 'beta')",
+    )
+    .await;
+    // A list below the others, of a later transaction: as if it was published into their past.
+    execute(
+        "INSERT INTO step (tree_id, seq, at, tx_id) SELECT tree_id, MIN(seq) - 1, MIN(at), MAX(tx_id) FROM step \
+         GROUP BY tree_id",
+    )
+    .await;
+    execute("UPDATE tx SET at = at + 60000000 WHERE id = 3").await;
+    let Logged { backend, history } = logged;
+    drop(history);
+    let backend = backend.restart().await;
+    let history = History::new(Arc::clone(&backend.repositories), Arc::clone(&backend.state));
+    let problems = Logged { backend, history }.problems().await;
+    for part in [
+        "never published: beta",
+        "the log example.org/log lacks lists of packages of transactions 3",
+        "the log example.org/log has another time of transactions 3",
+    ] {
+        assert!(problems.iter().any(|problem| problem.contains(part)), "{part}: {problems:#?}");
+    }
 }
 
 #[tokio::test]
@@ -195,18 +235,19 @@ async fn a_source_that_gets_a_name_of_before_is_accepted() {
 }
 
 #[tokio::test]
-async fn the_nightly_check_works_after_a_repair_of_the_clock() {
+async fn the_nightly_check_works_before_and_after_a_repair_of_the_clock() {
     let logged = Logged::new().await;
     let backend = &logged.backend;
     logged.end_day("2024-03-09").await;
     logged.add("team", "gamma", "1.0").await;
     backend.set_back_to_noon("2024-03-02");
+    assert_eq!(logged.problems().await, [""; 0], "before the repair");
     upkeep::clock::repair(&backend.state, day("2024-03-02"), false)
         .await
         .expect("repaired")
         .expect("changed");
     logged.write().await;
-    history::examine(&logged.history, None).await.expect("examined");
+    assert_eq!(logged.problems().await, [""; 0]);
 }
 
 #[tokio::test]

@@ -186,6 +186,9 @@ fn text(status: &HistoryStatus) -> String {
     text
 }
 
+/// How far the clock of a witness may be ahead of that of this machine, in seconds.
+const MAX_CLOCK_ERROR: i64 = 3_600;
+
 /// `rspm history verify`.
 ///
 /// # Errors
@@ -294,8 +297,9 @@ fn policy(path: &Path, max_age: Option<i64>) -> Result<Policy, CliError> {
     let text = String::from_utf8(read_small(path)?).map_err(|error| not_proved(path, error))?;
     let mut policy = Policy::parse(&text).map_err(|error| not_proved(path, error))?;
     if let Some(age) = max_age {
-        let since = jiff::Timestamp::now().as_second().saturating_sub(age);
-        policy.require_since(u64::try_from(since).unwrap_or(0));
+        let now = jiff::Timestamp::now().as_second();
+        let [since, until] = [now.saturating_sub(age), now.saturating_add(MAX_CLOCK_ERROR)];
+        policy.require_times(u64::try_from(since).unwrap_or(0)..=u64::try_from(until).unwrap_or(0));
     }
     if policy.needs_no_witness() {
         warn("the policy requires no witness: the log can show others another history.");

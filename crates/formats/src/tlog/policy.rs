@@ -1,5 +1,7 @@
 //! Policies (C2SP tlog-policy): the logs that a reader trusts, and the witnesses whose cosignatures it demands.
 
+use std::ops::RangeInclusive;
+
 use super::note::{Checkpoint, KeyType, Note, Statement, VerifierKey};
 use super::{TlogError, fail, quoted};
 
@@ -13,8 +15,8 @@ pub struct Policy {
     cosigners: Vec<Cosigner>,
     /// The position of the quorum in `cosigners`; `None` for `quorum none`.
     quorum: Option<usize>,
-    /// Cosignatures from before this time, in seconds since the epoch, do not count.
-    since: u64,
+    /// The times, in seconds since the epoch, of cosignatures that count; `None` for all.
+    times: Option<RangeInclusive<u64>>,
 }
 
 #[derive(Clone, Debug)]
@@ -53,7 +55,7 @@ impl Policy {
         if text.len() > MAX_POLICY_SIZE {
             return fail(format!("policy: {} bytes, more than {MAX_POLICY_SIZE}", text.len()));
         }
-        let mut policy = Policy { logs: Vec::new(), cosigners: Vec::new(), quorum: None, since: 0 };
+        let mut policy = Policy { logs: Vec::new(), cosigners: Vec::new(), quorum: None, times: None };
         let mut has_quorum = false;
         for (line, number) in text.split('\n').zip(1..) {
             let added = policy.add(line, &mut has_quorum);
@@ -68,9 +70,14 @@ impl Policy {
         self.quorum.is_none()
     }
 
-    /// Counts only cosignatures from this time on, in seconds since the epoch: a log that shows an old state is refused.
-    pub fn require_since(&mut self, time: u64) {
-        self.since = time;
+    /// Counts only cosignatures of these times, in seconds since the epoch: a log that shows an old state is refused, and one
+    /// whose witness had a clock that was ahead.
+    pub fn require_times(&mut self, times: RangeInclusive<u64>) {
+        self.times = Some(times);
+    }
+
+    fn counts(&self, time: u64) -> bool {
+        self.times.as_ref().is_none_or(|times| times.contains(&time))
     }
 
     fn add(&mut self, line: &str, has_quorum: &mut bool) -> Result<(), TlogError> {
@@ -162,7 +169,7 @@ impl Policy {
                 Rule::Witness(key) => match note.verify(key)? {
                     Some(Statement::Cosigned(time)) => {
                         cosignatures.push(Cosignature { witness: name.clone(), time });
-                        time >= self.since
+                        self.counts(time)
                     }
                     Some(Statement::Signed) | None => false,
                 },
@@ -173,11 +180,11 @@ impl Policy {
         }
         match self.quorum.and_then(|quorum| self.cosigners.get(quorum).zip(agree.get(quorum))) {
             Some((quorum, false)) => {
-                let of_age = cosignatures.iter().filter(|c| c.time >= self.since);
+                let of_age = cosignatures.iter().filter(|c| self.counts(c.time));
                 let witnesses = of_age.map(|c| c.witness.as_str()).collect::<Vec<_>>().join(", ");
                 fail(format!("the cosignatures [{witnesses}] are not the quorum '{}'", quorum.name))
             }
-            None if self.since > 0 => {
+            None if self.times.is_some() => {
                 fail("the policy requires no witness, so nothing states the age of the checkpoint")
             }
             Some((_, true)) | None => Ok(TrustedCheckpoint { checkpoint, cosignatures }),

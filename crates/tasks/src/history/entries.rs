@@ -12,7 +12,7 @@ use base::model::time::Timestamp;
 use bytes::Bytes;
 use content::serve::proofs::RULES;
 use content::serve::{RepoError, point, proofs};
-use formats::tlog::entry::MAX_SIZE;
+use formats::tlog::entry::{Entry, MAX_SIZE};
 use formats::tlog::line::TreeLine;
 use formats::tlog::record_proof::records_of;
 use formats::tlog::tree::{Hash, Root, leaf_hash};
@@ -114,10 +114,10 @@ async fn publishes(
     let mut entries = Vec::new();
     for ((tx, at), kind) in transactions.iter().zip(kinds) {
         let (mut lines, mut records) = (Vec::new(), Vec::new());
+        let is_late = now.0.saturating_sub(at.0) > views::LATE;
         for step in steps.iter().filter(|step| step.tx == *tx) {
             let Some(tree) = catalog.trees.find(step.tree) else { continue };
-            let point_tree = Catalog::point_tree(tree.source, tree, step.seq);
-            if tree.role != Role::Source || point_tree.listing().source.is_project_index() {
+            if !has_lists(tree) {
                 continue;
             }
             let hashes = hashes_of(history, catalog, tree, step.seq).await?;
@@ -154,18 +154,38 @@ async fn publishes(
                 head.push(("audit", format!("{audit_row} {salted}")));
                 salt = Some(random.to_vec());
             }
-            head.extend((now.0.saturating_sub(at.0) > views::LATE).then(|| ("late", "yes".to_owned())));
+            head.extend(is_late.then(|| ("late", "yes".to_owned())));
             entries.push(entry("publish", head, salt)?);
         }
         entries.extend(records);
         if kind == Some(TxKind::Promote) {
             for (repo, _) in lists.iter().filter(|(_, step)| step.tx == *tx) {
                 let snapshot = Snapshot::Transaction(*tx);
-                entries.extend(views::of_snapshot(history, catalog, repo, snapshot, *tx).await?);
+                for view in views::of_snapshot(history, catalog, repo, snapshot, *tx).await? {
+                    if !is_in_earlier_log(history, head, &view).await? {
+                        // Under the rules of now.
+                        entries.push(if is_late { views::late(view) } else { view });
+                    }
+                }
             }
         }
     }
     Ok(entries)
+}
+
+/// Returns whether the steps of a tree are lists that have entries: not those of an index of projects, and of rules.
+pub(super) fn has_lists(tree: &Tree) -> bool {
+    let listing = Catalog::point_tree(tree.source, tree, Seq(0)).listing();
+    tree.role == Role::Source && !listing.source.is_project_index()
+}
+
+/// Returns whether an earlier log has the entry of a state. The log that follows it does not repeat this entry, which may have
+/// older cosignatures.
+async fn is_in_earlier_log(history: &History, head: &Head, view: &NewEntry) -> Result<bool, RepoError> {
+    let subject = view.subject.clone();
+    let found = history.state.db.read(move |c| tlog::find(c, &subject)).await?;
+    let root = |text: &str| Some(Entry::parse(text.as_bytes()).ok()?.value("root")?.to_owned());
+    Ok(found.is_some_and(|(log, _, text)| log < head.id && root(&text) == root(&view.text)))
 }
 
 fn no_salt(error: ring::error::Unspecified) -> RepoError {

@@ -1,6 +1,6 @@
 //! Compares the log with the database: its entries with the signed root, and the states in it with what is served now.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{History, entries, key, views};
 use base::model::digest::Sha256;
@@ -15,7 +15,8 @@ use formats::tlog::line::{FileLine, TreeLine};
 use formats::tlog::note::{KeyType, Signer};
 use formats::tlog::record_proof::{INDEX, name_of, records_of};
 use formats::tlog::tree::{Accumulator, Root, leaf_hash};
-use runtime::catalog::Catalog;
+use runtime::catalog::resolve::Unresolved;
+use runtime::catalog::{Catalog, Repository};
 use store::db::file::{self, LoggedFile};
 use store::db::tlog::{self, Head};
 use store::db::{Conn, DbError};
@@ -69,6 +70,8 @@ async fn examine_log(
         published: HashSet::new(),
         views: Vec::new(),
         steps: Vec::new(),
+        logged: HashMap::new(),
+        times: BTreeMap::new(),
         files: Vec::new(),
     };
     let size = signed.checkpoint.root.count;
@@ -116,6 +119,15 @@ async fn examine_log(
             head.origin
         ));
     }
+    let catalog = history.state.catalog.get();
+    if head.history != catalog.history_id {
+        result.notes.push(format!(
+            "the log {} is of a database that was restored or copied since: only its entries were compared",
+            head.origin
+        ));
+        return Ok(());
+    }
+    pass.compare_times(&catalog, &head, result);
     pass.compare_steps(history, &head, result).await?;
     pass.compare(history, &head, result).await
 }
@@ -135,6 +147,10 @@ struct Pass {
     published: HashSet<[u8; 8]>,
     views: Vec<Entry>,
     steps: Vec<LoggedStep>,
+    /// All steps that have an entry, with their transactions.
+    logged: HashMap<(TreeId, Seq), TxId>,
+    /// The times of the transactions that have an entry.
+    times: BTreeMap<TxId, String>,
     /// Those that were not compared yet.
     files: Vec<LoggedFile>,
 }
@@ -161,37 +177,84 @@ impl Pass {
             // The numbers of lost transactions are used again.
             let last = entry.value("to").and_then(|text| text.parse().ok()).map_or(TxId(0), TxId);
             self.steps.retain(|step| step.tx <= last);
+            self.logged.retain(|_, tx| *tx <= last);
+            self.times.retain(|tx, _| *tx <= last);
+            self.views.retain(|view| transaction_of(view).is_some_and(|tx| tx <= last));
         }
+        let is_in_share = share.is_none_or(|share| number % share.divisor.max(1) == share.remainder);
         if entry.kind() == "records" {
             let digits = entry.values("leaves").flat_map(|line| line.split(' '));
             self.published.extend(digits.filter_map(|digits| {
                 let mut hash = [0; 8];
                 hex::decode_to_slice(digits, &mut hash).is_ok().then_some(hash)
             }));
-        } else if share.is_none_or(|share| number % share.divisor.max(1) == share.remainder) {
-            match entry.kind() {
-                "files" => self.files.extend(entry.values("file").filter_map(logged_file)),
-                "view" => self.views.push(entry),
-                "publish" => self.steps.extend(logged_steps(&entry)),
-                _ => {}
-            }
         }
+        match entry.kind() {
+            "publish" => {
+                let steps: Vec<LoggedStep> = logged_steps(&entry).collect();
+                self.logged.extend(steps.iter().map(|step| ((step.tree, step.seq), step.tx)));
+                self.times.extend(transaction_of(&entry).zip(entry.value("time").map(str::to_owned)));
+                self.steps.extend(is_in_share.then_some(steps).into_iter().flatten());
+            }
+            "clock" => {
+                let repaired = transaction_of(&entry).filter(|tx| self.times.contains_key(tx));
+                self.times.extend(repaired.zip(entry.value("new").map(str::to_owned)));
+            }
+            "files" if is_in_share => self.files.extend(entry.values("file").filter_map(logged_file)),
+            "view" if is_in_share => self.views.push(entry),
+            _ => {}
+        }
+    }
+
+    /// Returns the records of a state that were never published.
+    fn new_records<'a>(&self, state: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let is_new = |record: &&[u8]| {
+            leaf_hash(record).first_chunk().is_some_and(|hash| !self.published.contains(hash))
+        };
+        records_of(state).filter(is_new)
     }
 
     /// Returns the packages of a state with records that were never published.
     fn changed_names(&self, state: &[u8]) -> String {
-        let is_new = |record: &&[u8]| {
-            leaf_hash(record).first_chunk().is_some_and(|hash| !self.published.contains(hash))
-        };
-        let names: Vec<String> = records_of(state).filter(is_new).take(MAX_NAMES).map(name_of).collect();
+        let names: Vec<String> = self.new_records(state).take(MAX_NAMES).map(name_of).collect();
         match names.as_slice() {
             [] => "packages were added, removed or exchanged".to_owned(),
             names => format!("records that were never published: {}", names.join(", ")),
         }
     }
 
+    /// Compares the times of transactions and of their lists, and looks for lists that have no entry.
+    fn compare_times(&self, catalog: &Catalog, head: &Head, result: &mut Examination) {
+        let mut differing = BTreeSet::new();
+        for (tx, at) in catalog.transactions.iter().take_while(|(tx, _)| *tx <= head.tx) {
+            if self.times.get(tx).is_none_or(|time| *time != at.to_string()) {
+                differing.insert(*tx);
+            }
+        }
+        let mut unknown = BTreeSet::new();
+        for tree in catalog.trees.iter().filter(|tree| entries::has_lists(tree)) {
+            for step in tree.steps.iter().filter(|step| step.tx <= head.tx) {
+                if self.logged.get(&(tree.id, step.seq)) != Some(&step.tx) {
+                    unknown.insert(step.tx);
+                } else if catalog.instant(step.tx) != Some(step.at) {
+                    differing.insert(step.tx);
+                }
+            }
+        }
+        for (transactions, what) in
+            [(differing, "has another time of"), (unknown, "lacks lists of packages of")]
+        {
+            let names: Vec<String> = transactions.iter().take(MAX_NAMES).map(|tx| tx.0.to_string()).collect();
+            let more = if names.len() < transactions.len() { ", …" } else { "" };
+            if !names.is_empty() {
+                let names = names.join(", ");
+                result.problems.push(format!("the log {} {what} transactions {names}{more}", head.origin));
+            }
+        }
+    }
+
     /// Compares the lists of packages that transactions published, without rules. Those into whose past a later transaction
-    /// was published are left out, and those of deleted sources.
+    /// was published have more records, each of which must have been published; those of deleted sources are left out.
     async fn compare_steps(
         &self,
         history: &History,
@@ -200,17 +263,15 @@ impl Pass {
     ) -> Result<(), RepoError> {
         let catalog = history.state.catalog.get();
         // By source and changed packages: the first transaction, and the number of all.
-        let mut left_out = 0_usize;
+        let (mut left_out, mut later) = (0_usize, 0_usize);
         let mut changed: BTreeMap<(&str, String), (&LoggedStep, usize)> = BTreeMap::new();
         for logged in &self.steps {
             let Some(tree) = catalog.trees.find(logged.tree) else { continue };
-            let tx = tree.steps.iter().find(|step| step.seq == logged.seq).map(|step| step.tx);
-            let is_later = tree.steps.iter().any(|step| step.seq < logged.seq && step.tx > logged.tx);
-            if tx.is_none() || is_later {
+            let Some(step) = tree.steps.iter().find(|step| step.seq == logged.seq) else {
                 left_out += 1;
                 continue;
-            }
-            if tx != Some(logged.tx) {
+            };
+            if step.tx != logged.tx {
                 let LoggedStep { source, tx, time, .. } = logged;
                 result.problems.push(format!(
                     "a list of {source} that transaction {} published ({time}) belongs to another transaction now, other \
@@ -219,7 +280,13 @@ impl Pass {
                 ));
             }
             let state = entries::state_of(history, &catalog, tree, logged.seq).await?;
-            if Root::of(records_of(&state)) != logged.root {
+            let is_later = tree.steps.iter().any(|step| step.seq < logged.seq && step.tx > logged.tx);
+            later += usize::from(is_later);
+            let is_changed = match is_later {
+                true => self.new_records(&state).next().is_some(),
+                false => Root::of(records_of(&state)) != logged.root,
+            };
+            if is_changed {
                 let key = (logged.source.as_str(), self.changed_names(&state));
                 changed.entry(key).or_insert((logged, 0)).1 += 1;
             }
@@ -233,8 +300,13 @@ impl Pass {
         }
         if left_out > 0 {
             result.notes.push(format!(
-                "{left_out} lists of packages in the log were not compared: they were deleted, or later transactions were \
-                 published into their past"
+                "{left_out} lists of packages in the log were not compared: they were deleted"
+            ));
+        }
+        if later > 0 {
+            result.notes.push(format!(
+                "of {later} lists of packages in the log, the records were compared, not their number: later transactions \
+                 were published into their past"
             ));
         }
         Ok(())
@@ -253,7 +325,12 @@ impl Pass {
         for view in &self.views {
             let value = |key| view.value(key).unwrap_or_default();
             let (name, snapshot, document) = (value("repository"), value("snapshot"), value("document"));
-            let Some(repo) = catalog.repos.iter().find(|repo| repo.name.as_str() == name) else { continue };
+            // A repository may have been renamed, and its name given to another one.
+            let is_of_view = |repo: &&Repository| match view.value("id") {
+                Some(id) => repo.id.0.to_string() == id,
+                None => repo.name.as_str() == name,
+            };
+            let Some(repo) = catalog.repos.iter().find(is_of_view) else { continue };
             if history.rules.of_repository(&catalog, history.has_automatic_guards(), repo) != value("rules")
                 || history.rules.need_advisories(&catalog, repo.id)
             {
@@ -268,12 +345,21 @@ impl Pass {
             }
             let part = document.strip_prefix("packages/").and_then(|rest| rest.strip_suffix(INDEX));
             let part = part.and_then(|part| Part::parse(part.trim_end_matches('/')));
-            let Some(point) = views::point_of(history, name, part, selected).await? else {
-                result.problems.push(format!(
-                    "{name} has no state of {snapshot} any more, which the log {} has",
-                    head.origin
-                ));
-                continue;
+            let point = match views::point_of(history, repo.name.as_str(), part, selected).await {
+                Ok(Some(point)) => point,
+                // The clock was set back, and is not repaired yet.
+                Err(RepoError::Unresolved(Unresolved::Future { .. })) => {
+                    open_days += 1;
+                    continue;
+                }
+                Ok(None) | Err(RepoError::Unresolved(_)) => {
+                    result.problems.push(format!(
+                        "{name} has no state of {snapshot} any more, which the log {} has",
+                        head.origin
+                    ));
+                    continue;
+                }
+                Err(error) => return Err(error),
             };
             if has_later_steps(&catalog, &point, value("transaction").parse().map_or(TxId(0), TxId)) {
                 later_steps += 1;
@@ -302,7 +388,7 @@ impl Pass {
         }
         if open_days > 0 {
             result.notes.push(format!(
-                "{open_days} states of the log were not compared: their days are not over, since the clock was repaired"
+                "{open_days} states of the log were not compared: their days are not over, since the clock was set back"
             ));
         }
         if later_steps > 0 {
@@ -314,10 +400,13 @@ impl Pass {
     }
 }
 
+fn transaction_of(entry: &Entry) -> Option<TxId> {
+    entry.value("transaction").and_then(|text| text.parse().ok()).map(TxId)
+}
+
 /// Returns the lists of packages of an entry of a transaction.
 fn logged_steps(entry: &Entry) -> impl Iterator<Item = LoggedStep> {
-    let number = |key| entry.value(key).and_then(|text| text.parse().ok());
-    let tx = TxId(number("transaction").unwrap_or_default());
+    let tx = transaction_of(entry).unwrap_or(TxId(0));
     entry.values("tree").filter_map(move |line| {
         let line = TreeLine::parse(line).ok()?;
         Some(LoggedStep {

@@ -6,6 +6,9 @@ use formats::tlog::note::KeyType;
 use store::db::tlog::{self, NewLog};
 use store::db::{Conn, DbError, audit, encryption_key};
 
+/// Begins the reason of the pause of a log that another one follows.
+pub(super) const ENDED: &str = "it has ended; ";
+
 /// Creates the log. `origin`, its name, which never changes, is by default that of the host of `Server.Address`. With
 /// `is_next`, the existing log ends, and the new one has a key of its own; its default name has a number at its end. Returns
 /// false if there is a log already, or another server created one.
@@ -55,7 +58,7 @@ pub async fn init(history: &History, origin: Option<String>, is_next: bool) -> R
     let create = move |c: &mut dyn Conn| {
         encryption_key::check(c, key.key.fingerprint())?;
         if let Some(previous) = previous {
-            tlog::pause(c, previous, &format!("it has ended; {origin} follows"))?;
+            tlog::pause(c, previous, &format!("{ENDED}{origin} follows"))?;
         }
         let (origin, seed) = (origin.as_str(), seed.as_str());
         let is_new = tlog::create(c, &NewLog { id, origin, seed, closed_until, history: &history_id })?;

@@ -93,6 +93,8 @@ impl History {
 
     /// Pauses the log, because it contradicts what others know of it. The first reason stays.
     async fn pause(&self, head: &Head, reason: &str) -> Result<(), RepoError> {
+        // The numbers of its lists may have been assigned again.
+        *self.last_list.lock() = None;
         let (log, text) = (head.id, reason.to_owned());
         if self.state.db.write(move |c| tlog::pause(c, log, &text)).await? {
             tracing::error!(

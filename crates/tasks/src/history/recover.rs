@@ -151,7 +151,8 @@ async fn require_size(history: &History, size: u64, has_copy: bool) -> Result<()
             WitnessAnswer::Ahead(witnessed) if *witnessed <= size => continue,
             WitnessAnswer::Ahead(witnessed) => {
                 format!(
-                    "the witness {name} cosigned {witnessed} entries, and the copy has {size}; give another one with --from"
+                    "the witness {name} cosigned {witnessed} entries, and the copy has {size}; give another one with --from; if \
+                     the witness is wrong, remove it from the section [History] and restart the server"
                 )
             }
             WitnessAnswer::Contradicts(reason) => {
@@ -161,7 +162,7 @@ async fn require_size(history: &History, size: u64, has_copy: bool) -> Result<()
             }
             WitnessAnswer::Failed(reason) => format!(
                 "the witness {name} does not state how many entries it cosigned: {reason}; if it is gone, remove it from the \
-                 section [History]"
+                 section [History] and restart the server"
             ),
         };
         return Err(RepoError::Conflict(reason));

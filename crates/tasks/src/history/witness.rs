@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use http::StatusCode;
 
+use super::init::ENDED;
 use super::{History, rows};
 use base::config::Witness;
 use base::model::time::{SECOND, Timestamp};
@@ -12,8 +13,8 @@ use content::serve::RepoError;
 use content::serve::proofs::{self, Signed};
 use formats::tlog::note::{KeyType, Note, Statement, VerifierKey};
 use formats::tlog::witness::AddCheckpoint;
-use store::db::Conn;
 use store::db::tlog::{self, Cosigned, Head};
+use store::db::{Conn, DbError};
 
 /// Timeout of a request.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,6 +22,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Time after which a witness that did not cosign is asked again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(15);
+/// How far the clock of a witness may be ahead of that of this server: its cosignature would be the newest one until then.
+const MAX_CLOCK_ERROR: Duration = Duration::from_secs(86_400);
 /// Maximum length of a reason in the answer of a witness, in characters.
 const MAX_REASON: usize = 200;
 
@@ -39,7 +42,11 @@ pub(super) enum WitnessAnswer {
 pub(super) async fn run(history: &History) {
     let mut signed = history.signed.subscribe();
     loop {
-        if let Err(error) = ask_all(history, false).await {
+        let asked = async {
+            ask_ended(history).await?;
+            ask_all(history, false).await
+        };
+        if let Err(error) = asked.await {
             tracing::warn!(%error, "could not ask the witnesses of the log");
         }
         tokio::time::sleep(INTERVAL).await;
@@ -92,6 +99,25 @@ pub(super) async fn ask_all(
     join_all(outcomes).await.into_iter().collect()
 }
 
+/// Asks for the cosignature of the last checkpoint of each log that has ended: the witnesses that cosigned an earlier one.
+async fn ask_ended(history: &History) -> Result<(), RepoError> {
+    let newest = history.state.db.read(tlog::head).await?.map_or(0, |head| head.id);
+    for log in 1..newest {
+        let read = move |c: &mut dyn Conn| Ok::<_, DbError>((tlog::by_id(c, log)?, tlog::cosigned(c, log)?));
+        let (head, cosigned) = history.state.db.read(read).await?;
+        let Some(head) = head.filter(|head| head.pause.starts_with(ENDED)) else { continue };
+        let Some(signed) = proofs::signed(&head)? else { continue };
+        let size = signed.checkpoint.root.count;
+        let witnesses = history.state.config.load().history.witnesses.clone();
+        for witness in witnesses {
+            if cosigned.iter().any(|row| row.witness == witness.key && row.size < size) {
+                ask(history, &head, &signed, &witness).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Returns the key of a witness, which was checked when the configuration was loaded.
 fn key_of(witness: &Witness) -> Result<VerifierKey, RepoError> {
     let key = VerifierKey::parse_as(&witness.key, KeyType::Cosignature);
@@ -135,7 +161,15 @@ async fn ask(
             StatusCode::OK => {
                 let answer = Note::parse(format!("{}\n{text}", signed.note.text()).as_bytes());
                 let answer = answer.and_then(|answer| Ok(answer.verify(&key)?.map(|_| answer)));
+                let ahead = |answer: &Note| {
+                    let limit = (history.state.clock)() + MAX_CLOCK_ERROR;
+                    cosigned_at(witness, answer).filter(|at| *at > limit)
+                };
                 return match answer {
+                    Ok(Some(answer)) if let Some(at) = ahead(&answer) => {
+                        let problem = format!("it cosigned at {at}, a day after the time of this server");
+                        Ok(WitnessAnswer::Failed(problem + ": compare the clocks"))
+                    }
                     Ok(Some(answer)) => {
                         let cosigned = signed.note.with(&[&key], &answer);
                         store(history, log, key, size, cosigned).await.map(|()| WitnessAnswer::Cosigned)

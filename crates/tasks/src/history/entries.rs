@@ -117,7 +117,7 @@ async fn publishes(
         let is_late = now.0.saturating_sub(at.0) > views::LATE;
         for step in steps.iter().filter(|step| step.tx == *tx) {
             let Some(tree) = catalog.trees.find(step.tree) else { continue };
-            if !has_lists(tree) {
+            if !is_list(tree, step.seq) {
                 continue;
             }
             let hashes = hashes_of(history, catalog, tree, step.seq).await?;
@@ -173,9 +173,9 @@ async fn publishes(
     Ok(entries)
 }
 
-/// Returns whether the steps of a tree are lists that have entries: not those of an index of projects, and of rules.
-pub(super) fn has_lists(tree: &Tree) -> bool {
-    let listing = Catalog::point_tree(tree.source, tree, Seq(0)).listing();
+/// Returns whether a step of a tree is a list that has an entry: not one of an index of projects.
+pub(super) fn is_list(tree: &Tree, seq: Seq) -> bool {
+    let listing = Catalog::point_tree(tree.source, tree, seq).listing();
     tree.role == Role::Source && !listing.source.is_project_index()
 }
 

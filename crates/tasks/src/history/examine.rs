@@ -19,6 +19,7 @@ use runtime::catalog::resolve::Unresolved;
 use runtime::catalog::{Catalog, Repository};
 use store::db::file::{self, LoggedFile};
 use store::db::tlog::{self, Head};
+use store::db::tree::Step;
 use store::db::{Conn, DbError};
 
 /// Number of entries that are read at once.
@@ -232,8 +233,9 @@ impl Pass {
             }
         }
         let mut unknown = BTreeSet::new();
-        for tree in catalog.trees.iter().filter(|tree| entries::has_lists(tree)) {
-            for step in tree.steps.iter().filter(|step| step.tx <= head.tx) {
+        for tree in catalog.trees.iter() {
+            let is_logged = |step: &&Step| step.tx <= head.tx && entries::is_list(tree, step.seq);
+            for step in tree.steps.iter().filter(is_logged) {
                 if self.logged.get(&(tree.id, step.seq)) != Some(&step.tx) {
                     unknown.insert(step.tx);
                 } else if catalog.instant(step.tx) != Some(step.at) {

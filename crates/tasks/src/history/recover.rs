@@ -186,11 +186,17 @@ async fn complete(history: &History, head: Head, missing: Vec<String>) -> Result
     };
     let last = values("publish", "transaction").filter_map(|number| number.parse().ok()).fold(head.tx.0, max);
     let keys = values("key", "vkey").map(str::to_owned).collect();
+    // The numbers of lost transactions are given again, so that their states are not found.
+    let is_lost = |entry: &Entry| {
+        let transaction = entry.value("transaction").and_then(|number| number.parse().ok());
+        transaction.is_some_and(|number: i64| number > head.tx.0)
+    };
+    let subject_of = |entry: &Entry| if is_lost(entry) { String::new() } else { proofs::subject_of(entry) };
     let mut entries: Vec<NewEntry> = missing
         .into_iter()
         .zip(&parsed)
         .map(|(text, entry)| NewEntry {
-            subject: entry.as_ref().map(proofs::subject_of).unwrap_or_default(),
+            subject: entry.as_ref().map(subject_of).unwrap_or_default(),
             text,
             salt: None,
         })

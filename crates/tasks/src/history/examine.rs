@@ -7,6 +7,7 @@ use base::model::digest::Sha256;
 use base::model::ids::{Seq, TreeId, TxId};
 use base::model::point::{Point, PointTree};
 use base::model::snapshot::Snapshot;
+use base::model::time::Timestamp;
 use content::serve::{RepoError, proofs};
 use formats::r::bioconductor::Part;
 use formats::tlog::edge::Edge;
@@ -151,7 +152,7 @@ struct Pass {
     /// All steps that have an entry, with their transactions.
     logged: HashMap<(TreeId, Seq), TxId>,
     /// The times of the transactions that have an entry.
-    times: BTreeMap<TxId, String>,
+    times: BTreeMap<TxId, Timestamp>,
     /// Those that were not compared yet.
     files: Vec<LoggedFile>,
 }
@@ -194,12 +195,12 @@ impl Pass {
             "publish" => {
                 let steps: Vec<LoggedStep> = logged_steps(&entry).collect();
                 self.logged.extend(steps.iter().map(|step| ((step.tree, step.seq), step.tx)));
-                self.times.extend(transaction_of(&entry).zip(entry.value("time").map(str::to_owned)));
+                self.times.extend(transaction_of(&entry).zip(time_of(&entry, "time")));
                 self.steps.extend(is_in_share.then_some(steps).into_iter().flatten());
             }
             "clock" => {
                 let repaired = transaction_of(&entry).filter(|tx| self.times.contains_key(tx));
-                self.times.extend(repaired.zip(entry.value("new").map(str::to_owned)));
+                self.times.extend(repaired.zip(time_of(&entry, "new")));
             }
             "files" if is_in_share => self.files.extend(entry.values("file").filter_map(logged_file)),
             "view" if is_in_share => self.views.push(entry),
@@ -228,7 +229,7 @@ impl Pass {
     fn compare_times(&self, catalog: &Catalog, head: &Head, result: &mut Examination) {
         let mut differing = BTreeSet::new();
         for (tx, at) in catalog.transactions.iter().take_while(|(tx, _)| *tx <= head.tx) {
-            if self.times.get(tx).is_none_or(|time| *time != at.to_string()) {
+            if self.times.get(tx) != Some(at) {
                 differing.insert(*tx);
             }
         }
@@ -269,10 +270,11 @@ impl Pass {
         let mut changed: BTreeMap<(&str, String), (&LoggedStep, usize)> = BTreeMap::new();
         for logged in &self.steps {
             let Some(tree) = catalog.trees.find(logged.tree) else { continue };
-            let Some(step) = tree.steps.iter().find(|step| step.seq == logged.seq) else {
+            let Ok(at) = tree.steps.binary_search_by_key(&logged.seq, |step| step.seq) else {
                 left_out += 1;
                 continue;
             };
+            let (before, step) = (&tree.steps[..at], &tree.steps[at]);
             if step.tx != logged.tx {
                 let LoggedStep { source, tx, time, .. } = logged;
                 result.problems.push(format!(
@@ -282,7 +284,7 @@ impl Pass {
                 ));
             }
             let state = entries::state_of(history, &catalog, tree, logged.seq).await?;
-            let is_later = tree.steps.iter().any(|step| step.seq < logged.seq && step.tx > logged.tx);
+            let is_later = before.iter().any(|step| step.tx > logged.tx);
             later += usize::from(is_later);
             let is_changed = match is_later {
                 true => self.new_records(&state).next().is_some(),
@@ -400,6 +402,10 @@ impl Pass {
         }
         Ok(())
     }
+}
+
+fn time_of(entry: &Entry, key: &str) -> Option<Timestamp> {
+    entry.value(key).and_then(|text| text.parse().ok())
 }
 
 fn transaction_of(entry: &Entry) -> Option<TxId> {

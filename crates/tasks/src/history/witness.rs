@@ -43,8 +43,8 @@ pub(super) async fn run(history: &History) {
     let mut signed = history.signed.subscribe();
     loop {
         let asked = async {
-            ask_ended(history).await?;
-            ask_all(history, false).await
+            ask_all(history, false).await?;
+            ask_ended(history).await
         };
         if let Err(error) = asked.await {
             tracing::warn!(%error, "could not ask the witnesses of the log");

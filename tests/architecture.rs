@@ -107,6 +107,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "policy",
             "tlog",
             "db",
+            "storage",
             "upstream",
             "catalog",
             "state",

@@ -14,9 +14,7 @@ use super::repo::document;
 use super::response;
 use super::route::log::LogRoute;
 use api::error::Code;
-use content::serve::{RepoError, proofs};
 use formats::tlog::witness::{MAX_REQUEST_SIZE, Refusal};
-use store::db::{Conn, tlog};
 use tasks::history;
 
 const TEXT_TYPE: &str = "text/plain; charset=utf-8";
@@ -30,43 +28,31 @@ pub(super) async fn answer(
     parts: &Parts,
     body: Incoming,
 ) -> Result<Response<Body>, Failure> {
-    let (log, tile) = match route {
-        LogRoute::Checkpoint(log) => (log, None),
-        LogRoute::Tile(log, tile) => (log, Some(tile)),
+    Ok(match route {
+        LogRoute::Checkpoint(log) => {
+            document::answer_bytes(history::checkpoint(&app.history, log).await?, TEXT, true, parts)
+        }
+        LogRoute::Tile(log, tile) => {
+            document::answer_bytes(history::tile(&app.history, log, tile).await?, BYTES, false, parts)
+        }
         LogRoute::AddCheckpoint => {
             let body = read_body::read(body, MAX_REQUEST_SIZE, app.limits.body_timeout).await?;
-            return Ok(match add_checkpoint(app, &body).await? {
+            match add_checkpoint(app, &body).await? {
                 Ok(lines) => response::text(TEXT_TYPE, lines.into_bytes()),
                 Err(size) => {
                     let mut conflict = response::text("text/x.tlog.size", format!("{size}\n").into_bytes());
                     *conflict.status_mut() = StatusCode::CONFLICT;
                     conflict
                 }
-            });
+            }
         }
         LogRoute::Witnessed(digest) => {
             let note = history::witnessed(&app.history, digest).await?;
             let note =
                 note.ok_or_else(|| Failure::not_found("this server cosigned no checkpoint of this log"))?;
-            return Ok(document::answer_bytes(note, TEXT, true, parts));
+            document::answer_bytes(note, TEXT, true, parts)
         }
-    };
-    let read = move |c: &mut dyn Conn| {
-        let Some(head) = tlog::by_id(c, log)? else { return Ok(None) };
-        let Some(signed) = proofs::signed(&head)? else { return Ok(None) };
-        let size = signed.checkpoint.root.count;
-        let tile = tile.filter(|tile| tile.is_in(size)).map(|tile| history::tile_bytes(c, log, tile));
-        Ok(Some((head.checkpoint, size, tile.transpose()?)))
-    };
-    let found = app.state.db.read(read).await.map_err(RepoError::from)?;
-    let (checkpoint, size, bytes) = found.ok_or_else(|| {
-        Failure::not_found("this server has no such log; an administrator begins it with rspm history init")
-    })?;
-    match (tile, bytes) {
-        (None, _) => Ok(document::answer_bytes(checkpoint, TEXT, true, parts)),
-        (Some(_), Some(bytes)) => Ok(document::answer_bytes(bytes, BYTES, false, parts)),
-        (Some(tile), None) => Err(Failure::not_found(format!("the log has {size} entries, and no {tile}"))),
-    }
+    })
 }
 
 /// Cosigns a checkpoint of another log. Returns the signature lines, or the size that was cosigned last if the request has

@@ -31,11 +31,16 @@ fn check_restored_server(from: &str, to: &str) {
     let line = witness_line("office", &witness);
     server.configure(&line);
     server.add("prod", &Tarball::new("alpha", "1.0"));
+    server.rspm_stdout("create repo --name=stable");
+    server.rspm_stdout("edit repo --name=stable --changes=promotion");
+    server.rspm_stdout("promote --from=prod --to=stable");
     server.cosigned();
     back_up(&server);
-    for version in ["1.1", "1.2", "1.3"] {
+    for version in ["1.1", "1.2"] {
         server.add("prod", &Tarball::new("alpha", version));
     }
+    let lost = server.json("promote --from=prod --to=stable");
+    let lost = format!("/stable/{}/src/contrib/PACKAGES.proof", lost["promotion"]["transaction"]);
     let entries = server.cosigned();
     let copy = server.dir().join("copy");
     until("the copy is complete", || entries_of(&copy).len() as u64 == entries);
@@ -89,6 +94,13 @@ fn check_restored_server(from: &str, to: &str) {
         [value(restore, "from"), value(restore, "to"), value(next, "transaction")]
             .map(|n| n.parse().expect("a number"));
     assert_eq!((from - to, transaction - to), (3, 1));
+    assert_eq!(server.get(&lost).status, 200);
+    for version in ["1.1", "1.2"] {
+        restored.add("prod", &Tarball::new("beta", version));
+    }
+    restored.cosigned();
+    assert_eq!(restored.get(&lost.replace(".proof", "")).status, 200, "its number is given again");
+    assert_eq!(restored.get(&lost).status, 404, "to another state");
 
     // Now the first one is the copy that the witness refuses.
     server.add("prod", &Tarball::new("alpha", "2.0"));

@@ -54,8 +54,12 @@ async fn proof_of(backend: &Backend, day: &str, file: Option<&str>) -> Result<Op
 }
 
 pub(super) async fn entries(backend: &Backend) -> Vec<Entry> {
-    let texts =
-        backend.state.db.read(|c| rstudio_pm::db::tlog::entries(c, 1, 0, 1000)).await.expect("entries");
+    entries_of(backend, 1).await
+}
+
+async fn entries_of(backend: &Backend, log: i64) -> Vec<Entry> {
+    let read = backend.state.db.read(move |c| rstudio_pm::db::tlog::entries(c, log, 0, 1000));
+    let texts = read.await.expect("entries");
     texts.iter().map(|text| Entry::parse(text.as_bytes()).expect("an entry")).collect()
 }
 
@@ -209,6 +213,64 @@ async fn a_record_that_was_changed_in_the_database_is_named_with_repository_and_
     assert!(problems.iter().any(|problem| problem.contains("was changed")), "{problems:?}");
 }
 
+/// Creates a repository `frozen` that is only changed by promotions.
+async fn create_frozen(backend: &Backend) {
+    let frozen = edit::NewRepo {
+        changes: ChangePolicy::Promotion,
+        ..edit::NewRepo::open(&"frozen".parse().expect("a name"), RepoKind::R, "")
+    };
+    edit::repo::create(&backend.state, frozen, OnExisting::Fail, &actor()).await.expect("a repository");
+}
+
+/// Promotes what `prod` has now to `frozen`.
+async fn promote(backend: &Backend) {
+    let request = PromotionRequest {
+        from: "prod".to_owned(),
+        to: "frozen".to_owned(),
+        snapshot: "latest".parse().expect("a snapshot"),
+        comment: String::new(),
+        opening: Opening::Permitted,
+    };
+    let (repositories, state) = (&backend.repositories, &backend.state);
+    edit::promotion::request(repositories, state, request, &person("ann")).await.expect("promoted");
+}
+
+#[tokio::test]
+async fn promotions_are_logged_once_and_late_ones_as_such() {
+    let (backend, history) = with_log().await;
+    backend.add("team", "alpha", "1.0").await;
+    create_frozen(&backend).await;
+    promote(&backend).await;
+    history::write_all(&history).await.expect("written");
+    backend.add("team", "alpha", "1.1").await;
+    promote(&backend).await;
+    backend.advance_to_noon("2024-03-02");
+    history::write_all(&history).await.expect("written");
+    let views = async |log| -> Vec<Entry> {
+        let mut entries = entries_of(&backend, log).await;
+        entries.retain(|entry| entry.kind() == "view" && entry.value("repository") == Some("frozen"));
+        entries.retain(|entry| entry.value("snapshot").is_some_and(|text| !text.contains('-')));
+        entries
+    };
+    let first = views(1).await;
+    assert_eq!(first.iter().map(|view| view.value("late")).collect::<Vec<_>>(), [None, Some("yes")]);
+
+    let next = Some("next.example.org/__log__".to_owned());
+    assert!(history::init(&history, next, true).await.expect("another log"));
+    backend.advance_to_noon("2024-03-03");
+    history::write_all(&history).await.expect("written");
+    let publishes = entries_of(&backend, 2).await.into_iter().filter(|entry| entry.kind() == "publish");
+    let publishes: Vec<Entry> = publishes.collect();
+    assert!(publishes.iter().all(|publish| publish.value("late") == Some("yes")), "{publishes:?}");
+    assert_eq!(views(2).await, [], "the first log has them, with its cosignatures");
+    for view in first {
+        let snapshot = view.value("snapshot").expect("a snapshot").parse().expect("a transaction");
+        let proof = proofs::of_snapshot(&backend.repositories, "frozen", None, snapshot, None).await;
+        let proof = EntryProof::parse(&proof.expect("read").expect("a proof")).expect("a proof");
+        assert_eq!(Entry::parse(proof.entry.as_bytes()), Ok(view));
+    }
+}
+
 #[tokio::test]
 async fn rules_promotions_and_files_of_projects_are_in_the_log() {
     let (backend, history) = with_log().await;
@@ -229,20 +291,9 @@ async fn rules_promotions_and_files_of_projects_are_in_the_log() {
     assert_eq!(rules[0], rules[2]);
     assert_ne!(rules[0], rules[1]);
 
-    let frozen = edit::NewRepo {
-        changes: ChangePolicy::Promotion,
-        ..edit::NewRepo::open(&"frozen".parse().expect("a name"), RepoKind::R, "")
-    };
-    edit::repo::create(&backend.state, frozen, OnExisting::Fail, &actor()).await.expect("a repository");
-    let request = PromotionRequest {
-        from: "prod".to_owned(),
-        to: "frozen".to_owned(),
-        snapshot: "latest".parse().expect("a snapshot"),
-        comment: String::new(),
-        opening: Opening::Permitted,
-    };
     let (repositories, state) = (&backend.repositories, &backend.state);
-    edit::promotion::request(repositories, state, request, &person("ann")).await.expect("promoted");
+    create_frozen(&backend).await;
+    promote(&backend).await;
     history::write_all(&history).await.expect("written");
     let view = entries(&backend).await.into_iter().find(|entry| entry.kind() == "view").expect("a state");
     assert_eq!(view.value("repository"), Some("frozen"));

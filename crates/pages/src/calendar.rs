@@ -8,7 +8,7 @@ use maud::{Markup, html};
 
 use super::first_packages::FirstPackages;
 use super::frame::Root;
-use super::picture::{Picture, day_number, day_of_number};
+use super::picture::Picture;
 use super::text::{self, visible};
 use base::model::time::Day;
 
@@ -120,12 +120,12 @@ pub(super) const WEEKDAYS: [&str; 7] = ["Mo", "Tu", "We", "Th", "Fr", "Sa", "Su"
 /// Returns the day of the week, from 0 for Monday.
 pub(super) fn weekday(day: Day) -> i64 {
     // The day of the epoch was a Thursday.
-    (day_number(day) + 3).rem_euclid(7)
+    (day.number() + 3).rem_euclid(7)
 }
 
 /// Returns the first day of the picture of a year that ends today.
 pub fn first_day_of_year(today: Day) -> Day {
-    day_of_number(day_number(today) - weekday(today) - 7 * (WEEKS - 1))
+    Day::from_number(today.number() - weekday(today) - 7 * (WEEKS - 1))
 }
 
 /// What was published on a day.
@@ -203,9 +203,9 @@ impl Calendar<'_> {
     /// before the first publish. The links are not reached by the Tab key: the month has the same ones.
     pub fn year(&self, root: &Root) -> Markup {
         let Some((first, _)) = self.changes.first_key_value() else { return html! {} };
-        let today = day_number(self.today);
-        let begin = day_number(first_day_of_year(self.today));
-        let shown = self.changes.range(day_of_number(begin)..=self.today);
+        let today = self.today.number();
+        let begin = first_day_of_year(self.today).number();
+        let shown = self.changes.range(Day::from_number(begin)..=self.today);
         let most = shown.clone().max_by_key(|(_, published)| published.packages);
         let most = most.filter(|(_, published)| published.packages > 0).map(|(day, published)| {
             format!(", most packages on {day}: {}", text::number(published.packages))
@@ -219,7 +219,7 @@ impl Calendar<'_> {
         let (width, height) = (LEFT + WEEKS * STEP, TOP + 7 * STEP);
         let picture = Picture { name: "year", width, height, title: &title, description: &description };
         let day = |number: i64| {
-            let day = day_of_number(number);
+            let day = Day::from_number(number);
             let y = TOP + weekday(day) * STEP;
             let published = self.changes.get(&day);
             let square =
@@ -235,8 +235,8 @@ impl Calendar<'_> {
         };
         // The month that begins in a week is above it.
         let month = |monday: i64| {
-            let sunday = day_of_number(monday + 6);
-            let is_first = Month::of(day_of_number(monday - 1)) != Month::of(sunday);
+            let sunday = Day::from_number(monday + 6);
+            let is_first = Month::of(Day::from_number(monday - 1)) != Month::of(sunday);
             is_first.then(|| &Month::of(sunday).name()[..3])
         };
         let picture = picture.render("group", &html! {
@@ -381,7 +381,7 @@ mod tests {
     #[test]
     fn a_year_has_a_square_and_a_link_for_each_day() {
         let today = day("2026-12-01");
-        let all: Vec<Day> = (0..400).map(|before| day_of_number(day_number(today) - before)).collect();
+        let all: Vec<Day> = (0..400).map(|before| Day::from_number(today.number() - before)).collect();
         let mut changes = days(all);
         for (at, published) in changes.values_mut().enumerate() {
             published.packages = i64::try_from(at * at).expect("a number");

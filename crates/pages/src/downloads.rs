@@ -101,16 +101,15 @@ impl Downloads {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::picture::{day_number, day_of_number};
 
     #[test]
     fn bars_are_as_high_as_their_counts_and_in_the_table() {
-        let first = day_number("2026-11-02".parse().expect("a day"));
+        let first = "2026-11-02".parse::<Day>().expect("a day").number();
         let days = [0, 1_000, 1, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0];
         let downloads = Downloads {
             location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
             package: "<a>".to_owned(),
-            days: (first..).map(day_of_number).zip(days).collect(),
+            days: (first..).map(Day::from_number).zip(days).collect(),
             total: 5_000,
         };
         let html = downloads.render(Root::of_path("/prod/latest/web/packages/a/downloads/"));
@@ -127,7 +126,7 @@ mod tests {
         }
         let none = Downloads { days: Vec::new(), ..downloads.clone() };
         assert!(!none.render(Root::of_path("/")).contains("<svg"));
-        let many = (first..first + 91).map(|number| (day_of_number(number), number.pow(3)));
+        let many = (first..first + 91).map(|number| (Day::from_number(number), number.pow(3)));
         let many = Downloads { days: many.collect(), package: "<script>".repeat(100), ..downloads };
         let picture = many.picture(1).into_string();
         assert!(picture.len() <= 6_000 && !picture.contains("<script"), "{} bytes: {picture}", picture.len());

@@ -5,19 +5,6 @@ use std::fmt::Write;
 
 use maud::{Markup, html};
 
-use base::model::time::{Day, SECOND, Timestamp};
-
-const DAY: i64 = 86_400 * SECOND;
-
-/// Returns the number of days since the epoch.
-pub(super) fn day_number(day: Day) -> i64 {
-    day.start().0.div_euclid(DAY)
-}
-
-pub(super) fn day_of_number(number: i64) -> Day {
-    Timestamp(number.saturating_mul(DAY)).day()
-}
-
 /// The frame of a picture, with the texts for screen readers. Lengths are in user units of SVG.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Picture<'a> {

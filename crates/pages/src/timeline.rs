@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::calendar::Month;
-use super::picture::{Picture, Scale, day_number};
+use super::picture::{Picture, Scale};
 use super::text::{self, visible};
 use base::model::text::one_line;
 use base::model::time::Day;
@@ -39,7 +39,7 @@ pub(super) fn timeline(package: &str, releases: &[Release], end: Option<Day>) ->
     };
     let days = drawn.iter().flat_map(|release| [Some(release.from), release.until]);
     let last = days.chain([end]).flatten().fold(first, Day::max);
-    let scale = Scale { first: day_number(first), last: day_number(last), length: BARS_WIDTH };
+    let scale = Scale { first: first.number(), last: last.number(), length: BARS_WIDTH };
     let height = STEP * i64::try_from(drawn.len()).unwrap_or(0);
     let title = format!("Releases of {} over time", visible(package));
     let description = format!(
@@ -58,15 +58,15 @@ pub(super) fn timeline(package: &str, releases: &[Release], end: Option<Day>) ->
         description: &description,
     };
     let bar = |release: &Release| {
-        let x = scale.at(day_number(release.from));
-        let until = scale.at(day_number(release.until.unwrap_or(last)));
+        let x = scale.at(release.from.number());
+        let until = scale.at(release.until.unwrap_or(last).number());
         (LABEL_WIDTH + x, (until - x).max(3))
     };
     picture.render(
         "img",
         &html! {
             @for (day, label) in ticks(first, last) {
-                @let x = LABEL_WIDTH + scale.at(day_number(day));
+                @let x = LABEL_WIDTH + scale.at(day.number());
                 path.tick d={ "M" (x) " 0v" (height) } {}
                 text x=(x) y=(height + 16) { (label) }
             }

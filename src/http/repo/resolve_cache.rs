@@ -14,7 +14,7 @@ use crate::http::repo::r::platform_request::PlatformRequest;
 use crate::http::response::Vary;
 use crate::http::route::access::RepositoryAccess;
 use base::model::project_page::PageFormat;
-use base::model::time::{SECOND, Timestamp};
+use base::model::time::Timestamp;
 use content::serve::negotiate::PlatformChoice;
 use content::serve::policies;
 use runtime::state::State;
@@ -45,7 +45,7 @@ impl Validity {
         Validity {
             configuration,
             catalog: catalog.version,
-            day: now.0.div_euclid(86_400 * SECOND),
+            day: now.day_number(),
             rules: policies::generation(state, &catalog, now),
         }
     }

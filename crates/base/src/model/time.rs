@@ -18,6 +18,9 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// Microseconds in a second.
 pub const SECOND: i64 = 1_000_000;
 
+/// Microseconds in a day.
+pub const DAY: i64 = 86_400 * SECOND;
+
 /// Converts a duration to microseconds, at most [`i64::MAX`] (292,000 years).
 pub fn microseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
@@ -55,14 +58,16 @@ impl Timestamp {
         Day(self.civil().date())
     }
 
+    /// Returns the number of whole days since the epoch, of which the UTC day of this instant is the next one.
+    pub fn day_number(self) -> i64 {
+        self.0.div_euclid(DAY)
+    }
+
     /// Returns the calendar time in UTC. Instants outside jiff's range are clamped to it.
     pub fn civil(self) -> jiff::civil::DateTime {
-        let microseconds =
-            self.0.clamp(jiff::Timestamp::MIN.as_microsecond(), jiff::Timestamp::MAX.as_microsecond());
-        jiff::Timestamp::from_microsecond(microseconds)
-            .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
-            .to_zoned(jiff::tz::TimeZone::UTC)
-            .datetime()
+        let nearest = if self.0 < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
+        let instant = jiff::Timestamp::from_microsecond(self.0).unwrap_or(nearest);
+        instant.to_zoned(jiff::tz::TimeZone::UTC).datetime()
     }
 }
 
@@ -172,7 +177,17 @@ impl Day {
 
     /// Returns the first instant after this day. The state of the day is what was published before it.
     pub fn end(self) -> Timestamp {
-        Timestamp(self.start().0.saturating_add(86_400 * SECOND))
+        Timestamp(self.start().0.saturating_add(DAY))
+    }
+
+    /// Returns the number of days from 1970-01-01 to this day.
+    pub fn number(self) -> i64 {
+        self.start().day_number()
+    }
+
+    /// Returns the day that is `number` days after 1970-01-01. Numbers outside jiff's range are clamped to it.
+    pub fn from_number(number: i64) -> Day {
+        Timestamp(number.saturating_mul(DAY)).day()
     }
 }
 
@@ -240,6 +255,15 @@ mod tests {
         assert_eq!(day.end().to_string(), "2024-03-01T00:00:00Z");
         assert_eq!(Timestamp(day.end().0 - 1).day(), day);
         assert_eq!(day.end().day().to_string(), "2024-03-01");
+        assert_eq!([day.number(), Timestamp(-1).day_number()], [19_782, -1]);
+        assert_eq!([Day::from_number(19_782), Day::from_number(-1)].map(Day::number), [19_782, -1]);
+    }
+
+    #[test]
+    fn instants_beyond_the_range_are_its_ends() {
+        let ends = [i64::MIN, 253_402_300_799 * SECOND, i64::MAX].map(|at| Timestamp(at).day().to_string());
+        assert_eq!(ends, ["-9999-01-02", "9999-12-30", "9999-12-30"]);
+        assert_eq!(Day::from_number(i64::MAX).to_string(), "9999-12-30");
     }
 
     #[test]

@@ -40,7 +40,7 @@ impl Accesses {
 
     /// Records that a client requested an object: an allocation at the first access of a day, else a hash lookup.
     pub fn record(&self, key: &Key, now: Timestamp) {
-        let (digest, day) = (*key.digest(), now.seconds().div_euclid(86_400));
+        let (digest, day) = (*key.digest(), now.day_number());
         let shard = usize::from(digest.0[0]) % SHARDS;
         let mut shard = self.shards[shard].lock();
         if shard.day != day {
@@ -136,9 +136,7 @@ impl Drop for Transfer {
 mod tests {
     use super::*;
     use base::model::kind::StorageClass;
-    use base::model::time::SECOND;
-
-    const DAY: i64 = 86_400 * SECOND;
+    use base::model::time::DAY;
 
     fn key(number: u8) -> Key {
         Key::Package(StorageClass::Cran, Sha256([number; 32]))

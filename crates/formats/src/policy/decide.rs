@@ -239,8 +239,7 @@ pub fn effective_time(claimed: Option<Timestamp>, discovered_at: Timestamp, is_i
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const DAY: i64 = 86_400 * SECOND;
+    use base::model::time::DAY;
 
     #[test]
     fn the_age_of_a_backdated_release_counts_from_its_first_sync() {

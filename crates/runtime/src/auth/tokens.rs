@@ -20,7 +20,7 @@ use base::access::{Grant, Scope, ScopeKind, Selection};
 use base::encryption::key::Key;
 use base::model::digest::Sha256;
 use base::model::ids::{Identity, RepoId, SourceId, TokenId};
-use base::model::time::{SECOND, Timestamp};
+use base::model::time::Timestamp;
 use base::model::trusted_publisher::TrustedPublisher;
 use store::db::author::AuthorKind;
 use store::db::{self, Db, DbError};
@@ -207,7 +207,7 @@ impl Tokens {
             .get(digest)
             .map(|ByDigest(token)| token)
             .filter(|token| self.is_unexpired(token, now))?;
-        let today = now.0.div_euclid(86_400 * SECOND);
+        let today = now.day_number();
         // Of several concurrent requests, only the first records the use.
         if token.used_on.load(Ordering::Relaxed) != today
             && token.used_on.swap(today, Ordering::Relaxed) != today

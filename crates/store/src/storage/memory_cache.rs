@@ -46,11 +46,16 @@ pub fn with_shards<K: Eq + Hash, V: Clone, W: Weighter<K, V> + Clone>(
 
 impl<K: Clone + Eq + Hash, V: Clone + AsRef<[u8]>> Default for MemoryCache<K, V> {
     fn default() -> MemoryCache<K, V> {
-        MemoryCache(with_shards(SHARDS, CAPACITY, 1024, ByteWeighter))
+        MemoryCache::with_capacity(CAPACITY)
     }
 }
 
 impl<K: Clone + Eq + Hash, V: Clone + AsRef<[u8]>> MemoryCache<K, V> {
+    /// Returns an empty cache of `bytes` at most. An object of half of them or more is never cached.
+    pub fn with_capacity(bytes: u64) -> MemoryCache<K, V> {
+        MemoryCache(with_shards(SHARDS, bytes, 1024, ByteWeighter))
+    }
+
     pub fn get(&self, key: &K) -> Option<V> {
         self.0.get(key)
     }

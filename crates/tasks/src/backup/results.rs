@@ -124,9 +124,7 @@ fn first_line(error: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base::model::time::SECOND;
-
-    const DAY: i64 = 86_400 * SECOND;
+    use base::model::time::DAY;
 
     fn result(folder: &str, command: RecordedCommand, at: i64, succeeded_at: Option<i64>) -> BackupResult {
         BackupResult {

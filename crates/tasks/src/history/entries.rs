@@ -270,6 +270,11 @@ fn parts_of(lines: Vec<(&'static str, String)>) -> Vec<Vec<(&'static str, String
     parts
 }
 
+/// Returns the transaction that an entry states; `None` for entries of other kinds.
+pub(super) fn transaction_of(entry: &Entry) -> Option<TxId> {
+    entry.value("transaction").and_then(|text| text.parse().ok()).map(TxId)
+}
+
 /// Returns the name of a source; the number of a deleted one.
 fn source_text(catalog: &Catalog, source: base::model::ids::SourceId) -> String {
     catalog.source_by_id(source).map_or_else(|| source.0.to_string(), |source| source.name.to_string())

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::{History, entries, key, views};
+use super::entries::{self, transaction_of};
+use super::{History, key, views};
 use base::model::digest::Sha256;
 use base::model::ids::{Seq, TreeId, TxId};
 use base::model::point::{Point, PointTree};
@@ -406,10 +407,6 @@ impl Pass {
 
 fn time_of(entry: &Entry, key: &str) -> Option<Timestamp> {
     entry.value(key).and_then(|text| text.parse().ok())
-}
-
-fn transaction_of(entry: &Entry) -> Option<TxId> {
-    entry.value("transaction").and_then(|text| text.parse().ok()).map(TxId)
 }
 
 /// Returns the lists of packages of an entry of a transaction.

@@ -22,7 +22,7 @@ pub(super) const MAX_FILE: u64 = WIDTH as u64 * (2 + u16::MAX as u64);
 const CHECKPOINT: &str = "checkpoint";
 
 /// Returns the bytes of a tile of hashes, or of a bundle of entries.
-pub fn tile_bytes(c: &mut dyn Conn, log: i64, tile: Tile) -> Result<Vec<u8>, DbError> {
+pub(super) fn tile_bytes(c: &mut dyn Conn, log: i64, tile: Tile) -> Result<Vec<u8>, DbError> {
     match tile.content {
         Content::Hashes(_) => proofs::tile_bytes(c, log, tile),
         Content::Entries => {

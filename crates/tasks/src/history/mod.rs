@@ -7,6 +7,7 @@ mod examine;
 mod export;
 mod init;
 mod key;
+mod log_files;
 mod recover;
 mod requested;
 mod rows;
@@ -19,9 +20,10 @@ mod write;
 
 pub use cosign::{add_checkpoint, witnessed};
 pub use examine::{Share, examine};
-pub use export::{export_to, tile_bytes};
+pub use export::export_to;
 pub use init::init;
 pub use key::rotate;
+pub use log_files::{checkpoint, tile};
 pub use recover::{Recovered, recover};
 pub use requested::add as add_states;
 pub use status::{Problem, Status, WitnessStatus, follow, problems, status};
@@ -61,6 +63,7 @@ pub struct History {
     roots: Mutex<views::Roots>,
     /// The list of packages that was logged last: the next one of its tree is compared with it.
     last_list: Mutex<Option<entries::LoggedList>>,
+    files: log_files::LogFiles,
 }
 
 impl History {
@@ -76,6 +79,7 @@ impl History {
             rules: KnownRules::default(),
             roots: Mutex::default(),
             last_list: Mutex::default(),
+            files: log_files::LogFiles::new(),
         })
     }
 

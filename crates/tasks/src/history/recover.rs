@@ -2,7 +2,7 @@
 
 use std::cmp::max;
 
-use super::entries::Entries;
+use super::entries::{Entries, transaction_of};
 use super::export::{LogCopy, MAX_FILE};
 use super::witness::{self, WitnessAnswer};
 use super::{History, entry, export, key, rows};
@@ -187,10 +187,7 @@ async fn complete(history: &History, head: Head, missing: Vec<String>) -> Result
     let last = values("publish", "transaction").filter_map(|number| number.parse().ok()).fold(head.tx.0, max);
     let keys = values("key", "vkey").map(str::to_owned).collect();
     // The numbers of lost transactions are given again, so that their states are not found.
-    let is_lost = |entry: &Entry| {
-        let transaction = entry.value("transaction").and_then(|number| number.parse().ok());
-        transaction.is_some_and(|number: i64| number > head.tx.0)
-    };
+    let is_lost = |entry: &Entry| transaction_of(entry).is_some_and(|tx| tx > head.tx);
     let subject_of = |entry: &Entry| if is_lost(entry) { String::new() } else { proofs::subject_of(entry) };
     let mut entries: Vec<NewEntry> = missing
         .into_iter()

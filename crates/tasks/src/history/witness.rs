@@ -1,6 +1,6 @@
 //! Requests to the witnesses of the log: each cosigns a checkpoint if no tree that it cosigned before contradicts it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use http::StatusCode;
@@ -22,6 +22,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Time after which a witness that did not cosign is asked again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(15);
+/// Interval of asking for the ends of logs that have ended, after the first requests when one ends and at the start.
+const ENDED_INTERVAL: Duration = Duration::from_secs(3600);
 /// How far the clock of a witness may be ahead of that of this server: its cosignature would be the newest one until then.
 const MAX_CLOCK_ERROR: Duration = Duration::from_secs(86_400);
 /// Maximum length of a reason in the answer of a witness, in characters.
@@ -41,10 +43,17 @@ pub(super) enum WitnessAnswer {
 /// Asks for cosignatures of each new checkpoint until the task ends.
 pub(super) async fn run(history: &History) {
     let mut signed = history.signed.subscribe();
+    let mut ended = None;
     loop {
         let asked = async {
             ask_all(history, false).await?;
-            ask_ended(history).await
+            let newest = history.state.db.read(tlog::head).await?.map_or(0, |head| head.id);
+            let is_asked = |(log, at): &(i64, Instant)| *log == newest && at.elapsed() < ENDED_INTERVAL;
+            if !ended.as_ref().is_some_and(is_asked) {
+                ended = Some((newest, Instant::now()));
+                ask_ended(history, newest).await?;
+            }
+            Ok::<(), RepoError>(())
         };
         if let Err(error) = asked.await {
             tracing::warn!(%error, "could not ask the witnesses of the log");
@@ -99,9 +108,9 @@ pub(super) async fn ask_all(
     join_all(outcomes).await.into_iter().collect()
 }
 
-/// Asks for the cosignature of the last checkpoint of each log that has ended: the witnesses that cosigned an earlier one.
-async fn ask_ended(history: &History) -> Result<(), RepoError> {
-    let newest = history.state.db.read(tlog::head).await?.map_or(0, |head| head.id);
+/// Asks for the cosignature of the last checkpoint of each log before the newest one: the witnesses that cosigned an earlier
+/// one.
+async fn ask_ended(history: &History, newest: i64) -> Result<(), RepoError> {
     for log in 1..newest {
         let read = move |c: &mut dyn Conn| Ok::<_, DbError>((tlog::by_id(c, log)?, tlog::cosigned(c, log)?));
         let (head, cosigned) = history.state.db.read(read).await?;
@@ -249,6 +258,7 @@ async fn store(
         tlog::set_cosigned(c, log, &Cosigned { witness: key.to_string(), size, checkpoint })
     };
     history.state.db.write(add).await?;
+    history.files.forget_checkpoints();
     history.wake.notify_one();
     Ok(())
 }

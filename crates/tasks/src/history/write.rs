@@ -49,6 +49,7 @@ async fn sign(history: &History, head: &Head) -> Result<bool, RepoError> {
         let signatures = signers.iter().map(|signer| signer.sign(&text, Statement::Signed));
         let note = format!("{text}\n{}", signatures.collect::<String>());
         history.state.db.write(move |c| tlog::set_checkpoint(c, log, size, &note)).await?;
+        history.files.forget_checkpoints();
         history.signed.send_replace(size);
     }
     export::add_checkpoint(history, log).await

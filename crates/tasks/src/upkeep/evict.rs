@@ -7,7 +7,7 @@ use super::sweep::{self, SweepOptions, refuse_while_held};
 use super::{JobNumber, Upkeep, claim_lease};
 use base::model::kind::StorageClass;
 use base::model::text::count_of;
-use base::model::time::{SECOND, Timestamp};
+use base::model::time::{DAY, Timestamp};
 use base::words;
 use content::serve::{self, RepoError};
 use runtime::jobs::lease::Lease;
@@ -147,8 +147,8 @@ fn unused(kind: EvictionKind, now: Timestamp) -> Unused {
     match kind {
         EvictionKind::Clear => Unused { stored_before: Timestamp(i64::MAX), accessed_before: i64::MAX },
         _ => Unused {
-            stored_before: Timestamp(now.0.saturating_sub(UNUSED_DAYS * 86_400 * SECOND)),
-            accessed_before: now.seconds().div_euclid(86_400) - UNUSED_DAYS,
+            stored_before: Timestamp(now.0.saturating_sub(UNUSED_DAYS * DAY)),
+            accessed_before: now.day_number() - UNUSED_DAYS,
         },
     }
 }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
+use super::Usage;
 use super::summary::UsageError;
-use super::{Usage, day_number};
 use base::metrics;
 use base::model::time::{Day, Timestamp};
 use store::db::blocked_request::{self, BlockedCount};
@@ -39,7 +39,7 @@ impl BlockedTally {
         if package.len() > MAX_NAME || version.len() > MAX_NAME {
             return false;
         }
-        let key = (day_number(at), rule, package.to_owned(), version.to_owned(), client);
+        let key = (at.day_number(), rule, package.to_owned(), version.to_owned(), client);
         let mut counts = self.0.lock();
         if counts.len() >= MAX_COUNTERS && !counts.contains_key(&key) {
             return false;
@@ -86,7 +86,7 @@ impl Usage {
     pub async fn blocked(&self, since: Day) -> Result<Option<BlockedReport>, UsageError> {
         let Some(inner) = &self.0 else { return Ok(None) };
         let db = inner.database.open().await?;
-        let since = day_number(since.start());
+        let since = since.number();
         let report = db.read(move |c| {
             let totals = blocked_request::totals(c, since, MAX_TOTALS)?;
             Ok(BlockedReport { total: blocked_request::sum(c, since)?, totals })

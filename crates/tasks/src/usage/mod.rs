@@ -114,8 +114,3 @@ impl Usage {
         inner.database.close().await;
     }
 }
-
-/// Returns the number of days since the epoch.
-fn day_number(at: base::model::time::Timestamp) -> i64 {
-    at.seconds().div_euclid(86_400)
-}

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use super::summary::UsageError;
-use super::{Inner, Usage, day_number, summary};
+use super::{Inner, Usage, summary};
 use base::model::digest::Sha256;
 use base::model::kind::StorageClass;
 use base::model::text::count_of;
@@ -93,7 +93,7 @@ impl Inner {
         let start = (self.state.clock)();
         // Days beyond the retention are removed permanently, so the clock is checked first.
         self.state.db.read(move |c| clock::check(c, start)).await?;
-        let today = day_number(start);
+        let today = start.day_number();
         let mut aggregated_count = 0;
         for day in db.read(move |c| download::days_without_aggregate(c, today)).await? {
             aggregated_count += usize::from(self.aggregate_day(&db, day, start).await?);

@@ -5,9 +5,9 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Inner, QUERY_TIMEOUT, Usage, day_number};
+use super::{Inner, QUERY_TIMEOUT, Usage};
 use base::model::ids::SourceId;
-use base::model::time::{Day, SECOND, Timestamp};
+use base::model::time::Day;
 use store::db::download::{self, PackageCount};
 use store::db::{Db, DbError};
 use store::storage::{Key, StorageError};
@@ -65,18 +65,17 @@ impl Usage {
         let Some(source) = catalog.source_by_id(source) else { return Ok(Vec::new()) };
         let (language, name) = (source.kind.language().as_str(), source.name.to_string());
         let package = package.to_owned();
-        let end = day_number((inner.state.clock)()) + 1;
+        let end = (inner.state.clock)().day_number() + 1;
         let first = end.saturating_sub(days);
         let counts =
             db.read(move |c| download::package_days(c, language, &name, &package, first, end)).await?;
-        let day_of = |number: i64| Timestamp(number.saturating_mul(86_400 * SECOND)).day();
-        Ok((first..end).map(day_of).zip(counts).collect())
+        Ok((first..end).map(Day::from_number).zip(counts).collect())
     }
 }
 
 impl Inner {
     async fn summary(&self, db: &Db, days: i64) -> Result<Arc<[PackageCount]>, UsageError> {
-        let end_day = day_number((self.state.clock)()) + 1;
+        let end_day = (self.state.clock)().day_number() + 1;
         let first_day = end_day.saturating_sub(days);
         // Both are read in one transaction, so that each day is in exactly one of the two results.
         let (aggregates, rows) = db

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use super::day_number;
 use base::model::ids::SourceId;
 use base::model::kind::Language;
 use base::model::time::Timestamp;
@@ -87,7 +86,7 @@ impl Tally {
 /// Encodes a key. Its parts have length prefixes, so that it is unambiguous. `None` if a part is too long.
 fn encode_key(key: &mut Vec<u8>, language: Language, source: &str, download: &Download<'_>) -> Option<()> {
     key.clear();
-    key.extend_from_slice(&day_number(download.at).to_be_bytes());
+    key.extend_from_slice(&download.at.day_number().to_be_bytes());
     for text in [language.as_str(), source, download.package, download.version] {
         push_part(key, |key| key.extend_from_slice(text.as_bytes()))?;
     }
@@ -132,17 +131,11 @@ fn decode_key(key: &[u8], count: i64) -> Option<Count> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base::model::time::SECOND;
+    use base::model::time::DAY;
     use proptest::prelude::*;
 
     fn download<'a>(package: &'a str, version: &'a str) -> Download<'a> {
-        Download {
-            at: Timestamp(86_400 * SECOND * 3 + 7),
-            source: SourceId::CRAN,
-            package,
-            version,
-            platform: None,
-        }
+        Download { at: Timestamp(DAY * 3 + 7), source: SourceId::CRAN, package, version, platform: None }
     }
 
     fn count(tally: &Tally, download: &Download<'_>) -> bool {
@@ -156,7 +149,7 @@ mod tests {
             assert!(count(&tally, &download(package, version)));
         }
         let binary_download = Download { platform: Some(&"4.5-noble"), ..download("a", "1") };
-        let later_download = Download { at: Timestamp(86_400 * SECOND * 4), ..download("a", "1") };
+        let later_download = Download { at: Timestamp(DAY * 4), ..download("a", "1") };
         assert!(count(&tally, &binary_download) && count(&tally, &later_download));
         assert_eq!(tally.len(), 5);
         let mut rows = tally.take();
@@ -207,7 +200,7 @@ mod tests {
         fn counted_downloads_are_returned(parts in proptest::array::uniform4("\\PC{0,12}"), day in 0..40_000_i64) {
             let tally = Tally::default();
             let [source, package, version, platform] = &parts;
-            let at = Timestamp(day * 86_400 * SECOND);
+            let at = Timestamp(day * DAY);
             let download = Download { at, source: SourceId(7), package, version, platform: Some(platform) };
             let is_counted = tally.count(Language::Python, source, &download);
             prop_assert!(is_counted);

@@ -18,7 +18,7 @@ use base::model::kind::StorageClass;
 use base::model::point::Point;
 use base::model::project_page::ArchiveKind;
 use base::model::snapshot::Snapshot;
-use base::model::time::{Day, SECOND, Timestamp};
+use base::model::time::{Day, Timestamp};
 use runtime::catalog::resolve::{list_after, periods, selection, today};
 use runtime::catalog::{Catalog, RepoStep, Repository, Source};
 use runtime::state::State;
@@ -258,7 +258,7 @@ pub async fn changes_by_day(
         let mut days: BTreeMap<Day, i64> = BTreeMap::new();
         for source in &sources {
             for (number, packages) in db::tx::changes_by_day(c, *source, from.start())? {
-                *days.entry(Timestamp(number.saturating_mul(86_400 * SECOND)).day()).or_default() += packages;
+                *days.entry(Day::from_number(number)).or_default() += packages;
             }
         }
         Ok(days)
@@ -396,10 +396,9 @@ mod tests {
     use base::model::change::Counts;
     use base::model::ids::{RepoId, Seq};
     use base::model::kind::{ChangePolicy, RepoKind};
+    use base::model::time::DAY;
     use runtime::catalog::Subscription;
     use store::db::tx::TxKind;
-
-    const DAY: i64 = 86_400_000_000;
 
     /// Lists of subscriptions: the time, the sources, and the pin.
     type Steps<'a> = &'a [(i64, &'a [i64], Option<i64>)];

@@ -8,9 +8,8 @@ use base::model::digest::Sha256;
 use base::model::ids::RepoId;
 use base::model::kind::Language;
 use base::model::rule_effect::RuleEffect;
-use base::model::time::{SECOND, Timestamp};
+use base::model::time::{DAY, Timestamp};
 
-const DAY: i64 = 86_400 * SECOND;
 const REPO: RepoId = RepoId(3);
 const SOURCE: SourceId = SourceId(12);
 /// A source that selects packages from CRAN.

@@ -9,10 +9,8 @@ use crate::db::engine::columns::{row, select};
 use crate::db::engine::conn::{Cells, Columns};
 use base::model::digest::Sha256;
 use base::model::ids::{Identity, TokenId};
-use base::model::time::{Day, SECOND, Timestamp};
+use base::model::time::{DAY, Day, Timestamp};
 
-/// A day, in microseconds.
-const DAY: i64 = 86_400 * SECOND;
 /// Maximum number of tokens that one statement of [`changed_since`] returns.
 const BATCH_SIZE: i64 = 2_000;
 

@@ -239,7 +239,7 @@ async fn run(upkeep: &Upkeep, options: &ScrubOptions, reporter: &Reporter) -> Re
         ScrubExtent::Everything => Some(None),
         // Each state once in eight weeks, as each object.
         ScrubExtent::Night => {
-            let day = (upkeep.state.clock)().seconds() / 86_400;
+            let day = (upkeep.state.clock)().day_number();
             Some(Some(Share { remainder: day.unsigned_abs() % NIGHTS, divisor: NIGHTS }))
         }
         ScrubExtent::Part { .. } => None,

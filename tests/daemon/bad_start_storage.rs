@@ -8,13 +8,14 @@ use crate::support::server::{Builder, Server};
 const DAEMON: &str = env!("CARGO_BIN_EXE_rstudio-pm");
 const PATHS: &str = "File paths and storage";
 
-/// Prepares a server whose classes `packages`, `cran`, `bioconductor` and `pypi` are on S3, with the credentials in a
-/// file.
 fn on_s3(bucket: &str, endpoint: &str) -> Server {
-    let gcfg = format!(
-        "[Storage]\nPackages = s3\n[S3Storage]\nBucket = {bucket}\nRegion = us-east-1\nEndpoint = http://{endpoint}\n\
-         PathStyle = true"
-    );
+    on_s3_with(bucket, &format!("Region = us-east-1\nEndpoint = http://{endpoint}\nPathStyle = true"))
+}
+
+/// Prepares a server whose classes `packages`, `cran`, `bioconductor` and `pypi` are on S3, with further lines of its section,
+/// and the credentials in a file.
+fn on_s3_with(bucket: &str, lines: &str) -> Server {
+    let gcfg = format!("[Storage]\nPackages = s3\n[S3Storage]\nBucket = {bucket}\n{lines}");
     let mut builder = Builder::default().gcfg(&gcfg);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
         builder = builder.env(&name, "");
@@ -54,6 +55,13 @@ fn a_missing_bucket_is_named_with_the_command() {
         "NoSuchBucket",
         "create the bucket: aws s3 mb s3://no-such-bucket-here",
     );
+}
+
+#[test]
+fn a_bucket_of_amazon_without_a_region_is_reported_with_the_property() {
+    let server = on_s3_with("a-bucket", "");
+    let remedy = "set S3Storage.Region, AWS_REGION, or a region in the profile";
+    assert_refused(&server, "a-bucket", "no region found", remedy);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::frame::{Frame, Location, Root, Section, pager};
 use super::readme::Html;
+use super::table::{Column, table};
 use super::text::{self, count, segment, visible};
 
 /// Maximum length of a path that is displayed as a link, in bytes; the encoded path may be three times as long.
@@ -90,35 +91,34 @@ impl Files {
             h1 { "Files of " (visible(&self.package)) " " (visible(&self.version)) }
             @if !distributions.is_empty() { (self.distributions(root, distributions)) }
             @if distributions.is_empty() || self.distribution.is_some() {
-                (self.table(root, files, page, pages, total))
+                (self.page_of_list(root, files, page, pages, total))
             }
         })
     }
 
     fn distributions(&self, root: &Root, distributions: &[DistributionFile]) -> Markup {
         let of = |name: &str| Files { distribution: Some(name.to_owned()), ..self.clone() };
+        let columns = [Column::text("Archive"), Column::number("Size")];
+        let rows = distributions.iter().map(|distribution| {
+            let name = html! { code { (visible(&distribution.name)) } };
+            let archive = html! {
+                @if self.distribution.as_ref() == Some(&distribution.name) { strong { (name) } }
+                @else if distribution.is_stored {
+                    a href=(of(&distribution.name).page(root, "files/")) { (name) }
+                } @else { (name) ", not in storage" }
+            };
+            [archive, html! { @if let Some(size) = distribution.size { (text::size(size)) } }]
+        });
         html! {
             p.prose {
                 "The files of an archive are shown once the server has it in storage, after its first download."
             }
-            section.scroll tabindex="0" aria-label="Archives" { table {
-                thead { tr { th scope="col" { "Archive" } th.number scope="col" { "Size" } } }
-                tbody { @for distribution in distributions { tr {
-                    td {
-                        @let name = html! { code { (visible(&distribution.name)) } };
-                        @if self.distribution.as_ref() == Some(&distribution.name) { strong { (name) } }
-                        @else if distribution.is_stored {
-                            a href=(of(&distribution.name).page(root, "files/")) { (name) }
-                        } @else { (name) ", not in storage" }
-                    }
-                    td.number { @if let Some(size) = distribution.size { (text::size(size)) } }
-                } } }
-            } }
+            (table("Archives", columns, rows))
             @if let Some(name) = &self.distribution { h2 { "Files of " (visible(name)) } }
         }
     }
 
-    fn table(
+    fn page_of_list(
         &self,
         root: &Root,
         files: &[(String, u64)],
@@ -133,6 +133,15 @@ impl Files {
         // The address has the parameter `version`.
         let list = self.page(root, "files/");
         let address = |page: usize| if page == 1 { list.clone() } else { format!("{list}&page={page}") };
+        let columns = [Column::text("File"), Column::number("Size")];
+        let lines = rows.iter().map(|(path, size)| {
+            let name = html! { code { bdi { (visible(path)) } } };
+            let file = match self.address(root, path) {
+                Some(address) => html! { a href=(address) { (name) } },
+                None => name,
+            };
+            [file, html! { (text::size(*size)) }]
+        });
         html! {
             p { (count(total, "file", "files"))
                 @if total > files.len() { "; the first " (text::number(files.len())) " are listed" }
@@ -146,19 +155,7 @@ impl Files {
                     li { a href=(self.page(root, page)) { (name) } }
                 } }
             }
-            section.scroll tabindex="0" aria-label="Files" { table {
-                thead { tr { th scope="col" { "File" } th.number scope="col" { "Size" } } }
-                tbody { @for (path, size) in rows { tr {
-                    td {
-                        @let name = html! { code { bdi { (visible(path)) } } };
-                        @match self.address(root, path) {
-                            Some(address) => { a href=(address) { (name) } }
-                            None => (name),
-                        }
-                    }
-                    td.number { (text::size(*size)) }
-                } } }
-            } }
+            (table("Files", columns, lines))
             (pager(page, last, address))
         }
     }

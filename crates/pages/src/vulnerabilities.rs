@@ -1,8 +1,9 @@
 //! The known vulnerabilities of the packages of a snapshot.
 
-use maud::html;
+use maud::{Markup, html};
 
 use super::frame::{Frame, Location, Printed, Root, Section, pager};
+use super::table::{Column, table};
 use super::text::{count, visible};
 use api::public::vulnerability::AffectedPackage;
 use base::model::kind::Layout;
@@ -57,31 +58,40 @@ impl Vulnerabilities {
                 }
             }
             @if !self.rows.is_empty() {
-                section.scroll tabindex="0" aria-label="Known vulnerabilities" { table {
-                    thead { tr {
-                        @for heading in ["Package", "Advisory", "Score", "Affected", "Fixed in", "Published"] {
-                            th.number[heading == "Score"] scope="col" { (heading) }
-                        }
-                    } }
-                    tbody { @for row in &self.rows { tr {
-                        td.name {
-                            a href=(root.package(&self.location, &row.name, "")) { (visible(&row.name)) }
-                            br; small { (visible(&row.source)) }
-                        }
-                        td {
-                            strong { (visible(&row.id)) }
-                            @for alias in &row.aliases { ", " (visible(alias)) }
-                            @if let Some(summary) = row.summary.as_deref().filter(|text| !text.is_empty()) { br; (visible(&one_line(summary, MAX_SUMMARY))) }
-                        }
-                        td.number { @if let Some(score) = score(row) { (format!("{score:.1}")) } }
-                        td { (versions(&row.versions)) }
-                        td { @if row.fixed_in.is_empty() { "no version" } @else { (versions(&row.fixed_in)) } }
-                        td.name { (row.published.iter().flat_map(|at| at.chars().take(10)).collect::<String>()) }
-                    } } }
-                } }
+                (self.table(root))
                 (pager(self.page, self.pages, address))
             }
         })
+    }
+
+    fn table(&self, root: &Root) -> Markup {
+        let columns = [
+            Column::name("Package"),
+            Column::text("Advisory"),
+            Column::number("Score"),
+            Column::text("Affected"),
+            Column::text("Fixed in"),
+            Column::name("Published"),
+        ];
+        let rows = self.rows.iter().map(|row| {
+            let summary = row.summary.as_deref().filter(|text| !text.is_empty());
+            [
+                html! {
+                    a href=(root.package(&self.location, &row.name, "")) { (visible(&row.name)) }
+                    br; small { (visible(&row.source)) }
+                },
+                html! {
+                    strong { (visible(&row.id)) }
+                    @for alias in &row.aliases { ", " (visible(alias)) }
+                    @if let Some(summary) = summary { br; (visible(&one_line(summary, MAX_SUMMARY))) }
+                },
+                html! { @if let Some(score) = score(row) { (format!("{score:.1}")) } },
+                html! { (versions(&row.versions)) },
+                html! { @if row.fixed_in.is_empty() { "no version" } @else { (versions(&row.fixed_in)) } },
+                html! { (row.published.iter().flat_map(|at| at.chars().take(10)).collect::<String>()) },
+            ]
+        });
+        table("Known vulnerabilities", columns, rows)
     }
 }
 

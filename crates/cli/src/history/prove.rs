@@ -14,6 +14,7 @@ use api::history::AddState;
 use api::operations::admin as operations;
 use base::model::kind::{Language, Layout};
 use base::model::snapshot::Snapshot;
+use base::model::text::count_of;
 use formats::language;
 use formats::tlog::record_proof::{INDEX, PROJECTS, records_of};
 
@@ -176,7 +177,8 @@ async fn files_of_project(
 }
 
 fn text(result: &ProveResult, out: &Path) -> String {
-    let mut lines = vec![format!("{} has {} proofs.", out.display(), result.files.len())];
+    let mut lines =
+        vec![format!("{} has {}.", out.display(), count_of(result.files.len(), "proof", "proofs"))];
     lines.extend(result.not_listed.iter().map(|package| {
         let version = package.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
         let listed = package.listed.as_ref().map(|listed| format!(", but {listed}")).unwrap_or_default();

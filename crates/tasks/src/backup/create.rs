@@ -121,7 +121,11 @@ async fn make(
                  has the reason. Keep a copy of it in another place.";
     }
     if manifest.encryption_key.is_some() {
-        let key = state.config.load().server.encryption_key_path.display().to_string();
+        let config = state.config.load();
+        let key = match &config.encryption_key {
+            Some(key) => key.source.to_string(),
+            None => config.server.encryption_key_path.display().to_string(),
+        };
         text += &format!("\nThe encryption key is not in the backup: keep {key} in another place.");
     }
     Ok((text, missing_count))

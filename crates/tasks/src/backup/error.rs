@@ -58,8 +58,8 @@ fn remedy(error: &io::Error) -> String {
 fn storage_remedy(error: &StorageError) -> String {
     match error {
         StorageError::NoBucket { bucket, .. } => format!(
-            "; create it: aws s3 mb s3://{bucket}, or correct its name in Server.BackupPaths or the command, or \
-             S3Storage.Region and Endpoint"
+            "; create it: aws s3 mb s3://{bucket}, or correct its name in Server.BackupPaths, History.ExportPath or the \
+             command, or S3Storage.Region and Endpoint"
         ),
         _ => String::new(),
     }

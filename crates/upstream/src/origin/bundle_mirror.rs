@@ -280,18 +280,24 @@ pub(super) fn extension(name: &str) -> Option<&'static str> {
 /// Converts an error of a bundle. An incomplete one is [`UpstreamError::Unavailable`]: it may be complete next time.
 pub(super) fn upstream_error(error: BundleError) -> UpstreamError {
     let url = |address: &str, file: &str| format!("{address}/{file}");
+    // The location is shown once.
+    let reason = |url: &str| {
+        let text = error.to_string();
+        text.strip_prefix(url).map_or(&*text, |rest| rest.trim_start_matches([':', ' '])).to_owned()
+    };
     match &error {
         BundleError::Upstream(error) => error.clone(),
         BundleError::Missing { address, file }
         | BundleError::Unsigned { address, file, .. }
-        | BundleError::NoBase { address, file, .. } => UpstreamError::Unavailable {
-            url: url(address, file),
-            reason: error.to_string(),
-            retry_after: None,
-            is_of_mirror: true,
-        },
+        | BundleError::NoBase { address, file, .. } => {
+            let url = url(address, file);
+            let reason = reason(&url);
+            UpstreamError::Unavailable { url, reason, retry_after: None, is_of_mirror: true }
+        }
         BundleError::Absent { address, file, .. } | BundleError::Damaged { address, file, .. } => {
-            UpstreamError::Refused { url: url(address, file), reason: error.to_string() }
+            let url = url(address, file);
+            let reason = reason(&url);
+            UpstreamError::Refused { url, reason }
         }
     }
 }

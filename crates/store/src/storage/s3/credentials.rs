@@ -9,6 +9,7 @@ use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_runtime::env_config::file::EnvConfigFiles;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use base::config::S3Location;
 use base::model::errors::error_chain;
 use object_store::CredentialProvider;
@@ -91,9 +92,7 @@ impl Credentials {
 
     async fn load(&self) -> Result<CachedCredentials, NoCredentials> {
         let to_error = |e: &dyn std::error::Error| NoCredentials(error_chain(e));
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .build_https();
+        let http = http_client();
         let provider = match &self.location.profile {
             // A configured profile takes precedence over the environment.
             Some(profile) => SharedCredentialsProvider::new(
@@ -141,13 +140,18 @@ impl Credentials {
             Some(_) => chain.or_else(Region::new("us-east-1")),
             None => chain.or_else(
                 aws_config::imds::region::ImdsRegionProvider::builder()
-                    .configure(&ProviderConfig::without_region())
+                    .configure(&ProviderConfig::without_region().with_http_client(http_client()))
                     .build(),
             ),
         };
         let region = tokio::time::timeout(CHAIN_TIMEOUT, chain.region()).await.ok().flatten();
         region.map(|region| region.to_string())
     }
+}
+
+/// Returns the client for all requests of the AWS crates, which panic without one.
+fn http_client() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
 }
 
 #[async_trait]

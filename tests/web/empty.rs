@@ -65,12 +65,28 @@ fn the_commands_of_empty_pages_fill_them() {
         format!("[CRAN]\nURL = file://{}\n[Vulnerabilities]\nURL = file://{{dir}}/own", mirror.display());
     let server = Builder::default().gcfg(&gcfg).start();
     advisories::folder(&server.dir().join("own"), &[advisories::record("RSEC-1", "CRAN", "cli", "99.0")]);
-    fill(&server, "/", "There is no repository yet");
-    let repos = server.json("list repos");
-    let name = repos[0]["name"].as_str().expect("a name").to_owned();
-    let overview = format!("/{name}/latest/");
-    fill(&server, &overview, "No source is subscribed");
+    let first_page = page(&server, "/");
+    assert!(first_page.contains("There is no repository yet"), "{first_page}");
+    // The first list: an R repository.
+    let list = first_page.split("<ol class=\"commands\">").nth(1).expect("commands");
+    let list = list.split("</ol>").next().expect("an end");
+    let commands: Vec<String> = list
+        .split("<code>")
+        .skip(1)
+        .map(|rest| unescape(rest.split("</code>").next().expect("an end")))
+        .collect();
+    let [create, subscribe, sync, install] = commands.as_slice() else { panic!("{commands:?}") };
+    run(&server, create);
+    run(&server, subscribe);
+    assert_eq!(sync, &command(&page(&server, "/__ui__/admin/jobs/"), "No job has ended yet"));
     fill(&server, "/__ui__/admin/jobs/", "No job has ended yet");
+    let library = server.dir().join("library");
+    std::fs::create_dir_all(&library).expect("a folder");
+    let mut shell = std::process::Command::new("sh");
+    let output = shell.args(["-c", install]).env("R_LIBS_USER", &library).output().expect("sh runs");
+    assert!(output.status.success(), "{install}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(library.join("praise/DESCRIPTION").exists(), "{}", String::from_utf8_lossy(&output.stderr));
+    let name = "cran";
     assert!(server.get(&format!("/{name}/latest/web/packages/cli/")).status == 200);
     let vulnerabilities = format!("/{name}/latest/web/vulnerabilities/");
     fill(&server, &vulnerabilities, "This server has no advisories");

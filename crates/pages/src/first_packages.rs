@@ -1,7 +1,8 @@
-//! The command by which an empty repository gets its first packages.
+//! The commands by which an empty server gets its first repository, and an empty repository its first packages.
 
 use maud::{Markup, html};
 
+use super::setup::Setup;
 use base::model::kind::{ChangePolicy, RepoKind, SourceKind, Supply};
 
 /// A repository, and its first source that a client may read.
@@ -41,6 +42,31 @@ impl FirstPackages {
     pub fn render(&self) -> Markup {
         let (purpose, command) = self.advice();
         html! { "An administrator " (purpose) ": " code { (command) } }
+    }
+}
+
+/// Renders the way from an empty server to the first installed package, for each kind of repository. `server` is the URL of
+/// the server.
+pub(super) fn first_run(server: &str) -> Markup {
+    let first_runs = RepoKind::ALL.into_iter().filter_map(|kind| {
+        let repo = kind.mirror().as_str().to_owned();
+        let install = Setup::newest(kind, server, &repo).first_install()?;
+        let mut first_packages =
+            FirstPackages { repo: repo.clone(), kind, changes: ChangePolicy::Any, source: None };
+        let subscribe = first_packages.advice().1;
+        first_packages.source = Some((kind.mirror(), repo.clone()));
+        let create = format!("rspm create repo --name={repo} --type={}", kind.as_str());
+        Some((kind.label(), [create, subscribe, first_packages.advice().1, install]))
+    });
+    html! {
+        p.prose {
+            "There is no repository yet. An administrator makes one of a public mirror with three commands on this server; the "
+            "fourth one installs a package from it, on any machine."
+        }
+        @for (kind, commands) in first_runs {
+            h2 { (kind) }
+            ol.commands { @for command in commands { li { code { (command) } } } }
+        }
     }
 }
 

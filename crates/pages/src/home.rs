@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::first_packages::first_run;
 use super::frame::{Frame, Location, Root, pager};
 use super::table::{Column, table};
 use super::text::{self, count, visible};
@@ -25,6 +26,8 @@ pub struct Repositories {
     pub pages: usize,
     /// The ids and the names of the repositories on all pages. Links of Posit Package Manager may contain the id.
     pub names: Vec<(i64, String)>,
+    /// The URL of the server.
+    pub server: String,
 }
 
 #[derive(Clone, Debug)]
@@ -68,7 +71,7 @@ pub fn page(
             h2 { "Repositories" }
         }
         @if repositories.names.is_empty() {
-            p { "There is no repository yet. An administrator creates one: " code { "rspm create repo --name=prod" } }
+            (first_run(&repositories.server))
         } @else {
             ul.cards { @for repository in &repositories.cards { (card(&frame.root, repository)) } }
             @if found.is_none() {

@@ -6,7 +6,7 @@ use super::answer;
 use super::context::root;
 use crate::http::api::public::alerts;
 use crate::http::app::App;
-use crate::http::base_url::RequestHead;
+use crate::http::base_url::{RequestHead, base_url};
 use crate::http::error::Failure;
 use crate::http::net::body::Body;
 use crate::http::target::Query;
@@ -56,7 +56,8 @@ pub(in crate::http) async fn answer(
         cards.push(card(app, repo).await?);
     }
     let names = readable.iter().map(|repo| (repo.id.0, repo.name.to_string())).collect();
-    let repositories = Repositories { cards, page, pages, names };
+    let server = base_url(&app.site.load(), head);
+    let repositories = Repositories { cards, page, pages, names, server };
     let alerts = alerts::current(app, head.principal).await?;
     Ok(answer::page(head, home::page(root(app, head), &alerts, &repositories, found.as_ref()), false))
 }

@@ -51,6 +51,8 @@ struct Instructions {
     url: fn(&Setup) -> String,
     clients: fn(&Setup) -> Vec<Client>,
     install_command: fn(&VersionToInstall<'_>) -> Option<String>,
+    /// Returns the command of a shell that installs a small package of the mirror; without one, there is no first run.
+    first_install: fn(&Setup) -> Option<String>,
 }
 
 fn instructions(kind: RepoKind) -> &'static Instructions {
@@ -65,6 +67,7 @@ fn instructions(kind: RepoKind) -> &'static Instructions {
                 vec![Client::new("curl", "curl").snippet("List", format!("curl {}", setup.url()))]
             },
             install_command: |_| None,
+            first_install: |_| None,
         },
     }
 }
@@ -112,6 +115,26 @@ impl Setup {
     /// The most frequently used client is first.
     pub fn clients(&self) -> Vec<Client> {
         (instructions(self.kind).clients)(self)
+    }
+
+    /// Returns the setup for the newest state of a repository, such as one that does not exist yet.
+    pub fn newest(kind: RepoKind, server: &str, repo: &str) -> Setup {
+        Setup {
+            kind,
+            server: server.to_owned(),
+            repository: format!("{server}/{repo}"),
+            snapshot: "latest".to_owned(),
+            system: System::Source,
+            distributions: Vec::new(),
+            bioconductor: None,
+            example: None,
+            uploads: Vec::new(),
+        }
+    }
+
+    /// Returns the command of a shell that installs a small package of the mirror; `None` for kinds without one.
+    pub(super) fn first_install(&self) -> Option<String> {
+        (instructions(self.kind).first_install)(self)
     }
 
     /// Returns whether the address depends on the system: only lists have binaries.

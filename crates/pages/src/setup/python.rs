@@ -2,7 +2,7 @@
 
 use super::{Client, Instructions, Setup, VersionToInstall};
 
-pub(super) static PYTHON: Instructions = Instructions { url, clients, install_command };
+pub(super) static PYTHON: Instructions = Instructions { url, clients, install_command, first_install };
 
 fn url(setup: &Setup) -> String {
     let Setup { repository, snapshot, .. } = setup;
@@ -11,6 +11,12 @@ fn url(setup: &Setup) -> String {
 
 fn install_command(version: &VersionToInstall<'_>) -> Option<String> {
     Some(format!("pip install {}=={}", version.package, version.version))
+}
+
+fn first_install(setup: &Setup) -> Option<String> {
+    let url = setup.url();
+    let trusted = insecure_host(&url).map(|host| format!("--trusted-host {host} ")).unwrap_or_default();
+    Some(format!("pip install --index-url {url} {trusted}six"))
 }
 
 fn clients(setup: &Setup) -> Vec<Client> {

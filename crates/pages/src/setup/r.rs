@@ -3,9 +3,13 @@
 use super::{Client, Instructions, Setup, System, VersionToInstall};
 use crate::text::segment;
 
-pub(super) static R: Instructions = Instructions { url, clients, install_command };
-pub(super) static BIOCONDUCTOR: Instructions =
-    Instructions { url, clients: bioconductor_clients, install_command: bioconductor_install_command };
+pub(super) static R: Instructions = Instructions { url, clients, install_command, first_install };
+pub(super) static BIOCONDUCTOR: Instructions = Instructions {
+    url,
+    clients: bioconductor_clients,
+    install_command: bioconductor_install_command,
+    first_install: |_| None,
+};
 
 /// R code that sets the `User-Agent`, from which the server reads the R version and the processor of a client on Linux.
 const USER_AGENT: &str = "options(HTTPUserAgent = sprintf(\"R/%s R (%s)\", getRversion(), paste(getRversion(), \
@@ -32,6 +36,10 @@ fn install_command(version: &VersionToInstall<'_>) -> Option<String> {
     } else {
         format!("install.packages(\"{package}\")")
     })
+}
+
+fn first_install(setup: &Setup) -> Option<String> {
+    Some(format!("R -q -e 'install.packages(\"praise\", repos = \"{}\")'", setup.url()))
 }
 
 fn bioconductor_install_command(version: &VersionToInstall<'_>) -> Option<String> {

@@ -24,6 +24,7 @@ use super::supervisor::Supervisor;
 use super::watchdog::{self, ProbeAddresses};
 use super::{node, status, stores};
 use crate::http::net::tls::Tls;
+use crate::http::recent_requests::RecentRequests;
 use crate::http::site::SiteSettings;
 use crate::http::{HttpServer, Limits, ServerContext, Switch, summary};
 use base::config::{Config, Loaded};
@@ -134,11 +135,13 @@ impl Process {
             service_log: logs.service.clone(),
             audit_log: logs.audit.clone(),
             limits: limits.clone(),
+            recent_requests: Arc::new(RecentRequests::new(clock())),
             clock,
+            tls: Tls::default(),
             remark: ArcSwapOption::empty(),
         });
         let server = HttpServer::new(limits, Arc::clone(&switch.context().site));
-        let tls = Tls::default();
+        let tls = switch.context().tls.clone();
         let files = sockets.admin_path.iter().cloned().collect();
         let https_port = config.https.listen.as_ref().map_or(443, |listen| listen.port);
         let services =

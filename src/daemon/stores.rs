@@ -131,6 +131,8 @@ async fn build_app(
         upkeep,
         sync,
         state,
+        tls: context.tls.clone(),
+        recent_requests: Arc::clone(&context.recent_requests),
         site: Arc::clone(&context.site),
         limits: context.limits.clone(),
         resolve_cache: ResolveCache::default(),

@@ -6,7 +6,9 @@ use arc_swap::ArcSwap;
 
 use crate::http::net::budget::ResponseBudget;
 use crate::http::net::limits::Limits;
+use crate::http::net::tls::Tls;
 use crate::http::net::{Client, Peer};
+use crate::http::recent_requests::RecentRequests;
 use crate::http::repo::download_log::DownloadRecorder;
 use crate::http::repo::resolve_cache::ResolveCache;
 use crate::http::site::SiteSettings;
@@ -37,6 +39,10 @@ pub struct App {
     pub history: Arc<History>,
     pub sync: Sync,
     pub usage: Usage,
+    /// The HTTPS certificate in use, shared with `ServerContext`.
+    pub tls: Tls,
+    /// Shared with `ServerContext`.
+    pub recent_requests: Arc<RecentRequests>,
     /// Common headers and the path prefix, shared with `ServerContext`.
     pub site: Arc<ArcSwap<SiteSettings>>,
     pub limits: Limits,

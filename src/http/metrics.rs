@@ -24,11 +24,18 @@ impl MetricsService {
             ("/metrics", &Method::GET | &Method::HEAD) => {
                 let drain = self.server.drain();
                 metrics::set_requests_in_progress(drain.connections(), drain.requests());
+                let context = self.switch.context();
+                metrics::set_certificate_end(context.tls.end());
+                if !context.cluster.is_leader() {
+                    metrics::set_unfinished_builds(0);
+                }
                 if let Some(app) = self.switch.app() {
                     metrics::set_fetches(app.fetches.count());
+                    metrics::set_running_jobs(app.state.jobs.running().len());
                     metrics::scrub_bad_objects(app.state.storage.bad_object_count());
                 } else {
                     metrics::set_fetches(0);
+                    metrics::set_running_jobs(0);
                 }
                 match tokio::task::spawn_blocking(metrics::text).await {
                     Ok(text) => response::text(metrics::MEDIA_TYPE, text),

@@ -14,6 +14,8 @@ mod log;
 mod login;
 mod metrics;
 pub mod net;
+mod problems;
+pub mod recent_requests;
 pub mod redirect;
 pub mod repo;
 mod request_log;

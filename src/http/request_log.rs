@@ -1,4 +1,4 @@
-//! Writes the access log line and metrics of a request: at once if the size of the response is known, else at its end.
+//! Writes the access log line of a request, and counts it: at once if the size of the response is known, else at its end.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
@@ -9,15 +9,18 @@ use http::{Method, Response, Uri, Version};
 
 use crate::http::net::Peer;
 use crate::http::net::body::Body;
+use crate::http::recent_requests::AddressKind;
+use crate::http::switch::Switch;
 use base::metrics;
-use store::logs::{AccessEntry, AccessLog, MAX_FIELD};
+use base::model::time::Timestamp;
+use store::logs::{AccessEntry, MAX_FIELD};
 
-/// The time at which a request arrived.
+/// The arrival of a request.
 #[derive(Clone, Copy)]
 pub(super) struct Arrival {
-    /// Wall-clock time, in microseconds since the epoch.
-    pub(super) time: i64,
+    pub(super) time: Timestamp,
     pub(super) instant: Instant,
+    pub(super) kind: AddressKind,
 }
 
 struct LoggedRequest<'a> {
@@ -30,7 +33,7 @@ struct LoggedRequest<'a> {
 
 /// Logs the request, now or when the body of the response ends.
 pub(super) fn log(
-    access: &AccessLog,
+    switch: &Switch,
     peer: Peer,
     arrival: Arrival,
     parts: Parts,
@@ -42,12 +45,12 @@ pub(super) fn log(
     };
     let status = response.status().as_u16();
     match response.body().known_size() {
-        Some(bytes) => write_line(access, remote, arrival, &LoggedRequest::of(&parts), status, bytes),
+        Some(bytes) => write_line(switch, remote, arrival, &LoggedRequest::of(&parts), status, bytes),
         None => {
-            let (access, request) = (access.clone(), LoggedRequest::of(&parts).into_truncated());
+            let (switch, request) = (switch.clone(), LoggedRequest::of(&parts).into_truncated());
             response
                 .body_mut()
-                .on_finish(move |bytes| write_line(&access, remote, arrival, &request, status, bytes));
+                .on_finish(move |bytes| write_line(&switch, remote, arrival, &request, status, bytes));
         }
     }
 }
@@ -87,7 +90,7 @@ fn target(uri: &Uri) -> &str {
 }
 
 fn write_line(
-    access: &AccessLog,
+    switch: &Switch,
     remote: IpAddr,
     arrival: Arrival,
     request: &LoggedRequest<'_>,
@@ -95,11 +98,14 @@ fn write_line(
     bytes: u64,
 ) {
     tracing::debug!(%remote, method = %request.method, target = &*request.target, status, bytes, "answered a request");
-    metrics::request_completed(&request.method, status, bytes, arrival.instant.elapsed());
-    access.log(&AccessEntry {
+    let (context, duration) = (switch.context(), arrival.instant.elapsed());
+    metrics::request_completed(&request.method, status, bytes, duration);
+    let path = request.target.split('?').next().unwrap_or_default();
+    context.recent_requests.record(arrival.time, arrival.kind, status, duration, path);
+    context.access_log.log(&AccessEntry {
         remote,
         user: None,
-        time: arrival.time,
+        time: arrival.time.0,
         method: request.method.as_str(),
         target: &request.target,
         version: match request.version {

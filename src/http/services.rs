@@ -14,6 +14,7 @@ use crate::http::login::permission::Principal;
 use crate::http::net::body::Body;
 use crate::http::net::request_body::Incoming;
 use crate::http::net::{Peer, Service};
+use crate::http::recent_requests::AddressKind;
 use crate::http::request_log::{self, Arrival};
 use crate::http::response::{self, ErrorFormat};
 use crate::http::route::{self, Route};
@@ -44,6 +45,7 @@ impl Service for PublicService {
         let host_check = host_header::normalize_host(&mut request);
         let (parts, body) = request.into_parts();
         let path = context.site.load().strip_prefix(parts.uri.path());
+        let kind = AddressKind::of_path(path);
         let mut response = match host_check.map(|()| self.0.app()) {
             Err(failure) => response::failure(&failure, ErrorFormat::of_path(path)),
             Ok(_) if path == PING && context.control.is_stopping() => response::failure(
@@ -80,9 +82,9 @@ impl Service for PublicService {
         let tls = matches!(peer, Peer::Tcp { tls: true, .. });
         context.site.load().apply(tls, &mut response);
         request_log::log(
-            &context.access_log,
+            &self.0,
             peer,
-            Arrival { time: received_at.0, instant: started },
+            Arrival { time: received_at, instant: started, kind },
             parts,
             &mut response,
         );

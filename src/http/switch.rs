@@ -8,6 +8,8 @@ use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::login::permission::Principal;
 use crate::http::net::limits::Limits;
+use crate::http::net::tls::Tls;
+use crate::http::recent_requests::RecentRequests;
 use crate::http::site::SiteSettings;
 use base::model::time::Clock;
 use runtime::cluster::Cluster;
@@ -32,6 +34,9 @@ pub struct ServerContext {
     pub audit_log: OptionalLog,
     pub limits: Limits,
     pub clock: Clock,
+    /// The HTTPS certificate in use.
+    pub tls: Tls,
+    pub recent_requests: Arc<RecentRequests>,
     /// A remark for administrators that is part of every summary, in every mode.
     pub remark: ArcSwapOption<String>,
 }

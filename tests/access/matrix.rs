@@ -185,6 +185,7 @@ pub(super) const ADDRESSES: &[(&str, &str, Rule)] = &[
     // Pages of administrators.
     ("GET", "/__ui__/admin", Administer),
     ("GET", "/__ui__/admin/", Administer),
+    ("GET", "/__ui__/admin/health/", Administer),
     ("GET", "/__ui__/admin/sources/", Administer),
     ("POST", "/__ui__/admin/sources/", FormOfAdministrator),
     ("GET", "/__ui__/admin/sources/private/", Administer),
@@ -238,6 +239,7 @@ pub(super) const ADDRESSES: &[(&str, &str, Rule)] = &[
     ("GET", "/__api__/swagger/doc.json", Open),
     // The admin API: this server.
     ("GET", "/__api__/admin/v1/status", Administer),
+    ("GET", "/__api__/admin/v1/health", Administer),
     ("GET", "/__api__/admin/v1/nodes", Machine),
     ("POST", "/__api__/admin/v1/nodes/online", Machine),
     ("POST", "/__api__/admin/v1/nodes/offline", Machine),

@@ -17,6 +17,7 @@ mod journal;
 mod listeners;
 mod metrics;
 mod modes;
+mod monitoring;
 mod no_drop;
 mod no_space;
 mod nodes;

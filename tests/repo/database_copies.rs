@@ -78,7 +78,7 @@ async fn a_copy_of_the_database_in_use_is_detected_and_nothing_is_removed(store:
     assert_eq!(count(&backend).await, object_count);
     let warnings = other.state.storage.condition().warnings();
     assert!(
-        warnings.iter().any(|w| w.kind == "storage-owner" && w.message.contains("rspm storage adopt")),
+        warnings.iter().any(|w| w.kind == "storage-owner" && w.command == "rspm storage adopt"),
         "{warnings:?}"
     );
     // The first server detects the copy, continues to serve and to store, and removes nothing either.

@@ -13,6 +13,8 @@ use rstudio_pm::config::DebugRegion;
 use rstudio_pm::control::{Control, LogControl, Mode};
 use rstudio_pm::edit::OnExisting;
 use rstudio_pm::http::net::budget::ResponseBudget;
+use rstudio_pm::http::net::tls::Tls;
+use rstudio_pm::http::recent_requests::RecentRequests;
 use rstudio_pm::http::repo::download_log::DownloadRecorder;
 use rstudio_pm::http::repo::resolve_cache::ResolveCache;
 use rstudio_pm::http::site::SiteSettings;
@@ -59,6 +61,7 @@ async fn serve(backend: &Backend) -> String {
     let (control, _orders) = Control::new(Arc::new(NoLogs));
     control.set_mode(Mode::Online);
     let limits = Limits::default();
+    let recent_requests = Arc::new(RecentRequests::new((state.clock)()));
     let switch = Switch::new(ServerContext {
         cluster: Cluster::new("test".to_owned(), String::new(), None, control.clone(), state.clock.clone()),
         control,
@@ -68,6 +71,8 @@ async fn serve(backend: &Backend) -> String {
         audit_log: OptionalLog::default(),
         limits: limits.clone(),
         clock: state.clock.clone(),
+        tls: Tls::default(),
+        recent_requests: Arc::clone(&recent_requests),
         remark: ArcSwapOption::empty(),
     });
     let tokens = Tokens::open(&state.db, &state.catalog, None).await.expect("the database");
@@ -88,6 +93,8 @@ async fn serve(backend: &Backend) -> String {
         history: rstudio_pm::history::History::new(backend.repositories.clone(), Arc::clone(&state)),
         sync: Sync::new(PageReads::new(Arc::clone(&state)), Arc::clone(&state)),
         usage: Usage::default(),
+        tls: Tls::default(),
+        recent_requests,
         site: Arc::clone(&site),
         limits: limits.clone(),
         resolve_cache: ResolveCache::default(),

@@ -128,7 +128,7 @@ async fn a_sweep_of_another_database_removes_nothing(engine: Engine, store: Obje
     let condition = backend.state.storage.condition();
     assert!(matches!(condition.ownership(StorageClass::Packages), Ownership::Foreign(_)), "{condition:?}");
     let warnings = condition.warnings();
-    assert!(warnings.iter().any(|w| w.kind == "storage-owner" && w.message.contains("rspm storage adopt")));
+    assert!(warnings.iter().any(|w| w.kind == "storage-owner" && w.command == "rspm storage adopt"));
 
     // With the original database, everything is served without warnings.
     let other = backend.stores().clone();

@@ -14,7 +14,8 @@ use crate::support::postgres;
 use crate::support::server::{Builder, Server};
 
 /// All pages of a server that [`server`](super::server) returns.
-pub(super) const PAGES: [&str; 8] = [
+pub(super) const PAGES: [&str; 9] = [
+    "/__ui__/admin/health/",
     "/__ui__/admin/sources/",
     "/__ui__/admin/sources/team/",
     "/__ui__/admin/repositories/",

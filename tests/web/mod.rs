@@ -10,6 +10,7 @@ mod empty;
 mod feeds;
 mod files;
 mod headers;
+mod health;
 mod history;
 mod hostile;
 mod links;

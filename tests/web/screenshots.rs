@@ -27,7 +27,8 @@ const PAGES: [(&str, &str); 10] = [
     ("lockfile", "/cran/latest/web/lockfile/"),
 ];
 /// Those of administrators.
-const ADMINISTRATION: [(&str, &str); 6] = [
+const ADMINISTRATION: [(&str, &str); 7] = [
+    ("admin-health", "/__ui__/admin/health/"),
     ("admin-sources", "/__ui__/admin/sources/"),
     ("admin-repository", "/__ui__/admin/repositories/cran/"),
     ("admin-jobs", "/__ui__/admin/jobs/"),

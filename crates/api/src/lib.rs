@@ -13,6 +13,7 @@ pub mod explain;
 pub mod fixed_url;
 pub mod flag_values;
 pub mod git;
+pub mod health;
 pub mod history;
 pub mod job;
 pub mod metadata;

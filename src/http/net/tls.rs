@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use rustls::RootCertStore;
@@ -15,6 +15,10 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
 use base::config::MinimumTls;
 use base::model::digest::Sha256;
+use base::model::time::{Timestamp, microseconds};
+
+/// A time after the end of all certificates, since the epoch: the year 10000.
+const FAR_FUTURE: Duration = Duration::from_secs(253_402_300_800);
 
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -47,6 +51,8 @@ pub struct Tls {
 struct Current {
     config: Arc<ServerConfig>,
     fingerprint: Sha256,
+    /// The end of the validity of the server's own certificate.
+    end: Option<Timestamp>,
 }
 
 impl Tls {
@@ -54,7 +60,8 @@ impl Tls {
     pub fn open(certificate: &Path, key: &Path, minimum: MinimumTls) -> Result<Tls, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let pair = read(certificate, key, &provider)?;
-        let fingerprint = Sha256::of(pair.end_entity_cert()?);
+        let leaf = pair.end_entity_cert()?;
+        let (fingerprint, end) = (Sha256::of(leaf), end(leaf, &provider));
         let versions: &[_] = match minimum {
             MinimumTls::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
             MinimumTls::Tls13 => &[&rustls::version::TLS13],
@@ -64,13 +71,18 @@ impl Tls {
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let current = Current { config: Arc::new(config), fingerprint };
+        let current = Current { config: Arc::new(config), fingerprint, end };
         Ok(Tls { current: Arc::new(ArcSwapOption::from_pointee(current)) })
     }
 
     /// Returns the SHA-256 of the server's own certificate, as `openssl x509 -fingerprint -sha256` computes it.
     pub fn fingerprint(&self) -> Option<Sha256> {
         self.current.load().as_ref().map(|current| current.fingerprint)
+    }
+
+    /// Returns the end of the validity of the server's own certificate.
+    pub fn end(&self) -> Option<Timestamp> {
+        self.current.load().as_ref().and_then(|current| current.end)
     }
 
     pub fn replace(&self, replacement: &Tls) {
@@ -128,7 +140,34 @@ fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     Ok(text)
 }
 
-/// Checks the validity period. rustls does not expose dates, but with an empty root store reports a wrong date first.
+/// Returns the end of the validity of a certificate, which rustls states only in its error about an expired one.
+fn end(leaf: &CertificateDer<'_>, provider: &CryptoProvider) -> Option<Timestamp> {
+    match verify_at(&ParsedCertificate::try_from(leaf).ok()?, &[], FAR_FUTURE, provider) {
+        Err(rustls::Error::InvalidCertificate(rustls::CertificateError::ExpiredContext {
+            not_after,
+            ..
+        })) => Some(Timestamp(microseconds(Duration::from_secs(not_after.as_secs())))),
+        Ok(()) | Err(_) => None,
+    }
+}
+
+/// Verifies a certificate at a time. rustls does not expose dates, but with an empty root store reports a wrong date first.
+fn verify_at(
+    leaf: &ParsedCertificate<'_>,
+    intermediates: &[CertificateDer<'_>],
+    time: Duration,
+    provider: &CryptoProvider,
+) -> Result<(), rustls::Error> {
+    verify_server_cert_signed_by_trust_anchor(
+        leaf,
+        &RootCertStore::empty(),
+        intermediates,
+        UnixTime::since_unix_epoch(time),
+        provider.signature_verification_algorithms.all,
+    )
+}
+
+/// Checks the validity period.
 fn check_validity(
     path: &Path,
     leaf: &CertificateDer<'_>,
@@ -141,13 +180,7 @@ fn check_validity(
         reason: format!("cannot be used: {e}"),
     })?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let result = verify_server_cert_signed_by_trust_anchor(
-        &parsed,
-        &RootCertStore::empty(),
-        intermediates,
-        UnixTime::since_unix_epoch(now),
-        provider.signature_verification_algorithms.all,
-    );
+    let result = verify_at(&parsed, intermediates, now, provider);
     let reason = match result {
         Err(rustls::Error::InvalidCertificate(
             rustls::CertificateError::Expired | rustls::CertificateError::ExpiredContext { .. },
@@ -187,6 +220,8 @@ mod tests {
         let (certificate, key) = pair(dir.path(), "good", (2020, 4000));
         let tls = Tls::open(&certificate, &key, MinimumTls::Tls13).expect("a good pair");
         assert!(tls.acceptor().is_some() && Tls::default().acceptor().is_none());
+        let end = tls.end().map(|end| end.to_string());
+        assert_eq!((end.as_deref(), Tls::default().end()), (Some("4000-01-01T00:00:00Z"), None));
 
         let (_, other_key) = pair(dir.path(), "other", (2020, 4000));
         assert!(failure(&certificate, &other_key).contains("does not belong to"));

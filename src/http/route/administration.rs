@@ -6,8 +6,10 @@ use crate::http::error::Failure;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdministrationPage {
-    /// The address `/__ui__/admin/` itself: redirects to the sources.
+    /// The address `/__ui__/admin/` itself: redirects to the page of health.
     Start,
+    /// `health/`
+    Health,
     /// `sources/`
     Sources,
     /// `sources/{name}/`; the name is not necessarily that of an existing source.
@@ -36,6 +38,7 @@ impl AdministrationPage {
         };
         let page = match rest {
             [] => AdministrationPage::Start,
+            ["health"] => AdministrationPage::Health,
             ["sources"] => AdministrationPage::Sources,
             ["sources", name] => AdministrationPage::Source((*name).to_owned()),
             ["repositories"] => AdministrationPage::Repositories,
@@ -46,7 +49,10 @@ impl AdministrationPage {
             ["tokens"] => AdministrationPage::Tokens,
             _ => return Err(Failure::no_such_address()),
         };
-        let has_forms = !matches!(page, AdministrationPage::Start | AdministrationPage::Jobs);
+        let has_forms = !matches!(
+            page,
+            AdministrationPage::Start | AdministrationPage::Health | AdministrationPage::Jobs
+        );
         match *method {
             Method::GET | Method::HEAD => Ok(page),
             Method::POST if has_forms => Ok(page),
@@ -69,6 +75,7 @@ mod tests {
         let source = || Ok(AdministrationPage::Source("team".to_owned()));
         for (path, get, post) in [
             ("", Ok(AdministrationPage::Start), Err(405)),
+            ("health/", Ok(AdministrationPage::Health), Err(405)),
             ("sources", Ok(AdministrationPage::Sources), Ok(AdministrationPage::Sources)),
             ("sources/team", source(), source()),
             ("sources/team/", source(), source()),

@@ -11,6 +11,7 @@ both! {
     old_logs_are_removed_except_those_of_the_newest_builds
     a_newer_commit_supersedes_only_builds_that_were_not_requested
     a_build_that_waits_for_another_attempt_gives_way_to_a_newer_commit
+    builds_that_wait_run_and_failed_lately_are_counted
 }
 
 fn build(commit: &str, state: BuildState) -> NewBuild<'_> {
@@ -91,4 +92,23 @@ fn a_build_that_waits_for_another_attempt_gives_way_to_a_newer_commit(db: &mut T
     let states: Vec<_> = states.iter().map(|build| build.state).collect();
     let queued = BuildState::Queued;
     assert_eq!(states, [BuildState::Published, queued, queued, BuildState::Skipped]);
+}
+
+fn builds_that_wait_run_and_failed_lately_are_counted(db: &mut TestDb) {
+    let count = |db: &TestDb| db.read(|c| git_build::counts(c, Timestamp(500)));
+    assert_eq!(count(db), (0, 0, 0));
+    db.write(|c| {
+        for (commit, state, at) in [
+            ("a", BuildState::Queued, 900),
+            ("b", BuildState::Queued, 900),
+            ("c", BuildState::Building, 900),
+            ("d", BuildState::Failed, 100),
+            ("e", BuildState::Failed, 500),
+            ("f", BuildState::Published, 900),
+        ] {
+            git_build::insert(c, &build(commit, state), Timestamp(at))?;
+        }
+        Ok(())
+    });
+    assert_eq!(count(db), (2, 1, 1));
 }

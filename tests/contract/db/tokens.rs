@@ -1,8 +1,11 @@
 //! Tokens that changed are read in parts.
 
+use std::time::Duration;
+
 use rstudio_pm::db::token::{self, ChangedToken, NewToken, ScopeRow};
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::ids::{Identity, TokenId};
+use rstudio_pm::model::time::Timestamp;
 
 use super::samples::NEW_YEAR;
 use crate::support::db::TestDb;
@@ -11,6 +14,7 @@ both! {
     changed_tokens_are_the_same_in_batches_of_each_size
     tokens_of_one_revision_fill_several_parts
     a_revoked_token_is_read_after_tokens_that_did_not_change
+    tokens_end_soon_if_they_are_valid_and_were_made_for_longer
 }
 
 /// Creates the tokens 1 to `count`; a third of them has no scopes, a third one and a third two.
@@ -105,4 +109,39 @@ fn a_revoked_token_is_read_after_tokens_that_did_not_change(db: &mut TestDb) {
         let (changes, again) = read(db, newest, part);
         assert_eq!((numbers(&changes), again), (vec![2], revision), "parts of {part}");
     }
+}
+
+fn tokens_end_soon_if_they_are_valid_and_were_made_for_longer(db: &mut TestDb) {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let create = |number: u8, created: Timestamp, lifetime: Option<u32>| {
+        db.write(move |c| {
+            let new = NewToken {
+                guid: Identity([number; 16]),
+                digest: Sha256([number; 32]),
+                excerpt: "rspm_abcd…wxyz".to_owned(),
+                user: "ann".to_owned(),
+                description: "test".to_owned(),
+                created_by: "ann".to_owned(),
+                expires_at: lifetime.map(|days| created + DAY * days),
+                scopes: Vec::new(),
+            };
+            token::create(c, &new, created)
+        });
+    };
+    create(1, NEW_YEAR, Some(60));
+    create(2, NEW_YEAR, Some(50));
+    create(3, NEW_YEAR, Some(100));
+    create(4, NEW_YEAR, None);
+    create(5, NEW_YEAR + DAY * 45, Some(7));
+    create(6, NEW_YEAR, Some(55));
+    db.write(|c| token::revoke(c, TokenId(6), NEW_YEAR));
+    let ending = |day: u32, limit: i64| -> Vec<i64> {
+        let now = NEW_YEAR + DAY * day;
+        let tokens = db.read(move |c| token::ending(c, now, now + DAY * 14, limit));
+        tokens.iter().map(|token| token.id.0).collect()
+    };
+    assert_eq!(ending(10, 9), [0; 0]);
+    assert_eq!(ending(46, 9), [2, 1], "the first one first");
+    assert_eq!(ending(46, 1), [2]);
+    assert_eq!(ending(50, 9), [1], "one has ended");
 }

@@ -2,8 +2,8 @@
 
 use crate::{
     audit, backup, binary, block_rule, choices, cluster, control, definition, explain, fixed_url, git,
-    history, job, metadata, name_guard, package, prefetch, promotion, repo, scrub, source, state, storage,
-    token,
+    health, history, job, metadata, name_guard, package, prefetch, promotion, repo, scrub, source, state,
+    storage, token,
 };
 
 /// Passes the operations that control the server process, which are served in every mode, to the macro `$callback`, after
@@ -57,6 +57,8 @@ macro_rules! data_operations {
     ($callback:ident $($argument:tt)*) => {
         $callback! {
             $($argument)*
+            /// Show the health of this server: problems, requests of 24 hours, storage, jobs, tokens and backups
+            Health: GET ["health"] Administer => health::show { response(health::Health) }
             // An operation with `Inspect` and without an object lists only objects that the client may read, or the
             // same ones for all clients. The handler of one with `Upload` or `Promote` and without an object determines
             // the source or the repository, and checks the permission for it.

@@ -167,10 +167,13 @@ impl Status {
 pub struct Alert {
     /// `job` (failed), `database` (read-only), `storage` (a class is unavailable or full), `storage-owner` (a class
     /// belongs to another database), `storage-sweep` (a sweep needs confirmation), `storage-lost` (objects are
-    /// missing), `storage-damage` (objects are damaged), `backup` (the last backup or its test failed or is old),
+    /// missing), `storage-damage` (objects are damaged), `backup` (the last backup or its test failed or is old), `history`
+    /// (the log of what was published is paused, could not be written or lacks a cosignature),
     /// `clock` (transactions cannot be published), `system-requirements` (rules have patterns that this version does
     /// not support), `promoted-repository` (rules or advisories started or ceased to withhold versions in a repository that
-    /// changes by promotion only, in the last 30 days), `name-guard` (a mirror lists a guarded name; for administrators only).
+    /// changes by promotion only, in the last 30 days), for administrators only: `job` of a
+    /// sync that is late, `name-guard` (a mirror lists a guarded name), `token` and `certificate` (they end within 14 days),
+    /// `notifications` (those of PostgreSQL do not arrive), `encryption` (tokens are sent without it).
     #[serde(rename = "type")]
     pub kind: String,
     /// The subject, such as a job: `sync:cran`.

@@ -56,6 +56,9 @@ struct MetricFamilies {
     upstream_bytes: IntCounter,
     outdated_pages: IntCounter,
     fetches: IntGauge,
+    jobs: IntGauge,
+    unfinished_builds: IntGauge,
+    certificate_end: IntGauge,
     storage_time: GaugeVec,
     storage_size: GaugeVec,
     storage_free: GaugeVec,
@@ -194,6 +197,15 @@ impl MetricFamilies {
                 "Requests answered with the last known state of a project, because the index does not answer or its page cannot be used.",
             ),
             fetches: registrar.gauge("ppm_fetches", "Running fetches of package files from mirrors."),
+            jobs: registrar.gauge("ppm_jobs_running", "Running jobs of this server: syncs, builds and others."),
+            unfinished_builds: registrar.gauge(
+                "ppm_git_builds_unfinished",
+                "Builds from git that wait or run, on all servers of the database; 0 except on the leader.",
+            ),
+            certificate_end: registrar.gauge(
+                "ppm_https_certificate_end_timestamp_seconds",
+                "End of the validity of the HTTPS certificate in use since the Unix epoch, in seconds; 0 without HTTPS.",
+            ),
             storage_time: registrar.float_gauges(
                 "ppm_storage_calculation_time",
                 "Duration of the disk usage scan of a storage directory, in seconds.",
@@ -411,6 +423,21 @@ pub fn outdated_page() {
 /// Sets the number of running fetches of package files.
 pub fn set_fetches(count: usize) {
     METRICS.fetches.set(to_gauge_value(count as u64));
+}
+
+/// Sets the number of running jobs.
+pub fn set_running_jobs(count: usize) {
+    METRICS.jobs.set(to_gauge_value(count as u64));
+}
+
+/// Sets the number of builds from git that wait or run.
+pub fn set_unfinished_builds(count: i64) {
+    METRICS.unfinished_builds.set(count);
+}
+
+/// Sets the end of the HTTPS certificate in use; `None` without HTTPS.
+pub fn set_certificate_end(at: Option<Timestamp>) {
+    METRICS.certificate_end.set(at.map_or(0, Timestamp::seconds));
 }
 
 /// Sets size and free space of the file system of a storage directory, in bytes.

@@ -1,7 +1,8 @@
-//! The pages of administrators: sources, repositories, jobs, storage, rules, tokens. Each form is displayed
+//! The pages of administrators: health, sources, repositories, jobs, storage, rules, tokens. Each form is displayed
 //! with the equivalent command, which replaces it on a page without forms.
 
 pub mod form;
+pub mod health;
 pub mod jobs;
 pub mod repositories;
 pub mod rules;
@@ -17,6 +18,7 @@ use super::text::{segment, visible};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdministrationSection {
+    Health,
     Sources,
     Repositories,
     Jobs,
@@ -27,7 +29,8 @@ pub enum AdministrationSection {
 
 impl AdministrationSection {
     /// All sections, in the order of the navigation.
-    pub const ALL: [AdministrationSection; 6] = [
+    pub const ALL: [AdministrationSection; 7] = [
+        AdministrationSection::Health,
         AdministrationSection::Sources,
         AdministrationSection::Repositories,
         AdministrationSection::Jobs,
@@ -38,6 +41,7 @@ impl AdministrationSection {
 
     pub fn segment(self) -> &'static str {
         match self {
+            AdministrationSection::Health => "health",
             AdministrationSection::Sources => "sources",
             AdministrationSection::Repositories => "repositories",
             AdministrationSection::Jobs => "jobs",
@@ -49,6 +53,7 @@ impl AdministrationSection {
 
     fn label(self) -> &'static str {
         match self {
+            AdministrationSection::Health => "Health",
             AdministrationSection::Sources => "Sources",
             AdministrationSection::Repositories => "Repositories",
             AdministrationSection::Jobs => "Jobs",

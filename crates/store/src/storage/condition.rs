@@ -89,6 +89,9 @@ impl PendingSweep {
     }
 }
 
+const ADOPT: &str = "rspm storage adopt";
+const LIST: &str = "rspm list storage";
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Condition {
     /// The ownership of each class; a missing entry means [`Ownership::Unchecked`].
@@ -190,42 +193,53 @@ impl Condition {
     /// Returns warnings for the administrator, with remedies. They are public, so they contain no paths or host names.
     pub fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
-        let mut add_warning = |is_affected: &dyn Fn(&Ownership) -> bool, text: &str| {
+        let mut add_warning = |is_affected: &dyn Fn(&Ownership) -> bool, command: &str, text: &str| {
             let classes = StorageClass::ALL.into_iter().filter(|class| is_affected(&self.ownership(*class)));
             let classes: Vec<&str> = classes.map(StorageClass::as_str).collect();
             if !classes.is_empty() {
                 let names = classes.join(", ");
                 let message = format!("storage of {names} {text}");
-                warnings.push(Warning { kind: "storage-owner", name: names, message });
+                warnings.push(Warning {
+                    kind: "storage-owner",
+                    name: names,
+                    message,
+                    command: command.to_owned(),
+                });
             }
         };
         add_warning(
             &|ownership| matches!(ownership, Ownership::Foreign(_)),
+            ADOPT,
             "belongs to another database, or to a copy of this one that adopted it: nothing is swept or stored there; \
-             restore the database, or make this one the owner with: rspm storage adopt",
+             restore the database, or make this one the owner",
         );
         add_warning(
             &|ownership| *ownership == Ownership::Contested,
+            ADOPT,
             "was used by another copy of this database, or by this one before it was restored from a backup: nothing is \
-             swept there by either; stop the other server if there is one, then: rspm storage adopt",
+             swept there by either; stop the other server if there is one, then make this database the owner",
         );
         add_warning(
             &Ownership::is_missing,
+            ADOPT,
             "has neither its owner marker nor the objects that this database names; it may not be mounted: nothing is stored \
-             there; mount or restore it, or start with an empty class with: rspm storage adopt",
+             there; mount or restore it, or start with an empty class",
         );
         add_warning(
             &|ownership| matches!(ownership, Ownership::Unclaimed { .. }),
+            ADOPT,
             "has objects that this database does not name, and no owner: nothing is swept or stored there; restore the \
-             database, or make this one the owner with: rspm storage adopt",
+             database, or make this one the owner",
         );
         add_warning(
             &|ownership| *ownership == Ownership::Unreadable,
-            "has an owner marker that names no database: nothing is swept there; if this database is the right one: rspm \
-             storage adopt",
+            ADOPT,
+            "has an owner marker that names no database: nothing is swept there; if this database is the right one, make it \
+             the owner",
         );
         add_warning(
             &|ownership| matches!(ownership, Ownership::Unknown(_)),
+            LIST,
             "could not be compared with the database: nothing is swept there; the server log has the reason",
         );
         if !self.full_classes.is_empty() {
@@ -235,7 +249,7 @@ impl Condition {
                 "storage of {name} has no space left: nothing is stored there, existing objects are served; free some \
                  space, or raise the quota"
             );
-            warnings.push(Warning { kind: "storage", name, message });
+            warnings.push(Warning { kind: "storage", name, message, command: LIST.to_owned() });
         }
         for (class, PendingSweep { objects, total }) in &self.pending_sweeps {
             let class = class.as_str();
@@ -244,8 +258,9 @@ impl Condition {
                 name: class.to_owned(),
                 message: format!(
                     "the sweep of storage class {class} would remove {objects} of {total} objects and awaits confirmation: \
-                     check that the database is the right one, then run: rspm storage sweep --confirm={class}"
+                     check that the database is the right one, then confirm it"
                 ),
+                command: format!("rspm storage sweep --confirm={class}"),
             });
         }
         for class in StorageClass::ALL {
@@ -259,8 +274,9 @@ impl Condition {
                     name: class.to_owned(),
                     message: format!(
                         "objects of storage class {class} that this database names and that are not in storage: {count}; \
-                         restore them from a backup, or store them again with {command}; the server's log names them"
+                         restore them from a backup, or store them again; the server's log names them"
                     ),
+                    command: command.to_owned(),
                 });
             }
             let count = self.damaged_objects(class).count();
@@ -271,9 +287,10 @@ impl Condition {
                     name: class.to_owned(),
                     message: format!(
                         "damaged objects of storage class {class} that have not been stored again: \
-                         {count}; files of a mirror are fetched again on request, others need {command}; the server's \
-                         log names them"
+                         {count}; files of a mirror are fetched again on request, others must be stored again; the \
+                         server's log names them"
                     ),
+                    command: command.to_owned(),
                 });
             }
         }
@@ -288,6 +305,8 @@ pub struct Warning {
     pub name: String,
     /// The problem and its remedy.
     pub message: String,
+    /// The command that an administrator then runs.
+    pub command: String,
 }
 
 impl Storage {
@@ -503,9 +522,9 @@ mod tests {
         let expected =
             [("storage-owner", "packages, binaries"), ("storage-sweep", "cran"), ("storage-damage", "cran")];
         assert_eq!(names, expected);
-        assert!(warnings[0].message.contains("rspm storage adopt"), "{warnings:?}");
+        assert_eq!(warnings[0].command, "rspm storage adopt");
         assert!(
-            warnings[1].message.contains("600 of 1000") && warnings[1].message.contains("--confirm=cran")
+            warnings[1].message.contains("600 of 1000") && warnings[1].command.ends_with("--confirm=cran")
         );
         condition.record_stored(&damaged_key);
         assert_eq!(condition.warnings().len(), 2);

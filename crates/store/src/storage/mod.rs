@@ -42,6 +42,8 @@ use pace::Demand;
 use parking_lot::Mutex;
 use s3::S3;
 use sha2::Digest;
+use space::DirectorySpace;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -60,7 +62,7 @@ struct Inner {
     /// The requests of clients, to which background readers yield.
     demand: Arc<Demand>,
     /// The classes on each file system that was too full at the last check.
-    full_file_systems: Mutex<Vec<Vec<StorageClass>>>,
+    directories: Mutex<Vec<DirectorySpace>>,
     condition: Mutex<Condition>,
     /// Notified when a class was compared with the database.
     comparison_end: Notify,
@@ -178,7 +180,7 @@ impl Storage {
             backends,
             cache: MemoryCache::default(),
             demand: Arc::default(),
-            full_file_systems: Mutex::default(),
+            directories: Mutex::default(),
             condition: Mutex::default(),
             comparison_end: Notify::new(),
             is_comparison_required: AtomicBool::new(false),
@@ -376,7 +378,16 @@ impl Storage {
     /// Returns the classes on each file system that is over [`space::FULL_PERCENT`] percent full, as of the last check
     /// of [`space::watch`].
     pub fn full_file_systems(&self) -> Vec<Vec<StorageClass>> {
-        self.0.full_file_systems.lock().clone()
+        let mut full = BTreeMap::<u64, Vec<StorageClass>>::new();
+        for directory in self.0.directories.lock().iter().filter(|directory| directory.is_full()) {
+            full.entry(directory.device).or_default().extend(&directory.classes);
+        }
+        full.into_values().collect()
+    }
+
+    /// Returns the directories of storage classes on disk, as they were at the last check; empty before the first one.
+    pub fn directories(&self) -> Vec<DirectorySpace> {
+        self.0.directories.lock().clone()
     }
 
     /// Invalidates cached data after an object was written.

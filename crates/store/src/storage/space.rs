@@ -1,6 +1,6 @@
 //! Monitors disk space: usage of the file systems and sizes of the storage directories.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,10 +26,28 @@ pub const FULL_PERCENT: u128 = 90;
 /// A directory, and the classes stored there.
 type StorageDirectory = (PathBuf, Vec<StorageClass>);
 
-/// Full file systems by device, with the classes on each.
-type FullFileSystems = BTreeMap<u64, Vec<StorageClass>>;
+/// A directory of storage classes, and the space on its file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectorySpace {
+    pub path: PathBuf,
+    pub classes: Vec<StorageClass>,
+    /// The number of the device of its file system.
+    pub device: u64,
+    /// Size of the file system, in bytes.
+    pub size: u64,
+    /// Space that this server can still write, in bytes.
+    pub free: u64,
+    /// Size of the files in the directory at the last scan, in bytes.
+    pub used: Option<u64>,
+}
 
-/// Updates the metrics and [`Storage::full_file_systems`], logs file systems that become full, and probes again
+impl DirectorySpace {
+    pub fn is_full(&self) -> bool {
+        is_full(self.size, self.free)
+    }
+}
+
+/// Updates the metrics and [`Storage::directories`], logs file systems that become full, and probes again
 /// directories that had no space when the storage was opened, until the task is dropped. With `scan`, also adds up the
 /// sizes of the files of each directory, for the metrics.
 pub async fn watch(storage: Storage, config: StorageConfig, scan: bool) {
@@ -41,28 +59,24 @@ pub async fn watch(storage: Storage, config: StorageConfig, scan: bool) {
         })
         .collect();
     let stop = StopGuard::default();
-    let mut full_file_systems = FullFileSystems::new();
     let mut last_scan: Option<(Instant, Duration)> = None;
     loop {
         let is_due = last_scan
             .is_none_or(|(at, duration)| at.elapsed() >= SCAN_INTERVAL.max(duration * SCAN_PAUSE_FACTOR));
-        let (directories, stopped, old_full_file_systems) =
-            (directories.clone(), Arc::clone(&stop.0), full_file_systems.clone());
-        let probed_storage = storage.clone();
+        let (directories, stopped, storage) = (directories.clone(), Arc::clone(&stop.0), storage.clone());
         let result = tokio::task::spawn_blocking(move || {
-            probe_again(&probed_storage, &directories);
-            let full_file_systems = check_file_systems(&directories, &old_full_file_systems);
-            if scan && is_due {
+            probe_again(&storage, &directories);
+            let mut checked = check_file_systems(&directories, &storage.directories());
+            storage.0.directories.lock().clone_from(&checked);
+            (scan && is_due).then(|| {
                 let start = Instant::now();
-                scan_directories(&directories, &stopped);
-                return (full_file_systems, Some(start.elapsed()));
-            }
-            (full_file_systems, None)
+                scan_directories(&mut checked, &stopped);
+                *storage.0.directories.lock() = checked;
+                start.elapsed()
+            })
         });
         // A panic has been logged; the next check may succeed.
-        if let Ok((new_full_file_systems, duration)) = result.await {
-            *storage.0.full_file_systems.lock() = new_full_file_systems.values().cloned().collect();
-            full_file_systems = new_full_file_systems;
+        if let Ok(duration) = result.await {
             last_scan = duration.map(|duration| (Instant::now(), duration)).or(last_scan);
         }
         tokio::time::sleep(CHECK_INTERVAL).await;
@@ -89,28 +103,35 @@ impl Drop for StopGuard {
     }
 }
 
-/// Updates the metrics, logs file systems that became full or are no longer full, and returns the full ones.
-fn check_file_systems(
-    directories: &[StorageDirectory],
-    old_full_file_systems: &FullFileSystems,
-) -> FullFileSystems {
-    let mut new_full_directories = Vec::new();
-    let (mut full, mut devices) = (FullFileSystems::new(), HashSet::new());
+/// Updates the metrics, logs file systems that became full or are no longer full, and returns the space of each directory.
+fn check_file_systems(directories: &[StorageDirectory], last: &[DirectorySpace]) -> Vec<DirectorySpace> {
+    let mut checked: Vec<DirectorySpace> = Vec::new();
     for (path, classes) in directories {
         let Ok(stat) = statvfs(path.as_path()) else { continue };
         let unit = stat.fragment_size();
         let (size, free) = (stat.blocks() * unit, stat.blocks_available() * unit);
         metrics::set_storage_space(&path.to_string_lossy(), size, free);
         let Ok(device) = path.metadata().map(|metadata| metadata.dev()) else { continue };
-        devices.insert(device);
-        if is_full(size, free) {
-            if !full.contains_key(&device) && !old_full_file_systems.contains_key(&device) {
-                new_full_directories.push((path, size, free));
-            }
-            full.entry(device).or_default().extend(classes);
-        }
+        let used = last.iter().find(|other| other.path == *path).and_then(|other| other.used);
+        checked.push(DirectorySpace {
+            path: path.clone(),
+            classes: classes.clone(),
+            device,
+            size,
+            free,
+            used,
+        });
     }
-    for (path, size, free) in new_full_directories {
+    let full = |directories: &[DirectorySpace]| -> BTreeSet<u64> {
+        directories.iter().filter(|directory| directory.is_full()).map(|directory| directory.device).collect()
+    };
+    let (now_full, was_full) = (full(&checked), full(last));
+    for device in now_full.difference(&was_full) {
+        let Some(DirectorySpace { path, size, free, .. }) =
+            checked.iter().find(|directory| directory.device == *device && directory.is_full())
+        else {
+            continue;
+        };
         tracing::warn!(
             "the file system of {} is over {FULL_PERCENT} % full: {} MB free of {} MB; free some space, or move its \
              storage classes",
@@ -119,12 +140,11 @@ fn check_file_systems(
             size >> 20
         );
     }
-    for _ in
-        old_full_file_systems.keys().filter(|device| devices.contains(*device) && !full.contains_key(device))
-    {
+    let is_checked = |device: &&u64| checked.iter().any(|directory| directory.device == **device);
+    for _ in was_full.difference(&now_full).filter(is_checked) {
         tracing::info!("a file system of the storage is no longer over {FULL_PERCENT} % full");
     }
-    full
+    checked
 }
 
 /// Returns whether over [`FULL_PERCENT`] percent of the space are used; space that is reserved for root counts as used.
@@ -132,12 +152,13 @@ fn is_full(size: u64, free: u64) -> bool {
     u128::from(size.saturating_sub(free)) * 100 > u128::from(size) * FULL_PERCENT
 }
 
-fn scan_directories(directories: &[StorageDirectory], stop: &AtomicBool) {
-    for (path, _) in directories {
+fn scan_directories(directories: &mut [DirectorySpace], stop: &AtomicBool) {
+    for DirectorySpace { path, used, .. } in directories {
         let start = Instant::now();
         match disk_usage(path, start + SCAN_TIMEOUT, stop) {
             Some(used_bytes) => {
-                metrics::set_storage_used(&path.to_string_lossy(), used_bytes, start.elapsed())
+                metrics::set_storage_used(&path.to_string_lossy(), used_bytes, start.elapsed());
+                *used = Some(used_bytes);
             }
             None if stop.load(Ordering::Relaxed) => return,
             None => tracing::warn!(
@@ -213,9 +234,12 @@ mod tests {
         let directories: Vec<StorageDirectory> =
             ["a", "b"].map(|name| dir.path().join(name)).into_iter().zip(classes).collect();
         directories.iter().for_each(|(path, _)| std::fs::create_dir(path).expect("made"));
-        let full_file_systems = check_file_systems(&directories, &FullFileSystems::new());
-        assert!(full_file_systems.len() <= 1, "both are on one: {full_file_systems:?}");
-        assert!(full_file_systems.values().all(|classes| classes.len() == 3), "{full_file_systems:?}");
+        let mut checked = check_file_systems(&directories, &[]);
+        assert_eq!((checked.len(), checked[0].device), (2, checked[1].device), "both are on one file system");
+        std::fs::write(directories[1].0.join("file"), [0; 77]).expect("written");
+        scan_directories(&mut checked, &AtomicBool::new(false));
+        let again = check_file_systems(&directories, &checked);
+        assert_eq!((again[0].used, again[1].used), (Some(0), Some(77)), "the last scan is kept");
         let text = String::from_utf8(metrics::text()).expect("text");
         for (path, _) in &directories {
             for name in ["size", "free"] {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::{Builds, detection, poll, run};
+use base::metrics;
 use base::model::time::Timestamp;
 use content::serve::RepoError;
 use runtime::jobs::AfterHalt;
@@ -72,6 +73,7 @@ async fn start_due(
             ))
         })
         .await?;
+    metrics::set_unfinished_builds(open);
     let mut polled_hosts = HashSet::new();
     for builder in due {
         let is_new = polled_hosts.insert(poll::name(&builder)) && !polled.contains(&builder.id);

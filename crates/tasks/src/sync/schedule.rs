@@ -18,7 +18,8 @@ impl Sync {
     /// scheduled runs for it send no request to the mirror.
     pub async fn run_schedule(&self, task: Task) {
         let (state, source) = (&self.state, task.as_str());
-        let last_success = match self.is_idle(task) {
+        let is_idle = self.is_idle(task);
+        let last_success = match is_idle {
             // While no repository offers the source, no run is missed.
             true => Ok(Some((state.clock)())),
             false => self.success_time(task).await,
@@ -27,7 +28,7 @@ impl Sync {
             tracing::warn!(target: "sync", source, %error, "could not read the time of the last sync");
             None
         });
-        metrics::sync_registered(source, last_success);
+        metrics::sync_registered(source, last_success.filter(|_| !is_idle));
         let is_missed = |schedule: &Schedule| schedule.is_missed(last_success, (state.clock)());
         let mut is_missed = self.schedule(task).as_ref().is_some_and(is_missed);
         let mut is_due = is_missed;

@@ -5,25 +5,20 @@ use std::time::Duration;
 use super::call::{Answer, ControlCall};
 use crate::http::app::App;
 use crate::http::error::Failure;
+use crate::http::problems;
 use crate::http::summary;
 use crate::http::switch::Switch;
 use api::backup::LastBackupResult;
 use api::control::{Change, GoOffline, Mode, Node, Reload, Schedule};
 use base::config;
-use base::model::recorded_words::RecordedCommand;
 use runtime::control::{self, Command, CommandError, CommandResult};
 use runtime::jobs::schedule::ScheduleStatus;
 use store::db;
 use store::db::backup::BackupResult;
-use tasks::backup::results::{self, BackupProblem};
 
 const MAX_OFFLINE_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// Timeout of database queries, because the status must be served without the database too.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The warning of a server that receives no notifications from PostgreSQL.
-const NO_NOTIFICATIONS: &str = "notifications of PostgreSQL do not arrive, and other servers are polled every two seconds; if \
-    the connection passes a pooler, set Postgres.ListenURL to the address of the database itself";
 
 pub(super) async fn status(call: ControlCall<'_>) -> Answer<Node> {
     Ok(node(call.switch).await)
@@ -89,22 +84,7 @@ async fn node(switch: &Switch) -> Node {
     };
     let (jobs, warnings) = match switch.app() {
         Some(app) => {
-            let warnings =
-                app.state.storage.condition().warnings().into_iter().map(|warning| warning.message);
-            let lacks_notifications = app.state.db.link().is_some_and(|link| link.lacks_notifications());
-            let notification_warning = lacks_notifications.then(|| NO_NOTIFICATIONS.to_owned());
-            let jobs = app.state.jobs.running().into_iter().map(|job| job.key).collect();
-            let problems = results::problems(&backups, (app.state.clock)());
-            let unencrypted_warning =
-                summary::unencrypted_warning(&app.state.config.load(), &app.state.catalog.get());
-            (
-                jobs,
-                warnings
-                    .chain(notification_warning)
-                    .chain(unencrypted_warning)
-                    .chain(problems.into_iter().map(backup_warning))
-                    .collect(),
-            )
+            (app.state.jobs.running().into_iter().map(|job| job.key).collect(), warnings(&app).await)
         }
         None => (work.jobs, Vec::new()),
     };
@@ -140,12 +120,12 @@ async fn node(switch: &Switch) -> Node {
 }
 
 /// Returns the last results of backups; empty if the database does not answer.
-async fn backup_results(app: &App) -> Vec<BackupResult> {
+pub(super) async fn backup_results(app: &App) -> Vec<BackupResult> {
     let read = tokio::time::timeout(DATABASE_TIMEOUT, app.state.db.read(db::backup::results)).await;
     read.ok().and_then(Result::ok).unwrap_or_default()
 }
 
-fn last_result(result: BackupResult) -> LastBackupResult {
+pub(super) fn last_result(result: BackupResult) -> LastBackupResult {
     LastBackupResult {
         place: result.folder,
         command: result.command,
@@ -156,34 +136,18 @@ fn last_result(result: BackupResult) -> LastBackupResult {
     }
 }
 
-/// Returns the warning about a failed backup, or about backups that are no longer made.
-fn backup_warning(problem: BackupProblem) -> String {
-    match problem {
-        BackupProblem::Failed(BackupResult { folder, command, at, error, .. }) => {
-            let error = error.unwrap_or_default();
-            match command {
-                RecordedCommand::Create => format!("the backup of {at} in {folder} failed: {error}"),
-                RecordedCommand::Test => {
-                    format!(
-                        "the test of a backup in {folder} at {at} failed: {error}; make a new backup and test it"
-                    )
-                }
-            }
-        }
-        BackupProblem::Old(RecordedCommand::Create, folder, at) => {
-            format!(
-                "the last backup, in {folder}, is from {at}; make a new one: rspm backup create --to {folder}"
-            )
-        }
-        BackupProblem::Old(RecordedCommand::Test, folder, at) => {
-            format!(
-                "the last test of a backup, in {folder}, was at {at}; test the newest: rspm backup test --from {folder}"
-            )
-        }
-    }
+/// Returns the problems with their commands, except those in the first line of the status; without those in the database if
+/// it does not answer.
+async fn warnings(app: &App) -> Vec<String> {
+    let current = tokio::time::timeout(DATABASE_TIMEOUT, problems::current(app, true)).await;
+    let problems = current.ok().and_then(Result::ok).unwrap_or_else(|| problems::of_process(app));
+    let others = problems
+        .into_iter()
+        .filter(|problem| !matches!((problem.kind, &*problem.name), ("database", _) | ("clock", "publish")));
+    others.map(|problem| format!("{}; run: {}", problem.sentence, problem.command)).collect()
 }
 
-async fn schedules(app: &App) -> Vec<Schedule> {
+pub(super) async fn schedules(app: &App) -> Vec<Schedule> {
     let query = async {
         let mut schedules = app.sync.schedules().await.unwrap_or_default();
         schedules.extend(app.usage.schedule().await);

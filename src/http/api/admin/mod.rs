@@ -15,6 +15,7 @@ mod definition;
 pub(in crate::http) mod explain;
 mod fixed_url;
 mod git;
+mod health;
 mod history;
 mod job;
 mod log;

@@ -112,7 +112,7 @@ pub(super) async fn sweep(call: Call<'_>, body: SweepStorage) -> Started {
             result.deleted
         );
         for warning in storage.condition().warnings() {
-            text += &format!("\nWarning: {}", warning.message);
+            text += &format!("\nWarning: {}: {}", warning.message, warning.command);
         }
         Ok(text)
     });

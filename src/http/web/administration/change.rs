@@ -118,7 +118,7 @@ pub(super) fn plan(page: &AdministrationPage, form: &Query) -> Result<Change, In
         AdministrationPage::Storage => storage(action, form),
         AdministrationPage::Rules => block_rules(action, form),
         AdministrationPage::Tokens => tokens(action, form),
-        AdministrationPage::Start | AdministrationPage::Jobs => Err(unknown()),
+        AdministrationPage::Start | AdministrationPage::Health | AdministrationPage::Jobs => Err(unknown()),
     }
 }
 

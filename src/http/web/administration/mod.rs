@@ -108,7 +108,7 @@ async fn get(
     query: &Query,
 ) -> Result<Response<Body>, Failure> {
     if page == AdministrationPage::Start {
-        return Ok(see_other(AdministrationSection::Sources.address(&context::root(app, head))));
+        return Ok(see_other(AdministrationSection::Health.address(&context::root(app, head))));
     }
     let reservation = app.response_budget.reserve(app.client(head.peer))?;
     let view = View {

@@ -10,7 +10,7 @@ use api::token::CreatedToken;
 use pages::administration::form::RejectedForm;
 use pages::administration::jobs::{EndedJob, Jobs};
 use pages::administration::{
-    AdministrationFrame, AdministrationSection, jobs, repositories, rules, sources, storage, tokens,
+    AdministrationFrame, AdministrationSection, health, jobs, repositories, rules, sources, storage, tokens,
 };
 use pages::frame::Root;
 
@@ -35,7 +35,11 @@ pub(super) struct View<'a> {
 impl View<'_> {
     pub(super) async fn render(&self, page: &AdministrationPage) -> Result<String, Failure> {
         match page {
-            AdministrationPage::Start | AdministrationPage::Sources => {
+            AdministrationPage::Start | AdministrationPage::Health => {
+                let health = self.api.get::<operations::Health>([]).await?;
+                Ok(health::show(&self.page(AdministrationSection::Health, None), &health))
+            }
+            AdministrationPage::Sources => {
                 let all = self.api.get::<operations::Sources>([]).await?;
                 Ok(sources::list(&self.page(AdministrationSection::Sources, None), &all))
             }

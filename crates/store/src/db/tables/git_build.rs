@@ -278,6 +278,15 @@ pub fn remove_logs(c: &mut dyn Conn, before: Timestamp, keep: i64) -> Result<u64
     c.execute(REMOVE, &[before.into(), keep.into()])
 }
 
+/// Returns the numbers of builds that wait, that run, and that failed since a time.
+pub fn counts(c: &mut dyn Conn, since: Timestamp) -> Result<(i64, i64, i64), DbError> {
+    const WAITING: &str = "SELECT count(*) FROM git_build WHERE state = 'queued'";
+    const FAILED: &str = "SELECT count(*) FROM git_build WHERE state = 'failed' AND ended_at >= $1";
+    let waiting = c.first(WAITING, &[])?.unwrap_or_default();
+    let failed = c.first(FAILED, &[since.into()])?.unwrap_or_default();
+    Ok((waiting, count_unfinished(c)? - waiting, failed))
+}
+
 pub fn count_unfinished(c: &mut dyn Conn) -> Result<i64, DbError> {
     const COUNT: &str = "SELECT count(*) FROM git_build WHERE state IN ('queued', 'fetching', 'building')";
     Ok(c.first(COUNT, &[])?.unwrap_or_default())

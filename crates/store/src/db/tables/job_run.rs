@@ -46,6 +46,18 @@ pub fn insert(c: &mut dyn Conn, run: &JobRun) -> Result<(), DbError> {
     c.execute(PRUNE, &[MAX_JOBS.into()]).map(drop)
 }
 
+/// Returns the last failed run of a job, if the database still has it.
+pub fn last_failure(c: &mut dyn Conn, key: &str) -> Result<Option<JobRun>, DbError> {
+    const LAST: &str = select!(JobRun, "WHERE key = $1 AND succeeded = 0 ORDER BY ended_at DESC, id LIMIT 1");
+    c.first(LAST, &[key.into()])
+}
+
+/// Returns the number of runs that failed since a time.
+pub fn failed_since(c: &mut dyn Conn, since: Timestamp) -> Result<i64, DbError> {
+    const COUNT: &str = "SELECT count(*) FROM job_run WHERE succeeded = 0 AND ended_at >= $1";
+    Ok(c.first(COUNT, &[since.into()])?.unwrap_or_default())
+}
+
 /// Returns the newest jobs, at most `limit`, the newest first.
 pub fn newest(c: &mut dyn Conn, limit: i64) -> Result<Vec<JobRun>, DbError> {
     const NEWEST: &str = select!(JobRun, "ORDER BY ended_at DESC, id LIMIT $1");

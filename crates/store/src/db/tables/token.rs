@@ -120,6 +120,20 @@ fn next_revision(c: &mut dyn Conn) -> Result<i64, DbError> {
     Ok(clock::get(c)?.catalog)
 }
 
+/// Minimum lifetime of a token whose end is announced: a shorter one is not expected to be replaced by hand.
+const ANNOUNCED_LIFETIME: i64 = 28 * DAY;
+
+/// Returns the valid tokens that end until a time, the first one first, at most `limit`, without their scopes. Those with a
+/// lifetime of less than four weeks are left out.
+pub fn ending(c: &mut dyn Conn, now: Timestamp, until: Timestamp, limit: i64) -> Result<Vec<Token>, DbError> {
+    const ENDING: &str = select!(
+        Token,
+        "WHERE t.revoked_at IS NULL AND t.expires_at > $1 AND t.expires_at <= $2 \
+        AND t.expires_at - t.created_at >= $3 ORDER BY t.expires_at, t.id LIMIT $4"
+    );
+    c.all(ENDING, &[now.into(), until.into(), ANNOUNCED_LIFETIME.into(), limit.into()])
+}
+
 /// Returns all tokens, in order of creation.
 pub fn list(c: &mut dyn Conn) -> Result<Vec<Token>, DbError> {
     const SCOPES: &str = "SELECT token_id, scope, object FROM token_scope ORDER BY token_id, scope, object";

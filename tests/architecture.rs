@@ -24,6 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("generator", &["model", "config"]),
     ("db", &["model", "config", "metrics"]),
     ("storage", &["model", "config", "metrics"]),
+    ("search", &["model"]),
     ("logs", &["model", "config", "metrics"]),
     ("upstream", &["model", "config", "language", "r", "python", "bundle", "advisory", "metrics", "tlog"]),
     ("catalog", &["model", "config", "r", "policy", "db"]),
@@ -51,7 +52,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "serve",
         &[
             "model", "config", "language", "r", "python", "advisory", "policy", "bundle", "tlog", "db",
-            "storage", "upstream", "catalog", "state", "fetch", "index",
+            "storage", "search", "upstream", "catalog", "state", "fetch", "index",
         ],
     ),
     (

@@ -12,6 +12,7 @@ use super::{audit_file, clock, node};
 use crate::http::{App, ServerContext, summary};
 use base::metrics;
 use base::model::time::Clock;
+use content::serve::search;
 use runtime::catalog::Rewind;
 use runtime::control::{Command, Control, Mode};
 use runtime::jobs::{EndedJob, Jobs};
@@ -56,6 +57,7 @@ impl RunningApp {
         let jobs_state = Arc::clone(&state);
         let (tokens, used_tokens) = (self.app.tokens.clone(), self.app.tokens.clone());
         let history = Arc::clone(&self.app.history);
+        let repositories = Arc::clone(&self.app.repositories);
         let (backups_db, audit_db) = (state.db.clone(), state.db.clone());
         let (audit_log, audit_predecessor) = (self.audit_log.clone(), self.predecessor.clone());
         let predecessor = self.predecessor.clone();
@@ -72,6 +74,7 @@ impl RunningApp {
             tokio::spawn(clock::watch(Arc::clone(&state))),
             tokio::spawn(async move { results::follow(&backups_db).await }),
             tokio::spawn(async move { history::follow(&history).await }),
+            tokio::spawn(async move { search::update::follow(&repositories).await }),
             tokio::spawn(async move {
                 let State { jobs, db, clock, .. } = &*jobs_state;
                 record_jobs(jobs, db, clock, &node::host_name()).await;

@@ -60,8 +60,9 @@ impl Tarball {
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let license = if self.fields.contains("License: ") { "" } else { "License: MIT\n" };
         let title = if self.fields.contains("Title: ") { "" } else { "Title: A Test\n" };
+        let text = if self.fields.contains("Description: ") { "" } else { "Description: Tests.\n" };
         let description = format!(
-            "Package: {}\nVersion: {}\n{title}Description: Tests.\n{license}{}",
+            "Package: {}\nVersion: {}\n{title}{text}{license}{}",
             self.package, self.version, self.fields
         );
         let compression =

@@ -176,7 +176,7 @@ fn the_repositories_and_the_results_of_a_search_are_on_several_pages() {
     assert!(get("/?q=pkg&page=3").contains("the results have 2 pages"));
     let one = get("/?q=pkg07");
     assert_eq!((results(&one).len(), one.contains("rel=\"next\"")), (7, false));
-    assert!(get("/?q=nothing&page=2").contains("No package has"));
+    assert!(get("/?q=nothing&page=2").contains("No package was found"));
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod relations;
 mod repositories;
 mod screenshots;
 mod script;
+mod search;
 mod servers;
 mod setup;
 mod tasks;

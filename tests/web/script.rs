@@ -263,7 +263,7 @@ fn a_page_of_an_earlier_version_has_its_style_and_works_without_the_script() {
     );
     chromium.fill("header input[name=q]", "alp");
     chromium.click("header form button");
-    chromium.wait_for_text("with “alp” in the name");
+    chromium.wait_for_text("for “alp”");
     assert!(chromium.text().contains("alpha"), "{}", chromium.text());
     assert_eq!(chromium.messages(), [] as [&str; 0], "the next page is a current one");
     chromium.open(&server.url("/team/latest/"));

@@ -40,9 +40,13 @@ pub struct SearchMatch {
     pub title: String,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct SearchResult {
     pub query: String,
+    /// Whether the texts of all packages were searched.
+    pub is_complete: bool,
+    /// If nothing was found: repositories and their packages with a similar name.
+    pub similar: Vec<(String, String)>,
     pub page: usize,
     pub pages: usize,
     pub repositories: usize,
@@ -124,7 +128,15 @@ fn card(root: &Root, repository: &RepositoryCard) -> Markup {
 
 fn results(root: &Root, found: &SearchResult) -> Markup {
     if found.pages == 0 {
-        return html! { p { "No package has “" (visible(&found.query)) "” in its name." } };
+        let link = |(repo, name): &(String, String)| {
+            let address = root.package(&newest(repo), name, "");
+            html! { a href=(address) { (visible(name)) } " in " (repo) }
+        };
+        return html! {
+            p { "No package was found for “" (visible(&found.query)) "”." }
+            (text::proposals(found.similar.iter().map(link)))
+            @if !found.is_complete { (text::incomplete_search()) }
+        };
     }
     let address = |page: usize| format!("?q={}&page={page}", text::segment(&found.query));
     if found.packages.is_empty() {
@@ -141,10 +153,11 @@ fn results(root: &Root, found: &SearchResult) -> Markup {
             html! { a href=(address) { (visible(&package.display_name)) } },
             html! { (visible(&package.version)) },
             html! { (package.repo) },
-            html! { (visible(&package.title)) },
+            text::marked(&package.title, &found.query),
         ]
     };
     html! {
+        @if !found.is_complete { (text::incomplete_search()) }
         (table("Search results", columns, found.packages.iter().map(row)))
         @if !found.more.is_empty() {
             ul { @for (repo, total) in &found.more {

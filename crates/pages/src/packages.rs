@@ -25,7 +25,11 @@ pub struct PackageLine {
 pub struct List {
     pub location: Location,
     pub query: String,
-    /// The sort key: `name`, `version`, `published` or `source`.
+    /// Whether the texts of all packages were searched.
+    pub is_complete: bool,
+    /// The names most similar to the query, if nothing was found.
+    pub similar: Vec<String>,
+    /// The sort key: `relevance` (only with a query), `name`, `version`, `published` or `source`.
     pub sort: String,
     pub descending: bool,
     /// The page, from 1.
@@ -55,10 +59,14 @@ impl List {
             p {
                 (count(self.total, "package", "packages"))
                 @if !self.query.is_empty() {
-                    " with “" (visible(&self.query)) "” in the name. "
+                    " for “" (visible(&self.query)) "”. "
                     a href=(frame.root.packages(repo, snapshot)) { "All packages" }
                 }
             }
+            (text::proposals(self.similar.iter().map(|name| html! {
+                a href=(frame.root.package(&self.location, name, "")) { (visible(name)) }
+            })))
+            @if !self.is_complete { (text::incomplete_search()) }
             @if let Some(first_packages) = self.first_packages.as_ref().filter(|_| self.is_empty()) {
                 p { "The repository is empty. " (first_packages.render()) }
             }
@@ -96,7 +104,7 @@ impl List {
                 },
                 html! { @if let Some(day) = row.published { (text::day(day)) } },
                 html! { (row.source) },
-                html! { (visible(&row.title)) },
+                text::marked(&row.title, &self.query),
             ]
         };
         table("Packages", columns, self.rows.iter().map(row))
@@ -127,9 +135,10 @@ impl List {
     /// Returns the address of a page of this list, as a query.
     fn address(&self, root: &Root, sort: &str, descending: bool, page: usize) -> String {
         let page = page.to_string();
+        let default_sort = if self.query.is_empty() { "name" } else { "relevance" };
         let parameters = [
             (true, "q", self.query.as_str()),
-            (sort != "name", "sort", sort),
+            (sort != default_sort, "sort", sort),
             (descending, "order", "desc"),
             (page != "1", "page", page.as_str()),
         ];
@@ -156,6 +165,8 @@ mod tests {
         let list = List {
             location: Location { repo: "prod".to_owned(), snapshot: "latest".to_owned() },
             query: "a&b".to_owned(),
+            is_complete: true,
+            similar: Vec::new(),
             sort: "version".to_owned(),
             descending: false,
             page: 4,

@@ -10,6 +10,9 @@ use base::model::visible::is_control;
 /// The characters to encode in a segment of a path or a value of a query: all but the unreserved ones of RFC 3986.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// Minimum length of a word of a search that is marked in titles, in characters.
+const MIN_MARKED_WORD: usize = 2;
+
 /// Maximum length of an address, in bytes.
 const MAX_LINK: usize = 2048;
 
@@ -85,6 +88,34 @@ pub fn external_link(address: &str, text: &str) -> Markup {
 /// Replaces control characters except line feeds and tabs, and those that change text direction: `⟨U+202E⟩`.
 pub fn visible(text: &str) -> String {
     base::model::visible::visible(text, is_control)
+}
+
+/// Renders a text in which the words are marked that begin with a word of a search.
+pub fn marked(text: &str, query: &str) -> Markup {
+    let lower = query.to_lowercase();
+    let is_sign = |character: char| !character.is_alphanumeric();
+    let searched: Vec<&str> =
+        lower.split(is_sign).filter(|word| word.chars().count() >= MIN_MARKED_WORD).collect();
+    let is_marked = |part: &str| {
+        let part = part.to_lowercase();
+        searched.iter().any(|word| part.starts_with(word))
+    };
+    html! { @for part in text.split_inclusive(is_sign) {
+        @let word = part.trim_end_matches(is_sign);
+        @if is_marked(word) { mark { (visible(word)) } (visible(&part[word.len()..])) } @else { (visible(part)) }
+    } }
+}
+
+/// Renders the proposals for a search without results; nothing if there are none.
+pub fn proposals(links: impl ExactSizeIterator<Item = Markup>) -> Markup {
+    html! { @if links.len() > 0 {
+        p { "Did you mean " @for (position, link) in links.enumerate() { @if position > 0 { ", " } (link) } "?" }
+    } }
+}
+
+/// Renders the hint that a search may not have found everything.
+pub fn incomplete_search() -> Markup {
+    html! { p.muted { "The server is still reading the descriptions of packages; until then, it may find only names." } }
 }
 
 /// Renders the text of a DESCRIPTION file: `<https://…>`, `<doi:…>`, `<arXiv:…>` and names of packages in

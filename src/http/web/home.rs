@@ -1,9 +1,11 @@
 //! The home page: the repositories that the client may read, and a search in all of them.
 
+use std::sync::Arc;
+
 use http::Response;
 
-use super::answer;
 use super::context::root;
+use super::{answer, unknown};
 use crate::http::api::public::alerts;
 use crate::http::app::App;
 use crate::http::base_url::{RequestHead, base_url};
@@ -14,7 +16,8 @@ use base::model::point::Point;
 use base::model::snapshot::Snapshot;
 use base::model::text::one_line;
 use content::serve::listing::{PackageRow, packages};
-use content::serve::package_query::PackageQuery;
+use content::serve::package_query::{PackageQuery, SortBy};
+use content::serve::search::matches;
 use content::serve::{self, RepoError};
 use formats::r::description::Description;
 use pages::home::{self, Repositories, RepositoryCard, SearchMatch, SearchResult};
@@ -26,6 +29,10 @@ const REPOSITORIES_BELOW_RESULTS: usize = 20;
 const RESULTS_PER_PAGE: usize = 100;
 /// Maximum number of packages that a search shows per repository.
 const MAX_RESULTS: usize = 20;
+/// Maximum number of repositories with whose names a search without results is compared.
+const COMPARED_REPOSITORIES: usize = 4;
+/// Maximum number of similar names that a search without results proposes.
+const MAX_SIMILAR: usize = 5;
 /// Maximum length of a title in a list, in characters; the page of the package has the whole one.
 const MAX_TITLE: usize = 300;
 /// Maximum length of a search text, in characters.
@@ -92,21 +99,26 @@ async fn search(
     query: String,
     page: usize,
 ) -> Result<SearchResult, Failure> {
-    let mut found =
-        SearchResult { query, page, pages: 0, repositories: 0, packages: Vec::new(), more: Vec::new() };
+    let mut points = Vec::with_capacity(repositories.len());
+    for repo in repositories {
+        points.extend(newest_point(app, repo).await?.map(|point| (*repo, point)));
+    }
+    let searched: Vec<&Point> = points.iter().map(|(_, point)| point).collect();
+    let texts = matches::find(&app.repositories, &searched, &query).await;
+    let mut found = SearchResult { query, page, is_complete: texts.is_complete(), ..SearchResult::default() };
     // The number of packages on the last page so far.
     let mut results = 0;
-    for repo in repositories {
-        let Some(point) = newest_point(app, repo).await? else { continue };
+    for (repo, point) in &points {
         // The results of the repository are on the last page so far, or on the next one.
         let is_requested = found.pages == page || found.pages + 1 == page;
         let query = PackageQuery {
             name_part: found.query.clone(),
-            exact_first: true,
+            texts: Some(Arc::clone(&texts)),
+            sort: SortBy::Relevance,
             limit: if is_requested { MAX_RESULTS } else { 0 },
             ..PackageQuery::default()
         };
-        let matches = packages(&app.repositories, &point, query).await?;
+        let matches = packages(&app.repositories, point, query).await?;
         if matches.total == 0 {
             continue;
         }
@@ -130,6 +142,13 @@ async fn search(
             name: row.name,
             version: row.version,
         }));
+    }
+    if found.repositories == 0 {
+        for (repo, point) in points.iter().take(COMPARED_REPOSITORIES) {
+            let similar = unknown::similar(app, point, &found.query).await;
+            found.similar.extend(similar.into_iter().map(|name| (repo.name.to_string(), name)));
+        }
+        found.similar.truncate(MAX_SIMILAR);
     }
     Ok(found)
 }

@@ -1,10 +1,11 @@
-//! The lists of a snapshot, in pages: its packages, sorted and searched by name, and their known vulnerabilities.
+//! The lists of a snapshot, in pages: its packages, sorted and searched, and their known vulnerabilities.
 
 use http::Response;
 
 use super::answer;
 use super::context::Context;
 use super::home::{MAX_QUERY, title};
+use super::unknown;
 use crate::http::api::csv;
 use crate::http::api::public::vulnerabilities;
 use crate::http::base_url::RequestHead;
@@ -14,6 +15,7 @@ use base::model::kind::{Language, SourceKind};
 use base::model::point::Point;
 use content::serve;
 use content::serve::package_query::{PackageQuery, SortBy};
+use content::serve::search::matches;
 use formats::language;
 use pages::packages::{List, PackageLine};
 use pages::text::segment;
@@ -22,7 +24,7 @@ use runtime::catalog::Catalog;
 
 const PER_PAGE: usize = 100;
 
-/// Returns the page `page` of the packages with `q` in their name, sorted by `sort` in the order `order`;
+/// Returns the page `page` of the packages that a search for `q` finds, sorted by `sort` in the order `order`;
 /// with `format=csv` all of them by name.
 pub(super) async fn answer(context: Context<'_>, head: &RequestHead<'_>) -> Result<Response<Body>, Failure> {
     match context.query.get("format") {
@@ -45,9 +47,14 @@ async fn as_csv(context: &Context<'_>, head: &RequestHead<'_>) -> Result<Respons
             language.label()
         )));
     }
-    let part = language::of(context.repo.kind.language()).fold(&searched(context)).to_lowercase();
     let mut packages = serve::listing::listed_versions(&app.repositories, point).await?;
-    packages.retain(|package| package.name.to_lowercase().contains(&part));
+    let searched = searched(context);
+    if !searched.is_empty() {
+        let texts = Some(matches::find(&app.repositories, &[point], &searched).await);
+        let query = PackageQuery { name_part: searched, texts, ..PackageQuery::default() };
+        let found = serve::listing::found_names(&app.repositories, point, query).await?;
+        packages.retain(|package| found.contains(&package.name));
+    }
     Ok(csv::of_packages(head, &packages, |source| principal.source_name(catalog, source)))
 }
 
@@ -61,25 +68,30 @@ pub(super) fn index_language(catalog: &Catalog, point: &Point) -> Option<Languag
 async fn list(context: Context<'_>) -> Result<String, Failure> {
     let Context { app, catalog, point, query, principal, .. } = context;
     let searched = searched(&context);
+    let texts = match searched.is_empty() {
+        true => None,
+        false => Some(matches::find(&app.repositories, &[point], &searched).await),
+    };
     let (key, sort) = match query.get("sort") {
         Some("version") => ("version", SortBy::Version),
         Some("published") => ("published", SortBy::Published),
         Some("source") => ("source", SortBy::Source),
+        Some("name") => ("name", SortBy::Name),
+        _ if texts.is_some() => ("relevance", SortBy::Relevance),
         _ => ("name", SortBy::Name),
     };
+    let is_complete = texts.as_ref().is_none_or(|texts| texts.is_complete());
     let descending = query.get("order") == Some("desc");
     let page = query.page()?;
     let package_query = PackageQuery {
         name_part: searched.clone(),
-        is_prefix: false,
-        name: None,
+        texts,
         sort,
         descending,
         exact_first: true,
         limit: PER_PAGE,
         offset: PER_PAGE * (page - 1),
-        hidden: None,
-        omits_total: false,
+        ..PackageQuery::default()
     };
     let listing = serve::listing::packages(&app.repositories, point, package_query).await?;
     let vulnerabilities = serve::vulnerabilities::current(&app.state).await;
@@ -92,7 +104,11 @@ async fn list(context: Context<'_>) -> Result<String, Failure> {
         name: row.name,
         version: row.version,
     });
-    let json = format!("packages?name_search={}&_limit={PER_PAGE}&_page={page}", segment(&searched));
+    let json = format!("packages?search={}&_limit={PER_PAGE}&_page={page}", segment(&searched));
+    let similar = match listing.total {
+        0 if !searched.is_empty() => unknown::similar(app, point, &searched).await,
+        _ => Vec::new(),
+    };
     let first_packages = context.first_packages();
     let list = List {
         has_csv: index_language(catalog, point).is_none(),
@@ -101,6 +117,8 @@ async fn list(context: Context<'_>) -> Result<String, Failure> {
         first_packages,
         location: context.location,
         query: searched,
+        is_complete,
+        similar,
         sort: key.to_owned(),
         descending,
         page,

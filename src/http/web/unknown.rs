@@ -5,11 +5,15 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::context::Context;
+use crate::http::app::App;
 use crate::http::error::{Failure, Payload, truncate};
+use base::model::kind::Layout;
+use base::model::point::Point;
 use base::model::snapshot::Snapshot;
 use content::serve::dependency_graph::{self, DependencyGraph};
 use content::serve::history::{ListingScope, Subscriptions};
 use content::serve::listing;
+use formats::language;
 
 /// Maximum length of a name that is compared with others, in characters.
 const MAX_NAME: usize = 64;
@@ -33,14 +37,15 @@ pub(super) async fn package(context: &Context<'_>, package: &str, message: Strin
         message.push_str("; ");
         message.push_str(&days);
     }
-    let similar = similar_names(context, package).await;
+    let similar = similar_names(context.app, context.point, package).await;
     with_similar(context, message, similar)
 }
 
 /// As [`package`], for a project; `project` is the folded name.
 pub(super) async fn project(context: &Context<'_>, project: &str, message: String) -> Failure {
     let has_version = context.query.get("version").is_some_and(|version| !version.is_empty());
-    let similar = if has_version { Vec::new() } else { similar_projects(context, project).await };
+    let similar =
+        if has_version { Vec::new() } else { similar_projects(context.app, context.point, project).await };
     with_similar(context, message, similar)
 }
 
@@ -74,25 +79,31 @@ async fn days(context: &Context<'_>, package: &str) -> Option<String> {
     })
 }
 
-/// Returns the names of listed packages that are most similar to `package`, the most similar first.
-async fn similar_names(context: &Context<'_>, package: &str) -> Vec<String> {
+/// Returns the names of packages or projects of a point that are most similar to `name`, the most similar first.
+pub(super) async fn similar(app: &App, point: &Point, name: &str) -> Vec<String> {
+    match point.language.layout() {
+        Layout::Lists => similar_names(app, point, name).await,
+        Layout::Projects => similar_projects(app, point, &language::of(point.language).fold(name)).await,
+    }
+}
+
+async fn similar_names(app: &App, point: &Point, package: &str) -> Vec<String> {
     if package.is_empty() || package.chars().nth(MAX_NAME).is_some() {
         return Vec::new();
     }
     let Ok(permit) = COMPARISONS.try_acquire() else { return Vec::new() };
-    let Ok(graph) = dependency_graph::of_point(&context.app.repositories, context.point).await else {
+    let Ok(graph) = dependency_graph::of_point(&app.repositories, point).await else {
         return Vec::new();
     };
     let package = package.to_owned();
     let names = tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        similar(&graph, &package)
+        similar_to(&graph, &package)
     });
     names.await.unwrap_or_default()
 }
 
-/// As [`similar_names`], for a project.
-async fn similar_projects(context: &Context<'_>, project: &str) -> Vec<String> {
+async fn similar_projects(app: &App, point: &Point, project: &str) -> Vec<String> {
     if project.is_empty() || project.chars().nth(MAX_NAME).is_some() {
         return Vec::new();
     }
@@ -102,11 +113,11 @@ async fn similar_projects(context: &Context<'_>, project: &str) -> Vec<String> {
         let _permit = permit;
         most_similar(names, &compared)
     };
-    let names = listing::names_near(&context.app.repositories, context.point, project.to_owned(), choose);
+    let names = listing::names_near(&app.repositories, point, project.to_owned(), choose);
     names.await.unwrap_or_default()
 }
 
-fn similar(graph: &Arc<DependencyGraph>, package: &str) -> Vec<String> {
+fn similar_to(graph: &Arc<DependencyGraph>, package: &str) -> Vec<String> {
     most_similar(graph.names(), package)
 }
 

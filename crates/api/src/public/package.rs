@@ -14,7 +14,7 @@ query! {
         limit as "_limit": Option<usize>,
         /// page number, from 1
         page as "_page": Option<usize>,
-        /// name, version, date_publication or source
+        /// name, version, date_publication, source or, for a search, relevance
         sort as "_sort": Option<String>,
         /// asc or desc
         order as "_order": Option<Order>,
@@ -24,6 +24,8 @@ query! {
         name_like: Option<String>,
         /// as name_like
         name_search: Option<String>,
+        /// words in name, title, description, keywords or people, the most relevant packages first
+        search: Option<String>,
         /// true: sort the exact match first
         exact_first: bool,
         /// the version of a Bioconductor repository

@@ -8,6 +8,7 @@ pub mod project;
 pub mod proofs;
 pub mod python;
 pub mod r;
+pub mod search;
 mod selection;
 mod views;
 
@@ -38,18 +39,23 @@ pub struct Repositories {
     indexes: index::Cache,
     files: files::FileCaches,
     views: views::ViewCaches,
+    search: search::SearchTexts,
     python: python::PythonCaches,
     last_proved: proofs::LastProved,
 }
 
 impl Repositories {
     pub fn new(fetches: Arc<Fetches>, page_reads: Arc<PageReads>, state: Arc<State>) -> Arc<Repositories> {
-        let indexes = index::Cache::new(&state.config.load().server.data_dir);
+        let config = state.config.load();
+        let (indexes, search) =
+            (index::Cache::new(&config.server.data_dir), search::SearchTexts::new(&config.server.data_dir));
+        drop(config);
         Arc::new(Repositories {
             day_closing: tokio::sync::Mutex::default(),
             indexes,
             files: files::FileCaches::new(),
             views: views::ViewCaches::new(),
+            search,
             python: python::PythonCaches::new(),
             last_proved: proofs::LastProved::default(),
             fetches,

@@ -26,12 +26,16 @@ use content::serve::dependency_graph::DependencyGraph;
 use content::serve::info::Release;
 use content::serve::metadata::{self, ServedVersion};
 use content::serve::name_guards::HiddenNames;
-use content::serve::package_query::{PackageQuery, UnknownSort};
+use content::serve::package_query::{PackageQuery, SortBy, UnknownSort};
+use content::serve::search::matches;
 use content::serve::vulnerabilities::Vulnerabilities;
 use formats::r::dependency::{DependencyKind, Operator};
 use formats::r::description::Description;
 use formats::r::license::licenses;
 use runtime::catalog::{self, Tree};
+
+/// Maximum length of a search text, in characters.
+const MAX_SEARCH: usize = 100;
 
 pub(super) async fn of_repo(call: PublicCall<'_>, repo: &str, query: ListPackages) -> Answer<Vec<Package>> {
     let point = requested_point(&call, repo, query.bioc_version.as_deref(), query.snapshot).await?;
@@ -111,13 +115,22 @@ async fn list(
 ) -> Result<Vec<Package>, Failure> {
     let positions = positions(query.limit, query.page);
     let sort = query.sort.as_deref().filter(|text| !text.is_empty()).map(str::parse).transpose();
-    let name_part = query.name_search.or(query.name_like).unwrap_or_default();
+    let sort = sort.map_err(|error: UnknownSort| Failure::bad_request(error.to_string()))?;
+    let search = query.search.map(|text| text.trim().chars().take(MAX_SEARCH).collect::<String>());
+    let search = search.filter(|text| !text.is_empty());
+    let texts = match &search {
+        Some(text) => Some(matches::find(&call.app.repositories, &[point], text).await),
+        None => None,
+    };
+    let default_sort = if texts.is_some() { SortBy::Relevance } else { SortBy::Name };
+    let name_like = query.name_search.or(query.name_like).filter(|_| search.is_none()).unwrap_or_default();
     let package_query = PackageQuery {
         // Old clients send SQL wildcards: `%text%` for names that contain a text, `text%` for a prefix.
-        name_part: name_part.trim_matches('%').to_owned(),
-        is_prefix: name_part.ends_with('%') && !name_part.starts_with('%'),
+        name_part: search.unwrap_or_else(|| name_like.trim_matches('%').to_owned()),
+        is_prefix: name_like.ends_with('%') && !name_like.starts_with('%'),
+        texts,
         name: query.name,
-        sort: sort.map_err(|error: UnknownSort| Failure::bad_request(error.to_string()))?.unwrap_or_default(),
+        sort: sort.unwrap_or(default_sort),
         descending: query.order == Some(Order::Descending),
         exact_first: query.exact_first,
         limit: positions.len(),

@@ -1,25 +1,27 @@
-//! Searches for projects of a point by their names, in the order of a query.
+//! Searches for projects of a point by their names and texts, in the order of a query.
 
 use std::collections::BTreeSet;
 
 use super::names::ProjectNames;
 use crate::serve::views::package_query::{PackageQuery, SortBy};
 use base::model::kind::Language;
+use base::model::point::PointTree;
 use formats::language::{self, Rules};
 
-/// Returns the number of projects with matching normalized names, and the positions of those of the page.
-/// Projects of an index, without a known version, come first.
+/// Returns the number of projects with matching normalized names or texts, and the positions of those of the page. `trees`
+/// are those of the point. Projects of an index, without a known version, come first.
 pub(in crate::serve) fn page(
     names: &ProjectNames,
+    trees: &[PointTree],
     language: Language,
     query: &PackageQuery,
 ) -> (usize, Vec<usize>) {
     let rules = language::of(language);
     let part = rules.fold(&query.name_part);
+    let is_visible =
+        |position: &usize| query.hidden.as_ref().is_none_or(|hidden| !hidden.contains(names.name(*position)));
     let is_match = |position: &usize| {
-        let name = names.name(*position);
-        (!query.is_prefix || name.starts_with(&*part))
-            && query.hidden.as_ref().is_none_or(|hidden| !hidden.contains(name))
+        (!query.is_prefix || names.name(*position).starts_with(&*part)) && is_visible(position)
     };
     if let Some(name) = &query.name {
         let found = names.position_of(&rules.fold(name));
@@ -35,11 +37,32 @@ pub(in crate::serve) fn page(
         false => usize::MAX,
     };
     // Positions of a million names take 4 MB.
-    let others: Vec<u32> = others.take(max).filter_map(|position| u32::try_from(position).ok()).collect();
-    let total = others.len() + usize::from(first.is_some());
+    let number = |position| u32::try_from(position).ok();
+    let mut others: Vec<u32> = others.take(max).filter_map(number).collect();
+    let mut texts = text_positions(names, trees, query);
+    texts.retain(|position| !names.name(*position).contains(&*part) && is_visible(position));
+    let mut texts: Vec<u32> = texts.into_iter().filter_map(number).collect();
+    let total = others.len() + texts.len() + usize::from(first.is_some());
+    if query.sort != SortBy::Relevance && !texts.is_empty() {
+        others.append(&mut texts);
+        others.sort_unstable();
+    }
     let others = in_order(names, rules, others, query);
-    let others = others.into_iter().map(|position| position as usize);
+    let others = others.into_iter().chain(texts).map(|position| position as usize);
     (total, first.into_iter().chain(others).skip(query.offset).take(query.limit).collect())
+}
+
+/// Returns the positions of the projects whose texts match, in the order of relevance: not those of an index, which have no
+/// texts.
+fn text_positions(names: &ProjectNames, trees: &[PointTree], query: &PackageQuery) -> Vec<usize> {
+    let Some(texts) = query.texts.as_ref().filter(|texts| !texts.is_empty()) else { return Vec::new() };
+    let found = names.versions().filter_map(|(position, listed)| {
+        let tree = trees.get(names.tree_position(position))?;
+        Some((texts.position(tree, listed.package)?, position))
+    });
+    let mut found: Vec<(usize, usize)> = found.collect();
+    found.sort_unstable();
+    found.into_iter().map(|(_, position)| position).collect()
 }
 
 fn in_order(
@@ -52,6 +75,10 @@ fn in_order(
     match query.sort {
         SortBy::Name if query.descending => positions.reverse(),
         SortBy::Name => {}
+        SortBy::Relevance => {
+            let part = rules.fold(&query.name_part);
+            positions.sort_by_key(|position| !names.name(*position as usize).starts_with(&*part));
+        }
         SortBy::Version => {
             let key = |position| Some(rules.version(&version(position)?.version));
             positions = with_known_keys(positions, query.descending, key);
@@ -98,8 +125,10 @@ fn with_known_keys<K: Ord>(
 mod tests {
     use super::*;
     use crate::serve::project::names::ProjectListing;
-    use base::model::ids::PackageId;
+    use crate::serve::search::matches::TextMatches;
+    use base::model::ids::{PackageId, Seq, SourceId, TreeId};
     use base::model::time::Timestamp;
+    use std::sync::Arc;
 
     fn query() -> PackageQuery {
         PackageQuery { limit: 10, ..PackageQuery::default() }
@@ -122,9 +151,19 @@ mod tests {
         names
     }
 
+    fn trees() -> [PointTree; 2] {
+        [1, 2].map(|number| PointTree {
+            source: SourceId(number),
+            tree: TreeId(number),
+            seq: Seq(1),
+            base: None,
+            rules: None,
+        })
+    }
+
     fn project_text(query: &PackageQuery) -> (usize, String) {
         let names = projects();
-        let (total, positions) = page(&names, Language::Python, query);
+        let (total, positions) = page(&names, &trees(), Language::Python, query);
         let found: Vec<&str> = positions.into_iter().map(|position| names.name(position)).collect();
         (total, found.join(" "))
     }
@@ -151,6 +190,21 @@ mod tests {
         }
         let other_part = PackageQuery { name: Some("d".to_owned()), ..b };
         assert_eq!(project_text(&other_part), (0, String::new()));
+    }
+
+    #[test]
+    fn projects_with_matching_texts_come_after_those_with_the_name() {
+        let texts =
+            Some(Arc::new(TextMatches::of(&[(SourceId(1), PackageId(1)), (SourceId(2), PackageId(1))])));
+        let search = |name_part: &str, sort| {
+            let (name_part, texts) = (name_part.to_owned(), texts.clone());
+            project_text(&PackageQuery { name_part, sort, texts, exact_first: true, ..query() })
+        };
+        // `b` and `cb` are packages of the source 1.
+        assert_eq!(search("c", SortBy::Relevance), (3, "cb b-c b".to_owned()));
+        assert_eq!(search("c", SortBy::Name), (3, "b b-c cb".to_owned()));
+        assert_eq!(search("trees", SortBy::Relevance), (2, "b cb".to_owned()));
+        assert_eq!(search("cb", SortBy::Relevance), (2, "cb b".to_owned()));
     }
 
     #[test]

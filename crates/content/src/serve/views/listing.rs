@@ -1,13 +1,13 @@
 //! Lists the packages of a point: filtered, sorted, paged. Names and sort keys are in memory; a page reads details.
 
-use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use quick_cache::Weighter;
 use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
-use super::package_query::{PackageQuery, SortBy};
+use super::owned_names::{OwnedName, page};
+use super::package_query::PackageQuery;
 use crate::serve::project::names::{PreferredVersion, PreferredVersions, ProjectFile, ProjectNames};
 use crate::serve::selection::allowed::View;
 use crate::serve::{RepoError, Repositories, error, project};
@@ -16,8 +16,6 @@ use base::model::kind::{Language, Layout};
 use base::model::point::{Point, PointTree};
 use base::model::project_page::FileDescription;
 use base::model::time::Timestamp;
-use formats::r::version;
-use store::db::life::ListedName;
 use store::db::{self, Conn, DbError};
 use store::storage::memory_cache;
 
@@ -58,32 +56,6 @@ pub(in crate::serve) enum Names {
     Projects(ProjectNames),
 }
 
-/// A listed name. A list stays in memory, so the texts have no spare capacity, and the tree is a position.
-#[derive(Clone)]
-pub(in crate::serve) struct OwnedName {
-    name: Box<str>,
-    /// The name in lower case.
-    normalized_name: Box<str>,
-    version: Box<str>,
-    package: PackageId,
-    release: ReleaseId,
-    published_at: Option<Timestamp>,
-    /// The position of its tree among those of the point.
-    tree: u32,
-}
-
-impl OwnedName {
-    fn new(listed: ListedName, tree: u32) -> OwnedName {
-        let ListedName { name, normalized_name, package, version, published_at, release } = listed;
-        let (name, normalized_name, version) = (name.into(), normalized_name.into(), version.into());
-        OwnedName { name, normalized_name, version, package, release, published_at, tree }
-    }
-
-    fn memory(&self) -> usize {
-        size_of::<OwnedName>() + self.name.len() + self.normalized_name.len() + self.version.len()
-    }
-}
-
 /// The trees of the most recently used points, with each index at the last change of its list of projects.
 pub(in crate::serve) type ListChangeCache = quick_cache::sync::Cache<Vec<PointTree>, Vec<PointTree>>;
 
@@ -105,16 +77,16 @@ pub async fn packages(
     let names = cached_names(repositories, point).await?;
     let views = View::of(&repositories.state, point);
     if let Names::Packages(names) = &*names {
-        let (total, page_names) = page(names, &query);
+        let (total, page_names) = page(names, &point.trees, &query);
         let packages = repositories.state.db.read(move |c| rows(c, &views, &page_names)).await?;
         return Ok(PackagePage { total, packages });
     }
     let preferred = Arc::clone(&repositories.views.preferred_versions);
-    let language = point.language;
+    let (language, trees) = (point.language, point.trees.clone());
     // The threads of the database limit the number of searches at a time, and a search may take milliseconds.
     let search = repositories.state.db.read(move |c| {
         let Names::Projects(names) = &*names else { return Ok(PackagePage::default()) };
-        let (total, positions) = project::search::page(names, language, &query);
+        let (total, positions) = project::search::page(names, &trees, language, &query);
         let project = |position: usize| {
             let listed = names.version(position);
             Some(ProjectName {
@@ -227,6 +199,25 @@ pub async fn listed_versions(
     point: &Point,
 ) -> Result<Vec<ListedVersion>, RepoError> {
     Ok(cached_names(repositories, point).await?.versions(&point.trees))
+}
+
+/// Returns the names that a query finds, on all pages.
+pub async fn found_names(
+    repositories: &Repositories,
+    point: &Point,
+    query: PackageQuery,
+) -> Result<HashSet<String>, RepoError> {
+    let query = PackageQuery { limit: usize::MAX, offset: 0, omits_total: false, ..query };
+    Ok(match &*cached_names(repositories, point).await? {
+        Names::Packages(names) => {
+            let (_, found) = page(names, &point.trees, &query);
+            found.into_iter().map(|entry| entry.name.into()).collect()
+        }
+        Names::Projects(names) => {
+            let (_, found) = project::search::page(names, &point.trees, point.language, &query);
+            found.into_iter().map(|position| names.name(position).to_owned()).collect()
+        }
+    })
 }
 
 /// The listed packages of trees, with the files of projects.
@@ -344,48 +335,12 @@ async fn read_names(
     Ok(names.await?)
 }
 
-/// Returns the number of matching R packages, and those of the page.
-fn page(names: &[OwnedName], query: &PackageQuery) -> (usize, Vec<OwnedName>) {
-    let part = query.name_part.to_lowercase();
-    let is_match = |entry: &&OwnedName| {
-        query.has_part(&entry.normalized_name, &part)
-            && query.name.as_ref().is_none_or(|name| **name == *entry.name)
-            && query.hidden.as_ref().is_none_or(|hidden| !hidden.contains(&entry.name))
-    };
-    let mut matches: Vec<&OwnedName> = names.iter().filter(is_match).collect();
-    let is_descending = query.descending;
-    match query.sort {
-        SortBy::Name if is_descending => matches.reverse(),
-        SortBy::Name => {}
-        SortBy::Version if is_descending => {
-            matches.sort_by(|a, b| version::compare(&b.version, &a.version));
-        }
-        SortBy::Version => matches.sort_by(|a, b| version::compare(&a.version, &b.version)),
-        SortBy::Published => sort_by_key(&mut matches, is_descending, |entry| entry.published_at),
-        SortBy::Source => sort_by_key(&mut matches, is_descending, |entry| entry.tree),
-    }
-    if query.exact_first {
-        matches.sort_by_key(|entry| *entry.normalized_name != *part);
-    }
-    let page = matches.iter().skip(query.offset).take(query.limit);
-    (matches.len(), page.map(|entry| (*entry).clone()).collect())
-}
-
 struct ProjectName {
     name: String,
     tree: PointTree,
     /// `None` for a project of an index, which may have no row.
     package: Option<PackageId>,
     published_at: Option<Timestamp>,
-}
-
-/// Sorts entries by a key, which is read once for each entry: comparisons would read the entries in a random order.
-fn sort_by_key<K: Ord>(entries: &mut [&OwnedName], is_descending: bool, key: impl Fn(&OwnedName) -> K) {
-    if is_descending {
-        entries.sort_by_cached_key(|entry| Reverse(key(entry)));
-    } else {
-        entries.sort_by_cached_key(|entry| key(entry));
-    }
 }
 
 fn names(c: &mut dyn Conn, trees: &[View]) -> Result<Vec<OwnedName>, DbError> {
@@ -545,57 +500,6 @@ mod tests {
     use super::*;
     use base::model::ids::{Seq, SourceId, TreeId};
     use futures_util::FutureExt;
-
-    fn entry(name: &str, version: &str, published: Option<i64>, tree: u32) -> OwnedName {
-        let name = ListedName {
-            name: name.to_owned(),
-            normalized_name: name.to_lowercase(),
-            package: PackageId(1),
-            version: version.to_owned(),
-            published_at: published.map(Timestamp),
-            release: ReleaseId(1),
-        };
-        OwnedName::new(name, tree)
-    }
-
-    fn page_text(query: &PackageQuery) -> (usize, String) {
-        let names = vec![
-            entry("abc", "1.10", Some(3), 0),
-            entry("Shiny", "1.9", None, 1),
-            entry("shinyBS", "0.1", Some(1), 0),
-            entry("xshiny", "2.0", Some(2), 1),
-        ];
-        let (total, page) = page(&names, query);
-        (total, page.iter().map(|entry| &*entry.name).collect::<Vec<_>>().join(" "))
-    }
-
-    fn query() -> PackageQuery {
-        PackageQuery { limit: 10, ..PackageQuery::default() }
-    }
-
-    #[test]
-    fn packages_are_sorted_by_the_requested_key() {
-        let by = |sort, descending| page_text(&PackageQuery { sort, descending, ..query() }).1;
-        assert_eq!(by(SortBy::Name, false), "abc Shiny shinyBS xshiny");
-        assert_eq!(by(SortBy::Name, true), "xshiny shinyBS Shiny abc");
-        assert_eq!(by(SortBy::Version, false), "shinyBS Shiny abc xshiny");
-        assert_eq!(by(SortBy::Published, true), "abc xshiny shinyBS Shiny");
-        assert_eq!(by(SortBy::Source, false), "abc shinyBS Shiny xshiny");
-    }
-
-    #[test]
-    fn a_part_of_the_name_is_found_and_pages_contain_only_matches() {
-        let search = PackageQuery { name_part: "SHINY".to_owned(), ..query() };
-        assert_eq!(page_text(&search), (3, "Shiny shinyBS xshiny".to_owned()));
-        let last = PackageQuery { limit: 1, offset: 2, ..search.clone() };
-        assert_eq!(page_text(&last), (3, "xshiny".to_owned()));
-        let prefix = PackageQuery { is_prefix: true, ..search.clone() };
-        assert_eq!(page_text(&prefix), (2, "Shiny shinyBS".to_owned()));
-        let exact = PackageQuery { exact_first: true, descending: true, ..search };
-        assert_eq!(page_text(&exact).1, "Shiny xshiny shinyBS");
-        let named_query = PackageQuery { name: Some("abc".to_owned()), ..query() };
-        assert_eq!(page_text(&named_query), (1, "abc".to_owned()));
-    }
 
     #[test]
     fn small_lists_stay_beside_each_other_and_their_bytes_are_limited() {

@@ -13,6 +13,7 @@ pub mod listing;
 pub mod lock_file;
 pub mod metadata;
 pub mod name_audit;
+mod owned_names;
 pub mod package_query;
 pub mod requirements;
 pub mod rule_matches;

@@ -1,7 +1,9 @@
-//! Queries for packages of a point: a part of the name, an order, and a page.
+//! Queries for packages of a point: a part of the name, matching texts, an order, and a page.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
+use crate::serve::search::matches::TextMatches;
 use crate::serve::selection::name_guards::HiddenNames;
 
 #[derive(Clone, Debug, Default)]
@@ -10,6 +12,8 @@ pub struct PackageQuery {
     pub name_part: String,
     /// Whether the name begins with `name_part`.
     pub is_prefix: bool,
+    /// Packages that are found although their names do not have `name_part`; `None` for none.
+    pub texts: Option<Arc<TextMatches>>,
     /// The exact name of the only package, if set.
     pub name: Option<String>,
     pub sort: SortBy,
@@ -30,6 +34,8 @@ pub enum SortBy {
     /// The name in lower case.
     #[default]
     Name,
+    /// The name `name_part`, then names that begin with it, other names with it, and matching texts.
+    Relevance,
     Version,
     /// The publication time of that version; unknown times first.
     Published,
@@ -37,7 +43,9 @@ pub enum SortBy {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("packages cannot be sorted by '{0}'; supported are name, version, date_publication and source")]
+#[error(
+    "packages cannot be sorted by '{0}'; supported are name, relevance, version, date_publication and source"
+)]
 pub struct UnknownSort(String);
 
 impl FromStr for SortBy {
@@ -46,6 +54,7 @@ impl FromStr for SortBy {
     fn from_str(text: &str) -> Result<SortBy, UnknownSort> {
         match text.to_ascii_lowercase().as_str() {
             "name" => Ok(SortBy::Name),
+            "relevance" => Ok(SortBy::Relevance),
             "version" => Ok(SortBy::Version),
             "date_publication" | "package_date" | "published" | "date" => Ok(SortBy::Published),
             "source" | "source_id" => Ok(SortBy::Source),

@@ -3,7 +3,7 @@
 use super::{Conn, DbError, Value};
 use crate::db::engine::columns::{row, select};
 use base::model::digest::Sha256;
-use base::model::ids::{ReleaseId, Seq, TreeId};
+use base::model::ids::{PackageId, ReleaseId, Seq, TreeId};
 
 row! {
     #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,31 @@ pub fn descriptions(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<Opti
     let params: Vec<Vec<Value>> = releases.iter().map(|release| vec![(*release).into()]).collect();
     let results = c.many::<Vec<u8>>(GET, &params)?.into_iter();
     Ok(results.map(|rows| rows.into_iter().next().filter(|text| !text.is_empty())).collect())
+}
+
+row! {
+    /// A listed release, with its package.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ListedDetail from "life l JOIN package p ON p.id = l.package_id LEFT JOIN detail d \
+        ON d.release_id = l.release_id" {
+        pub package: PackageId = "l.package_id",
+        pub name: String = "p.name",
+        /// Field `Path` of the record; empty for `src/contrib` itself.
+        pub path: String = "l.path",
+        pub release: ReleaseId = "l.release_id",
+        /// Whether details are known.
+        pub is_known: bool = "CASE WHEN d.release_id IS NULL THEN 0 ELSE 1 END",
+    }
+}
+
+/// Returns the listed release of each package in a tree at a step: that of the record without a path, if there are several.
+pub fn listed(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<ListedDetail>, DbError> {
+    const LISTED: &str =
+        select!(ListedDetail, "WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2");
+    let mut listed: Vec<ListedDetail> = c.all(LISTED, &[tree.into(), seq.into()])?;
+    listed.sort_unstable_by(|a, b| (a.package, &a.path).cmp(&(b.package, &b.path)));
+    listed.dedup_by_key(|listed| listed.package);
+    Ok(listed)
 }
 
 row! {

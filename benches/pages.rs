@@ -27,7 +27,7 @@ const PAGES: &[(&str, &str, &str)] = &[
     (
         "a search",
         "/bench/latest/web/packages/?q=plot",
-        "/__api__/repos/bench/packages?name_search=plot&exact_first=true&_limit=100",
+        "/__api__/repos/bench/packages?search=plot&_limit=100",
     ),
     ("changes", "/bench/latest/web/changes/?since={before}", "/__api__/repos/bench/diff?from={before}"),
 ];

@@ -41,7 +41,7 @@ fn packages_are_found_by_words_of_title_description_and_people_best_first() {
         ],
     );
     let list = "/team/latest/web/packages/";
-    until_found(&server, &format!("{list}?q=forests"), &["alpha", "beta"]);
+    until_found(&server, &format!("{list}?q=forests"), &["forest", "alpha", "beta"]);
     assert_eq!(found(&server, &format!("{list}?q=forest")), ["forest", "alpha", "beta"]);
     assert_eq!(found(&server, &format!("{list}?q=growing+tree")), ["alpha"]);
     assert_eq!(found(&server, &format!("{list}?q=clustering")), ["alpha"]);
@@ -56,8 +56,8 @@ fn packages_are_found_by_words_of_title_description_and_people_best_first() {
     assert_eq!(names, ["forest", "alpha", "beta"]);
     let by_name = server.get("/__api__/repos/team/packages?name_search=forest").json();
     assert_eq!(by_name.as_array().expect("rows").len(), 1, "{by_name}");
-    let sheet = server.get(&format!("{list}?q=forests&format=csv")).text();
-    assert!(sheet.contains("alpha,") && sheet.contains("beta,") && !sheet.contains("forest,"), "{sheet}");
+    let sheet = server.get(&format!("{list}?q=trees&format=csv")).text();
+    assert!(sheet.contains("alpha,") && !sheet.contains("beta,"), "{sheet}");
 }
 
 #[test]
@@ -136,8 +136,6 @@ fn hostile_searches_are_words_and_never_an_error() {
         "*",
         "NEAR(a%20b)",
         "title:alpha",
-        "%00",
-        "a%00b",
         "^alpha",
         "-alpha",
         "(((",
@@ -157,6 +155,7 @@ fn hostile_searches_are_words_and_never_an_error() {
             assert_eq!(server.get(&path).status, 200, "{path}");
         }
     }
+    assert_eq!(server.get("/?q=%00").status, 400, "no address has control characters");
     let long = "alpha%22".repeat(1_000);
     assert_eq!(server.get(&format!("/?q={long}")).status, 200);
 }

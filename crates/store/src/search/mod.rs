@@ -5,7 +5,7 @@
 
 mod expression;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,11 +27,14 @@ const SCHEMA: &str = "
     PRAGMA synchronous = OFF;
     PRAGMA temp_store = MEMORY;
     PRAGMA cache_size = -4096;
-    CREATE TABLE package (id INTEGER PRIMARY KEY, revision INTEGER NOT NULL, is_complete INTEGER NOT NULL,
-        name TEXT NOT NULL, title TEXT NOT NULL, keywords TEXT NOT NULL, people TEXT NOT NULL, description TEXT NOT NULL);
-    -- Without the numbers of words of each text, which would be read for each match, long texts rank as short ones.
-    CREATE VIRTUAL TABLE words USING fts5 (name, title, keywords, people, description, content = '', columnsize = 0,
-        tokenize = 'porter unicode61 remove_diacritics 2');";
+    CREATE TABLE package (id INTEGER PRIMARY KEY, revision INTEGER NOT NULL, is_complete INTEGER NOT NULL);
+    CREATE VIRTUAL TABLE words USING fts5 (name, title, keywords, people, description, content = '',
+        contentless_delete = 1, tokenize = 'porter unicode61 remove_diacritics 2');";
+
+/// The columns in which all words of a search are looked for, the most relevant ones first. The score of FTS5 takes five times
+/// as long for words that many texts have.
+const COLUMNS: [&str; 4] =
+    ["{name}", "{name title}", "{name title keywords}", "{name title keywords people description}"];
 
 /// The searchable texts of a package of a source. Any of them may be empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,11 +56,11 @@ pub struct Version {
     pub is_complete: bool,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Match {
     pub package: PackageId,
-    /// The lower, the better.
-    pub rank: f64,
+    /// 0 for words in the name, higher for those in less relevant texts.
+    pub tier: usize,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -129,27 +132,37 @@ impl PackageTexts {
         })
     }
 
-    /// Returns the packages of a source whose texts have all words of an expression, at most `limit`, the best ones first.
+    /// Returns the packages of a source whose texts have all words of an expression, at most `limit`, the most
+    /// relevant ones first, those of equal relevance by number.
     pub fn find(
         &self,
         source: SourceId,
         expression: &Expression,
         limit: usize,
     ) -> Result<Vec<Match>, SearchError> {
-        // The weights of the columns: name, title, keywords, people, description.
-        const FIND: &str = "SELECT rowid, bm25(words, 10, 5, 3, 1, 1) AS rank_of_row FROM words \
-            WHERE words MATCH ?1 AND rowid BETWEEN ?2 AND ?3 ORDER BY rank_of_row, rowid LIMIT ?4";
+        const FIND: &str =
+            "SELECT rowid FROM words WHERE words MATCH ?1 AND rowid BETWEEN ?2 AND ?3 LIMIT ?4";
         let Some((first, last)) = ids(source) else { return Ok(Vec::new()) };
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let max = i64::try_from(limit).unwrap_or(i64::MAX);
         self.read(|connection| {
             let mut statement = connection.prepare_cached(FIND)?;
-            let rows = statement.query_map(params![expression.as_str(), first, last, limit], |row| {
-                Ok(Match {
-                    package: PackageId(row.get::<_, i64>(0)?.rem_euclid(PACKAGES)),
-                    rank: row.get(1)?,
-                })
-            })?;
-            rows.collect()
+            let mut found: Vec<Match> = Vec::new();
+            let mut packages = HashSet::new();
+            for (tier, columns) in COLUMNS.iter().enumerate() {
+                let expression = format!("{columns} : ({})", expression.as_str());
+                let mut rows = statement.query(params![expression, first, last, max])?;
+                while let Some(row) = rows.next()? {
+                    let package = PackageId(row.get::<_, i64>(0)?.rem_euclid(PACKAGES));
+                    if packages.insert(package) {
+                        found.push(Match { package, tier });
+                    }
+                }
+                if found.len() >= limit {
+                    break;
+                }
+            }
+            found.truncate(limit);
+            Ok(found)
         })
     }
 
@@ -205,23 +218,18 @@ fn create(directory: &Path) -> Result<Connection, SearchError> {
 }
 
 fn remove(connection: &Connection, id: i64) -> Result<(), rusqlite::Error> {
-    // The index has no texts of its own and needs those that were inserted.
-    const REMOVE_WORDS: &str = "INSERT INTO words (words, rowid, name, title, keywords, people, description) \
-        SELECT 'delete', id, name, title, keywords, people, description FROM package WHERE id = ?1";
-    connection.prepare_cached(REMOVE_WORDS)?.execute([id])?;
-    connection.prepare_cached("DELETE FROM package WHERE id = ?1")?.execute([id])?;
+    for sql in ["DELETE FROM words WHERE rowid = ?1", "DELETE FROM package WHERE id = ?1"] {
+        connection.prepare_cached(sql)?.execute([id])?;
+    }
     Ok(())
 }
 
 fn insert(connection: &Connection, id: i64, version: Version, texts: &Texts) -> Result<(), rusqlite::Error> {
-    const INSERT: &str = "INSERT INTO package (id, revision, is_complete, name, title, keywords, people, description) \
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    const INSERT: &str = "INSERT INTO package (id, revision, is_complete) VALUES (?1, ?2, ?3)";
     const INSERT_WORDS: &str = "INSERT INTO words (rowid, name, title, keywords, people, description) \
         VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let Texts { name, title, keywords, people, description } = texts;
-    let Version { revision, is_complete } = version;
-    let row = params![id, revision, is_complete, name, title, keywords, people, description];
-    connection.prepare_cached(INSERT)?.execute(row)?;
+    connection.prepare_cached(INSERT)?.execute(params![id, version.revision, version.is_complete])?;
     let words = params![id, name, title, keywords, people, description];
     connection.prepare_cached(INSERT_WORDS)?.execute(words)?;
     Ok(())

@@ -29,7 +29,8 @@ pub(in crate::serve) fn page(
         let page = found.into_iter().skip(query.offset).take(query.limit);
         return (usize::from(found.is_some()), page.collect());
     }
-    let first = names.position_of(&part).filter(|position| query.exact_first && is_match(position));
+    let is_exact_first = query.exact_first || query.sort == SortBy::Relevance;
+    let first = names.position_of(&part).filter(|position| is_exact_first && is_match(position));
     let others = names.containing(&part).filter(|position| Some(*position) != first && is_match(position));
     let is_in_order = query.sort == SortBy::Name && !query.descending;
     let max = match query.omits_total && is_in_order {
@@ -58,7 +59,7 @@ fn text_positions(names: &ProjectNames, trees: &[PointTree], query: &PackageQuer
     let Some(texts) = query.texts.as_ref().filter(|texts| !texts.is_empty()) else { return Vec::new() };
     let found = names.versions().filter_map(|(position, listed)| {
         let tree = trees.get(names.tree_position(position))?;
-        Some((texts.position(tree, listed.package)?, position))
+        Some((texts.tier(tree, listed.package)?, position))
     });
     let mut found: Vec<(usize, usize)> = found.collect();
     found.sort_unstable();
@@ -129,6 +130,7 @@ mod tests {
     use base::model::ids::{PackageId, Seq, SourceId, TreeId};
     use base::model::time::Timestamp;
     use std::sync::Arc;
+    use store::search::Match;
 
     fn query() -> PackageQuery {
         PackageQuery { limit: 10, ..PackageQuery::default() }
@@ -198,7 +200,7 @@ mod tests {
             Some(Arc::new(TextMatches::of(&[(SourceId(1), PackageId(1)), (SourceId(2), PackageId(1))])));
         let search = |name_part: &str, sort| {
             let (name_part, texts) = (name_part.to_owned(), texts.clone());
-            project_text(&PackageQuery { name_part, sort, texts, exact_first: true, ..query() })
+            project_text(&PackageQuery { name_part, sort, texts, ..query() })
         };
         // `b` and `cb` are packages of the source 1.
         assert_eq!(search("c", SortBy::Relevance), (3, "cb b-c b".to_owned()));

@@ -130,3 +130,24 @@ fn limited(text: Option<&str>) -> String {
     let text = text.unwrap_or_default();
     text.get(..text.floor_char_boundary(MAX_TEXT)).unwrap_or_default().to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_texts_are_those_of_a_description_and_long_ones_are_cut_between_characters() {
+        let long = "é".repeat(MAX_TEXT);
+        let text = format!(
+            "Package: a\nTitle: Tests of Texts\nAuthor: A\nMaintainer: B <b@example.org>\nbiocViews: One, Two\n\
+             Keywords: three\nEncoding: UTF-8\nDescription: {long}\n"
+        );
+        let description = Description::from_bytes(text.as_bytes()).expect("fields");
+        let texts = of_description("a".to_owned(), &description);
+        assert_eq!((texts.title.as_str(), texts.keywords.as_str()), ("Tests of Texts", "three One, Two"));
+        assert_eq!(texts.people, "B <b@example.org> A");
+        assert_eq!(texts.description.len(), MAX_TEXT);
+        let none = of_description("b".to_owned(), &Description::from_bytes(b"Package: b\n").expect("fields"));
+        assert_eq!(none, Texts { name: "b".to_owned(), ..Texts::default() });
+    }
+}

@@ -14,8 +14,8 @@ const MAX_MATCHES: usize = 1_000;
 /// The packages whose texts match, whether or not a point lists them: no count or name of these may be shown.
 #[derive(Clone, Debug, Default)]
 pub struct TextMatches {
-    /// The position of each in the order of relevance, by the source of its releases.
-    positions: HashMap<(SourceId, PackageId), usize>,
+    /// The tier of each, by the source of its releases: the lower, the more relevant.
+    tiers: HashMap<(SourceId, PackageId), usize>,
     is_complete: bool,
 }
 
@@ -25,19 +25,21 @@ impl TextMatches {
         self.is_complete
     }
 
-    /// Creates matches in the order of relevance.
-    pub(in crate::serve) fn of(packages: &[(SourceId, PackageId)]) -> TextMatches {
-        let positions = packages.iter().enumerate().map(|(position, package)| (*package, position));
-        TextMatches { positions: positions.collect(), is_complete: true }
-    }
-
     pub(in crate::serve) fn is_empty(&self) -> bool {
-        self.positions.is_empty()
+        self.tiers.is_empty()
     }
 
-    /// Returns the position of a package of a tree in the order of relevance; `None` if its texts do not match.
-    pub(in crate::serve) fn position(&self, tree: &PointTree, package: PackageId) -> Option<usize> {
-        self.positions.get(&(tree.origin(), package)).copied()
+    /// Returns the tier of a package of a tree, the lower the more relevant; `None` if its texts do not match.
+    pub(in crate::serve) fn tier(&self, tree: &PointTree, package: PackageId) -> Option<usize> {
+        self.tiers.get(&(tree.origin(), package)).copied()
+    }
+}
+
+/// The matches of these packages, each with its tier.
+impl FromIterator<(SourceId, Match)> for TextMatches {
+    fn from_iter<I: IntoIterator<Item = (SourceId, Match)>>(found: I) -> TextMatches {
+        let tiers = found.into_iter().map(|(source, found)| ((source, found.package), found.tier));
+        TextMatches { tiers: tiers.collect(), is_complete: true }
     }
 }
 
@@ -46,7 +48,7 @@ impl TextMatches {
 pub async fn find(repositories: &Repositories, points: &[&Point], text: &str) -> Arc<TextMatches> {
     let search = &repositories.search;
     let is_complete = search.is_complete();
-    let none = || Arc::new(TextMatches { positions: HashMap::new(), is_complete });
+    let none = || Arc::new(TextMatches { tiers: HashMap::new(), is_complete });
     let Some(expression) = Expression::of(text) else { return none() };
     let trees = points.iter().flat_map(|point| &point.trees);
     let sources: BTreeSet<SourceId> = trees.map(PointTree::origin).collect();
@@ -63,11 +65,7 @@ pub async fn find(repositories: &Repositories, points: &[&Point], text: &str) ->
     let found = found.await;
     drop(turn);
     match found {
-        Ok(Ok(mut found)) => {
-            found.sort_by(|(_, a), (_, b)| a.rank.total_cmp(&b.rank));
-            let packages: Vec<_> = found.into_iter().map(|(source, found)| (source, found.package)).collect();
-            Arc::new(TextMatches { is_complete, ..TextMatches::of(&packages) })
-        }
+        Ok(Ok(found)) => Arc::new(TextMatches { is_complete, ..found.into_iter().collect() }),
         Ok(Err(error)) => {
             tracing::warn!(%error, "could not search the texts of packages; they are read again");
             none()

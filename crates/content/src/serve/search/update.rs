@@ -18,9 +18,9 @@ use store::storage::StorageError;
 /// Number of packages that one transaction writes: searches wait for it.
 const CHUNK: usize = 100;
 /// Interval after which the details of packages that lack them are looked up again, and a failure is repeated.
-const CHECK_INTERVAL: Duration = Duration::from_secs(60);
+const CHECK_INTERVAL: Duration = Duration::from_secs(20);
 /// Number of intervals between two such look-ups if this server has read no details: another server may have.
-const INTERVALS_OF_OTHERS: u64 = 10;
+const INTERVALS_OF_OTHERS: u64 = 30;
 
 /// The state of a source whose texts were read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +76,7 @@ async fn update(repositories: &Repositories, progress: &mut Progress) -> Result<
     let losses = repositories.search.texts.losses();
     if losses != progress.losses {
         *progress = Progress { losses, ..Progress::default() };
+        repositories.search.is_complete.store(false, Ordering::Relaxed);
     }
     let looks_up_details =
         detail_updates != progress.detail_updates || progress.intervals >= INTERVALS_OF_OTHERS;
@@ -97,16 +98,25 @@ async fn update(repositories: &Repositories, progress: &mut Progress) -> Result<
             progress.sources.insert(*source, SourceState { trees: states, lacks_details });
         }
     }
-    let present: HashSet<SourceId> = sources.iter().map(|(source, _)| *source).collect();
-    let deleted: Vec<SourceId> =
-        progress.sources.keys().filter(|source| !present.contains(source)).copied().collect();
-    for source in deleted {
-        write(repositories, source, HashMap::new()).await?;
-        progress.sources.remove(&source);
-    }
+    remove_deleted(repositories, progress, &sources).await?;
     progress.detail_updates = detail_updates;
     if looks_up_details {
         progress.intervals = 0;
+    }
+    Ok(())
+}
+
+/// Removes the texts of sources that are not present any more.
+async fn remove_deleted(
+    repositories: &Repositories,
+    progress: &mut Progress,
+    present: &[(SourceId, Language)],
+) -> Result<(), UpdateError> {
+    let present: HashSet<SourceId> = present.iter().map(|(source, _)| *source).collect();
+    let deleted = progress.sources.keys().filter(|source| !present.contains(source)).copied();
+    for source in deleted.collect::<Vec<SourceId>>() {
+        write(repositories, source, HashMap::new()).await?;
+        progress.sources.remove(&source);
     }
     Ok(())
 }

@@ -43,12 +43,12 @@ pub(in crate::serve) fn page(
 ) -> (usize, Vec<OwnedName>) {
     let part = query.name_part.to_lowercase();
     let texts = query.texts.as_ref().filter(|texts| !texts.is_empty());
-    let text_position = |entry: &OwnedName| {
+    let text_tier = |entry: &OwnedName| {
         let tree = trees.get(entry.tree as usize)?;
-        texts?.position(tree, entry.package)
+        texts?.tier(tree, entry.package)
     };
     let is_match = |entry: &&OwnedName| {
-        (query.has_part(&entry.normalized_name, &part) || text_position(entry).is_some())
+        (query.has_part(&entry.normalized_name, &part) || text_tier(entry).is_some())
             && query.name.as_ref().is_none_or(|name| **name == *entry.name)
             && query.hidden.as_ref().is_none_or(|hidden| !hidden.contains(&entry.name))
     };
@@ -63,7 +63,7 @@ pub(in crate::serve) fn page(
                 name != part,
                 !name.starts_with(&part),
                 !name.contains(&part),
-                text_position(entry).unwrap_or(usize::MAX),
+                text_tier(entry).unwrap_or(usize::MAX),
             )
         }),
         SortBy::Version if is_descending => {
@@ -95,6 +95,7 @@ mod tests {
     use crate::serve::search::matches::TextMatches;
     use base::model::ids::{Seq, SourceId, TreeId};
     use std::sync::Arc;
+    use store::search::Match;
 
     fn entry(name: &str, version: &str, published: Option<i64>, tree: u32) -> OwnedName {
         let name = ListedName {
@@ -154,9 +155,10 @@ mod tests {
     #[test]
     fn a_search_finds_names_before_texts_and_only_texts_of_the_source_that_owns_the_name() {
         // Packages have the length of their names as number.
-        let found = [(SourceId(2), PackageId(3)), (SourceId(1), PackageId(7)), (SourceId(2), PackageId(6))];
+        let found = [(2, 3, 0), (1, 7, 3), (2, 6, 1)]
+            .map(|(source, package, tier)| (SourceId(source), Match { package: PackageId(package), tier }));
         let search = |name_part: &str, sort| {
-            let texts = Some(Arc::new(TextMatches::of(&found)));
+            let texts = Some(Arc::new(found.into_iter().collect::<TextMatches>()));
             page_text(&PackageQuery { name_part: name_part.to_owned(), sort, texts, ..query() })
         };
         let relevance = SortBy::Relevance;
@@ -166,7 +168,7 @@ mod tests {
             "abc of source 2 is not listed"
         );
         assert_eq!(search("shiny", relevance), (3, "Shiny shinyBS xshiny".to_owned()));
-        assert_eq!(search("abc", relevance), (3, "abc shinyBS xshiny".to_owned()));
+        assert_eq!(search("abc", relevance), (3, "abc xshiny shinyBS".to_owned()));
         assert_eq!(search("abc", SortBy::Version), (3, "shinyBS abc xshiny".to_owned()));
         let hidden = |name: &str| PackageQuery { name: Some(name.to_owned()), ..query() };
         assert_eq!(page_text(&hidden("ABC")), (0, String::new()));

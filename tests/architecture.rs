@@ -86,6 +86,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "r",
             "python",
             "builder",
+            "metrics",
             "db",
             "storage",
             "catalog",

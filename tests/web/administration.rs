@@ -480,7 +480,7 @@ fn administrators_create_a_repository_and_revoke_a_token_in_a_browser_without_sc
     let chromium = Chromium::start();
     chromium.devtools("Emulation.setScriptExecutionDisabled", &json!({ "value": true }));
     chromium.open(&url(&server, &token, "/__ui__/admin/"));
-    chromium.wait_for_text("Create a source");
+    chromium.wait_for_text("Jobs and builds");
     chromium.click("a[href$='admin/repositories/']");
     chromium.fill("input[id=create-name]", "prod");
     chromium.click("main form button");

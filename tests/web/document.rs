@@ -108,7 +108,7 @@ pub(super) fn page(answer: &Answer, path: &str) -> Vec<Tag> {
     assert!(count("svg") <= 1, "{path}");
     for tag in &tags {
         let is_picture =
-            tag.get("class").is_some_and(|name| ["year", "timeline", "downloads"].contains(&name));
+            tag.get("class").is_some_and(|name| ["year", "timeline", "downloads", "hours"].contains(&name));
         assert!(tag.name != "svg" || is_picture, "{path}: {tag:?}");
         let is_shape = ["title", "desc", "g", "a", "path", "rect", "text"].contains(&tag.name.as_str());
         assert!(!tag.is_in_picture || is_shape, "{path}: {tag:?}");

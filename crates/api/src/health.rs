@@ -17,7 +17,7 @@ pub struct Health {
     pub problem_count: usize,
     pub requests: RecentRequests,
     pub storage: Vec<StorageDirectory>,
-    pub work: Work,
+    pub work: JobNumbers,
     /// The valid tokens that end within 30 days, except those with a lifetime of less than four weeks; the first 20.
     pub tokens: Vec<EndingToken>,
     /// Whether there are more than 20.
@@ -109,7 +109,7 @@ pub struct StorageDirectory {
 
 /// Jobs and builds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Work {
+pub struct JobNumbers {
     /// Jobs that run in this process.
     pub running_jobs: usize,
     /// Runs of jobs that failed within 24 hours, on all servers of the database.

@@ -8,8 +8,8 @@ use crate::table::{Column, table};
 use crate::text::{count, number, size, time, visible};
 use api::backup::LastBackupResult;
 use api::health::{
-    EndingToken, Health, HealthProblem, HistoryHealth, HourOfRequests, KindOfRequests, RecentRequests,
-    StorageDirectory, Work,
+    EndingToken, Health, HealthProblem, HistoryHealth, HourOfRequests, JobNumbers, KindOfRequests,
+    RecentRequests, StorageDirectory,
 };
 use base::model::recorded_words::RecordedCommand;
 
@@ -227,7 +227,7 @@ fn free(directory: &StorageDirectory) -> Markup {
     }
 }
 
-fn work(work: &Work) -> Markup {
+fn work(work: &JobNumbers) -> Markup {
     let failed =
         |number: i64| html! { @if number > 0 { span.danger { (number) " failed" } } @else { "none failed" } };
     html! {
@@ -400,7 +400,7 @@ mod tests {
                 size: Some(100),
                 free: Some(9),
             }],
-            work: Work { waiting_builds: 3, failed_builds: 2, ..Work::default() },
+            work: JobNumbers { waiting_builds: 3, failed_builds: 2, ..JobNumbers::default() },
             tokens: vec![EndingToken {
                 guid: "0a".to_owned(),
                 excerpt: "rspm_a…b".to_owned(),

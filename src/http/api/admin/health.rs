@@ -9,8 +9,8 @@ use crate::http::error::Failure;
 use crate::http::problems::{self, Problem};
 use crate::http::recent_requests::{HourSummary, KindSummary};
 use api::health::{
-    EndingToken, Health, HealthProblem, HistoryHealth, HourOfRequests, KindOfRequests, RecentRequests,
-    StorageDirectory, Work,
+    EndingToken, Health, HealthProblem, HistoryHealth, HourOfRequests, JobNumbers, KindOfRequests,
+    RecentRequests, StorageDirectory,
 };
 use base::model::kind::StorageClass;
 use base::model::time::Timestamp;
@@ -112,7 +112,7 @@ fn storage(app: &App) -> Vec<StorageDirectory> {
     of_disk.chain(buckets).collect()
 }
 
-async fn work(app: &App, now: Timestamp) -> Result<Work, Failure> {
+async fn work(app: &App, now: Timestamp) -> Result<JobNumbers, Failure> {
     let since = now - DAY;
     let read = move |c: &mut dyn db::Conn| {
         Ok((db::job_run::failed_since(c, since)?, db::git_build::counts(c, since)?))
@@ -120,7 +120,7 @@ async fn work(app: &App, now: Timestamp) -> Result<Work, Failure> {
     let (failed_jobs, (waiting_builds, running_builds, failed_builds)) =
         app.state.db.read(read).await.map_err(RepoError::from)?;
     let running_jobs = app.state.jobs.running().len();
-    Ok(Work { running_jobs, failed_jobs, waiting_builds, running_builds, failed_builds })
+    Ok(JobNumbers { running_jobs, failed_jobs, waiting_builds, running_builds, failed_builds })
 }
 
 /// Returns the tokens that end soon, at most one more than are displayed.

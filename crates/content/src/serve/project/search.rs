@@ -196,8 +196,8 @@ mod tests {
 
     #[test]
     fn projects_with_matching_texts_come_after_those_with_the_name() {
-        let texts =
-            Some(Arc::new(TextMatches::of(&[(SourceId(1), PackageId(1)), (SourceId(2), PackageId(1))])));
+        let found = [1, 2].map(|source| (SourceId(source), Match { package: PackageId(1), tier: 1 }));
+        let texts = Some(Arc::new(found.into_iter().collect::<TextMatches>()));
         let search = |name_part: &str, sort| {
             let (name_part, texts) = (name_part.to_owned(), texts.clone());
             project_text(&PackageQuery { name_part, sort, texts, ..query() })

@@ -160,7 +160,7 @@ fn hours(requests: &RecentRequests) -> Markup {
                 text.end x=(width) y=(base + 16) { (clock(last)) }
             }
         }))
-        details { summary { "By the hour" } (table("Requests by the hour", columns, rows)) }
+        details { summary { "By the hour" } (table("Requests of each hour", columns, rows)) }
     }
 }
 

@@ -65,7 +65,8 @@ fn the_commands_of_empty_pages_fill_them() {
         format!("[CRAN]\nURL = file://{}\n[Vulnerabilities]\nURL = file://{{dir}}/own", mirror.display());
     let server = Builder::default().gcfg(&gcfg).start();
     advisories::folder(&server.dir().join("own"), &[advisories::record("RSEC-1", "CRAN", "cli", "99.0")]);
-    let first_page = page(&server, "/");
+    // Over HTTP, because it has the address of the server.
+    let first_page = server.get("/").text();
     assert!(first_page.contains("There is no repository yet"), "{first_page}");
     // The first list: an R repository.
     let list = first_page.split("<ol class=\"commands\">").nth(1).expect("commands");

@@ -156,7 +156,7 @@ fn hostile_searches_are_words_and_never_an_error() {
         }
     }
     assert_eq!(server.get("/?q=%00").status, 400, "no address has control characters");
-    let long = "alpha%22".repeat(1_000);
+    let long = "alpha%22".repeat(200);
     assert_eq!(server.get(&format!("/?q={long}")).status, 200);
 }
 

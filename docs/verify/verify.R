@@ -412,4 +412,8 @@ main <- function(arguments) {
   })
 }
 
-if (sys.nframe() == 0) quit(status = main(commandArgs(trailingOnly = TRUE)))
+if (sys.nframe() == 0) {
+  # To compile functions that run once takes longer than to run them.
+  compiler::enableJIT(0)
+  quit(status = main(commandArgs(trailingOnly = TRUE)))
+}

@@ -19,6 +19,8 @@ use store::storage::StorageError;
 const CHUNK: usize = 100;
 /// Interval after which the details of packages that lack them are looked up again, and a failure is repeated.
 const CHECK_INTERVAL: Duration = Duration::from_secs(20);
+/// Time after a change until the texts are updated: many publishes that follow each other are one update.
+const DELAY: Duration = Duration::from_millis(500);
 /// Number of intervals between two such look-ups if this server has read no details: another server may have.
 const INTERVALS_OF_OTHERS: u64 = 30;
 
@@ -64,7 +66,12 @@ pub async fn follow(repositories: &Repositories) {
         }
         repositories.search.is_complete.store(true, Ordering::Relaxed);
         tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
+            changed = changes.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                tokio::time::sleep(DELAY).await;
+            }
             () = tokio::time::sleep(CHECK_INTERVAL) => progress.intervals += 1,
         }
     }

@@ -49,7 +49,7 @@ pub enum BundleError {
     Missing { address: String, file: String },
     /// The note that signs a head is missing, although a signature is required.
     #[error(
-        "{address}/{file} is missing, which signs {signed}: the copy is not complete yet, or the bundle is not signed \
+        "{address}/{file}: it signs {signed} and is missing: the copy is not complete yet, or the bundle is not signed \
          (rspm-offline-downloader sign); nothing of it is used"
     )]
     Unsigned {

@@ -9,6 +9,7 @@ use crate::http::summary;
 use base::model::ids::RepoId;
 use base::model::kind::StorageClass;
 use base::model::recorded_words::RecordedCommand;
+use base::model::text::shell_argument;
 use base::model::time::Timestamp;
 use content::serve::RepoError;
 use runtime::jobs::schedule::{Schedule, ScheduleStatus};
@@ -198,7 +199,7 @@ fn of_backup(problem: BackupProblem) -> Problem {
     match problem {
         BackupProblem::Failed(BackupResult { folder, command, at, error, .. }) => {
             let error = error.unwrap_or_default();
-            let next = format!("rspm backup create --to {}", shell_word(&folder));
+            let next = format!("rspm backup create --to {}", shell_argument(&folder));
             let (public, sentence) = match command {
                 RecordedCommand::Create => (
                     "the last backup failed; see rspm status",
@@ -217,25 +218,16 @@ fn of_backup(problem: BackupProblem) -> Problem {
             command,
             "no backup was made for more than a week; see rspm status",
             format!("the last backup, in {folder}, is from {at}; make a new one"),
-            &format!("rspm backup create --to {}", shell_word(&folder)),
+            &format!("rspm backup create --to {}", shell_argument(&folder)),
             at,
         ),
         BackupProblem::Old(command @ RecordedCommand::Test, folder, at) => of_command(
             command,
             "no backup was tested for more than two weeks; see rspm status",
             format!("the last test of a backup, in {folder}, was at {at}; test the newest"),
-            &format!("rspm backup test --from {}", shell_word(&folder)),
+            &format!("rspm backup test --from {}", shell_argument(&folder)),
             at,
         ),
-    }
-}
-
-/// Returns a text as one word of a command line.
-fn shell_word(text: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-:+=@,".contains(&byte);
-    match !text.is_empty() && text.bytes().all(is_plain) {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', "'\\''")),
     }
 }
 

@@ -35,8 +35,6 @@ const COMPARED_REPOSITORIES: usize = 4;
 const MAX_SIMILAR: usize = 5;
 /// Maximum length of a title in a list, in characters; the page of the package has the whole one.
 const MAX_TITLE: usize = 300;
-/// Maximum length of a search text, in characters.
-pub(super) const MAX_QUERY: usize = 100;
 
 /// Answers `/` and `/client/`. `page` is that of the results if `q` has a search text, otherwise of the repositories.
 pub(in crate::http) async fn answer(
@@ -45,7 +43,7 @@ pub(in crate::http) async fn answer(
     head: &RequestHead<'_>,
 ) -> Result<Response<Body>, Failure> {
     let catalog = app.state.catalog.get();
-    let searched: String = query.get("q").unwrap_or_default().trim().chars().take(MAX_QUERY).collect();
+    let searched = matches::searched(query.get("q"));
     let page = query.page()?;
     // SECURITY: lists, counts and searches omit hidden repositories, and those that the client may not read.
     let readable: Vec<&Repository> =

@@ -4,7 +4,7 @@ use http::Response;
 
 use super::answer;
 use super::context::Context;
-use super::home::{MAX_QUERY, title};
+use super::home::title;
 use super::unknown;
 use crate::http::api::csv;
 use crate::http::api::public::vulnerabilities;
@@ -35,7 +35,7 @@ pub(super) async fn answer(context: Context<'_>, head: &RequestHead<'_>) -> Resu
 }
 
 fn searched(context: &Context<'_>) -> String {
-    context.query.get("q").unwrap_or_default().trim().chars().take(MAX_QUERY).collect()
+    matches::searched(context.query.get("q"))
 }
 
 async fn as_csv(context: &Context<'_>, head: &RequestHead<'_>) -> Result<Response<Body>, Failure> {

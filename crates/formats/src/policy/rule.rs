@@ -13,10 +13,10 @@ use crate::language;
 use base::model::ids::{RepoId, SourceId};
 use base::model::kind::Language;
 use base::model::rule_effect::RuleEffect;
-use base::model::time::SECOND;
+use base::model::time::{DAY, SECOND};
 
 /// Maximum of the age criterion, in microseconds: ten years.
-pub const MAX_MIN_AGE: i64 = 3_650 * 86_400 * SECOND;
+pub const MAX_MIN_AGE: i64 = 3_650 * DAY;
 
 /// A rule. In the order of [`Rule::order`], the first rule that matches a release decides.
 #[derive(Clone, Debug, PartialEq)]

@@ -22,7 +22,7 @@ use base::model::ids::{SourceId, TxId};
 use base::model::kind::SourceKind;
 use base::model::project_name::ProjectName;
 use base::model::text::count_of;
-use base::model::time::{SECOND, Timestamp, microseconds};
+use base::model::time::{DAY, SECOND, Timestamp, microseconds};
 use content::index::{IndexReads, MARGIN, PageReads, wheel_metadata};
 use formats::language::{self, Projects};
 use runtime::catalog::Catalog;
@@ -37,7 +37,7 @@ use store::db::upstream::{self, StoredValidators};
 use store::db::{Conn, DbError, clock, name_overlap, package, skew, tree};
 
 /// Time for which the page of a removed project is requested after each sync, in microseconds.
-const REMOVAL_REFRESH_PERIOD: i64 = 7 * 86_400 * SECOND;
+const REMOVAL_REFRESH_PERIOD: i64 = 7 * DAY;
 /// Minimum time, in microseconds, by which a sync moves the head, also if the head is later than the delay permits: yanks
 /// and removals would otherwise become visible only once the delay has passed. The changes of one sync to a file have
 /// different times within it.

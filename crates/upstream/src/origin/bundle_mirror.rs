@@ -279,25 +279,20 @@ pub(super) fn extension(name: &str) -> Option<&'static str> {
 
 /// Converts an error of a bundle. An incomplete one is [`UpstreamError::Unavailable`]: it may be complete next time.
 pub(super) fn upstream_error(error: BundleError) -> UpstreamError {
-    let url = |address: &str, file: &str| format!("{address}/{file}");
-    // The location is shown once.
-    let reason = |url: &str| {
-        let text = error.to_string();
-        text.strip_prefix(url).map_or(&*text, |rest| rest.trim_start_matches([':', ' '])).to_owned()
-    };
-    match &error {
-        BundleError::Upstream(error) => error.clone(),
+    let (address, file) = match &error {
+        BundleError::Upstream(error) => return error.clone(),
         BundleError::Missing { address, file }
         | BundleError::Unsigned { address, file, .. }
-        | BundleError::NoBase { address, file, .. } => {
-            let url = url(address, file);
-            let reason = reason(&url);
-            UpstreamError::Unavailable { url, reason, retry_after: None, is_of_mirror: true }
-        }
-        BundleError::Absent { address, file, .. } | BundleError::Damaged { address, file, .. } => {
-            let url = url(address, file);
-            let reason = reason(&url);
-            UpstreamError::Refused { url, reason }
-        }
+        | BundleError::NoBase { address, file, .. }
+        | BundleError::Absent { address, file, .. }
+        | BundleError::Damaged { address, file, .. } => (address, file),
+    };
+    let (url, text) = (format!("{address}/{file}"), error.to_string());
+    // The location is shown once.
+    let reason =
+        text.strip_prefix(&url).map_or(&*text, |rest| rest.trim_start_matches([':', ' '])).to_owned();
+    match error.is_partial() {
+        true => UpstreamError::Unavailable { url, reason, retry_after: None, is_of_mirror: true },
+        false => UpstreamError::Refused { url, reason },
     }
 }

@@ -34,9 +34,6 @@ use formats::r::description::Description;
 use formats::r::license::licenses;
 use runtime::catalog::{self, Tree};
 
-/// Maximum length of a search text, in characters.
-const MAX_SEARCH: usize = 100;
-
 pub(super) async fn of_repo(call: PublicCall<'_>, repo: &str, query: ListPackages) -> Answer<Vec<Package>> {
     let point = requested_point(&call, repo, query.bioc_version.as_deref(), query.snapshot).await?;
     list(&call, &point, query, None).await
@@ -116,8 +113,7 @@ async fn list(
     let positions = positions(query.limit, query.page);
     let sort = query.sort.as_deref().filter(|text| !text.is_empty()).map(str::parse).transpose();
     let sort = sort.map_err(|error: UnknownSort| Failure::bad_request(error.to_string()))?;
-    let search = query.search.map(|text| text.trim().chars().take(MAX_SEARCH).collect::<String>());
-    let search = search.filter(|text| !text.is_empty());
+    let search = Some(matches::searched(query.search.as_deref())).filter(|text| !text.is_empty());
     let texts = match &search {
         Some(text) => Some(matches::find(&call.app.repositories, &[point], text).await),
         None => None,

@@ -8,6 +8,8 @@ use base::model::ids::{PackageId, SourceId};
 use base::model::point::{Point, PointTree};
 use store::search::{Expression, Match, SearchError};
 
+/// Maximum length of a search text, in characters.
+const MAX_SEARCH: usize = 100;
 /// Maximum number of packages that the texts of a source propose.
 const MAX_MATCHES: usize = 1_000;
 
@@ -41,6 +43,11 @@ impl FromIterator<(SourceId, Match)> for TextMatches {
         let tiers = found.into_iter().map(|(source, found)| ((source, found.package), found.tier));
         TextMatches { tiers: tiers.collect(), is_complete: true }
     }
+}
+
+/// Returns the part of a text that is searched for; empty without one.
+pub fn searched(text: Option<&str>) -> String {
+    text.unwrap_or_default().trim().chars().take(MAX_SEARCH).collect()
 }
 
 /// Returns the matches of a text in the sources of some points. Without words or texts there are none: names are found
